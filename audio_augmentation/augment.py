@@ -1,0 +1,163 @@
+"""The augmentation chain: from a clean clip to what a microphone in a room would have given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from audio_augmentation import codec, gain_speed, noise, reverb
+from audio_augmentation.equalizer import random_equalizer
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How often, and how far. A ``*_share`` is the probability that a clip gets that step.
+
+    The defaults are the range that is known to work for wake words; strong reverberation, filters and noise all at
+    once leave no phones in a clip, which is why each comes on a share of the clips.
+    """
+
+    speed_share: float = 0.7
+    speed: tuple[float, float] = (0.85, 1.15)  # pitch moves along
+    tempo_share: float = 0.25
+    tempo: tuple[float, float] = (0.9, 1.15)  # pitch is kept
+
+    talker_equalizer_share: float = 0.3  # the voice before the room: another mouth, a loudspeaker
+    room_share: float = 0.5  # where there are rooms
+
+    noise_share: float = 0.85
+    snr_db: tuple[float, float] = (-5.0, 25.0)
+    usual_snr_db: tuple[float, float] = (0.0, 20.0)
+    usual_snr_share: float = 0.85  # of the noisy clips; the others draw from all of snr_db
+    library_share: float = 0.6  # of the noisy clips, where there is recorded noise
+    babble_share: float = 0.15  # of the noisy clips, where there are voices; the rest gets made-up noise
+    floor_snr_db: tuple[float, float] = (30.0, 55.0)  # self-noise of the microphone on clips without other noise
+
+    equalizer_share: float = 0.6
+    equalizer_db: float = 8.0  # gain of a band, at most
+    tilt_db: float = 2.0  # an octave, at most
+    microphone_share: float = 0.4  # of the equalized clips: bass and treble cut off, resonances
+
+    overload_share: float = 0.03
+    overload_db: tuple[float, float] = (0.0, 12.0)
+    telephone_share: float = 0.02
+    opus_share: float = 0.03
+    opus_bitrates: tuple[int, ...] = (8_000, 12_000, 16_000, 24_000, 32_000)
+
+    gain_db: tuple[float, float] = (-24.0, 6.0)
+    level_db: tuple[float, float] = (-45.0, -15.0)  # dBFS in which the final active level stays
+
+
+class NoiseSource(Protocol):
+    """What :class:`noise.NoiseLibrary` offers the chain; anything else with this method will do."""
+
+    def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
+        """A random segment of noise [samples]."""
+        ...
+
+
+class Augmenter:
+    """Applies the chain. Holds no state: the same audio and the same generator give the same result.
+
+    Args:
+        noises: recorded noise; None: made-up noise only.
+        rooms: impulse responses [samples], see :func:`reverb.room_pool`; empty: no reverberation.
+        voices: clips for babble, in which the phrase must not be spoken; empty: no babble.
+    """
+
+    def __init__(
+        self,
+        config: AugmentationConfig | None = None,
+        noises: NoiseSource | None = None,
+        rooms: Sequence[np.ndarray] = (),
+        voices: Sequence[np.ndarray] = (),
+    ) -> None:
+        self.config = config or AugmentationConfig()
+        self.noises = noises
+        self.rooms = rooms
+        self.voices = voices
+
+    def __call__(self, audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """An augmented copy of ``audio`` [samples]; its length changes by the drawn speed alone."""
+        return self.apply_with_positions(audio, (), rng)[0]
+
+    def apply_with_position(
+        self, audio: np.ndarray, phrase_end: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, int]:
+        """The augmented audio, and where the sample ``phrase_end`` of ``audio`` is in it."""
+        augmented, positions = self.apply_with_positions(audio, (phrase_end,), rng)
+        return augmented, int(positions[0])
+
+    def apply_with_positions(
+        self, audio: np.ndarray, positions: Sequence[int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The augmented audio, and where the samples ``positions`` of ``audio`` are in it [len(positions)], int64.
+
+        Exact to a sample under speed, to 10 ms where tempo was changed; nothing else moves sound.
+
+        Raises:
+            ValueError: audio that is not one-dimensional.
+        """
+        if np.ndim(audio) != 1:
+            raise ValueError(f"audio is [samples], not an array of shape {np.shape(audio)}")
+        config = self.config
+        audio = np.clip(np.nan_to_num(np.asarray(audio, dtype=np.float32)), -1.0, 1.0)
+        given = len(audio)
+
+        # The talker.
+        if rng.random() < config.speed_share:
+            audio = gain_speed.change_speed(audio, rng.uniform(*config.speed))
+        if rng.random() < config.tempo_share:
+            audio = gain_speed.change_tempo(audio, rng.uniform(*config.tempo))
+        moved = np.round(np.asarray(positions, dtype=np.float64) * (len(audio) / max(given, 1))).astype(np.int64)
+        if rng.random() < config.talker_equalizer_share:
+            audio = random_equalizer(audio, rng, config.equalizer_db, config.tilt_db)
+
+        # The room, and what else sounds in it.
+        if len(self.rooms) and rng.random() < config.room_share:
+            audio = reverb.reverberate(audio, self.rooms[int(rng.integers(len(self.rooms)))])
+        audio = self._with_noise(audio, rng)
+
+        # The microphone and the line.
+        if rng.random() < config.equalizer_share:
+            with_microphone = rng.random() < config.microphone_share
+            audio = random_equalizer(audio, rng, config.equalizer_db, config.tilt_db, with_microphone)
+        if rng.random() < config.overload_share:
+            audio = gain_speed.overload(audio, rng.uniform(*config.overload_db))
+        line = rng.random()
+        if line < config.telephone_share:
+            audio = codec.telephone(gain_speed.limit_peak(audio))
+        elif line < config.telephone_share + config.opus_share:
+            bitrate = config.opus_bitrates[int(rng.integers(len(config.opus_bitrates)))]
+            audio = codec.opus(gain_speed.limit_peak(audio), bitrate)
+        return self._at_level(audio, rng), moved
+
+    def _with_noise(self, audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        config = self.config
+        if rng.random() >= config.noise_share:
+            # Digital silence is what only a synthesizer gives; a detector must not learn it.
+            return noise.add_noise(
+                audio, noise.colored_noise(len(audio), rng.uniform(0.0, 1.5), rng), rng.uniform(*config.floor_snr_db)
+            )
+        usual = rng.random() < config.usual_snr_share
+        snr_db = rng.uniform(*(config.usual_snr_db if usual else config.snr_db))
+        return noise.add_noise(audio, self._noise(len(audio), rng), snr_db)
+
+    def _noise(self, samples: int, rng: np.random.Generator) -> np.ndarray:
+        config = self.config
+        source = rng.random()
+        if len(self.voices) and source < config.babble_share:
+            return noise.babble(self.voices, samples, rng)
+        if self.noises is not None and source < config.babble_share + config.library_share:
+            return self.noises.draw(samples, rng)
+        return noise.ambient_noise(samples, rng)
+
+    def _at_level(self, audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        lowest, highest = self.config.level_db
+        level_db = gain_speed.to_db(gain_speed.active_rms(audio)) + rng.uniform(*self.config.gain_db)
+        if not lowest <= level_db <= highest:  # drawn anew, not clamped: the bounds would become common levels
+            level_db = rng.uniform(lowest, highest)
+        return gain_speed.set_level(audio, level_db)

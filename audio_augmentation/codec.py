@@ -1,0 +1,77 @@
+"""What telephones and network audio do to a voice. Every function keeps length and alignment."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+import numpy as np
+import soundfile
+import soxr
+from scipy import signal
+
+from audio_augmentation.equalizer import apply_response, high_pass_response, low_pass_response
+from core.audio_file import SAMPLE_RATE
+
+TELEPHONE_RATE = 8_000  # Hz
+TELEPHONE_BAND_HZ = (300.0, 3400.0)  # ITU-T G.712
+# libsndfile maps its compression level 0 ... 1 to these bits a second and channel (src/ogg_opus.c).
+OPUS_HIGHEST, OPUS_LOWEST = 256_000, 6_000
+
+
+def mu_law(audio: np.ndarray, bits: int = 8) -> np.ndarray:
+    """``audio`` quantized to ``bits`` bits on the mu-law scale (ITU-T G.711 uses 8, mu = 255)."""
+    mu = 2.0**bits - 1.0
+    limited = np.clip(audio.astype(np.float32), -1.0, 1.0)
+    compressed = np.sign(limited) * np.log1p(mu * np.abs(limited)) / np.log1p(mu)
+    steps = 2.0 ** (bits - 1) - 1.0  # symmetric, so that silence stays silence
+    quantized = np.round(compressed * steps) / steps
+    return (np.sign(quantized) * np.expm1(np.abs(quantized) * np.log1p(mu)) / mu).astype(np.float32)
+
+
+def telephone(audio: np.ndarray) -> np.ndarray:
+    """``audio`` over a fixed-line telephone: 300 to 3400 Hz, 8 kHz, 8-bit mu-law."""
+    if not len(audio):
+        return audio.astype(np.float32)
+    low, high = TELEPHONE_BAND_HZ
+    banded = apply_response(audio, high_pass_response(low, 4.0) + low_pass_response(high, 12.0))
+    narrow = mu_law(soxr.resample(banded, SAMPLE_RATE, TELEPHONE_RATE, quality="MQ"))
+    return _same_length(soxr.resample(narrow, TELEPHONE_RATE, SAMPLE_RATE, quality="MQ"), len(audio))
+
+
+def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
+    """``audio`` through Opus at ``bitrate`` bits a second (6,000 to 256,000), as voice over the internet has it."""
+    if not OPUS_LOWEST <= bitrate <= OPUS_HIGHEST:
+        raise ValueError(f"Opus here takes {OPUS_LOWEST} to {OPUS_HIGHEST} bit/s, not {bitrate}")
+    if not len(audio):
+        return audio.astype(np.float32)
+    delay = _opus_delay(bitrate)
+    decoded = _opus_round_trip(np.pad(audio.astype(np.float32), (0, delay)), bitrate)
+    return _same_length(decoded[delay:], len(audio))
+
+
+def _opus_round_trip(audio: np.ndarray, bitrate: int) -> np.ndarray:
+    stream = io.BytesIO()
+    level = (OPUS_HIGHEST - bitrate) / (OPUS_HIGHEST - OPUS_LOWEST)
+    with soundfile.SoundFile(
+        stream, "w", SAMPLE_RATE, 1, format="OGG", subtype="OPUS", compression_level=level
+    ) as encoder:
+        for start in range(0, len(audio), SAMPLE_RATE):  # libsndfile's Ogg encoders dislike very long writes
+            encoder.write(np.clip(audio[start : start + SAMPLE_RATE], -1.0, 1.0))
+    stream.seek(0)
+    return soundfile.read(stream, dtype="float32")[0]
+
+
+@lru_cache(maxsize=32)
+def _opus_delay(bitrate: int) -> int:
+    """Samples by which this libsndfile's Opus is late at ``bitrate`` (0 in those that take the pre-skip out)."""
+    burst = np.random.default_rng(0).standard_normal(SAMPLE_RATE // 2).astype(np.float32)
+    burst = 0.2 * burst * np.hanning(len(burst)).astype(np.float32)
+    decoded = _opus_round_trip(np.pad(burst, (0, SAMPLE_RATE // 4)), bitrate)
+    return max(0, int(np.argmax(signal.correlate(decoded, burst))) - (len(burst) - 1))
+
+
+def _same_length(audio: np.ndarray, samples: int) -> np.ndarray:
+    """Float32 in [-1, 1], cut or filled with zeros at its end to ``samples``."""
+    cut = np.clip(np.asarray(audio, dtype=np.float32)[:samples], -1.0, 1.0)
+    return np.pad(cut, (0, samples - len(cut)))

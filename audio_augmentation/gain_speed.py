@@ -1,0 +1,123 @@
+"""Level and tempo: measuring and setting loudness, overload, speed (pitch moves along) and tempo (pitch is kept)."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+
+from core.audio_file import SAMPLE_RATE
+
+LEVEL_FRAME = SAMPLE_RATE // 50  # samples (20 ms) over which a level is measured
+ACTIVE_RANGE_DB = 30.0  # frames this far below the loudest count as pauses
+SILENCE_DB = -120.0  # dBFS; whatever is quieter is silence: scaling it up would only overflow
+SILENCE = 10 ** (SILENCE_DB / 20)
+
+WSOLA_HOP = SAMPLE_RATE // 40  # samples (25 ms) between frames of change_tempo; frames are twice as long
+WSOLA_SEARCH = SAMPLE_RATE // 100  # samples (10 ms) that a frame may move to fit the one before it
+
+
+def rms(audio: np.ndarray) -> float:
+    """Root mean square of the whole audio; 0 for empty audio."""
+    return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
+
+
+def active_rms(audio: np.ndarray) -> float:
+    """Root mean square over the frames that are not pauses (within 30 dB of the loudest 20 ms).
+
+    For a steady sound it is the ordinary RMS; for speech or a bark it does not depend on the silence around it.
+    """
+    whole = len(audio) // LEVEL_FRAME * LEVEL_FRAME
+    if not whole:
+        return rms(audio)
+    frames = audio[:whole].reshape(-1, LEVEL_FRAME)
+    power = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / LEVEL_FRAME
+    active = power[power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)]
+    return float(np.sqrt(active.mean()))
+
+
+def to_db(amplitude: float) -> float:
+    """20 log10, not below -120 dB."""
+    return 20.0 * float(np.log10(max(amplitude, SILENCE)))
+
+
+def limit_peak(audio: np.ndarray) -> np.ndarray:
+    """The audio, turned down as a whole if its peak is beyond 1 (nothing is clipped)."""
+    peak = float(np.max(np.abs(audio))) if len(audio) else 0.0
+    # The division can round to just above 1; clipping that last bit changes nothing audible.
+    return np.clip(audio / np.float32(peak), -1.0, 1.0) if peak > 1.0 else audio
+
+
+def apply_gain(audio: np.ndarray, gain_db: float) -> np.ndarray:
+    """Audio ``gain_db`` louder; less where the peak would pass 1."""
+    return limit_peak(audio.astype(np.float32) * np.float32(10 ** (gain_db / 20)))
+
+
+def set_level(audio: np.ndarray, level_db: float) -> np.ndarray:
+    """Audio whose active level is ``level_db`` dBFS; less where the peak would pass 1. Silence stays silence."""
+    level = active_rms(audio)
+    return apply_gain(audio, level_db - to_db(level)) if level > SILENCE else audio.astype(np.float32)
+
+
+def overload(audio: np.ndarray, drive_db: float) -> np.ndarray:
+    """An overdriven microphone: the peak pushed ``drive_db`` above full scale into a soft limit (tanh).
+
+    The result's peak is at most 1, whatever the level of the input was.
+    """
+    peak = float(np.max(np.abs(audio))) if len(audio) else 0.0
+    if peak <= SILENCE:
+        return audio.astype(np.float32)
+    return np.tanh(audio.astype(np.float32) * np.float32(10 ** (drive_db / 20) / peak))
+
+
+def change_speed(audio: np.ndarray, factor: float) -> np.ndarray:
+    """Audio played ``factor`` times as fast: round(samples / factor) samples, pitch and formants move along."""
+    if factor <= 0:
+        raise ValueError(f"speed factor {factor} is not above 0")
+    samples = round(len(audio) / factor)
+    if factor == 1.0 or not samples:
+        return audio[:samples].astype(np.float32)
+    faster = soxr.resample(audio.astype(np.float32), SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
+    faster = limit_peak(np.asarray(faster, dtype=np.float32))
+    return np.pad(faster[:samples], (0, max(0, samples - len(faster))))
+
+
+def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
+    """Audio spoken ``factor`` times as fast at the same pitch: round(samples / factor) samples.
+
+    WSOLA (Verhelst and Roelands, ICASSP 1993): overlapping 50 ms frames, each taken from within 10 ms of where it
+    should be, at the place that continues the previous frame best. A sound is therefore at most 10 ms from
+    position / factor.
+    """
+    if factor <= 0:
+        raise ValueError(f"tempo factor {factor} is not above 0")
+    samples = round(len(audio) / factor)
+    hop, search = WSOLA_HOP, WSOLA_SEARCH
+    if factor == 1.0 or not samples or len(audio) < 2 * hop:
+        return audio[:samples].astype(np.float32) if factor >= 1.0 else change_speed(audio, factor)
+    window = (0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)).astype(np.float32)  # sums to 1 at this hop
+    frames = -(-samples // hop) + 1
+    # Frame k is centred at k * hop of the output, so the source is padded by half a frame and the search.
+    lead = hop + search
+    source = np.pad(audio.astype(np.float32), (lead, 4 * hop + 2 * search + int(2 * hop * factor)))
+    energy = np.concatenate([[0.0], np.cumsum(np.square(source, dtype=np.float64))])
+    out = np.zeros((frames + 1) * hop, dtype=np.float32)
+    taken = search
+    for k in range(frames):
+        expected = round(k * hop * factor) + search
+        if k:
+            wanted = source[taken + hop : taken + 2 * hop]  # what would follow the previous frame by itself
+            region = source[expected - search : expected + search + hop]
+            likeness = np.correlate(region, wanted, mode="valid")
+            starts = np.arange(expected - search, expected + search + 1)
+            loudness = np.sqrt(np.maximum(energy[starts + hop] - energy[starts], 0.0)) + 1e-6
+            taken = expected - search + int(np.argmax(likeness / loudness)) if wanted.any() else expected
+        else:
+            taken = expected
+        out[k * hop : (k + 2) * hop] += source[taken : taken + 2 * hop] * window
+    return limit_peak(out[hop : hop + samples])
+
+
+def change_voice(audio: np.ndarray, factor: float) -> np.ndarray:
+    """Pitch and formants ``factor`` times as high at the same length: another person's voice, roughly."""
+    moved = change_speed(change_tempo(audio, 1.0 / factor), factor)
+    return np.pad(moved[: len(audio)], (0, max(0, len(audio) - len(moved))))

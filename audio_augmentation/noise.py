@@ -1,0 +1,271 @@
+"""Noise: mixing at a given SNR, recorded noise from a folder, and noise that is made where there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from scipy import fft
+
+from audio_augmentation.crop import random_segment, repeat_to
+from audio_augmentation.equalizer import (
+    GRID_HZ,
+    high_pass_response,
+    low_pass_response,
+    random_bands_response,
+    response_at,
+)
+from audio_augmentation.gain_speed import SILENCE, active_rms, limit_peak
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.errors import HarkError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm")
+PIECE_S = 20.0  # seconds of a file that are read, and kept, as one piece
+CACHE_BYTES = 256 * 2**20
+DRAW_TRIES = 8  # pieces tried for one that can be read and is not digital silence
+
+
+def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """``audio`` with ``noise`` ``snr_db`` below it.
+
+    Both levels are taken over the parts that are not pauses (:func:`gain_speed.active_rms`), so that neither silence
+    around a word nor the gaps between barks change what an SNR means. If the sum would pass 1, all of it is turned
+    down. Noise that is shorter is repeated, longer is cut. Where the audio is silent the noise comes as it is; silent
+    noise leaves the audio as it is.
+    """
+    noise = repeat_to(noise, len(audio))
+    speech_level, noise_level = active_rms(audio), active_rms(noise)
+    if noise_level <= SILENCE:
+        return limit_peak(audio.astype(np.float32))
+    gain = speech_level / noise_level * 10 ** (-snr_db / 20) if speech_level > SILENCE else 1.0
+    return limit_peak(audio.astype(np.float32) + noise * np.float32(gain))
+
+
+def colored_noise(samples: int, color_exponent: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise whose power falls as 1 / f ** ``color_exponent``: 0 white, 1 pink, 2 brown. RMS 0.1, peak below 1.
+
+    Flat below 30 Hz, where brown noise would put all of its power.
+    """
+    slope_db = -10.0 * color_exponent * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
+    return _shaped_noise(samples, slope_db, rng)
+
+
+def ambient_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """A made-up room, street or machine: coloured noise with emphasized bands, swelling and fading; sometimes a hum or
+    short knocks and clatter. RMS about 0.1, peak at most 1."""
+    slope_db = -10.0 * rng.uniform(-0.2, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
+    response = slope_db + random_bands_response(rng, max_db=14.0, bands=int(rng.integers(4, 13)))
+    if rng.random() < 0.3:
+        response = response + low_pass_response(float(np.exp(rng.uniform(np.log(400.0), np.log(6000.0)))), 2.0)
+    if rng.random() < 0.3:
+        response = response + high_pass_response(float(np.exp(rng.uniform(np.log(100.0), np.log(2000.0)))), 2.0)
+    noise = _shaped_noise(samples, response, rng) * slow_modulation(samples, rng, depth_db=rng.uniform(0.0, 12.0))
+    if rng.random() < 0.25:
+        noise = noise + hum(samples, rng) * np.float32(rng.uniform(0.1, 1.0))
+    if rng.random() < 0.3:
+        noise = noise + knocks(samples, rng) * np.float32(rng.uniform(0.2, 1.5))
+    return limit_peak(noise)
+
+
+def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Mains hum: 50 or 60 Hz (a little off) with up to 20 harmonics, falling towards the high ones. RMS 0.1."""
+    base_hz = float(rng.choice([50.0, 60.0])) * rng.uniform(0.998, 1.002)
+    harmonics = np.arange(1, int(rng.integers(4, 21)))
+    amplitudes = rng.uniform(0.1, 1.0, len(harmonics)) / harmonics ** rng.uniform(0.3, 1.5)
+    weights = (amplitudes * np.exp(1j * rng.uniform(0.0, 2.0 * np.pi, len(harmonics)))).astype(np.complex64)
+    # The harmonics are the powers of one rotating phasor: a product each instead of a sine each.
+    turn = np.exp((2j * np.pi * base_hz / SAMPLE_RATE) * np.arange(samples)).astype(np.complex64)
+    power = turn.copy()
+    tone = np.zeros(samples, dtype=np.float32)
+    for weight in weights:
+        tone += (weight * power).real
+        power *= turn
+    return _at_rms(tone)
+
+
+def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Dishes, keys, footsteps, doors: a few short decaying bursts of filtered noise. Active RMS 0.1, peak at most 1."""
+    noise = np.zeros(samples, dtype=np.float32)
+    count = 1 + int(rng.poisson(2.0 * samples / SAMPLE_RATE))
+    color = -10.0 * rng.uniform(-1.0, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
+    bursts = _shaped_noise(SAMPLE_RATE, color + random_bands_response(rng, 14.0), rng)
+    for start in rng.integers(0, max(samples, 1), count):
+        decay = SAMPLE_RATE * float(np.exp(rng.uniform(np.log(0.003), np.log(0.08))))  # samples to 1 / e
+        length = min(int(5 * decay), samples - int(start), SAMPLE_RATE)
+        offset = int(rng.integers(0, SAMPLE_RATE - length + 1))
+        burst = bursts[offset : offset + length] * np.exp(-np.arange(length) / decay).astype(np.float32)
+        noise[start : start + length] += burst * np.float32(rng.uniform(0.3, 1.0))
+    level = active_rms(noise)
+    return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
+
+
+def slow_modulation(samples: int, rng: np.random.Generator, depth_db: float) -> np.ndarray:
+    """Gains [samples] that wander by about ``depth_db`` either way, with a new direction every 0.1 to 2 seconds."""
+    step = rng.uniform(0.1, 2.0) * SAMPLE_RATE
+    points = np.arange(int(samples / step) + 2) * step
+    gains_db = rng.uniform(-depth_db, depth_db, len(points))
+    gains = 10 ** (gains_db / 20)
+    return np.interp(np.arange(samples), points, gains).astype(np.float32)
+
+
+def babble(
+    clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator, voices: int | None = None
+) -> np.ndarray:
+    """Other people talking: ``voices`` clips (default 1 to 7 at random) from random places, at various distances.
+
+    The caller sees to it that the phrase is not spoken in the clips. RMS about 0.1, peak at most 1.
+
+    Raises:
+        ValueError: no clips.
+    """
+    if not len(clips):
+        raise ValueError("babble needs clips")
+    mixture = np.zeros(samples, dtype=np.float32)
+    for _ in range(voices if voices is not None else int(rng.integers(1, 8))):
+        clip = np.asarray(clips[int(rng.integers(len(clips)))], dtype=np.float32)
+        gain = np.float32(10 ** (rng.uniform(-9.0, 0.0) / 20))
+        voice = random_segment(clip, samples, rng)
+        level = active_rms(voice)
+        if level > SILENCE:
+            mixture += voice * (gain / np.float32(level))
+    return limit_peak(_at_rms(mixture))
+
+
+class NoiseLibrary:
+    """Recorded noise in a folder. Files are read when they are drawn, in pieces of 20 s; the last used are kept.
+
+    Attributes:
+        paths: the audio files under the folder, sorted.
+    """
+
+    def __init__(self, paths: Sequence[Path], cache_bytes: int = CACHE_BYTES) -> None:
+        self.paths = list(paths)
+        self._cache_bytes = cache_bytes
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pieces: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._counts: dict[int, int] = {}
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Sent to a worker process, the library goes without its cache and lock.
+        return {"paths": self.paths, "_cache_bytes": self._cache_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
+        """A random segment [samples] of a random file; shorter files are repeated.
+
+        What comes depends on the files and the generator alone, not on what was drawn before. Unreadable files and
+        silent segments are passed over.
+
+        Raises:
+            HarkError: none of several files that were tried can be read.
+        """
+        segment: np.ndarray | None = None
+        for _ in range(DRAW_TRIES):
+            index = int(rng.integers(len(self.paths)))
+            piece = self._piece(index, int(rng.integers(self._count(index))))
+            if len(piece):
+                segment = random_segment(piece, samples, rng)
+                if segment.any():
+                    return segment
+        if segment is None:
+            raise HarkError(
+                "No noise could be read.",
+                f"{DRAW_TRIES} files in {self.paths[0].parent} and beside it are not audio that Hark can read.",
+                "Put WAV, FLAC, Ogg or MP3 files into the noise folder, or run without one.",
+            )
+        return segment
+
+    def _count(self, index: int) -> int:
+        """How many pieces a file has (1 where its length is not known beforehand)."""
+        count = self._counts.get(index)
+        if count is None:
+            try:
+                seconds = soundfile.info(str(self.paths[index])).duration
+            except (soundfile.LibsndfileError, OSError):
+                seconds = 0.0
+            count = self._counts[index] = max(1, int(seconds / PIECE_S))
+        return count
+
+    def _piece(self, index: int, number: int) -> np.ndarray:
+        key = (index, number)
+        with self._lock:
+            piece = self._pieces.get(key)
+            if piece is not None:
+                self._pieces.move_to_end(key)
+                return piece
+        piece = _read_piece(self.paths[index], number)
+        with self._lock:
+            if key not in self._pieces:
+                self._pieces[key] = piece
+                self._kept_bytes += piece.nbytes
+            while self._kept_bytes > self._cache_bytes and len(self._pieces) > 1:
+                self._kept_bytes -= self._pieces.popitem(last=False)[1].nbytes
+        return piece
+
+
+def load_noise_folder(folder: Path, cache_bytes: int = CACHE_BYTES) -> NoiseLibrary:
+    """The audio files anywhere under ``folder``; nothing is read yet.
+
+    Raises:
+        HarkError: no such folder, or no audio file in it.
+    """
+    if not folder.is_dir():
+        raise HarkError(f"There is no noise folder {folder}.", "The path names no folder.", "Check the path.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    if not paths:
+        raise HarkError(
+            f"The noise folder {folder} holds no audio.",
+            f"No file in it ends in {', '.join(AUDIO_SUFFIXES)}.",
+            "Put recordings of noise there, or run without a noise folder: Hark then makes its own noise.",
+        )
+    return NoiseLibrary(paths, cache_bytes)
+
+
+def _read_piece(path: Path, number: int) -> np.ndarray:
+    """Piece ``number`` (20 s) of a file; empty where the file cannot be read."""
+    try:
+        if number == 0:
+            return read_audio(path, max_seconds=PIECE_S)
+        with soundfile.SoundFile(str(path)) as source:
+            source.seek(int(number * PIECE_S * source.samplerate))
+            block = source.read(int(PIECE_S * source.samplerate), dtype="float32", always_2d=True).mean(axis=1)
+            rate = source.samplerate
+        audio = soxr.resample(block, rate, SAMPLE_RATE) if rate != SAMPLE_RATE else block
+        return np.clip(np.nan_to_num(np.asarray(audio, dtype=np.float32), posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    except (HarkError, soundfile.LibsndfileError, OSError):
+        return np.zeros(0, dtype=np.float32)
+
+
+def _shaped_noise(samples: int, response_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise with a spectrum in dB on the equalizer's grid; RMS 0.1, peak at most 1."""
+    if samples <= 0:
+        return np.zeros(0, dtype=np.float32)
+    length = fft.next_fast_len(max(samples, 1024), real=True)
+    bins = length // 2 + 1
+    # The spectrum of white Gaussian noise is white Gaussian noise: drawing it there saves one transform.
+    spectrum = rng.standard_normal(2 * bins, dtype=np.float32).view(np.complex64)
+    spectrum *= response_at(response_db - response_db.max(), bins)
+    spectrum[0] = 0.0
+    return limit_peak(_at_rms(fft.irfft(spectrum, length)[:samples]))
+
+
+def _at_rms(audio: np.ndarray, level: float = 0.1) -> np.ndarray:
+    """Audio with the given RMS (float32); silence stays silence."""
+    now = float(np.sqrt(np.mean(np.square(audio)))) if len(audio) else 0.0
+    return (audio * np.float32(level / now)).astype(np.float32) if now > 0.0 else audio.astype(np.float32)

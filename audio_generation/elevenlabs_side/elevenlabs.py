@@ -1,0 +1,126 @@
+"""ElevenLabs as an engine, with a limit of characters that is kept across runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.engine import Readiness, Setting, SpeechRequest, Voice, speaks
+from audio_generation.worker import WorkerEngine
+from core.data_folder import data_folder
+
+KEY = "ELEVENLABS_API_KEY"
+LIMIT = "ELEVENLABS_CHARACTER_LIMIT"
+ADDRESS = "ELEVENLABS_BASE_URL"
+DEFAULT_LIMIT = 10_000  # characters altogether; what the free plan gives a month
+ENV_FILE = Path(__file__).parent / "internals" / ".env"
+# Labels of the service's English accents; other languages come as their codes.
+ACCENTS = {"american": "en-us", "british": "en-gb", "australian": "en-au", "irish": "en-ie", "indian": "en-in"}
+
+
+class ElevenLabs(WorkerEngine):
+    """Key, limit and address come from the environment or from ``internals/.env`` (lines of ``NAME=value``)."""
+
+    name = "elevenlabs"
+    licence = "proprietary service"
+    paid = True
+    by_default = False
+    packages = ("elevenlabs",)
+    loads_weights = True  # starting it asks the network
+    request_timeout_s = 90.0
+
+    def missing(self) -> Readiness | None:
+        """A key is needed, and characters that may still be spent."""
+        if not _configured(KEY):
+            return Readiness(False, "There is no key for ElevenLabs.", f"Put {KEY}=... into {ENV_FILE}.")
+        if self.characters_left() <= 0:
+            return Readiness(
+                False,
+                f"The limit of {self.limit()} characters is spent.",
+                f"Raise {LIMIT} in {ENV_FILE}, or empty {self._spent_file()}.",
+            )
+        return None
+
+    def worker_environment(self) -> Mapping[str, str]:
+        """The key, and the address where it is not the service's own."""
+        return {name: value for name in (KEY, ADDRESS) if (value := _configured(name))}
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """The account's voices. Each speaks every language; those made for this one come first."""
+        facts = self.facts()
+        voices = []
+        for identifier, name, spoken, accent in facts["voices"]:
+            own = ACCENTS.get(accent, "en") if spoken in ("en", "") else spoken
+            fits = speaks(own, language)
+            voices.append(
+                (
+                    not fits,
+                    Voice(
+                        engine=self.name,
+                        name=identifier,
+                        language=own if fits else language,
+                        speaker=f"elevenlabs-{name}",
+                        licence="ElevenLabs terms of service",
+                        model=facts["model"],
+                    ),
+                )
+            )
+        return [voice for _, voice in sorted(voices, key=lambda pair: pair[0])]
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """The service's own dials, 0 to 1, speed around 1, and a seed."""
+        return {
+            "stability": round(float(rng.uniform(0.3, 0.8)), 2),
+            "similarity_boost": round(float(rng.uniform(0.5, 0.9)), 2),
+            "style": round(float(rng.uniform(0.0, 0.4)), 2),
+            "speed": round(float(rng.uniform(0.8, 1.15)), 2),
+            "seed": int(rng.integers(1 << 31)),
+        }
+
+    def limit(self) -> int:
+        """Characters that may be spent altogether."""
+        try:
+            return int(_configured(LIMIT) or DEFAULT_LIMIT)
+        except ValueError:
+            return 0  # a limit that cannot be read lets nothing through
+
+    def characters_left(self) -> int:
+        """Characters that may still be spent."""
+        try:
+            return self.limit() - int(self._spent_file().read_text())
+        except FileNotFoundError:
+            return self.limit()
+        except ValueError:
+            return 0  # what was spent is not known
+
+    def refusal(self, request: SpeechRequest) -> str:
+        """Counts the request's characters before it is sent, so that no crash can hide them."""
+        path = self._spent_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            left = self.characters_left()
+            if len(request.text) > left:
+                return f"elevenlabs: {left} of {self.limit()} characters are left, this text has {len(request.text)}"
+            path.write_text(str(self.limit() - left + len(request.text)))
+        return ""
+
+    @staticmethod
+    def _spent_file() -> Path:
+        return data_folder() / "engines" / "elevenlabs" / "characters-spent.txt"
+
+
+def _configured(name: str) -> str:
+    """A variable of the environment, else of ``internals/.env``; empty where there is none."""
+    if os.environ.get(name):
+        return os.environ[name]
+    try:
+        lines = ENV_FILE.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
+    return next((value.strip().strip("\"'") for key, _, value in pairs if key.strip() == name), "")

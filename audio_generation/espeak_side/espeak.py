@@ -1,0 +1,57 @@
+"""espeak-ng as an engine: every accent of a language times every variant of the vocal tract."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audio_generation.engine import Setting, Voice, speaks
+from audio_generation.worker import WorkerEngine
+
+# Effects rather than people, and a speed test. They stand last in the list of voices, so that a choice of the first
+# voices, or of all but these, is one of voices that a person could have.
+NOVELTY = frozenset(
+    ("AnxiousAndy", "Demonic", "Tweaky", "UniRobot", "anikaRobot", "announcer", "croak", "fast", "whisper", "whisperf")
+    + ("robosoft", *(f"robosoft{number}" for number in range(2, 9)))
+)
+# Written in another alphabet than the texts of their language.
+OTHER_SCRIPT = frozenset({"gmw/en-Shaw"})
+
+
+class Espeak(WorkerEngine):
+    """Voices are named as espeak-ng names them, ``gmw/en-US+f3``; the speaker is the variant, whatever the accent."""
+
+    name = "espeak"
+    licence = "GPL-3.0-or-later"
+    packages = ("espeakng_loader",)
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """Accents times variants, people first."""
+        facts = self.facts()
+        variants = ["", *sorted(facts["variants"], key=lambda variant: (variant in NOVELTY, variant))]
+        accents = [
+            (identifier, spoken)
+            for identifier, spoken in facts["languages"]
+            if identifier not in OTHER_SCRIPT and speaks(spoken, language)
+        ]
+        return [
+            Voice(
+                engine=self.name,
+                name=f"{identifier}+{variant}" if variant else identifier,
+                language=spoken,
+                speaker=f"espeak-{variant or 'default'}",
+                # The program is GPL; what it speaks is not a work derived from it.
+                licence="output of espeak-ng (GPL-3.0-or-later program)",
+                model=f"espeak-ng {facts['version']}",
+            )
+            for variant in variants
+            for identifier, spoken in accents
+        ]
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """Rate in words a minute (default 175), pitch and its range of 0 to 99 (default 50), word gap in 10 ms."""
+        return {
+            "rate": int(rng.integers(125, 216)),
+            "pitch": int(rng.integers(25, 76)),
+            "pitch_range": int(rng.integers(25, 81)),
+            "word_gap": int(rng.choice([0, 0, 0, 1, 2, 4])),
+        }

@@ -1,0 +1,25 @@
+"""The test double as an engine. It speaks only where it is named."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audio_generation.engine import Setting, Voice
+from audio_generation.worker import WorkerEngine
+
+
+class Fake(WorkerEngine):
+    """Two voices in every language. The setting ``behave`` makes a request fail (see ``worker.misbehave``)."""
+
+    name = "fake"
+    licence = "Apache-2.0"
+    by_default = False
+    request_timeout_s = 5.0
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """The same in every language."""
+        return [Voice(self.name, name, language, f"fake-{name}", "CC0-1.0", "fake") for name in self.facts()["voices"]]
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """Factors of rate and pitch."""
+        return {"rate": round(float(rng.uniform(0.8, 1.25)), 3), "pitch": round(float(rng.uniform(0.9, 1.1)), 3)}

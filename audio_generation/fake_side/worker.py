@@ -1,0 +1,123 @@
+"""The test double's process: a vowel for each letter, and failures of every kind on demand (setting ``behave``)."""
+
+from __future__ import annotations
+
+import array
+import math
+import os
+import random
+import signal
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from audio_generation.worker_protocol import Refused, serve, write_wav
+
+SAMPLE_RATE = 16_000
+LETTER_S = 0.07
+ANSWERS = os.dup(1)  # stdout before ``serve`` takes it, to write nonsense into
+PITCH_HZ = {"low": 95.0, "high": 190.0}
+
+
+def vowels(text: str, pitch: float, rate: float) -> bytes:
+    """Harmonics of ``pitch``, weighted by two formants that the letter chooses; deterministic."""
+    count = int(LETTER_S / rate * SAMPLE_RATE)
+    samples = array.array("h")
+    for letter in text.lower():
+        samples.extend(vowel(letter, pitch, count) if letter.isalnum() else [0] * (count // 2))
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples.tobytes()
+
+
+def vowel(letter: str, pitch: float, count: int) -> list[int]:
+    """One letter's ``count`` samples: one period, repeated under a rising and falling envelope."""
+    formants = (300 + 37 * (ord(letter) % 17), 900 + 101 * (ord(letter) % 19))
+    weights = [
+        sum(math.exp(-(((pitch * k - f) / 150) ** 2)) for f in formants) + 0.02 for k in range(1, int(3500 / pitch))
+    ]
+    scale = 6000 / sum(weights)
+    length = round(SAMPLE_RATE / pitch)
+    period = [
+        scale * sum(weight * math.sin(2 * math.pi * k * n / length) for k, weight in enumerate(weights, 1))
+        for n in range(length)
+    ]
+    return [int(math.sin(math.pi * n / count) * period[n % length]) for n in range(count)]
+
+
+def misbehave(behave: str, path: str) -> None:
+    """The ways in which engines fail; each but "refuse" is found by the host, not told."""
+    noise = random.Random(0)
+    if behave == "refuse":
+        raise Refused("it was told to refuse")
+    if behave == "crash":
+        sys.stderr.write("fake: about to crash\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif behave == "exit":
+        os._exit(3)
+    elif behave == "raise":
+        raise RuntimeError("it was told to raise")
+    elif behave == "hang":
+        time.sleep(3600)
+    elif behave == "nonsense":
+        os.write(ANSWERS, b"this is no JSON\n")
+    elif behave == "wrong id":
+        os.write(ANSWERS, b'{"event": "done", "id": "no such request"}\n')
+    elif behave == "endless":
+        while True:
+            os.write(ANSWERS, b"x" * 65536)
+    elif behave == "no file":
+        pass
+    elif behave == "no audio":
+        Path(path).write_bytes(b"%PDF-1.4 this is no audio")
+    elif behave == "empty":
+        write_wav(path, b"", SAMPLE_RATE)
+    elif behave == "silence":
+        write_wav(path, bytes(2 * SAMPLE_RATE), SAMPLE_RATE)
+    elif behave == "hum":  # an offset with nothing on it
+        write_wav(path, struct.pack("<h", 9000) * SAMPLE_RATE, SAMPLE_RATE)
+    elif behave == "noise":
+        write_wav(
+            path, array.array("h", (int(noise.gauss(0, 4000)) for _ in range(SAMPLE_RATE))).tobytes(), SAMPLE_RATE
+        )
+    elif behave == "clipped":
+        write_wav(path, (b"\xff\x7f" * 50 + b"\x00\x80" * 50) * 160, SAMPLE_RATE)
+    elif behave == "not a number":
+        riff = b"RIFF" + struct.pack("<I", 36 + 64000) + b"WAVE"
+        float_format = b"fmt " + struct.pack("<IHHIIHH", 16, 3, 1, SAMPLE_RATE, 4 * SAMPLE_RATE, 4, 32)
+        samples = struct.pack("<f", math.nan) * 16000
+        Path(path).write_bytes(riff + float_format + b"data" + struct.pack("<I", len(samples)) + samples)
+    elif behave == "cut off":
+        write_wav(path, vowels("a", 100.0, 1.0), SAMPLE_RATE)
+    elif behave == "too long":
+        write_wav(path, 60 * vowels("hey compass", 100.0, 1.0), SAMPLE_RATE)
+    else:
+        raise Refused(f"fake knows no behaviour {behave!r}")
+
+
+def speak(request: dict[str, Any]) -> None:
+    """Serve one request of the protocol."""
+    settings = request["settings"]
+    if settings.get("behave"):
+        misbehave(str(settings["behave"]), request["path"])
+        return
+    pitch = PITCH_HZ[request["voice"]] * float(settings.get("pitch", 1.0))
+    write_wav(request["path"], vowels(request["text"], pitch, float(settings.get("rate", 1.0))), SAMPLE_RATE)
+
+
+def set_up() -> tuple[dict[str, Any], Any]:
+    """For ``serve``. HARK_FAKE_START makes the start itself fail: "crash", "hang" or "unavailable"."""
+    start = os.environ.get("HARK_FAKE_START", "")
+    if start == "hang":
+        time.sleep(3600)
+    if start == "crash":
+        os._exit(1)
+    if start == "unavailable":
+        raise RuntimeError("it was told not to start")
+    return {"voices": list(PITCH_HZ)}, speak
+
+
+if __name__ == "__main__":
+    serve(set_up)

@@ -1,0 +1,46 @@
+"""Festival as an engine: the English voices that Debian packages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audio_generation.engine import Readiness, Setting, Voice, speaks
+from audio_generation.worker import WorkerEngine
+
+DEBIAN_PACKAGES = "festival festvox-us-slt-hts festvox-kallpc16k festvox-kdlpc16k"
+# Voice: speaker (as other engines name the same person), language, licence.
+KNOWN = {
+    "cmu_us_slt_arctic_hts": ("slt", "en-us", "CMU Arctic (free for any use, with notice)"),
+    "kal_diphone": ("kal", "en-us", "CMU (free for any use, with notice)"),
+    "ked_diphone": ("ked", "en-us", "University of Edinburgh (free for any use, with notice)"),
+}
+
+
+class Festival(WorkerEngine):
+    """Two diphone voices and a statistical one. Other languages' voices, with encodings of their own, are left out."""
+
+    name = "festival"
+    licence = "BSD-like (University of Edinburgh)"
+
+    def available(self) -> Readiness:
+        """Names the Debian packages where festival or its voices are missing."""
+        ready = super().available()
+        if ready.ok and not any(voice in KNOWN for voice in self.facts()["voices"]):
+            ready = Readiness(False, "festival is installed without an English voice that Hark knows.")
+        return ready if ready.ok else Readiness(False, ready.why, f"apt-get install {DEBIAN_PACKAGES}")
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """English only."""
+        return [
+            Voice(self.name, name, spoken, speaker, licence, f"festival {name}")
+            for name, (speaker, spoken, licence) in KNOWN.items()
+            if name in self.facts()["voices"] and speaks(spoken, language)
+        ]
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """Stretch of durations; mean and standard deviation of the pitch in Hz, where the voice can change them."""
+        settings: dict[str, Setting] = {"stretch": round(float(rng.uniform(0.8, 1.4)), 3)}
+        if voice.name.endswith("_diphone"):
+            settings["f0_mean"] = round(float(rng.uniform(85, 145)), 1)
+            settings["f0_std"] = round(float(rng.uniform(10, 30)), 1)
+        return settings

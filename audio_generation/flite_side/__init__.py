@@ -1,0 +1,1 @@
+"""flite (BSD-like): CMU's small English voices, through libflite in a persistent worker or the flite program."""

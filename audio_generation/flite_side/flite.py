@@ -1,0 +1,56 @@
+"""flite as an engine: the four 16 kHz voices that Debian ships, and any ``<data>/voices/flite/*.flitevox``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from audio_generation.engine import Readiness, Setting, Voice, speaks
+from audio_generation.worker import WorkerEngine
+from core.data_folder import data_folder
+
+ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
+# Standard deviation of the pitch in Hz around which a voice is varied; women's voices move further.
+PITCH_SPREAD_HZ = {"kal16": 12.0, "awb": 20.0, "rms": 15.0, "slt": 25.0}
+
+
+class Flite(WorkerEngine):
+    """Speakers are named as in CMU's Arctic, so that other engines' voices of the same people are known as such."""
+
+    name = "flite"
+    licence = "BSD-4-Clause-like (CMU flite)"
+
+    def available(self) -> Readiness:
+        """Names the Debian package where flite is missing."""
+        ready = super().available()
+        return ready if ready.ok else Readiness(False, ready.why, "apt-get install flite")
+
+    def worker_environment(self) -> Mapping[str, str]:
+        """Where further voices lie."""
+        return {"HARK_FLITE_VOICES": str(data_folder() / "voices" / "flite")}
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """English only."""
+        facts = self.facts()
+        found = [
+            Voice(
+                engine=self.name,
+                name=name,
+                language=ACCENTS.get(name, "en-us"),
+                speaker=name.removeprefix("cmu_us_").removesuffix("16"),
+                licence="CMU flite (free for any use, with notice)",
+                model=f"flite {name}",
+            )
+            for name in facts["voices"]
+        ]
+        return [voice for voice in found if speaks(voice.language, language)]
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """Stretch of durations, factor of the pitch (both 1: as the voice is), the pitch's standard deviation in Hz."""
+        spread = PITCH_SPREAD_HZ.get(voice.name, 20.0)
+        return {
+            "duration_stretch": round(float(rng.uniform(0.8, 1.35)), 3),
+            "f0_shift": round(float(rng.uniform(0.85, 1.2)), 3),
+            "f0_stddev": round(float(spread * rng.uniform(0.6, 1.6)), 2),
+        }

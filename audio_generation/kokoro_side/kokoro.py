@@ -1,0 +1,75 @@
+"""Kokoro as an engine: all voices in ``<data>/voices/kokoro/voices`` and blends of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.engine import Readiness, Setting, Voice, speaks
+from audio_generation.worker import WorkerEngine
+from core.data_folder import data_folder
+
+# The first letter of a voice's name; Japanese (j) and Mandarin (z) need packages that are not installed.
+LANGUAGES = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
+LICENCE = "Apache-2.0 (Kokoro-82M)"
+
+
+class Kokoro(WorkerEngine):
+    """A blend is named ``af_heart*0.5+am_adam*0.5``; any weights are spoken, halves are listed."""
+
+    name = "kokoro"
+    licence = "Apache-2.0 (phonemes by espeak-ng, GPL-3.0-or-later)"
+    packages = ("kokoro", "misaki", "torch")
+    loads_weights = True
+    start_timeout_s = 300.0
+    request_timeout_s = 120.0
+
+    @staticmethod
+    def folder() -> Path:
+        """Where model, configuration and voices lie."""
+        return data_folder() / "voices" / "kokoro"
+
+    def missing(self) -> Readiness | None:
+        """The model, its configuration and at least one voice are needed."""
+        folder = self.folder()
+        lacking = [name for name in ("*.pth", "config.json", "voices/*.pt") if not any(folder.glob(name))]
+        if not lacking:
+            return None
+        return Readiness(False, f"There is no {lacking[0]} in {folder}.", "./hark voices pull kokoro all")
+
+    def worker_environment(self) -> Mapping[str, str]:
+        """Where the voices lie."""
+        return {"HARK_VOICES": str(self.folder())}
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """Every voice, then as many blends: each voice with the next one of the same accent, both halves.
+
+        The speaker of a blend names both voices: whoever splits data by speaker must keep such a blend on the side of
+        both of them, or leave it out.
+        """
+        names = sorted(path.stem for path in (self.folder() / "voices").glob("*.pt"))
+        single = [name for name in names if speaks(LANGUAGES.get(name[0], "?"), language)]
+        blends = [
+            f"{one}*0.5+{two}*0.5"
+            for letter in LANGUAGES
+            if len(accent := [name for name in single if name[0] == letter]) > 2
+            for one, two in zip(accent, accent[1:] + accent[:1])
+        ]
+        return [self._voice(name) for name in single + blends]
+
+    def voice_named(self, name: str, language: str) -> Voice | None:
+        """Any blend of voices that are there, listed or not."""
+        known = {voice.name for voice in self.voices(language)}
+        parts = [part.partition("*") for part in name.split("+")]
+        weights_are_numbers = all(not weight or weight.replace(".", "", 1).isdigit() for _, _, weight in parts)
+        return self._voice(name) if weights_are_numbers and {part[0] for part in parts} <= known else None
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """Factor of the speed, and the seed of the noise in the vocoder."""
+        return {"speed": round(float(rng.uniform(0.75, 1.3)), 3), "seed": int(rng.integers(1 << 31))}
+
+    def _voice(self, name: str) -> Voice:
+        speaker = "+".join(f"kokoro-{part.partition('*')[0]}" for part in name.split("+"))
+        return Voice(self.name, name, LANGUAGES[name[0]], speaker, LICENCE, "Kokoro-82M")

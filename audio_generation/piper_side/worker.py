@@ -1,0 +1,73 @@
+"""The process that speaks with piper-tts (GPL-3)."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from audio_generation.worker_protocol import Refused, Unavailable, serve, write_wav
+
+LOADED_VOICES = 4  # kept in memory, 60 to 120 MB each; the oldest goes first
+
+
+class Speaker:
+    """The voices of one folder, loaded as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from piper import PiperVoice
+        except ImportError as error:
+            raise Unavailable(f"piper-tts cannot be imported: {error}") from error
+        self.load = PiperVoice.load
+        self.folder = folder
+        self.loaded: OrderedDict[str, Any] = OrderedDict()
+
+    def speak(self, request: dict[str, Any]) -> None:
+        """Serve one request of the protocol. Voice ``key`` or ``key#speaker``; settings are Piper's scales."""
+        from piper import SynthesisConfig
+
+        key, _, speaker = request["voice"].partition("#")
+        voice = self._voice(key)
+        settings = request["settings"]
+        config = SynthesisConfig(
+            speaker_id=_speaker_number(voice.config, speaker),
+            length_scale=float(settings.get("length_scale", voice.config.length_scale)),
+            noise_scale=float(settings.get("noise_scale", voice.config.noise_scale)),
+            noise_w_scale=float(settings.get("noise_w_scale", voice.config.noise_w_scale)),
+        )
+        # Piper reads [[...]] as phonemes; here a bracket is a bracket.
+        text = request["text"].replace("[[", "[ [")
+        audio = b"".join(chunk.audio_int16_bytes for chunk in voice.synthesize(text, config))
+        write_wav(request["path"], audio, voice.config.sample_rate)
+
+    def _voice(self, key: str) -> Any:
+        if key not in self.loaded:
+            path = self.folder / f"{key}.onnx"
+            if path.parent != self.folder or not path.is_file():
+                raise Refused(f"piper has no voice {key}")
+            self.loaded[key] = self.load(path)
+            if len(self.loaded) > LOADED_VOICES:
+                self.loaded.popitem(last=False)
+        self.loaded.move_to_end(key)
+        return self.loaded[key]
+
+
+def _speaker_number(config: Any, speaker: str) -> int | None:
+    if not speaker:
+        return None
+    if speaker in config.speaker_id_map:
+        return int(config.speaker_id_map[speaker])
+    if speaker.isdigit() and int(speaker) < config.num_speakers:
+        return int(speaker)
+    raise Refused(f"this Piper voice has no speaker {speaker}")
+
+
+def set_up() -> tuple[dict[str, Any], Any]:
+    """For ``serve``."""
+    return {}, Speaker(Path(os.environ["HARK_VOICES"])).speak
+
+
+if __name__ == "__main__":
+    serve(set_up)

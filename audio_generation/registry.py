@@ -1,0 +1,59 @@
+"""Every speech engine, one line each."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from audio_generation.elevenlabs_side.elevenlabs import ElevenLabs
+from audio_generation.engine import Engine
+from audio_generation.espeak_side.espeak import Espeak
+from audio_generation.fake_side.fake import Fake
+from audio_generation.festival_side.festival import Festival
+from audio_generation.flite_side.flite import Flite
+from audio_generation.kokoro_side.kokoro import Kokoro
+from audio_generation.piper_side.piper import Piper
+from audio_generation.suno_side.suno import Suno
+from core.errors import HarkError
+
+ENGINES = (
+    Espeak,
+    Flite,
+    Festival,
+    Piper,
+    Kokoro,
+    Suno,
+    ElevenLabs,
+    Fake,
+)
+
+
+@cache
+def engines() -> dict[str, Engine]:
+    """All engines by name, ready or not; one object each for the whole process, so that workers are shared."""
+    return {made.name: made for made in (engine() for engine in ENGINES)}
+
+
+def default_engines() -> dict[str, Engine]:
+    """Those that are used without being named and are ready here."""
+    return {name: engine for name, engine in engines().items() if engine.by_default and engine.available().ok}
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that name, ready.
+
+    Raises:
+        HarkError: there is none, or it cannot speak here.
+    """
+    engine = engines().get(name)
+    if engine is None:
+        raise HarkError(f"There is no engine {name!r}.", f"Hark has {', '.join(engines())}.", "Name one of these.")
+    ready = engine.available()
+    if not ready.ok:
+        raise HarkError(f"The engine {name} cannot speak here.", ready.why, ready.how_to_enable)
+    return engine
+
+
+def close_engines() -> None:
+    """End all workers."""
+    for engine in engines().values():
+        engine.close()

@@ -1,0 +1,62 @@
+"""Suno's Bark as an engine: its presets in ``<data>/voices/suno/speaker_embeddings/v2``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.engine import Readiness, Setting, Voice, speaks
+from audio_generation.worker import WorkerEngine
+from core.data_folder import data_folder
+
+LICENCE = "MIT (Bark)"
+
+
+class Suno(WorkerEngine):
+    """The voice of preset ``v2/en_speaker_6`` is named ``en_speaker_6``; ``random`` is a new voice for each seed."""
+
+    name = "suno"
+    licence = "MIT"
+    by_default = False  # a minute a phrase on two cores
+    packages = ("transformers", "torch")
+    loads_weights = True
+    start_timeout_s = 600.0
+    request_timeout_s = 900.0
+
+    @staticmethod
+    def folder() -> Path:
+        """Where the model lies, in the layout of the repository suno/bark-small."""
+        return data_folder() / "voices" / "suno"
+
+    def missing(self) -> Readiness | None:
+        """The model's weights are needed."""
+        weights = ("pytorch_model.bin", "model.safetensors")
+        if (self.folder() / "config.json").is_file() and any((self.folder() / name).is_file() for name in weights):
+            return None
+        return Readiness(False, f"There is no Bark model in {self.folder()}.", "./hark voices pull suno bark-small")
+
+    def worker_environment(self) -> Mapping[str, str]:
+        """Where the model lies."""
+        return {"HARK_VOICES": str(self.folder())}
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """Presets of the language; ``random`` speaks all that Bark knows."""
+        suffix = "_semantic_prompt.npy"
+        presets = sorted((self.folder() / "speaker_embeddings" / "v2").glob(f"*{suffix}"))
+        names = [path.name.removesuffix(suffix) for path in presets]
+        found = [
+            Voice(self.name, name, name[:2], f"suno-{name}", LICENCE, "bark")
+            for name in names
+            if speaks(name[:2], language)
+        ]
+        return [*found, Voice(self.name, "random", language, "suno-random", LICENCE, "bark")] if found else []
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """Temperatures around Bark's 0.7 (semantic) and 0.7 (coarse acoustics), and a seed."""
+        return {
+            "semantic_temperature": round(float(rng.uniform(0.5, 0.9)), 3),
+            "coarse_temperature": round(float(rng.uniform(0.4, 0.8)), 3),
+            "seed": int(rng.integers(1 << 31)),
+        }

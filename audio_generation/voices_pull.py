@@ -1,0 +1,202 @@
+"""Downloads voices into ``<data>/voices`` and checks them against the digests that their repository publishes."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import http.client
+import json
+import os
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.data_folder import atomic_path, data_folder, storage_error
+from core.errors import HarkError
+
+HUB = "https://huggingface.co"  # HF_ENDPOINT in the environment names a mirror
+REVISION = "main"
+TIMEOUT_S = 30.0
+BLOCK = 1 << 20  # bytes
+
+Progress = Callable[[str, int, int], None]  # file, bytes done, bytes altogether
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a voice lies in a repository of the hub, and which of its files are wanted."""
+
+    repository: str
+    folder: str
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _RemoteFile:
+    """A file of a repository. ``digest`` is the SHA-256 of large files (LFS), of small ones the Git blob's SHA-1."""
+
+    path: str
+    size: int
+    digest: str
+
+
+def pull(engine: str, voice: str, progress: Progress = lambda name, done, total: None) -> list[Path]:
+    """Download a voice; files that are there with the right digest are kept. Returns the files.
+
+    Args:
+        engine: "piper", "kokoro" or "suno".
+        voice: Piper: a key such as ``en_US-lessac-medium``. Kokoro: a voice such as ``af_heart``, or ``all``; the model
+            comes with it. Suno: ``bark-small`` or ``bark``.
+        progress: called after each block.
+
+    Raises:
+        HarkError: an unknown engine or voice, no network, no space, a wrong digest.
+    """
+    source = _source(engine, voice)
+    base = f"{os.environ.get('HF_ENDPOINT', HUB).rstrip('/')}"
+    wanted = [
+        file
+        for file in _listing(base, source, voice)
+        if any(fnmatch.fnmatch(_name(source, file), pattern) for pattern in source.patterns)
+    ]
+    if not wanted:
+        raise _unknown(engine, voice, f"{source.repository} has no such files.")
+    pulled = []
+    for file in wanted:
+        target = _target(engine, voice, source, file)
+        if not (target.is_file() and target.stat().st_size == file.size and _digest(target, file) == file.digest):
+            address = f"{base}/{source.repository}/resolve/{REVISION}/{urllib.parse.quote(file.path)}"
+            _download(address, target, file, progress)
+        pulled.append(target)
+    return pulled
+
+
+def _source(engine: str, voice: str) -> _Source:
+    if engine == "piper":
+        key = re.fullmatch(r"([a-z]{2,3})_([A-Z]{2,3})-([A-Za-z0-9_]+)-(x_low|low|medium|high)", voice)
+        if key is None:
+            raise _unknown(engine, voice, "A Piper voice is named language-name-quality, such as en_US-lessac-medium.")
+        language, country, name, quality = key.groups()
+        folder = f"{language}/{language}_{country}/{name}/{quality}"
+        return _Source("rhasspy/piper-voices", folder, ("*.onnx", "*.onnx.json", "MODEL_CARD"))
+    if engine == "kokoro":
+        if not re.fullmatch(r"all|[a-z]{2}_[a-z0-9]+", voice):
+            raise _unknown(engine, voice, "A Kokoro voice is named like af_heart; all takes every voice.")
+        voices = "voices/*.pt" if voice == "all" else f"voices/{voice}.pt"
+        return _Source("hexgrad/Kokoro-82M", "", ("config.json", "*.pth", voices))
+    if engine == "suno":
+        if voice not in ("bark", "bark-small"):
+            raise _unknown(engine, voice, "Suno has the models bark and bark-small.")
+        return _Source(f"suno/{voice}", "", ("*.json", "vocab.txt", "pytorch_model.bin", "speaker_embeddings/v2/*.npy"))
+    raise HarkError(
+        f"The engine {engine} has no voices to pull.", "Its voices come with it.", "Pull for piper, kokoro or suno."
+    )
+
+
+def _unknown(engine: str, voice: str, why: str) -> HarkError:
+    lists = (
+        "Piper's voices: https://rhasspy.github.io/piper-samples, Kokoro's: https://huggingface.co/hexgrad/Kokoro-82M."
+    )
+    return HarkError(f"The engine {engine} has no voice {voice!r} to pull.", why, lists)
+
+
+def _name(source: _Source, file: _RemoteFile) -> str:
+    """A file's path below the source's folder."""
+    return file.path.removeprefix(f"{source.folder}/") if source.folder else file.path
+
+
+def _target(engine: str, voice: str, source: _Source, file: _RemoteFile) -> Path:
+    name = _name(source, file)
+    if name == "MODEL_CARD":
+        name = f"{voice}.MODEL_CARD"
+    folder = (data_folder() / "voices" / engine).resolve()
+    target = (folder / name).resolve()
+    if not target.is_relative_to(folder):
+        raise HarkError(
+            f"{voice} was not pulled.", f"The repository names a file outside of it: {name}.", "Report this."
+        )
+    return target
+
+
+def _listing(base: str, source: _Source, voice: str) -> list[_RemoteFile]:
+    tail = f"/{source.folder}" if source.folder else ""
+    address: str | None = f"{base}/api/models/{source.repository}/tree/{REVISION}{tail}?recursive=true"
+    files: list[_RemoteFile] = []
+    while address:
+        with _open(address, voice) as answer:
+            entries: list[dict[str, Any]] = json.load(answer)
+            # Long listings come in pages; the next one is named in the Link header (RFC 8288).
+            following = re.search(r'<([^>]+)>;\s*rel="next"', answer.headers.get("Link") or "")
+        address = following[1] if following else None
+        for entry in entries:
+            if entry.get("type") == "file":
+                large = entry.get("lfs") or {}
+                digest = str(large.get("oid") or entry["oid"])
+                files.append(_RemoteFile(entry["path"], int(entry["size"]), digest))
+    return files
+
+
+def _download(address: str, target: Path, file: _RemoteFile, progress: Progress) -> None:
+    try:
+        with atomic_path(target) as temporary:
+            done = 0
+            with _open(address, target.name) as answer, temporary.open("wb") as out:
+                while block := _read(answer, target.name):
+                    out.write(block)
+                    done += len(block)
+                    progress(target.name, done, file.size)
+            found = _digest(temporary, file)
+            if found != file.digest:
+                raise HarkError(
+                    f"{target.name} was not kept: it is not the file that the repository names.",
+                    f"{done} bytes with digest {found[:16]}... came, {file.size} with {file.digest[:16]}... were expected.",
+                    "Run the same command again; if it happens again, the network changes what it delivers.",
+                )
+    except OSError as error:
+        raise storage_error(error, f"pulling {target.name}") from error
+
+
+def _open(address: str, wanted: str) -> Any:
+    try:
+        return urllib.request.urlopen(
+            urllib.request.Request(address, headers={"User-Agent": "hark"}), timeout=TIMEOUT_S
+        )
+    except urllib.error.HTTPError as error:
+        raise HarkError(
+            f"{wanted} could not be pulled.",
+            f"{address} answered {error.code} {error.reason}.",
+            "Check the voice's name; where the server is at fault, try again later.",
+        ) from error
+    except OSError as error:
+        raise _no_network(wanted, address, error) from error
+
+
+def _read(answer: Any, wanted: str) -> bytes:
+    try:
+        return bytes(answer.read(BLOCK))
+    except (OSError, http.client.HTTPException) as error:
+        raise _no_network(wanted, answer.url, error) from error
+
+
+def _no_network(wanted: str, address: str, error: Exception) -> HarkError:
+    host = urllib.parse.urlsplit(address).netloc
+    return HarkError(
+        f"{wanted} could not be pulled: {host} cannot be reached.",
+        f"{getattr(error, 'reason', None) or error}.",
+        f"Check the network, name a mirror in HF_ENDPOINT, or copy the files into {data_folder() / 'voices'} by hand.",
+    )
+
+
+def _digest(path: Path, file: _RemoteFile) -> str:
+    """Of the kind that ``file.digest`` is."""
+    git_blob = f"blob {path.stat().st_size}\0".encode()
+    digest = hashlib.sha256() if len(file.digest) == 64 else hashlib.sha1(git_blob)
+    with path.open("rb") as content:
+        while block := content.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,358 @@
+"""The host's side of a speech engine that runs in a worker process of its own.
+
+A worker is started once and speaks many phrases. It may crash, hang, print nonsense or write garbage: the request at
+fault fails with a reason, the worker is started again, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from audio_generation import environments
+from audio_generation.clip_check import check_clip
+from audio_generation.engine import FailedRequest, GeneratedClip, Readiness, Setting, SpeechRequest, Voice
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+
+IN_FLIGHT = 3  # requests sent ahead, so that the worker speaks the next one while the host checks the last
+FREE_RESTARTS = 3  # crashes and hangs that are forgiven anyway
+CLIPS_A_RESTART = 25  # and one more for so many good clips; beyond that the engine is given up for the call
+LONGEST_LINE = 1 << 20  # bytes of an answer; a worker that writes more without a line's end writes nonsense
+LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
+
+
+class WorkerGone(Exception):
+    """The worker died, hung or wrote nonsense. The message says which."""
+
+
+class CannotStart(WorkerGone):
+    """The worker did not become ready."""
+
+
+class WorkerEngine:
+    """Base of every engine: runs ``audio_generation/<name>_side/worker.py`` and keeps the contract of ``Engine``.
+
+    A subclass sets the attributes and gives ``find_voices`` and ``draw_settings``; most need nothing else.
+    Not for use by two threads at once: a second caller waits.
+    """
+
+    name: str
+    licence: str
+    paid: bool = False
+    by_default: bool = True
+    packages: tuple[str, ...] = ()  # modules that the worker imports; looked for before it is started
+    loads_weights: bool = False  # starting the worker is slow, so ``available`` does without
+    start_timeout_s: float = 60.0
+    request_timeout_s: float = 30.0
+
+    def __init__(self) -> None:
+        self._worker: _Worker | None = None
+        self._lock = threading.RLock()
+        self._named: dict[str, dict[str, Voice]] = {}  # by language and name
+
+    # What a subclass gives.
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """The voices of a language, where the engine is ready."""
+        raise NotImplementedError
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """See ``Engine.draw_settings``."""
+        raise NotImplementedError
+
+    def missing(self) -> Readiness | None:
+        """What is missing here (programs, weights, a key), found without starting the worker; None where nothing is."""
+        return None
+
+    def worker_environment(self) -> Mapping[str, str]:
+        """Variables to be added to the worker's environment."""
+        return {}
+
+    def voice_named(self, name: str, language: str) -> Voice | None:
+        """The voice of that name, or None."""
+        if language not in self._named:
+            self.voices(language)
+        return self._named[language].get(name)
+
+    def refusal(self, request: SpeechRequest) -> str:
+        """Why a request must not even be sent (a spending limit), or an empty string."""
+        return ""
+
+    # The contract.
+
+    def available(self) -> Readiness:
+        """See ``Engine.available``."""
+        try:
+            lacks = environments.lacking(self.name, self.packages)
+            if lacks:
+                return Readiness(
+                    False,
+                    f"The Python packages of {self.name} are not installed ({', '.join(lacks)}).",
+                    f"./hark engines enable {self.name}",
+                )
+            found = self.missing()
+            if found is None and not self.loads_weights:
+                self.facts()
+        except (WorkerGone, OSError) as reason:
+            return Readiness(False, str(reason), "./hark doctor shows what is missing.")
+        return found or Readiness(True)
+
+    def voices(self, language: str) -> list[Voice]:
+        """See ``Engine.voices``."""
+        try:
+            found = self.find_voices(language) if self.available().ok else []
+        except WorkerGone as reason:
+            raise HarkError(
+                f"The engine {self.name} did not name its voices.", f"{reason}.", "./hark doctor shows what is missing."
+            ) from reason
+        self._named[language] = {voice.name: voice for voice in found}
+        return found
+
+    def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
+        """See ``Engine.synthesize``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        waiting = iter(requests)
+        in_flight: deque[_InFlight] = deque()
+        spoken = restarts = 0
+        given_up = ""
+        with self._lock:
+            ready = self.available()
+            given_up = self._start() if ready.ok else f"{self.name} is not ready: {ready.why}"
+            try:
+                while True:
+                    for request in islice(waiting, IN_FLIGHT - len(in_flight)):
+                        flight = _InFlight(request, folder)
+                        in_flight.append(flight)
+                        if not given_up:
+                            self._send(flight)
+                    if not in_flight:
+                        return
+                    head = in_flight.popleft()
+                    if given_up:
+                        yield FailedRequest(head.request.request_id, given_up)
+                        continue
+                    if head.refused:
+                        yield FailedRequest(head.request.request_id, head.refused)
+                        continue
+                    try:
+                        result = self._result(head)
+                        spoken += isinstance(result, GeneratedClip)
+                    except WorkerGone as reason:
+                        head.path.unlink(missing_ok=True)
+                        result = FailedRequest(head.request.request_id, str(reason))
+                        restarts += 1
+                        self.close()
+                        if restarts > FREE_RESTARTS + spoken // CLIPS_A_RESTART:
+                            given_up = (
+                                f"{self.name} was given up after {restarts} failures of its worker; the last: {reason}"
+                            )
+                        else:
+                            given_up = self._start()
+                        for flight in in_flight:
+                            if not given_up:
+                                self._send(flight)
+                    yield result
+            finally:
+                if in_flight:  # the caller stopped early; late answers must not meet the next call
+                    self.close()
+
+    def close(self) -> None:
+        """See ``Engine.close``."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def facts(self) -> dict[str, Any]:
+        """What the worker said of its engine when it was ready; starts it where it is not running.
+
+        Raises:
+            CannotStart: it did not become ready.
+        """
+        with self._lock:
+            if self._worker is not None and not self._worker.alive():
+                self.close()  # it was ended while it had nothing to do
+            if self._worker is None:
+                self._worker = _Worker(
+                    self.name,
+                    [str(environments.interpreter(self.name)), "-m", f"audio_generation.{self.name}_side.worker"],
+                    self.worker_environment(),
+                    self.start_timeout_s,
+                )
+            return self._worker.facts
+
+    def _start(self) -> str:
+        """Start the worker where it is not running; returns why it could not be, or an empty string."""
+        try:
+            self.facts()
+        except (WorkerGone, OSError) as reason:
+            return str(reason)
+        return ""
+
+    def _send(self, flight: _InFlight) -> None:
+        """Send a request, unless it must not be. A second sending, after a restart, asks no more."""
+        if flight.voice is None:
+            flight.voice = self.voice_named(flight.request.voice, flight.request.language)
+            if flight.voice is None:
+                flight.refused = f"{self.name} has no voice {flight.request.voice!r}"
+            else:
+                flight.refused = self.refusal(flight.request)
+        if not flight.refused and self._worker is not None:
+            self._worker.send(flight.message())
+
+    def _result(self, flight: _InFlight) -> GeneratedClip | FailedRequest:
+        request, voice = flight.request, flight.voice
+        assert self._worker is not None and voice is not None
+        answer = self._worker.answer(flight.number, self.request_timeout_s)
+        why = str(answer.get("why", "")) if answer.get("event") == "failed" else ""
+        if not why:
+            facts = check_clip(flight.path, request.text)
+            why = facts.problem
+        if why:
+            flight.path.unlink(missing_ok=True)
+            return FailedRequest(request.request_id, f"{self.name}, voice {voice.name}: {why}")
+        return GeneratedClip(
+            request_id=request.request_id,
+            path=flight.path,
+            duration_s=facts.duration_s,
+            sample_rate=facts.sample_rate,
+            text=request.text,
+            api_name=self.name,
+            model_name=voice.model,
+            voice=voice.name,
+            speaker=voice.speaker,
+            settings=dict(request.settings),
+            licence=voice.licence,
+        )
+
+
+class _InFlight:
+    """A request on its way: its number in the protocol, the file that it will become, why it was not sent."""
+
+    _last_number = 0
+
+    def __init__(self, request: SpeechRequest, folder: Path) -> None:
+        _InFlight._last_number += 1
+        self.number = str(_InFlight._last_number)
+        self.request = request
+        self.voice: Voice | None = None
+        self.refused = ""
+        # Request ids are the caller's; a digest is a safe file name whatever they hold.
+        self.path = folder.resolve() / f"{hashlib.sha256(request.request_id.encode()).hexdigest()[:24]}.wav"
+
+    def message(self) -> dict[str, Any]:
+        return {
+            "id": self.number,
+            "text": self.request.text,
+            "voice": self.request.voice,
+            "language": self.request.language,
+            "settings": dict(self.request.settings),
+            "path": str(self.path),
+        }
+
+
+class _Worker:
+    """One worker process: started, asked, listened to with a time limit, killed."""
+
+    def __init__(self, name: str, command: list[str], extra: Mapping[str, str], start_timeout_s: float) -> None:
+        self._name = name
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._unread = b""
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            # The worker must not find relative files of the caller's folder, nor leave any there.
+            cwd=tempfile.gettempdir(),
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **extra},
+        )
+        try:
+            self.facts = self._read(start_timeout_s)
+            if self.facts.get("event") != "ready":
+                raise WorkerGone(str(self.facts.get("why") or f"{name} answered nonsense when it was started"))
+        except WorkerGone as reason:
+            self.kill()
+            raise CannotStart(str(reason)) from None
+        except BaseException:
+            self.kill()
+            raise
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a request. Says nothing if the worker is dead: reading the answer will."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass
+
+    def answer(self, number: str, timeout_s: float) -> dict[str, Any]:
+        """The answer to request ``number``, which must be the next one. Raises WorkerGone."""
+        message = self._read(timeout_s)
+        if message.get("id") != number or message.get("event") not in ("done", "failed"):
+            raise WorkerGone(f"{self._name} answered nonsense: {json.dumps(message)[:80]}")
+        return message
+
+    def kill(self) -> None:
+        """End the process at once and free its pipes."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._log):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    pass  # unsent bytes of a dead worker
+
+    def _read(self, timeout_s: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise WorkerGone(f"{self._name} did not answer within {timeout_s:g} s and was stopped")
+            block = os.read(pipe, 65536)
+            if not block:
+                raise WorkerGone(self._epitaph())
+            self._unread += block
+            if len(self._unread) > LONGEST_LINE:
+                raise WorkerGone(f"{self._name} answered nonsense without end")
+        line, _, self._unread = self._unread.partition(b"\n")
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise WorkerGone(f"{self._name} answered nonsense: {line[:80]!r}")
+        return message
+
+    def _epitaph(self) -> str:
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return f"{self._name} closed its output without ending"
+        how = f"with signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - LOG_TAIL))
+        tail = self._log.read().decode(errors="replace").strip()
+        return f"{self._name}'s worker ended {how}" + (f": {tail}" if tail else "")

@@ -1,0 +1,112 @@
+"""What a worker process and its host say to each other: JSON lines on the worker's stdin and stdout.
+
+This file runs inside the workers, in whatever interpreter an engine needs, so it uses the standard library only.
+
+The worker speaks first::
+
+    {"event": "ready", ...facts about the engine}          or
+    {"event": "unavailable", "why": "..."}                 and ends
+
+Then the host asks, and the worker answers in the same order::
+
+    {"id": "7", "text": "hey compass", "voice": "slt", "language": "en", "settings": {...}, "path": "/tmp/x/7.wav"}
+    {"event": "done", "id": "7"}                            or
+    {"event": "failed", "id": "7", "why": "..."}
+
+A worker ends when its stdin is closed or its parent is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+import wave
+from collections.abc import Callable
+from typing import Any
+
+PARENT_CHECK_S = 1.0  # how often a worker looks whether its parent is still there
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+class Refused(Exception):
+    """Raised by a speaker for a request it cannot serve; the message becomes ``why``."""
+
+
+class Unavailable(Exception):
+    """Raised while a worker sets itself up and finds that its engine cannot run here."""
+
+
+Speak = Callable[[dict[str, Any]], None]
+
+
+def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
+    """Run a worker: ``set_up`` gives the facts for "ready" and the function that speaks one request into its path."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal group; the host decides
+    # Libraries print to stdout as they please; the protocol keeps its own copy of it and sends theirs to stderr.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+    def answer(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    try:
+        facts, speak = set_up()
+    except Unavailable as reason:
+        answer({"event": "unavailable", "why": str(reason)})
+        return
+    except Exception as error:
+        traceback.print_exc()
+        answer({"event": "unavailable", "why": f"{type(error).__name__}: {error}"})
+        return
+    answer({**facts, "event": "ready"})
+    while True:
+        request = json.loads(requests.get())
+        try:
+            speak(request)
+        except Refused as reason:
+            answer({"event": "failed", "id": request["id"], "why": str(reason)})
+        except Exception as error:
+            traceback.print_exc()
+            answer({"event": "failed", "id": request["id"], "why": f"{type(error).__name__}: {error}"})
+        else:
+            answer({"event": "done", "id": request["id"]})
+
+
+def write_wav(path: str, samples: bytes, sample_rate: int) -> None:
+    """Write mono 16-bit samples (little-endian bytes)."""
+    with wave.open(path, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(samples)
+
+
+def die_with_parent() -> None:
+    """For ``preexec_fn`` of programs that a worker starts: the kernel kills them with it (on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _read_requests(requests: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)  # the host closed the pipe or is gone; what is being spoken now is of no use to anyone
+
+
+def _end_with_parent(parent: int) -> None:
+    # A process forked from the host may hold the other end of stdin open after the host's death.
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os._exit(0)

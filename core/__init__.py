@@ -1,0 +1,1 @@
+"""What every other package may rely on: the error people meet, the data folder, reading and writing audio."""

@@ -1,0 +1,61 @@
+"""Where Hark keeps everything it writes, and how it writes so that a crash leaves no half file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import HarkError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def data_folder() -> Path:
+    """The data folder: the environment's HARK_DATA, or ``data/`` beside the code."""
+    return Path(os.environ.get("HARK_DATA") or REPOSITORY / "data").expanduser().resolve()
+
+
+def storage_error(error: OSError, doing: str) -> HarkError:
+    """The HarkError for an OSError met while writing (full disk, read-only folder, other)."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HarkError(
+            f"The disk is full: {doing} stopped.",
+            f"{error.strerror}: {error.filename or data_folder()}.",
+            "Free some space or point HARK_DATA (or --data) at a larger disk, then run the same command again; "
+            "what was finished is kept.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return HarkError(
+            f"Hark may not write there: {doing} stopped.",
+            f"{error.strerror}: {error.filename or data_folder()}.",
+            "Make the folder writable or point HARK_DATA (or --data) at another one, then run the same command again.",
+        )
+    return HarkError(
+        f"A file could not be written: {doing} stopped.",
+        f"{error.strerror or error}: {error.filename or data_folder()}.",
+        "Check the disk, then run the same command again; what was finished is kept.",
+    )
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; it is synced and renamed to ``target`` only when the block succeeds.
+
+    Raises OSError as the file system gives it; callers that face a user turn it into :func:`storage_error`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

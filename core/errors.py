@@ -1,0 +1,29 @@
+"""The one error that a person who uses Hark can meet."""
+
+from __future__ import annotations
+
+
+class HarkError(Exception):
+    """A failure that the user can understand and mend.
+
+    The command line, the API and the pages all show the same three sentences.
+
+    Attributes:
+        what: what happened, in one sentence.
+        why: the cause, as far as it is known.
+        what_to_do: the next step for the user.
+    """
+
+    def __init__(self, what: str, why: str, what_to_do: str) -> None:
+        super().__init__(f"{what} {why} {what_to_do}")
+        self.what = what
+        self.why = why
+        self.what_to_do = what_to_do
+
+    def as_dict(self) -> dict[str, str]:
+        """The three sentences by name, as the JSON output and the API show them."""
+        return {"what": self.what, "why": self.why, "what_to_do": self.what_to_do}
+
+    def __reduce__(self) -> tuple[type[HarkError], tuple[str, str, str]]:
+        # Exceptions are pickled from worker processes; the default would call __init__ with one string.
+        return type(self), (self.what, self.why, self.what_to_do)

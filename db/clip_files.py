@@ -1,0 +1,90 @@
+"""Clip audio as files: 16-bit FLAC at 16 kHz, named by the digest of its samples, each stored once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE
+
+CLIPS_FOLDER = "clips"
+TEMPORARY_SUFFIX = ".tmp"
+FULL_SCALE = 32768.0  # of 16-bit samples; soundfile divides by the same, so that a clip read and stored again is equal
+
+
+def to_samples(audio: np.ndarray) -> np.ndarray:
+    """Float audio [samples] in [-1, 1] as little-endian int16, clipped.
+
+    Raises:
+        ValueError: not one-dimensional, empty, or not finite.
+    """
+    audio = np.asarray(audio)
+    if audio.ndim != 1 or not len(audio):
+        raise ValueError(f"a clip is a non-empty vector of samples, not an array of shape {audio.shape}")
+    if audio.dtype == np.int16:
+        return audio.astype("<i2", copy=False)
+    if not np.isfinite(audio).all():
+        raise ValueError("a clip's samples must be finite")
+    return np.clip(np.rint(audio * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
+
+
+def digest_of(samples: np.ndarray) -> str:
+    """The sha256 of little-endian int16 samples, as hexadecimal; the name of the clip's file."""
+    return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
+
+
+def audio_digest(audio: np.ndarray) -> str:
+    """The digest that float audio [samples] at 16 kHz would be stored under."""
+    return digest_of(to_samples(audio))
+
+
+def relative_path(digest: str) -> str:
+    """Where the clip with this digest lies, relative to the data folder, with forward slashes."""
+    return f"{CLIPS_FOLDER}/{digest[:2]}/{digest}.flac"
+
+
+def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
+    """Write a clip's file unless it is there; True if it was written.
+
+    The file is synced before it gets its name, so the name never stands for half a file. The folder is not synced:
+    a name lost in a power cut leaves at worst a row without a file, which ``Library.check`` mends.
+    """
+    target = data_dir / relative_path(digest)
+    if target.exists():
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    encoded = io.BytesIO()
+    soundfile.write(encoded, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    handle, name = tempfile.mkstemp(prefix=f".{digest[:16]}-", suffix=TEMPORARY_SUFFIX, dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(encoded.getbuffer())
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def load(path: Path) -> np.ndarray:
+    """A stored clip as mono float32 [samples] at 16 kHz; soundfile's and the system's errors are the caller's."""
+    audio, _rate = soundfile.read(str(path), dtype="float32")
+    return np.asarray(audio, dtype=np.float32)
+
+
+def digest_on_disk(path: Path) -> str | None:
+    """The digest of what a clip's file holds, or None where it cannot be read as a clip."""
+    try:
+        samples, rate = soundfile.read(str(path), dtype="int16")
+    except (soundfile.LibsndfileError, OSError):
+        return None
+    return digest_of(samples.astype("<i2")) if rate == SAMPLE_RATE and samples.ndim == 1 and len(samples) else None

@@ -1,0 +1,936 @@
+"""The clip library: every SQL statement of Hark is in this file.
+
+Order of writing: a clip's file first (synced, then named), its row after it, a batch of rows in one transaction. A kill
+in the middle leaves at worst files that no row names; ``Library.check`` finds and removes them. Whoever inserts or
+removes holds SQLite's write lock while looking whether the file is there, so writers and a mending check never lose a
+clip to each other.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import random
+import re
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from db import clip_files
+from db.records import (
+    AlignedUnit,
+    CheckReport,
+    Clip,
+    ExportReport,
+    LibraryStats,
+    NewClip,
+    Occurrence,
+    Problem,
+    Where,
+)
+
+SCHEMA = Path(__file__).with_name("db.sql")
+SCHEMA_VERSION = 1
+DATABASE_NAME = "library.sqlite3"
+EMISSIONS_FOLDER = "emissions"
+BUSY_TIMEOUT_S = 30.0
+
+BATCH_CLIPS = 256  # rows a transaction
+BATCH_SAMPLES = 600 * SAMPLE_RATE  # or so much audio, so that memory stays constant
+BATCH_SECONDS = 5.0  # or so long since the first clip of the batch, so that a kill costs little slow synthesis
+WRITE_THREADS = 8  # syncing waits for the disk; waits overlap
+PAGE_ROWS = 1000  # rows fetched at a time by iterators
+LEFT_OVER_AFTER_S = 600.0  # a file without a row is a crash's left-over only when it is older than this
+
+_COLUMNS = (
+    "id, path, sha256, duration_s, sample_rate, text_original, text_normalized, text_known, language, engine, model, "
+    "voice, speaker, licence, settings, request_id, source, parent_id, start_s, end_s, created_at, state"
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Scripts written without spaces (Thai to Myanmar, Khmer, kana, CJK): the full-text index sees a whole run as one word.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+
+
+def source_id(corpus: str, relative: str) -> str:
+    """The ``source`` of an imported clip: the corpus's name (no colon in it), a colon, the path inside the corpus."""
+    if ":" in corpus or not corpus:
+        raise ValueError(f"a corpus's name is not empty and has no colon: {corpus!r}")
+    return f"{_plain(corpus)}:{_plain(relative)}"
+
+
+class Library:
+    """The clips under one data folder. Any number of processes and threads may use one at once.
+
+    Args:
+        data_dir: the data folder; made if it is not there.
+        database: the SQLite file, ``<data_dir>/library.sqlite3`` unless given.
+
+    Every method raises HarkError for what a user can mend: a full disk, a read-only folder, a damaged database, one
+    that a newer Hark wrote, one that stays locked.
+    """
+
+    def __init__(self, data_dir: Path, database: Path | None = None) -> None:
+        self.data_dir = Path(data_dir)
+        self.database = Path(database) if database is not None else self.data_dir / DATABASE_NAME
+        self._local = threading.local()
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self.database.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, "opening the clip library") from error
+        with self._reading("opening the clip library"):
+            pass
+
+    def close(self) -> None:
+        """Close this thread's connection; another use opens a new one."""
+        connection = self._local.__dict__.pop("connection", None)
+        if connection is not None and self._local.pid == os.getpid():
+            connection.close()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- adding ------------------------------------------------------------------------------------------------
+
+    def add_clips(self, clips: Iterable[NewClip]) -> list[int]:
+        """Store clips and return their ids in order; a request_id or source that is there keeps its clip and id.
+
+        The iterable is consumed in batches; memory does not grow with it. Where it raises, what it gave before is
+        stored and the exception goes on.
+
+        Raises:
+            ValueError: audio that is empty, not a vector or not finite (an error in the calling code).
+        """
+        ids: list[int] = []
+        batch: list[tuple[NewClip, str, np.ndarray]] = []
+        samples_in_batch, started = 0, time.monotonic()
+        try:
+            for clip in clips:
+                samples = clip_files.to_samples(clip.audio)
+                if not batch:
+                    started = time.monotonic()
+                batch.append((clip, clip_files.digest_of(samples), samples))
+                samples_in_batch += len(samples)
+                full = len(batch) >= BATCH_CLIPS or samples_in_batch >= BATCH_SAMPLES
+                if full or time.monotonic() - started > BATCH_SECONDS:
+                    # Taken out first: a batch that failed must not be tried again below.
+                    ready, batch, samples_in_batch = batch, [], 0
+                    ids += self._add_batch(ready)
+        finally:
+            if batch:
+                ids += self._add_batch(batch)
+        return ids
+
+    def _add_batch(self, batch: list[tuple[NewClip, str, np.ndarray]]) -> list[int]:
+        known_requests = self.request_ids_present([c.request_id for c, _, _ in batch if c.request_id is not None])
+        known_sources = self.sources_known([c.source for c, _, _ in batch if c.source is not None])
+        files = {
+            digest: samples
+            for clip, digest, samples in batch
+            if _plain_or_none(clip.request_id) not in known_requests
+            and _plain_or_none(clip.source) not in known_sources
+        }
+        written: list[str] = []
+
+        def write(digest: str) -> None:
+            if clip_files.store(self.data_dir, digest, files[digest]):
+                written.append(digest)
+
+        try:
+            with ThreadPoolExecutor(WRITE_THREADS) as pool:
+                list(pool.map(write, files))
+            with self._writing("storing clips") as connection:
+                return [self._insert(connection, clip, digest, samples) for clip, digest, samples in batch]
+        except OSError as error:
+            self._forget_files(written)
+            raise storage_error(error, "storing clips") from error
+        except HarkError:
+            self._forget_files(written)
+            raise
+
+    def _insert(self, connection: sqlite3.Connection, clip: NewClip, digest: str, samples: np.ndarray) -> int:
+        there = connection.execute(
+            "SELECT id FROM clip WHERE request_id = ? UNION ALL SELECT id FROM clip WHERE source = ? LIMIT 1",
+            (_plain_or_none(clip.request_id), _plain_or_none(clip.source)),
+        ).fetchone()
+        if there is not None:
+            return int(there[0])
+        # Under the write lock: a mending check may have taken the file away since it was written.
+        clip_files.store(self.data_dir, digest, samples)
+        cursor = connection.execute(
+            f"INSERT INTO clip ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(', ')))})",
+            (
+                None,
+                clip_files.relative_path(digest),
+                digest,
+                len(samples) / SAMPLE_RATE,
+                SAMPLE_RATE,
+                _plain(clip.text),
+                _plain(clip.text_normalized),
+                int(clip.text_known),
+                _plain(clip.language),
+                _plain(clip.engine),
+                _plain(clip.model),
+                _plain(clip.voice),
+                _plain(clip.speaker),
+                _plain(clip.licence),
+                json.dumps(dict(clip.settings), sort_keys=True),
+                _plain_or_none(clip.request_id),
+                _plain_or_none(clip.source),
+                clip.parent_id,
+                clip.start_s,
+                clip.end_s,
+                datetime.now(UTC).isoformat(timespec="seconds"),
+                "ready",
+            ),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _forget_files(self, digests: Collection[str]) -> None:
+        """Remove files that a failed batch wrote and no row names; what cannot be removed is left to ``check``."""
+        try:
+            with self._writing("cleaning up") as connection:
+                for digest in digests:
+                    if connection.execute("SELECT 1 FROM clip WHERE sha256 = ?", (digest,)).fetchone() is None:
+                        (self.data_dir / clip_files.relative_path(digest)).unlink(missing_ok=True)
+        except (HarkError, OSError):
+            pass
+
+    def set_texts(self, texts: Mapping[int, tuple[str, str]]) -> None:
+        """Give clips their transcript: {id: (text, normalized text)}. Their text is known from then on."""
+        with self._writing("storing transcripts") as connection:
+            connection.executemany(
+                "UPDATE clip SET text_original = ?, text_normalized = ?, text_known = 1 WHERE id = ?",
+                [(_plain(text), _plain(normalized), clip_id) for clip_id, (text, normalized) in texts.items()],
+            )
+
+    def set_state(self, ids: Collection[int], state: str) -> None:
+        """Mark clips "ready" or "rejected" (kept, but not used any more)."""
+        with self._writing("marking clips") as connection:
+            connection.executemany("UPDATE clip SET state = ? WHERE id = ?", [(state, clip_id) for clip_id in ids])
+
+    # -- finding -----------------------------------------------------------------------------------------------
+
+    def clips(self, ids: Collection[int]) -> list[Clip]:
+        """The clips with these ids, in order of id; unknown ids are left out."""
+        return self._select("id IN (SELECT value FROM json_each(?))", [json.dumps(sorted(ids))])
+
+    def clips_with_texts(
+        self, texts: Collection[str], language: str, engines: Collection[str] | None = None, where: Where | None = None
+    ) -> list[Clip]:
+        """Clips whose whole normalized text is one of ``texts``, in order of id."""
+        where = where or Where(language=language, engines=None if engines is None else tuple(engines), text_known=True)
+        return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_json(texts)], where)
+
+    def count_by_text(
+        self, texts: Collection[str], language: str, engines: Collection[str] | None = None
+    ) -> dict[str, int]:
+        """How many ready clips there are of each normalized text; 0 where there is none."""
+        where = Where(language=language, engines=None if engines is None else tuple(engines), text_known=True)
+        condition, values = _condition(where)
+        with self._reading() as connection:
+            found = dict(
+                connection.execute(
+                    "SELECT text_normalized, COUNT(*) FROM clip WHERE text_normalized IN "
+                    f"(SELECT value FROM json_each(?)) AND {condition} GROUP BY text_normalized",
+                    [_json(texts), *values],
+                ).fetchall()
+            )
+        return {text: int(found.get(_plain(text), 0)) for text in texts}
+
+    def search(self, phrase: str, limit: int, where: Where | None = None) -> list[Clip]:
+        """Clips in whose normalized text ``phrase`` occurs as whole words, in order of id.
+
+        The phrase is text and nothing else: quotes, ``*`` or ``NEAR`` in it have no meaning. Scripts without spaces
+        between words are searched letter by letter.
+        """
+        phrase = _plain(phrase).strip()
+        if not phrase:
+            return []
+        if _UNSPACED.search(phrase):
+            pattern = "%" + re.sub(r"([\\%_])", r"\\\1", phrase) + "%"
+            return self._select(r"text_normalized LIKE ? ESCAPE '\'", [pattern], where or Where(), limit)
+        quoted = '"' + phrase.replace('"', '""') + '"'
+        match = "id IN (SELECT rowid FROM clip_fts WHERE clip_fts MATCH ?)"
+        return self._select(match, [quoted], where or Where(), limit)
+
+    def iter_clips(self, where: Where | None = None, after_id: int = 0) -> Iterator[Clip]:
+        """All clips that ``where`` means, in order of id, in constant memory and without holding a lock."""
+        while True:
+            page = self._select("id > ?", [after_id], where or Where(), PAGE_ROWS)
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            after_id = page[-1].id
+
+    def request_ids_present(self, ids: Collection[str]) -> set[str]:
+        """Those of the request ids that have a clip."""
+        return self._present("SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))", ids)
+
+    def sources_known(self, sources: Collection[str]) -> set[str]:
+        """Those of the sources that have a clip."""
+        return self._present("SELECT source FROM clip WHERE source IN (SELECT value FROM json_each(?))", sources)
+
+    def durations_of_sources(self, sources: Collection[str]) -> dict[str, float]:
+        """{source: seconds} of those of the sources that have a clip."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT source, duration_s FROM clip WHERE source IN (SELECT value FROM json_each(?))",
+                [_json(sources)],
+            )
+            return dict(rows.fetchall())
+
+    def digests_present(self, digests: Collection[str]) -> set[str]:
+        """Those of the audio digests (``clip_files.audio_digest``) that have a clip."""
+        return self._present(
+            "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))", digests
+        )
+
+    def sources_present(self, corpus: str) -> set[str]:
+        """The sources of all clips imported from a corpus (``source_id`` of it and a path)."""
+        return set(self.durations_of_corpus(corpus))
+
+    def durations_of_corpus(self, corpus: str) -> dict[str, float]:
+        """{source: seconds} of all clips imported from a corpus."""
+        first = source_id(corpus, "")
+        with self._reading() as connection:
+            # ';' is the character after ':'.
+            rows = connection.execute(
+                "SELECT source, duration_s FROM clip WHERE source >= ? AND source < ?", (first, first[:-1] + ";")
+            )
+            return dict(rows.fetchall())
+
+    def untranscribed(self, sources: Collection[str]) -> dict[str, int]:
+        """{source: clip id} of those of the sources whose clip has no known text."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT source, id FROM clip WHERE text_known = 0 AND source IN (SELECT value FROM json_each(?))",
+                [_json(sources)],
+            )
+            return dict(rows.fetchall())
+
+    def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
+        """Up to ``limit`` different normalized transcripts of imported speech, drawn by ``seed``.
+
+        A longer list begins with the shorter one, as long as the library does not change.
+        """
+        draw = random.Random(seed)
+        factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT text_normalized FROM clip WHERE language = ? AND source IS NOT NULL AND text_known = 1 "
+                "AND parent_id IS NULL AND state = 'ready' AND text_normalized <> '' GROUP BY text_normalized "
+                "ORDER BY ((MIN(id) % ?) * ? + ?) % ?, text_normalized LIMIT ?",
+                (language, prime, factor, offset, prime, limit),
+            )
+            return [row[0] for row in rows]
+
+    def stats(self) -> LibraryStats:
+        """Counts and hours, over all clips."""
+        with self._reading() as connection:
+            clips, seconds, files, unknown, rejected, slices = connection.execute(
+                "SELECT COUNT(*), COALESCE(SUM(duration_s), 0), COUNT(DISTINCT sha256), "
+                "COALESCE(SUM(text_known = 0), 0), COALESCE(SUM(state = 'rejected'), 0), COUNT(parent_id) FROM clip"
+            ).fetchone()
+            (texts,) = connection.execute(
+                "SELECT COUNT(*) FROM (SELECT DISTINCT language, text_normalized FROM clip WHERE text_known = 1)"
+            ).fetchone()
+            engines = connection.execute(
+                "SELECT engine, COUNT(*), SUM(duration_s) FROM clip GROUP BY engine ORDER BY engine"
+            ).fetchall()
+            languages = connection.execute(
+                "SELECT language, COUNT(*) FROM clip GROUP BY language ORDER BY 1"
+            ).fetchall()
+            licences = connection.execute("SELECT licence, COUNT(*) FROM clip GROUP BY licence ORDER BY 1").fetchall()
+        return LibraryStats(
+            clips=clips,
+            hours=seconds / 3600,
+            files=files,
+            texts=texts,
+            unknown_text=unknown,
+            rejected=rejected,
+            slices=slices,
+            by_engine={name: count for name, count, _ in engines},
+            by_language=dict(languages),
+            by_licence=dict(licences),
+            hours_by_engine={name: total / 3600 for name, _, total in engines},
+        )
+
+    # -- audio -------------------------------------------------------------------------------------------------
+
+    def file(self, clip: Clip) -> Path:
+        """The absolute path of a clip's audio."""
+        return (self.data_dir / clip.path).absolute()
+
+    def read_audio(self, clip: Clip) -> np.ndarray:
+        """A clip's audio, mono float32 [samples] at 16 kHz."""
+        try:
+            return clip_files.load(self.file(clip))
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise HarkError(
+                f"The audio of clip {clip.id} cannot be read.",
+                f"{self.file(clip)}: {error}",
+                "Run ./hark library check --mend: it removes clips whose audio is lost or damaged.",
+            ) from error
+
+    # -- what aligners found -----------------------------------------------------------------------------------
+
+    def add_emissions(self, aligner: str, emissions: Iterable[tuple[int, np.ndarray]]) -> None:
+        """Keep an acoustic model's output for clips: (clip id, matrix [frames, labels]), stored as float16.
+
+        An emission that is there is replaced. Clips with the same audio share one file.
+
+        Raises:
+            ValueError: an aligner's name that is no file name.
+            HarkError: an unknown clip id, besides the usual.
+        """
+        _check_name(aligner)
+        rows: list[tuple[int, str, int, str]] = []
+        try:
+            for clip_id, matrix in emissions:
+                found = self.clips([clip_id])
+                if not found:
+                    raise _no_such_clip(clip_id)
+                relative = f"{EMISSIONS_FOLDER}/{aligner}/{found[0].sha256[:2]}/{found[0].sha256}.npy"
+                with atomic_path(self.data_dir / relative) as temporary:
+                    np.save(temporary, np.asarray(matrix, dtype=np.float16))
+                rows.append((clip_id, aligner, len(matrix), relative))
+        except OSError as error:
+            raise storage_error(error, "storing emissions") from error
+        with self._writing("storing emissions") as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO emission (clip_id, aligner, frames, file) VALUES (?, ?, ?, ?)", rows
+            )
+
+    def emission(self, clip_id: int, aligner: str) -> np.ndarray | None:
+        """The stored emission [frames, labels] as float16, or None where it was never made (or its file is lost)."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT file FROM emission WHERE clip_id = ? AND aligner = ?", (clip_id, aligner)
+            ).fetchone()
+        if row is None:
+            return None
+        try:
+            return np.asarray(np.load(self.data_dir / row[0]))
+        except (OSError, ValueError, EOFError):
+            return None
+
+    def with_emission(self, aligner: str, ids: Collection[int]) -> set[int]:
+        """Those of the clip ids that have an emission of the aligner."""
+        return self._ids(
+            "SELECT clip_id FROM emission WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
+            (aligner, json.dumps(sorted(ids))),
+        )
+
+    def set_alignments(self, aligner: str, alignments: Mapping[int, Sequence[AlignedUnit]]) -> None:
+        """Keep the words and phones of clips, {clip id: units in order of time}; earlier ones of the aligner go."""
+        with self._writing("storing alignments") as connection:
+            for clip_id, units in alignments.items():
+                connection.execute("DELETE FROM alignment WHERE clip_id = ? AND aligner = ?", (clip_id, aligner))
+                for level in ("word", "phone"):
+                    of_level = [unit for unit in units if unit.level == level]
+                    connection.executemany(
+                        "INSERT INTO alignment (clip_id, aligner, level, position, label, start_s, end_s, confidence) "
+                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        [
+                            (clip_id, aligner, level, position, _plain(u.label), u.start_s, u.end_s, u.confidence)
+                            for position, u in enumerate(of_level)
+                        ],
+                    )
+
+    def alignment(self, clip_id: int, aligner: str, level: str) -> list[AlignedUnit]:
+        """The words or phones (``level``) of a clip in order; empty where it was not aligned."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT level, label, start_s, end_s, confidence FROM alignment WHERE clip_id = ? AND aligner = ? "
+                "AND level = ? ORDER BY position",
+                (clip_id, aligner, level),
+            ).fetchall()
+        return [AlignedUnit(*row) for row in rows]
+
+    def with_alignment(self, aligner: str, ids: Collection[int]) -> set[int]:
+        """Those of the clip ids that the aligner has aligned."""
+        return self._ids(
+            "SELECT DISTINCT clip_id FROM alignment WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
+            (aligner, json.dumps(sorted(ids))),
+        )
+
+    def units_labelled(
+        self, label: str, level: str, aligner: str, limit: int, min_confidence: float = 0.0
+    ) -> list[tuple[int, AlignedUnit]]:
+        """Where a word or phone is said: (clip id, unit), surest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT clip_id, level, label, start_s, end_s, confidence FROM alignment WHERE label = ? AND level = ? "
+                "AND aligner = ? AND confidence >= ? ORDER BY confidence DESC, clip_id, position LIMIT ?",
+                (_plain(label), level, aligner, min_confidence, limit),
+            ).fetchall()
+        return [(row[0], AlignedUnit(*row[1:])) for row in rows]
+
+    def set_occurrences(
+        self, phrase: str, aligner: str, found: Mapping[int, Sequence[tuple[float, float, float]]]
+    ) -> None:
+        """Keep where a phrase was found, {clip id: [(start_s, end_s, confidence)]}; an empty list: not there.
+
+        What was known of the phrase in these clips by the aligner is replaced.
+        """
+        phrase = _plain(phrase)
+        with self._writing("storing occurrences") as connection:
+            for clip_id, places in found.items():
+                connection.execute(
+                    "DELETE FROM occurrence WHERE phrase = ? AND aligner = ? AND clip_id = ?",
+                    (phrase, aligner, clip_id),
+                )
+                rows: list[tuple[float | None, float | None, float | None]] = [*places] or [(None, None, None)]
+                connection.executemany(
+                    "INSERT INTO occurrence (phrase, clip_id, aligner, start_s, end_s, confidence) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    [(phrase, clip_id, aligner, *row) for row in rows],
+                )
+
+    def occurrences(self, phrase: str, aligner: str | None = None, min_confidence: float = 0.0) -> list[Occurrence]:
+        """Where the phrase was found, in order of clip and time."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT phrase, clip_id, aligner, start_s, end_s, confidence FROM occurrence WHERE phrase = ? "
+                "AND aligner = COALESCE(?, aligner) AND confidence >= ? ORDER BY clip_id, start_s",
+                (_plain(phrase), aligner, min_confidence),
+            ).fetchall()
+        return [Occurrence(*row) for row in rows]
+
+    def searched_for(self, phrase: str, aligner: str) -> set[int]:
+        """The clips in which the aligner has looked for the phrase already, found or not."""
+        return self._ids(
+            "SELECT DISTINCT clip_id FROM occurrence WHERE phrase = ? AND aligner = ?", (_plain(phrase), aligner)
+        )
+
+    # -- export ------------------------------------------------------------------------------------------------
+
+    def export(self, folder: Path, where: Where | None = None) -> ExportReport:
+        """Copy clips into ``folder/audio`` and write ``folder/manifest.jsonl`` (NeMo's JSON lines) last.
+
+        A line has audio_filepath (relative to the folder), duration [s], text (normalized; absent where unknown),
+        text_original, speaker, language, engine, voice and licence. What is there already is not copied again.
+        """
+        folder = Path(folder)
+        clips, seconds = 0, 0.0
+        manifest = folder / "manifest.jsonl"
+        try:
+            (folder / "audio").mkdir(parents=True, exist_ok=True)
+            with atomic_path(manifest) as temporary, temporary.open("w", encoding="utf-8") as lines:
+                for clip in self.iter_clips(where):
+                    target = folder / "audio" / f"{clip.sha256}.flac"
+                    if not target.exists():
+                        with atomic_path(target) as copy:
+                            shutil.copyfile(self.file(clip), copy)
+                    line = {"audio_filepath": f"audio/{target.name}", "duration": round(clip.duration_s, 4)}
+                    if clip.text_known:
+                        line |= {"text": clip.text_normalized, "text_original": clip.text_original}
+                    line |= {"speaker": clip.speaker, "language": clip.language, "engine": clip.engine}
+                    line |= {"voice": clip.voice, "licence": clip.licence}
+                    lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    clips, seconds = clips + 1, seconds + clip.duration_s
+        except FileNotFoundError as error:
+            raise HarkError(
+                "The export stopped: a clip's audio is missing.",
+                f"There is no {error.filename}.",
+                "Run ./hark library check --mend, then export again.",
+            ) from error
+        except OSError as error:
+            raise storage_error(error, "the export") from error
+        return ExportReport(manifest, clips, seconds / 3600)
+
+    # -- check and mend ----------------------------------------------------------------------------------------
+
+    def check(
+        self, mend: bool = False, verify_audio: bool = True, left_over_after_s: float = LEFT_OVER_AFTER_S
+    ) -> CheckReport:
+        """Compare rows with files, and with ``mend`` put right what can be.
+
+        Kinds of problem (and how they are mended): "row without file" and "wrong audio" (the file is empty, is no
+        clip or has another digest: row and file are removed; a clip with a request id is then made again),
+        "file without row" and "temporary file" (removed), "emission without file" (row removed), "emission file
+        without row" (removed), "dangling reference" (cleared), "full-text index" (built anew), "database" (SQLite's
+        own integrity check; indices are built anew, other damage stays and needs a backup).
+
+        Args:
+            mend: put right what was found.
+            verify_audio: also decode every file and compare digests.
+            left_over_after_s: younger files without a row are only counted; a writer may be about to add the row.
+                Temporary files are given ten minutes in any case.
+        """
+        left_over_before = time.time() - left_over_after_s
+        problems = [*self._check_database(mend), *self._check_references(mend)]
+        files = in_flight = 0
+        for prefix in range(256):
+            found, count, young = self._check_clip_folder(f"{prefix:02x}", mend, verify_audio, left_over_before)
+            problems += found
+            files += count
+            in_flight += young
+        emission_problems, young = self._check_emissions(mend, left_over_before)
+        problems += emission_problems
+        with self._reading() as connection:
+            (clips,) = connection.execute("SELECT COUNT(*) FROM clip").fetchone()
+        return CheckReport(int(clips), files, in_flight + young, tuple(problems))
+
+    def _check_database(self, mend: bool) -> list[Problem]:
+        problems: list[Problem] = []
+        with self._reading("checking the clip library") as connection:
+            said = [row[0] for row in connection.execute("PRAGMA integrity_check(20)")]
+        if said != ["ok"]:
+            if mend:
+                with self._writing("building the indices anew") as connection:
+                    connection.execute("REINDEX")
+            with self._reading("checking the clip library") as connection:
+                mended = [row[0] for row in connection.execute("PRAGMA integrity_check(20)")] == ["ok"]
+            problems += [Problem("database", line, mended) for line in said]
+        if not self._full_text_index_agrees():
+            if mend:
+                with self._writing("building the full-text index anew") as connection:
+                    connection.execute("INSERT INTO clip_fts (clip_fts) VALUES ('rebuild')")
+            what = "the full-text index does not agree with the clips"
+            problems.append(Problem("full-text index", what, mend and self._full_text_index_agrees()))
+        return problems
+
+    def _full_text_index_agrees(self) -> bool:
+        try:
+            with self._transaction() as connection:
+                connection.execute("INSERT INTO clip_fts (clip_fts, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError as error:
+            if _primary_code(error) == sqlite3.SQLITE_CORRUPT:
+                return False
+            raise self._translated(error, "checking the full-text index") from error
+        return True
+
+    def _check_references(self, mend: bool) -> list[Problem]:
+        with self._reading("checking the clip library") as connection:
+            # The pragma names rows by rowid, which tables without one lack; so each table is asked.
+            dangling: list[tuple[str, str]] = []
+            for table in ("emission", "alignment", "occurrence"):
+                rows = connection.execute(
+                    f"SELECT DISTINCT clip_id FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)"
+                )
+                dangling += [(table, f"{table} of clip {row[0]}, which is not there") for row in rows.fetchall()]
+            rows = connection.execute(
+                "SELECT id, parent_id FROM clip WHERE parent_id IS NOT NULL AND parent_id NOT IN (SELECT id FROM clip)"
+            )
+            dangling += [("clip", f"clip {row[0]} was cut from clip {row[1]}, which is not there") for row in rows]
+        if mend and dangling:
+            with self._writing("clearing dangling references") as connection:
+                for table in ("emission", "alignment", "occurrence"):
+                    connection.execute(f"DELETE FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)")
+                connection.execute(
+                    "UPDATE clip SET parent_id = NULL "
+                    "WHERE parent_id IS NOT NULL AND parent_id NOT IN (SELECT id FROM clip)"
+                )
+        return [Problem("dangling reference", what, mend) for _table, what in dangling]
+
+    def _check_clip_folder(
+        self, prefix: str, mend: bool, verify_audio: bool, left_over_before: float
+    ) -> tuple[list[Problem], int, int]:
+        """Compare the rows and files of one digest prefix: (problems, files, files too young to judge)."""
+        folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
+        # The files first: a row added meanwhile has its file already, or it is young.
+        files = _files_below(folder)
+        with self._reading("checking the clip library") as connection:
+            # 'g' comes after every hexadecimal digit.
+            rows = connection.execute(
+                "SELECT DISTINCT sha256, path FROM clip WHERE sha256 >= ? AND sha256 < ?", (prefix, prefix + "g")
+            ).fetchall()
+        expected = {self.data_dir / path: digest for digest, path in rows}
+        problems: list[Problem] = []
+        for path, digest in expected.items():
+            if not path.is_file():
+                mended = mend and self._remove_clips_of(path, digest, only_if_missing=True)
+                problems.append(Problem("row without file", str(path.relative_to(self.data_dir)), mended))
+        if verify_audio:
+            there = {path: digest for path, digest in expected.items() if path.is_file()}
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                for (path, digest), on_disk in zip(there.items(), pool.map(clip_files.digest_on_disk, there)):
+                    if on_disk != digest and path.is_file():
+                        mended = mend and self._remove_clips_of(path, digest, only_if_missing=False)
+                        why = "no clip can be read from it" if on_disk is None else "its audio is another one"
+                        problems.append(Problem("wrong audio", f"{path.relative_to(self.data_dir)}: {why}", mended))
+        in_flight = 0
+        for path in files:
+            if path in expected:
+                continue
+            temporary = path.suffix == clip_files.TEMPORARY_SUFFIX
+            # A writer survives the loss of a finished file (it looks again), but not that of its temporary one.
+            if _modified(path) > min(left_over_before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
+                in_flight += 1
+                continue
+            kind = "temporary file" if temporary else "file without row"
+            mended = mend and self._remove_file_without_row(path, "SELECT 1 FROM clip WHERE path = ?")
+            problems.append(Problem(kind, str(path.relative_to(self.data_dir)), mended))
+        return problems, len(files), in_flight
+
+    def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
+        """Remove the rows of a digest and their file; looks again first, now that nobody else writes."""
+        with self._writing("mending the clip library") as connection:
+            if not (only_if_missing and path.is_file()):
+                connection.execute("DELETE FROM clip WHERE sha256 = ?", (digest,))
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise storage_error(error, "mending the clip library") from error
+        return True
+
+    def _remove_file_without_row(self, path: Path, query: str) -> bool:
+        with self._writing("mending the clip library") as connection:
+            if connection.execute(query, (path.relative_to(self.data_dir).as_posix(),)).fetchone() is None:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise storage_error(error, "mending the clip library") from error
+        return True
+
+    def _check_emissions(self, mend: bool, left_over_before: float) -> tuple[list[Problem], int]:
+        problems: list[Problem] = []
+        files = _files_below(self.data_dir / EMISSIONS_FOLDER)
+        with self._reading("checking the clip library") as connection:
+            rows = [row[0] for row in connection.execute("SELECT DISTINCT file FROM emission")]
+        for relative in rows:
+            if not (self.data_dir / relative).is_file():
+                if mend:
+                    with self._writing("mending the clip library") as connection:
+                        connection.execute("DELETE FROM emission WHERE file = ?", (relative,))
+                problems.append(Problem("emission without file", relative, mend))
+        in_flight = 0
+        expected = {self.data_dir / relative for relative in rows}
+        for path in files:
+            if path in expected:
+                continue
+            if _modified(path) > left_over_before:
+                in_flight += 1
+                continue
+            mended = mend and self._remove_file_without_row(path, "SELECT 1 FROM emission WHERE file = ?")
+            problems.append(Problem("emission file without row", str(path.relative_to(self.data_dir)), mended))
+        return problems, in_flight
+
+    # -- the database ------------------------------------------------------------------------------------------
+
+    def _select(
+        self, condition: str, values: Sequence[Any], where: Where | None = None, limit: int | None = None
+    ) -> list[Clip]:
+        more, more_values = _condition(where or Where(state=None))
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM clip WHERE {condition} AND {more} ORDER BY id LIMIT ?",
+                [*values, *more_values, -1 if limit is None else limit],
+            ).fetchall()
+        return [_clip(row) for row in rows]
+
+    def _present(self, query: str, names: Collection[str]) -> set[str]:
+        with self._reading() as connection:
+            return {row[0] for row in connection.execute(query, [_json(names)])}
+
+    def _ids(self, query: str, values: Sequence[Any]) -> set[int]:
+        with self._reading() as connection:
+            return {row[0] for row in connection.execute(query, values)}
+
+    @contextmanager
+    def _reading(self, doing: str = "reading the clip library") -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._connection()
+        except sqlite3.Error as error:
+            raise self._translated(error, doing) from error
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._transaction() as connection:
+                yield connection
+        except sqlite3.IntegrityError as error:
+            # Not the user's: a caller gave an id or a value that the schema refuses.
+            raise ValueError(f"{doing}: {error}") from error
+        except sqlite3.Error as error:
+            raise self._translated(error, doing) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection; a forked child opens its own."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None or self._local.pid != os.getpid():
+            connection = self._open()
+            self._local.connection = connection
+            self._local.pid = os.getpid()
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(str(self.database), timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            version, tables = connection.execute(
+                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT COUNT(*) FROM sqlite_master)"
+            ).fetchone()
+            if version > SCHEMA_VERSION:
+                raise HarkError(
+                    "This clip library was written by a newer Hark.",
+                    f"{self.database} has schema version {version}; this Hark knows {SCHEMA_VERSION}.",
+                    "Update Hark, or point HARK_DATA (or --data) at another folder.",
+                )
+            if version == 0 and tables:
+                raise HarkError(
+                    "This is not a clip library of Hark.",
+                    f"{self.database} is an SQLite database with other tables.",
+                    "Move that file away, or point HARK_DATA (or --data) at another folder.",
+                )
+            _use_write_ahead_log(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            if version == 0:
+                # "IF NOT EXISTS" throughout: another process may have been first.
+                schema = SCHEMA.read_text(encoding="utf-8")
+                connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _translated(self, error: sqlite3.Error, doing: str) -> Exception:
+        """The HarkError for what SQLite met; what is an error in Hark itself comes back as it is."""
+        code = _primary_code(error)
+        full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._free_bytes() < 1 << 16)
+        if full:
+            return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.database)), doing)
+        if code == sqlite3.SQLITE_READONLY or (
+            code == sqlite3.SQLITE_CANTOPEN and not os.access(self.database.parent, os.W_OK)
+        ):
+            return storage_error(OSError(errno.EACCES, "The clip library is read-only", str(self.database)), doing)
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return storage_error(OSError(errno.EIO, str(error), str(self.database)), doing)
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return HarkError(
+                f"The clip library is damaged: {doing} stopped.",
+                f"{self.database}: {error}.",
+                "Put back a backup (./hark restore), or move that file away and Hark begins a new library; "
+                "./hark library import brings corpora back.",
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return HarkError(
+                f"The clip library is in use: {doing} stopped.",
+                f"Another process kept {self.database} locked for more than {BUSY_TIMEOUT_S:.0f} s.",
+                "Wait for the other run or end it, then run the same command again; what was finished is kept.",
+            )
+        return error
+
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self.database.parent).free
+        except OSError:
+            return 1 << 62
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. Where several processes open a new database at once, SQLite says "locked" without waiting."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _clip(row: Sequence[Any]) -> Clip:
+    values = dict(zip(_COLUMNS.split(", "), row))
+    values["settings"] = json.loads(values["settings"])
+    values["text_known"] = bool(values["text_known"])
+    return Clip(**values)
+
+
+def _condition(where: Where) -> tuple[str, list[Any]]:
+    """The SQL condition and its values."""
+    parts: list[str] = ["TRUE"]
+    values: list[Any] = []
+    for condition, value in (
+        ("language = ?", where.language),
+        ("text_known = ?", where.text_known),
+        ("state = ?", where.state),
+        ("duration_s >= ?", where.min_s),
+        ("duration_s <= ?", where.max_s),
+        ("(source IS NOT NULL) = ?", where.imported),
+        ("(parent_id IS NOT NULL) = ?", where.slices),
+    ):
+        if value is not None:
+            parts.append(condition)
+            values.append(value)
+    if where.engines is not None:
+        parts.append("engine IN (SELECT value FROM json_each(?))")
+        values.append(_json(where.engines))
+    return " AND ".join(parts), values
+
+
+def _plain(text: str) -> str:
+    """Text as SQLite stores it: no NUL, and lone surrogates (undecodable file names) written out."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _plain_or_none(text: str | None) -> str | None:
+    return None if text is None else _plain(text)
+
+
+def _json(texts: Collection[str]) -> str:
+    """A list for json_each, which takes any number of values where "?" marks are limited."""
+    return json.dumps([_plain(text) for text in texts])
+
+
+def _check_name(aligner: str) -> None:
+    if not _NAME.fullmatch(aligner):
+        raise ValueError(f"an aligner's name is made of letters, digits, '.', '_' and '-': {aligner!r}")
+
+
+def _no_such_clip(clip_id: int) -> HarkError:
+    return HarkError(
+        f"There is no clip {clip_id} in the library.",
+        "It was removed, perhaps by ./hark library check --mend in another window.",
+        "Run the same command again.",
+    )
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+
+
+def _modified(path: Path) -> float:
+    """When a file was last written [seconds since the epoch]; "now" where it has gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()

@@ -1,0 +1,172 @@
+"""What the clip library takes and gives: plain frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class NewClip:
+    """A clip to be stored. Give ``request_id`` (generated, mined) or ``source`` (imported): it is stored once for each.
+
+    Attributes:
+        audio: mono float32 [samples] at 16 kHz, at least one sample, finite.
+        text: what was asked of the engine, or the corpus's transcript, with its punctuation.
+        text_normalized: ``normalize(text, language)``; what is searched and counted.
+        engine: the engine's name; "corpus" for imported clips.
+        source: ``source_id(corpus, path inside the corpus)``.
+        parent_id, start_s, end_s: the clip that this one was cut from, and where [seconds].
+        text_known: False where nobody knows what is said; such a clip is never found by its text.
+    """
+
+    audio: np.ndarray
+    text: str
+    text_normalized: str
+    language: str
+    engine: str
+    model: str = ""
+    voice: str = ""
+    speaker: str = ""
+    licence: str = "unknown"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str | None = None
+    source: str | None = None
+    parent_id: int | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    text_known: bool = True
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of the library. ``path`` is relative to the data folder (``Library.file`` makes it absolute)."""
+
+    id: int
+    path: str
+    sha256: str
+    duration_s: float
+    sample_rate: int
+    text_original: str
+    text_normalized: str
+    text_known: bool
+    language: str
+    engine: str
+    model: str
+    voice: str
+    speaker: str
+    licence: str
+    settings: dict[str, Any]
+    request_id: str | None
+    source: str | None
+    parent_id: int | None
+    start_s: float | None
+    end_s: float | None
+    created_at: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which clips are meant; None means any. All conditions hold at once.
+
+    Attributes:
+        imported: True for clips of corpora (they have a source), False for generated and mined ones.
+        slices: True for clips cut from another one, False for whole ones.
+        text_known: True for clips whose words are known; False for imported audio without a transcript, in which
+            any phrase may occur.
+        state: "ready" unless rejected clips are asked for.
+        min_s, max_s: bounds of the duration [seconds], inclusive.
+    """
+
+    language: str | None = None
+    engines: tuple[str, ...] | None = None
+    imported: bool | None = None
+    slices: bool | None = None
+    text_known: bool | None = None
+    state: str | None = "ready"
+    min_s: float | None = None
+    max_s: float | None = None
+
+
+@dataclass(frozen=True)
+class AlignedUnit:
+    """A word or phone of a clip: ``level`` is "word" or "phone", times in seconds, ``confidence`` 0 to 1."""
+
+    level: str
+    label: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """Where a phrase is said in a clip [seconds], by which aligner, how surely (0 to 1)."""
+
+    phrase: str
+    clip_id: int
+    aligner: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class LibraryStats:
+    """Counts of the library; ``hours`` counts a shared file once for each clip that uses it."""
+
+    clips: int
+    hours: float
+    files: int
+    texts: int
+    unknown_text: int
+    rejected: int
+    slices: int
+    by_engine: dict[str, int]
+    by_language: dict[str, int]
+    by_licence: dict[str, int]
+    hours_by_engine: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that ``Library.check`` found: its kind, which clip or file, and whether it was mended."""
+
+    kind: str
+    what: str
+    mended: bool
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The result of ``Library.check``; ``in_flight`` counts files too new to be called left over."""
+
+    clips: int
+    files: int
+    in_flight: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing is wrong (any more)."""
+        return all(problem.mended for problem in self.problems)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Problems by kind."""
+        kinds = [problem.kind for problem in self.problems]
+        return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What ``Library.export`` wrote: ``manifest`` is NeMo's JSON lines, paths in it are relative to its folder."""
+
+    manifest: Path
+    clips: int
+    hours: float

@@ -1,0 +1,1 @@
+"""The detector: features, TinyCRNN, its data, training, measures, export and run time."""

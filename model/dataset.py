@@ -1,0 +1,237 @@
+"""Training examples as log-mel on disk, and the batches drawn from them.
+
+Features are computed once, written as 16-bit floats and read through a memory map, so that the trainer never waits for
+audio and memory does not grow with the number of clips.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from model.features import MELS
+
+FRAMES_FILE = "frames.f16"
+SEGMENTS_FILE = "segments.csv"
+END_JITTER = 20  # frames: a training window ends up to 200 ms after the phrase does
+PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there has heard too little of it, and is a negative
+
+SEGMENT_COLUMNS = (
+    "first",  # index of the segment's first frame in the frames file
+    "frames",
+    "phrase_start",  # frames into the segment; -1 where there is no aligned phrase or confuser
+    "phrase_end",
+    "label",  # 1 the phrase, 0 anything else
+    "split",  # train, validation, test
+    "condition",  # train, clean, noisy
+    "bucket",
+    "engine",
+    "voice",
+    "speaker",
+    "clip_id",
+    "text",
+)
+
+
+class FeatureWriter:
+    """Appends segments to a feature store; the store exists only once :meth:`close` has run."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        (folder / SEGMENTS_FILE).unlink(missing_ok=True)
+        self._file = (folder / FRAMES_FILE).open("wb")
+        self._rows: list[dict[str, Any]] = []
+        self._frames = 0
+
+    def append(self, features: np.ndarray, **columns: Any) -> None:
+        """Add log-mel features [frames, MELS]; ``columns`` are those of :data:`SEGMENT_COLUMNS` but the first two."""
+        self._file.write(np.ascontiguousarray(features, dtype=np.float16).tobytes())
+        self._rows.append({"first": self._frames, "frames": len(features), **columns})
+        self._frames += len(features)
+
+    def close(self) -> None:
+        """Sync the frames and write the table: what :func:`open_store` looks for."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        table = pd.DataFrame(self._rows, columns=list(SEGMENT_COLUMNS))
+        temporary = self.folder / f".{SEGMENTS_FILE}"
+        table.to_csv(temporary, index=False)
+        temporary.replace(self.folder / SEGMENTS_FILE)
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Features of all segments: ``frames`` [total, MELS] float16 (memory map) and the ``segments`` table."""
+
+    frames: np.ndarray
+    segments: pd.DataFrame
+
+    def features(self, segment: Any) -> np.ndarray:
+        """Log-mel [frames, MELS] float16 of a row of the table."""
+        return self.frames[segment.first : segment.first + segment.frames]
+
+    def where(self, **equal: Any) -> pd.DataFrame:
+        """The rows whose columns have those values."""
+        rows = self.segments
+        for column, value in equal.items():
+            rows = rows[rows[column] == value]
+        return rows
+
+
+def store_is_complete(folder: Path) -> bool:
+    """Whether the folder holds a store that was closed."""
+    return (folder / SEGMENTS_FILE).is_file()
+
+
+def open_store(folder: Path) -> FeatureStore:
+    """Open what a :class:`FeatureWriter` has closed."""
+    segments = pd.read_csv(folder / SEGMENTS_FILE, keep_default_na=False)
+    total = (folder / FRAMES_FILE).stat().st_size // (2 * MELS)
+    shape = (total, MELS)
+    frames = np.memmap(folder / FRAMES_FILE, np.float16, "r", shape=shape) if total else np.zeros(shape, np.float16)
+    return FeatureStore(frames, segments)
+
+
+class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Windows of log-mel with their labels over a table of segments.
+
+    Item ``i`` is ``(spec [receptive_frames, MELS], label)`` of segment ``i``: the window ends up to 200 ms after an
+    aligned phrase or confuser, and anywhere in other segments. The same seed, epoch and index give the same window.
+    """
+
+    def __init__(self, segments: pd.DataFrame, frames: np.ndarray, receptive_frames: int, seed: int = 0) -> None:
+        self.frames = frames
+        self.receptive_frames = receptive_frames
+        self.seed = seed
+        self.epoch = 0
+        self.first = segments["first"].to_numpy(np.int64)
+        self.length = segments["frames"].to_numpy(np.int64)
+        self.phrase_start = segments["phrase_start"].to_numpy(np.int64)
+        self.phrase_end = segments["phrase_end"].to_numpy(np.int64)
+        self.labels = segments["label"].to_numpy(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        end = self.aligned_ends(np.asarray([index]), rng)
+        return torch.from_numpy(self.windows(np.asarray([index]), end)[0]), torch.tensor(self.labels[index])
+
+    def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Windows [batch, receptive_frames, MELS] float32 that end just before frame ``end`` of segments ``index``."""
+        end = np.clip(end, self.receptive_frames, np.maximum(self.length[index], self.receptive_frames))
+        first = self.first[index] + end - self.receptive_frames
+        batch = np.empty((len(index), self.receptive_frames, MELS), np.float32)
+        for row, start in enumerate(first):
+            part = self.frames[start : start + self.receptive_frames]
+            batch[row, : len(part)] = part
+            batch[row, len(part) :] = part[-1] if len(part) else 0.0
+        return batch
+
+    def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Window ends just after aligned phrases, with jitter; random ends in segments without an aligned phrase."""
+        jitter = rng.integers(0, END_JITTER + 1, len(index))
+        aligned = self.phrase_end[index]
+        return np.where(aligned >= 0, aligned + jitter, self.random_ends(index, rng))
+
+    def random_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Window ends anywhere in the segments."""
+        return rng.integers(self.receptive_frames, np.maximum(self.length[index], self.receptive_frames) + 1)
+
+    def prefix_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Window ends in the first part of aligned phrases: too early to be the phrase."""
+        start, end = self.phrase_start[index], self.phrase_end[index]
+        return (start + rng.uniform(*PREFIX_SHARE, len(index)) * (end - start)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class BatchRecipe:
+    """Shares of a batch; what is left goes to random windows of negatives."""
+
+    positive: float = 0.25
+    aligned_negative: float = 0.30  # confusers and in-between negatives, aligned like the phrase
+    hard: float = 0.15  # windows on which the half-trained detector fired
+    prefix: float = 0.05  # the phrase's own beginning
+
+
+class BatchSampler:
+    """Draws training batches; every share is the recipe's as long as there is anything to draw from."""
+
+    def __init__(self, dataset: AudioDataset, recipe: BatchRecipe, batch_size: int, rng: np.random.Generator) -> None:
+        self.dataset, self.recipe, self.batch_size, self.rng = dataset, recipe, batch_size, rng
+        self.positives = np.flatnonzero(dataset.labels > 0.5)
+        negative = dataset.labels < 0.5
+        self.negatives = np.flatnonzero(negative)
+        self.aligned = np.flatnonzero(negative & (dataset.phrase_end >= 0))
+        # A random window is drawn in proportion to a segment's length, so that an hour of speech counts as an hour.
+        weights = dataset.length[self.negatives].astype(np.float64)
+        self._cumulative = np.cumsum(weights) / weights.sum()
+        self.hard: tuple[np.ndarray, np.ndarray] | None = None
+
+    def set_hard(self, index: np.ndarray, end: np.ndarray) -> None:
+        """Windows (segment indices and window ends) that the detector took for the phrase."""
+        self.hard = (index, end) if len(index) else None
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """A batch: windows [batch, receptive_frames, MELS] and labels [batch]."""
+        data, rng, size = self.dataset, self.rng, self.batch_size
+        index: list[np.ndarray] = []
+        ends: list[np.ndarray] = []
+        labels: list[np.ndarray] = []
+
+        def add(chosen: np.ndarray, end: np.ndarray, label: float) -> None:
+            index.append(chosen)
+            ends.append(end)
+            labels.append(np.full(len(chosen), label, np.float32))
+
+        chosen = rng.choice(self.positives, max(1, round(size * self.recipe.positive)))
+        add(chosen, data.aligned_ends(chosen, rng), 1.0)
+        chosen = rng.choice(self.positives, round(size * self.recipe.prefix))
+        add(chosen, data.prefix_ends(chosen, rng), 0.0)
+        if len(self.aligned):
+            chosen = rng.choice(self.aligned, round(size * self.recipe.aligned_negative))
+            add(chosen, data.aligned_ends(chosen, rng), 0.0)
+        if self.hard is not None:
+            pick = rng.integers(0, len(self.hard[0]), round(size * self.recipe.hard))
+            add(self.hard[0][pick], self.hard[1][pick] + rng.integers(-3, 4, len(pick)), 0.0)
+        rest = size - sum(len(part) for part in index)
+        chosen = self.negatives[np.searchsorted(self._cumulative, rng.random(rest))]
+        add(chosen, data.random_ends(chosen, rng), 0.0)
+        batch = data.windows(np.concatenate(index), np.concatenate(ends))
+        return torch.from_numpy(batch), torch.from_numpy(np.concatenate(labels))
+
+
+def spec_augment(batch: Tensor, rng: np.random.Generator, floor: float = -13.8) -> Tensor:
+    """Mask a stretch of time and of mel bands in half of the windows and shift their level (Park et al. 2019).
+
+    Args:
+        batch: log-mel [batch, frames, MELS]; changed in place and returned.
+        floor: value written into masks: that of digital silence.
+    """
+    size, frames, mels = batch.shape
+    batch += torch.from_numpy(rng.normal(0.0, 0.5, (size, 1, 1)).astype(np.float32))
+    for row in np.flatnonzero(rng.random(size) < 0.5):
+        bands = int(rng.integers(0, 7))
+        low = int(rng.integers(0, mels - bands + 1))
+        batch[row, :, low : low + bands] = batch[row].mean()
+        length = int(rng.integers(0, 9))
+        start = int(rng.integers(0, frames - length + 1))
+        batch[row, start : start + length] = floor
+    return batch
+
+
+def total_seconds(rows: Iterable[int]) -> float:
+    """Seconds of audio in that many frames, summed."""
+    return float(sum(rows)) / 100.0

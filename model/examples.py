@@ -1,0 +1,185 @@
+"""Training and test examples: clips put between other speech, augmented, and turned into log-mel, by several processes.
+
+Positives and aligned negatives go through exactly the same steps, so that nothing but the words tells them apart.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio_augmentation.augment import AugmentationConfig, Augmenter
+from audio_augmentation.compose import compose_stream, surround
+from audio_augmentation.gain_speed import limit_peak
+from audio_augmentation.noise import load_noise_folder
+from audio_augmentation.reverb import room_pool
+from audio_augmentation.silence import speech_bounds, trim_silence
+from core.audio_file import SAMPLE_RATE, read_audio
+from model.features import HOP, log_mel
+
+SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
+TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4}  # after the phrase; tests watch for a hit that long
+FASTEST = 1.35  # speed and tempo together at their fastest: how much audio may shrink
+BEFORE_SHARE = 0.6  # of aligned examples have speech before the phrase
+AFTER_SHARE = 0.4
+
+CONDITIONS: dict[str, AugmentationConfig] = {
+    "train": AugmentationConfig(),
+    # A close microphone in a quiet room: nothing but its own noise.
+    "clean": AugmentationConfig(
+        speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.0, noise_share=0.0,
+        equalizer_share=0.0, overload_share=0.0, telephone_share=0.0, opus_share=0.0, gain_db=(-6.0, 0.0),
+    ),
+    # Across a room at 10 dB.
+    "noisy": AugmentationConfig(
+        speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.5, noise_share=1.0,
+        snr_db=(10.0, 10.0), usual_snr_db=(10.0, 10.0), equalizer_share=0.3, overload_share=0.0, telephone_share=0.0,
+        opus_share=0.0, gain_db=(-12.0, 0.0),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ExampleSpec:
+    """One example to be built, small enough to be sent to another process.
+
+    Attributes:
+        clips: audio files; one for an aligned example, several for a stream of ordinary speech, none for noise alone.
+        aligned: the clip's end matters (the phrase, a confuser); else the example is a stream.
+        before, after: neighbours of an aligned clip; empty for none.
+        condition: a key of :data:`CONDITIONS`.
+        receptive_samples: what a detector must hear before the clip's end.
+        last_seconds: of an aligned clip that matter (the phrase after a carrier); 0 for the whole clip.
+        columns: the rest of the segment's row in the feature store.
+    """
+
+    clips: tuple[str, ...]
+    aligned: bool
+    condition: str
+    seed: int
+    receptive_samples: int
+    last_seconds: float = 0.0
+    before: str = ""
+    after: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SoundSources:
+    """What augmentation draws from: a folder of noises (or none), simulated rooms, clips for babble."""
+
+    noise_folder: str = ""
+    rooms: int = 80
+    rooms_seed: int = 0
+    babble: tuple[str, ...] = ()
+
+
+class ExampleBuilder:
+    """Builds examples; one in each process."""
+
+    def __init__(self, sources: SoundSources) -> None:
+        noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
+        rooms = room_pool(sources.rooms, sources.rooms_seed)
+        voices = [read_audio(path) for path in sources.babble]
+        self._augmenters = {
+            name: Augmenter(config, noises, rooms, voices if name == "train" else ())
+            for name, config in CONDITIONS.items()
+        }
+
+    def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
+        """Log-mel [frames, MELS] float16 of the example, and its row (with ``phrase_start`` and ``phrase_end``)."""
+        rng = np.random.default_rng(spec.seed)
+        features, start, end = self._aligned(spec, rng) if spec.aligned else (self._stream(spec, rng), -1, -1)
+        row = {**spec.columns, "condition": spec.condition, "phrase_start": start, "phrase_end": end}
+        return features.astype(np.float16), row
+
+    def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+        clip = _spoken(read_audio(spec.clips[0]))
+        before = _spoken(read_audio(spec.before)) if spec.before else None
+        after = _spoken(read_audio(spec.after)) if spec.after else None
+        audio, start, end = surround(clip, before, after, rng)
+        if spec.last_seconds:
+            start = max(start, end - int(spec.last_seconds * SAMPLE_RATE))
+        lead = int(spec.receptive_samples * FASTEST) + SLACK_FRAMES * HOP
+        tail = int((TAIL_S[spec.condition] + 0.2) * FASTEST * SAMPLE_RATE)
+        shift = lead - end  # the phrase's end comes to lie at sample ``lead``
+        audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
+        start, end = start + shift, lead
+        audio, places = self._augmenters[spec.condition].apply_with_positions(audio, (max(0, start), end), rng)
+        features = log_mel(audio)
+        start_frame, end_frame = int(places[0]) // HOP, int(places[1]) // HOP
+        need = (spec.receptive_samples - 400) // HOP + 1
+        low = max(0, end_frame - need - SLACK_FRAMES)
+        high = end_frame + round(TAIL_S[spec.condition] * 100)
+        return features[low:high], start_frame - low, end_frame - low
+
+    def _stream(self, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
+        audio, _ = compose_stream(
+            [read_audio(path) for path in spec.clips],
+            rng,
+            gap_s=(0.1, 0.8),
+            lead_s=0.3 if spec.clips else 12.0,  # no clips: a stretch of noise alone
+            tail_s=0.3,
+            level_db=(-32.0, -20.0),
+        )
+        if not spec.clips:
+            # A trace of signal gives the noise something to be measured against.
+            audio = (rng.standard_normal(len(audio)) * 1e-3).astype(np.float32)
+        shortest = int(spec.receptive_samples * FASTEST) + HOP * 8
+        if len(audio) < shortest:
+            audio = np.pad(audio, (shortest - len(audio), 0))
+        audio = self._augmenters[spec.condition](limit_peak(audio), rng)
+        return log_mel(audio)
+
+
+def _spoken(audio: np.ndarray) -> np.ndarray:
+    """A clip without its silence; whole where no speech is found in it."""
+    trimmed, _ = trim_silence(audio, margin_s=0.02)
+    return trimmed if len(trimmed) else audio
+
+
+def spoken_seconds(path: str) -> float:
+    """Seconds from the first to the last speech in a clip."""
+    start, end = speech_bounds(read_audio(path))
+    return (end - start) / SAMPLE_RATE
+
+
+_builder: ExampleBuilder | None = None
+
+
+def _start_worker(sources: SoundSources) -> None:
+    global _builder
+    _builder = ExampleBuilder(sources)
+
+
+def _build(spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
+    assert _builder is not None
+    return _builder.build(spec)
+
+
+def build_examples(
+    specs: Sequence[ExampleSpec], sources: SoundSources, processes: int | None = None
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Build examples in order, on all cores. Each is a function of its own seed: the number of processes changes nothing."""
+    count = processes if processes is not None else max(1, os.cpu_count() or 1)
+    if count <= 1 or len(specs) < 64:
+        builder = ExampleBuilder(sources)
+        for spec in specs:
+            yield builder.build(spec)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,)) as pool:
+        for block in _blocks(specs, 512):
+            yield from pool.map(_build, block, chunksize=16)
+
+
+def _blocks(items: Sequence[ExampleSpec], size: int) -> Iterable[Sequence[ExampleSpec]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

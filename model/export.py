@@ -1,0 +1,227 @@
+"""Export: ONNX with the log-mel inside and the state as one vector, 8-bit weights, and the check that all forms agree."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.errors import HarkError
+from model.features import FFT, HOP, MELS, POWER_FLOOR, SAMPLE_RATE, WINDOW, hann_window, log_mel, mel_filterbank
+from model.model import CHUNK_FRAMES, CHUNK_SAMPLES, SCORE_STRIDE, STEM_KERNELS, STEM_STRIDE, TinyCRNN
+
+OPSET = 17  # the first with STFT
+PARITY_TOLERANCE = 1e-3  # largest difference in score between .pt, .onnx and streaming that is accepted
+AUDIO_TAIL = WINDOW - HOP  # samples that the next chunk's first frame still needs
+INT8_MIN_VALUES = 512  # smaller tensors (biases, norms) stay float
+
+
+class LogMel(nn.Module):
+    """model/features.py as a graph: audio [1, samples] to log-mel [1, frames, MELS]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.from_numpy(hann_window()))
+        self.register_buffer("filterbank", torch.from_numpy(mel_filterbank()))
+
+    def forward(self, audio: Tensor) -> Tensor:
+        # STFT centres the 400-sample window in its 512 points; padding by half the rest lines the frames up.
+        margin = (FFT - WINDOW) // 2
+        padded = functional.pad(audio, (margin, margin))
+        spectrum = torch.stft(padded, FFT, HOP, WINDOW, self.window, center=False, return_complex=False)
+        power = spectrum.square().sum(-1).transpose(1, 2)
+        return torch.log(power @ self.filterbank + POWER_FLOOR)
+
+
+class StreamingTinyCRNN(nn.Module):
+    """TinyCRNN on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], state [1, size])``.
+
+    The state is, flattened: the audio tail, what each convolution still needs of its input, and the recurrent layer's
+    window. Nothing recurrent is carried on, so the state forgets everything older than the receptive field.
+    """
+
+    def __init__(self, model: TinyCRNN) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.log_mel = LogMel()
+        config = model.config
+        first = config.stem_channels[0]
+        self.shapes: list[tuple[int, ...]] = [
+            (1, AUDIO_TAIL),
+            (1, STEM_KERNELS[0] - STEM_STRIDE, MELS),
+            (1, first, STEM_KERNELS[1] - 1, MELS // 2),
+            *((1, config.trunk_channels, block.context) for block in model.trunk),
+            (1, config.window_frames - SCORE_STRIDE, config.recurrent_input),
+        ]
+        self.state_size = sum(int(np.prod(shape)) for shape in self.shapes)
+
+    def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        model = self.model
+        kept: list[Tensor] = []
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
+        before = [part.view(shape) for part, shape in zip(state.split(sizes, dim=1), self.shapes)]
+
+        def extended(x: Tensor, dim: int) -> Tensor:
+            """``x`` with its past in front; the end of it is kept for the next chunk."""
+            past = before[len(kept)]
+            joined = torch.cat([past, x], dim=dim)
+            kept.append(joined.narrow(dim, joined.shape[dim] - past.shape[dim], past.shape[dim]))
+            return joined
+
+        features = self.log_mel(extended(audio, 1))
+        x = model.stem_first(extended(features, 1))
+        x = model.stem_second(extended(x, 2))
+        for block in model.trunk:
+            x = block(extended(x, 2))
+        encoded = extended(model.to_recurrent(x), 1)
+        window = model.config.window_frames
+        starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
+        index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)
+        logits = model.window_logits(encoded[0][index])
+        return torch.sigmoid(logits).unsqueeze(0), torch.cat([part.reshape(1, -1) for part in kept], dim=1)
+
+
+def export_onnx(model: TinyCRNN, path: Path) -> int:
+    """Write the streaming model as ONNX; returns the size of its state vector."""
+    streaming = StreamingTinyCRNN(model).eval()
+    example = (torch.zeros(1, 3 * CHUNK_SAMPLES), torch.zeros(1, streaming.state_size))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # The newer exporter freezes the number of chunks; this one keeps it open.
+        torch.onnx.export(
+            streaming,
+            example,
+            str(path),
+            input_names=["audio", "state"],
+            output_names=["score", "new_state"],
+            dynamic_axes={"audio": {1: "samples"}, "score": {1: "chunks"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return streaming.state_size
+
+
+def quantize_weights(source: Path, target: Path) -> None:
+    """Write ``source`` with its large weights as 8-bit integers and a scale a row (symmetric, per output channel).
+
+    Activations stay float: onnxruntime folds the DequantizeLinear nodes when it loads the model, so the small model is
+    as fast as the large one, and nothing but the rounding of the weights changes a score.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    proto = onnx.load(str(source))
+    nodes, kept = [], []
+    for tensor in proto.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < INT8_MIN_VALUES or values.ndim < 2:
+            kept.append(tensor)
+            continue
+        # Convolutions and transposed products hold one output a row; GRU weights are [1, gates, inputs].
+        axis = 1 if values.ndim == 3 and values.shape[0] == 1 else 0
+        others = tuple(i for i in range(values.ndim) if i != axis)
+        scale = np.maximum(np.abs(values).max(axis=others), 1e-8).astype(np.float32) / 127
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        integers = np.clip(np.rint(values / scale.reshape(shape)), -127, 127).astype(np.int8)
+        name = tensor.name
+        kept.append(numpy_helper.from_array(integers, f"{name}_int8"))
+        kept.append(numpy_helper.from_array(scale, f"{name}_scale"))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], f"{name}_dq", axis=axis)
+        )
+    rest = list(proto.graph.node)
+    del proto.graph.node[:], proto.graph.initializer[:]
+    proto.graph.node.extend(nodes + rest)
+    proto.graph.initializer.extend(kept)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(target))
+
+
+def stream_scores(model: TinyCRNN, audio: np.ndarray, block_s: float = 60.0) -> np.ndarray:
+    """Raw scores [len(audio) // 1280] of a recording that follows silence, by the PyTorch model itself."""
+    return features_to_scores(model, log_mel(lead_in(model, audio)), block_s)
+
+
+def lead_in(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
+    """The recording behind as much silence as makes its first 80 ms complete the first window."""
+    silence = np.zeros(model.config.receptive_samples - CHUNK_SAMPLES, np.float32)
+    return np.concatenate([silence, np.asarray(audio, dtype=np.float32)])
+
+
+@torch.no_grad()
+def features_to_scores(model: TinyCRNN, features: np.ndarray, block_s: float = 60.0) -> np.ndarray:
+    """Raw scores of log-mel frames [frames, MELS]: one for each 8 frames past the receptive field, worked in blocks."""
+    model.eval()
+    device = next(model.parameters()).device
+    need = model.config.receptive_frames
+    total = (len(features) - need) // CHUNK_FRAMES + 1 if len(features) >= need else 0
+    step = max(1, int(block_s / 0.08))
+    scores = np.empty(total, np.float32)
+    for start in range(0, total, step):
+        count = min(step, total - start)
+        first = start * CHUNK_FRAMES
+        block = np.asarray(features[first : first + need + (count - 1) * CHUNK_FRAMES], dtype=np.float32)
+        logits = model(torch.from_numpy(block).to(device).unsqueeze(0))
+        scores[start : start + count] = torch.sigmoid(logits)[0].cpu().numpy()
+    return scores
+
+
+def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_samples: int) -> np.ndarray:
+    """Raw scores of a recording by onnxruntime, fed as the given cycle of chunk counts."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    size = session.get_inputs()[1].shape[1]
+    silence = np.zeros((1, -(-receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES), np.float32)
+    _, state = session.run(None, {"audio": silence, "state": np.zeros((1, size), np.float32)})
+    scores, position, turn = [], 0, 0
+    usable = len(audio) // CHUNK_SAMPLES * CHUNK_SAMPLES
+    while position < usable:
+        end = min(usable, position + chunks[turn % len(chunks)] * CHUNK_SAMPLES)
+        part = np.asarray(audio[position:end], dtype=np.float32)[None]
+        score, state = session.run(None, {"audio": part, "state": state})
+        scores.append(score[0])
+        position, turn = end, turn + 1
+    return np.concatenate(scores) if scores else np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest differences in score between the forms of a model on the same audio."""
+
+    onnx: float
+    streaming: float
+    int8: float
+
+    def as_dict(self) -> dict[str, float]:
+        return {"pt_against_onnx": self.onnx, "pt_against_streaming": self.streaming, "pt_against_int8": self.int8}
+
+
+def check_parity(model: TinyCRNN, onnx_path: Path, int8_path: Path, audio: np.ndarray) -> Parity:
+    """Compare the forms on ``audio``. Raises HarkError where .pt, .onnx (whole) or .onnx (chunk by chunk) disagree."""
+    expected = stream_scores(model, audio)
+    need = model.config.receptive_samples
+    whole = onnx_scores(onnx_path, audio, [10_000], need)
+    streamed = onnx_scores(onnx_path, audio, [1, 2, 1, 5, 3], need)
+    small = onnx_scores(int8_path, audio, [25], need)
+    parity = Parity(*(float(np.abs(expected - other).max()) for other in (whole, streamed, small)))
+    if not max(parity.onnx, parity.streaming) <= PARITY_TOLERANCE:
+        raise HarkError(
+            "The detector was not exported.",
+            f"Its forms disagree on test audio: {parity.as_dict()} (at most {PARITY_TOLERANCE} is accepted).",
+            "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor.",
+        )
+    return parity
+
+
+__all__ = ["SAMPLE_RATE", "Parity", "check_parity", "export_onnx", "quantize_weights", "stream_scores"]

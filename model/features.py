@@ -1,0 +1,72 @@
+"""The one log-mel definition of Hark: training reads it here, export rebuilds it inside the ONNX graph from these constants.
+
+A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t`` holds exactly the samples
+``[160 t, 160 t + 400)`` and streaming needs no look-ahead.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+
+SAMPLE_RATE = 16_000  # Hz
+WINDOW = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+FFT = 512  # points
+MELS = 40
+F_MIN = 60.0  # Hz
+F_MAX = 7_600.0  # Hz
+POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP
+
+
+def hz_to_mel(frequency: np.ndarray | float) -> np.ndarray:
+    """Mel of a frequency in Hz, O'Shaughnessy's formula as HTK uses it: 2595 log10(1 + f / 700)."""
+    return 2595.0 * np.log10(1.0 + np.asarray(frequency, dtype=np.float64) / 700.0)
+
+
+def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
+    """The inverse of :func:`hz_to_mel`."""
+    return 700.0 * (10.0 ** (np.asarray(mel, dtype=np.float64) / 2595.0) - 1.0)
+
+
+@lru_cache(maxsize=1)
+def mel_filterbank() -> np.ndarray:
+    """Triangular filters [FFT // 2 + 1, MELS] float32, spaced evenly in mel, peak 1 (HTK, no area normalization)."""
+    edges = mel_to_hz(np.linspace(hz_to_mel(F_MIN), hz_to_mel(F_MAX), MELS + 2))
+    bins = np.linspace(0.0, SAMPLE_RATE / 2, FFT // 2 + 1)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def hann_window() -> np.ndarray:
+    """The periodic Hann window [WINDOW] float32 (the same as ``torch.hann_window(400)``)."""
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
+
+
+def frame_count(samples: int) -> int:
+    """How many whole frames lie in that many samples."""
+    return 0 if samples < WINDOW else (samples - WINDOW) // HOP + 1
+
+
+def log_mel(audio: np.ndarray, block_frames: int = 4096) -> np.ndarray:
+    """Log-mel energies [frames, MELS] float32 of mono audio [samples] in [-1, 1] at 16 kHz.
+
+    The natural logarithm of power plus :data:`POWER_FLOOR`. Audio shorter than one window gives zero frames.
+    Worked in blocks, so that memory does not grow beyond the result.
+    """
+    audio = np.ascontiguousarray(audio, dtype=np.float32)
+    total = frame_count(len(audio))
+    result = np.empty((total, MELS), dtype=np.float32)
+    if total == 0:
+        return result
+    frames = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[::HOP]
+    for start in range(0, total, block_frames):
+        spectrum = scipy.fft.rfft(frames[start : start + block_frames] * hann_window(), n=FFT, axis=1)
+        power = spectrum.real**2 + spectrum.imag**2
+        np.log(power @ mel_filterbank() + POWER_FLOOR, out=result[start : start + block_frames])
+    return result

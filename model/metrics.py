@@ -1,0 +1,192 @@
+"""Measures of a detector: detections after debouncing, miss rate, false alarms per hour, DET curve, intervals.
+
+A *score* is the sigmoid of the window's logit, one every 80 ms. The stream that is measured is the stream that is
+deployed: the same smoothing, the same refractory time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from model.runtime.detector import SMOOTHING_FRAMES, smooth_scores
+
+SCORE_PERIOD_S = 0.08  # seconds a score
+REFRACTORY_S = 1.0  # seconds after a detection in which no other one is reported
+HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
+HIT_AFTER_S = 1.0  # ... and this long after it
+CONFIDENCE = 0.95
+TAIL_PEAKS = 200  # highest false-alarm peaks that the tail is fitted to
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class ScoredStream:
+    """Scores of a stream and where the phrase was said in it.
+
+    Attributes:
+        scores: smoothed scores [n], one every 80 ms.
+        phrase_end_s: ends of the phrase's occurrences, seconds [k]; empty for a negative stream.
+    """
+
+    scores: np.ndarray
+    phrase_end_s: np.ndarray
+
+    @property
+    def hours(self) -> float:
+        return len(self.scores) * SCORE_PERIOD_S / 3600.0
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """A proportion with its Wilson score interval (Wilson 1927); NaN with no trials."""
+    if trials == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+    p = successes / trials
+    denominator = 1 + z * z / trials
+    centre = (p + z * z / (2 * trials)) / denominator
+    half = z * np.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials)) / denominator
+    return Interval(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+
+
+def poisson_interval(events: int, exposure: float) -> Interval:
+    """A rate (events per unit of exposure) with its exact interval from the chi-squared distribution (Garwood 1936)."""
+    if exposure <= 0:
+        return Interval(float("nan"), 0.0, float("inf"))
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if events == 0 else float(stats.chi2.ppf(tail, 2 * events)) / 2
+    high = float(stats.chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    return Interval(events / exposure, low / exposure, high / exposure)
+
+
+def detections(scores: np.ndarray, threshold: float, refractory_s: float = REFRACTORY_S) -> np.ndarray:
+    """Indices [k] at which a detector with that threshold fires: the first score at or above it, then a refractory time."""
+    above = np.flatnonzero(scores >= threshold)
+    gap = round(refractory_s / SCORE_PERIOD_S)
+    fired: list[int] = []
+    position = 0
+    while position < len(above):
+        fired.append(int(above[position]))
+        position = int(np.searchsorted(above, fired[-1] + gap))
+    return np.asarray(fired, dtype=np.int64)
+
+
+def count_false_alarms(streams: list[ScoredStream], threshold: float) -> int:
+    """Detections in streams that do not hold the phrase."""
+    return sum(len(detections(s.scores, threshold)) for s in streams)
+
+
+def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
+    """For each occurrence of the phrase, the highest score in the time in which a detection counts as a hit [k]."""
+    best: list[float] = []
+    for stream in streams:
+        for end_s in stream.phrase_end_s:
+            # The score with index i belongs to the window that ends at (i + 1) * 80 ms.
+            first = max(0, int(np.floor((end_s - HIT_BEFORE_S) / SCORE_PERIOD_S)) - 1)
+            last = int(np.ceil((end_s + HIT_AFTER_S) / SCORE_PERIOD_S))
+            window = stream.scores[first:last]
+            best.append(float(window.max()) if len(window) else 0.0)
+    return np.asarray(best, dtype=np.float64)
+
+
+def logit(score: np.ndarray | float) -> np.ndarray:
+    """The inverse of the sigmoid, kept finite."""
+    clipped = np.clip(np.asarray(score, dtype=np.float64), 1e-9, 1 - 1e-9)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def false_alarm_peaks(streams: list[ScoredStream], refractory_s: float = REFRACTORY_S) -> np.ndarray:
+    """Heights of the separate peaks of negative streams, highest first: each could be one false alarm."""
+    gap = round(refractory_s / SCORE_PERIOD_S)
+    peaks: list[float] = []
+    for stream in streams:
+        if len(stream.scores) == 0:
+            continue
+        padded = np.pad(stream.scores, (0, -len(stream.scores) % gap), constant_values=0.0)
+        peaks.extend(padded.reshape(-1, gap).max(axis=1).tolist())
+    return np.sort(np.asarray(peaks, dtype=np.float64))[::-1]
+
+
+@dataclass(frozen=True)
+class Operating:
+    """A threshold for a wanted false-alarm rate, and where the number came from."""
+
+    fa_per_hour: float
+    threshold: float
+    extrapolated: bool
+
+
+def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
+    """The lowest threshold whose false-alarm rate on the negative ``streams`` is at most ``fa_per_hour``.
+
+    Where the streams are too short to observe the rate (fewer than three expected events), it is extrapolated: the
+    highest peaks' excess in logits is taken as exponential (the usual peaks-over-threshold tail with shape 0, Coles
+    2001, ch. 4).
+    """
+    hours = sum(s.hours for s in streams)
+    peaks = false_alarm_peaks(streams)
+    allowed = fa_per_hour * hours
+    if allowed >= 3:
+        candidates = np.unique(peaks)  # ascending
+        low, high = 0, len(candidates) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if count_false_alarms(streams, float(np.nextafter(candidates[middle], 2.0))) <= allowed:
+                high = middle
+            else:
+                low = middle + 1
+        return Operating(fa_per_hour, min(1.0, float(np.nextafter(candidates[low], 2.0))), False)
+    top = logit(peaks[: max(10, min(TAIL_PEAKS, len(peaks) // 10))])
+    if len(top) < 2 or hours == 0:
+        return Operating(fa_per_hour, 0.5, True)
+    base = float(top[-1])
+    scale = max(float(np.mean(top[:-1] - base)), 1e-3)
+    height = base + scale * np.log(len(top) / hours / fa_per_hour)
+    return Operating(fa_per_hour, float(1.0 / (1.0 + np.exp(-min(height, 18.0)))), True)
+
+
+def miss_rate_at(positives: list[ScoredStream], threshold: float) -> Interval:
+    """Missed occurrences at a threshold, with Wilson's interval."""
+    best = phrase_scores(positives)
+    return wilson_interval(int((best < threshold).sum()), len(best))
+
+
+def det_curve(
+    positives: list[ScoredStream], negatives: list[ScoredStream], points: int = 120
+) -> dict[str, list[float]]:
+    """Miss rate against false alarms per hour over thresholds evenly spaced in logits."""
+    best = phrase_scores(positives)
+    hours = sum(s.hours for s in negatives)
+    peaks = false_alarm_peaks(negatives)
+    levels = logit(np.concatenate([best, peaks[:2000]])) if len(best) + len(peaks) else np.zeros(1)
+    thresholds = 1.0 / (1.0 + np.exp(-np.linspace(levels.min(), levels.max(), points)))
+    return {
+        "threshold": [float(t) for t in thresholds],
+        "miss_rate": [float((best < t).mean()) if len(best) else float("nan") for t in thresholds],
+        "fa_per_hour": [count_false_alarms(negatives, t) / hours if hours else float("nan") for t in thresholds],
+    }
+
+
+def selection_measure(positives: list[ScoredStream], negatives: list[ScoredStream]) -> float:
+    """What a checkpoint is chosen by (lower is better): mean miss rate at 0.5, 2 and 8 false alarms per hour.
+
+    Three rates and not one, because on an hour or two of speech a single rate rests on one or two peaks.
+    """
+    rates = (0.5, 2.0, 8.0)
+    return float(np.mean([miss_rate_at(positives, threshold_for(negatives, r).threshold).value for r in rates]))
+
+
+__all__ = ["SMOOTHING_FRAMES", "Interval", "Operating", "ScoredStream", "smooth_scores"]

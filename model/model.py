@@ -1,0 +1,175 @@
+"""TinyCRNN, the whole detector in one file: log-mel frames in, one logit a window out.
+
+Every layer is causal and uses no padding, and the recurrent layer starts from zero in every window. A logit is
+therefore a function of exactly ``receptive_frames`` log-mel frames: training on cropped windows and running as a stream
+compute the same number, and nothing that was said before the window can change it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.features import HOP, MELS, WINDOW
+
+STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
+STEM_STRIDE = 2
+BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
+SCORE_STRIDE = 2  # recurrent frames a score: one logit every 80 ms
+CHUNK_FRAMES = STEM_STRIDE * BRIDGE_STRIDE * SCORE_STRIDE  # 8 log-mel frames
+CHUNK_SAMPLES = CHUNK_FRAMES * HOP  # 1,280 samples, 80 ms
+LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
+LOG_MEL_SCALE = 4.0
+
+
+@dataclass(frozen=True)
+class TinyCRNNConfig:
+    """The shape of a detector; it travels inside every checkpoint."""
+
+    stem_channels: tuple[int, int] = (16, 24)
+    trunk_channels: int = 96
+    trunk_kernel: int = 3  # frames of 20 ms
+    trunk_dilations: tuple[int, ...] = (1, 2, 4)  # one residual block each
+    recurrent_input: int = 48
+    recurrent_size: int = 64
+    window_frames: int = 40  # frames of 40 ms that the recurrent layer hears: 1.6 s
+    pool_frames: int = 5  # the logit is a soft maximum over this many last frames: 200 ms
+    dropout: float = 0.1
+
+    @staticmethod
+    def of_size(size: str, window_s: float) -> TinyCRNNConfig:
+        """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds."""
+        frames = max(12, round(window_s / 0.04))
+        if size == "micro":
+            return TinyCRNNConfig(
+                stem_channels=(8, 8), trunk_channels=32, recurrent_input=24, recurrent_size=24, window_frames=frames
+            )
+        if size == "standard":
+            return TinyCRNNConfig(window_frames=frames)
+        raise ValueError(f"no such size: {size}")
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> TinyCRNNConfig:
+        """The inverse of :meth:`as_dict` (lists become tuples again)."""
+        return TinyCRNNConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def trunk_context(self) -> int:
+        """Frames of 20 ms that the residual blocks look back."""
+        return sum((self.trunk_kernel - 1) * dilation for dilation in self.trunk_dilations)
+
+    @property
+    def receptive_frames(self) -> int:
+        """Log-mel frames that one logit depends on."""
+        stem_frames = self.window_frames * BRIDGE_STRIDE + self.trunk_context
+        return STEM_STRIDE * (stem_frames + STEM_KERNELS[1] - 2) + STEM_KERNELS[0]
+
+    @property
+    def receptive_samples(self) -> int:
+        """Audio samples that one logit depends on."""
+        return (self.receptive_frames - 1) * HOP + WINDOW
+
+
+class TrunkBlock(nn.Module):
+    """A causal depthwise-separable convolution with a residual path: [batch, channels, time] to a shorter time."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.context = (kernel - 1) * dilation
+        self.depthwise = nn.Conv1d(channels, channels, kernel, dilation=dilation, groups=channels, bias=False)
+        self.norm1 = nn.BatchNorm1d(channels)
+        self.pointwise = nn.Conv1d(channels, channels, 1, bias=False)
+        self.norm2 = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm1(self.depthwise(x)))
+        return torch.relu(self.norm2(self.pointwise(y)) + x[..., self.context :])
+
+
+class TinyCRNN(nn.Module):
+    """Convolutional stem, residual trunk, one recurrent layer over a window, an MLP head."""
+
+    def __init__(self, config: TinyCRNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        first, second = config.stem_channels
+        channels = config.trunk_channels
+        self.stem1 = nn.Conv2d(1, first, (STEM_KERNELS[0], 5), stride=(STEM_STRIDE, 2), padding=(0, 2), bias=False)
+        self.stem1_norm = nn.BatchNorm2d(first)
+        self.stem2 = nn.Conv2d(first, second, (STEM_KERNELS[1], 3), stride=(1, 2), padding=(0, 1), bias=False)
+        self.stem2_norm = nn.BatchNorm2d(second)
+        # Frequency is never averaged away: all bands of all channels go on.
+        self.stem_out = nn.Conv1d(second * (MELS // 4), channels, 1, bias=False)
+        self.stem_out_norm = nn.BatchNorm1d(channels)
+        self.trunk = nn.ModuleList(TrunkBlock(channels, config.trunk_kernel, d) for d in config.trunk_dilations)
+        self.bridge = nn.Conv1d(channels, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
+        self.dropout = nn.Dropout(config.dropout)
+        self.recurrent = nn.GRU(config.recurrent_input, config.recurrent_size, batch_first=True)
+        self.head = nn.Sequential(
+            nn.Linear(config.recurrent_size, config.recurrent_size), nn.ReLU(), nn.Linear(config.recurrent_size, 1)
+        )
+
+    # The stages are separate methods because streaming (model/export.py) keeps what each one still needs between chunks.
+
+    def stem_first(self, log_mel: Tensor) -> Tensor:
+        """[batch, frames, MELS] log-mel to [batch, channels, frames / 2, MELS / 2]."""
+        x = (log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE
+        return torch.relu(self.stem1_norm(self.stem1(x.unsqueeze(1))))
+
+    def stem_second(self, x: Tensor) -> Tensor:
+        """The first stage's output to [batch, trunk channels, time at 20 ms]."""
+        y = torch.relu(self.stem2_norm(self.stem2(x)))
+        flat = y.permute(0, 1, 3, 2).flatten(1, 2)  # [batch, channels * bands, time]
+        return torch.relu(self.stem_out_norm(self.stem_out(flat)))
+
+    def to_recurrent(self, x: Tensor) -> Tensor:
+        """Trunk output [batch, channels, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
+        return torch.relu(self.bridge(x)).transpose(1, 2)
+
+    def window_logits(self, windows: Tensor) -> Tensor:
+        """Windows of recurrent input [windows, window_frames, size] to logits [windows].
+
+        The soft maximum over the last frames lets the phrase have ended anywhere in the last 200 ms.
+        """
+        states, _ = self.recurrent(self.dropout(windows))
+        frame_logits = self.head(self.dropout(states[:, -self.config.pool_frames :])).squeeze(-1)
+        peak = frame_logits.amax(dim=1, keepdim=True)
+        return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
+
+    def encode(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, frames, MELS] to recurrent input [batch, time at 40 ms, size]."""
+        x = self.stem_second(self.stem_first(log_mel))
+        for block in self.trunk:
+            x = block(x)
+        return self.to_recurrent(x)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
+        encoded = self.encode(log_mel)
+        windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
+        logits = self.window_logits(windows.flatten(0, 1))
+        return logits.view(windows.shape[0], windows.shape[1])
+
+    def parameter_count(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def save_checkpoint(model: TinyCRNN, path: str, extra: dict[str, Any] | None = None) -> None:
+    """Write configuration, weights and ``extra`` plain values as one file that loads with ``weights_only=True``."""
+    torch.save({"config": model.config.as_dict(), "weights": model.state_dict(), **(extra or {})}, path)
+
+
+def load_checkpoint(path: str) -> tuple[TinyCRNN, dict[str, Any]]:
+    """The model (in evaluation mode, on the CPU) and everything else in a file of :func:`save_checkpoint`."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    model = TinyCRNN(TinyCRNNConfig.from_dict(content.pop("config")))
+    model.load_state_dict(content.pop("weights"))
+    return model.eval(), content

@@ -1,0 +1,1 @@
+"""What runs a finished bundle: NumPy and onnxruntime, nothing else."""

@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""Run a Hark detector: `python detect.py --wav recording.wav` or `python detect.py --mic`.
+
+This one file is the whole run time. It needs NumPy and onnxruntime (soundfile to read anything but PCM WAV, sounddevice
+for the microphone) and a bundle: the zip that Hark made, or the folder it was unpacked into (by default, the folder
+that this file lies in). The model takes raw 16 kHz audio, 80 ms at a time, and gives a score for each 80 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import sys
+import wave
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SCHEMA = 1
+SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that one spike alone does not fire
+FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
+BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
+
+
+class BundleError(ValueError):
+    """A bundle or a recording that cannot be used: what happened, why, what to do."""
+
+    def __init__(self, what: str, why: str, what_to_do: str) -> None:
+        super().__init__(f"{what} {why} {what_to_do}")
+        self.what, self.why, self.what_to_do = what, why, what_to_do
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The phrase was heard.
+
+    Attributes:
+        time_s: end of the 80 ms in which the score passed the threshold, seconds from the start of the stream.
+        score: the score there, 0 to 1.
+    """
+
+    time_s: float
+    score: float
+
+
+def smooth_scores(raw: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
+    """Causal mean over :data:`SMOOTHING_FRAMES` model outputs [n]; ``before`` holds the outputs just before them."""
+    head = np.zeros(SMOOTHING_FRAMES - 1, np.float32) if before is None else before
+    padded = np.concatenate([head, np.asarray(raw, dtype=np.float32)])
+    parts = [padded[i : len(padded) - SMOOTHING_FRAMES + 1 + i] for i in range(SMOOTHING_FRAMES)]
+    return np.mean(parts, axis=0, dtype=np.float64).astype(np.float32)
+
+
+class Bundle:
+    """A bundle's manifest and files, each checked against its digest when it is read."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open the zip or folder at ``path``. Raises BundleError when it is no bundle or of another schema."""
+        self.path = Path(path)
+        if not self.path.exists():
+            raise BundleError(f"There is no bundle {self.path}.", "The path names nothing.", "Check the path.")
+        try:
+            self.manifest: dict[str, Any] = json.loads(self._read("manifest.json"))
+            schema = self.manifest.get("schema")
+        except (ValueError, AttributeError) as error:
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(
+                f"{self.path} has a damaged manifest.", f"manifest.json: {error}.", "Get the bundle again."
+            ) from error
+        if schema != SCHEMA:
+            raise BundleError(
+                f"{self.path} cannot be used by this program.",
+                f"Its manifest has schema {schema!r}; this program knows schema {SCHEMA}.",
+                "Use the detect.py inside that bundle, or train the phrase again.",
+            )
+
+    def _read(self, name: str) -> bytes:
+        try:
+            if self.path.is_dir():
+                return (self.path / name).read_bytes()
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(name)
+        except (FileNotFoundError, KeyError) as error:
+            raise BundleError(
+                f"{self.path} is not a whole bundle.", f"{name} is missing from it.", "Get the bundle again."
+            ) from error
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError) as error:
+            raise BundleError(
+                f"{self.path} is not a bundle that can be read.", f"{name}: {error}.", "Get the bundle again."
+            ) from error
+
+    def read(self, name: str) -> bytes:
+        """A file of the bundle. Raises BundleError when it is missing or was changed."""
+        data = self._read(name)
+        wanted = self.manifest.get("files", {}).get(name)
+        if hashlib.sha256(data).hexdigest() != wanted:
+            raise BundleError(
+                f"{self.path} was changed or damaged.",
+                f"{name} does not have the digest that the manifest gives.",
+                "Get the bundle again.",
+            )
+        return data
+
+    def threshold(self, fa_per_day: float | None = None) -> float:
+        """The threshold for a wanted number of false alarms a day (default: the bundle's own choice).
+
+        Between the manifest's entries it is interpolated: logit of the threshold against logarithm of the rate;
+        beyond them the nearest entry counts.
+        """
+        if fa_per_day is None:
+            fa_per_day = float(self.manifest["default_fa_per_day"])
+        if not fa_per_day > 0:
+            raise BundleError(
+                "That false-alarm rate cannot be used.", f"{fa_per_day} is not above 0.", "Give a number such as 2."
+            )
+        table = sorted(self.manifest["thresholds"], key=lambda row: float(row["fa_per_day"]))
+        rates = np.log([float(row["fa_per_day"]) for row in table])
+        levels = np.clip([float(row["threshold"]) for row in table], 1e-9, 1 - 1e-9)
+        height = float(np.interp(np.log(fa_per_day), rates, np.log(levels / (1 - levels))))
+        return float(1.0 / (1.0 + np.exp(-height)))
+
+
+class Detector:
+    """Scores a stream of audio and reports when the phrase was said. One instance is one stream."""
+
+    def __init__(
+        self,
+        bundle: Path | str | Bundle,
+        fa_per_day: float | None = None,
+        threshold: float | None = None,
+        int8: bool = False,
+        threads: int = 1,
+    ) -> None:
+        """Load a bundle.
+
+        Args:
+            bundle: the zip, the folder, or an opened Bundle.
+            fa_per_day: false alarms a day to accept (default: the bundle's choice); ``threshold`` overrides it.
+            threshold: score from 0 to 1 at which to fire.
+            int8: use the small model (8-bit weights).
+            threads: of onnxruntime.
+        """
+        import onnxruntime
+
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+        manifest = self.bundle.manifest
+        self.phrase = str(manifest["phrase"])
+        self.sample_rate = int(manifest["sample_rate"])
+        self.chunk = int(manifest["chunk_samples"])
+        self.score_period_s = float(manifest["score_period_s"])
+        self.threshold = self.bundle.threshold(fa_per_day) if threshold is None else float(threshold)
+        self._refractory = round(float(manifest["refractory_s"]) / self.score_period_s)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        model = self.bundle.read("model.int8.onnx" if int8 else "model.onnx")
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        silence = np.zeros(-(-int(manifest["receptive_samples"]) // self.chunk) * self.chunk, np.float32)
+        # Whatever the state was, after one receptive field of silence it is the state of silence.
+        _, self._silent_state = self._run(silence, np.zeros((1, int(manifest["state_size"])), np.float32))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything heard: the next sample is the first one, after silence."""
+        self._state = self._silent_state
+        self._pending = np.zeros(0, np.float32)
+        self._before = np.zeros(SMOOTHING_FRAMES - 1, np.float32)
+        self._frames = 0
+        self._quiet_until = 0
+
+    def _run(self, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        score, new_state = self._session.run(None, {"audio": samples[None], "state": state})
+        return score[0], new_state
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Smoothed scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz, any number) complete."""
+        self._pending = np.concatenate([self._pending, np.asarray(samples, dtype=np.float32).reshape(-1)])
+        usable = len(self._pending) // self.chunk * self.chunk
+        raw = [self._before]
+        for start in range(0, usable, self.chunk * BLOCK_CHUNKS):
+            block = self._pending[start : min(usable, start + self.chunk * BLOCK_CHUNKS)]
+            score, self._state = self._run(block, self._state)
+            raw.append(score)
+        self._pending = self._pending[usable:]
+        joined = np.concatenate(raw)
+        self._before = joined[len(joined) - SMOOTHING_FRAMES + 1 :]
+        return smooth_scores(joined[SMOOTHING_FRAMES - 1 :], joined[: SMOOTHING_FRAMES - 1])
+
+    def detections(self, scores: np.ndarray) -> list[Detection]:
+        """Detections among scores that follow those given before: above the threshold, then a refractory time."""
+        found: list[Detection] = []
+        for offset in np.flatnonzero(scores >= self.threshold):
+            frame = self._frames + int(offset)
+            if frame >= self._quiet_until:
+                found.append(Detection(round((frame + 1) * self.score_period_s, 3), float(scores[offset])))
+                self._quiet_until = frame + self._refractory
+        self._frames += len(scores)
+        return found
+
+    def process(self, samples: np.ndarray) -> list[Detection]:
+        """Give the next samples of a live stream; get what was detected in them."""
+        return self.detections(self.scores(samples))
+
+    def score_recording(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Scores of a whole recording, block by block, with the silence after its end that completes the last ones."""
+        self.reset()
+        for block in blocks:
+            yield self.scores(block)
+        flush = round(FLUSH_S * self.sample_rate)
+        yield self.scores(np.zeros(flush + (-(len(self._pending) + flush)) % self.chunk, np.float32))
+
+
+def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iterator[np.ndarray]:
+    """A recording as blocks of mono float32 at ``sample_rate``; soundfile where it is installed, else PCM WAV only."""
+    if not path.is_file():
+        raise BundleError(f"There is no recording {path}.", "The path names no file.", "Check the path.")
+    try:
+        import soundfile
+    except ImportError:
+        soundfile = None
+    try:
+        if soundfile is not None:
+            with soundfile.SoundFile(str(path)) as source:
+                rate = source.samplerate
+                for block in source.blocks(int(block_s * rate), dtype="float32", always_2d=True):
+                    yield _resample(block.mean(axis=1), rate, sample_rate)
+            return
+        with wave.open(str(path), "rb") as source:
+            rate, channels, width = source.getframerate(), source.getnchannels(), source.getsampwidth()
+            while data := source.readframes(int(block_s * rate)):
+                yield _resample(_pcm(data, width).reshape(-1, channels).mean(axis=1), rate, sample_rate)
+    except BundleError:
+        raise
+    except Exception as error:  # whatever the decoder says about the file, the user gets it in one sentence
+        raise BundleError(
+            f"{path} is not a recording that can be read.",
+            f"{error or type(error).__name__}.",
+            "Give a PCM WAV file" + (", or pip install soundfile." if soundfile is None else " or another format."),
+        ) from error
+
+
+def _pcm(data: bytes, width: int) -> np.ndarray:
+    if width == 1:
+        return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
+    if width == 2:
+        return np.frombuffer(data, "<i2").astype(np.float32) / 32768
+    if width == 3:
+        raw = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
+        return ((raw[:, 0] << 8 | raw[:, 1] << 16 | raw[:, 2] << 24) >> 8).astype(np.float32) / 8388608
+    if width == 4:
+        return (np.frombuffer(data, "<i4").astype(np.float64) / 2147483648).astype(np.float32)
+    raise ValueError(f"{width * 8}-bit PCM is unknown")
+
+
+def _resample(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Band-limited resampling by a Fourier transform of the block; exact when the rates agree."""
+    audio = np.asarray(audio, dtype=np.float32)
+    if rate == wanted or len(audio) == 0:
+        return audio
+    length = max(1, round(len(audio) * wanted / rate))
+    spectrum = np.fft.rfft(audio)
+    bins = length // 2 + 1
+    fitted = np.zeros(bins, np.complex128)
+    fitted[: min(bins, len(spectrum))] = spectrum[:bins]
+    return (np.fft.irfft(fitted, length) * (length / len(audio))).astype(np.float32)
+
+
+def _microphone(sample_rate: int, chunk: int) -> Iterator[np.ndarray]:
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        raise BundleError(
+            "The microphone cannot be used.",
+            f"{error}.",
+            "pip install sounddevice (and apt-get install libportaudio2).",
+        ) from error
+    with sounddevice.InputStream(samplerate=sample_rate, channels=1, dtype="float32", blocksize=chunk) as stream:
+        while True:
+            block, _ = stream.read(chunk)
+            yield block[:, 0]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line of a bundle. Exit code 0 done, 2 something the user can mend, 130 interrupted."""
+    parser = argparse.ArgumentParser(description="Hear a keyphrase in a recording or at the microphone.")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--wav", nargs="+", type=Path, metavar="FILE", help="recordings")
+    source.add_argument("--mic", action="store_true", help="listen to the microphone until Ctrl-C")
+    parser.add_argument("--bundle", type=Path, default=Path(__file__).resolve().parent, help="zip or folder")
+    parser.add_argument("--fa-per-day", type=float, help="false alarms a day to accept")
+    parser.add_argument("--threshold", type=float, help="score from 0 to 1 at which to fire (overrides --fa-per-day)")
+    parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    out = (
+        io.TextIOWrapper(sys.stdout.buffer, "utf-8", line_buffering=True)
+        if hasattr(sys.stdout, "buffer")
+        else sys.stdout
+    )
+    try:
+        detector = Detector(options.bundle, options.fa_per_day, options.threshold, options.int8)
+        if options.mic:
+            sys.stderr.write(f"Listening for {detector.phrase!r} (threshold {detector.threshold:.3f}); Ctrl-C ends.\n")
+            for block in _microphone(detector.sample_rate, detector.chunk):
+                for hit in detector.process(block):
+                    out.write(f"{hit.time_s:9.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
+        found: list[dict[str, Any]] = []
+        for path in options.wav or []:
+            for scores in detector.score_recording(read_wav_blocks(path, detector.sample_rate)):
+                for hit in detector.detections(scores):
+                    found.append({"file": str(path), "time_s": hit.time_s, "score": round(hit.score, 4)})
+                    if not options.json:
+                        out.write(f"{path}: {hit.time_s:.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
+        if options.json:
+            out.write(json.dumps({"detections": found, "frame_s": detector.score_period_s}) + "\n")
+        elif not found:
+            out.write(f"{detector.phrase!r} was not heard.\n")
+    except BundleError as error:
+        sys.stderr.write(f"{error.what}\n  Why: {error.why}\n  What to do: {error.what_to_do}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

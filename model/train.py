@@ -1,0 +1,238 @@
+"""Training of a detector: one loop, read from top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, spec_augment
+from model.export import features_to_scores
+from model.losses import detection_loss
+from model.metrics import ScoredStream, selection_measure, smooth_scores
+from model.model import CHUNK_FRAMES, TinyCRNN, TinyCRNNConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a detector is trained; it travels inside every checkpoint."""
+
+    steps: int = 1500
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
+    ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
+    gradient_clip: float = 1.0
+    negative_weight: tuple[float, float] = (1.0, 3.0)  # at the first and from half of the steps on
+    mine_at: tuple[float, ...] = (0.35, 0.65)  # shares of the steps after which hard negatives are looked for
+    hard_windows: int = 3000  # kept a time
+    mining_hours: float = 3.0  # of negatives that are searched, at most
+    evaluations: int = 10  # on the validation stream
+    patience: int = 5  # evaluations without a better one (in the second half) after which training ends
+    seed: int = 0
+    recipe: BatchRecipe = field(default_factory=BatchRecipe)
+    tensorboard: str = ""  # folder for TensorBoard; empty for none
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """What the loop tells its caller."""
+
+    step: int
+    steps: int
+    loss: float
+    measure: float | None  # the selection measure, where an evaluation was made at this step
+    eta_s: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The best checkpoint's measure, and what it cost."""
+
+    best_step: int
+    best_measure: float
+    steps: int
+    seconds: float
+    device: str
+    history: list[dict[str, float]]
+
+
+def best_device() -> str:
+    """``cuda``, ``mps`` or ``cpu``: the fastest that this machine has."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def score_segments(model: TinyCRNN, store: FeatureStore, rows: Any) -> list[ScoredStream]:
+    """Each segment (rows of ``store.segments``) as a scored stream; phrase ends are those of aligned segments.
+
+    The first score of a segment belongs to its first whole receptive field; phrase times are shifted accordingly.
+    """
+    need = model.config.receptive_frames
+    streams = []
+    for row in rows.itertuples():
+        raw = features_to_scores(model, store.features(row))
+        # Score i ends with frame need + 8 i; in stream time it ends at (i + 1) * 80 ms.
+        offset = need - CHUNK_FRAMES
+        ends = [] if row.phrase_end < 0 else [(row.phrase_end - offset) / 100.0]
+        streams.append(ScoredStream(smooth_scores(raw), np.asarray(ends)))
+    return streams
+
+
+def find_hard_windows(
+    model: TinyCRNN, dataset: AudioDataset, sampler: BatchSampler, config: TrainConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the detector over negatives as a stream; the segments and window ends where it comes nearest to firing."""
+    order = rng.permutation(sampler.negatives)
+    budget = config.mining_hours * 3600 * 100
+    order = order[np.cumsum(dataset.length[order]) <= budget]
+    need = dataset.receptive_frames
+    found: list[tuple[float, int, int]] = []
+    for index in order:
+        first, length = dataset.first[index], dataset.length[index]
+        scores = features_to_scores(model, dataset.frames[first : first + length])
+        for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one a second
+            found.append((float(scores[position]), int(index), int(need + position * CHUNK_FRAMES)))
+    found.sort(reverse=True)
+    kept = found[: config.hard_windows]
+    return np.asarray([k[1] for k in kept], np.int64), np.asarray([k[2] for k in kept], np.int64)
+
+
+def train(
+    store: FeatureStore,
+    model_config: TinyCRNNConfig,
+    config: TrainConfig,
+    folder: Path,
+    on_progress: Callable[[TrainProgress], None],
+) -> TrainResult:
+    """Train a detector on the store's ``train`` split and choose the checkpoint on its ``validation`` split.
+
+    Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
+    needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
+    """
+    device = best_device()
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    segments = store.where(split="train")
+    dataset = AudioDataset(segments, store.frames, model_config.receptive_frames, config.seed)
+    sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
+    validation = store.where(split="validation")
+    val_positive = validation[validation["label"] == 1]
+    val_negative = validation[validation["label"] == 0]
+
+    model = TinyCRNN(model_config).to(device)
+    average = copy.deepcopy(model).eval()
+    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    warmup = max(1, int(config.steps * config.warmup_share))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda s: min(1.0, (s + 1) / warmup) * 0.5 * (1 + np.cos(np.pi * min(1.0, s / config.steps))),
+    )
+    amp = device == "cuda"
+    best: tuple[float, int] = (float("inf"), 0)
+    history: list[dict[str, float]] = []
+    first_step, spent = 0, 0.0
+    identity = {"model": model_config.as_dict(), "train": repr(asdict(config)), "segments": len(segments)}
+    last = folder / "last.pt"
+    if last.is_file():
+        saved = torch.load(last, map_location=device, weights_only=True)
+        if saved["identity"] == identity:
+            model.load_state_dict(saved["model"])
+            average.load_state_dict(saved["average"])
+            optimizer.load_state_dict(saved["optimizer"])
+            schedule.load_state_dict(saved["schedule"])
+            first_step, spent, best, history = saved["step"], saved["seconds"], tuple(saved["best"]), saved["history"]
+            rng = np.random.default_rng((config.seed, first_step))
+            sampler.rng = rng
+    board = None
+    if config.tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        board = SummaryWriter(config.tensorboard)
+
+    started = time.monotonic() - spent
+    every = max(1, config.steps // config.evaluations)
+    mine_steps = {int(config.steps * share) for share in config.mine_at}
+    if any(step <= first_step for step in mine_steps) and first_step:
+        sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
+    stale, running_loss = 0, float("nan")
+    for step in range(first_step + 1, config.steps + 1):
+        model.train()
+        batch, labels = sampler.draw()
+        batch = spec_augment(batch, rng).to(device)
+        labels = labels.to(device)
+        low, high = config.negative_weight
+        negative_weight = low + (high - low) * min(1.0, 2.0 * step / config.steps)
+        with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
+            logits = model(batch)[:, 0]
+            loss = detection_loss(logits.float(), labels, negative_weight)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        optimizer.step()
+        schedule.step()
+        decay = min(config.ema_decay, step / (step + 10.0))
+        with torch.no_grad():
+            for target, source in zip(average.state_dict().values(), model.state_dict().values()):
+                if target.dtype.is_floating_point:
+                    target.lerp_(source, 1.0 - decay)
+                else:
+                    target.copy_(source)
+        value = float(loss.detach())
+        running_loss = value if running_loss != running_loss else 0.95 * running_loss + 0.05 * value
+
+        measure = None
+        if step % every == 0 or step == config.steps:
+            measure = selection_measure(
+                score_segments(average, store, val_positive), score_segments(average, store, val_negative)
+            )
+            stale = 0 if measure < best[0] else stale + 1
+            history.append({"step": step, "loss": running_loss, "measure": measure})
+            if measure <= best[0]:
+                best = (measure, step)
+                _write(folder / "best.pt", {"config": model_config.as_dict(), "weights": _cpu(average), "step": step})
+            _write(
+                last,
+                {
+                    "identity": identity,
+                    "model": model.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "step": step,
+                    "seconds": time.monotonic() - started,
+                    "best": list(best),
+                    "history": history,
+                },
+            )
+            if board is not None:
+                board.add_scalar("loss/train", running_loss, step)
+                board.add_scalar("validation/mean_miss_rate", measure, step)
+        if step in mine_steps:
+            sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
+        elapsed = time.monotonic() - started
+        on_progress(TrainProgress(step, config.steps, running_loss, measure, elapsed / step * (config.steps - step)))
+        if stale >= config.patience and step > config.steps // 2:
+            break
+    if board is not None:
+        board.close()
+    return TrainResult(best[1], best[0], config.steps, time.monotonic() - started, device, history)
+
+
+def _cpu(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    torch.save(content, temporary)
+    temporary.replace(path)

@@ -1,0 +1,196 @@
+"""Whether a keyphrase can be heard in a text. Every negative passes through here.
+
+The comparison is deliberately generous: it is made on phones, across word boundaries, in each accent of the language,
+and takes for equal what fluent speech does not keep apart. A text that is wrongly refused costs nothing; a negative in
+which the phrase is heard teaches the detector to miss it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from phrase_augmentation.distance import is_vowel, without_marks
+from phrase_augmentation.normalize import base_language, normalize
+from phrase_augmentation.phonemes import Phones, accents, phones_of_texts
+
+# Phones that count as one another, which is no equivalence: "ᵻ" is heard as ɪ and as ə. No language here tells ɹ from
+# r, and reduced vowels all sound like a schwa in fast speech.
+_ALIKE_EVERYWHERE: tuple[str, ...] = ("əɐ", "əʌ", "ɐʌ", "əɜ", "ᵻɪ", "ᵻə", "ᵻɨ", "ᵿʊ", "ᵿə", "ɹr", "lɫ", "ɑɒ")
+_ALIKE_IN_ENGLISH = ("ɾt", "ɾd", "ʔt", "əɪ", "ɐɪ", "ᵻi")
+
+
+# Unstressed forms of English function words: "compute or" is said as "computer" is. The British drop the last r.
+_WEAK_FORMS: dict[str, Phones] = {
+    word: tuple(phones.split())
+    for word, phones in {
+        "a": "ə", "an": "ə n", "and": "ə n", "are": "ə ɹ", "as": "ə z", "at": "ə t", "can": "k ə n",
+        "could": "k ə d", "er": "ə ɹ", "for": "f ə ɹ", "from": "f ɹ ə m", "had": "ə d", "has": "ə z",
+        "have": "ə v", "he": "i", "her": "ə ɹ", "him": "ɪ m", "his": "ɪ z", "hour": "ɑ ɹ",
+        "in": "ə n", "is": "z", "it": "ə t", "must": "m ə s", "not": "n ə t", "of": "ə v", "or": "ə ɹ",
+        "our": "ɑ ɹ", "shall": "ʃ ə l", "should": "ʃ ə d", "some": "s ə m", "than": "ð ə n", "that": "ð ə t",
+        "the": "ð ə", "them": "ə m", "there": "ð ə ɹ", "to": "t ə", "uh": "ə", "us": "ə s", "was": "w ə z",
+        "were": "w ə ɹ", "will": "ə l", "would": "ə d", "you": "j ə", "your": "j ə ɹ",
+    }.items()
+}  # fmt: skip
+
+
+def _alike(language: str) -> dict[str, str]:
+    pairs = _ALIKE_EVERYWHERE + (_ALIKE_IN_ENGLISH if language == "en" else ())
+    table: dict[str, str] = {}
+    for pair in pairs:
+        a, b = pair[0], pair[1]
+        table[a] = table.get(a, a) + b
+        table[b] = table.get(b, b) + a
+    return table
+
+
+_symbols: dict[str, str] = {}
+
+
+def _symbol(phone: str) -> str:
+    """One private character for each phone, so that phone sequences can be searched as strings."""
+    return _symbols.setdefault(phone, chr(0xE000 + len(_symbols)))
+
+
+def _folded(phones: Iterable[str], accent: str) -> list[str]:
+    """Phones without tones and diacritics, equal neighbours as one: a boundary as in "bus stop" is not heard."""
+    plain = [without_marks(phone) or phone for phone in phones]
+    result: list[str] = []
+    for index, phone in enumerate(plain):
+        if accent == "en-us" and phone == "ɔ" and plain[index + 1 : index + 2] != ["ɹ"]:
+            phone = "ɑ"  # half of America says "cot" and "caught" alike
+        if result[-1:] != [phone]:
+            result.append(phone)
+    return result
+
+
+def _chained(words: Iterable[Phones]) -> Phones:
+    return tuple(phone for phones in words for phone in phones)
+
+
+def _pattern_of(phone: str, alike: dict[str, str]) -> str:
+    """A regular expression for the phones that pass for this one."""
+    return "[" + "".join(map(_symbol, alike[phone])) + "]" if phone in alike else _symbol(phone)
+
+
+def _weak_form(word: str, accent: str) -> Phones | None:
+    phones = _WEAK_FORMS.get(word)
+    if phones and phones[-1] == "ɹ" and accent == "en-gb":
+        return phones[:-1]
+    return phones
+
+
+def spoken_form(phones: Iterable[str], accent: str) -> str:
+    """Phones as one private character each, without what the comparison leaves aside."""
+    return "".join(map(_symbol, _folded(phones, accent)))
+
+
+class PhraseEar:
+    """Listens for one keyphrase in texts."""
+
+    def __init__(self, phrase: str, language: str = "en") -> None:
+        """Raises HarkError where espeak-ng does not have the language."""
+        self.language = language
+        self.words = normalize(phrase, language).split()
+        self._letters = "".join(self.words)
+        alike = _alike(base_language(language))
+        self._patterns: dict[str, re.Pattern[str]] = {}
+        for accent in accents(language):
+            ways: set[str] = set()
+            by_word = phones_of_texts(self.words, accent)
+            for phones in (
+                phones_of_texts([" ".join(self.words)], accent)[0],
+                _chained(by_word),
+                self._clipped(by_word),
+            ):
+                ways.add("".join(_pattern_of(phone, alike) for phone in _folded(phones, accent)))
+            ways.discard("")
+            if ways:
+                self._patterns[accent] = re.compile("|".join(sorted(ways)))
+
+    def hears(self, texts: Sequence[str]) -> list[bool]:
+        """For each text, whether the phrase can be heard in it; some 10,000 short texts a second."""
+        normalized = [normalize(text, self.language) for text in texts]
+        split = [text.split() for text in normalized]
+        result = [self._spelled_in(words) for words in split]
+        for accent, pattern in self._patterns.items():
+            phones_of = phones_of_texts(normalized, accent)
+            vocabulary = list(dict.fromkeys(word for words in split for word in words))
+            of_word = dict(zip(vocabulary, phones_of_texts(vocabulary, accent)))
+            for index, (in_context, words) in enumerate(zip(phones_of, split)):
+                if not result[index]:
+                    # Some words change beside others ("a", "the", "to"): each way of saying them counts.
+                    ways = {in_context, _chained([of_word[word] for word in words])}
+                    if base_language(self.language) == "en":
+                        ways.add(_chained([_weak_form(word, accent) or of_word[word] for word in words]))
+                    result[index] = any(self._found(pattern, phones, accent) for phones in ways)
+        return result
+
+    def _clipped(self, by_word: Sequence[Phones]) -> Phones:
+        """The phrase as it is said quickly: English drops t and d before another consonant ("smar(t) mirror")."""
+        if base_language(self.language) != "en":
+            return _chained(by_word)
+        clipped = [
+            phones[:-1] if len(phones) > 2 and phones[-1] in ("t", "d") and after and not is_vowel(after[0]) else phones
+            for phones, after in zip(by_word, [*by_word[1:], ()])
+        ]
+        return _chained(clipped)
+
+    @staticmethod
+    def _found(pattern: re.Pattern[str], phones: Phones, accent: str) -> bool:
+        return pattern.search(spoken_form(phones, accent)) is not None
+
+    def hears_in_lines(self, lines: str, accent: str, whole: bool = False) -> list[int]:
+        """The numbers of the lines, each a :func:`spoken_form`, in which the phrase is heard. Takes milliseconds.
+
+        With ``whole``, only of those in which nothing else is said.
+        """
+        pattern = self._patterns.get(accent)
+        if pattern is None:
+            return []
+        if whole:
+            pattern = re.compile(f"^(?:{pattern.pattern})$", re.MULTILINE)
+        numbers: dict[int, None] = {}
+        number = position = 0
+        for match in pattern.finditer(lines):
+            number += lines.count("\n", position, match.start())
+            position = match.start()
+            numbers[number] = None
+        return list(numbers)
+
+    def _spelled_in(self, words: Sequence[str]) -> bool:
+        """Whether consecutive whole words spell the phrase, however it is parted into words ("heycompass").
+
+        Holds also where espeak-ng reads a phrase differently in two contexts, or has no phones for it.
+        """
+        if not self._letters:
+            return False
+        for first in range(len(words)):
+            spelled = ""
+            for word in words[first:]:
+                spelled += word
+                if not self._letters.startswith(spelled):
+                    break
+                if len(spelled) == len(self._letters):
+                    return True
+        return False
+
+
+@lru_cache(maxsize=64)
+def ear(phrase: str, language: str = "en") -> PhraseEar:
+    """The listener for a phrase, made once."""
+    return PhraseEar(phrase, language)
+
+
+def can_be_heard_in(phrase: str, text: str, language: str = "en") -> bool:
+    """Whether the phrase's phones occur in the text's phones, word boundaries, stress, length and tones aside.
+
+    Homophones count ("flour" is heard in "flower"), and so do longer words ("computer" is heard in "supercomputers").
+    For many texts use :meth:`PhraseEar.hears`.
+
+    Raises:
+        HarkError: espeak-ng is missing or does not have the language.
+    """
+    return ear(phrase, language).hears([text])[0]

@@ -1,0 +1,207 @@
+"""Normalized text: what is compared, searched and counted. Engines are given the text as it was written."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from core.errors import HarkError
+
+MAX_LETTERS = 80  # of a keyphrase; the longest sentence that is still one breath
+MAX_WORDS = 8
+LONGEST_NUMBER = 15  # digits; longer ones are read digit by digit
+
+# Scripts in which a language is written, where that is not (only) the Latin one. The names are the first words of the
+# Unicode names of the letters.
+SCRIPTS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(["ba", "be", "bg", "cv", "kk", "ky", "mk", "nog", "ru", "tg", "tt", "uk"], frozenset({"CYRILLIC"})),
+    **dict.fromkeys(["bs", "hbs", "mn", "sh", "sr", "tk", "uz"], frozenset({"CYRILLIC", "LATIN"})),
+    **dict.fromkeys(["ar", "fa", "ps", "sd", "ug", "ur"], frozenset({"ARABIC"})),
+    **dict.fromkeys(["bh", "hi", "kok", "mr", "ne", "sa"], frozenset({"DEVANAGARI"})),
+    **dict.fromkeys(["as", "bn", "bpy"], frozenset({"BENGALI"})),
+    **dict.fromkeys(["am", "ti"], frozenset({"ETHIOPIC"})),
+    **dict.fromkeys(["el", "grc"], frozenset({"GREEK"})),
+    **dict.fromkeys(["cmn", "hak", "yue", "zh"], frozenset({"CJK"})),
+    "chr": frozenset({"CHEROKEE"}),
+    "gu": frozenset({"GUJARATI"}),
+    "he": frozenset({"HEBREW"}),
+    "hy": frozenset({"ARMENIAN"}),
+    "hyw": frozenset({"ARMENIAN"}),
+    # espeak-ng reads kana only: it says "Chinese character" for each kanji.
+    "ja": frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}),
+    "ka": frozenset({"GEORGIAN"}),
+    "kn": frozenset({"KANNADA"}),
+    "ko": frozenset({"HANGUL"}),
+    "ml": frozenset({"MALAYALAM"}),
+    "my": frozenset({"MYANMAR"}),
+    "or": frozenset({"ORIYA"}),
+    "pa": frozenset({"GURMUKHI"}),
+    "shn": frozenset({"MYANMAR"}),
+    "si": frozenset({"SINHALA"}),
+    "ta": frozenset({"TAMIL"}),
+    "te": frozenset({"TELUGU"}),
+    "th": frozenset({"THAI"}),
+}
+LATIN = frozenset({"LATIN"})
+
+# Names for languages that num2words writes in another way.
+NUM2WORDS_NAMES = {"nb": "no", "nn": "no", "kk": "kz", "sh": "sr", "hbs": "sr"}
+
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`´ʹ′", "'"))
+_ORDINAL = re.compile(r"(?<![\w.,])(\d{1,15})(?:st|nd|rd|th)\b")
+# 1,000,000 and 3.14, or 1.000.000 and 3,14 where the comma is the decimal sign.
+_NUMBER_POINT = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+(?:\.\d+)?")
+_NUMBER_COMMA = re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?(?![\d.])|\d+(?:,\d+)?")
+_DECIMAL_COMMA = frozenset(
+    [
+        "bg",
+        "cs",
+        "da",
+        "de",
+        "el",
+        "es",
+        "fi",
+        "fr",
+        "hu",
+        "id",
+        "is",
+        "it",
+        "lt",
+        "lv",
+        "nb",
+        "nl",
+        "no",
+        "pl",
+        "pt",
+        "ro",
+        "ru",
+        "sk",
+        "sl",
+        "sr",
+        "sv",
+        "tr",
+        "uk",
+        "vi",
+    ]
+)
+
+
+def base_language(language: str) -> str:
+    """The language without its region: "en" for "en-us", "en_GB" and "EN"."""
+    return re.split(r"[-_]", language.strip().lower(), maxsplit=1)[0]
+
+
+def scripts_of(language: str) -> frozenset[str]:
+    """The scripts in which a language is written, by the first words of the Unicode names of their letters."""
+    return SCRIPTS.get(base_language(language), LATIN)
+
+
+def script_of(letter: str) -> str:
+    """The script of one letter ("LATIN", "CJK", ...), or "" for letters that belong to none (such as "ー", "ª")."""
+    name = unicodedata.name(letter, "").split(" ")
+    return "LATIN" if name[:1] in (["FEMININE"], ["MASCULINE"], ["MICRO"]) else name[0]
+
+
+def normalize(text: str, language: str = "en") -> str:
+    """Lower-case words of letters and inner apostrophes, parted by single spaces; numbers are written as words.
+
+    Unicode NFKC. Hyphens become spaces, all other punctuation, emoji and control characters vanish. Digits remain only
+    in languages whose numbers num2words does not know. ``normalize(normalize(x)) == normalize(x)``.
+    """
+    # One pass suffices for nearly every text; rare Unicode sequences compose or lower-case anew after the first.
+    for _ in range(8):
+        changed = _normalize_once(text, language)
+        if changed == text:
+            break
+        text = changed
+    return text
+
+
+def _normalize_once(text: str, language: str) -> str:
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower()).translate(_APOSTROPHES)
+    if any(character.isdecimal() for character in text):
+        text = _numbers_to_words(text, language)
+    kept: list[str] = []
+    for character in text:
+        category = unicodedata.category(character)
+        if category[0] == "L" or category in ("Mn", "Mc") or category == "Nd" or character == "'":
+            kept.append(character)
+        elif category != "Cf":  # joiners and other invisible marks stand inside words
+            kept.append(" ")
+    words: list[str] = []
+    for word in "".join(kept).split():
+        while word and (word[0] == "'" or unicodedata.category(word[0])[0] == "M"):
+            word = word[1:]
+        word = re.sub(r"'{2,}", "'", word.rstrip("'"))
+        if word:
+            words.append(word)
+    return unicodedata.normalize("NFKC", " ".join(words))
+
+
+def _numbers_to_words(text: str, language: str) -> str:
+    language = base_language(language)
+    if language == "en":
+        text = _ORDINAL.sub(lambda match: _spoken(match[1], language, "ordinal"), text)
+    pattern = _NUMBER_COMMA if language in _DECIMAL_COMMA else _NUMBER_POINT
+    return pattern.sub(lambda match: f" {_spoken(match[0], language, 'cardinal')} ", text)
+
+
+@lru_cache(maxsize=4096)
+def _spoken(number: str, language: str, form: str) -> str:
+    """One number as words; the number itself where num2words cannot write it."""
+    from num2words import num2words
+
+    thousands, point = (".", ",") if language in _DECIMAL_COMMA else (",", ".")
+    plain = number.replace(thousands, "").replace(point, ".")
+    name = NUM2WORDS_NAMES.get(language, language)
+    whole, _, decimals = plain.partition(".")
+    try:
+        if len(whole) > LONGEST_NUMBER or len(decimals) > LONGEST_NUMBER or (len(whole) > 1 and int(whole[0]) == 0):
+            return " ".join(num2words(int(digit), lang=name) for digit in plain if digit.isdecimal())
+        return str(num2words(float(plain) if decimals else int(whole), lang=name, to=form))
+    except (NotImplementedError, ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError):
+        return number
+
+
+def validate_keyphrase(text: str, language: str = "en") -> str:
+    """The normalized keyphrase.
+
+    Raises:
+        HarkError: nothing in it can be said (empty, emoji, punctuation), one letter, more than 80 letters or 8 words,
+            or letters of a script in which the language is not written.
+    """
+    shown = " ".join(text.split())
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    example = 'Type one to eight words, such as "hey compass".'
+    if not shown:
+        raise HarkError("There is no keyphrase.", "The text is empty.", example)
+    if len(text) > 20 * MAX_LETTERS:
+        raise HarkError("The keyphrase is too long.", f"It has {len(text)} characters.", example)
+    phrase = normalize(text, language)
+    letters = [character for character in phrase if character.isalpha()]
+    if not letters:
+        raise HarkError(f'Nothing in "{shown}" can be said.', "It holds no letters and no numbers.", example)
+    allowed = scripts_of(language)
+    foreign = next((letter for letter in letters if script_of(letter) not in allowed), None)
+    if foreign is not None:
+        names = " or ".join(sorted(name.title() for name in allowed))
+        raise HarkError(
+            f'"{shown}" is not written as the language "{language}" is.',
+            f'The letter "{foreign}" is {script_of(foreign).title() or "of another script"}; '
+            f"this language is read in {names} letters.",
+            "Choose the phrase's own language (--language), or write the phrase as it sounds in this one.",
+        )
+    if len(letters) == 1 and "CJK" not in allowed:
+        raise HarkError(f'"{shown}" is too short.', "It is a single letter.", example)
+    if len(letters) > MAX_LETTERS:
+        raise HarkError(
+            "The keyphrase is too long.",
+            f"It has {len(letters)} letters as it is spoken; {MAX_LETTERS} is the most.",
+            example,
+        )
+    if len(phrase.split()) > MAX_WORDS:
+        raise HarkError(
+            "The keyphrase is too long.", f"It has {len(phrase.split())} words; {MAX_WORDS} is the most.", example
+        )
+    return phrase

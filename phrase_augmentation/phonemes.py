@@ -1,0 +1,327 @@
+"""Phones of texts, through espeak-ng (which runs in a process of its own: see ``phonemizer_process.py``)."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from core.errors import HarkError
+from phrase_augmentation.distance import AFFRICATES, VOWEL_LETTERS, is_vowel, phone_distance
+from phrase_augmentation.normalize import base_language
+
+__all__ = [
+    "accents",
+    "is_vowel",
+    "languages",
+    "phone_distance",
+    "phonemes",
+    "phonemes_of_words",
+    "phones_of_texts",
+    "stressed_vowel",
+    "version",
+]
+
+Phones = tuple[str, ...]
+
+# Accents whose speakers and voices are to be expected. The first one gives the phones that are shown and ranked; what
+# is a homophone in any of them is no negative ("source" is "sauce" in London, "ladder" is "latter" in Boston).
+ACCENTS: dict[str, tuple[str, ...]] = {
+    "en": ("en-us", "en-gb"),
+    "es": ("es", "es-419"),
+    "pt": ("pt-br", "pt"),
+    "zh": ("cmn",),
+    "no": ("nb",),
+    "sh": ("hr",),
+    "fil": ("id",),  # espeak-ng has no Filipino; Indonesian reads its spelling and its phones nearly alike
+}
+BATCH = 512  # texts a request; small enough that answer and request fit the pipes without a reader thread
+TIMEOUT_S = 30.0  # a batch takes some 20 ms; after this the process hangs
+KEPT_TEXTS = 200_000  # in memory, about 40 MB
+CLOSING = frozenset("ɪʊiuyʏɯ")  # the second vowel of a diphthong; others begin a syllable of their own
+RHOTIC_VOWELS = {"ɚ": ("ə", "ɹ"), "ɝ": ("ɜ", "ɹ")}
+SYLLABIC = "\u0329"
+TIE_BAR = "\u0361"
+
+_LANGUAGE_SWITCH = re.compile(r"\([a-z]{2,3}[\w-]*\)")
+_NOT_PHONES = re.compile(r"[ˌːˑ.|‖!?,;:\"“”]")
+
+_log = logging.getLogger(__name__)
+
+
+class _Crash(Exception):
+    """The phonemizer process ended or hung in the middle of a request."""
+
+
+class _Phonemizer:
+    """The process, started once and again after a crash. Thread-safe; a forked child starts its own."""
+
+    def __init__(self) -> None:
+        self._forget_process()
+        self._hello: dict[str, Any] = {}
+        self._kept: dict[tuple[str, str], str] = {}
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget_process)
+
+    def _forget_process(self) -> None:
+        """Own no process and no held lock: at the beginning, and in a forked child, where both are the parent's."""
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def hello(self) -> dict[str, Any]:
+        """What the process said when it started: version and languages."""
+        with self._lock:
+            self._start()
+            return self._hello
+
+    def raw(self, texts: Sequence[str], voice: str) -> list[str]:
+        """espeak-ng's phone strings, one a text. A text that crashes espeak-ng gives an empty string."""
+        with self._lock:
+            missing = list(dict.fromkeys(text for text in texts if (voice, text) not in self._kept))
+            if len(self._kept) + len(missing) > KEPT_TEXTS:
+                self._kept.clear()
+                missing = list(dict.fromkeys(texts))
+            for begin in range(0, len(missing), BATCH):
+                batch = missing[begin : begin + BATCH]
+                for text, phones in zip(batch, self._ask_surviving(batch, voice)):
+                    self._kept[voice, text] = phones
+            return [self._kept[voice, text] for text in texts]
+
+    def remember(self, voice: str, raw: dict[str, str]) -> None:
+        """Take over phone strings that were kept on disk."""
+        with self._lock:
+            self._kept.update({(voice, text): phones for text, phones in raw.items()})
+
+    def _ask_surviving(self, texts: list[str], voice: str) -> list[str]:
+        try:
+            return self._ask(texts, voice)
+        except _Crash as crash:
+            if len(texts) == 1:
+                try:
+                    return self._ask(texts, voice)
+                except _Crash:
+                    _log.warning("espeak-ng %s on the text %.60r; it is left out", crash, texts[0])
+                    return [""]
+            half = len(texts) // 2
+            return self._ask_surviving(texts[:half], voice) + self._ask_surviving(texts[half:], voice)
+
+    def _ask(self, texts: list[str], voice: str) -> list[str]:
+        self._start()
+        process = self._process
+        assert process is not None and process.stdin is not None
+        # Surrogates cannot be encoded and NUL ends a C string: both are no speech.
+        spoken = [text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ") for text in texts]
+        try:
+            process.stdin.write(json.dumps({"voice": voice, "texts": spoken}).encode() + b"\n")
+            process.stdin.flush()
+        except OSError as error:
+            self.stop()
+            raise _Crash("ended") from error
+        answer = self._read_line(process)
+        if "error" in answer:
+            raise HarkError(
+                f'Hark cannot pronounce the language "{voice}".', f"{answer['error']}.", _choose_language(self._hello)
+            )
+        phones: list[str] = answer["phones"]
+        if len(phones) != len(texts):
+            self.stop()
+            raise _Crash("answered another request")
+        return phones
+
+    def _read_line(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+        assert process.stdout is not None
+        timer = threading.Timer(TIMEOUT_S, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            line = process.stdout.readline()
+        finally:
+            timer.cancel()
+        try:
+            answer = json.loads(line)
+        except ValueError as error:
+            code = self.stop()
+            raise _Crash(f"ended with code {code}") from error
+        if not isinstance(answer, dict):
+            self.stop()
+            raise _Crash("gave no answer")
+        return answer
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        program = Path(__file__).with_name("phonemizer_process.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for Hark; this process ends when its stdin closes
+        )
+        try:
+            self._hello = self._read_line(self._process)
+        except _Crash as error:
+            self._hello = {"ready": False, "why": f"its process {error}"}
+        if not self._hello.get("ready"):
+            self.stop()
+            raise HarkError(
+                "Hark cannot turn text into phones.",
+                f"espeak-ng did not start: {self._hello.get('why')}.",
+                "Install it: pip install espeakng-loader, or the Debian package espeak-ng; then run ./hark doctor.",
+            )
+
+    def stop(self) -> int | None:
+        """End the process; the next request starts another. Returns its exit code."""
+        with self._lock:
+            process, self._process = self._process, None
+            if process is None:
+                return None
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    try:
+                        pipe.close()
+                    except OSError:
+                        pass
+            return process.wait()
+
+
+_phonemizer = _Phonemizer()
+atexit.register(_phonemizer.stop)
+
+
+def _choose_language(hello: dict[str, Any]) -> str:
+    shorter = [name for name in hello.get("languages", []) if len(name) <= 3]
+    return f"Choose one of: {' '.join(shorter)}."
+
+
+def version() -> str:
+    """The version of espeak-ng."""
+    return str(_phonemizer.hello()["version"])
+
+
+def languages() -> list[str]:
+    """Every language that can be pronounced, regions included ("en", "en-us", "pt-br")."""
+    return sorted({*_phonemizer.hello()["languages"], *ACCENTS})
+
+
+def accents(language: str) -> tuple[str, ...]:
+    """The espeak-ng languages in which a text of this language is checked; the first one ranks.
+
+    Raises:
+        HarkError: espeak-ng does not have the language.
+    """
+    return _accents(language.strip().lower().replace("_", "-"))
+
+
+@lru_cache(maxsize=256)
+def _accents(code: str) -> tuple[str, ...]:
+    base = base_language(code)
+    usual = ACCENTS.get(base, (base,))
+    hello = _phonemizer.hello()
+    known = hello["languages"]
+    if code in known and code != base:
+        return (code, *(accent for accent in usual if accent != code))
+    if usual[0] not in known:
+        raise HarkError(
+            f'Hark cannot pronounce the language "{code}".', "espeak-ng has no such language.", _choose_language(hello)
+        )
+    return usual
+
+
+def phonemes(text: str, language: str = "en") -> Phones:
+    """The phones of a text as it is said in one go: IPA, without stress, length, punctuation and word boundaries.
+
+    Diphthongs and affricates are one phone; the American "er" is ə and ɹ. A text without speech gives an empty tuple.
+
+    Raises:
+        HarkError: espeak-ng is missing or does not have the language.
+    """
+    return phones_of_texts([text], accents(language)[0])[0]
+
+
+def phonemes_of_words(words: Sequence[str], language: str = "en") -> list[Phones]:
+    """The phones of each word as it is said alone, in the language's first accent. Thousands of words a second."""
+    return phones_of_texts(words, accents(language)[0])
+
+
+def phones_of_texts(texts: Sequence[str], accent: str) -> list[Phones]:
+    """The phones of each text in one accent (a name that espeak-ng knows, as :func:`accents` gives them)."""
+    return [_parse(raw, accent) for raw in _phonemizer.raw(texts, accent)]
+
+
+def stressed_vowel(word: str, language: str = "en") -> int | None:
+    """Which vowel of a word carries the main stress, from 0; None where the language marks none."""
+    raw = _phonemizer.raw([word], accents(language)[0])[0]
+    before, mark, _ = raw.partition("ˈ")
+    return sum(is_vowel(phone) for phone in _parse(before, accents(language)[0])) if mark else None
+
+
+def raw_phones(texts: Sequence[str], accent: str) -> list[str]:
+    """espeak-ng's own phone strings, as they are kept on disk."""
+    return _phonemizer.raw(texts, accent)
+
+
+def remember_raw_phones(accent: str, raw: dict[str, str]) -> None:
+    """Give back phone strings that :func:`raw_phones` gave in an earlier process."""
+    _phonemizer.remember(accent, raw)
+
+
+@lru_cache(maxsize=100_000)
+def _parse(raw: str, accent: str) -> Phones:
+    """The phones in a phone string of espeak-ng, in which "_" parts phones, a space words and (en) marks a switch."""
+    phones: list[str] = []
+    for token in re.split(r"[_\s]+", _LANGUAGE_SWITCH.sub("_", raw)):
+        token = _NOT_PHONES.sub("", token.replace("ˈ", ""))
+        if token:
+            phones.extend(_phones_of_token(token))
+    if accent == "en-us":
+        phones = _with_rhotic_vowels(phones)
+    return tuple(phones)
+
+
+@lru_cache(maxsize=4096)
+def _phones_of_token(token: str) -> tuple[str, ...]:
+    """One to three phones: espeak-ng writes some pairs as one ("ɑːɹ", "əl", "aɪɚ", "n̩")."""
+    phones: list[str] = []
+    for character in unicodedata.normalize("NFD", token.replace(TIE_BAR, "")):
+        last = phones[-1] if phones else ""
+        if character == SYLLABIC:
+            phones[-1:] = ["ə", last] if last else []
+        elif unicodedata.category(character) in ("Mn", "Lm", "Sk", "Nd", "No"):
+            if last:
+                phones[-1] += character
+        elif character in RHOTIC_VOWELS:
+            phones.extend(RHOTIC_VOWELS[character])
+        elif last + character in AFFRICATES or (
+            character in CLOSING and len(last) == 1 and last in VOWEL_LETTERS and last != character
+        ):
+            phones[-1] += character
+        elif character == "g":
+            phones.append("ɡ")
+        elif character.isalpha():
+            phones.append(character)
+    return tuple(phones)
+
+
+def _with_rhotic_vowels(phones: list[str]) -> list[str]:
+    """American "ɜ" (bird, her) is an r-coloured schwa, as in "better": write both as ə and ɹ."""
+    result: list[str] = []
+    for index, phone in enumerate(phones):
+        if phone == "ɜ":
+            result.append("ə")
+            if phones[index + 1 : index + 2] != ["ɹ"]:
+                result.append("ɹ")
+        else:
+            result.append(phone)
+    return result

@@ -1,0 +1,202 @@
+"""Sentences around a gap (carriers) and sentences out of frequent words, for positives and negatives alike.
+
+The same carriers serve both, with the keyphrase or with something else in the gap: a detector that learned the carriers
+would have learned nothing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from phrase_augmentation.normalize import base_language
+from phrase_augmentation.vocabulary import vocabulary
+
+SENTENCE_WORDS = 5_000  # generated sentences use the most frequent ones, which every voice reads well
+SHORTEST, LONGEST = 3, 14  # words of a generated sentence
+FLATTENING = 0.7  # exponent on the frequencies: with 1, every third word of a sentence would be "the", "of" or "and"
+
+# "{}" is the gap. The places are where the gap stands: at the start, in the middle or at the end of what is said.
+CARRIERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "en": {
+        "start": (
+            "{}, what time is it?",
+            "{}, turn on the kitchen light.",
+            "{}, play some music.",
+            "{} set a timer for ten minutes.",
+            "{}, how is the weather tomorrow?",
+            "{} turn the volume down please.",
+            "{}, can you hear me?",
+            "{}, stop.",
+            "{}, call my sister at work.",
+            "{} what is on my list today?",
+            "{}, tell me a story.",
+            "{}, good night.",
+            "{} is right over there.",
+            "{}, add milk and bread to the shopping list.",
+            "{}, wake me up at seven.",
+            "{} open the front door.",
+            "{}, who won the game last night?",
+            "{}, remind me to water the plants.",
+        ),
+        "middle": (
+            "I said {} and nothing happened.",
+            "Okay {} let's go home.",
+            "Could you ask {} about the train?",
+            "Well, {}, I think we should leave.",
+            "She told me that {} was on the table.",
+            "If you say {} it should answer.",
+            "Please, {}, turn it off now.",
+            "So {}, how was your day?",
+            "He called {} again this morning.",
+            "Mom, {} is not listening to me.",
+            "Then I heard {} from the other room.",
+            "And {}, one more thing.",
+            "The word {} came up twice in the letter.",
+            "They want {} to be there before noon.",
+        ),
+        "end": (
+            "Turn off the light, {}.",
+            "What do you think about {}?",
+            "Good morning, {}.",
+            "Thank you, {}.",
+            "I was just talking to {}.",
+            "Can you hear me, {}?",
+            "He kept on saying {}.",
+            "Please be quiet, {}.",
+            "We have never had {}.",
+            "Listen to me, {}!",
+            "Nobody in the house knows {}.",
+            "Let me try it again, {}.",
+            "It is much too loud, {}.",
+            "What's the news today, {}?",
+        ),
+    },
+    "de": {
+        "start": (
+            "{}, wie spät ist es?",
+            "{}, mach das Licht an.",
+            "{} spiel bitte Musik.",
+            "{}, wie wird das Wetter?",
+        ),
+        "middle": ("Ich habe {} gesagt und nichts ist passiert.", "Also {}, wir gehen jetzt.", "Und {} war schon da."),
+        "end": (
+            "Guten Morgen, {}.",
+            "Hast du das gehört, {}?",
+            "Wir sprachen gerade über {}.",
+            "Mach das Licht aus, {}.",
+        ),
+    },
+    "fr": {
+        "start": (
+            "{}, quelle heure est-il ?",
+            "{}, allume la lumière.",
+            "{} mets de la musique.",
+            "{}, tu m'entends ?",
+        ),
+        "middle": ("J'ai dit {} et rien ne se passe.", "Alors {}, on y va.", "Je crois que {} est dans la cuisine."),
+        "end": ("Bonjour, {}.", "Éteins la lumière, {}.", "On parlait justement de {}.", "Merci beaucoup, {}."),
+    },
+    "es": {
+        "start": ("{}, ¿qué hora es?", "{}, enciende la luz.", "{} pon música.", "{}, ¿me oyes?"),
+        "middle": ("Dije {} y no pasó nada.", "Bueno, {}, vámonos a casa.", "Creo que {} está en la mesa."),
+        "end": ("Buenos días, {}.", "Apaga la luz, {}.", "Estábamos hablando de {}.", "Muchas gracias, {}."),
+    },
+    "it": {
+        "start": ("{}, che ore sono?", "{}, accendi la luce.", "{} metti un po' di musica.", "{}, mi senti?"),
+        "middle": ("Ho detto {} e non è successo niente.", "Allora {}, andiamo a casa.", "Credo che {} sia in cucina."),
+        "end": ("Buongiorno, {}.", "Spegni la luce, {}.", "Stavamo parlando di {}.", "Grazie mille, {}."),
+    },
+    "pt": {
+        "start": ("{}, que horas são?", "{}, acende a luz.", "{} toca uma música.", "{}, você me ouve?"),
+        "middle": ("Eu disse {} e nada aconteceu.", "Então {}, vamos para casa.", "Acho que {} está na mesa."),
+        "end": ("Bom dia, {}.", "Apaga a luz, {}.", "Estávamos falando de {}.", "Muito obrigado, {}."),
+    },
+    "nl": {
+        "start": ("{}, hoe laat is het?", "{}, doe het licht aan.", "{} speel wat muziek.", "{}, hoor je mij?"),
+        "middle": ("Ik zei {} en er gebeurde niets.", "Nou {}, we gaan naar huis.", "Ik denk dat {} op tafel ligt."),
+        "end": ("Goedemorgen, {}.", "Doe het licht uit, {}.", "We hadden het net over {}.", "Dank je wel, {}."),
+    },
+    "ru": {
+        "start": ("{}, который час?", "{}, включи свет.", "{} поставь музыку.", "{}, ты меня слышишь?"),
+        "middle": ("Я сказал {} и ничего не произошло.", "Ну {}, пойдём домой.", "Мне кажется, {} лежит на столе."),
+        "end": ("Доброе утро, {}.", "Выключи свет, {}.", "Мы как раз говорили про {}.", "Большое спасибо, {}."),
+    },
+}
+PLACES = ("start", "middle", "end")
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """The random generator of one purpose: equal names and seeds give equal numbers, others give unrelated ones."""
+    return np.random.default_rng([seed & 0xFFFFFFFF, *(zlib.crc32(name.encode()) for name in names)])
+
+
+@dataclass(frozen=True)
+class _Words:
+    words: tuple[str, ...]
+    cumulated: np.ndarray  # float64 [words], ends at 1
+
+
+@lru_cache(maxsize=4)
+def _sentence_words(language: str) -> _Words:
+    known = vocabulary(language)
+    weights = known.frequency[:SENTENCE_WORDS] ** FLATTENING
+    cumulated = np.cumsum(weights)
+    return _Words(known.words[:SENTENCE_WORDS], cumulated / cumulated[-1] if len(cumulated) else cumulated)
+
+
+def random_words(count: int, language: str, rng: np.random.Generator) -> list[str]:
+    """Words drawn by their frequency in running text, none twice in a row; none where the language's are unknown."""
+    source = _sentence_words(base_language(language))
+    if not source.words:
+        return []
+    result: list[str] = []
+    while len(result) < count:
+        word = source.words[int(np.searchsorted(source.cumulated, rng.random(), side="right"))]
+        if result[-1:] != [word]:
+            result.append(word)
+    return result
+
+
+def generated_sentence(language: str, rng: np.random.Generator) -> str:
+    """Three to fourteen frequent words as a sentence, now and then with a comma; "" where the words are unknown."""
+    words = random_words(int(rng.integers(SHORTEST, LONGEST + 1)), language, rng)
+    if not words:
+        return ""
+    if len(words) > 6 and rng.random() < 0.5:
+        words[int(rng.integers(2, len(words) - 2))] += ","
+    return _as_sentence(words, str(rng.choice([".", ".", ".", "?", "!"])))
+
+
+def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, str]:
+    """A text in a sentence, and its place there: start, middle or end.
+
+    Half of the sentences are written carriers, where the language has some; the others are frequent words around the
+    text.
+    """
+    place = str(rng.choice(PLACES))
+    written = CARRIERS.get(base_language(language))
+    around = random_words(int(rng.integers(2, 9)), language, rng)
+    if written is not None and (not around or rng.random() < 0.5):
+        carriers = written[place]
+        sentence = carriers[int(rng.integers(len(carriers)))].format(text)
+        return sentence[0].upper() + sentence[1:], place
+    if not around:
+        return text, "alone"
+    pause = "," if rng.random() < 0.3 else ""
+    if place == "start":
+        words = [text + pause, *around]
+    elif place == "end":
+        words = [*around[:-1], around[-1] + pause, text]
+    else:
+        middle = len(around) // 2
+        words = [*around[:middle], text + pause, *around[middle:]]
+    return _as_sentence(words, str(rng.choice([".", ".", "?", "!"]))), place
+
+
+def _as_sentence(words: list[str], ending: str) -> str:
+    sentence = " ".join(words)
+    return sentence[0].upper() + sentence[1:] + ending

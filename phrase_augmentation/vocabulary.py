@@ -1,0 +1,282 @@
+"""The words of a language with their phones: where confusers, generated sentences and advice come from.
+
+The words and their frequencies are those of ``wordfreq``; the phones are espeak-ng's and kept on disk, since they are
+the slow part (a second or two a language).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from core.data_folder import atomic_path, data_folder
+from phrase_augmentation.distance import PhoneMatrix
+from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
+from phrase_augmentation.phonemes import (
+    Phones,
+    accents,
+    phones_of_texts,
+    raw_phones,
+    remember_raw_phones,
+    version,
+)
+
+WORDS = 25_000  # the most frequent ones; in English down to about one in two million words of text
+WORDFREQ_NAMES = {"cmn": "zh", "no": "nb", "hr": "sh", "sr": "sh", "bs": "sh", "hbs": "sh"}
+
+# Words that Hark puts into nobody's mouth: neither engines nor lists of near-homophones are to say them.
+UNSPOKEN = re.compile(
+    r"fuck|shit|cunt|slut|whore|nigg|fagg?ot|bitch|retard|porn|piss|asshole|dumbass|jackass"
+    r"|\b(?:fags?|cums?|cumming|rap(?:e|ed|es|ing|ists?)|ass(?:es)?)\b"
+)
+# One-letter words of running text; other single letters in word lists are names of letters, list marks and the like.
+SINGLE_LETTER_WORDS = {
+    "en": "ai",
+    "fr": "aày",
+    "es": "aeouy",
+    "it": "aeèoi",
+    "pt": "aeéoàó",
+    "ca": "aeio",
+    "pl": "aiouwz",
+    "cs": "aikosuvz",
+    "sk": "aikosuvz",
+    "sl": "aijkosvz",
+    "sh": "aioskuz",
+    "sv": "iåöå",
+    "da": "iåø",
+    "nb": "iå",
+    "ro": "aeo",
+    "hu": "aóőés",
+}
+# Two letters make an English word here; others in word lists are abbreviations, which each engine reads in its own way.
+ENGLISH_TWO_LETTERS = frozenset(
+    {
+        "ah",
+        "am",
+        "an",
+        "as",
+        "at",
+        "be",
+        "by",
+        "do",
+        "eh",
+        "go",
+        "ha",
+        "he",
+        "hi",
+        "ho",
+        "if",
+        "in",
+        "is",
+        "it",
+        "la",
+        "ma",
+        "me",
+        "my",
+        "no",
+        "of",
+        "oh",
+        "on",
+        "or",
+        "ow",
+        "ox",
+        "pa",
+        "pi",
+        "so",
+        "to",
+        "uh",
+        "up",
+        "us",
+        "we",
+        "ye",
+        "yo",
+    }
+)
+ENGLISH_ABBREVIATIONS = frozenset(
+    {
+        "blvd",
+        "corp",
+        "dept",
+        "etc",
+        "govt",
+        "inc",
+        "jan",
+        "feb",
+        "aug",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "ave",
+    }
+)
+CJK_OR_KANA = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "THAI"})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of one language, most frequent first.
+
+    Attributes:
+        words: normalized words.
+        frequency: share of each word in running text, float64 [words].
+        phones: phones of each word in the first accent.
+        matrix: the same for distances to all words at once.
+    """
+
+    words: tuple[str, ...]
+    frequency: np.ndarray
+    phones: tuple[Phones, ...]
+    matrix: PhoneMatrix
+
+    def nearest(self, query: Sequence[str], count: int, rarity_cost: float = 0.0) -> list[tuple[str, float]]:
+        """The ``count`` words nearest to a phone sequence, with their phone distances, nearest first.
+
+        Args:
+            rarity_cost: added to the distance for each power of ten by which a word is rarer than the commonest one,
+                so that of equally near words the common ones come first.
+        """
+        if not self.words or count < 1:
+            return []
+        distances = self.matrix.distances(query)
+        ranked = distances.astype(np.float64)
+        if rarity_cost:
+            ranked += rarity_cost * np.log10(self.frequency[0] / self.frequency)
+        order = np.argsort(ranked, kind="stable")[:count]
+        return [(self.words[index], float(distances[index])) for index in order]
+
+
+def zipf(word: str, language: str = "en") -> float:
+    """How common a word is in running text: log10 of its occurrences in a billion words; 0 where it is unknown.
+
+    7 is "the", 6 "time", 5 "computer", 4 "mirror", 3 "thermostat", 2 "phoneme".
+    """
+    from wordfreq import zipf_frequency
+
+    name = _wordfreq_name(language)
+    # wordfreq cannot part Chinese and Japanese into words without other packages; those words are not looked up.
+    if name is None or (name in ("zh", "ja", "ko") and len(word) > 8):
+        return 0.0
+    try:
+        return float(zipf_frequency(word, name))
+    except (ModuleNotFoundError, LookupError):
+        return _zipf_in_list(word, name)
+
+
+def _zipf_in_list(word: str, name: str) -> float:
+    """zipf of a whole word, without parting it into words as wordfreq would like to."""
+    from wordfreq import get_frequency_dict
+
+    frequency = get_frequency_dict(name).get(word, 0.0)
+    return max(0.0, math.log10(frequency) + 9.0) if frequency else 0.0
+
+
+def _wordfreq_name(language: str) -> str | None:
+    from wordfreq import available_languages
+
+    base = base_language(language)
+    name = WORDFREQ_NAMES.get(base, base)
+    return name if name in available_languages("small") else None
+
+
+@lru_cache(maxsize=8)
+def vocabulary(language: str = "en", count: int = WORDS) -> Vocabulary:
+    """The vocabulary of a language; empty where wordfreq does not have it. The first call a language takes a second.
+
+    Raises:
+        HarkError: espeak-ng is missing or does not have the language.
+    """
+    words, frequency = _word_list(base_language(language), count)
+    for accent in accents(language):
+        _phones_through_disk(words, accent)
+    phones = phones_of_texts(words, accents(language)[0])
+    spoken = [index for index, word_phones in enumerate(phones) if word_phones]
+    kept = tuple(phones[index] for index in spoken)
+    return Vocabulary(
+        tuple(words[index] for index in spoken), frequency[np.array(spoken, dtype=np.intp)], kept, PhoneMatrix(kept)
+    )
+
+
+@lru_cache(maxsize=8)
+def _word_list(language: str, count: int) -> tuple[tuple[str, ...], np.ndarray]:
+    from wordfreq import get_frequency_dict
+
+    name = _wordfreq_name(language)
+    if name is None:
+        return (), np.zeros(0)
+    singles = SINGLE_LETTER_WORDS.get(name, "")
+    scripts = scripts_of(language)
+    words: list[str] = []
+    frequencies: list[float] = []
+    for word, frequency in get_frequency_dict(name).items():  # most frequent first
+        if len(words) == count:
+            break
+        letters = word.replace("'", "")
+        if not letters.isalpha() and not any("\u0900" <= letter <= "\u0dff" for letter in letters):
+            continue  # digits and signs; the vowel signs of Indian scripts are no letters to Python
+        if {script_of(letter) for letter in letters if letter.isalpha()} - scripts or normalize(word, language) != word:
+            continue
+        if len(letters) == 1 and letters not in singles and not scripts & CJK_OR_KANA:
+            continue
+        if language == "en" and not _usable_english(word):
+            continue
+        words.append(word)
+        frequencies.append(frequency)
+    return tuple(words), np.array(frequencies)
+
+
+def _usable_english(word: str) -> bool:
+    if len(word) == 2 and word not in ENGLISH_TWO_LETTERS:
+        return False
+    vowels = "[aeiouy]" if len(word) > 2 else "[aeiou]|by|my"
+    return (
+        word.isascii()
+        and re.search(vowels, word) is not None
+        and word not in ENGLISH_ABBREVIATIONS
+        and UNSPOKEN.search(word) is None
+    )
+
+
+def _phones_through_disk(words: Sequence[str], accent: str) -> None:
+    """Have the words' phones in memory: from the file of an earlier process, or anew and then written there."""
+    if not words:
+        return
+    digest = hashlib.sha256(f"{version()}\n{accent}\n".encode() + "\n".join(words).encode()).hexdigest()
+    path = data_folder() / "cache" / f"phones-{accent}-{digest[:16]}.json"
+    kept = _read_phones(path, len(words))
+    if kept is not None:
+        remember_raw_phones(accent, dict(zip(words, kept)))
+        return
+    raw = raw_phones(words, accent)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        # Only time is lost: a full disk and a read-only folder are reported by whoever must write.
+        _log.debug("the phones of %s are not kept: %s", accent, error)
+
+
+def _read_phones(path: Path, count: int) -> list[str] | None:
+    """The phone strings in a file, or None where it is missing or damaged."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(kept, list) and len(kept) == count and all(isinstance(phones, str) for phones in kept)
+    return kept if whole else None

@@ -1,0 +1,315 @@
+"""What to expect of a keyphrase before anything is made: too short, too common, too near to others. It never blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from phrase_augmentation.confusers import distances_to
+from phrase_augmentation.distance import REDUCED, is_vowel
+from phrase_augmentation.heard import PhraseEar, spoken_form
+from phrase_augmentation.normalize import base_language, validate_keyphrase
+from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words
+from phrase_augmentation.vocabulary import Vocabulary, vocabulary, zipf
+
+# Seconds a phone lasts in an unhurried voice; good to a third of the sum.
+CONSONANT_S, VOWEL_S, DIPHTHONG_S, REDUCED_S = 0.07, 0.10, 0.15, 0.06
+
+SHORT_PHONES, SHORT_SYLLABLES = 5, 2  # below either a phrase is too short for any detector
+ENOUGH_PHONES, ENOUGH_SYLLABLES = 6, 3  # the wake words in use ("alexa", "hey siri") have at least about this much
+LONG_SYLLABLES = 8
+WORDS_AN_HOUR = 9_000  # of continuous talk, at 150 words a minute
+COMMON_PER_MILLION, FREQUENT_PER_MILLION = 1.0, 20.0
+NEAR = 1.0  # phone distance: up to two small changes
+VERY_NEAR = 0.6
+SAID_PER_MILLION = 0.5  # a neighbour that comes up less often is not worth a note
+LONGEST_SPLIT = 16  # phones
+SPLIT_WORDS = 3_000  # the commonest words, of which a phrase may be made up by chance
+SHOWN = 8
+
+TAKEN = frozenset(
+    {
+        *("alexa", "amazon", "echo", "computer", "ziggy", "hey siri", "siri", "ok google", "okay google", "hey google"),
+        *(
+            "hey cortana",
+            "cortana",
+            "hi bixby",
+            "hey jarvis",
+            "jarvis",
+            "hey mycroft",
+            "ok nabu",
+            "okay nabu",
+            "hey meta",
+        ),
+    }
+)
+GREETINGS: dict[str, tuple[str, ...]] = {
+    "en": ("hey", "okay", "hello"),
+    "de": ("hallo", "hey", "okay"),
+    "fr": ("bonjour", "salut", "dis"),
+    "es": ("hola", "oye", "oiga"),
+    "it": ("ciao", "ehi", "senti"),
+    "pt": ("olá", "oi", "escuta"),
+    "nl": ("hallo", "hey", "luister"),
+    "ru": ("привет", "слушай", "эй"),
+}
+
+Level = Literal["good", "caution", "warning"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """One finding in a sentence or two."""
+
+    level: Level
+    message: str
+
+
+@dataclass(frozen=True)
+class WordCommonness:
+    """A word with its zipf value: log10 of its occurrences in a billion words of running text; 0 where unknown."""
+
+    word: str
+    zipf: float
+
+
+@dataclass(frozen=True)
+class NearHomophone:
+    """A real word or phrase that sounds like the keyphrase, with its phone distance (0: exactly alike)."""
+
+    text: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is known about a keyphrase before training.
+
+    Attributes:
+        phones: IPA phones of each word, in the first accent of the language.
+        duration_s: estimate of how long it takes to say.
+        heard_per_million: estimate of how often it may be heard in a million words of ordinary talk, homophones and
+            longer words that hold it included; 0 where the words of the language are unknown.
+    """
+
+    phrase: str
+    normalized: str
+    language: str
+    phones: tuple[Phones, ...]
+    syllables: int
+    duration_s: float
+    commonness: tuple[WordCommonness, ...]
+    heard_per_million: float
+    near_homophones: tuple[NearHomophone, ...]
+    notes: tuple[Note, ...]
+    suggestions: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return asdict(self)
+
+
+def advise(phrase: str, language: str = "en") -> Advice:
+    """Advice on a keyphrase, in some ten milliseconds after the first call for a language (a second or two).
+
+    Raises:
+        HarkError: only where the text is no keyphrase at all (empty, other script, ...), or where espeak-ng cannot
+            pronounce the language.
+    """
+    normalized = validate_keyphrase(phrase, language)
+    words = normalized.split()
+    known = vocabulary(language)
+    phones = tuple(phonemes_of_words(words, language))
+    all_phones = [phone for word in phones for phone in word]
+    syllables = sum(map(is_vowel, all_phones))
+    duration = sum(map(_phone_seconds, all_phones))
+    commonness = tuple(WordCommonness(word, zipf(word, language)) for word in words)
+    per_million = _heard_per_million(words, language, known)
+    near = _near_homophones(words, phones, language, known)
+    notes = [
+        _note_on_length(len(all_phones), syllables, duration),
+        *_notes_on_commonness(per_million, bool(known.words)),
+        *_notes_on_neighbours(near, language),
+        *_notes_on_words(normalized, commonness, bool(known.words)),
+    ]
+    weak = any(note.level == "warning" for note in notes) or notes[0].level != "good"
+    return Advice(
+        phrase=phrase,
+        normalized=normalized,
+        language=language,
+        phones=phones,
+        syllables=syllables,
+        duration_s=round(duration, 2),
+        commonness=commonness,
+        heard_per_million=per_million,
+        near_homophones=tuple(near[:SHOWN]),
+        notes=tuple(notes),
+        suggestions=tuple(_suggestions(words, syllables, language, per_million)) if weak else (),
+    )
+
+
+def _phone_seconds(phone: str) -> float:
+    if not is_vowel(phone):
+        return CONSONANT_S
+    if phone[0] in REDUCED:
+        return REDUCED_S
+    return DIPHTHONG_S if len(phone) > 1 and is_vowel(phone[1]) else VOWEL_S
+
+
+@lru_cache(maxsize=4)
+def _spoken_vocabulary(language: str) -> str:
+    """The words of the language as they sound, one a line."""
+    accent = accents(language)[0]
+    return "\n".join(spoken_form(phones, accent) for phones in vocabulary(language).phones)
+
+
+@lru_cache(maxsize=1024)
+def _listener(word: str, language: str) -> PhraseEar:
+    return PhraseEar(word, language)
+
+
+def _heard_per_million(words: list[str], language: str, known: Vocabulary) -> float:
+    """Words of equal sound are added up; for several words, the geometric mean of two bounds.
+
+    The words' product (they meet by chance) is too low for what people do say ("good morning"); the rarest word's own
+    frequency is the most that is possible.
+    """
+    if not known.words:
+        return 0.0
+    return float(f"{_met_by_chance([_share(word, len(words) == 1, language, known) for word in words]):.3g}")
+
+
+def _met_by_chance(shares: list[float]) -> float:
+    return 1e6 * math.sqrt(math.prod(shares) * min(shares))
+
+
+def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
+    """The share of words in running text that are, or for a phrase of one word that hold, the sound of ``word``."""
+    lines = _spoken_vocabulary(language)
+    heard = _listener(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
+    own = zipf(word, language)
+    listed = any(known.words[index] == word for index in heard)
+    return float(known.frequency[heard].sum()) + (10 ** (own - 9) if own and not listed else 0.0)
+
+
+def _near_homophones(
+    words: list[str], phones: tuple[Phones, ...], language: str, known: Vocabulary
+) -> list[NearHomophone]:
+    """Real words in place of one word, and common words the phrase falls apart into, up to ``NEAR``; nearest first."""
+    letters = "".join(words)
+    found: dict[str, None] = {}
+    for place, sounds in enumerate(phones):
+        for word, distance in known.nearest(sounds, 30):
+            if distance <= NEAR and word != words[place]:
+                found[" ".join([*words[:place], word, *words[place + 1 :]])] = None
+    common = vocabulary(language, SPLIT_WORDS)
+    sounds = tuple(phone for word in phones for phone in word)
+    for cut in range(1, len(sounds) if len(sounds) <= LONGEST_SPLIT else 0):
+        for first, first_distance in common.nearest(sounds[:cut], 3):
+            if first_distance <= NEAR:
+                for second, second_distance in common.nearest(sounds[cut:], 3):
+                    if first_distance + second_distance <= NEAR and first + second != letters:
+                        found[f"{first} {second}"] = None
+    texts = list(found)
+    near = [
+        NearHomophone(text, round(distance, 2))
+        for text, distance in zip(texts, distances_to(" ".join(words), texts, language))
+        if distance <= NEAR
+    ]
+    return sorted(near, key=lambda other: (other.distance, -_commonness(other.text, language), other.text))
+
+
+def _commonness(text: str, language: str) -> float:
+    """How often a text comes up in a million words, by the frequencies of its words alone."""
+    values = [zipf(word, language) for word in text.split()]
+    return _met_by_chance([10 ** (value - 9) if value else 0.0 for value in values])
+
+
+def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
+    measure = f"{syllables} syllable{'s' if syllables != 1 else ''} and {phones} sounds"
+    if phones < SHORT_PHONES or syllables < SHORT_SYLLABLES:
+        return Note(
+            "warning",
+            f"It is too short: {measure}. So little turns up inside other words, and false alarms will be frequent.",
+        )
+    if phones < ENOUGH_PHONES or syllables < ENOUGH_SYLLABLES:
+        return Note("caution", f"It is rather short: {measure}. Three syllables or more are told apart much better.")
+    if syllables > LONG_SYLLABLES:
+        return Note(
+            "caution", f"It is long: {measure}, about {duration:.1f} s. People leave out parts of it when in a hurry."
+        )
+    return Note("good", f"Its length is good: {measure}, about {duration:.1f} s.")
+
+
+def _notes_on_commonness(per_million: float, known: bool) -> list[Note]:
+    if not known:
+        return [
+            Note("caution", "How common its words are is not known for this language: listen for it in everyday talk.")
+        ]
+    hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
+    if per_million >= FREQUENT_PER_MILLION:
+        often = f"{1 / hours:.0f} times an hour" if hours < 0.7 else f"once in {max(1.0, hours):.0f} h"
+        return [Note("warning", f"People say this all the time: in talk it may come up {often} without being meant.")]
+    if per_million >= COMMON_PER_MILLION:
+        return [Note("caution", f"It comes up in ordinary talk, perhaps once in {hours:.0f} h of it.")]
+    return [Note("good", "It hardly ever comes up in ordinary talk.")]
+
+
+def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]:
+    said = [other for other in near if _commonness(other.text, language) >= SAID_PER_MILLION]
+    same = [other.text for other in said if other.distance <= 0.1]
+    close = [other.text for other in said if 0.1 < other.distance <= VERY_NEAR]
+    notes: list[Note] = []
+    if same:
+        notes.append(Note("caution", f"It sounds the same as {_listed(same)}: the detector will answer to that too."))
+    if close:
+        notes.append(
+            Note("caution", f"It is very near to {_listed(close)}: those are trained against, but expect mistakes.")
+        )
+    if not same and not close:
+        notes.append(Note("good", "Nothing that people often say sounds nearly like it."))
+    return notes
+
+
+def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: bool) -> list[Note]:
+    notes: list[Note] = []
+    if phrase in TAKEN:
+        notes.append(Note("caution", "Other devices listen for the same words, and will answer where they are near."))
+    unknown = [common.word for common in commonness if common.zipf == 0.0]
+    if unknown and known:
+        notes.append(
+            Note(
+                "caution",
+                f"Not in the word list: {_listed(unknown)}. Voices may read that in their own ways: listen to a few clips, "
+                "and write it as it sounds where they are wrong.",
+            )
+        )
+    return notes
+
+
+def _listed(texts: list[str]) -> str:
+    return ", ".join(f'"{text}"' for text in texts[:4])
+
+
+def _suggestions(words: list[str], syllables: int, language: str, per_million: float) -> list[str]:
+    """Longer phrases that hold this one, with a greeting before it; else what to look for."""
+    if syllables > LONG_SYLLABLES:
+        return ["try its most unusual words alone, three to five syllables in all"]
+    greetings = GREETINGS.get(base_language(language), ())
+    if words[0] in greetings:
+        return [f'try a longer and rarer word after "{words[0]}", three to five syllables in all']
+    if not greetings or len(words) > 1:
+        return ["try a phrase of three to five syllables with at least one rare word"]
+    known = vocabulary(language)
+    offers = [f"{greeting} {words[0]}" for greeting in greetings if greeting != words[0]]
+    rarer = [
+        offer
+        for offer in offers
+        if _heard_per_million(offer.split(), language, known) < max(COMMON_PER_MILLION, min(per_million / 10, 5.0))
+        and sum(map(len, phonemes_of_words(offer.split(), language))) >= ENOUGH_PHONES
+    ]
+    if not rarer:
+        return [f'try a rarer word, for example after a greeting: "{greetings[0]} ..."']
+    return [f'try "{offer}"' for offer in rarer[:2]]

@@ -1,0 +1,181 @@
+"""The bundle: one zip with the model in three forms, the manifest, the program that runs it, its card and licences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audio_augmentation.compose import compose_stream
+from core.data_folder import REPOSITORY, atomic_path
+from db.db_api import Library
+from model.features import SAMPLE_RATE
+from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
+from pipeline.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.plan import Plan
+from pipeline.report import det_plot, html_report
+
+PARITY_CLIPS = 12  # of the test, spoken one after the other
+
+
+@dataclass(frozen=True)
+class BundleFiles:
+    """What a finished run leaves for the user."""
+
+    bundle: Path
+    model_pt: Path
+    report: Path
+
+
+def write_bundle(
+    data: Path,
+    job: Path,
+    plan: Plan,
+    clips: pd.DataFrame,
+    model: Any,
+    thresholds: Sequence[Mapping[str, Any]],
+    report: dict[str, Any],
+    library: Library,
+) -> BundleFiles:
+    """Export the model, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
+
+    Raises:
+        HarkError: the forms of the model disagree; nothing is written then.
+    """
+    from model.export import check_parity, export_onnx, quantize_weights
+    from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
+    from model.model import CHUNK_SAMPLES, save_checkpoint
+
+    config = plan.config
+    onnx_path, int8_path, pt_path = job / "model.onnx", job / "model.int8.onnx", job / "model.pt"
+    state_size = export_onnx(model, onnx_path)
+    quantize_weights(onnx_path, int8_path)
+    parity = check_parity(model, onnx_path, int8_path, _parity_audio(clips, config.seed))
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "phrase": config.phrase,
+        "language": config.language,
+        "sample_rate": SAMPLE_RATE,
+        "chunk_samples": CHUNK_SAMPLES,
+        "score_period_s": SCORE_PERIOD_S,
+        "smoothing_frames": SMOOTHING_FRAMES,
+        "refractory_s": REFRACTORY_S,
+        "receptive_samples": model.config.receptive_samples,
+        "state_size": state_size,
+        "thresholds": [dict(row) for row in thresholds],
+        "default_fa_per_day": DEFAULT_FA_PER_DAY,
+        "created": report["created"],
+        "run": plan.run,
+    }
+    save_checkpoint(model, str(pt_path), {"manifest": manifest})
+    sizes = {path.name: path.stat().st_size for path in (pt_path, onnx_path, int8_path)}
+    report["parity"], report["bytes"] = parity.as_dict(), sizes
+    contents: dict[str, bytes] = {
+        "model.pt": pt_path.read_bytes(),
+        "model.onnx": onnx_path.read_bytes(),
+        "model.int8.onnx": int8_path.read_bytes(),
+        "detect.py": (REPOSITORY / "model" / "runtime" / "detector.py").read_bytes(),
+        "det.png": det_plot(report, "png"),
+        "report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(),
+        "report.html": html_report(report).encode(),
+        "MODEL_CARD.md": model_card(report).encode(),
+        "LICENSES.txt": licences_text(clips).encode(),
+    }
+    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    contents["manifest.json"] = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+
+    folder = data / "models" / plan.run
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle = folder / f"{plan.run}.zip"
+    with atomic_path(bundle) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(contents.items()):
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))  # the same contents give the same zip
+            entry.external_attr = (0o755 if name == "detect.py" else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    for name in ("model.pt", "report.html", "report.json"):
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(contents[name])
+    for path in (pt_path, onnx_path, int8_path):
+        os.unlink(path)
+    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+
+
+def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
+    """Speech of the test split, the phrase among it, to compare the model's forms on."""
+    from core.audio_file import read_audio
+
+    test = clips[clips["split"] == "test"]
+    phrase = test[test["label"] == 1]["path"].head(PARITY_CLIPS // 2)
+    other = test[test["label"] == 0]["path"].head(PARITY_CLIPS - len(phrase))
+    audio, _ = compose_stream(
+        [read_audio(path) for pair in zip(phrase, other) for path in pair], np.random.default_rng(seed)
+    )
+    return audio
+
+
+def licences_text(clips: pd.DataFrame) -> str:
+    """Every voice and corpus that went in, with its licence and the number of its clips."""
+    lines = [
+        "What this detector was trained and measured on. None of the audio is in the bundle.",
+        "detect.py and the model's architecture are part of Hark, Apache-2.0.",
+        "",
+    ]
+    groups = clips.groupby(["engine", "licence"]).agg(clips=("clip_id", "size"), voices=("voice", "nunique"))
+    for (engine, licence), row in groups.iterrows():  # type: ignore[misc]
+        lines.append(f"{engine}: {row['clips']} clips, {row['voices']} voices, licence: {licence}")
+    return "\n".join(lines) + "\n"
+
+
+def model_card(report: Mapping[str, Any]) -> str:
+    """The card in Markdown, in the usual order: what it is, how to use it, how it was measured, its limits."""
+    summary = report["summary"]
+    table = ["| false alarms a day | threshold | |", "| --- | --- | --- |"]
+    for row in report["thresholds"]:
+        how = "extrapolated" if row["extrapolated"] else "observed on the validation streams"
+        table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
+    sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
+    return "\n".join(
+        [
+            f"# Detector for “{report['phrase']}”",
+            "",
+            f"A TinyCRNN ({summary['parameters']:,} parameters; {sizes}) that hears one phrase in 16 kHz audio, 80 ms at "
+            f"a time. Made by Hark on {report['created'][:10]}, effort {report['effort']}, run `{report['run']}`.",
+            "",
+            "## Use",
+            "",
+            "```sh",
+            "pip install numpy onnxruntime soundfile",
+            "python detect.py --wav recording.wav",
+            "python detect.py --mic            # needs sounddevice",
+            "python detect.py --wav recording.wav --fa-per-day 2",
+            "```",
+            "",
+            *table,
+            "",
+            "## What was measured",
+            "",
+            *[f"- {sentence}" for sentence in report["in_words"]],
+            "",
+            "![DET curve](det.png)",
+            "",
+            "## Forms",
+            "",
+            "Largest difference in score on test audio: "
+            + ", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items())
+            + ".",
+            "",
+            "## Data and licences",
+            "",
+            "See LICENSES.txt. " + "; ".join(report["licences"]) + ".",
+            "",
+        ]
+    )

@@ -1,0 +1,89 @@
+"""What a training run is asked for, and how much work each effort stands for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+BUCKETS = ("positive", "confuser", "inbetween", "plain_negative")
+
+
+@dataclass(frozen=True)
+class BucketSize:
+    """How many texts a bucket has and how many clips are wanted of each."""
+
+    phrases: int
+    clips_per_phrase: int
+
+    @property
+    def target(self) -> int:
+        return self.phrases * self.clips_per_phrase
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The one dial for how much work goes into a detector."""
+
+    name: str
+    positive: BucketSize
+    confuser: BucketSize
+    inbetween: BucketSize
+    plain_negative: BucketSize
+    corpus_hours: float  # of real speech from the library used as negatives, at most
+    variants: int  # augmented versions of each aligned clip
+    steps: int
+    batch_size: int
+
+    def size(self, bucket: str) -> BucketSize:
+        """The size of a bucket by its name."""
+        size = getattr(self, bucket)
+        assert isinstance(size, BucketSize)
+        return size
+
+
+EFFORTS = {
+    effort.name: effort
+    for effort in (
+        Effort("quick", BucketSize(30, 25), BucketSize(350, 2), BucketSize(100, 2), BucketSize(1500, 1), 1.0, 2, 500, 128),
+        Effort("standard", BucketSize(50, 40), BucketSize(900, 2), BucketSize(250, 2), BucketSize(4000, 1), 4.0, 3, 1600, 128),
+        Effort("thorough", BucketSize(80, 60), BucketSize(2000, 2), BucketSize(500, 2), BucketSize(10000, 1), 12.0, 4, 5000, 192),
+    )
+}  # fmt: skip
+
+GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A training run, frozen: the same configuration is the same run, and goes on where it was stopped."""
+
+    phrase: str  # normalized
+    language: str = "en"
+    effort: str = "standard"
+    seed: int = 0
+    size: str = "standard"  # of the detector: standard or micro
+    mining: bool = True  # use real speech of the library
+    from_scratch: bool = False
+    engines: tuple[str, ...] = ()  # empty: every free engine that is ready
+    hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
+    growth_constant: int = GROWTH_CONSTANT
+
+    @property
+    def run_name(self) -> str:
+        """A folder name: the phrase for people, a digest of the whole configuration for exactness."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
+        content = json.dumps(asdict(self), sort_keys=True).encode()
+        return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
+
+
+def job_folder(data: Path, config: RunConfig) -> Path:
+    """The folder of the run: the newest one that is not finished, or a new one after the last finished one."""
+    number = 1
+    while True:
+        folder = data / "jobs" / (config.run_name if number == 1 else f"{config.run_name}-{number}")
+        if not (folder / "result.json").is_file():
+            return folder
+        number += 1

@@ -1,0 +1,31 @@
+"""LJSpeech (and Piper's data sets): ``metadata.csv`` with "id|text|text with numbers as words", audio in ``wavs/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.corpus_layouts.utterance import Utterance, audio_named, read_text
+
+METADATA = "metadata.csv"
+AUDIO_FOLDERS = ("wavs", "wav", "audio", ".")
+
+
+def recognizes(folder: Path) -> bool:
+    """There is a ``metadata.csv`` whose first line is parted by bars."""
+    path = folder / METADATA
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        return "|" in lines.readline()
+
+
+def utterances(folder: Path) -> Iterator[Utterance]:
+    """Utterances in order of the metadata; one speaker, named after the folder."""
+    for line in read_text(folder / METADATA).splitlines():
+        name, *texts = (part.strip() for part in line.split("|"))
+        if not name:
+            continue
+        found = (audio_named(folder / place / name) for place in AUDIO_FOLDERS)
+        audio = next((path for path in found if path is not None), folder / "wavs" / f"{name}.wav")
+        yield Utterance(audio, next((text for text in reversed(texts) if text), None), speaker=folder.name.lower())

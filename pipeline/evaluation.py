@@ -1,0 +1,155 @@
+"""Measuring a trained detector: thresholds from the validation streams, results from the test streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from model import metrics
+from model.dataset import FeatureStore
+from model.metrics import ScoredStream
+
+FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
+DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
+REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """All segments of a split with their scores: ``table`` rows and ``streams`` belong together one to one."""
+
+    table: pd.DataFrame
+    streams: list[ScoredStream]
+
+    def pick(self, mask: np.ndarray) -> list[ScoredStream]:
+        """The streams of the rows that ``mask`` [rows] selects."""
+        return [self.streams[i] for i in np.flatnonzero(mask)]
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Mask of the segments that hold the phrase."""
+        return self.table["label"].to_numpy() == 1
+
+    @property
+    def ordinary(self) -> np.ndarray:
+        """Mask of ordinary speech and noise: what false alarms per hour are counted on."""
+        return self.table["bucket"].isin(["plain_negative", "noise"]).to_numpy()
+
+    @property
+    def confusers(self) -> np.ndarray:
+        """Mask of confusers and in-between negatives, each said once."""
+        return self.table["bucket"].isin(["confuser", "inbetween"]).to_numpy()
+
+
+def score_split(model: Any, store: FeatureStore, split: str) -> ScoredSplit:
+    """Run the detector over a split."""
+    from model.train import score_segments
+
+    table = store.where(split=split).reset_index(drop=True)
+    return ScoredSplit(table, score_segments(model, store, table))
+
+
+def calibrate(validation: ScoredSplit) -> list[dict[str, Any]]:
+    """Thresholds for :data:`FA_PER_DAY`, from ordinary speech and noise of the validation split."""
+    streams = validation.pick(validation.ordinary)
+    rows = []
+    for rate in FA_PER_DAY:
+        operating = metrics.threshold_for(streams, rate / 24)
+        rows.append({"fa_per_day": rate, "threshold": operating.threshold, "extrapolated": operating.extrapolated})
+    # A rarer false alarm never has a lower threshold, whatever the tail's fit says.
+    level = 0.0
+    for row in reversed(rows):
+        level = row["threshold"] = max(level, row["threshold"])
+    return rows
+
+
+def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> float:
+    """The calibrated threshold of a rate that is in the table."""
+    return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
+
+
+def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit) -> dict[str, Any]:
+    """Results on the test split, which neither training nor the choice of checkpoint and thresholds has seen."""
+    negatives = test.pick(test.ordinary)
+    hours = sum(s.hours for s in negatives)
+    condition = test.table["condition"].to_numpy()
+    results: list[dict[str, Any]] = []
+    calibration = validation.pick(validation.ordinary)
+    for rate in REPORTED_FA_PER_HOUR:
+        threshold = metrics.threshold_for(calibration, rate).threshold
+        alarms = metrics.count_false_alarms(negatives, threshold)
+        misses = {
+            name: metrics.miss_rate_at(test.pick(test.positive & mask), threshold).as_dict()
+            for name, mask in _conditions(condition)
+        }
+        results.append(
+            {
+                "fa_per_hour_wanted": rate,
+                "threshold": threshold,
+                "false_alarms": alarms,
+                "fa_per_hour": metrics.poisson_interval(alarms, hours).as_dict(),
+                "miss_rate": misses,
+            }
+        )
+    threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
+    return {
+        "hours": hours,
+        "positives": int(test.positive.sum()),
+        "at_rates": results,
+        "default_threshold": threshold,
+        "by_engine": _misses_by(test, ["engine", "condition"], threshold),
+        "by_voice": _misses_by(test, ["engine", "voice"], threshold),
+        "false_alarms_by": _alarms_by(test, threshold),
+        "confusers": _confusers(test, threshold),
+        "det": {
+            name: metrics.det_curve(test.pick(test.positive & mask), negatives) for name, mask in _conditions(condition)
+        },
+    }
+
+
+def _conditions(condition: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    return [("all", np.ones(len(condition), bool)), ("clean", condition == "clean"), ("noisy", condition == "noisy")]
+
+
+def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list[dict[str, Any]]:
+    rows = []
+    table = split.table
+    for names, group in table[split.positive].groupby(columns, sort=True):
+        mask = np.zeros(len(table), bool)
+        mask[group.index.to_numpy()] = True
+        keys = dict(zip(columns, names if isinstance(names, tuple) else (names,)))
+        interval = metrics.miss_rate_at(split.pick(mask), threshold).as_dict()
+        rows.append({**keys, "clips": len(group), "miss_rate": interval})
+    return rows
+
+
+def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
+    rows = []
+    table = split.table
+    for (engine, condition), group in table[split.ordinary].groupby(["engine", "condition"], sort=True):
+        streams = [split.streams[i] for i in group.index]
+        hours = sum(s.hours for s in streams)
+        alarms = metrics.count_false_alarms(streams, threshold)
+        interval = metrics.poisson_interval(alarms, hours).as_dict()
+        rows.append({"engine": engine, "condition": condition, "hours": hours, "false_alarms": alarms, "fa_per_hour": interval})
+    return rows
+
+
+def _confusers(split: ScoredSplit, threshold: float) -> dict[str, Any]:
+    """How many confusers were taken for the phrase, and which ones most often."""
+    indices = np.flatnonzero(split.confusers)
+    fired = {int(i): len(metrics.detections(split.streams[i].scores, threshold)) > 0 for i in indices}
+    by_text: dict[str, list[bool]] = {}
+    for index, accepted in fired.items():
+        by_text.setdefault(str(split.table.loc[index, "text"]), []).append(accepted)
+    worst = sorted(((sum(v), len(v), text) for text, v in by_text.items() if any(v)), reverse=True)[:20]
+    return {
+        "said": len(fired),
+        "accepted": sum(fired.values()),
+        "rate": metrics.wilson_interval(sum(fired.values()), len(fired)).as_dict(),
+        "worst": [{"text": text, "accepted": accepted, "said": said} for accepted, said, text in worst],
+    }

@@ -1,0 +1,87 @@
+"""What a run tells those who watch it: JSON-able events that a command line draws and a portal stores."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from core.errors import HarkError
+
+Event = dict[str, Any]
+
+
+class Reporter:
+    """Emits events to a sink. Each event has ``event`` (its kind) and ``time`` (seconds since the epoch).
+
+    Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``log`` (message, level), ``metric`` (name,
+    value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do).
+    """
+
+    def __init__(self, sink: Callable[[Event], None]) -> None:
+        self._sink = sink
+
+    def _emit(self, event: str, /, **fields: Any) -> None:
+        self._sink({"event": event, "time": round(time.time(), 3), **fields})
+
+    def stage(self, name: str, message: str) -> None:
+        """A new stage of the run has begun."""
+        self._emit("stage", name=name, message=message)
+
+    def progress(self, done: float, total: float, eta_s: float | None = None) -> None:
+        """How far the stage is; ``eta_s`` seconds are left where that is known."""
+        self._emit("progress", done=done, total=total, eta_s=None if eta_s is None else round(eta_s, 1))
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Something a person may want to know; ``level`` is info or warning."""
+        self._emit("log", message=message, level=level)
+
+    def metric(self, name: str, value: float) -> None:
+        """A number worth a curve."""
+        self._emit("metric", name=name, value=value)
+
+    def artifact(self, kind: str, path: str) -> None:
+        """A file that the run made."""
+        self._emit("artifact", kind=kind, path=path)
+
+    def error(self, error: HarkError) -> None:
+        """The run stopped for a reason that the user can mend."""
+        self._emit("error", **error.as_dict())
+
+
+class Progress:
+    """Progress of a stage of known length, with the time left from the pace so far, at most a few events a second."""
+
+    def __init__(self, reporter: Reporter, total: int, every_s: float = 0.3) -> None:
+        self.reporter, self.total, self.every_s = reporter, total, every_s
+        self.done = 0
+        self._started = time.monotonic()
+        self._last = 0.0
+
+    def advance(self, count: int = 1) -> None:
+        """``count`` more are done."""
+        self.done += count
+        now = time.monotonic()
+        if now - self._last >= self.every_s or self.done >= self.total:
+            self._last = now
+            elapsed = now - self._started
+            eta = elapsed / self.done * (self.total - self.done) if self.done else None
+            self.reporter.progress(self.done, self.total, eta)
+
+
+def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:
+    """A sink that writes one JSON object a line."""
+
+    def sink(event: Event) -> None:
+        stream.write(json.dumps(event, ensure_ascii=False) + "\n")
+        stream.flush()
+
+    return sink
+
+
+def silent_reporter() -> Reporter:
+    """A reporter that only writes to the log, for callers with nobody watching."""
+    logger = logging.getLogger("hark.events")
+    return Reporter(lambda event: logger.debug("%s", event))

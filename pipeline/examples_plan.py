@@ -1,0 +1,176 @@
+"""From the library's clips to the table of a run's clips, and from that to the examples that are built of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from db.db_api import Library
+from db.records import Clip, Where
+from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, spoken_seconds
+from model.model import TinyCRNNConfig
+from phrase_augmentation.normalize import normalize
+from pipeline.config import BUCKETS, EFFORTS
+from pipeline.plan import Plan
+from pipeline.splits import VoiceSplits, split_of
+
+WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
+WINDOW_MARGIN_S = 0.25
+SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
+MEASURED_CLIPS = 200  # positives whose length is looked at
+STREAM_S = 25.0  # speech in one block of a stream
+NOISE_BLOCKS = 40  # of 12 s without speech
+BABBLE_CLIPS = 40
+CLIP_COLUMNS = (
+    "clip_id",
+    "path",
+    "label",
+    "bucket",
+    "engine",
+    "voice",
+    "speaker",
+    "split",
+    "text",
+    "licence",
+    "seconds",
+    "reused",
+)
+
+
+def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFrame:
+    """The clips of a run, a row each: clip_id, path, label, bucket, engine, voice, speaker, split, text, licence, seconds.
+
+    A clip whose voice and text belong to different splits is left out. A bucket takes at most a quarter more than its
+    target, so that a library that has grown does not make every run longer.
+    """
+    language = plan.config.language
+    rows: list[dict[str, Any]] = []
+    seen: set[int] = set()
+
+    def add(clip: Clip, bucket: str, split: str) -> None:
+        seen.add(clip.id)
+        rows.append(
+            {
+                "clip_id": clip.id,
+                "path": str(library.file(clip)),
+                "label": int(bucket == "positive"),
+                "bucket": bucket,
+                "engine": clip.engine,
+                "voice": clip.voice,
+                "speaker": clip.speaker,
+                "split": split,
+                "text": clip.text_normalized,
+                "licence": clip.licence,
+                "seconds": clip.duration_s,
+                "reused": int(not (clip.request_id or "").startswith(f"{plan.run}:")),
+            }
+        )
+
+    for bucket in BUCKETS:
+        row = plan.bucket(bucket)
+        texts = list(dict.fromkeys(normalize(text, language) for text in row.texts))
+        whole = Where(language=language, slices=False)
+        clips = [c for c in library.clips_with_texts(texts, language, where=whole) if c.id not in seen]
+        if plan.config.engines:
+            clips = [c for c in clips if c.engine in plan.config.engines or c.source is not None]
+        order = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
+        limit = int(1.25 * row.target) + plan.config.growth_constant
+        for index in order[:limit]:
+            clip = clips[index]
+            split = splits.split_of_speaker(clip.speaker)
+            if clip.source is None and clip.engine not in plan.engines:
+                continue  # an engine that is not part of this run
+            if clip.engine == splits.held_out and split != "test":
+                continue
+            if bucket == "positive" or clip.source is not None or split == split_of(clip.text_normalized):
+                add(clip, bucket, split)
+    for clip in library.clips(list(plan.real_clips)):
+        if clip.id not in seen:
+            add(clip, "plain_negative", splits.split_of_speaker(clip.speaker or f"clip {clip.sha256}"))
+    return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
+
+
+def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
+    """The window that holds the phrase as slowly as it is trained, and the phrase's median length, seconds."""
+    alone = clips[(clips["bucket"] == "positive") & (clips["text"] == phrase)]
+    sample = alone["path"].sort_values().head(MEASURED_CLIPS)
+    lengths = np.asarray([s for s in map(spoken_seconds, sample) if s > 0])
+    if not len(lengths):
+        return 1.6, 0.8
+    longest = float(np.percentile(lengths, 95)) / SLOWEST + WINDOW_MARGIN_S
+    return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
+
+
+@dataclass(frozen=True)
+class ExamplePlan:
+    """What the feature store is built of."""
+
+    specs: tuple[ExampleSpec, ...]
+    sources: SoundSources
+    model: TinyCRNNConfig
+
+
+def plan_examples(plan: Plan, clips: pd.DataFrame, noise_folder: Path | None) -> ExamplePlan:
+    """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone."""
+    window_s, phrase_s = window_seconds(clips, plan.config.phrase)
+    model = TinyCRNNConfig.of_size(plan.config.size, window_s)
+    variants = EFFORTS[plan.config.effort].variants
+    rng = np.random.default_rng((plan.config.seed, 5))
+    specs: list[ExampleSpec] = []
+
+    def spec(paths: list[str], aligned: bool, condition: str, columns: dict[str, Any], **more: Any) -> None:
+        seed = int(rng.integers(2**62))
+        specs.append(
+            ExampleSpec(tuple(paths), aligned, condition, seed, model.receptive_samples, columns=columns, **more)
+        )
+
+    for split in ("train", "validation", "test"):
+        rows = clips[clips["split"] == split]
+        plain = rows[rows["bucket"] == "plain_negative"]
+        neighbours = plain["path"].to_numpy()
+        conditions = ["train"] * variants if split == "train" else ["clean", "noisy"]
+        for row in rows[rows["bucket"] != "plain_negative"].itertuples():
+            columns = _columns(row, split)
+            carried = row.bucket == "positive" and row.text != plan.config.phrase
+            for condition in conditions:
+                drawn = {
+                    side: str(neighbours[rng.integers(len(neighbours))])
+                    for side, share in (("before", BEFORE_SHARE), ("after", AFTER_SHARE))
+                    if len(neighbours) and rng.random() < share
+                }
+                spec([row.path], True, condition, columns, last_seconds=phrase_s if carried else 0.0, **drawn)
+        # One engine's or one corpus's speech a block, so that false alarms can be told by where they came from.
+        for engine, group in plain.groupby("engine"):
+            order = rng.permutation(len(group))
+            block: list[Any] = []
+            number = 0
+            for index in order:
+                block.append(group.iloc[index])
+                if sum(r.seconds for r in block) >= STREAM_S or index == order[-1]:
+                    condition = "train" if split == "train" else ("clean", "noisy")[number % 2]
+                    spec([r.path for r in block], False, condition, _stream_columns(str(engine), split, block))
+                    block, number = [], number + 1
+        for number in range(NOISE_BLOCKS if split == "train" else NOISE_BLOCKS // 4):
+            condition = "train" if split == "train" else "noisy"
+            spec([], False, condition, _stream_columns("noise", split, []))
+    train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]
+    babble = tuple(train_plain["path"].sort_values().head(BABBLE_CLIPS))
+    folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
+    return ExamplePlan(tuple(specs), SoundSources(folder, rooms_seed=plan.config.seed, babble=babble), model)
+
+
+def _columns(row: Any, split: str) -> dict[str, Any]:
+    names = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")
+    return {"split": split, **{name: getattr(row, name) for name in names}}
+
+
+def _stream_columns(engine: str, split: str, block: list[Any]) -> dict[str, Any]:
+    speakers = sorted({r.speaker for r in block})
+    return {
+        "split": split, "label": 0, "bucket": "plain_negative" if block else "noise", "engine": engine, "voice": "",
+        "speaker": speakers[0] if len(speakers) == 1 else "", "clip_id": -1, "text": "",
+    }  # fmt: skip

@@ -1,0 +1,103 @@
+"""Who is heard in training and who is kept for the test: one rule for generated and for real voices.
+
+A clip belongs to a split by its speaker *and* by its text, and both must agree, so that neither a voice nor a confuser
+that was heard in training is heard in the test. The phrase itself and real recordings are split by speaker alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from audio_generation.engine import Voice
+
+SPLITS = ("train", "validation", "test")
+VALIDATION_SHARE = 0.15
+TEST_SHARE = 0.20
+HELD_OUT_FROM = 3  # engines: from so many on, one is heard in the test only
+
+
+def _fraction(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def split_of(name: str) -> str:
+    """The split of a real speaker or of a text, by a hash of its name: the same for ever and everywhere."""
+    fraction = _fraction(name)
+    if fraction < TEST_SHARE:
+        return "test"
+    return "validation" if fraction < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def _split_speakers(speakers: Iterable[str]) -> dict[str, str]:
+    """Splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one."""
+    ordered = sorted(set(speakers), key=_fraction)
+    count = len(ordered)
+    tests = 0 if count < 2 else max(1, round(count * TEST_SHARE))
+    validations = 0 if count < 3 else max(1, round(count * VALIDATION_SHARE))
+    return {
+        speaker: "test" if rank < tests else "validation" if rank < tests + validations else "train"
+        for rank, speaker in enumerate(ordered)
+    }
+
+
+@dataclass(frozen=True)
+class VoiceSplits:
+    """The voices of a run by split: ``voices[split][engine]`` is a list of lists, one a speaker."""
+
+    voices: dict[str, dict[str, list[list[Voice]]]]
+    speaker_split: dict[str, str]
+    held_out: str
+
+    def split_of_speaker(self, speaker: str) -> str:
+        """The split of any speaker, synthetic (by the table) or real (by its name)."""
+        return self.speaker_split.get(speaker) or split_of(speaker)
+
+
+def held_out_engine(voices: dict[str, Sequence[Voice]], wanted: str) -> str:
+    """The engine kept for the test: the wanted one, or with three or more engines the one with the fewest speakers."""
+    if wanted == "none":
+        return ""
+    if wanted:
+        return wanted if wanted in voices else ""
+    if len(voices) < HELD_OUT_FROM:
+        return ""
+    return min(voices, key=lambda name: (len({v.speaker for v in voices[name]}), name))
+
+
+def split_voices(voices: dict[str, Sequence[Voice]], hold_out: str = "") -> VoiceSplits:
+    """Divide the engines' voices. A person who speaks in two engines is in one split only.
+
+    Args:
+        voices: by engine.
+        hold_out: engine to keep for the test; empty for the default rule, "none" for none.
+    """
+    held_out = held_out_engine(voices, hold_out)
+    speaker_split: dict[str, str] = {}
+    for engine in sorted(voices, key=lambda name: (len(voices[name]), name)):
+        if engine == held_out:
+            continue
+        new = {v.speaker for v in voices[engine]} - set(speaker_split)
+        speaker_split.update(_split_speakers(new))
+    result: dict[str, dict[str, list[list[Voice]]]] = {split: {} for split in SPLITS}
+    for engine in sorted(voices):
+        by_speaker: dict[str, list[Voice]] = {}
+        for voice in voices[engine]:
+            by_speaker.setdefault(voice.speaker, []).append(voice)
+        for speaker, its_voices in sorted(by_speaker.items()):
+            if engine == held_out:
+                split = speaker_split.get(speaker, "test")
+                if split != "test":
+                    continue  # a training engine has this person: the test would not be of an unheard voice
+                speaker_split[speaker] = "test"
+            result[speaker_split[speaker]].setdefault(engine, []).append(its_voices)
+    if not result["train"]:  # one voice in all: it must at least be trained on
+        for split in ("test", "validation"):
+            if result[split]:
+                result["train"], result[split] = result[split], {}
+                break
+    for split in ("validation", "test"):
+        if not result[split]:
+            result[split] = result["train"]  # said in the report: nothing could be held out
+    return VoiceSplits(result, speaker_split, held_out)

@@ -1,0 +1,191 @@
+"""A training run from the phrase to the bundle. Stopped at any point, the same call goes on from there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from db.db_api import Library
+from phrase_augmentation.normalize import validate_keyphrase
+from pipeline.config import BUCKETS, EFFORTS, RunConfig, job_folder
+from pipeline.events import Progress, Reporter
+from pipeline.generation import generate
+from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan
+
+NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
+
+
+class StageClock:
+    """Seconds spent in each stage; kept in the job's folder, so that the sum is right after a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 2)
+            try:
+                self._path.write_text(json.dumps(self.seconds))
+            except OSError:
+                pass  # a full disk is reported by the stage itself; the clock must not hide that
+
+
+def prepare(config: RunConfig) -> RunConfig:
+    """The configuration with its phrase checked and normalized. Raises HarkError for a phrase that cannot be used."""
+    if config.effort not in EFFORTS:
+        raise HarkError(
+            f"There is no effort called {config.effort!r}.", f"Known are: {', '.join(EFFORTS)}.", "Choose one of them."
+        )
+    return replace(config, phrase=validate_keyphrase(config.phrase, config.language))
+
+
+def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
+    """The plan of the run that :func:`run_training` would do (or goes on with); makes nothing."""
+    config = prepare(config)
+    folder = job_folder(data, config)
+    saved = folder / "plan.json"
+    with Library(data) as library:
+        return load_plan(saved) if saved.is_file() else make_plan(config, folder.name, library, reporter)
+
+
+def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
+    """Train a detector for a phrase and write its bundle.
+
+    Returns the run's result (also in ``result.json`` of the job's folder): phrase, bundle, model_pt, report, seconds by
+    stage, counts by bucket, metrics.
+
+    Raises:
+        HarkError: anything that the user can mend; what was finished is kept.
+    """
+    config = prepare(config)
+    try:
+        return _run(config, data, reporter, tensorboard)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise storage_error(error, "the training run") from error
+
+
+def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
+    # Slow to import, so not at the top: torch comes with them.
+    from model.dataset import FeatureWriter, open_store, store_is_complete
+    from model.examples import build_examples
+    from model.model import load_checkpoint
+    from model.train import TrainConfig, TrainProgress, train
+    from pipeline.bundle import write_bundle
+    from pipeline.evaluation import calibrate, measure, score_split
+    from pipeline.examples_plan import clip_table, plan_examples
+    from pipeline.report import build_report
+
+    folder = job_folder(data, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = StageClock(folder / "seconds.json")
+    effort = EFFORTS[config.effort]
+    with Library(data) as library:
+        with clock.stage("plan"):
+            plan_file = folder / "plan.json"
+            if plan_file.is_file():
+                plan = load_plan(plan_file)
+                reporter.stage("plan", f"Going on with the run {folder.name}")
+            else:
+                plan = make_plan(config, folder.name, library, reporter)
+                save_plan(plan, plan_file)
+        engines, _ = ready_engines(tuple(plan.engines), config.language)
+        splits = run_splits(plan, engines)
+        with clock.stage("synthesize"):
+            generated = generate(plan, engines, library, reporter)
+
+        store_folder = folder / "features"
+        with clock.stage("features"):
+            table_file = folder / "clips.csv"
+            if not (table_file.is_file() and store_is_complete(store_folder)):
+                clips = clip_table(plan, library, splits)
+                _refuse_too_little(clips, plan)
+                with atomic_path(table_file) as temporary:
+                    clips.to_csv(temporary, index=False)
+                examples = plan_examples(plan, clips, data / NOISE_FOLDER)
+                (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
+                reporter.stage("features", f"Putting {len(examples.specs)} examples into rooms and noise")
+                progress = Progress(reporter, len(examples.specs))
+                writer = FeatureWriter(store_folder)
+                for features, row in build_examples(examples.specs, examples.sources):
+                    writer.append(features, **row)
+                    progress.advance()
+                writer.close()
+            clips = pd.read_csv(table_file, keep_default_na=False)
+
+        from model.model import TinyCRNNConfig
+
+        store = open_store(store_folder)
+        model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
+        with clock.stage("train"):
+            reporter.stage("train", f"Training for {effort.steps} steps")
+            board = str(folder / "tensorboard") if tensorboard else ""
+            train_config = TrainConfig(
+                steps=effort.steps, batch_size=effort.batch_size, seed=config.seed, tensorboard=board
+            )
+
+            def on_progress(state: TrainProgress) -> None:
+                if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
+                    reporter.progress(state.step, state.steps, state.eta_s)
+                    reporter.metric("loss", state.loss)
+                if state.measure is not None:
+                    reporter.metric("validation_miss_rate", state.measure)
+
+            trained = train(store, model_config, train_config, folder, on_progress)
+        model, _ = load_checkpoint(str(folder / "best.pt"))
+
+        with clock.stage("report"):
+            reporter.stage("report", "Measuring on voices that were held out")
+            validation, test = score_split(model, store, "validation"), score_split(model, store, "test")
+            thresholds = calibrate(validation)
+            results = measure(test, thresholds, validation)
+            report = build_report(plan, clips, store, model, trained, thresholds, results, generated)
+        with clock.stage("bundle"):
+            reporter.stage("bundle", "Exporting and checking that all forms agree")
+            files = write_bundle(data, folder, plan, clips, model, thresholds, report, library)
+    result = {
+        "phrase": config.phrase,
+        "bundle": str(files.bundle),
+        "model_pt": str(files.model_pt),
+        "report": str(files.report),
+        "seconds": clock.seconds,
+        "counts": report["counts"],
+        "metrics": report["summary"],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with atomic_path(folder / "result.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
+    for name in ("features/frames.f16", "last.pt"):
+        (folder / name).unlink(missing_ok=True)
+    reporter.artifact("bundle", result["bundle"])
+    reporter.artifact("report", result["report"])
+    return result
+
+
+def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
+    """Raise HarkError where there is nothing to learn from or nothing to measure on."""
+    for bucket in (BUCKETS[0], BUCKETS[-1]):
+        for split in ("train", "validation", "test"):
+            if not len(clips[(clips["bucket"] == bucket) & (clips["split"] == split)]):
+                raise HarkError(
+                    f"{plan.config.phrase!r} cannot be trained with the voices that are here.",
+                    f"There is no {bucket.replace('_', ' ')} clip for the {split} split; engines: {', '.join(plan.engines)}.",
+                    "Enable another speech engine (./hark engines) so that some voices can be held out.",
+                )

@@ -1,0 +1,147 @@
+"""Crashing, hanging, garbage-producing and silent engines: the request fails with a reason, the run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
+from audio_generation.fake_side.fake import Fake
+from core.data_folder import REPOSITORY
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    engine = Fake()
+    engine.request_timeout_s = 1.0
+    yield engine
+    engine.close()
+
+
+def request(number: int, behave: str = "", text: str = "hey compass") -> SpeechRequest:
+    return SpeechRequest(f"r{number}", text, "low", "en", {"behave": behave} if behave else {})
+
+
+FAILURES = {
+    "refuse": "told to refuse",
+    "raise": "told to raise",
+    "crash": "SIGSEGV: fake: about to crash",
+    "exit": "exit code 3",
+    "hang": "did not answer within 1 s",
+    "nonsense": "answered nonsense",
+    "wrong id": "answered nonsense",
+    "endless": "nonsense without end",
+    "no file": "no readable audio file",
+    "no audio": "no readable audio file",
+    "empty": "empty file",
+    "silence": "silent",
+    "hum": "silent",
+    "noise": "noise, not speech",
+    "clipped": "clipped",
+    "not a number": "no numbers",
+    "cut off": "too short",
+    "too long": "too long",
+}
+
+
+@pytest.mark.parametrize("behave", list(FAILURES))
+def test_a_failure_of_one_request_is_named_and_ends_no_other(fake: Fake, tmp_path: Path, behave: str) -> None:
+    results = list(fake.synthesize([request(0), request(1, behave), request(2), request(3)], tmp_path))
+    assert [result.request_id for result in results] == ["r0", "r1", "r2", "r3"]
+    assert [type(result) for result in results] == [GeneratedClip, FailedRequest, GeneratedClip, GeneratedClip]
+    assert isinstance(results[1], FailedRequest) and FAILURES[behave] in results[1].why
+    assert len(list(tmp_path.iterdir())) == 3  # no rubbish stays
+
+
+def test_an_engine_that_only_crashes_is_given_up_and_works_again_later(fake: Fake, tmp_path: Path) -> None:
+    results = list(fake.synthesize((request(n, "crash") for n in range(200)), tmp_path))
+    assert len(results) == 200 and all(isinstance(result, FailedRequest) for result in results)
+    assert "given up after 4 failures" in results[-1].why  # type: ignore[union-attr]
+    assert isinstance(next(fake.synthesize([request(0)], tmp_path)), GeneratedClip)
+
+
+def test_now_and_then_a_crash_among_many_clips_is_forgiven(fake: Fake, tmp_path: Path) -> None:
+    requests = [request(n, "exit" if n % 40 == 39 else "", "ab") for n in range(240)]
+    results = list(fake.synthesize(requests, tmp_path))
+    assert sum(isinstance(result, GeneratedClip) for result in results) == 234
+
+
+@pytest.mark.parametrize(("start", "why"), [("crash", "exit code 1"), ("unavailable", "told not to start")])
+def test_a_worker_that_cannot_start_is_reported(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, why: str
+) -> None:
+    monkeypatch.setenv("HARK_FAKE_START", start)
+    assert not fake.available().ok and why in fake.available().why
+    assert fake.voices("en") == []
+    (result,) = fake.synthesize([request(0)], tmp_path)
+    assert isinstance(result, FailedRequest) and why in result.why
+
+
+def test_a_worker_that_hangs_while_starting_is_stopped(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_FAKE_START", "hang")
+    fake.start_timeout_s = 0.5
+    assert "did not answer within 0.5 s" in fake.available().why
+
+
+def test_a_caller_that_stops_early_leaves_nothing_for_the_next_call(fake: Fake, tmp_path: Path) -> None:
+    clips = fake.synthesize((request(n) for n in range(100)), tmp_path)
+    next(clips)
+    clips.close()  # type: ignore[attr-defined]
+    results = list(fake.synthesize([request(7, text="another text")], tmp_path))
+    assert [type(result) for result in results] == [GeneratedClip]
+
+
+def test_requests_are_taken_only_as_they_are_needed(fake: Fake, tmp_path: Path) -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[SpeechRequest]:
+        while True:
+            taken.append(len(taken))
+            yield request(len(taken))
+
+    clips = fake.synthesize(endless(), tmp_path)
+    for _ in range(5):
+        next(clips)
+    assert len(taken) < 12
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_dies_with_its_host_even_in_the_middle_of_a_hang(tmp_path: Path) -> None:
+    host = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from audio_generation.fake_side.fake import Fake\n"
+            "from audio_generation.engine import SpeechRequest\n"
+            "fake = Fake(); fake.request_timeout_s = 600; fake.facts(); print(fake._worker._process.pid, flush=True)\n"
+            "list(fake.synthesize([SpeechRequest('a', 'b', 'low', 'en', {'behave': 'hang'})], Path(sys.argv[1])))",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert host.stdout is not None
+    worker = int(host.stdout.readline())
+    time.sleep(0.3)
+    assert Path(f"/proc/{worker}").exists()
+    host.send_signal(signal.SIGKILL)
+    host.wait()
+    host.stdout.close()
+    deadline = time.monotonic() + 5
+    while _alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(worker)
+
+
+def _alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,25 @@
+"""Fixtures that any test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real audio that is no part of the repository: ``../shared/data``, or the folder that HARK_SHARED names."""
+    repository = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("HARK_SHARED") or repository.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no shared audio at {folder} (HARK_SHARED names another folder)")
+    return folder
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder of this test's own, the one that ``core.data_folder`` gives."""
+    monkeypatch.setenv("HARK_DATA", str(tmp_path))
+    return tmp_path

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import read_audio, write_audio
+from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount program")
+    if done.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_the_folder_is_beside_the_code_or_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HARK_DATA", raising=False)
+    assert data_folder() == REPOSITORY / "data"
+    monkeypatch.setenv("HARK_DATA", "")
+    assert data_folder() == REPOSITORY / "data"
+    monkeypatch.setenv("HARK_DATA", str(tmp_path / "here"))
+    assert data_folder() == tmp_path / "here"
+    monkeypatch.setenv("HARK_DATA", "~/hark")
+    assert data_folder() == Path.home().resolve() / "hark"
+
+
+def test_a_file_appears_whole_and_with_its_folders(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "clip.flac"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".flac"
+        write_audio(temporary, np.full(1_000, 0.25))
+        assert not target.exists()
+    assert len(read_audio(target)) == 1_000
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "state.json"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+def test_a_block_that_removes_its_file_fails_without_a_trace(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.bin") as temporary:
+        temporary.unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_a_full_disk_gives_enospc_and_leaves_nothing(tiny_disk: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, 400_000)
+    with pytest.raises(OSError) as caught, atomic_path(tiny_disk / f"clip{suffix}") as temporary:
+        write_audio(temporary, noise)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tiny_disk.iterdir()) == []
+    shown = storage_error(caught.value, "saving clips")
+    assert "disk is full" in shown.what
+    assert "saving clips" in shown.what
+    assert "HARK_DATA" in shown.what_to_do
+    with atomic_path(tiny_disk / f"clip{suffix}") as temporary:  # what fits still goes
+        write_audio(temporary, noise[:10_000])
+    assert len(read_audio(tiny_disk / f"clip{suffix}")) == 10_000
+
+
+def test_a_read_only_disk(tiny_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    with pytest.raises(OSError) as caught, atomic_path(tiny_disk / "clip.wav"):
+        pass
+    assert caught.value.errno == errno.EROFS
+    assert "may not write" in storage_error(caught.value, "saving clips").what
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (errno.ENOSPC, "full"),
+        (errno.EDQUOT, "full"),
+        (errno.EACCES, "may not write"),
+        (errno.EPERM, "may not write"),
+        (errno.EROFS, "may not write"),
+        (errno.EIO, "could not be written"),
+    ],
+)
+def test_every_storage_error_says_what_why_and_what_to_do(number: int, word: str, tmp_path: Path) -> None:
+    error = storage_error(OSError(number, os.strerror(number), str(tmp_path / "clip.wav")), "saving clips")
+    assert word in error.what
+    assert os.strerror(number) in error.why
+    assert "clip.wav" in error.why
+    assert error.what_to_do
+    assert storage_error(OSError(number, os.strerror(number)), "saving clips").why

@@ -1,0 +1,361 @@
+"""The clip library in one process: what goes in comes out, is found, is stored once, is checked and mended."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.errors import HarkError
+from db import clip_files
+from db.db_api import Library, source_id
+from db.records import AlignedUnit, NewClip, Where
+
+
+def tone(seed: int, seconds: float = 0.1) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * 16000))).astype(np.float32)
+
+
+def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
+    values: dict[str, object] = {"audio": tone(seed), "text": text, "text_normalized": text, "language": "en"}
+    return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library(tmp_path / "data") as opened:
+        yield opened
+
+
+def test_a_clip_comes_back_as_it_was_given(library: Library) -> None:
+    (parent,) = library.add_clips([new_clip("a long sentence with hey compass in it", seed=1, source="c:1.wav")])
+    given_clip = NewClip(
+        audio=tone(2),
+        text="Hey, compass!",
+        text_normalized="hey compass",
+        language="en",
+        engine="espeak",
+        model="espeak-ng 1.52",
+        voice="en-us+f3",
+        speaker="espeak-en-us+f3",
+        licence="GPL-3.0 engine, free output",
+        settings={"rate": 170, "pitch": 0.5},
+        request_id="r1",
+        parent_id=parent,
+        start_s=1.5,
+        end_s=2.25,
+    )
+    (clip_id,) = library.add_clips([given_clip])
+    (clip,) = library.clips([clip_id])
+    assert (clip.text_original, clip.text_normalized, clip.text_known) == ("Hey, compass!", "hey compass", True)
+    assert (clip.engine, clip.model, clip.voice) == ("espeak", "espeak-ng 1.52", "en-us+f3")
+    assert clip.settings == {"rate": 170, "pitch": 0.5}
+    assert (clip.parent_id, clip.start_s, clip.end_s, clip.state) == (parent, 1.5, 2.25, "ready")
+    assert clip.duration_s == pytest.approx(0.1) and clip.sample_rate == 16000
+    assert clip.path == f"clips/{clip.sha256[:2]}/{clip.sha256}.flac"
+    audio = library.read_audio(clip)
+    assert audio.dtype == np.float32 and np.abs(audio - given_clip.audio).max() < 1 / 32768
+    assert clip_files.audio_digest(audio) == clip.sha256, "storing what was read gives the same file"
+    info = soundfile.info(str(library.file(clip)))
+    assert (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", 16000, 1)
+
+
+def test_the_same_request_or_source_is_stored_once(library: Library) -> None:
+    first = library.add_clips([new_clip("a", 1, request_id="r"), new_clip("b", 2, source="c:b")])
+    again = library.add_clips([new_clip("other", 3, request_id="r"), new_clip("other", 4, source="c:b")])
+    assert again == first and library.stats().clips == 2
+    twice = library.add_clips([new_clip("x", 5, request_id="s"), new_clip("x", 5, request_id="s")])
+    assert twice[0] == twice[1]
+    assert library.request_ids_present({"r", "s", "t"}) == {"r", "s"}
+    assert library.check(left_over_after_s=0).problems == ()
+
+
+def test_the_same_audio_is_two_clips_and_one_file(library: Library) -> None:
+    ids = library.add_clips([new_clip("a", 1, request_id="r1"), new_clip("a", 1, request_id="r2")])
+    assert len(set(ids)) == 2 and library.stats().files == 1
+    assert len(list((library.data_dir / "clips").rglob("*.flac"))) == 1
+    assert library.digests_present({clip_files.audio_digest(tone(1)), "no"}) == {clip_files.audio_digest(tone(1))}
+
+
+def test_what_was_given_before_an_interruption_is_stored(library: Library) -> None:
+    def three_then_interrupted() -> Iterator[NewClip]:
+        for number in range(3):
+            yield new_clip("a", number, request_id=f"r{number}")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        library.add_clips(three_then_interrupted())
+    assert library.request_ids_present([f"r{n}" for n in range(3)]) == {"r0", "r1", "r2"}
+
+
+@pytest.mark.parametrize(
+    "audio", [np.zeros(0, np.float32), np.zeros((2, 5), np.float32), np.array([np.nan], np.float32)]
+)
+def test_audio_that_is_no_clip_is_refused(library: Library, audio: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="clip"):
+        library.add_clips([new_clip("a", audio=audio)])
+    assert library.stats().clips == 0
+
+
+def test_loud_audio_is_clipped_not_wrapped(library: Library) -> None:
+    (clip_id,) = library.add_clips([new_clip("a", audio=np.array([2.0, -2.0, 0.0], np.float32))])
+    assert library.read_audio(library.clips([clip_id])[0]) == pytest.approx([1.0, -1.0, 0.0], abs=1e-4)
+
+
+def test_counting_and_finding_by_text(library: Library) -> None:
+    library.add_clips(
+        [
+            *(new_clip("hey compass", n, request_id=f"p{n}", engine="espeak" if n < 2 else "flite") for n in range(5)),
+            new_clip("hey compass", 9, language="de"),
+            new_clip("hey campus", 10),
+        ]
+    )
+    assert library.count_by_text(["hey compass", "nothing"], "en") == {"hey compass": 5, "nothing": 0}
+    assert library.count_by_text(["hey compass"], "en", engines=["espeak"]) == {"hey compass": 2}
+    assert len(library.clips_with_texts(["hey compass", "hey campus"], "en")) == 6
+    assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", engines=("flite",))} == {"flite"}
+    many = [f"text {n}" for n in range(5000)] + ["hey campus"]
+    assert [c.text_normalized for c in library.clips_with_texts(many, "en")] == ["hey campus"]
+    assert len(library.count_by_text(many, "en")) == 5001
+    rejected = library.clips_with_texts(["hey compass"], "en")[0]
+    library.set_state([rejected.id], "rejected")
+    assert library.count_by_text(["hey compass"], "en") == {"hey compass": 4}
+    assert rejected.id not in {clip.id for clip in library.search("hey compass", 10)}
+
+
+NASTY = [
+    "'; DROP TABLE clip; --",
+    '"',
+    "NEAR(a b)",
+    "*",
+    "a* OR b",
+    "text_normalized:a",
+    "^a",
+    "../../etc/passwd",
+    "\x00",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_sql_like_text_is_just_text(library: Library, text: str) -> None:
+    library.add_clips(
+        [new_clip("plain words", 1), new_clip(text, 2, request_id=text, source=f"c:{text}", speaker=text)]
+    )
+    kept = text.replace("\x00", "")
+    assert library.count_by_text([text], "en") == {text: 1}
+    assert [c.text_original for c in library.clips_with_texts([text], "en")] == [kept]
+    assert all(clip.text_original == kept for clip in library.search(text, 10))
+    assert library.request_ids_present([text]) == {kept}
+    assert library.stats().clips == 2 and library.check(left_over_after_s=0).ok
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(phrase=st.text(alphabet=st.characters(codec=None), max_size=20))
+def test_no_phrase_breaks_the_search(library: Library, phrase: str) -> None:
+    library.search(phrase, 5)
+    assert set(library.count_by_text([phrase], "en")) == {phrase}
+
+
+def test_search_finds_whole_words_in_order(library: Library) -> None:
+    texts = ["say hey compass now", "hey compasses", "compass hey", "don't go", "don t go", "über uns", "uber uns"]
+    library.add_clips([new_clip(text, n, request_id=text) for n, text in enumerate(texts)])
+
+    def found(phrase: str) -> list[str]:
+        return [clip.text_normalized for clip in library.search(phrase, 10)]
+
+    assert found("hey compass") == ["say hey compass now"]
+    assert found("HEY COMPASS") == ["say hey compass now"]
+    assert found("don't") == ["don't go"]
+    assert found("über") == ["über uns"]
+    assert found("*") == found("") == found("   ") == found('"') == []
+    assert found("hey NEAR compass") == []
+    assert len(library.search("hey", 2)) == 2
+
+
+def test_search_in_a_script_without_spaces(library: Library) -> None:
+    library.add_clips([new_clip("请打开小爱同学的灯", 1, language="zh"), new_clip("今天天气很好", 2, language="zh")])
+    assert [c.text_normalized for c in library.search("小爱同学", 5)] == ["请打开小爱同学的灯"]
+    assert library.search("小%同", 5) == []
+
+
+def test_clips_without_known_text_are_never_found_by_text(library: Library) -> None:
+    source = source_id("street", "a.wav")
+    (clip_id,) = library.add_clips([new_clip("", 1, text_known=False, source=source, engine="corpus")])
+    assert library.clips_with_texts([""], "en") == [] and library.count_by_text([""], "en") == {"": 0}
+    assert [clip.id for clip in library.iter_clips(Where(text_known=False))] == [clip_id]
+    assert library.untranscribed([source, "other"]) == {source: clip_id}
+    library.set_texts({clip_id: ("Hello.", "hello")})
+    assert library.untranscribed([source]) == {} and [c.id for c in library.search("hello", 1)] == [clip_id]
+
+
+def test_sources_of_one_corpus_only(library: Library) -> None:
+    names = [("libri", "a/1.flac"), ("libri", "b.flac"), ("libri-2", "a/1.flac"), ("libra", "x")]
+    library.add_clips([new_clip("t", n, source=source_id(*name)) for n, name in enumerate(names)])
+    assert library.sources_present("libri") == {"libri:a/1.flac", "libri:b.flac"}
+    assert library.sources_known(["libra:x", "libra:y"]) == {"libra:x"}
+    with pytest.raises(ValueError):
+        source_id("a:b", "c")
+
+
+def test_iterating_by_conditions(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.db_api.PAGE_ROWS", 3)
+    ids = library.add_clips([new_clip(f"t{n}", n, source=f"c:{n}", audio=tone(n, 0.1 * (n + 1))) for n in range(8)])
+    library.add_clips([new_clip("slice", 20, parent_id=ids[0], start_s=0.0, end_s=0.1, engine="mined")])
+    assert [clip.id for clip in library.iter_clips(Where(imported=True))] == ids
+    assert [clip.id for clip in library.iter_clips(Where(imported=True), after_id=ids[4])] == ids[5:]
+    assert [clip.engine for clip in library.iter_clips(Where(slices=True))] == ["mined"]
+    assert [clip.id for clip in library.iter_clips(Where(min_s=0.55, max_s=0.75))] == ids[5:7]
+    assert list(library.iter_clips(Where(engines=()))) == []
+
+
+def test_transcripts_are_of_imported_speech_and_seeded(library: Library) -> None:
+    library.add_clips([new_clip(f"real {n}", n, source=f"c:{n}") for n in range(50)])
+    library.add_clips(
+        [new_clip("made", 100), new_clip("real 1", 101, source="c:again"), new_clip("", 102, source="c:e")]
+    )
+    drawn = library.transcripts("en", 100, seed=1)
+    assert sorted(drawn) == sorted({f"real {n}" for n in range(50)})
+    assert library.transcripts("en", 10, seed=1) == drawn[:10]
+    assert library.transcripts("en", 100, seed=2) != drawn
+    assert library.transcripts("de", 10, seed=1) == []
+
+
+def test_emissions_alignments_and_occurrences(library: Library) -> None:
+    first, second = library.add_clips([new_clip("hey compass", 1), new_clip("hey", 2)])
+    matrix = np.log(np.random.default_rng(0).dirichlet(np.ones(40), 25)).astype(np.float32)
+    library.add_emissions("ctc-1", [(first, matrix)])
+    stored = library.emission(first, "ctc-1")
+    assert stored is not None and stored.dtype == np.float16 and np.abs(stored - matrix).max() < 0.01
+    assert library.emission(second, "ctc-1") is None
+    assert library.with_emission("ctc-1", [first, second]) == {first}
+    with pytest.raises(ValueError):
+        library.add_emissions("../x", [(first, matrix)])
+    with pytest.raises(HarkError):
+        library.add_emissions("ctc-1", [(999, matrix)])
+
+    words = [AlignedUnit("word", "hey", 0.1, 0.3, 0.9), AlignedUnit("word", "compass", 0.3, 0.8, 0.8)]
+    phones = [AlignedUnit("phone", "h", 0.1, 0.15, 0.7)]
+    library.set_alignments("ctc-1", {first: words + phones, second: [AlignedUnit("word", "hey", 0.0, 0.2, 0.95)]})
+    assert library.alignment(first, "ctc-1", "word") == words and library.alignment(first, "ctc-1", "phone") == phones
+    assert [clip_id for clip_id, _ in library.units_labelled("hey", "word", "ctc-1", 10)] == [second, first]
+    library.set_alignments("ctc-1", {first: phones})
+    assert library.alignment(first, "ctc-1", "word") == []
+    assert library.with_alignment("ctc-1", [first, second]) == {first, second}
+
+    library.set_occurrences("hey compass", "ctc-1", {first: [(0.1, 0.8, 0.7)], second: []})
+    (found,) = library.occurrences("hey compass")
+    assert (found.clip_id, found.start_s, found.end_s, found.confidence) == (first, 0.1, 0.8, 0.7)
+    assert library.searched_for("hey compass", "ctc-1") == {first, second}
+    library.set_occurrences("hey compass", "ctc-1", {first: []})
+    assert library.occurrences("hey compass", "ctc-1") == []
+    with pytest.raises(ValueError):
+        library.set_occurrences("x", "ctc-1", {12345: []})
+
+
+def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:
+    library.add_clips(
+        [
+            NewClip(tone(1), "Hey compass!", "hey compass", "en", "fake", speaker="s1"),
+            new_clip("", 2, text_known=False),
+        ]
+    )
+    report = library.export(tmp_path / "out")
+    lines = [json.loads(line) for line in report.manifest.read_text(encoding="utf-8").splitlines()]
+    assert report.clips == 2 and [line.get("text") for line in lines] == ["hey compass", None]
+    assert lines[0]["text_original"] == "Hey compass!" and lines[0]["speaker"] == "s1"
+    audio, rate = soundfile.read(str(report.manifest.parent / lines[0]["audio_filepath"]), dtype="float32")
+    assert rate == 16000 and clip_files.audio_digest(audio) == clip_files.audio_digest(tone(1))
+    assert library.export(tmp_path / "out").clips == 2
+
+
+def test_threads_share_a_library(library: Library) -> None:
+    def add(worker: int) -> None:
+        library.add_clips([new_clip("t", worker * 100 + n, request_id=f"{worker}/{n}") for n in range(10)])
+        library.close()
+
+    threads = [threading.Thread(target=add, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert library.stats().clips == 40 and library.check(left_over_after_s=0).problems == ()
+
+
+def age(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
+def test_check_finds_and_mends_each_kind(library: Library) -> None:
+    ids = library.add_clips([new_clip(f"t{n}", n, request_id=f"r{n}") for n in range(6)])
+    lost, empty, swapped, _, child_of_lost, fine = library.clips(ids)
+    with sqlite3.connect(library.database) as raw:
+        raw.execute("UPDATE clip SET parent_id = ? WHERE id = ?", (lost.id, child_of_lost.id))
+        raw.execute("UPDATE clip SET parent_id = 4711 WHERE id = ?", (fine.id,))
+        raw.execute("INSERT INTO alignment VALUES (4711, 'a', 'word', 0, 'hey', 0, 1, 1)")
+        raw.execute("DELETE FROM clip_fts_data WHERE id > 10")
+    library.add_emissions("a", [(fine.id, np.zeros((5, 3))), (lost.id, np.zeros((5, 3)))])
+    emissions = sorted((library.data_dir / "emissions").rglob("*.npy"))
+    next(path for path in emissions if fine.sha256 in path.name).unlink()
+    stray_emission = emissions[0].with_name("stray.npy")
+    stray_emission.write_bytes(b"x")
+    library.file(lost).unlink()
+    library.file(empty).write_bytes(b"")
+    library.file(swapped).write_bytes(library.file(fine).read_bytes())
+    orphan = library.file(fine).with_name("0" * 64 + ".flac")
+    orphan.write_bytes(b"left over")
+    temporary = library.file(fine).with_name(".abc-xyz.tmp")
+    temporary.write_bytes(b"half a cl")
+    for path in (orphan, temporary, stray_emission):
+        age(path)
+
+    expected = {
+        "row without file": 1,
+        "wrong audio": 2,
+        "file without row": 1,
+        "temporary file": 1,
+        "emission without file": 1,
+        "emission file without row": 1,
+        "dangling reference": 2,
+        "full-text index": 1,
+    }
+    found = library.check()
+    assert found.counts == expected and not found.ok
+    assert orphan.exists(), "a check without mend changes nothing"
+    mended = library.check(mend=True)
+    assert mended.counts == expected and mended.ok
+    after = library.check(left_over_after_s=0, mend=True)
+    assert set(after.counts) <= {"emission file without row"}, "that of the lost clip, whose row went with it"
+    assert library.check(left_over_after_s=0).problems == ()
+    assert {clip.id for clip in library.iter_clips()} == {ids[3], ids[4], ids[5]}
+    assert library.request_ids_present([f"r{n}" for n in range(6)]) == {"r3", "r4", "r5"}, (
+        "the lost ones are made again"
+    )
+    assert [clip.id for clip in library.search("t5", 3)] == [fine.id]
+    assert all(clip.parent_id is None for clip in library.iter_clips())
+
+
+def test_young_files_without_a_row_may_be_in_flight(library: Library) -> None:
+    (clip_id,) = library.add_clips([new_clip("t")])
+    stray = library.file(library.clips([clip_id])[0]).with_name("1" * 64 + ".flac")
+    stray.write_bytes(b"just written")
+    report = library.check(mend=True)
+    assert report.problems == () and report.in_flight == 1 and stray.exists()
+
+
+def test_a_reading_error_says_what_to_do(library: Library) -> None:
+    (clip_id,) = library.add_clips([new_clip("t")])
+    (clip,) = library.clips([clip_id])
+    library.file(clip).unlink()
+    with pytest.raises(HarkError) as raised:
+        library.read_audio(clip)
+    assert "check --mend" in raised.value.what_to_do

@@ -1,0 +1,145 @@
+"""A full disk, a read-only folder, a damaged or foreign or newer database: three sentences, and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import HarkError
+from db.db_api import SCHEMA_VERSION, Library
+from db.records import NewClip
+
+
+def noise_clip(number: int, seconds: float = 1.0) -> NewClip:
+    audio = (0.1 * np.random.default_rng(number).standard_normal(int(16000 * seconds))).astype(np.float32)
+    return NewClip(audio, f"t{number}", f"t{number}", "en", "fake", request_id=f"r{number}")
+
+
+def mount(*arguments: str) -> bool:
+    if shutil.which("mount") is None:
+        return False
+    return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)):
+        pytest.skip("mounting a tmpfs is not permitted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_what_was_finished(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.db_api.BATCH_CLIPS", 4)
+    with Library(small_disk) as library:
+        with pytest.raises(HarkError) as raised:
+            library.add_clips(noise_clip(number) for number in range(200))
+        assert "disk is full" in raised.value.what
+        kept = library.stats().clips
+        assert 4 <= kept < 100 and kept % 4 == 0
+        report = library.check(left_over_after_s=0)
+        assert report.problems == (), "the failed batch took its files away again"
+        with pytest.raises(HarkError):
+            library.add_clips(noise_clip(number, seconds=10) for number in range(200, 203))
+        assert library.check(left_over_after_s=0).problems == ()
+    with Library(small_disk) as again:
+        assert again.stats().clips == kept
+
+
+def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with pytest.raises(HarkError) as raised:
+        Library(small_disk / "data")
+    assert "disk is full" in raised.value.what
+    (small_disk / "ballast").unlink()
+    with Library(small_disk / "data") as library:
+        library.add_clips([noise_clip(1)])
+        assert library.check(left_over_after_s=0).problems == ()
+
+
+def test_a_read_only_folder(small_disk: Path) -> None:
+    with Library(small_disk) as library:
+        library.add_clips([noise_clip(1)])
+        library.close()
+        assert mount("-o", "remount,ro", str(small_disk))
+        with pytest.raises(HarkError) as raised:
+            library.add_clips([noise_clip(2)])
+        assert "may not write" in raised.value.what
+    with pytest.raises(HarkError) as raised:
+        Library(small_disk)
+    assert "may not write" in raised.value.what
+    with pytest.raises(HarkError) as raised:
+        Library(small_disk / "new")
+    assert "may not write" in raised.value.what
+    assert mount("-o", "remount,rw", str(small_disk))
+    with Library(small_disk) as library:
+        library.add_clips([noise_clip(2)])
+        assert library.stats().clips == 2 and library.check(left_over_after_s=0).problems == ()
+
+
+@pytest.mark.parametrize("content", [b"this is no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
+def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "library.sqlite3").write_bytes(content)
+    with pytest.raises(HarkError) as raised:
+        Library(tmp_path)
+    assert "damaged" in raised.value.what and "library.sqlite3" in raised.value.why
+    assert (tmp_path / "library.sqlite3").read_bytes() == content, "nothing is overwritten"
+
+
+def test_a_database_with_overwritten_pages(tmp_path: Path) -> None:
+    with Library(tmp_path) as library:
+        library.add_clips(noise_clip(number, 0.01) for number in range(300))
+    pages = bytearray((tmp_path / "library.sqlite3").read_bytes())
+    pages[4096:] = b"\xa5" * (len(pages) - 4096)
+    (tmp_path / "library.sqlite3").write_bytes(bytes(pages))
+    with pytest.raises(HarkError) as raised, Library(tmp_path) as library:
+        library.add_clips([noise_clip(1000)])
+    assert "damaged" in raised.value.what
+    with pytest.raises(HarkError), Library(tmp_path) as library:
+        library.check()
+
+
+def test_a_database_of_a_newer_hark(tmp_path: Path) -> None:
+    Library(tmp_path).close()
+    with sqlite3.connect(tmp_path / "library.sqlite3") as raw:
+        raw.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(HarkError) as raised:
+        Library(tmp_path)
+    assert "newer" in raised.value.what and "Update" in raised.value.what_to_do
+
+
+def test_a_database_of_another_program(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "library.sqlite3") as raw:
+        raw.execute("CREATE TABLE notes (text)")
+    with pytest.raises(HarkError) as raised:
+        Library(tmp_path)
+    assert "not a clip library" in raised.value.what
+
+
+def test_the_data_folder_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(HarkError):
+        Library(tmp_path / "data")
+
+
+def test_a_library_that_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Library(tmp_path).close()
+    monkeypatch.setattr("db.db_api.BUSY_TIMEOUT_S", 0.1)
+    other = sqlite3.connect(tmp_path / "library.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with Library(tmp_path) as library:
+        with pytest.raises(HarkError) as raised:
+            library.add_clips([noise_clip(1)])
+        assert "in use" in raised.value.what
+        other.execute("ROLLBACK")
+        library.add_clips([noise_clip(1)])
+        assert library.check(left_over_after_s=0).problems == ()
+    other.close()

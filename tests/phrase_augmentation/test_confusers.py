@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import HarkError
+from phrase_augmentation.confusers import LEAST_DISTANCE, confusers
+from phrase_augmentation.heard import can_be_heard_in
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phonemes import phones_of_texts
+from phrase_augmentation.vocabulary import vocabulary
+
+KINDS = {"substitute", "insert", "delete", "vocabulary", "partial", "repeated", "reordered", "joined"}
+
+
+def plain(text: str, accent: str) -> str:
+    """The phones as one string, compared without any of the checks under test."""
+    return " ".join(phones_of_texts([text], accent)[0])
+
+
+@pytest.mark.parametrize("phrase", ["computer", "hey compass", "smart mirror", "alexa"])
+def test_thousands_of_confusers_none_of_which_is_heard_as_the_phrase(phrase: str) -> None:
+    found = confusers(phrase, 2500)
+    texts = [text.text for text in found]
+    assert len(found) == len(set(texts)) == 2500
+    assert {text.kind for text in found} <= KINDS
+    assert len({text.kind for text in found}) >= 6
+    distances = [text.distance for text in found]
+    assert distances == sorted(distances)
+    assert min(distances) >= LEAST_DISTANCE
+    for accent in ("en-us", "en-gb"):
+        target = plain(phrase, accent)
+        assert not [text for text in texts if f" {target} " in f" {plain(text, accent)} "]
+    assert not [text for text in texts if normalize(phrase) in text]
+    known = set(vocabulary().words)
+    assert sum(all(word in known for word in text.split()) for text in texts) > len(texts) / 2
+    assert len({phones_of_texts([text], "en-us")[0] for text in texts}) == len(texts)
+
+
+def test_the_expected_ones_are_there() -> None:
+    texts = {text.text for text in confusers("hey compass", 2500)}
+    assert {"hey campus", "they compass", "compass hey", "hey", "compass", "hey comp"} <= texts
+    assert {"commuter", "computing", "compute", "computation"} <= {text.text for text in confusers("computer", 2500)}
+
+
+def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> None:
+    texts = {text.text for text in confusers("hey compass", 6000)}
+    assert not {"hey compess", "hey compas", "hey cumpass", "hey kompass", "hecompass", "hay compass"} & texts
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.integers(0, 20_000).map(lambda index: vocabulary().words[index]), min_size=1, max_size=3),
+    st.integers(0, 2**40),
+)
+def test_any_phrase(words: list[str], seed: int) -> None:
+    phrase = " ".join(words)
+    try:
+        found = confusers(phrase, 150, "en", seed)
+    except HarkError:
+        assert sum(map(len, words)) < 2
+        return
+    assert len(found) <= 150
+    assert not [text for text in found if can_be_heard_in(phrase, text.text)]
+    assert all(text.text == normalize(text.text) for text in found)
+
+
+def test_seeds_and_counts() -> None:
+    assert confusers("hey compass", 300, seed=1) == confusers("hey compass", 300, seed=1)
+    assert confusers("hey compass", 300, seed=1) != confusers("hey compass", 300, seed=2)
+    assert set(confusers("hey compass", 100, seed=1)) <= set(confusers("hey compass", 300, seed=1))
+    assert confusers("hey compass", 0) == []
+
+
+def test_the_same_in_another_process() -> None:
+    code = (
+        "from phrase_augmentation.confusers import confusers; import hashlib;"
+        "print(hashlib.sha256(repr(confusers('smart mirror', 400)).encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
+        for _ in range(2)
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "phrase", ["oh", "i i", "zz", "drop table clips", "etc passwd", "turn on the light in the hall now"]
+)
+def test_odd_phrases_give_what_there_is(phrase: str) -> None:
+    assert not [text for text in confusers(phrase, 200) if can_be_heard_in(phrase, text.text)]
+
+
+def test_a_phrase_of_which_every_confuser_is_a_homophone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from phrase_augmentation import confusers as module
+
+    monkeypatch.setattr(module, "_candidates", lambda *_: iter([("flour", "vocabulary"), ("flowers", "vocabulary")]))
+    module._pools.cache_clear()
+    assert confusers("flower", 50) == []
+    module._pools.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("phrase", "language"),
+    [("hallo kompass", "de"), ("bonjour", "fr"), ("привет компас", "ru"), ("你好世界", "zh"), ("habari yako", "sw")],
+)
+def test_other_languages(phrase: str, language: str) -> None:
+    found = confusers(phrase, 60, language)
+    assert len(found) >= (2 if language == "sw" else 60)
+    assert not [text for text in found if can_be_heard_in(phrase, text.text, language)]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phrase_augmentation.heard import can_be_heard_in, ear
+from phrase_augmentation.vocabulary import vocabulary
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text"),
+    [
+        ("hey compass", "Hey. COMPASS!"),
+        ("hey compass", "oh hay compasses"),
+        ("hey compass", "heycompass"),
+        ("computer", "supercomputers are fast"),
+        ("computer", "compute a lot"),
+        ("computer", "we compute or guess"),
+        ("computer", "let it compute her way"),
+        ("flower", "a bag of flour"),
+        ("source", "tomato sauce"),  # in London
+        ("latter", "the ladder fell"),  # in Boston
+        ("cot", "he caught it"),
+        ("ice cream", "I scream"),
+        ("bus stop", "the bus top"),
+        ("smart mirror", "a smar mirror"),
+        ("forty two", "42"),
+        ("你好", "你好吗"),
+    ],
+)
+def test_heard(phrase: str, text: str) -> None:
+    assert can_be_heard_in(phrase, text, "zh" if ord(phrase[0]) > 0x4E00 else "en")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text"),
+    [
+        ("hey compass", ""),
+        ("hey compass", "hey campus"),
+        ("hey compass", "they compass"),
+        ("hey compass", "compass hey"),
+        ("hey compass", "a compass"),
+        ("computer", "the commuter train"),
+        ("smart mirror", "smart meter"),
+        ("alexa", "alexander the great"),
+        ("flower", "flow"),
+    ],
+)
+def test_not_heard(phrase: str, text: str) -> None:
+    assert not can_be_heard_in(phrase, text)
+
+
+WORDS = st.integers(0, 4000).map(lambda index: vocabulary().words[index])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=3), st.lists(WORDS, max_size=3), st.lists(WORDS, max_size=3))
+def test_a_text_that_holds_the_phrase_is_always_heard(phrase: list[str], before: list[str], after: list[str]) -> None:
+    assert can_be_heard_in(" ".join(phrase), " ".join([*before, *phrase, *after]))
+    assert can_be_heard_in(" ".join(phrase), f"{' '.join(before)}. {', '.join(phrase).upper()}! {' '.join(after)}")
+
+
+def test_many_texts_at_once_equal_one_at_a_time() -> None:
+    texts = ["hey compass", "hey campus", "", "the hay compass", "👋"]
+    assert ear("hey compass").hears(texts) == [can_be_heard_in("hey compass", text) for text in texts]

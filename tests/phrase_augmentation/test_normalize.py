@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import HarkError
+from phrase_augmentation.normalize import MAX_LETTERS, MAX_WORDS, normalize, validate_keyphrase
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("  Hey,  COMPASS! ", "en", "hey compass"),
+        ("24/7", "en", "twenty four seven"),
+        ("1,000 and 3.5", "en", "one thousand and three point five"),
+        ("the 1st and 22nd", "en", "the first and twenty second"),
+        ("007", "en", "zero zero seven"),
+        ("don’t rock 'n' roll", "en", "don't rock n roll"),
+        ("mother-in-law's", "en", "mother in law's"),
+        ("3,5 und 1.000", "de", "drei komma fünf und eintausend"),
+        ("Straße Ärger", "de", "straße ärger"),
+        ("привет, Мир", "ru", "привет мир"),
+        ("नमस्ते!", "hi", "नमस्ते"),
+        ("ﬁne ｆｕｌｌ", "en", "fine full"),
+        ("zero\u200bwidth", "en", "zerowidth"),
+        ("👋🏽 hey 1️⃣", "en", "hey one"),
+        ("7", "xx", "7"),
+        ("12345678901234567890", "en", "one two three four five six seven eight nine zero " * 2),
+    ],
+)
+def test_normalize(text: str, language: str, expected: str) -> None:
+    assert normalize(text, language) == expected.strip()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(max_size=60), st.sampled_from(["en", "de", "fr", "ru", "tr", "ar", "ja", "xx"]))
+def test_normalize_is_idempotent(text: str, language: str) -> None:
+    once = normalize(text, language)
+    assert normalize(once, language) == once
+    assert once == " ".join(once.split())
+    assert all(c.isalnum() or c in "' " or not c.isascii() for c in once)
+
+
+def test_valid_keyphrases() -> None:
+    assert validate_keyphrase("Hey Compass!") == "hey compass"
+    assert validate_keyphrase("42") == "forty two"
+    assert validate_keyphrase("'; DROP TABLE clip; --") == "drop table clip"
+    assert validate_keyphrase("../../etc/passwd") == "etc passwd"
+    assert validate_keyphrase("こんにちは", "ja") == "こんにちは"
+    assert validate_keyphrase("你好", "zh") == "你好"
+    assert validate_keyphrase("a" * MAX_LETTERS)
+    assert validate_keyphrase(" ".join(["la"] * MAX_WORDS))
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("", "en"),
+        (" \t\n", "en"),
+        ("x", "en"),
+        ("a" * 300, "en"),
+        ("a" * 1_000_000, "en"),
+        (" ".join(["la"] * (MAX_WORDS + 1)), "en"),
+        ("😀🚀", "en"),
+        ("!?...", "en"),
+        ("привет", "en"),
+        ("pаypal", "en"),  # the second letter is Cyrillic
+        ("hello", "ru"),
+        ("東京", "ja"),
+        ("\x00", "en"),
+    ],
+)
+def test_refused_keyphrases_say_what_why_and_what_to_do(text: str, language: str) -> None:
+    with pytest.raises(HarkError) as caught:
+        validate_keyphrase(text, language)
+    assert all(len(part) > 5 for part in caught.value.as_dict().values())
+    assert len(str(caught.value)) < 400
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=120))
+def test_any_text_is_a_phrase_or_a_hark_error(text: str) -> None:
+    try:
+        phrase = validate_keyphrase(text)
+    except HarkError:
+        return
+    assert validate_keyphrase(phrase) == phrase

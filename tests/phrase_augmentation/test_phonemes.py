@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from core.errors import HarkError
+from phrase_augmentation import phonemes as module
+from phrase_augmentation.phonemes import (
+    accents,
+    languages,
+    phonemes,
+    phonemes_of_words,
+    phones_of_texts,
+    stressed_vowel,
+)
+
+
+def test_phones_of_known_words() -> None:
+    assert phonemes("hey compass") == ("h", "eɪ", "k", "ʌ", "m", "p", "ə", "s")
+    assert phonemes_of_words(["bird", "better", "church"]) == [
+        ("b", "ə", "ɹ", "d"),
+        ("b", "ɛ", "ɾ", "ə", "ɹ"),
+        ("tʃ", "ə", "ɹ", "tʃ"),
+    ]
+    assert phonemes("") == () == phonemes("?!")
+    assert stressed_vowel("compass") == 0
+    assert stressed_vowel("alexa") == 1
+
+
+def test_language_switches_and_marks_are_not_phones() -> None:
+    for text, language in [("Website Computer", "de"), ("computer", "fr"), ("नमस्ते", "en"), ("привет", "en")]:
+        phones = phonemes(text, language)
+        assert phones
+        assert not any(set(phone) & set("()ˈˌː_- ") or phone.isascii() and len(phone) > 3 for phone in phones)
+
+
+@pytest.mark.parametrize(("language", "text"), [("zh", "你好"), ("ja", "こんにちは"), ("ko", "안녕"), ("sw", "habari")])
+def test_other_languages(language: str, text: str) -> None:
+    assert len(phonemes(text, language)) >= 4
+
+
+def test_languages_and_accents() -> None:
+    assert {"en", "en-gb", "de", "cmn", "zh", "pt-br"} <= set(languages())
+    assert accents("en") == ("en-us", "en-gb")
+    assert accents("en_GB")[0] == "en-gb"
+    with pytest.raises(HarkError) as caught:
+        phonemes("hello", "xx")
+    assert "xx" in caught.value.what
+    assert "de" in caught.value.what_to_do
+
+
+def test_odd_texts_do_not_disturb_the_answers() -> None:
+    texts = ["hey\x00compass", "\ud800", "a\nb", "[[h@l'oU]]", "<speak>hi</speak>", "(en)", "_", "x" * 5000, "hey"]
+    assert phones_of_texts(texts, "en-us")[-1] == ("h", "eɪ")
+
+
+def test_restart_after_a_crash() -> None:
+    before = phonemes("reliable")
+    process = module._phonemizer._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert phonemes("irreplaceable hammock")
+    assert phonemes("reliable") == before
+    assert module._phonemizer._process is not process
+
+
+def test_a_text_that_crashes_or_hangs_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    phonemizer = module._Phonemizer()
+    real = module._Phonemizer._ask
+
+    def crashing(self: module._Phonemizer, texts: list[str], voice: str) -> list[str]:
+        if "poison" in texts:
+            self.stop()
+            raise module._Crash("ended")
+        return real(self, texts, voice)
+
+    monkeypatch.setattr(module._Phonemizer, "_ask", crashing)
+    raw = phonemizer.raw(["good", "poison", "food", "mood"], "en-us")
+    assert raw[1] == ""
+    assert all(raw[index] for index in (0, 2, 3))
+    monkeypatch.undo()
+    # A process that was stopped in the middle (SIGSTOP) is killed after the time limit, and the text asked again.
+    monkeypatch.setattr(module, "TIMEOUT_S", 1.0)
+    phonemizer.raw(["warm"], "en-us")
+    assert phonemizer._process is not None
+    os.kill(phonemizer._process.pid, 19)
+    assert phonemizer.raw(["frozen"], "en-us")[0]
+    phonemizer.stop()
+
+
+def test_without_espeak_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    with pytest.raises(HarkError) as caught:
+        module._Phonemizer().raw(["hey"], "en-us")
+    assert "espeakng-loader" in caught.value.what_to_do
+
+
+def test_threads_and_forks_share_nothing_by_accident() -> None:
+    words = [f"word{letter}{other}" for letter in "abcdefgh" for other in "klmnop"]
+    expected = phones_of_texts(words, "en-us")
+    module._phonemizer._kept.clear()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda word: phones_of_texts([word], "en-us")[0], words)) == expected
+    module._phonemizer._kept.clear()
+    with get_context("fork").Pool(2) as forked:
+        assert forked.map(phonemes, words) == expected
+
+
+def test_the_process_ends_with_its_parent() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "from phrase_augmentation import phonemes as p; p.phonemes('hey');"
+        "import os; print(p._phonemizer._process.pid, flush=True); os._exit(0)"
+    )
+    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30).stdout)
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if "Z" in open(f"/proc/{pid}/stat").read().rsplit(")", 1)[-1].split()[0]:  # noqa: PTH123
+            return
+        time.sleep(0.1)
+    pytest.fail("the phonemizer outlived its parent")
