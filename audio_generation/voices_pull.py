@@ -154,7 +154,7 @@ def _download(address: str, target: Path, file: _RemoteFile, progress: Progress)
             if found != file.digest:
                 raise HarkError(
                     f"{target.name} was not kept: it is not the file that the repository names.",
-                    f"{done} bytes with digest {found[:16]}... came, {file.size} with {file.digest[:16]}... were expected.",
+                    f"{done} bytes with digest {found[:16]} came, {file.size} with {file.digest[:16]} were expected.",
                     "Run the same command again; if it happens again, the network changes what it delivers.",
                 )
     except OSError as error:

@@ -6,6 +6,7 @@ fault fails with a reason, the worker is started again, and the run goes on.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -26,12 +27,12 @@ import numpy as np
 from audio_generation import environments
 from audio_generation.clip_check import check_clip
 from audio_generation.engine import FailedRequest, GeneratedClip, Readiness, Setting, SpeechRequest, Voice
-from core.data_folder import REPOSITORY
+from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
 
-IN_FLIGHT = 3  # requests sent ahead, so that the worker speaks the next one while the host checks the last
 FREE_RESTARTS = 3  # crashes and hangs that are forgiven anyway
 CLIPS_A_RESTART = 25  # and one more for so many good clips; beyond that the engine is given up for the call
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # they end the run, not only a request
 LONGEST_LINE = 1 << 20  # bytes of an answer; a worker that writes more without a line's end writes nonsense
 LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
 
@@ -48,7 +49,7 @@ class WorkerEngine:
     """Base of every engine: runs ``audio_generation/<name>_side/worker.py`` and keeps the contract of ``Engine``.
 
     A subclass sets the attributes and gives ``find_voices`` and ``draw_settings``; most need nothing else.
-    Not for use by two threads at once: a second caller waits.
+    One call of ``synthesize`` at a time; different engines may speak in different threads.
     """
 
     name: str
@@ -57,12 +58,14 @@ class WorkerEngine:
     by_default: bool = True
     packages: tuple[str, ...] = ()  # modules that the worker imports; looked for before it is started
     loads_weights: bool = False  # starting the worker is slow, so ``available`` does without
+    requests_ahead: int = 3  # in flight, so that the worker speaks the next one while the host checks the last
     start_timeout_s: float = 60.0
     request_timeout_s: float = 30.0
 
     def __init__(self) -> None:
         self._worker: _Worker | None = None
-        self._lock = threading.RLock()
+        self._starting = threading.RLock()
+        self._speaking = threading.Lock()
         self._named: dict[str, dict[str, Voice]] = {}  # by language and name
 
     # What a subclass gives.
@@ -125,51 +128,52 @@ class WorkerEngine:
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
         """See ``Engine.synthesize``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, "speech generation") from error
+        ready = self.available()
+        given_up = self._start() if ready.ok else f"{self.name} is not ready: {ready.why}"
+        if not self._speaking.acquire(blocking=False):
+            raise RuntimeError(f"{self.name} is still answering another call of synthesize")
         waiting = iter(requests)
         in_flight: deque[_InFlight] = deque()
         spoken = restarts = 0
-        given_up = ""
-        with self._lock:
-            ready = self.available()
-            given_up = self._start() if ready.ok else f"{self.name} is not ready: {ready.why}"
-            try:
-                while True:
-                    for request in islice(waiting, IN_FLIGHT - len(in_flight)):
-                        flight = _InFlight(request, folder)
-                        in_flight.append(flight)
+        try:
+            while True:
+                for request in islice(waiting, self.requests_ahead - len(in_flight)):
+                    flight = _InFlight(request, folder)
+                    in_flight.append(flight)
+                    if not given_up:
+                        self._send(flight)
+                if not in_flight:
+                    return
+                head = in_flight.popleft()
+                if given_up or head.refused:
+                    yield FailedRequest(head.request.request_id, given_up or head.refused)
+                    continue
+                try:
+                    result = self._result(head)
+                    spoken += isinstance(result, GeneratedClip)
+                except WorkerGone as reason:
+                    head.path.unlink(missing_ok=True)
+                    result = FailedRequest(head.request.request_id, str(reason))
+                    restarts += 1
+                    self.close()
+                    if restarts > FREE_RESTARTS + spoken // CLIPS_A_RESTART:
+                        given_up = (
+                            f"{self.name} was given up after {restarts} failures of its worker; the last: {reason}"
+                        )
+                    else:
+                        given_up = self._start()
+                    for flight in in_flight:
                         if not given_up:
                             self._send(flight)
-                    if not in_flight:
-                        return
-                    head = in_flight.popleft()
-                    if given_up:
-                        yield FailedRequest(head.request.request_id, given_up)
-                        continue
-                    if head.refused:
-                        yield FailedRequest(head.request.request_id, head.refused)
-                        continue
-                    try:
-                        result = self._result(head)
-                        spoken += isinstance(result, GeneratedClip)
-                    except WorkerGone as reason:
-                        head.path.unlink(missing_ok=True)
-                        result = FailedRequest(head.request.request_id, str(reason))
-                        restarts += 1
-                        self.close()
-                        if restarts > FREE_RESTARTS + spoken // CLIPS_A_RESTART:
-                            given_up = (
-                                f"{self.name} was given up after {restarts} failures of its worker; the last: {reason}"
-                            )
-                        else:
-                            given_up = self._start()
-                        for flight in in_flight:
-                            if not given_up:
-                                self._send(flight)
-                    yield result
-            finally:
-                if in_flight:  # the caller stopped early; late answers must not meet the next call
-                    self.close()
+                yield result
+        finally:
+            if in_flight:  # the caller stopped early; late answers must not meet the next call
+                self.close()
+            self._speaking.release()
 
     def close(self) -> None:
         """See ``Engine.close``."""
@@ -183,8 +187,8 @@ class WorkerEngine:
         Raises:
             CannotStart: it did not become ready.
         """
-        with self._lock:
-            if self._worker is not None and not self._worker.alive():
+        with self._starting:
+            if self._worker is not None and not self._worker.alive() and not self._speaking.locked():
                 self.close()  # it was ended while it had nothing to do
             if self._worker is None:
                 self._worker = _Worker(
@@ -216,8 +220,14 @@ class WorkerEngine:
 
     def _result(self, flight: _InFlight) -> GeneratedClip | FailedRequest:
         request, voice = flight.request, flight.voice
-        assert self._worker is not None and voice is not None
+        if self._worker is None:
+            raise WorkerGone(f"{self.name} was closed while it was speaking")
+        assert voice is not None
         answer = self._worker.answer(flight.number, self.request_timeout_s)
+        if answer.get("errno") in STORAGE_ERRORS:
+            flight.path.unlink(missing_ok=True)
+            number = int(answer["errno"])
+            raise storage_error(OSError(number, os.strerror(number), str(flight.path.parent)), "speech generation")
         why = str(answer.get("why", "")) if answer.get("event") == "failed" else ""
         if not why:
             facts = check_clip(flight.path, request.text)
@@ -277,9 +287,9 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            # The worker must not find relative files of the caller's folder, nor leave any there.
+            # The worker leaves no files in the caller's folder, and imports none from the temporary one.
             cwd=tempfile.gettempdir(),
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **extra},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONSAFEPATH": "1", **extra},
         )
         try:
             self.facts = self._read(start_timeout_s)

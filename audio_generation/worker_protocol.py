@@ -11,7 +11,7 @@ Then the host asks, and the worker answers in the same order::
 
     {"id": "7", "text": "hey compass", "voice": "slt", "language": "en", "settings": {...}, "path": "/tmp/x/7.wav"}
     {"event": "done", "id": "7"}                            or
-    {"event": "failed", "id": "7", "why": "..."}
+    {"event": "failed", "id": "7", "why": "...", "errno": 28}      (errno only where the system gave one)
 
 A worker ends when its stdin is closed or its parent is gone.
 """
@@ -79,7 +79,8 @@ def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
             answer({"event": "failed", "id": request["id"], "why": str(reason)})
         except Exception as error:
             traceback.print_exc()
-            answer({"event": "failed", "id": request["id"], "why": f"{type(error).__name__}: {error}"})
+            why = f"{type(error).__name__}: {error}"
+            answer({"event": "failed", "id": request["id"], "why": why, "errno": getattr(error, "errno", None)})
         else:
             answer({"event": "done", "id": request["id"]})
 

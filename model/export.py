@@ -173,6 +173,35 @@ def features_to_scores(model: TinyCRNN, features: np.ndarray, block_s: float = 6
     return scores
 
 
+@torch.no_grad()
+def scores_of_many(model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: int = 40_000) -> list[np.ndarray]:
+    """:func:`features_to_scores` of many pieces; short ones of equal length are worked together, which is much faster."""
+    model.eval()
+    device = next(model.parameters()).device
+    need = model.config.receptive_frames
+    result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
+    by_count: dict[int, list[int]] = {}
+    for index, piece in enumerate(pieces):
+        count = (len(piece) - need) // CHUNK_FRAMES + 1 if len(piece) >= need else 0
+        by_count.setdefault(count, []).append(index)
+    for count, indices in by_count.items():
+        if count == 0:
+            continue
+        frames = need + (count - 1) * CHUNK_FRAMES
+        if frames > batch_frames // 2:
+            for index in indices:
+                result[index] = features_to_scores(model, pieces[index])
+            continue
+        size = batch_frames // frames
+        for start in range(0, len(indices), size):
+            chosen = indices[start : start + size]
+            batch = np.stack([np.asarray(pieces[i][:frames], dtype=np.float32) for i in chosen])
+            scores = torch.sigmoid(model(torch.from_numpy(batch).to(device))).cpu().numpy()
+            for row, index in enumerate(chosen):
+                result[index] = scores[row]
+    return result
+
+
 def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_samples: int) -> np.ndarray:
     """Raw scores of a recording by onnxruntime, fed as the given cycle of chunk counts."""
     import onnxruntime

@@ -108,16 +108,24 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
     spoken = phones_of_texts(texts, accents(language)[0])
     length = len(phones_of_texts([phrase], accents(language)[0])[0])
     skeleton = letter_skeleton(phrase)
+    known = set(vocabulary(language).words)
     pools: dict[str, list[PhraseText]] = {}
     sounds: set[Phones] = set()
     for text, phones, distance in zip(texts, spoken, distances_to(phrase, texts, language)):
         kind = made[text]
         if kind == "misspelt":
             kind = "insert" if len(phones) > length else "delete" if len(phones) < length else "substitute"
-        least = LEAST_DISTANCE if kind in ("vocabulary", "stem") else LEAST_DISTANCE_MADE_UP
+        made_up = kind not in ("vocabulary", "stem")
+        if made_up and f" {phrase}" in f" {text}":
+            continue  # "alexam" may be read as the phrase and a consonant
+        least = LEAST_DISTANCE_MADE_UP if made_up else LEAST_DISTANCE
         if not phones or phones in sounds or distance < least:
             continue
-        if kind in ("partial", "joined", "reordered") and letter_skeleton(text) == skeleton:
+        if (
+            kind in ("partial", "joined", "reordered")
+            and letter_skeleton(text) == skeleton
+            and not known.issuperset(text.split())
+        ):
             continue  # "hecompass" and "hey compas" may be read as the phrase
         sounds.add(phones)
         given = "vocabulary" if kind == "stem" else kind

@@ -155,12 +155,13 @@ class PhoneMatrix:
             self._ids[: len(sequence), column] = [ids[phone] for phone in sequence]
         left_out = np.array([left_out_cost(phone) for phone in self._phones] or [0.0], dtype=np.float32)
         self._left_out = left_out[self._ids]
+        self._all_left_out = np.zeros((longest + 1, len(sequences)), dtype=np.float32)  # the first row of the table
+        np.cumsum(self._left_out, axis=0, out=self._all_left_out[1:])
 
     def distances(self, query: Sequence[str]) -> np.ndarray:
         """The phone distance of ``query`` to each sequence, float32 [sequences]; equals :func:`phone_distance`."""
         longest, count = self._ids.shape
-        table = np.zeros((longest + 1, count), dtype=np.float32)
-        np.cumsum(self._left_out, axis=0, out=table[1:])
+        table = self._all_left_out
         for phone in query:
             gone = np.float32(left_out_cost(phone))
             costs = np.array([exchange_cost(phone, other) for other in self._phones] or [0.0], dtype=np.float32)

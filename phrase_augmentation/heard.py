@@ -7,6 +7,7 @@ which the phrase is heard teaches the detector to miss it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -47,11 +48,13 @@ def _alike(language: str) -> dict[str, str]:
 
 
 _symbols: dict[str, str] = {}
+_unused_symbols = itertools.count(0xE000)  # the private use area of Unicode
 
 
 def _symbol(phone: str) -> str:
     """One private character for each phone, so that phone sequences can be searched as strings."""
-    return _symbols.setdefault(phone, chr(0xE000 + len(_symbols)))
+    # A counter, not the size of the table: two threads must never give one character to two phones.
+    return _symbols.get(phone) or _symbols.setdefault(phone, chr(next(_unused_symbols)))
 
 
 def _folded(phones: Iterable[str], accent: str) -> list[str]:
@@ -70,9 +73,18 @@ def _chained(words: Iterable[Phones]) -> Phones:
     return tuple(phone for phones in words for phone in phones)
 
 
-def _pattern_of(phone: str, alike: dict[str, str]) -> str:
-    """A regular expression for the phones that pass for this one."""
-    return "[" + "".join(map(_symbol, alike[phone])) + "]" if phone in alike else _symbol(phone)
+def _pattern_of(phone: str, alike: dict[str, str], last: bool) -> str:
+    """A regular expression for the phones that pass for this one.
+
+    At the end of a phrase "ə" is no "ɪ": the two fall together before a consonant only ("rabbit", "abbot"), and the
+    open end of "computer" is not in "computing".
+    """
+    if phone not in alike:
+        return _symbol(phone)  # diphthongs and affricates too: one phone, written with two letters
+    others = alike[phone]
+    if last and phone in "əɐ":
+        others = others.replace("ɪ", "").replace("ᵻ", "")
+    return "[" + "".join(map(_symbol, others)) + "]"
 
 
 def _weak_form(word: str, accent: str) -> Phones | None:
@@ -105,7 +117,9 @@ class PhraseEar:
                 _chained(by_word),
                 self._clipped(by_word),
             ):
-                ways.add("".join(_pattern_of(phone, alike) for phone in _folded(phones, accent)))
+                folded = _folded(phones, accent)
+                last = len(folded) - 1
+                ways.add("".join(_pattern_of(phone, alike, place == last) for place, phone in enumerate(folded)))
             ways.discard("")
             if ways:
                 self._patterns[accent] = re.compile("|".join(sorted(ways)))

@@ -17,7 +17,7 @@ from phrase_augmentation.vocabulary import vocabulary
 
 SENTENCE_WORDS = 5_000  # generated sentences use the most frequent ones, which every voice reads well
 SHORTEST, LONGEST = 3, 14  # words of a generated sentence
-FLATTENING = 0.7  # exponent on the frequencies: with 1, every third word of a sentence would be "the", "of" or "and"
+FLATTENING = 0.8  # exponent on the frequencies: with 1, every third word of a sentence would be "the", "of" or "and"
 
 # "{}" is the gap. The places are where the gap stands: at the start, in the middle or at the end of what is said.
 CARRIERS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -187,6 +187,7 @@ def _zipf_in_list(word: str, name: str) -> float:
     return max(0.0, math.log10(frequency) + 9.0) if frequency else 0.0
 
 
+@lru_cache(maxsize=64)
 def _wordfreq_name(language: str) -> str | None:
     from wordfreq import available_languages
 

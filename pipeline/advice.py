@@ -282,8 +282,8 @@ def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: 
         notes.append(
             Note(
                 "caution",
-                f"Not in the word list: {_listed(unknown)}. Voices may read that in their own ways: listen to a few clips, "
-                "and write it as it sounds where they are wrong.",
+                f"Not in the word list: {_listed(unknown)}. Voices may read that in their own ways: listen to a few "
+                "clips, and write it as it sounds where they are wrong.",
             )
         )
     return notes

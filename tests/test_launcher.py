@@ -189,7 +189,7 @@ def test_the_tests_requirements_have_a_stamp_of_their_own(launcher: Launcher) ->
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk is full"),
         (
             "WARNING: Retrying after connection broken by 'NewConnectionError('<object at 0x1>: [Errno -2] Name or "
-            "service not known')': /simple/numpy/\nERROR: Could not find a version that satisfies the requirement numpy==2.4.6",
+            "service not known')': /simple/numpy/\nERROR: Could not find a version that satisfies numpy==2.4.6",
             "The package index cannot be reached: NewConnectionError('[Errno -2] Name or service not known",
         ),
         ("ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: '/x'", "may not write"),

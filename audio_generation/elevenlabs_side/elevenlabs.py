@@ -31,6 +31,7 @@ class ElevenLabs(WorkerEngine):
     by_default = False
     packages = ("elevenlabs",)
     loads_weights = True  # starting it asks the network
+    requests_ahead = 1  # nothing is sent, and so paid, that nobody waits for
     request_timeout_s = 90.0
 
     def missing(self) -> Readiness | None:

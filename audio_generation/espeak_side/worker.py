@@ -13,7 +13,9 @@ POS_CHARACTER = 1
 # espeak_PARAMETER by the name that Hark's settings use
 PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "pitch_range": 4, "word_gap": 7}
 DEFAULTS = {"rate": 175, "volume": 100, "pitch": 50, "pitch_range": 50, "word_gap": 0}
-SEED = 1  # of the noise in breath and fricatives, so that a request gives the same samples again
+# Of the noise in breath and fricatives. It makes a worker's clips the same in every run, in the order of the requests.
+# A request that is repeated differs a little: the flutter of the voice goes on from clip to clip.
+SEED = 1
 
 SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -50,6 +52,7 @@ class Speaker:
         self.sample_rate = self.library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), 0)
         if self.sample_rate <= 0:
             raise Unavailable(f"espeak-ng could not load its data from {data}.")
+        self.library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
         self.blocks: list[bytes] = []
         self.callback = SynthCallback(self._collect)  # kept: the library holds only its address
         self.library.espeak_SetSynthCallback(self.callback)
@@ -88,7 +91,6 @@ class Speaker:
                 raise Refused(f"espeak-ng knows no setting {name!r}")
             if self.library.espeak_SetParameter(PARAMETERS[name], round(float(value)), 0) != 0:
                 raise Refused(f"espeak-ng refused {name} = {value}")
-        self.library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
         text = request["text"].replace("\0", " ").encode() + b"\0"
         self.blocks.clear()
         if self.library.espeak_Synth(text, len(text), 0, POS_CHARACTER, 0, CHARS_UTF8, None, None) != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import math
 import os
 import random
@@ -52,6 +53,8 @@ def misbehave(behave: str, path: str) -> None:
     noise = random.Random(0)
     if behave == "refuse":
         raise Refused("it was told to refuse")
+    if behave == "full disk":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if behave == "crash":
         sys.stderr.write("fake: about to crash\n")
         os.kill(os.getpid(), signal.SIGSEGV)

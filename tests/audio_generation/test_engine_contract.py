@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest, speaks
 from audio_generation.registry import default_engines, engine_named, engines
 from core.audio_file import read_audio
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 
 TEXTS = ("hey compass", "turn off the kitchen lights, please!", "Six.")
@@ -93,6 +98,35 @@ def test_settings_are_natural_seeded_and_heard(name: str, tmp_path: Path) -> Non
     sounds = [read_audio(clip.path) for clip in clips if isinstance(clip, GeneratedClip)]
     assert len(sounds) == 4
     assert not any(np.array_equal(sounds[0], other) for other in sounds[2:])
+
+
+@pytest.mark.parametrize("name", list(engines()))
+def test_a_worker_stands_alone(name: str) -> None:
+    """It runs in interpreters without Hark's dependencies, and no GPL code comes near Hark's own process."""
+    tree = ast.parse((REPOSITORY / "audio_generation" / f"{name}_side" / "worker.py").read_text(encoding="utf-8"))
+    at_start = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in at_start if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in at_start if isinstance(node, ast.ImportFrom)}
+    assert {module for module in modules if module.partition(".")[0] not in sys.stdlib_module_names} == {
+        "audio_generation.worker_protocol"
+    }
+    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
+
+
+GPL_CHECK = """
+import sys
+from pathlib import Path
+from audio_generation.registry import default_engines
+for engine in default_engines().values():
+    assert engine.voices("en")
+assert not {"piper", "espeakng_loader", "misaki", "phonemizer"} & set(sys.modules)
+maps = Path("/proc/self/maps")
+assert not maps.exists() or "espeak" not in maps.read_text()
+"""
+
+
+def test_gpl_code_stays_out_of_the_process_that_uses_the_engines() -> None:
+    subprocess.run([sys.executable, "-c", GPL_CHECK], check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
 
 
 def test_paid_engines_and_the_test_double_are_never_used_by_default() -> None:

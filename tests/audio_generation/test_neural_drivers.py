@@ -1,6 +1,6 @@
 """The real drivers of the large engines, on tiny random voices that are made here.
 
-They run where an engine's own interpreter has its packages (``./hark engines enable NAME``) and skip with a reason elsewhere.
+They run where an engine's own interpreter has its packages (``./hark engines enable NAME``) and skip elsewhere.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from audio_generation import environments
+from audio_generation.clip_check import ClipFacts
 from audio_generation.elevenlabs_side import elevenlabs
 from audio_generation.elevenlabs_side.elevenlabs import ElevenLabs
 from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
@@ -49,6 +51,17 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         engine.close()
 
 
+@pytest.fixture
+def any_sound_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights make noise of any length, which the host rightly refuses; these tests want to see it."""
+
+    def facts(path: Path, text: str) -> ClipFacts:
+        info = soundfile.info(str(path))
+        return ClipFacts(info.duration, info.samplerate)
+
+    monkeypatch.setattr("audio_generation.worker.check_clip", facts)
+
+
 def run_in(engine: WorkerEngine, program: str, *arguments: str) -> None:
     """Run a program in the engine's own interpreter."""
     subprocess.run([str(environments.interpreter(engine.name)), "-c", program, *arguments], check=True)
@@ -64,7 +77,7 @@ def only_clip(engine: WorkerEngine, request: SpeechRequest, folder: Path) -> Gen
 
 
 def make_piper_voice(path: Path, speakers: int) -> None:
-    """A model with the inputs and outputs of Piper's VITS: random harmonics for each phoneme, a pitch for each speaker."""
+    """A model with the inputs and outputs of Piper's VITS: random harmonics a phoneme, a pitch a speaker."""
     onnx = pytest.importorskip("onnx")
     torch = pytest.importorskip("torch")
 
@@ -74,7 +87,7 @@ def make_piper_voice(path: Path, speakers: int) -> None:
             torch.manual_seed(0)
             self.harmonics = torch.nn.Embedding(256, 12)
 
-        def forward(self, input, input_lengths, scales, sid=None):  # noqa: A002 - Piper's names
+        def forward(self, input, input_lengths, scales, sid=None):
             hop = (scales[1] * 1000).long()
             weights = self.harmonics(input).softmax(-1).repeat_interleave(hop, dim=1)
             pitch = 110.0 + (0.0 if sid is None else 60.0 * sid.float()[:, None, None])
@@ -94,7 +107,7 @@ def make_piper_voice(path: Path, speakers: int) -> None:
     )  # fmt: skip
     onnx.checker.check_model(str(path))
     # Piper's own map of phonemes to numbers, reduced to what English needs.
-    symbols = "_^$ !'(),-.:;?abcdefhijklmnopqrstuvwxyzæçðøħŋœǀǁǂǃɐɑɒɓɔɕɖɗɘəɚɛɜɞɟɠɡɢɣɤɥɦɧɨɪɫɬɭɮɯɰɱɲɳɴɵɶɸɹɺɻɽɾʀʁʂʃʄʈʉʊʋʌʍʎʏʐʑʒʔʕʘʙʛʜʝʟʡʢʲˈˌːˑ˞"
+    symbols = "_^$ !'(),-.:;?abcdefhijklmnopqrstuvwxyzæðŋɐɑɒɔəɚɛɜɡɪɫɹɾʃʊʌʒʔˈˌː"
     config = {
         "audio": {"sample_rate": 16000},
         "espeak": {"voice": "en-us"},
@@ -158,9 +171,10 @@ from kokoro import KModel
 folder = Path(sys.argv[1])
 symbols = ';:,.!?—…"() “”abcdefhijklmnopqrstuvwxyzAIOQSTWYæçðøŋœɐɑɒɔɕɖəɚɛɜɟɡɣɥɨɪɯɰɲɳɴɸɹɻɽɾʁʂʃʈʊʋʌʎʒʔʝʣʤʥʦʧʨʰʲˈˌː̃ᵊᵝᵻ'
 config = {
-    "istftnet": {"upsample_kernel_sizes": [20, 12], "upsample_rates": [10, 6], "gen_istft_hop_size": 5, "gen_istft_n_fft": 20,
-                 "resblock_dilation_sizes": [[1, 3, 5]], "resblock_kernel_sizes": [3], "upsample_initial_channel": 64},
-    "dim_in": 64, "dropout": 0.0, "hidden_dim": 512, "max_conv_dim": 512, "max_dur": 5, "multispeaker": True, "n_layer": 1,
+    "istftnet": {"upsample_kernel_sizes": [20, 12], "upsample_rates": [10, 6], "gen_istft_hop_size": 5,
+                 "gen_istft_n_fft": 20, "resblock_dilation_sizes": [[1, 3, 5]], "resblock_kernel_sizes": [3],
+                 "upsample_initial_channel": 512},
+    "dim_in": 64, "dropout": 0.0, "hidden_dim": 512, "max_conv_dim": 512, "max_dur": 5, "n_layer": 1,
     "n_mels": 80, "n_token": 178, "style_dim": 128, "text_encoder_kernel_size": 3,
     "plbert": {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 512,
                "num_hidden_layers": 1, "dropout": 0.0, "embedding_size": 32},
@@ -169,8 +183,6 @@ config = {
 (folder / "voices").mkdir(parents=True)
 (folder / "config.json").write_text(json.dumps(config))
 torch.manual_seed(0)
-class Empty(dict):
-    pass
 torch_load, torch.load = torch.load, lambda *a, **k: {}
 model = KModel(repo_id="hexgrad/Kokoro-82M", config=str(folder / "config.json"), model="none")
 torch.load = torch_load
@@ -182,7 +194,9 @@ for name in ("af_one", "af_two", "am_three", "bf_four"):
 
 
 @pytest.mark.slow
-def test_kokoro_speaks_voices_and_blends(driver: Callable[[WorkerEngine], WorkerEngine], tmp_path: Path) -> None:
+def test_kokoro_speaks_voices_and_blends(
+    driver: Callable[[WorkerEngine], WorkerEngine], any_sound_passes: None, tmp_path: Path
+) -> None:
     engine = driver(Kokoro())
     folder = tmp_path / "voices" / "kokoro"
     assert "no *.pth" in engine.available().why
@@ -201,12 +215,15 @@ def test_kokoro_speaks_voices_and_blends(driver: Callable[[WorkerEngine], Worker
             [SpeechRequest(name, "hey compass", name, "en", settings) for name in names], tmp_path / "out"
         )
     )
-    # A random vocoder makes noise, which the host may refuse; what matters is that each voice was spoken.
-    unknown = [isinstance(result, FailedRequest) and "has no voice" in result.why for result in results]
-    assert unknown == [False] * 4 + [True] * 2
-    for result in results[:4]:
-        assert isinstance(result, GeneratedClip) or "noise, not speech" in result.why, result
-    engine.close()
+    clips = [result for result in results[:4] if isinstance(result, GeneratedClip)]
+    assert len(clips) == 4, results
+    assert all("has no voice" in result.why for result in results[4:] if isinstance(result, FailedRequest))
+    assert not any(isinstance(result, GeneratedClip) for result in results[4:])
+    assert {clip.sample_rate for clip in clips} == {24_000}
+    sounds = [read_audio(clip.path) for clip in clips]
+    for number, sound in enumerate(sounds):
+        assert np.isfinite(sound).all() and sound.std() > 0
+        assert not any(np.array_equal(sound, other) for other in sounds[:number])
 
 
 # Bark
@@ -222,20 +239,24 @@ from transformers.models.bark.generation_configuration_bark import (
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True)
 torch.manual_seed(0)
-words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
+letters = "abcdefghijklmnopqrstuvwxyz"
+words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
 (folder / "vocab.txt").write_text("\\n".join(words))
 BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
 small = dict(num_layers=1, num_heads=2, hidden_size=16, block_size=1024, dropout=0.0, bias=False)
 config = BarkConfig(
     semantic_config=BarkSemanticConfig(input_vocab_size=129600, output_vocab_size=10048, **small).to_dict(),
     coarse_acoustics_config=BarkCoarseConfig(input_vocab_size=12096, output_vocab_size=12096, **small).to_dict(),
-    fine_acoustics_config=BarkFineConfig(input_vocab_size=1056, output_vocab_size=1056, n_codes_total=8, n_codes_given=1, **small).to_dict(),
-    codec_config=EncodecConfig(num_filters=4, hidden_size=16, codebook_size=1024, codebook_dim=16, num_lstm_layers=1).to_dict(),
+    fine_acoustics_config=BarkFineConfig(
+        input_vocab_size=1056, output_vocab_size=1056, n_codes_total=8, n_codes_given=1, **small).to_dict(),
+    codec_config=EncodecConfig(
+        num_filters=4, hidden_size=16, codebook_size=1024, codebook_dim=16, num_lstm_layers=1).to_dict(),
 )
 model = BarkModel(config)
-model.generation_config = BarkGenerationConfig.from_sub_model_configs(
-    BarkSemanticGenerationConfig(max_new_tokens=60), BarkCoarseGenerationConfig(), BarkFineGenerationConfig())
 model.save_pretrained(folder)
+generation = BarkGenerationConfig.from_sub_model_configs(
+    BarkSemanticGenerationConfig(max_new_tokens=20), BarkCoarseGenerationConfig(), BarkFineGenerationConfig())
+(folder / "generation_config.json").write_text(json.dumps(generation.to_dict(), default=str))
 presets = folder / "speaker_embeddings" / "v2"
 presets.mkdir(parents=True)
 rng = np.random.default_rng(0)
@@ -246,7 +267,9 @@ np.save(presets / "en_speaker_0_fine_prompt.npy", rng.integers(0, 1024, (8, 120)
 
 
 @pytest.mark.slow
-def test_bark_speaks_its_presets(driver: Callable[[WorkerEngine], WorkerEngine], tmp_path: Path) -> None:
+def test_bark_speaks_its_presets(
+    driver: Callable[[WorkerEngine], WorkerEngine], any_sound_passes: None, tmp_path: Path
+) -> None:
     engine = driver(Suno())
     folder = tmp_path / "voices" / "suno"
     assert "no Bark model" in engine.available().why
@@ -259,8 +282,10 @@ def test_bark_speaks_its_presets(driver: Callable[[WorkerEngine], WorkerEngine],
     ]
     spoken, random, unknown = engine.synthesize(requests, tmp_path / "out")
     assert isinstance(unknown, FailedRequest) and "no voice" in unknown.why
-    for result in (spoken, random):  # random weights: the host may call the sound noise, or too short
-        assert isinstance(result, GeneratedClip) or "the audio is" in result.why, result
+    assert isinstance(spoken, GeneratedClip) and isinstance(random, GeneratedClip), (spoken, random)
+    assert spoken.sample_rate == 24_000 and spoken.speaker == "suno-en_speaker_0"
+    sounds = [read_audio(clip.path) for clip in (spoken, random)]
+    assert all(np.isfinite(sound).all() and sound.std() > 0 for sound in sounds)
 
 
 # ElevenLabs

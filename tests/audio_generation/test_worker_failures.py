@@ -15,6 +15,7 @@ import pytest
 from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.fake_side.fake import Fake
 from core.data_folder import REPOSITORY
+from core.errors import HarkError
 
 
 @pytest.fixture
@@ -110,6 +111,40 @@ def test_requests_are_taken_only_as_they_are_needed(fake: Fake, tmp_path: Path) 
     for _ in range(5):
         next(clips)
     assert len(taken) < 12
+
+
+def test_two_calls_at_once_are_refused_and_a_closed_engine_starts_again(fake: Fake, tmp_path: Path) -> None:
+    first = fake.synthesize((request(n) for n in range(9)), tmp_path)
+    next(first)
+    with pytest.raises(RuntimeError, match="still answering"):
+        next(fake.synthesize([request(20)], tmp_path))
+    fake.close()
+    rest = list(first)
+    assert isinstance(rest[0], FailedRequest) and "closed" in rest[0].why
+    assert all(isinstance(result, GeneratedClip) for result in rest[1:]) and len(rest) == 8
+
+
+def test_a_worker_that_died_while_idle_costs_no_request(fake: Fake, tmp_path: Path) -> None:
+    list(fake.synthesize([request(0)], tmp_path))
+    assert fake._worker is not None
+    fake._worker._process.kill()
+    fake._worker._process.wait()
+    (result,) = fake.synthesize([request(1)], tmp_path)
+    assert isinstance(result, GeneratedClip)
+
+
+def test_a_full_disk_ends_the_run_with_an_explanation(fake: Fake, tmp_path: Path) -> None:
+    clips = fake.synthesize([request(0), request(1, "full disk"), request(2)], tmp_path)
+    next(clips)
+    with pytest.raises(HarkError, match="disk is full"):
+        next(clips)
+    assert isinstance(next(fake.synthesize([request(3)], tmp_path)), GeneratedClip)
+
+
+def test_a_folder_that_cannot_be_made_is_explained(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(HarkError, match="could not be written"):
+        next(fake.synthesize([request(0)], tmp_path / "file"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

