@@ -1,1 +1,1 @@
-"""The command line's own parts: drawing events, the subcommands."""
+"""The command line's own parts: one module a group of subcommands, the options they share, and what people see."""

@@ -7,7 +7,6 @@ audio and memory does not grow with the number of clips.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,27 +210,3 @@ class BatchSampler:
         add(chosen, data.random_ends(chosen, rng), 0.0)
         batch = data.windows(np.concatenate(index), np.concatenate(ends))
         return torch.from_numpy(batch), torch.from_numpy(np.concatenate(labels))
-
-
-def spec_augment(batch: Tensor, rng: np.random.Generator, floor: float = -13.8) -> Tensor:
-    """Mask a stretch of time and of mel bands in half of the windows and shift their level (Park et al. 2019).
-
-    Args:
-        batch: log-mel [batch, frames, MELS]; changed in place and returned.
-        floor: value written into masks: that of digital silence.
-    """
-    size, frames, mels = batch.shape
-    batch += torch.from_numpy(rng.normal(0.0, 0.5, (size, 1, 1)).astype(np.float32))
-    for row in np.flatnonzero(rng.random(size) < 0.5):
-        bands = int(rng.integers(0, 7))
-        low = int(rng.integers(0, mels - bands + 1))
-        batch[row, :, low : low + bands] = batch[row].mean()
-        length = int(rng.integers(0, 9))
-        start = int(rng.integers(0, frames - length + 1))
-        batch[row, start : start + length] = floor
-    return batch
-
-
-def total_seconds(rows: Iterable[int]) -> float:
-    """Seconds of audio in that many frames, summed."""
-    return float(sum(rows)) / 100.0

@@ -17,7 +17,7 @@ import numpy as np
 
 from audio_augmentation.augment import AugmentationConfig, Augmenter
 from audio_augmentation.compose import compose_stream, surround
-from audio_augmentation.gain_speed import limit_peak
+from audio_augmentation.gain_speed import change_voice, limit_peak
 from audio_augmentation.noise import load_noise_folder
 from audio_augmentation.reverb import room_pool
 from audio_augmentation.silence import speech_bounds, trim_silence
@@ -29,6 +29,8 @@ TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4}  # after the phrase; tests w
 FASTEST = 1.35  # speed and tempo together at their fastest: how much audio may shrink
 BEFORE_SHARE = 0.6  # of aligned examples have speech before the phrase
 AFTER_SHARE = 0.4
+VOICE_SHARE = 0.6  # of training clips are spoken by a changed voice (pitch and formants): there are few voices
+VOICE_FACTOR = (0.85, 1.2)
 
 CONDITIONS: dict[str, AugmentationConfig] = {
     # Milder than the chain's own defaults: with those, a detector of this size had learned next to nothing after 500
@@ -106,8 +108,15 @@ class ExampleBuilder:
         row = {**spec.columns, "condition": spec.condition, "phrase_start": start, "phrase_end": end}
         return features.astype(np.float16), row
 
+    @staticmethod
+    def _voiced(audio: np.ndarray, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
+        """The clip, or in training often the clip as another vocal tract would have said it."""
+        if spec.condition != "train" or rng.random() >= VOICE_SHARE:
+            return audio
+        return change_voice(audio, rng.uniform(*VOICE_FACTOR))
+
     def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
-        clip = _spoken(read_audio(spec.clips[0]))
+        clip = self._voiced(_spoken(read_audio(spec.clips[0])), spec, rng)
         before = _spoken(read_audio(spec.before)) if spec.before else None
         after = _spoken(read_audio(spec.after)) if spec.after else None
         audio, start, end = surround(clip, before, after, rng)
@@ -128,7 +137,7 @@ class ExampleBuilder:
 
     def _stream(self, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
         audio, _ = compose_stream(
-            [read_audio(path) for path in spec.clips],
+            [self._voiced(read_audio(path), spec, rng) for path in spec.clips],
             rng,
             gap_s=(0.1, 0.8),
             lead_s=0.3 if spec.clips else 12.0,  # no clips: a stretch of noise alone

@@ -1,4 +1,4 @@
-"""The one log-mel definition of Hark: training reads it here, export rebuilds it inside the ONNX graph from these constants.
+"""The one log-mel definition of Hark: training reads it here, export rebuilds it inside the ONNX graph.
 
 A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t`` holds exactly the samples
 ``[160 t, 160 t + 400)`` and streaming needs no look-ahead.

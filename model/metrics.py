@@ -29,8 +29,10 @@ class Interval:
     low: float
     high: float
 
-    def as_dict(self) -> dict[str, float]:
-        return {"value": self.value, "low": self.low, "high": self.high}
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON, which has neither NaN (nothing was measured) nor infinity: None stands for both."""
+        values = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def poisson_interval(events: int, exposure: float) -> Interval:
 
 
 def detections(scores: np.ndarray, threshold: float, refractory_s: float = REFRACTORY_S) -> np.ndarray:
-    """Indices [k] at which a detector with that threshold fires: the first score at or above it, then a refractory time."""
+    """Indices [k] at which a detector with that threshold fires: a score at or above it, then a refractory time."""
     above = np.flatnonzero(scores >= threshold)
     gap = round(refractory_s / SCORE_PERIOD_S)
     fired: list[int] = []
@@ -109,7 +111,10 @@ def logit(score: np.ndarray | float) -> np.ndarray:
 
 
 def false_alarm_peaks(streams: list[ScoredStream], refractory_s: float = REFRACTORY_S) -> np.ndarray:
-    """Heights of the separate peaks of negative streams, highest first: each could be one false alarm."""
+    """Highest scores of consecutive refractory times of negative streams, highest first.
+
+    At most one detection falls into each, so no threshold gives more false alarms than there are peaks at or above it.
+    """
     gap = round(refractory_s / SCORE_PERIOD_S)
     peaks: list[float] = []
     for stream in streams:
@@ -140,15 +145,16 @@ def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
     peaks = false_alarm_peaks(streams)
     allowed = fa_per_hour * hours
     if allowed >= 3:
-        candidates = np.unique(peaks)  # ascending
+        # Just above each peak, ascending; in the scores' own precision, or it would be rounded back onto the peak.
+        candidates = np.nextafter(np.unique(peaks).astype(np.float32), np.float32(2.0))
         low, high = 0, len(candidates) - 1
         while low < high:
             middle = (low + high) // 2
-            if count_false_alarms(streams, float(np.nextafter(candidates[middle], 2.0))) <= allowed:
+            if count_false_alarms(streams, float(candidates[middle])) <= allowed:
                 high = middle
             else:
                 low = middle + 1
-        return Operating(fa_per_hour, min(1.0, float(np.nextafter(candidates[low], 2.0))), False)
+        return Operating(fa_per_hour, min(1.0, float(candidates[low])), False)
     top = logit(peaks[: max(10, min(TAIL_PEAKS, len(peaks) // 10))])
     if len(top) < 2 or hours == 0:
         return Operating(fa_per_hour, 0.5, True)

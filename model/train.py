@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, spec_augment
+from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore
 from model.export import scores_of_many
+from model.feature_augmentation import augment_features
 from model.losses import detection_loss
 from model.metrics import ScoredStream, selection_measure, smooth_scores
 from model.model import CHUNK_FRAMES, TinyCRNN, TinyCRNNConfig
@@ -25,13 +26,13 @@ class TrainConfig:
     """How a detector is trained; it travels inside every checkpoint."""
 
     steps: int = 1500
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    batch_size: int = 64
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
     ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
     gradient_clip: float = 1.0
-    negative_weight: tuple[float, float] = (1.0, 3.0)  # at the first and from half of the steps on
+    negative_weight: tuple[float, float] = (1.0, 1.0)  # at the first and from half of the steps on
     mine_at: tuple[float, ...] = (0.35, 0.65)  # shares of the steps after which hard negatives are looked for
     hard_windows: int = 3000  # kept a time
     mining_hours: float = 3.0  # of negatives that are searched, at most
@@ -168,7 +169,7 @@ def train(
     for step in range(first_step + 1, config.steps + 1):
         model.train()
         batch, labels = sampler.draw()
-        batch = spec_augment(batch, rng).to(device)
+        batch = augment_features(batch, rng).to(device)
         labels = labels.to(device)
         low, high = config.negative_weight
         negative_weight = low + (high - low) * min(1.0, 2.0 * step / config.steps)

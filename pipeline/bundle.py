@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +83,7 @@ def write_bundle(
         "model.int8.onnx": int8_path.read_bytes(),
         "detect.py": (REPOSITORY / "model" / "runtime" / "detector.py").read_bytes(),
         "det.png": det_plot(report, "png"),
-        "report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(),
+        "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),
         "report.html": html_report(report).encode(),
         "MODEL_CARD.md": model_card(report).encode(),
         "LICENSES.txt": licences_text(clips).encode(),
@@ -105,7 +104,7 @@ def write_bundle(
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
     for path in (pt_path, onnx_path, int8_path):
-        os.unlink(path)
+        path.unlink()
     return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
 
 
@@ -129,9 +128,8 @@ def licences_text(clips: pd.DataFrame) -> str:
         "detect.py and the model's architecture are part of Hark, Apache-2.0.",
         "",
     ]
-    groups = clips.groupby(["engine", "licence"]).agg(clips=("clip_id", "size"), voices=("voice", "nunique"))
-    for (engine, licence), row in groups.iterrows():  # type: ignore[misc]
-        lines.append(f"{engine}: {row['clips']} clips, {row['voices']} voices, licence: {licence}")
+    for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
+        lines.append(f"{engine}: {len(group)} clips, {group['voice'].nunique()} voices, licence: {licence}")
     return "\n".join(lines) + "\n"
 
 
@@ -147,8 +145,8 @@ def model_card(report: Mapping[str, Any]) -> str:
         [
             f"# Detector for “{report['phrase']}”",
             "",
-            f"A TinyCRNN ({summary['parameters']:,} parameters; {sizes}) that hears one phrase in 16 kHz audio, 80 ms at "
-            f"a time. Made by Hark on {report['created'][:10]}, effort {report['effort']}, run `{report['run']}`.",
+            f"A TinyCRNN ({summary['parameters']:,} parameters; {sizes}) that hears one phrase in 16 kHz audio, 80 ms "
+            f"at a time. Made by Hark on {report['created'][:10]}, effort {report['effort']}, run `{report['run']}`.",
             "",
             "## Use",
             "",

@@ -47,9 +47,9 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("quick", BucketSize(30, 25), BucketSize(350, 2), BucketSize(100, 2), BucketSize(1500, 1), 1.0, 2, 500, 128),
-        Effort("standard", BucketSize(50, 40), BucketSize(900, 2), BucketSize(250, 2), BucketSize(4000, 1), 4.0, 3, 1600, 128),
-        Effort("thorough", BucketSize(80, 60), BucketSize(2000, 2), BucketSize(500, 2), BucketSize(10000, 1), 12.0, 4, 5000, 192),
+        Effort("quick", BucketSize(40, 40), BucketSize(1000, 1), BucketSize(300, 1), BucketSize(2000, 1), 1.0, 1, 1500, 64),
+        Effort("standard", BucketSize(80, 60), BucketSize(2500, 1), BucketSize(700, 1), BucketSize(5000, 1), 4.0, 2, 5000, 64),
+        Effort("thorough", BucketSize(120, 100), BucketSize(3000, 2), BucketSize(1000, 2), BucketSize(12000, 1), 12.0, 3, 16000, 64),
     )
 }  # fmt: skip
 

@@ -53,11 +53,11 @@ def score_split(model: Any, store: FeatureStore, split: str) -> ScoredSplit:
     return ScoredSplit(table, score_segments(model, store, table))
 
 
-def calibrate(validation: ScoredSplit) -> list[dict[str, Any]]:
-    """Thresholds for :data:`FA_PER_DAY`, from ordinary speech and noise of the validation split."""
+def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY) -> list[dict[str, Any]]:
+    """Thresholds for ``rates`` (false alarms a day, ascending), from the validation split's ordinary sound."""
     streams = validation.pick(validation.ordinary)
     rows = []
-    for rate in FA_PER_DAY:
+    for rate in rates:
         operating = metrics.threshold_for(streams, rate / 24)
         rows.append({"fa_per_day": rate, "threshold": operating.threshold, "extrapolated": operating.extrapolated})
     # A rarer false alarm never has a lower threshold, whatever the tail's fit says.
@@ -78,9 +78,10 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
     hours = sum(s.hours for s in negatives)
     condition = test.table["condition"].to_numpy()
     results: list[dict[str, Any]] = []
-    calibration = validation.pick(validation.ordinary)
+    # The same rule as for the bundle's thresholds, so that a rate that is in both has one threshold.
+    calibrated = calibrate(validation, sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)}))
     for rate in REPORTED_FA_PER_HOUR:
-        threshold = metrics.threshold_for(calibration, rate).threshold
+        threshold = threshold_at(calibrated, 24 * rate)
         alarms = metrics.count_false_alarms(negatives, threshold)
         misses = {
             name: metrics.miss_rate_at(test.pick(test.positive & mask), threshold).as_dict()
@@ -102,7 +103,7 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
         "at_rates": results,
         "default_threshold": threshold,
         "by_engine": _misses_by(test, ["engine", "condition"], threshold),
-        "by_voice": _misses_by(test, ["engine", "voice"], threshold),
+        "by_speaker": _misses_by(test, ["engine", "speaker"], threshold),
         "false_alarms_by": _alarms_by(test, threshold),
         "confusers": _confusers(test, threshold),
         "det": {
@@ -135,7 +136,9 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
         hours = sum(s.hours for s in streams)
         alarms = metrics.count_false_alarms(streams, threshold)
         interval = metrics.poisson_interval(alarms, hours).as_dict()
-        rows.append({"engine": engine, "condition": condition, "hours": hours, "false_alarms": alarms, "fa_per_hour": interval})
+        rows.append(
+            {"engine": engine, "condition": condition, "hours": hours, "false_alarms": alarms, "fa_per_hour": interval}
+        )
     return rows
 
 

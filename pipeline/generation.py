@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest
+from audio_generation.worker import STORAGE_ERRORS
 from core.audio_file import read_audio
 from core.data_folder import storage_error
 from core.errors import HarkError
@@ -50,7 +50,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     reporter.stage("synthesize", f"Speaking {len(todo)} clips")
     progress = Progress(reporter, len(todo))
     try:
-        folder = Path(tempfile.mkdtemp(prefix="speech-", dir=_temporary_root(library)))
+        folder = _empty_folder(library.data_dir / "tmp" / f"speech-{plan.run}")
     except OSError as error:
         raise storage_error(error, "speech synthesis") from error
     try:
@@ -66,7 +66,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     for engine_name, reasons in report.failed.items():
         for why, count in sorted(reasons.items(), key=lambda item: -item[1])[:3]:
             reporter.log(f"{engine_name}: {count} clips failed: {why}", "warning")
-    if not report.generated and len(failed) == len(todo):
+    if not report.generated:
         raise HarkError(
             "No speech engine could speak.",
             "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in report.failed.items()),
@@ -75,10 +75,12 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     return report
 
 
-def _temporary_root(library: Library) -> Path:
-    root = library.data_dir / "tmp"
-    root.mkdir(parents=True, exist_ok=True)
-    return root
+def _empty_folder(folder: Path) -> Path:
+    """The folder, without what the same run left in it when it was killed."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engine]) -> list[PlannedRequest]:
@@ -158,7 +160,7 @@ def _speak(
                 continue
             if item is None:
                 speaking -= 1
-            elif isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno is not None):
+            elif isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno in STORAGE_ERRORS):
                 raise item
             elif isinstance(item, BaseException):
                 reasons = report.failed.setdefault(name, {})

@@ -19,6 +19,8 @@ from pipeline.plan import Plan
 
 Report = dict[str, Any]
 
+WORST_SPEAKERS = 15  # shown in the page; report.json has all
+
 
 def build_report(
     plan: Plan,
@@ -90,11 +92,11 @@ def build_report(
     return report
 
 
-def _percent(value: float) -> str:
-    return "unknown" if value != value else f"{100 * value:.1f} %"
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.1f} %"
 
 
-def _rate(interval: Mapping[str, float]) -> str:
+def _rate(interval: Mapping[str, float | None]) -> str:
     return f"{_percent(interval['value'])} (95 % interval {_percent(interval['low'])} to {_percent(interval['high'])})"
 
 
@@ -131,7 +133,9 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         hours = sum(row["hours"] for row in real_test)
         sentences.append(f"{hours:.2f} hours of the false-alarm streams are real recordings of held-out speakers.")
     if report["held_out_engine"]:
-        sentences.append(f"The engine {report['held_out_engine']} was kept out of training and is heard in the test only.")
+        sentences.append(
+            f"The engine {report['held_out_engine']} was kept out of training and is heard in the test only."
+        )
     extrapolated = [row for row in report["thresholds"] if row["extrapolated"]]
     if extrapolated:
         rates = ", ".join(f"{row['fa_per_day']:g}" for row in extrapolated)
@@ -141,8 +145,8 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         )
     if report["unknown_transcripts"]:
         sentences.append(
-            f"{report['unknown_transcripts']} recordings without a transcript are among the ordinary speech; the phrase "
-            "could occur in them."
+            f"{report['unknown_transcripts']} recordings without a transcript are among the ordinary speech; the "
+            "phrase could occur in them."
         )
     for engine, why in report["engines_missing"].items():
         sentences.append(f"The engine {engine} was not used: {why.rstrip('.')}.")
@@ -191,24 +195,26 @@ h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-t
 table { border-collapse: collapse; width: 100%; font-size: .9rem } th, td { text-align: left; padding: .3rem .6rem;
   border-bottom: 1px solid #e6ebe8 } th { color: #5b6762; font-weight: 600 } td.n, th.n { text-align: right }
 svg { max-width: 100%; height: auto } p.small { color: #5b6762; font-size: .85rem } .scroll { overflow-x: auto }
-@media (prefers-color-scheme: dark) { body { background: #161b19; color: #e4eae7 } .big div, th, td { border-color: #33403a }
+@media (prefers-color-scheme: dark) { body { background: #161b19; color: #e4eae7 }
+  .big div, th, td { border-color: #33403a }
   svg { background: #fff; border-radius: .6rem } th, .big span, p.small { color: #9fb0a8 } }
 """
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """An HTML table; cells that are numbers, or text that starts with a digit, stand to the right."""
+    """An HTML table; columns of numbers (or of text that starts with a digit), and their heads, stand to the right."""
+    texts = [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
+    numeric = [all(row[i][:1].isdigit() or row[i] == "unknown" for row in texts) for i in range(len(headers))]
 
-    def cell(value: Any) -> str:
-        text = f"{value:.2f}" if isinstance(value, float) else str(value)
-        return f'<td{" class=n" if text[:1].isdigit() else ""}>{escape(text)}</td>'
+    def cell(tag: str, column: int, text: str) -> str:
+        return f"<{tag}{' class=n' if numeric[column] else ''}>{escape(text)}</{tag}>"
 
-    head = "".join(f"<th>{escape(h)}</th>" for h in headers)
-    body = "".join("<tr>" + "".join(cell(value) for value in row) + "</tr>" for row in rows)
+    head = "".join(cell("th", i, header) for i, header in enumerate(headers))
+    body = "".join("<tr>" + "".join(cell("td", i, t) for i, t in enumerate(row)) + "</tr>" for row in texts)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _short(interval: Mapping[str, float]) -> str:
+def _short(interval: Mapping[str, float | None]) -> str:
     return f"{_percent(interval['value'])} ({_percent(interval['low'])} – {_percent(interval['high'])})"
 
 
@@ -235,7 +241,7 @@ def html_report(report: Mapping[str, Any]) -> str:
     ]
     counts = [(b.replace("_", " "), c["reused"], c["mined"], c["generated"]) for b, c in report["counts"].items()]
     engines = [(r["engine"], r["condition"], r["clips"], _short(r["miss_rate"])) for r in results["by_engine"]]
-    voices = sorted(results["by_voice"], key=lambda r: -r["miss_rate"]["value"])[:40]
+    speakers = sorted(results["by_speaker"], key=lambda r: -r["miss_rate"]["value"])[:WORST_SPEAKERS]
     alarms = [
         (r["engine"], r["condition"], r["hours"], r["false_alarms"], f"{r['fa_per_hour']['value']:.2f}")
         for r in results["false_alarms_by"]
@@ -248,9 +254,11 @@ def html_report(report: Mapping[str, Any]) -> str:
     ]
     parts = [
         f"<h1>“{escape(report['phrase'])}”</h1>",
-        f'<p class="small">{escape(report["run"])} · {escape(report["created"])} · effort {escape(report["effort"])} · '
-        f"{summary['parameters']:,} parameters</p>",
-        '<div class="big">' + "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in boxes) + "</div>",
+        f'<p class="small">{escape(report["run"])} · {escape(report["created"])} · effort '
+        f"{escape(report['effort'])} · {summary['parameters']:,} parameters</p>",
+        '<div class="big">'
+        + "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in boxes)
+        + "</div>",
         "<h2>In words</h2>",
         *(f"<p>{escape(sentence)}</p>" for sentence in report["in_words"]),
         "<h2>Misses against false alarms</h2>",
@@ -260,8 +268,8 @@ def html_report(report: Mapping[str, Any]) -> str:
         _table(["engine", "condition", "utterances", "missed"], engines),
         "<h2>Voices it hears worst</h2>",
         _table(
-            ["engine", "voice", "utterances", "missed"],
-            [(r["engine"], r["voice"], r["clips"], _short(r["miss_rate"])) for r in voices],
+            ["engine", "speaker", "utterances", "missed"],
+            [(r["engine"], r["speaker"], r["clips"], _short(r["miss_rate"])) for r in speakers],
         ),
         "<h2>False alarms by kind of sound</h2>",
         _table(["source", "condition", "hours", "false alarms", "FA/h"], alarms),
@@ -279,6 +287,3 @@ def html_report(report: Mapping[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
     )
-
-
-

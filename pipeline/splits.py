@@ -7,7 +7,7 @@ that was heard in training is heard in the test. The phrase itself and real reco
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audio_generation.engine import Voice
@@ -15,6 +15,7 @@ from audio_generation.engine import Voice
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.20
+FEW_SPEAKERS = 6
 HELD_OUT_FROM = 3  # engines: from so many on, one is heard in the test only
 
 
@@ -30,11 +31,16 @@ def split_of(name: str) -> str:
     return "validation" if fraction < TEST_SHARE + VALIDATION_SHARE else "train"
 
 
-def _split_speakers(speakers: Iterable[str]) -> dict[str, str]:
-    """Splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one."""
+def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str, str]:
+    """Splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one.
+
+    Args:
+        speakers: of one engine.
+        tested_elsewhere: an engine is held out for the test; one with few speakers then gives none of them up for it.
+    """
     ordered = sorted(set(speakers), key=_fraction)
     count = len(ordered)
-    tests = 0 if count < 2 else max(1, round(count * TEST_SHARE))
+    tests = 0 if count < 2 or (tested_elsewhere and count < FEW_SPEAKERS) else max(1, round(count * TEST_SHARE))
     validations = 0 if count < 3 else max(1, round(count * VALIDATION_SHARE))
     return {
         speaker: "test" if rank < tests else "validation" if rank < tests + validations else "train"
@@ -55,7 +61,7 @@ class VoiceSplits:
         return self.speaker_split.get(speaker) or split_of(speaker)
 
 
-def held_out_engine(voices: dict[str, Sequence[Voice]], wanted: str) -> str:
+def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
     """The engine kept for the test: the wanted one, or with three or more engines the one with the fewest speakers."""
     if wanted == "none":
         return ""
@@ -66,7 +72,7 @@ def held_out_engine(voices: dict[str, Sequence[Voice]], wanted: str) -> str:
     return min(voices, key=lambda name: (len({v.speaker for v in voices[name]}), name))
 
 
-def split_voices(voices: dict[str, Sequence[Voice]], hold_out: str = "") -> VoiceSplits:
+def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> VoiceSplits:
     """Divide the engines' voices. A person who speaks in two engines is in one split only.
 
     Args:
@@ -79,7 +85,7 @@ def split_voices(voices: dict[str, Sequence[Voice]], hold_out: str = "") -> Voic
         if engine == held_out:
             continue
         new = {v.speaker for v in voices[engine]} - set(speaker_split)
-        speaker_split.update(_split_speakers(new))
+        speaker_split.update(_split_speakers(new, bool(held_out)))
     result: dict[str, dict[str, list[list[Voice]]]] = {split: {} for split in SPLITS}
     for engine in sorted(voices):
         by_speaker: dict[str, list[Voice]] = {}

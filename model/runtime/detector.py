@@ -15,6 +15,7 @@ import json
 import sys
 import wave
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,20 @@ SCHEMA = 1
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that one spike alone does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
+ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' highest)
+MANIFEST_KEYS = (  # what this program reads
+    "phrase",
+    "sample_rate",
+    "chunk_samples",
+    "score_period_s",
+    "smoothing_frames",
+    "refractory_s",
+    "receptive_samples",
+    "state_size",
+    "thresholds",
+    "default_fa_per_day",
+    "files",
+)
 
 
 class BundleError(ValueError):
@@ -49,12 +64,14 @@ class Detection:
     score: float
 
 
-def smooth_scores(raw: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
-    """Causal mean over :data:`SMOOTHING_FRAMES` model outputs [n]; ``before`` holds the outputs just before them."""
-    head = np.zeros(SMOOTHING_FRAMES - 1, np.float32) if before is None else before
+def smooth_scores(
+    raw: np.ndarray, before: np.ndarray | None = None, smoothing_frames: int = SMOOTHING_FRAMES
+) -> np.ndarray:
+    """Causal mean over ``smoothing_frames`` model outputs [n]; ``before`` holds the outputs just before them."""
+    head = np.zeros(smoothing_frames - 1, np.float32) if before is None else before
     padded = np.concatenate([head, np.asarray(raw, dtype=np.float32)])
-    parts = [padded[i : len(padded) - SMOOTHING_FRAMES + 1 + i] for i in range(SMOOTHING_FRAMES)]
-    return np.mean(parts, axis=0, dtype=np.float64).astype(np.float32)
+    parts = [padded[i : len(padded) - smoothing_frames + 1 + i] for i in range(smoothing_frames)]
+    return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
 
 
 class Bundle:
@@ -68,9 +85,9 @@ class Bundle:
         try:
             self.manifest: dict[str, Any] = json.loads(self._read("manifest.json"))
             schema = self.manifest.get("schema")
+        except BundleError:
+            raise
         except (ValueError, AttributeError) as error:
-            if isinstance(error, BundleError):
-                raise
             raise BundleError(
                 f"{self.path} has a damaged manifest.", f"manifest.json: {error}.", "Get the bundle again."
             ) from error
@@ -79,6 +96,13 @@ class Bundle:
                 f"{self.path} cannot be used by this program.",
                 f"Its manifest has schema {schema!r}; this program knows schema {SCHEMA}.",
                 "Use the detect.py inside that bundle, or train the phrase again.",
+            )
+        lacking = [key for key in MANIFEST_KEYS if key not in self.manifest]
+        if lacking or not isinstance(self.manifest["files"], dict) or not self.manifest["thresholds"]:
+            raise BundleError(
+                f"{self.path} has a damaged manifest.",
+                f"manifest.json lacks {', '.join(lacking) or 'digests or thresholds'}.",
+                "Get the bundle again.",
             )
 
     def _read(self, name: str) -> bytes:
@@ -91,7 +115,8 @@ class Bundle:
             raise BundleError(
                 f"{self.path} is not a whole bundle.", f"{name} is missing from it.", "Get the bundle again."
             ) from error
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError) as error:
+        # Damage shows in many ways: in the directory, the compressed bytes, or a header that asks for odd methods.
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise BundleError(
                 f"{self.path} is not a bundle that can be read.", f"{name}: {error}.", "Get the bundle again."
             ) from error
@@ -99,7 +124,7 @@ class Bundle:
     def read(self, name: str) -> bytes:
         """A file of the bundle. Raises BundleError when it is missing or was changed."""
         data = self._read(name)
-        wanted = self.manifest.get("files", {}).get(name)
+        wanted = self.manifest["files"].get(name)
         if hashlib.sha256(data).hexdigest() != wanted:
             raise BundleError(
                 f"{self.path} was changed or damaged.",
@@ -147,7 +172,10 @@ class Detector:
             int8: use the small model (8-bit weights).
             threads: of onnxruntime.
         """
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BundleError("The detector cannot run.", f"{error}.", "pip install onnxruntime") from error
 
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         manifest = self.bundle.manifest
@@ -156,23 +184,32 @@ class Detector:
         self.chunk = int(manifest["chunk_samples"])
         self.score_period_s = float(manifest["score_period_s"])
         self.threshold = self.bundle.threshold(fa_per_day) if threshold is None else float(threshold)
+        self._smoothing = int(manifest["smoothing_frames"])
         self._refractory = round(float(manifest["refractory_s"]) / self.score_period_s)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         model = self.bundle.read("model.int8.onnx" if int8 else "model.onnx")
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has many errors and no common class
+            raise BundleError(
+                "The detector's model cannot be loaded.",
+                f"onnxruntime {onnxruntime.__version__}: {error}",
+                "pip install --upgrade onnxruntime",
+            ) from error
         silence = np.zeros(-(-int(manifest["receptive_samples"]) // self.chunk) * self.chunk, np.float32)
         # Whatever the state was, after one receptive field of silence it is the state of silence.
-        _, self._silent_state = self._run(silence, np.zeros((1, int(manifest["state_size"])), np.float32))
+        score, self._silent_state = self._run(silence, np.zeros((1, int(manifest["state_size"])), np.float32))
+        self._silent_scores = np.full(self._smoothing - 1, score[-1], np.float32)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything heard: the next sample is the first one, after silence."""
         self._state = self._silent_state
         self._pending = np.zeros(0, np.float32)
-        self._before = np.zeros(SMOOTHING_FRAMES - 1, np.float32)
+        self._before = self._silent_scores
         self._frames = 0
         self._quiet_until = 0
 
@@ -181,8 +218,10 @@ class Detector:
         return score[0], new_state
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Smoothed scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz, any number) complete."""
-        self._pending = np.concatenate([self._pending, np.asarray(samples, dtype=np.float32).reshape(-1)])
+        """Smoothed scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz) complete."""
+        # What is no number (a broken driver or file) is silence: the model would make a score of it.
+        new = np.nan_to_num(np.asarray(samples, dtype=np.float32).reshape(-1), nan=0.0, posinf=1.0, neginf=-1.0)
+        self._pending = np.concatenate([self._pending, new])
         usable = len(self._pending) // self.chunk * self.chunk
         raw = [self._before]
         for start in range(0, usable, self.chunk * BLOCK_CHUNKS):
@@ -191,8 +230,9 @@ class Detector:
             raw.append(score)
         self._pending = self._pending[usable:]
         joined = np.concatenate(raw)
-        self._before = joined[len(joined) - SMOOTHING_FRAMES + 1 :]
-        return smooth_scores(joined[SMOOTHING_FRAMES - 1 :], joined[: SMOOTHING_FRAMES - 1])
+        past = self._smoothing - 1
+        self._before = joined[len(joined) - past :]
+        return smooth_scores(joined[past:], joined[:past], self._smoothing)
 
     def detections(self, scores: np.ndarray) -> list[Detection]:
         """Detections among scores that follow those given before: above the threshold, then a refractory time."""
@@ -219,32 +259,44 @@ class Detector:
 
 
 def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iterator[np.ndarray]:
-    """A recording as blocks of mono float32 at ``sample_rate``; soundfile where it is installed, else PCM WAV only."""
+    """A recording as blocks of mono float32 at ``sample_rate``; soundfile where it is installed, else PCM WAV only.
+
+    Raises BundleError when it cannot be read or holds no sample.
+    """
     if not path.is_file():
         raise BundleError(f"There is no recording {path}.", "The path names no file.", "Check the path.")
     try:
         import soundfile
-    except ImportError:
+    except (ImportError, OSError):  # OSError: installed, but without its library
         soundfile = None
+    heard = 0
     try:
         if soundfile is not None:
             with soundfile.SoundFile(str(path)) as source:
-                rate = source.samplerate
-                for block in source.blocks(int(block_s * rate), dtype="float32", always_2d=True):
-                    yield _resample(block.mean(axis=1), rate, sample_rate)
-            return
-        with wave.open(str(path), "rb") as source:
-            rate, channels, width = source.getframerate(), source.getnchannels(), source.getsampwidth()
-            while data := source.readframes(int(block_s * rate)):
-                yield _resample(_pcm(data, width).reshape(-1, channels).mean(axis=1), rate, sample_rate)
-    except BundleError:
-        raise
+                stored = source.blocks(int(block_s * source.samplerate), dtype="float32", always_2d=True)
+                for block in _resample((part.mean(axis=1) for part in stored), source.samplerate, sample_rate):
+                    heard += len(block)
+                    yield block
+        else:
+            with wave.open(str(path), "rb") as source:
+                for block in _resample(_wave_blocks(source, block_s), source.getframerate(), sample_rate):
+                    heard += len(block)
+                    yield block
     except Exception as error:  # whatever the decoder says about the file, the user gets it in one sentence
         raise BundleError(
             f"{path} is not a recording that can be read.",
-            f"{error or type(error).__name__}.",
+            f"{str(error) or type(error).__name__}.",
             "Give a PCM WAV file" + (", or pip install soundfile." if soundfile is None else " or another format."),
         ) from error
+    if not heard:
+        raise BundleError(f"{path} holds no audio.", "There is not one sample in it.", "Give another recording.")
+
+
+def _wave_blocks(source: wave.Wave_read, block_s: float) -> Iterator[np.ndarray]:
+    channels, width = source.getnchannels(), source.getsampwidth()
+    while data := source.readframes(int(block_s * source.getframerate())):
+        whole = len(data) // (channels * width) * channels * width  # a file that breaks off may end within a frame
+        yield _pcm(data[:whole], width).reshape(-1, channels).mean(axis=1, dtype=np.float32)
 
 
 def _pcm(data: bytes, width: int) -> np.ndarray:
@@ -260,16 +312,39 @@ def _pcm(data: bytes, width: int) -> np.ndarray:
     raise ValueError(f"{width * 8}-bit PCM is unknown")
 
 
-def _resample(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Band-limited resampling by a Fourier transform of the block; exact when the rates agree."""
-    audio = np.asarray(audio, dtype=np.float32)
-    if rate == wanted or len(audio) == 0:
-        return audio
-    length = max(1, round(len(audio) * wanted / rate))
-    spectrum = np.fft.rfft(audio)
-    bins = length // 2 + 1
-    fitted = np.zeros(bins, np.complex128)
-    fitted[: min(bins, len(spectrum))] = spectrum[:bins]
+def _resample(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:
+    """Band-limited resampling of a stream; untouched when the rates agree.
+
+    Worked by Fourier transforms of half a minute with a second of what lies before and after it, which is then cut
+    away, so that nothing is heard of the seams. Whole seconds have a whole number of samples at both rates.
+    """
+    if rate == wanted:
+        yield from blocks
+        return
+    step = 30 * rate
+    before, waiting = np.zeros(rate, np.float32), np.zeros(0, np.float32)
+    for block in blocks:
+        waiting = np.concatenate([waiting, block])
+        while len(waiting) >= step + rate:
+            yield _fourier(np.concatenate([before, waiting[: step + rate]]), rate, wanted)[wanted : wanted * 31]
+            before, waiting = waiting[step - rate : step], waiting[step:]
+    seconds = -(-len(waiting) // rate)
+    ending = np.concatenate([before, waiting, np.zeros((seconds + 1) * rate - len(waiting), np.float32)])
+    yield _fourier(ending, rate, wanted)[wanted : wanted + round(len(waiting) * wanted / rate)]
+
+
+def _fourier(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Whole seconds at ``rate`` as whole seconds at ``wanted``.
+
+    The highest frequencies fade out, so that the filter rings for milliseconds only and not across the whole block.
+    """
+    length = len(audio) // rate * wanted
+    spectrum = np.fft.rfft(audio.astype(np.float64))
+    bins = min(len(spectrum), length // 2 + 1)
+    nearness = np.arange(bins) / len(audio) * rate / (min(rate, wanted) / 2)  # 1 at the lower Nyquist frequency
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.clip((nearness - ROLL_OFF) / (1 - ROLL_OFF), 0.0, 1.0))
+    fitted = np.zeros(length // 2 + 1, np.complex128)
+    fitted[:bins] = spectrum[:bins] * fade
     return (np.fft.irfft(fitted, length) * (length / len(audio))).astype(np.float32)
 
 
@@ -300,11 +375,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    out = (
-        io.TextIOWrapper(sys.stdout.buffer, "utf-8", line_buffering=True)
-        if hasattr(sys.stdout, "buffer")
-        else sys.stdout
-    )
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(encoding="utf-8", line_buffering=True)
     try:
         detector = Detector(options.bundle, options.fa_per_day, options.threshold, options.int8)
         if options.mic:

@@ -1,0 +1,160 @@
+"""From the words of a command line to an exit code: 0 done, 2 the user can mend it, 130 interrupted, 1 a bug."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from command_line.options import PROGRAM, Parser, UsageError, common_options
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
+
+# Each has ``register(commands)``; --help shows the commands in this order. They import what is slow when they run.
+GROUPS = ("training", "detecting", "clip_library", "speech", "benchmarks", "doctor", "testing")
+
+STOPPED = "stopped; run the same command again to go on"
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [COMMAND] ...",
+        description="Type a phrase, get a wake-word detector. Without a command, Hark asks for a keyphrase and trains.",
+        epilog=f"{PROGRAM} COMMAND --help shows the options of a command.",
+    )
+    common_options(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, prog=PROGRAM)
+    for group in GROUPS:
+        importlib.import_module(f"command_line.{group}").register(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the arguments are those of the process unless given. Never raises, never shows a traceback.
+
+    It is the last thing that a process does: signals that would end it are ignored afterwards.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["test"] and words[1:] not in (["--help"], ["-h"]):
+        # Everything after it is pytest's.
+        parsed = argparse.Namespace(handler=_test, arguments=words[1:])
+    else:
+        try:
+            parser = build_parser()
+            parsed, unknown = parser.parse_known_args(words)
+            if unknown:  # said by the command's own parser, so that the usage is that of the command
+                getattr(parsed, "parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
+        except UsageError as error:
+            return _explain_usage(error, json_wanted="--json" in words)
+        except SystemExit as end:  # --help
+            return int(end.code or 0)
+    return _run(parsed)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from command_line.console import OutputClosed, Screen
+    from command_line.log import keep_warnings, write_bug
+
+    if getattr(options, "data", None) is not None:
+        os.environ["HARK_DATA"] = str(options.data)
+    screen = Screen(json_wanted=getattr(options, "json", False))
+    _interrupt_on_signals()
+    try:
+        with screen, keep_warnings():
+            handler = getattr(options, "handler", None) or _ask
+            try:
+                return int(handler(options, screen))
+            except (KeyboardInterrupt, EOFError):
+                _ignore_signals()
+                screen.stopped(STOPPED)
+                return INTERRUPTED
+            except OutputClosed:  # `./hark voices list | head`
+                return DONE
+            except HarkError as error:
+                screen.error(error)
+                return MENDABLE
+            except Exception as error:
+                screen.bug(write_bug(error))
+                return BUG
+            finally:
+                _ignore_signals()
+                _end_workers()
+    except (KeyboardInterrupt, OutputClosed):  # in the few lines above that are outside of the inner try
+        return INTERRUPTED
+
+
+def _ask(options: argparse.Namespace, screen: Screen) -> int:
+    from command_line.training import ask_and_train
+
+    return ask_and_train(options, screen)
+
+
+def _test(options: argparse.Namespace, screen: Screen) -> int:
+    from command_line.testing import run_tests
+
+    return run_tests(options, screen)
+
+
+def _explain_usage(error: UsageError, json_wanted: bool) -> int:
+    from command_line.console import Screen
+
+    what = f"{error.message[0].upper()}{error.message[1:].rstrip('.')}."
+    screen = Screen(json_wanted)
+    with screen:
+        screen.usage(error.usage, HarkError(what, "The command line could not be read.", f"{error.command} --help"))
+    return MENDABLE
+
+
+# Signals. A terminal that closes and a service manager that ends Hark mean the same as Ctrl-C.
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _interrupt_on_signals() -> None:
+    # SIGINT too: shell scripts have it ignored in what they start in the background, and `kill -INT` must work there.
+    _handle_signals(_interrupt)
+
+
+def _ignore_signals() -> None:
+    """From the end of a command to the end of the process: a second Ctrl-C must not stop the cleaning up half way."""
+    _handle_signals(signal.SIG_IGN)
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):  # nohup
+            continue
+        signal.signal(number, handler)
+
+
+def _end_workers() -> None:
+    """End the workers of the speech engines and of multiprocessing, where any could have been started."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None:
+        for child in multiprocessing.active_children():
+            child.terminate()  # else they would first do all that is still in their queue
+    registry = sys.modules.get("audio_generation.registry")
+    if registry is not None:
+        try:
+            registry.close_engines()
+        except Exception:  # they are killed with this process anyway
+            import logging
+
+            logging.getLogger(__name__).warning("ending the workers failed", exc_info=True)

@@ -1,0 +1,379 @@
+"""What people and programs see: results on stdout, progress and errors on stderr, with --json one JSON object."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from command_line.log import WrittenBug
+from command_line.options import PROGRAM
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from pipeline.events import Event, Reporter, silent_reporter
+
+WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: wide enough that no cell is folded
+PLAIN_EVERY_S = 5.0  # between two lines of progress where there is no terminal
+SHOWN_METRICS = {"loss": "loss", "validation_miss_rate": "missed"}
+
+
+class OutputClosed(Exception):
+    """Whoever read stdout has gone (``| head``): there is nobody to say anything to."""
+
+
+class Screen:
+    """Where a command writes. With ``json_wanted`` stdout gets one JSON object and nothing else, whatever happens."""
+
+    def __init__(self, json_wanted: bool) -> None:
+        self.json_wanted = json_wanted
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+        for stream in (self._stdout, self._stderr):
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:  # a phrase or path that the terminal's encoding lacks must not end the command
+                reconfigure(errors="backslashreplace")
+        self.err = _console(self._stderr)
+        self._said = False
+        self._redirected = contextlib.ExitStack()
+
+    def __enter__(self) -> Screen:
+        if self.json_wanted:
+            # Whatever a library prints is not the JSON object.
+            self._redirected.enter_context(contextlib.redirect_stdout(self._stderr))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._redirected.close()
+        with contextlib.suppress(OSError, ValueError):
+            self._stderr.flush()
+        try:
+            self._stdout.flush()
+        except (OSError, ValueError):
+            _let_go_of_stdout()
+
+    # Results.
+
+    def result(self, value: Mapping[str, Any]) -> None:
+        """The one JSON object (only where it was asked for)."""
+        if not self.json_wanted or self._said:
+            return
+        self._said = True
+        # Other encodings than UTF-8 get ASCII with escapes, which is the same JSON.
+        utf8 = (getattr(self._stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+        self._write(json.dumps(value, ensure_ascii=not utf8) + "\n")
+
+    def show(self, *lines: RenderableType) -> None:
+        """Lines and tables for people, on stdout; nothing where JSON was asked for."""
+        if self.json_wanted:
+            return
+        console = _console(self._stdout)
+        with console.capture() as captured:
+            for line in lines:
+                console.print(line, soft_wrap=isinstance(line, str | Text))
+        text = captured.get()
+        # Tables are filled up with spaces to their right, which are noise in a file.
+        self._write(text if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+
+    def show_line(self, line: str) -> None:
+        """One line for people as it is, never wrapped, so that it can be copied (a path, a command)."""
+        if not self.json_wanted:
+            self._write(line + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stdout.write(text)
+            self._stdout.flush()
+        except BrokenPipeError as error:
+            _let_go_of_stdout()
+            raise OutputClosed from error
+
+    # Errors, all on stderr; as JSON on stdout too where that was asked for.
+
+    def error(self, error: HarkError) -> None:
+        """What happened, why, and what to do."""
+        self.warn_of(error)
+        self.result({"error": error.as_dict()})
+
+    def warn_of(self, error: HarkError) -> None:
+        """The three sentences on stderr, while the command goes on."""
+        self._print(Text(error.what, "bold red"), f"  Why: {error.why}", f"  What to do: {error.what_to_do}")
+
+    def usage(self, usage: str, error: HarkError) -> None:
+        """A command line that could not be read."""
+        self._print(Text(error.what, "bold red"), usage, f"More: {error.what_to_do}")
+        self.result({"error": error.as_dict()})
+
+    def bug(self, bug: WrittenBug) -> None:
+        """An unexpected exception: one sentence, no traceback."""
+        where = f"the details are in {bug.log}" if bug.log else f"no log could be written ({bug.summary})"
+        what = f"Hark failed by a fault of its own (id {bug.identifier}); {where}."
+        self._print(Text(what, "bold red"))
+        to_do = f"Report it with that part of the log and the output of {PROGRAM} doctor."
+        self.result({"error": {"what": what, "why": bug.summary, "what_to_do": to_do, "id": bug.identifier}})
+
+    def stopped(self, message: str) -> None:
+        """Ctrl-C."""
+        self.err = _console(self._stderr)  # the old one may hold a line that it was interrupted in
+        self._print(message)
+        again = "Run the same command again to go on."
+        self.result({"error": {"what": "Stopped.", "why": "It was interrupted.", "what_to_do": again}})
+
+    def note(self, *lines: RenderableType) -> None:
+        """Something a person may want to know meanwhile, on stderr, with or without JSON."""
+        self._print(*lines)
+
+    def _print(self, *lines: RenderableType) -> None:
+        with contextlib.suppress(OSError):
+            for line in lines:
+                self.err.print(line, soft_wrap=isinstance(line, str | Text))
+
+    # Progress.
+
+    @contextmanager
+    def reporter(self, passing: bool = False) -> Iterator[Reporter]:
+        """A reporter whose events are drawn on stderr: bars with the time left on a terminal, else plain lines.
+
+        With ``passing`` it leaves no line behind (and without a terminal says nothing).
+        """
+        if passing and not self.err.is_terminal:
+            yield silent_reporter()
+            return
+        drawing: Drawing = Bars(self.err, keep=not passing) if self.err.is_terminal else PlainLines(self._stderr)
+        with drawing:
+            yield Reporter(drawing.draw)
+
+
+def _console(stream: TextIO) -> Console:
+    console = Console(file=stream, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_A_FILE
+    return console
+
+
+def _let_go_of_stdout() -> None:
+    """So that Python's own flush at the end does not complain about a reader that has gone."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        os.close(nowhere)
+
+
+class Drawing(Protocol):
+    """Draws events while it is open."""
+
+    def __enter__(self) -> Drawing: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def draw(self, event: Event) -> None:
+        """Draw one event of ``pipeline.events``."""
+        ...
+
+
+class _Percent(ProgressColumn):
+    """How far the stage is, where it has said so."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.percentage:>3.0f} %" if task.total is not None else "")
+
+
+class _TimeLeft(ProgressColumn):
+    """The time left as the stage itself says it, or by its pace."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("eta_s")
+        if left is None:
+            left = task.time_remaining
+        if task.total is None or left is None or task.finished:
+            return Text("")
+        # What the stage said was true when it said so.
+        left = max(0.0, left - (time.monotonic() - task.fields.get("said_at", time.monotonic())))
+        return Text(f"{duration(left)} left", "cyan")
+
+
+class Bars:
+    """For a terminal: the stage that runs as a bar, those that are done as a line each (unless ``keep`` is false)."""
+
+    def __init__(self, console: Console, keep: bool = True) -> None:
+        self._console, self._keep = console, keep
+        self._progress = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            _Percent(),
+            _TimeLeft(),
+            TextColumn("[dim]{task.fields[extra]}"),
+            console=console,
+            transient=True,
+        )
+        self._task: Any = None
+        self._message, self._started = "", 0.0
+        self._metrics: dict[str, float] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end_stage(finished=error[0] is None)
+        self._progress.stop()
+
+    def draw(self, event: Event) -> None:
+        """See ``Drawing``."""
+        kind = event["event"]
+        if kind == "stage":
+            self._end_stage()
+            self._message, self._started = event["message"], time.monotonic()
+            # Square brackets of a phrase or a path are no markup.
+            shown = self._message.replace("[", "\\[")
+            self._task = self._progress.add_task(shown, total=None, extra="", eta_s=None, said_at=self._started)
+        elif kind == "progress" and self._task is not None:
+            self._progress.update(
+                self._task, completed=event["done"], total=event["total"] or None, eta_s=event["eta_s"],
+                said_at=time.monotonic(),
+            )  # fmt: skip
+        elif kind == "metric" and self._task is not None:
+            self._metrics[event["name"]] = event["value"]
+            self._progress.update(self._task, extra=_metrics(self._metrics))
+        elif kind == "log":
+            warning = event["level"] == "warning"
+            self._console.print(
+                Text(f"! {event['message']}" if warning else event["message"], "yellow" if warning else "")
+            )
+
+    def _end_stage(self, finished: bool = True) -> None:
+        if self._task is None:
+            return
+        self._progress.remove_task(self._task)
+        self._task = None
+        if finished and self._keep:
+            took = time.monotonic() - self._started
+            self._console.print(Text.assemble(("✓ ", "green"), self._message, (f"  {duration(took)}", "dim")))
+        self._metrics.clear()
+
+
+class PlainLines:
+    """For logs and pipes: a line a stage, a line of progress now and then, all with the time since the start."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._started = time.monotonic()
+        self._last, self._tenth = 0.0, -1
+        self._metrics: dict[str, float] = {}
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def draw(self, event: Event) -> None:
+        """See ``Drawing``."""
+        kind, now = event["event"], time.monotonic()
+        if kind == "stage":
+            self._metrics.clear()
+            self._last, self._tenth = now, 0
+            self._say(event["message"])
+        elif kind == "progress" and event["total"]:
+            share = event["done"] / event["total"]
+            if int(10 * share) > self._tenth and (now - self._last >= PLAIN_EVERY_S):
+                self._last, self._tenth = now, int(10 * share)
+                left = f", {duration(event['eta_s'])} left" if event["eta_s"] and share < 1 else ""
+                extra = _metrics(self._metrics)
+                self._say(f"  {100 * share:.0f} %{left}{', ' + extra if extra else ''}")
+        elif kind == "metric":
+            self._metrics[event["name"]] = event["value"]
+        elif kind == "log":
+            self._say(f"! {event['message']}" if event["level"] == "warning" else event["message"])
+
+    def _say(self, message: str) -> None:
+        # In one piece, past rich, which says a line again when it was interrupted while it said it.
+        with contextlib.suppress(OSError):
+            self._stream.write(f"[{clock(time.monotonic() - self._started)}] {message}\n")
+            self._stream.flush()
+
+
+def _metrics(values: Mapping[str, float]) -> str:
+    parts = []
+    for name, label in SHOWN_METRICS.items():
+        if name in values:
+            parts.append(f"{label} {percent(values[name]) if 'rate' in name else f'{values[name]:.3f}'}")
+    return ", ".join(parts)
+
+
+# Words and tables that several commands use.
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> Table:
+    """A table without a frame; the columns whose numbers are in ``right`` are set to the right."""
+    drawn = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    to_the_right = set(right)
+    for number, header in enumerate(headers):
+        drawn.add_column(header, justify="right" if number in to_the_right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return drawn
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> Table:
+    """Names and values without a header."""
+    drawn = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in rows:
+        drawn.add_row(Text(name), value if isinstance(value, Text) else Text(str(value)))
+    return drawn
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if 0 < seconds < 0.95 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min" if whole % 3600 >= 60 else f"{whole // 3600} h"
+
+
+def clock(seconds: float, exact: bool = False) -> str:
+    """A place in a recording: ``2:03``, ``1:02:03``, or exactly ``2:03.45``."""
+    hundredths = round(seconds * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    start = f"{hours}:{minutes:02d}" if hours else str(minutes)
+    return f"{start}:{rest // 100:02d}" + (f".{rest % 100:02d}" if exact else "")
+
+
+def percent(share: float) -> str:
+    """``3.2 %``; unknown where it is not a number."""
+    return "unknown" if share != share else f"{100 * share:.1f} %"
+
+
+def command(*words: str) -> str:
+    """A command of Hark's that can be copied into the shell as it stands, in the folder where the user is."""
+    program = PROGRAM if Path.cwd() == REPOSITORY else shlex.quote(str(REPOSITORY / "hark"))
+    return " ".join([program, *map(shlex.quote, words)])
+
+
+def short_path(path: Path | str) -> str:
+    """Relative where it is below the folder in which the user is."""
+    path = Path(path)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)

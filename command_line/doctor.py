@@ -1,0 +1,254 @@
+"""``doctor``: what works here, what is missing, and how to enable it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.options import PROGRAM, Commands, Parser, add_command
+from core.data_folder import REPOSITORY, data_folder
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+OLDEST_PYTHON = (3, 11)
+SPACE_FOR_A_RUN = 2.0  # GB: clips, and features while a run lasts
+OK, OPTIONAL, BROKEN = "ok", "optional", "broken"
+STYLES = {OK: ("✓", "green"), OPTIONAL: ("-", "yellow"), BROKEN: ("✗", "bold red")}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what it is.
+        status: "ok"; "optional" (missing, and Hark works without); "broken" (Hark does not work without).
+        found: what there is, or what is wrong.
+        what_to_do: how to enable or mend it; empty where nothing is to be done.
+    """
+
+    name: str
+    status: str
+    found: str
+    what_to_do: str = ""
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    add_command(commands, "doctor", "", "what works here, what is missing and how to enable it", run_doctor)
+
+
+def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
+    """``doctor``: exit code 2 where something is missing that Hark cannot do without."""
+    from rich.text import Text
+
+    from command_line.console import table
+
+    findings: list[Finding] = []
+    with screen.reporter() as reporter:
+        reporter.stage("doctor", "Looking")
+        for finding in _findings():
+            findings.append(finding)
+    suggestions = list(_suggestions(findings))
+    ok = all(finding.status != BROKEN for finding in findings)
+    screen.result({"ok": ok, "findings": [asdict(finding) for finding in findings], "suggestions": suggestions})
+    screen.show(
+        table(["", "", ""], [[Text(*STYLES[finding.status]), finding.name, finding.found] for finding in findings])
+    )
+    to_do = [finding for finding in findings if finding.status != OK and finding.what_to_do]
+    if to_do and not screen.json_wanted:
+        screen.show("", "To enable or mend:")
+        for finding in to_do:
+            screen.show_line(f"  {finding.name}: {finding.what_to_do}")
+    if suggestions and not screen.json_wanted:
+        screen.show("", "Suggestions:")
+        for suggestion in suggestions:
+            screen.show_line(f"  {suggestion}")
+    screen.show(
+        "", "Hark can train here." if ok else Text("Hark cannot train here yet: see the lines marked ✗.", "bold red")
+    )
+    return 0 if ok else 2
+
+
+def _findings() -> Iterator[Finding]:
+    yield _python()
+    yield _packages()
+    yield _torch()
+    yield from _data_folder()
+    yield from _engines()
+    yield _program("ffmpeg", "reads M4A, WebM and other formats")
+    yield _microphone()
+    yield _library()
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} ({sys.prefix})"
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding(
+            "python", BROKEN, f"{found}: Hark needs 3.11 or newer", "apt-get install python3.11, then ./hark"
+        )
+    return Finding("python", OK, found)
+
+
+def pinned(requirements: Path) -> dict[str, str]:
+    """The pins of a requirements file: name and version."""
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    return {match[1]: match[2] for line in lines if (match := re.match(r"([A-Za-z0-9._-]+)==([^\s;#]+)", line))}
+
+
+def _packages() -> Finding:
+    lacking, others = [], []
+    pins = pinned(REPOSITORY / "requirements.txt")
+    for name, wanted in pins.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            lacking.append(name)
+            continue
+        if found.split("+")[0] != wanted:
+            others.append(f"{name} {found} (pinned: {wanted})")
+    to_do = "rm -f .venv/hark-stamp, then ./hark doctor: the launcher installs what is pinned"
+    needed = [name for name in lacking if name != "ctc-segmentation"]
+    if needed:
+        return Finding("packages", BROKEN, f"missing: {', '.join(needed)}", to_do)
+    if lacking:
+        return Finding(
+            "packages", OPTIONAL, "ctc-segmentation is missing: phrases cannot be cut out of recordings",
+            "apt-get install gcc python3-dev; rm .venv/hark-stamp; ./hark doctor",
+        )  # fmt: skip
+    if others:
+        return Finding("packages", OPTIONAL, f"other versions than tested: {', '.join(others)}", to_do)
+    return Finding("packages", OK, f"all {len(pins)} as pinned")
+
+
+def _torch() -> Finding:
+    try:
+        import torch
+    except Exception as error:  # a broken build fails with an OSError or ImportError of its own
+        return Finding("torch", BROKEN, f"cannot be imported: {error}", "rm -rf .venv, then ./hark doctor")
+    from model.train import best_device
+
+    device = best_device()
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+        return Finding("torch", OK, f"{torch.__version__}, trains on {name}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = f"{torch.__version__}, trains on {device} ({cores} core{'s' if cores != 1 else ''})"
+    if shutil.which("nvidia-smi") and torch.version.cuda is None:
+        return Finding("torch", OPTIONAL, f"{found}; an NVIDIA driver is here", "HARK_TORCH=cuda ./hark doctor")
+    return Finding("torch", OK, found)
+
+
+def _data_folder() -> Iterator[Finding]:
+    folder = data_folder()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    elsewhere = "make it writable, or name another one with --data DIR or HARK_DATA"
+    if not there.is_dir():
+        yield Finding("data folder", BROKEN, f"{there} is a file", elsewhere)
+        return
+    try:
+        # os.access says yes to root even where the file system is read-only.
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".hark-doctor-") as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+    except OSError as error:
+        yield Finding("data folder", BROKEN, f"{folder} cannot be written: {error.strerror}", elsewhere)
+        return
+    yield Finding("data folder", OK, f"{folder}{'' if folder.exists() else ' (will be made)'}")
+    free = shutil.disk_usage(there).free / 1e9
+    if free < SPACE_FOR_A_RUN:
+        to_do = f"free some space (a run needs about {SPACE_FOR_A_RUN:g} GB), or use another disk with --data DIR"
+        yield Finding("disk space", OPTIONAL, f"{free:.1f} GB free", to_do)
+    else:
+        yield Finding("disk space", OK, f"{free:.0f} GB free")
+
+
+def _engines() -> Iterator[Finding]:
+    from audio_generation.registry import engines
+    from command_line.speech import TEST_DOUBLE
+
+    ready = 0
+    for name, engine in engines().items():
+        if name == TEST_DOUBLE:
+            continue
+        readiness = engine.available()
+        if not readiness.ok:
+            yield Finding(f"engine {name}", OPTIONAL, readiness.why, readiness.how_to_enable)
+            continue
+        try:
+            voices = engine.voices("en")
+        except HarkError as error:
+            yield Finding(f"engine {name}", OPTIONAL, error.why, error.what_to_do)
+            continue
+        ready += engine.by_default
+        speakers = len({voice.speaker for voice in voices})
+        yield Finding(f"engine {name}", OK, f"{speakers} English speaker{'s' if speakers != 1 else ''}")
+    if not ready:
+        to_do = "./hark installs espeakng-loader; apt-get install flite adds more"
+        yield Finding("speech", BROKEN, "no engine that is used by default is ready", to_do)
+
+
+def _program(name: str, use: str) -> Finding:
+    path = shutil.which(name)
+    return (
+        Finding(name, OK, path)
+        if path
+        else Finding(name, OPTIONAL, f"not installed; it {use}", f"apt-get install {name}")
+    )
+
+
+def _microphone() -> Finding:
+    if importlib.util.find_spec("sounddevice") is None:
+        found = "sounddevice is not installed; detect.py --mic of a bundle needs it"
+        return Finding(
+            "microphone", OPTIONAL, found, "python -m pip install sounddevice; apt-get install libportaudio2"
+        )
+    return Finding("microphone", OK, "sounddevice is installed")
+
+
+def _library() -> Finding:
+    from db.db_api import DATABASE_NAME, Library
+
+    folder = data_folder()
+    if not (folder / DATABASE_NAME).is_file():
+        return Finding("library", OK, "none yet: training makes it")
+    try:
+        with Library(folder) as library:
+            report = library.check(verify_audio=False)
+            stats = library.stats()
+    except HarkError as error:
+        return Finding("library", BROKEN, f"{error.what} {error.why}", error.what_to_do)
+    real = stats.hours_by_engine.get("corpus", 0.0)
+    found = f"{stats.clips} clips, {stats.hours:.2f} h, {real:.2f} h of them real speech"
+    if not report.ok:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
+        return Finding("library", OPTIONAL, f"{found}; {kinds}", f"{PROGRAM} library check --mend")
+    return Finding("library", OK, found)
+
+
+def _suggestions(findings: list[Finding]) -> Iterator[str]:
+    """What would make detectors better here; nothing of it is needed."""
+    by_name = {finding.name: finding for finding in findings}
+    library = by_name["library"]
+    if library.status == OK and ("none yet" in library.found or " 0.00 h of them real" in library.found):
+        yield f"Real speech makes the largest difference: {PROGRAM} library import FOLDER"
+    if (
+        by_name.get("engine piper", library).status == OPTIONAL
+        and by_name.get("engine kokoro", library).status == OPTIONAL
+    ):
+        yield f"Neural voices sound like people: {PROGRAM} engines enable piper"
+    if not (data_folder() / "noise").is_dir():
+        yield f"Recordings of your own kitchen or workshop in {data_folder() / 'noise'} are used as noise in training"

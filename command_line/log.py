@@ -1,0 +1,86 @@
+"""What no user is shown: tracebacks and warnings of libraries, in ``<data>/logs/hark.log``."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import platform
+import secrets
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.data_folder import data_folder
+
+LARGEST_LOG = 2_000_000  # bytes; then it is put aside as hark.log.1
+FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True)
+class WrittenBug:
+    """Where the traceback of an unexpected exception went (None: it could not be written) and how to find it there."""
+
+    identifier: str
+    log: Path | None
+    summary: str
+
+
+def log_file() -> Path:
+    """The log of the data folder that is in use."""
+    return data_folder() / "logs" / "hark.log"
+
+
+class _QuietFile(logging.handlers.RotatingFileHandler):
+    """Opens the file when there is something to write, and does without where that is not possible."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+            super().emit(record)
+        except OSError:
+            pass
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+@contextmanager
+def keep_warnings() -> Iterator[None]:
+    """Warnings and logging of all libraries go into the log file instead of onto the terminal."""
+    handler = _QuietFile(log_file(), maxBytes=LARGEST_LOG, backupCount=1, delay=True, encoding="utf-8")
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        handler.close()
+
+
+def write_bug(error: BaseException) -> WrittenBug:
+    """Append the traceback under an id of its own to the log, or else write it to a file in the temporary folder."""
+    identifier = secrets.token_hex(4)
+    summary = f"{type(error).__name__}: {error}"[:300]
+    text = (
+        f"{datetime.now(UTC).isoformat(timespec='seconds')} bug {identifier}\n"
+        f"command: {sys.argv}\npython {platform.python_version()}, {platform.platform()}\n"
+        f"{''.join(traceback.format_exception(error))}\n"
+    )
+    for path, mode in ((log_file(), "a"), (Path(tempfile.gettempdir()) / f"hark-{identifier}.log", "x")):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open(mode, encoding="utf-8", errors="backslashreplace") as log:
+                log.write(text)
+            return WrittenBug(identifier, path, summary)
+        except OSError:
+            continue
+    return WrittenBug(identifier, None, summary)

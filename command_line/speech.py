@@ -1,0 +1,190 @@
+"""``voices`` and ``engines``: who can speak here, and how to get more."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from command_line.options import PROGRAM, Commands, Parser, add_command, add_group, language
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from audio_generation.engine import Engine, Voice
+    from command_line.console import Screen
+
+TEST_DOUBLE = "fake"  # an engine like the others, but nothing to offer to people
+SHOWN_VOICES = 3
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    voices = add_group(commands, "voices", "the voices that can speak here, and getting more")
+    listed = add_command(voices, "list", "[--language en] [--engine NAME]", "the voices of a language", run_voices)
+    listed.add_argument("--language", type=language, default="en", help="default: en")
+    listed.add_argument("--engine", metavar="NAME", help="every voice of this engine")
+    pull = add_command(voices, "pull", "ENGINE VOICE", "download a voice and check it", run_pull)
+    pull.add_argument("engine", metavar="ENGINE", help="piper, kokoro or suno")
+    pull.add_argument("voice", metavar="VOICE", help="such as en_US-libritts_r-medium (piper) or af_heart (kokoro)")
+    engines = add_group(commands, "engines", "the speech engines, and enabling more")
+    add_command(engines, "list", "", "every engine, and what it lacks", run_engines)
+    enable = add_command(engines, "enable", "NAME", "make an engine's own environment", run_enable)
+    enable.add_argument("name", metavar="NAME", help="an engine, such as piper or kokoro")
+
+
+def _engine(name: str) -> Engine:
+    from audio_generation.registry import engines
+
+    known = engines()
+    if name not in known:
+        others = ", ".join(other for other in known if other != TEST_DOUBLE)
+        raise HarkError(f"There is no speech engine called {name!r}.", f"Hark has {others}.", "Name one of these.")
+    return known[name]
+
+
+def run_voices(options: argparse.Namespace, screen: Screen) -> int:
+    """``voices list``."""
+    from audio_generation.registry import engines
+    from command_line.console import command, table
+
+    chosen = [_engine(options.engine)] if options.engine else [e for n, e in engines().items() if n != TEST_DOUBLE]
+    found = {engine.name: engine.voices(options.language) for engine in chosen}
+    if not any(found.values()):
+        readiness = chosen[0].available()
+        if options.engine and not readiness.ok:
+            raise HarkError(f"The engine {options.engine} cannot speak here.", readiness.why, readiness.how_to_enable)
+        raise HarkError(
+            f"No voice speaks the language {options.language!r}.",
+            "None of the engines that are ready here has one.",
+            f"Choose another --language, or enable an engine: {PROGRAM} engines list.",
+        )
+    screen.result({"language": options.language, "voices": [asdict(v) for voices in found.values() for v in voices]})
+    if options.engine:
+        rows = [[v.name, v.language, v.speaker, v.licence] for v in found[options.engine]]
+        screen.show(table(["voice", "language", "speaker", "licence"], rows))
+        return 0
+    summary: list[list[object]] = []
+    for name, voices in found.items():
+        if voices:
+            speakers = len({voice.speaker for voice in voices})
+            summary.append([name, speakers, len(voices), _some(voices)])
+    screen.show(table(["engine", "speakers", "voices", "such as"], summary, right=[1, 2]), "")
+    screen.show_line(f"All voices of one: {command('voices', 'list', '--engine', str(summary[0][0]))}")
+    screen.show_line(f"More voices:       {command('engines', 'list')}")
+    return 0
+
+
+def _some(voices: list[Voice]) -> str:
+    """A few names of different speakers."""
+    by_speaker = {voice.speaker: voice.name for voice in reversed(voices)}
+    some = list(dict.fromkeys(voice.name for voice in voices if by_speaker[voice.speaker] == voice.name))
+    return ", ".join(some[:SHOWN_VOICES]) + (", ..." if len(some) > SHOWN_VOICES else "")
+
+
+def run_pull(options: argparse.Namespace, screen: Screen) -> int:
+    """``voices pull ENGINE VOICE``."""
+    from audio_generation.voices_pull import pull
+    from command_line.console import short_path
+
+    engine = _engine(options.engine)
+    with screen.reporter() as reporter:
+        current = ""
+
+        def progress(name: str, done: int, total: int) -> None:
+            nonlocal current
+            if name != current:
+                current = name
+                reporter.stage("pull", f"Downloading {name} ({total / 1e6:.0f} MB)")
+            reporter.progress(done, total)
+
+        files = pull(options.engine, options.voice, progress)
+    readiness = engine.available()
+    screen.result(
+        {
+            "engine": options.engine,
+            "voice": options.voice,
+            "files": [str(path) for path in files],
+            "ready": readiness.ok,
+            "why": readiness.why,
+            "how_to_enable": readiness.how_to_enable,
+        }
+    )
+    for path in files:
+        screen.show_line(short_path(path))
+    _show_readiness(engine, screen)
+    return 0
+
+
+def run_engines(options: argparse.Namespace, screen: Screen) -> int:
+    """``engines list``."""
+    from rich.text import Text
+
+    from audio_generation.registry import engines
+    from command_line.console import table
+
+    rows, described = [], []
+    for name, engine in engines().items():
+        if name == TEST_DOUBLE:
+            continue
+        readiness = engine.available()
+        described.append(
+            {
+                "name": name,
+                "ready": readiness.ok,
+                "licence": engine.licence,
+                "paid": engine.paid,
+                "by_default": engine.by_default,
+                "why": readiness.why,
+                "how_to_enable": readiness.how_to_enable,
+            }
+        )
+        state = Text("✓ ready", "green") if readiness.ok else Text("- not ready", "yellow")
+        use = "by default" if engine.by_default else "only where it is named" + (" (paid)" if engine.paid else "")
+        rows.append([name, state, use, engine.licence, readiness.why])
+    screen.result({"engines": described})
+    screen.show(table(["engine", "", "used", "licence", "why not"], rows))
+    lacking = [one for one in described if not one["ready"]]
+    if lacking and not screen.json_wanted:
+        screen.show("", "To enable:")
+        for other in lacking:
+            screen.show_line(f"  {other['name']}: {other['how_to_enable']}")
+    return 0
+
+
+def run_enable(options: argparse.Namespace, screen: Screen) -> int:
+    """``engines enable NAME``."""
+    from audio_generation.environments import enable
+    from command_line.console import short_path
+
+    engine = _engine(options.name)
+    with screen.reporter() as reporter:
+        reporter.stage("enable", f"Making the environment of {options.name} (some minutes)")
+
+        def report(line: str) -> None:
+            # Of all that pip says, what is being fetched is what shows that it goes on.
+            if line.startswith(("Collecting ", "Building ", "Installing ")):
+                reporter.log(f"  {line[:100]}")
+
+        environment = enable(options.name, report)
+    readiness = engine.available()
+    screen.result(
+        {
+            "engine": options.name,
+            "environment": str(environment),
+            "ready": readiness.ok,
+            "why": readiness.why,
+            "how_to_enable": readiness.how_to_enable,
+        }
+    )
+    screen.show_line(short_path(environment))
+    _show_readiness(engine, screen)
+    return 0
+
+
+def _show_readiness(engine: Engine, screen: Screen) -> None:
+    readiness = engine.available()
+    if readiness.ok:
+        screen.show(f"{engine.name} is ready.")
+    else:
+        screen.show(f"{engine.name} is not ready yet: {readiness.why}")
+        screen.show_line(f"Next: {readiness.how_to_enable}")

@@ -1,0 +1,65 @@
+"""``test``: the project's own tests."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, add_command
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+NOTHING_SELECTED = 5  # pytest's exit code for it: in one of the two halves that is no failure
+STOPPING_S = 3.0
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    add_command(
+        commands, "test", "[PYTEST OPTIONS]", "run Hark's own tests: the fast ones, then the slow ones", run_tests
+    )
+
+
+def run_tests(options: argparse.Namespace, screen: Screen) -> int:
+    """``test ...``: pytest over ``tests/``, the arguments passed on. The exit code is pytest's (0: all passed)."""
+    if importlib.util.find_spec("pytest") is None:
+        raise HarkError(
+            "The tests cannot be run.",
+            "pytest is not installed in this environment.",
+            "./hark test installs it; by hand: python -m pip install -r requirements-dev.txt -c constraints.txt.",
+        )
+    arguments = getattr(options, "arguments", [])
+    if "-m" in arguments:  # the caller's own choice of marks
+        return _pytest(arguments)
+    codes = []
+    for which in ("not slow", "slow"):
+        screen.note(f"Tests that are {which}:")
+        codes.append(_pytest(["-m", which, *arguments]))
+        if codes[-1] not in (0, NOTHING_SELECTED):
+            return codes[-1]
+    return 0 if 0 in codes else codes[-1]
+
+
+def _pytest(arguments: list[str]) -> int:
+    # Not in this process: Hark's handlers of signals and warnings are none of the tests' business. Ctrl-C reaches both;
+    # pytest then says how far it came.
+    environment = {name: value for name, value in os.environ.items() if name != "HARK_DATA"}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(STOPPING_S)  # a terminal has told it as well, and a second time would stop its cleaning up
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+        raise

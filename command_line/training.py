@@ -1,0 +1,303 @@
+"""``train``, ``plan``, ``advise``, and what happens where no command is given."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import PROGRAM, Commands, Parser, add_command, language, names, seed
+from core.data_folder import data_folder
+from core.errors import HarkError
+from pipeline.config import EFFORTS, RunConfig
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.advice import Advice
+
+SIZES = ("standard", "micro")
+EXAMPLE = "hey compass"
+LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning": ("✗", "red")}
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
+    _run_options(train)
+    train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
+    plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
+    _run_options(plan)
+    advise = add_command(commands, "advise", "PHRASE [--language en]", "say how good a phrase is", run_advise)
+    _phrase(advise)
+    advise.add_argument("--language", type=language, default="en", help="default: en")
+
+
+def _phrase(parser: Parser) -> None:
+    parser.add_argument("phrase", nargs="+", metavar="PHRASE", help=f'the keyphrase, such as "{EXAMPLE}"')
+
+
+def _run_options(parser: Parser) -> None:
+    _phrase(parser)
+    parser.add_argument(
+        "--effort", choices=list(EFFORTS), default=RunConfig.effort, help=f"how much work (default: {RunConfig.effort})"
+    )
+    parser.add_argument("--language", type=language, default=RunConfig.language, help=f"default: {RunConfig.language}")
+    parser.add_argument("--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number, the same run")
+    parser.add_argument("--size", choices=SIZES, default=RunConfig.size, help="of the detector (default: standard)")
+    parser.add_argument("--from-scratch", action="store_true", help="start from no pretrained weights")
+    parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
+    parser.add_argument(
+        "--engines",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="speech engines to use (default: all free ones that are ready)",
+    )
+    parser.add_argument(
+        "--hold-out",
+        default="",
+        metavar="ENGINE",
+        help='engine that is heard in the test only, or "none" (default: by rule)',
+    )
+
+
+def _config(options: argparse.Namespace) -> RunConfig:
+    from pipeline.training_pipeline import prepare
+
+    config = RunConfig(
+        phrase=" ".join(options.phrase),
+        language=options.language,
+        effort=options.effort,
+        seed=options.seed,
+        size=options.size,
+        mining=not options.no_mining,
+        from_scratch=options.from_scratch,
+        engines=options.engines,
+        hold_out=options.hold_out,
+    )
+    config = prepare(config)  # a phrase that cannot be used is said before anything slow begins
+    if config.hold_out not in ("", "none"):
+        _check_hold_out(config)
+    return config
+
+
+def _check_hold_out(config: RunConfig) -> None:
+    from pipeline.plan import ready_engines
+
+    ready, _ = ready_engines(config.engines, config.language)
+    if config.hold_out not in ready:
+        raise HarkError(
+            f"The engine {config.hold_out!r} cannot be held out.",
+            f"It is none of the engines of this run: {', '.join(ready)}.",
+            f"Name one of these or none; {PROGRAM} engines shows all, --engines chooses.",
+        )
+
+
+def run_train(options: argparse.Namespace, screen: Screen) -> int:
+    """``train PHRASE``."""
+    config = _config(options)
+    if not screen.json_wanted:
+        _show_plan(config, screen, short=True)
+    return _train(config, screen, options.tensorboard)
+
+
+def run_plan(options: argparse.Namespace, screen: Screen) -> int:
+    """``plan PHRASE``."""
+    _show_plan(_config(options), screen)
+    return 0
+
+
+def run_advise(options: argparse.Namespace, screen: Screen) -> int:
+    """``advise PHRASE``."""
+    from pipeline.advice import advise
+
+    advice = advise(" ".join(options.phrase), options.language)
+    screen.result(advice.as_dict())
+    _show_advice(advice, screen)
+    return 0
+
+
+def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
+    """No command: ask for a keyphrase, show the advice and the plan, train."""
+    from rich.prompt import Prompt
+
+    from pipeline.advice import advise
+
+    if screen.json_wanted or not sys.stdin or not sys.stdin.isatty():
+        raise HarkError(
+            "No command was given.",
+            "Without one Hark asks for a keyphrase, and here is no terminal to ask at."
+            if not screen.json_wanted
+            else "Without one Hark asks for a keyphrase, which goes with no --json.",
+            f'{PROGRAM} train "{EXAMPLE}" trains, {PROGRAM} --help shows all commands.',
+        )
+    screen.note("Type a phrase, get a wake-word detector. Three syllables or more work best. Ctrl-C ends.")
+    while True:
+        phrase = Prompt.ask("Keyphrase", console=screen.err, default=EXAMPLE)
+        try:
+            advice = advise(phrase)
+            break
+        except HarkError as error:
+            screen.warn_of(error)
+    _show_advice(advice, screen)
+    config = RunConfig(phrase=advice.normalized)
+    _show_plan(config, screen, short=True)
+    return _train(config, screen, tensorboard=False)
+
+
+def _show_advice(advice: Advice, screen: Screen) -> None:
+    from rich.text import Text
+
+    from command_line.console import facts
+
+    if screen.json_wanted:
+        return
+    phones = " ".join("".join(word) for word in advice.phones)
+    sounds = [f'"{other.text}"' for other in advice.near_homophones[:5]]
+    screen.show(
+        "",
+        Text.assemble((advice.normalized, "bold"), (f"  [{phones}]", "dim")),
+        *(Text.assemble(LEVEL_STYLES[note.level], f" {note.message}") for note in advice.notes),
+        *([facts([("sounds nearly like", ", ".join(sounds))])] if sounds else []),
+        *(Text.assemble(("→ ", "cyan"), suggestion) for suggestion in advice.suggestions),
+        "",
+    )
+
+
+def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
+    from rich.text import Text
+
+    from command_line.console import command, duration, table
+    from pipeline.training_pipeline import plan_run
+
+    with screen.reporter(passing=short) as reporter:
+        plan = plan_run(config, data_folder(), reporter).summary()
+    screen.result(plan)
+    if screen.json_wanted:
+        return
+    rows = []
+    for bucket, row in plan["buckets"].items():
+        by = ", ".join(f"{engine} {count}" for engine, count in row["by_engine"].items())
+        rows.append(
+            [bucket.replace("_", " "), row["phrases"], row["target"], row["reused"], row["mined"], row["generate"], by]
+        )
+    lines: list[tuple[str, str]] = [
+        ("voices", ", ".join(f"{engine} {count}" for engine, count in plan["engines"].items())),
+    ]
+    if plan["held_out_engine"]:
+        lines.append(("held out", f"{plan['held_out_engine']}: heard in the test only"))
+    for engine, why in plan["engines_missing"].items():
+        lines.append(("not used", f"{engine}: {why}"))
+    hours = plan["real_negative_hours"]
+    lines.append(
+        (
+            "real speech",
+            f"{hours:.1f} h" if hours else f"none: {PROGRAM} library import FOLDER makes the detector better",
+        )
+    )
+    lines.append(
+        ("estimate", f"about {duration(60 * max(1, round(plan['estimate_s'] / 60)))}, effort {plan['effort']}")
+    )
+    from command_line.console import facts
+
+    screen.show(
+        Text.assemble("Plan for ", (plan["phrase"], "bold")),
+        table(["clips", "texts", "wanted", "in library", "real", "to make", "by"], rows, right=range(1, 6)),
+        "",
+        facts(lines),
+    )
+    if short:
+        screen.show("")
+    else:
+        for bucket, row in plan["buckets"].items():
+            examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
+            screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
+        screen.show("")
+        if not _same_command_trains(config):
+            return
+        screen.show_line(command("train", config.phrase))
+
+
+def _same_command_trains(config: RunConfig) -> bool:
+    """Whether ``train PHRASE`` alone means this configuration."""
+    return config == RunConfig(phrase=config.phrase)
+
+
+def _train(config: RunConfig, screen: Screen, tensorboard: bool) -> int:
+    from pipeline.training_pipeline import run_training
+
+    with screen.reporter() as reporter:
+        result = run_training(config, data_folder(), reporter, tensorboard)
+    screen.result(result)
+    _show_result(result, screen, tensorboard)
+    return 0
+
+
+def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -> None:
+    from rich.text import Text
+
+    from command_line.console import command, duration, facts, percent, short_path, table
+
+    if screen.json_wanted:
+        return
+    metrics = result["metrics"]
+
+    def rate(name: str) -> tuple[str, str]:
+        value = metrics[name]
+        return percent(value["value"]), f"{percent(value['low'])} to {percent(value['high'])}"
+
+    alarms = metrics["fa_per_hour"]
+    hours = metrics["test_hours"]
+    measured = [
+        ("missed, close and quiet", *rate("miss_rate_clean")),
+        ("missed, across a noisy room", *rate("miss_rate_noisy")),
+        ("confusing phrases accepted", *rate("confusers_accepted")),
+        ("false alarms an hour", f"{alarms['value']:.2f}", f"{alarms['low']:.2f} to {alarms['high']:.2f}"),
+    ]
+    counts = result["counts"]
+    made = ", ".join(f"{sum(row[kind] for row in counts.values())} {kind}" for kind in ("generated", "reused", "mined"))
+    seconds = result["seconds"]
+    stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
+    bundle = short_path(result["bundle"])
+    files = [
+        ("clips", made),
+        ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
+        ("report", short_path(result["report"])),
+    ]
+    if tensorboard:
+        files.append(("curves", f"tensorboard --logdir {short_path(_job_folder(result) / 'tensorboard')}"))
+    screen.show(
+        "",
+        Text.assemble(("✓ ", "green"), (result["phrase"], "bold"), " has its detector"),
+        "",
+        table(["on voices it has never heard", "", "95 % interval"], measured, right=[1]),
+        Text(f"measured in {hours:.2f} h of other speech and noise; the report says what was synthetic", "dim"),
+        "",
+        facts([*files, ("bundle", "")]),
+    )
+    screen.show_line(str(Path(result["bundle"]).absolute()))
+    screen.show("", Text("Try it:", "dim"))
+    screen.show_line(f"  {command('detect', bundle, _test_clip(result) or 'recording.wav')}")
+
+
+def _job_folder(result: Mapping[str, Any]) -> Path:
+    """The folder of the run whose bundle is ``<data>/models/<run>/<run>.zip``."""
+    bundle = Path(result["bundle"])
+    return bundle.parents[2] / "jobs" / bundle.stem
+
+
+def _test_clip(result: Mapping[str, Any]) -> str:
+    """A clip of the phrase in a voice that training has not heard, so that there is something to try at once."""
+    from command_line.console import short_path
+
+    try:
+        with (_job_folder(result) / "clips.csv").open(encoding="utf-8", newline="") as rows:
+            for row in csv.DictReader(rows):
+                if row["label"] == "1" and row["split"] == "test" and Path(row["path"]).is_file():
+                    return short_path(row["path"])
+    except (OSError, KeyError, ValueError):
+        pass
+    return ""

@@ -1,0 +1,45 @@
+"""What the tests of the command line share: reading its answers, writing bundles and sounds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def error_of(output: str) -> dict[str, str]:
+    """The three sentences in the one JSON object on stdout."""
+    error = json.loads(output)["error"]
+    assert all(error[name].strip() for name in ("what", "why", "what_to_do"))
+    assert isinstance(error, dict)
+    return error
+
+
+def assert_mendable(done: subprocess.CompletedProcess[str]) -> None:
+    """Exit code 2, and on stderr what happened, why and what to do."""
+    assert done.returncode == 2, done.stderr
+    assert "  Why: " in done.stderr and "  What to do: " in done.stderr
+
+
+def write_bundle(path: Path, manifest: Any, contents: dict[str, bytes]) -> Path:
+    """A bundle's zip, whatever is wrong with its contents."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+        if manifest is not None:
+            archive.writestr("manifest.json", json.dumps(manifest))
+    return path
+
+
+def babble(seconds: float, rate: int = 16_000, level: float = 0.1) -> np.ndarray:
+    """Float32 noise [samples], the same every time."""
+    return (level * np.random.default_rng(0).standard_normal(int(seconds * rate))).astype(np.float32)

@@ -1,0 +1,290 @@
+"""Exit codes, signals, bugs, pipes: what holds for every command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line_samples import REPOSITORY, Run, assert_mendable, error_of
+
+from command_line import application
+from core.errors import HarkError
+
+# A command line whose training takes for ever, so that it can be interrupted; nothing else is pretended.
+SLOW_TRAINING = """
+import sys, time
+sys.path.insert(0, sys.argv.pop(1))
+import pipeline.training_pipeline
+from pipeline.config import RunConfig
+
+def training(config, data, reporter, tensorboard=False):
+    reporter.stage("train", "Training for ever")
+    reporter.log("it has begun")
+    time.sleep(100)
+
+pipeline.training_pipeline.run_training = training
+from command_line.application import main
+sys.exit(main())
+"""
+
+
+def slow_training(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_TRAINING)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(REPOSITORY), "train", "hey compass", "--json", *options],
+        cwd=tmp_path, env={**os.environ, "HARK_DATA": str(tmp_path / "data")}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_help_is_quick_because_nothing_slow_is_imported() -> None:
+    program = """
+import sys
+from command_line.application import main
+code = main(["--help"])
+print(code, *sorted({"torch", "pandas", "matplotlib", "numpy", "scipy", "rich", "onnxruntime"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "0", done.stderr
+    for command in ("train", "detect", "advise", "plan", "library", "voices", "engines", "bench", "doctor", "test"):
+        assert f"\n    {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "library", "library import", "voices pull", "bench", "test"])
+def test_every_command_explains_itself(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main(*command.split(), "--help") == 0
+    assert capsys.readouterr().out.startswith(f"usage: ./hark {command}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian", "hey compass"], "invalid choice: 'trian'"),
+        (["train"], "required: PHRASE"),
+        (["train", "hey compass", "--fast"], "nrecognized arguments: --fast"),
+        (["train", "hey compass", "--effort", "huge"], "invalid choice: 'huge'"),
+        (["train", "hey compass", "--seed", "-1"], "'-1' is not a whole number"),
+        (["train", "hey compass", "--seed", "x"], "'x' is not a whole number"),
+        (["train", "hey compass", "--language", "../../etc"], "names no language"),
+        (["train", "hey compass", "--engines", ","], "holds no name"),
+        (["train", "hey compass", "--data", ""], "it is empty"),
+        (["detect", "bundle.zip"], "required: AUDIO"),
+        (["detect", "bundle.zip", "x.wav", "--threshold", "1.5"], "'1.5' is not a number from 0 to 1"),
+        (["detect", "bundle.zip", "x.wav", "--threshold", "nan"], "'nan' is not a number"),
+        (["detect", "bundle.zip", "x.wav", "--fa-per-day", "0"], "'0' is not a number above 0"),
+        (["detect", "bundle.zip", "x.wav", "--fa-per-day", "inf"], "'inf' is not a number above 0"),
+        (["detect", "bundle.zip", "x.wav", "--fa-per-day", "1", "--threshold", "0.5"], "not allowed with"),
+        (["library"], "required: COMMAND"),
+        (["library", "import", "x", "--limit-hours", "-3"], "is not a number above 0"),
+        (["bench", "nothing"], "invalid choice: 'nothing'"),
+    ],
+)
+def test_a_command_line_that_makes_no_command(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main(*words) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err and "usage: ./hark" in shown.err and len(shown.err.splitlines()) <= 4
+    assert shown.out == ""
+    assert main(*words, "--json") == 2
+    assert said in error_of(capsys.readouterr().out)["what"]
+
+
+def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
+    assert_mendable(hark())
+    done = hark("--json")
+    assert done.returncode == 2
+    assert "train" in error_of(done.stdout)["what_to_do"]
+
+
+def test_data_may_stand_before_or_after_the_command(main: Callable[..., int], tmp_path: Path) -> None:
+    for number, words in enumerate([("--data", "{}", "library", "stats"), ("library", "stats", "--data", "{}")]):
+        folder = tmp_path / str(number)
+        assert main(*(word.format(folder) for word in words)) == 0
+        assert (folder / "library.sqlite3").is_file()
+        assert os.environ["HARK_DATA"] == str(folder)
+
+
+def failing(error: BaseException) -> Callable[..., int]:
+    def handler(options: argparse.Namespace, screen: object) -> int:
+        raise error
+
+    return handler
+
+
+def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    monkeypatch.setattr("command_line.clip_library.run_stats", failing(ZeroDivisionError("by nothing")))
+    assert main("library", "stats", "--json") == 1
+    shown = capsys.readouterr()
+    error = json.loads(shown.out)["error"]
+    log = (data_dir / "logs" / "hark.log").read_text()
+    assert error["id"] in log and error["id"] in shown.err and "ZeroDivisionError: by nothing" in log
+    assert "Traceback" not in shown.err and len(shown.err.splitlines()) == 1
+
+
+def test_a_bug_where_no_log_can_be_written(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    monkeypatch.setattr("command_line.clip_library.run_stats", failing(ZeroDivisionError("by nothing")))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    assert main("library", "stats", "--data", str(blocked)) == 1
+    (log,) = tmp_path.glob("hark-*.log")
+    assert log.name in capsys.readouterr().err and "ZeroDivisionError" in log.read_text()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(blocked))
+    assert main("library", "stats", "--data", str(blocked)) == 1
+    assert "ZeroDivisionError: by nothing" in capsys.readouterr().err
+
+
+def test_a_failure_that_can_be_mended(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = HarkError("It broke [here].", "It was old.", "Take a new one.")
+    monkeypatch.setattr("command_line.clip_library.run_stats", failing(error))
+    assert main("library", "stats") == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == ["It broke [here].", "  Why: It was old.", "  What to do: Take a new one."]
+    assert main("library", "stats", "--json") == 2
+    assert json.loads(capsys.readouterr().out) == {"error": error.as_dict()}
+
+
+def test_what_a_library_prints_is_not_the_json(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(options: argparse.Namespace, screen: object) -> int:
+        print("downloading ...")
+        import logging
+        import warnings
+
+        warnings.warn("this is old", stacklevel=1)
+        logging.getLogger("somebody").error("hear me")
+        screen.result({"fine": "ä"})  # type: ignore[attr-defined]
+        return 0
+
+    monkeypatch.setattr("command_line.clip_library.run_stats", noisy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.filters", [("always", None, Warning, None, 0)])
+        assert main("library", "stats", "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"fine": "ä"}
+    assert shown.err == "downloading ...\n"
+    log = (Path(os.environ["HARK_DATA"]) / "logs" / "hark.log").read_text()
+    assert "hear me" in log and "this is old" in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    with slow_training(tmp_path) as process:
+        assert process.stderr is not None
+        lines = []
+        while not lines or "it has begun" not in lines[-1]:
+            lines.append(process.stderr.readline())
+            assert lines[-1], "it ended early"
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "stopped; run the same command again to go on\n"
+    assert error_of(output)["what"] == "Stopped."
+
+
+def test_a_second_interrupt_changes_nothing(tmp_path: Path) -> None:
+    with slow_training(tmp_path) as process:
+        assert process.stderr is not None
+        while "it has begun" not in process.stderr.readline():
+            pass
+        for _ in range(20):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.005)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_nobody_reads_on(tmp_path: Path) -> None:
+    """`./hark voices list --engine espeak | head -n 1`"""
+    command = [sys.executable, str(REPOSITORY / "main.py"), "voices", "list", "--engine", "espeak"]
+    with subprocess.Popen(
+        command, env={**os.environ, "HARK_DATA": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_terminal_without_utf_8(tmp_path: Path) -> None:
+    environment = {**os.environ, "HARK_DATA": str(tmp_path), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, str(REPOSITORY / "main.py"), "advise", "schöne grüße", "--language", "de"]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*command, "--json"], env=environment, capture_output=True, timeout=60)
+    assert json.loads(done.stdout)["normalized"] == "schöne grüße"
+
+
+def at_terminal(
+    command: list[str], environment: dict[str, str], answers: list[str], timeout: float = 60.0
+) -> tuple[int, str]:
+    """Run a command at a pseudo-terminal; each answer is typed at the next question."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        command, env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
+        stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+    )  # fmt: skip
+    os.close(follower)
+    said, seen = b"", 0
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if select.select([leader], [], [], 0.1)[0]:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            said += part
+        if answers and said[seen:].endswith(b": "):
+            seen = len(said)
+            os.write(leader, answers.pop(0).encode())
+    process.kill()
+    code = process.wait()
+    os.close(leader)
+    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
+
+
+def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
+    command = [sys.executable, str(script), str(REPOSITORY)]
+    _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, ["🦜\n", "purple submarine\n"])
+    assert "can be said" in said, "what cannot be a keyphrase is explained, and asked for again"
+    assert "Its length is good" in said and "Plan for purple submarine" in said and "it has begun" in said
+    assert "stopped; run the same command again" in said
+
+
+def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "main.py")]
+    _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, ["\x04"])
+    assert "stopped" in said and "Traceback" not in said
+
+
+def test_main_returns_what_the_handler_returns(main: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("command_line.clip_library.run_check", lambda options, screen: 2)
+    assert main("library", "check") == 2
+    assert application.INTERRUPTED == 130

@@ -1,0 +1,90 @@
+"""A whole run from the command line: interrupted, gone on with, and its bundle used."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line_samples import REPOSITORY
+
+SCRIPT = Path(__file__).with_name("tiny_command.py")
+TRAIN = ["train", "hey compass", "--effort", "tiny", "--size", "micro", "--engines", "espeak,fake"]
+
+
+def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *arguments], env={**os.environ, "HARK_DATA": str(data)}, start_new_session=True,
+        cwd=data, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def processes_of(session: int) -> list[str]:
+    """The command lines of the processes of a session that are still there."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(state[3]) == session and state[0] != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for_nobody(session: int) -> list[str]:
+    deadline = time.monotonic() + 10
+    while (left := processes_of(session)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
+    for stage, number, code in (
+        ("Speaking", signal.SIGINT, 130),
+        ("Putting", signal.SIGINT, 130),
+        ("Training", signal.SIGTERM, 130),
+        ("Putting", signal.SIGKILL, -9),
+    ):
+        process = start(tmp_path, *TRAIN, *(["--seed", "1"] if number == signal.SIGKILL else []))
+        assert process.stderr is not None
+        while stage not in (line := process.stderr.readline()):
+            assert line, f"it ended before {stage}"
+        time.sleep(1.0 if stage == "Putting" else 0.3)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # Ctrl-C reaches all processes at the terminal
+        else:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == code, errors
+        assert "Traceback" not in errors and "leaked" not in errors
+        assert code < 0 or errors.splitlines()[-1] == "stopped; run the same command again to go on"
+        assert wait_for_nobody(process.pid) == []
+
+    process = start(tmp_path, *TRAIN, "--json")
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    result = json.loads(output)
+    assert "Going on with the run" in errors and Path(result["bundle"]).is_file() and Path(result["report"]).is_file()
+    assert set(result["counts"]) == {"positive", "confuser", "inbetween", "plain_negative"}
+
+    check = subprocess.run(
+        [sys.executable, str(REPOSITORY / "main.py"), "library", "check", "--json"],
+        env={**os.environ, "HARK_DATA": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert json.loads(check.stdout)["ok"], check.stdout
+
+    clip = next((tmp_path / "clips").rglob("*.flac"))
+    detect = subprocess.run(
+        [sys.executable, str(REPOSITORY / "main.py"), "detect", result["bundle"], str(clip), "--scores", "--json"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert detect.returncode == 0, detect.stderr
+    assert len(json.loads(detect.stdout)["scores"][str(clip)]) > 4

@@ -1,0 +1,33 @@
+"""``main.py`` with one more effort, "tiny", so that a whole run is a matter of seconds: ``tiny_command.py ARGUMENTS``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from pipeline.config import EFFORTS, BucketSize
+
+EFFORTS["tiny"] = replace(
+    EFFORTS["quick"],
+    name="tiny",
+    positive=BucketSize(6, 12),
+    confuser=BucketSize(20, 1),
+    inbetween=BucketSize(10, 1),
+    plain_negative=BucketSize(60, 1),
+    variants=1,
+    steps=10,
+    batch_size=16,
+)
+
+if __name__ == "__mp_main__":
+    from command_line.helper_process import follow_the_parent
+
+    follow_the_parent()
+
+if __name__ == "__main__":
+    from command_line.application import main
+
+    sys.exit(main())

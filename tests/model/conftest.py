@@ -1,0 +1,142 @@
+"""Detectors and audio for the tests of model/: small, random, quick, and alive enough for a difference to be seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.export import export_onnx, quantize_weights
+from model.features import SAMPLE_RATE, log_mel
+from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
+from model.model import CHUNK_SAMPLES, TinyCRNN, TinyCRNNConfig, save_checkpoint
+from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small models are slower on several threads, and results are the same on every machine."""
+    torch.set_num_threads(1)
+
+
+def syllables(seconds: float, seed: int = 0) -> np.ndarray:
+    """Audio [samples] with speech's ups and downs: harmonics of a wandering pitch under a syllable-like envelope."""
+    rng = np.random.default_rng(seed)
+    samples = int(seconds * SAMPLE_RATE)
+    knots = max(4, int(seconds * 5) + 2)
+    grid = np.linspace(0, knots - 1, samples)
+
+    def wander(low: float, high: float) -> np.ndarray:
+        return np.interp(grid, np.arange(knots), rng.uniform(low, high, knots))
+
+    phase = 2 * np.pi * np.cumsum(wander(90.0, 250.0)) / SAMPLE_RATE
+    tone = sum(wander(0.0, 1.0) * np.sin(k * phase) for k in (1, 2, 3, 5, 8, 13))
+    noise = rng.standard_normal(samples, dtype=np.float32) * wander(0.0, 0.5)
+    return np.asarray(0.08 * wander(0.0, 1.5) * (tone + noise), np.float32)
+
+
+def lively_model(size: str = "micro", window_s: float = 1.2, seed: int = 0) -> TinyCRNN:
+    """A random detector whose scores go up and down with what it hears, as a trained one's do."""
+    torch.manual_seed(seed)
+    model = TinyCRNN(TinyCRNNConfig.of_size(size, window_s))
+    features = torch.from_numpy(log_mel(syllables(20.0, 99)))[None]
+    with torch.no_grad():
+        model.train()
+        for _ in range(30):
+            model(features)  # the norms learn their statistics
+        model.eval()
+        logits = model(features)
+        last = model.head[-1]
+        scale = 2.0 / logits.std()
+        last.weight.mul_(scale)
+        last.bias.copy_((last.bias - logits.mean()) * scale)
+    return model
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A detector in all its forms."""
+
+    model: TinyCRNN
+    onnx: Path
+    int8: Path
+    state_size: int
+
+
+def export(model: TinyCRNN, folder: Path) -> Exported:
+    """All forms of a model, under ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx, int8 = folder / "model.onnx", folder / "model.int8.onnx"
+    state_size = export_onnx(model, onnx)
+    quantize_weights(onnx, int8)
+    return Exported(model, onnx, int8, state_size)
+
+
+def bundle_of(exported: Exported, folder: Path, **changes: Any) -> Path:
+    """A bundle's folder with everything that the run time reads; ``changes`` go into the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(exported.model, str(folder / "model.pt"))
+    (folder / "model.onnx").write_bytes(exported.onnx.read_bytes())
+    (folder / "model.int8.onnx").write_bytes(exported.int8.read_bytes())
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    manifest = {
+        "schema": SCHEMA,
+        "phrase": "hey compass",
+        "language": "en",
+        "sample_rate": SAMPLE_RATE,
+        "chunk_samples": CHUNK_SAMPLES,
+        "score_period_s": SCORE_PERIOD_S,
+        "smoothing_frames": SMOOTHING_FRAMES,
+        "refractory_s": REFRACTORY_S,
+        "receptive_samples": exported.model.config.receptive_samples,
+        "state_size": exported.state_size,
+        "thresholds": [{"fa_per_day": f, "threshold": t} for f, t in ((1.0, 0.9), (12.0, 0.6), (48.0, 0.4))],
+        "default_fa_per_day": 12.0,
+        "files": files,
+        **changes,
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A lively micro detector in all its forms."""
+    return export(lively_model(), tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def bundle(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That detector as a bundle's folder; not to be changed."""
+    return bundle_of(exported, tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture
+def own_bundle(exported: Exported, tmp_path: Path) -> Callable[..., Path]:
+    """Makes a bundle's folder for a test that damages it."""
+    return lambda **changes: bundle_of(exported, tmp_path / "bundle", **changes)
+
+
+@pytest.fixture(scope="session")
+def speech() -> Callable[..., np.ndarray]:
+    """:func:`syllables`."""
+    return syllables
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., TinyCRNN]:
+    """:func:`lively_model`."""
+    return lively_model
+
+
+@pytest.fixture(scope="session")
+def make_export() -> Callable[[TinyCRNN, Path], Exported]:
+    """:func:`export`."""
+    return export

@@ -1,0 +1,173 @@
+"""The feature store and what is drawn from it: every window where it belongs, in the shares that were asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from model.dataset import (
+    END_JITTER,
+    AudioDataset,
+    BatchRecipe,
+    BatchSampler,
+    FeatureStore,
+    FeatureWriter,
+    open_store,
+    store_is_complete,
+)
+from model.features import MELS
+
+NEED = 40  # frames of a window in these tests
+COLUMNS = {
+    "split": "train", "condition": "train", "engine": "fake", "voice": "low", "speaker": "s", "clip_id": 1,
+}  # fmt: skip
+
+
+def marked(segment: int, frames: int) -> np.ndarray:
+    """Features that say where they come from: band 0 the segment, band 1 the frame."""
+    features = np.zeros((frames, MELS), np.float32)
+    features[:, 0], features[:, 1] = segment, np.arange(frames)
+    return features
+
+
+def add(
+    writer: FeatureWriter, number: int, frames: int, bucket: str, start: int = -1, end: int = -1, **more: object
+) -> None:
+    columns = {**COLUMNS, "bucket": bucket, "label": int(bucket == "positive"), "text": "null", **more}
+    writer.append(marked(number, frames), phrase_start=start, phrase_end=end, **columns)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """Positives, confusers and streams, shortest first and last, so that a step beyond one lands in another."""
+    writer = FeatureWriter(tmp_path / "store")
+    for number in range(6):
+        add(writer, number, NEED + 70, "positive", NEED - 10, NEED + 20 + number)
+    for number in range(6, 10):
+        add(writer, number, NEED + 60, "confuser", NEED, NEED + 25)
+    for number, frames in ((10, 1000), (11, 100), (12, NEED)):
+        add(writer, number, frames, "plain_negative")
+    writer.close()
+    return open_store(tmp_path / "store")
+
+
+def test_what_was_written_is_read_from_a_memory_map(store: FeatureStore) -> None:
+    assert isinstance(store.frames, np.memmap) and store.frames.dtype == np.float16 and not store.frames.flags.writeable
+    assert len(store.segments) == 13 and store.segments["text"].tolist() == ["null"] * 13  # a text, not a missing one
+    for number, row in enumerate(store.segments.itertuples()):
+        np.testing.assert_array_equal(store.features(row), marked(number, row.frames))
+    assert len(store.where(bucket="confuser", label=0)) == 4 and len(store.where(split="test")) == 0
+
+
+def test_a_store_exists_only_once_it_is_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    writer = FeatureWriter(folder)
+    add(writer, 0, 50, "positive", 5, 45)
+    assert not store_is_complete(folder)
+    writer.close()
+    assert store_is_complete(folder) and len(open_store(folder).segments) == 1
+    FeatureWriter(folder)
+    assert not store_is_complete(folder), "a new writer takes the old store away first"
+
+
+def test_an_empty_store_opens(tmp_path: Path) -> None:
+    FeatureWriter(tmp_path).close()
+    assert open_store(tmp_path).frames.shape == (0, MELS)
+
+
+def test_items_are_windows_that_end_just_after_the_phrase(store: FeatureStore) -> None:
+    dataset = AudioDataset(store.segments, store.frames, NEED, seed=3)
+    assert len(dataset) == 13
+    ends = set()
+    for epoch in range(40):
+        dataset.epoch = epoch
+        for index, row in enumerate(store.segments.itertuples()):
+            window, label = dataset[index]
+            assert window.shape == (NEED, MELS) and window.dtype == torch.float32 and label == row.label
+            assert (window[:, 0] == index).all(), "a window lies within its own segment"
+            assert (window[1:, 1] - window[:-1, 1] == 1).all()
+            last = int(window[-1, 1])
+            assert last < row.frames
+            if row.phrase_end >= 0:
+                assert row.phrase_end <= last + 1 <= row.phrase_end + END_JITTER
+                ends.add(last + 1 - row.phrase_end)
+    assert ends == set(range(END_JITTER + 1)), "the jitter is used to its full width"
+
+
+def test_items_are_a_function_of_seed_epoch_and_index(store: FeatureStore) -> None:
+    def items(seed: int, epoch: int) -> torch.Tensor:
+        dataset = AudioDataset(store.segments, store.frames, NEED, seed)
+        dataset.epoch = epoch
+        return torch.stack([dataset[i][0] for i in range(len(dataset))])
+
+    assert torch.equal(items(1, 2), items(1, 2))
+    assert not torch.equal(items(1, 2), items(1, 3)) and not torch.equal(items(1, 2), items(2, 2))
+
+
+def test_a_data_loader_takes_it(store: FeatureStore) -> None:
+    loader = DataLoader(AudioDataset(store.segments, store.frames, NEED), batch_size=5)
+    assert [len(labels) for _, labels in loader] == [5, 5, 3]
+
+
+def test_prefixes_end_before_the_phrase_has_been_heard(store: FeatureStore) -> None:
+    positives = store.where(label=1)
+    dataset = AudioDataset(positives, store.frames, NEED)
+    index = np.repeat(np.arange(len(positives)), 50)
+    ends = dataset.prefix_ends(index, np.random.default_rng(0))
+    start, end = dataset.phrase_start[index], dataset.phrase_end[index]
+    heard = (ends - start) / (end - start)
+    assert heard.min() > 0.1 and heard.max() < 0.65
+
+
+RECIPE = BatchRecipe(positive=0.25, aligned_negative=0.25, hard=0.125, prefix=0.125)
+
+
+def sampler_of(store: FeatureStore, seed: int = 0) -> BatchSampler:
+    dataset = AudioDataset(store.segments, store.frames, NEED)
+    return BatchSampler(dataset, RECIPE, 64, np.random.default_rng(seed))
+
+
+def test_a_batch_has_the_recipes_shares(store: FeatureStore) -> None:
+    sampler = sampler_of(store)
+    for hard in (0, 8):
+        if hard:
+            sampler.set_hard(np.array([10]), np.array([500]))
+        batch, labels = sampler.draw()
+        assert batch.shape == (64, NEED, MELS) and labels.shape == (64,)
+        assert labels.sum() == 16 and (labels[:16] == 1).all()
+        segment = batch[:, 0, 0].numpy()
+        assert (batch[:, :, 0].numpy() == segment[:, None]).all(), "no window lies in two segments"
+        assert (segment[:24] <= 5).all(), "the phrase and its beginnings"
+        assert ((segment[24:40] >= 6) & (segment[24:40] <= 9)).all(), "aligned negatives"
+        if hard:
+            last = batch[40:48, -1, 1].numpy() + 1
+            assert (segment[40:48] == 10).all() and (np.abs(last - 500) <= 3).all()
+        assert (segment[40:] >= 6).all()
+    sampler.set_hard(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert sampler.hard is None
+
+
+def test_an_hour_of_speech_counts_as_an_hour(store: FeatureStore) -> None:
+    sampler = sampler_of(store)
+    segments = np.concatenate([sampler.draw()[0][40:, 0, 0].numpy() for _ in range(100)])
+    lengths = store.segments["frames"].to_numpy()[6:]
+    share = np.bincount(segments.astype(int), minlength=13)[6:] / len(segments)
+    np.testing.assert_allclose(share, lengths / lengths.sum(), atol=0.05)
+
+
+def test_the_same_generator_draws_the_same_batches(store: FeatureStore) -> None:
+    one, other = sampler_of(store, 5), sampler_of(store, 5)
+    for _ in range(3):
+        (batch, labels), (batch_2, labels_2) = one.draw(), other.draw()
+        assert torch.equal(batch, batch_2) and torch.equal(labels, labels_2)
+    assert not torch.equal(sampler_of(store, 6).draw()[0], sampler_of(store, 5).draw()[0])
+
+
+def test_there_may_be_no_confusers(store: FeatureStore) -> None:
+    dataset = AudioDataset(store.segments[store.segments["bucket"] != "confuser"], store.frames, NEED)
+    batch, labels = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
+    assert len(batch) == 32 and labels.sum() == 8

@@ -1,0 +1,141 @@
+"""Every form of a detector gives the same scores, and a detector whose forms disagree is not handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from core.errors import HarkError
+from model import export
+from model.export import (
+    INT8_TOLERANCE,
+    PARITY_TOLERANCE,
+    Parity,
+    check_parity,
+    features_to_scores,
+    onnx_scores,
+    quantize_weights,
+    scores_of_many,
+    stream_scores,
+)
+from model.features import log_mel
+from model.model import CHUNK_SAMPLES, TinyCRNN
+
+
+@pytest.fixture(scope="module")
+def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+    return speech(12.0, 3)
+
+
+@pytest.mark.parametrize(("size", "window_s"), [("standard", 1.6), ("micro", 0.8)])
+def test_all_forms_agree(
+    size: str,
+    window_s: float,
+    audio: np.ndarray,
+    make_model: Callable[..., TinyCRNN],
+    make_export: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    made = make_export(make_model(size, window_s), tmp_path)
+    scores = stream_scores(made.model, audio)
+    assert len(scores) == len(audio) // CHUNK_SAMPLES
+    assert scores.std() > 0.1, "the scores go up and down, or agreeing would mean nothing"
+    parity = check_parity(made.model, made.onnx, made.int8, audio)
+    assert parity.onnx < 1e-4 and parity.streaming < 1e-4
+    assert 0 < parity.int8 < 0.1
+    assert parity.as_dict().keys() == {"pt_against_onnx", "pt_against_streaming", "pt_against_int8"}
+
+
+@pytest.mark.parametrize("form", ["onnx", "streaming", "int8"])
+@pytest.mark.parametrize("wrong", ["shifted", "not a number"])
+def test_a_form_that_disagrees_refuses_the_export(
+    form: str, wrong: str, exported: Any, audio: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(path: Path, audio: np.ndarray, chunks: list[int], receptive_samples: int) -> np.ndarray:
+        scores = onnx_scores(path, audio, chunks, receptive_samples)
+        is_form = {"onnx": [10_000], "streaming": [1, 2, 1, 5, 3], "int8": [25]}[form] == chunks
+        if is_form:
+            scores[7] = np.nan if wrong == "not a number" else scores[7] + 2 * max(PARITY_TOLERANCE, INT8_TOLERANCE)
+        return scores
+
+    monkeypatch.setattr(export, "onnx_scores", spoilt)
+    with pytest.raises(HarkError, match="not exported") as raised:
+        check_parity(exported.model, exported.onnx, exported.int8, audio)
+    assert "disagree" in raised.value.why and raised.value.what_to_do
+
+
+def test_a_model_that_was_changed_after_export_is_found(
+    exported: Any, audio: np.ndarray, make_model: Callable[..., TinyCRNN]
+) -> None:
+    with pytest.raises(HarkError, match="not exported"):
+        check_parity(make_model(seed=1), exported.onnx, exported.int8, audio)
+
+
+def test_the_graph_says_what_goes_in_and_out(exported: Any) -> None:
+    session = onnxruntime.InferenceSession(str(exported.onnx), providers=["CPUExecutionProvider"])
+    inputs = {i.name: i.shape for i in session.get_inputs()}
+    assert inputs == {"audio": [1, "samples"], "state": [1, exported.state_size]}
+    assert [o.name for o in session.get_outputs()] == ["score", "new_state"]
+    state = np.zeros((1, exported.state_size), np.float32)
+    for chunks in (1, 2, 7):
+        score, new_state = session.run(
+            None, {"audio": np.zeros((1, chunks * CHUNK_SAMPLES), np.float32), "state": state}
+        )
+        assert score.shape == (1, chunks) and new_state.shape == state.shape
+        assert score.min() >= 0 and score.max() <= 1
+
+
+def test_large_weights_are_8_bit_with_a_scale_a_row(exported: Any) -> None:
+    full = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(exported.onnx)).graph.initializer}
+    small = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(exported.int8)).graph.initializer}
+    rounded = [name for name in full if f"{name}_int8" in small]
+    assert sum(full[name].size for name in rounded) > 0.7 * sum(v.size for v in full.values() if v.dtype == np.float32)
+    for name in rounded:
+        integers, scale = small[f"{name}_int8"], small[f"{name}_scale"]
+        axis = 1 if full[name].ndim == 3 and full[name].shape[0] == 1 else 0
+        shape = [1] * integers.ndim
+        shape[axis] = -1
+        assert integers.dtype == np.int8 and len(scale) == integers.shape[axis]
+        error = np.abs(integers * scale.reshape(shape) - full[name])
+        assert (error <= 0.501 * scale.reshape(shape)).all()
+    assert exported.int8.stat().st_size < 0.6 * exported.onnx.stat().st_size
+
+
+def test_zero_weights_are_no_division_by_zero(
+    tmp_path: Path, make_model: Callable[..., TinyCRNN], audio: np.ndarray
+) -> None:
+    model = make_model()
+    model.bridge.weight.data.zero_()
+    export.export_onnx(model, tmp_path / "m.onnx")
+    quantize_weights(tmp_path / "m.onnx", tmp_path / "q.onnx")
+    assert np.isfinite(onnx_scores(tmp_path / "q.onnx", audio, [25], model.config.receptive_samples)).all()
+
+
+def test_blocks_and_batches_change_no_score(exported: Any, audio: np.ndarray) -> None:
+    model = exported.model
+    features = log_mel(audio)
+    whole = features_to_scores(model, features)
+    need = model.config.receptive_frames
+    assert len(whole) == (len(features) - need) // 8 + 1
+    np.testing.assert_allclose(features_to_scores(model, features, block_s=0.5), whole, atol=1e-5)
+    pieces = [features, features[:need], features[: need - 1], features[8 : 8 + need], features[:600], features[:601]]
+    many = scores_of_many(model, pieces, batch_frames=1500)
+    assert [len(scores) for scores in many] == [len(features_to_scores(model, piece)) for piece in pieces]
+    for scores, piece in zip(many, pieces):
+        np.testing.assert_allclose(scores, features_to_scores(model, piece), atol=1e-5)
+    assert len(many[2]) == 0
+
+
+def test_parity_has_plain_values() -> None:
+    assert Parity(0.1, 0.2, 0.3).as_dict() == {
+        "pt_against_onnx": 0.1,
+        "pt_against_streaming": 0.2,
+        "pt_against_int8": 0.3,
+    }

@@ -1,0 +1,142 @@
+"""The one log-mel: against its plain definition, against torchaudio, at the edges, and as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from model.export import LogMel
+from model.features import (
+    F_MAX,
+    F_MIN,
+    FFT,
+    HOP,
+    MELS,
+    POWER_FLOOR,
+    SAMPLE_RATE,
+    WINDOW,
+    frame_count,
+    hann_window,
+    hz_to_mel,
+    log_mel,
+    mel_filterbank,
+    mel_to_hz,
+)
+
+# log(torchaudio 2.11.0 MelSpectrogram + 1e-6) of golden_audio(), every fifth band; its frames are centred in 512
+# points, so the audio was padded with 56 zeros on either side.
+GOLDEN = {
+    0: [-2.1382, 4.8016, 6.2693, -2.7034, -10.0699, -10.4557, -13.7992, -13.8148],
+    11: [-13.8154, -13.8152, -13.8123, -13.7741, -10.0623, -10.409, -6.9923, 1.5685],
+    22: [-13.8152, -13.8149, -13.8106, -13.766, -10.0486, -10.4673, -13.7874, -11.9606],
+}
+
+
+def golden_audio() -> np.ndarray:
+    n = np.arange(4000)
+    chirp = np.sin(2 * np.pi * n / SAMPLE_RATE * (150 + 1.2 * n))
+    return (0.4 * chirp + 0.1 * np.cos(0.9 * n)).astype(np.float32)
+
+
+def plain_log_mel(audio: np.ndarray) -> np.ndarray:
+    """The definition, word for word, in double precision: a sum of cosines and sines, then triangles."""
+    n = np.arange(WINDOW)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / WINDOW)
+    k = np.arange(FFT // 2 + 1)
+    waves = np.exp(-2j * np.pi * np.outer(n, k) / FFT)
+    centres = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + f / 700) for f in (F_MIN, F_MAX)), MELS + 2) / 2595) - 1)
+    rows = []
+    for start in range(0, len(audio) - WINDOW + 1, HOP):
+        power = np.abs((audio[start : start + WINDOW].astype(np.float64) * window) @ waves) ** 2
+        bands = []
+        for low, middle, high in zip(centres, centres[1:], centres[2:]):
+            frequency = k * SAMPLE_RATE / FFT
+            up, down = (frequency - low) / (middle - low), (high - frequency) / (high - middle)
+            bands.append((np.clip(np.minimum(up, down), 0, None) * power).sum())
+        rows.append(np.log(np.array(bands) + POWER_FLOOR))
+    return np.array(rows)
+
+
+def test_it_is_the_plain_definition(speech: Callable[..., np.ndarray]) -> None:
+    audio = speech(0.5)
+    np.testing.assert_allclose(log_mel(audio), plain_log_mel(audio), atol=2e-3)
+    quiet = audio * 1e-3
+    np.testing.assert_allclose(log_mel(quiet), plain_log_mel(quiet), atol=2e-3)
+
+
+def test_it_is_what_torchaudio_gave() -> None:
+    features = log_mel(golden_audio())
+    assert features.shape == (23, MELS)
+    for frame, values in GOLDEN.items():
+        np.testing.assert_allclose(features[frame, ::5], values, atol=2e-3)
+
+
+def test_it_is_what_torchaudio_gives_here(speech: Callable[..., np.ndarray]) -> None:
+    try:
+        import torchaudio
+    except (ImportError, OSError) as error:
+        pytest.skip(f"torchaudio cannot be imported here ({error}); its numbers are in GOLDEN")
+    transform = torchaudio.transforms.MelSpectrogram(
+        sample_rate=SAMPLE_RATE, n_fft=FFT, win_length=WINDOW, hop_length=HOP, f_min=F_MIN, f_max=F_MAX, n_mels=MELS,
+        power=2.0, center=False, mel_scale="htk", norm=None,
+    )  # fmt: skip
+    margin = (FFT - WINDOW) // 2
+    for audio in (golden_audio(), speech(1.0)):
+        power = transform(torch.nn.functional.pad(torch.from_numpy(audio), (margin, margin)))
+        np.testing.assert_allclose(log_mel(audio), torch.log(power + POWER_FLOOR).T.numpy(), atol=2e-3)
+
+
+@pytest.mark.parametrize("samples", [0, 1, WINDOW - 1, WINDOW, WINDOW + HOP - 1, WINDOW + HOP, 16_000])
+def test_only_whole_frames_count(samples: int) -> None:
+    audio = np.ones(samples, np.float32)
+    assert log_mel(audio).shape == (frame_count(samples), MELS)
+    assert frame_count(samples) == len(range(0, samples - WINDOW + 1, HOP))
+
+
+def test_a_frame_holds_its_own_samples_and_no_others(speech: Callable[..., np.ndarray]) -> None:
+    audio = speech(0.5)
+    before = log_mel(audio)
+    for position in (HOP * 20 - 1, HOP * 20 + 1, HOP * 20 + WINDOW - 1, HOP * 20 + WINDOW):
+        changed = audio.copy()
+        changed[position] += 0.5
+        differs = (log_mel(changed) != before).any(axis=1)
+        holds = [t for t in range(len(before)) if HOP * t < position < HOP * t + WINDOW]  # the window is 0 at its start
+        assert np.flatnonzero(differs).tolist() == holds
+
+
+def test_more_audio_at_either_end_changes_no_frame(speech: Callable[..., np.ndarray]) -> None:
+    audio = speech(0.5)
+    padded = np.concatenate([np.zeros(7 * HOP, np.float32), audio, np.ones(1000, np.float32)])
+    expected = log_mel(audio)
+    np.testing.assert_allclose(log_mel(padded)[7 : 7 + len(expected)], expected, atol=1e-5)
+
+
+def test_blocks_change_nothing_but_memory(speech: Callable[..., np.ndarray]) -> None:
+    audio = speech(1.0)
+    np.testing.assert_allclose(log_mel(audio, block_frames=7), log_mel(audio), atol=1e-5)
+
+
+def test_silence_is_the_floor_and_loud_audio_is_finite() -> None:
+    np.testing.assert_allclose(log_mel(np.zeros(1000, np.float32)), np.log(POWER_FLOOR), atol=1e-5)
+    assert np.isfinite(log_mel(np.sign(np.sin(np.arange(16_000))))).all()
+
+
+def test_filters_and_window() -> None:
+    bank = mel_filterbank()
+    assert bank.shape == (FFT // 2 + 1, MELS) and bank.min() >= 0 and 0.5 < bank.max() <= 1
+    assert (bank.max(axis=0) > 0).all(), "no band is empty"
+    frequency = np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT
+    heard = frequency[bank.sum(axis=1) > 0]
+    assert heard.min() > F_MIN and heard.max() < F_MAX
+    np.testing.assert_allclose(hann_window(), torch.hann_window(WINDOW).numpy(), atol=1e-6)
+    np.testing.assert_allclose(mel_to_hz(hz_to_mel(np.array([0.0, 440.0, 7600.0]))), [0, 440, 7600], atol=1e-9)
+
+
+def test_the_graph_computes_the_same(speech: Callable[..., np.ndarray]) -> None:
+    for audio in (speech(1.3), golden_audio(), np.zeros(2000, np.float32), speech(1.0) * 1e-4):
+        graph = LogMel()(torch.from_numpy(audio)[None])[0].numpy()
+        assert graph.shape == log_mel(audio).shape
+        np.testing.assert_allclose(graph, log_mel(audio), atol=2e-3)

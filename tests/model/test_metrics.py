@@ -1,0 +1,228 @@
+"""Measures: intervals against scipy, debouncing, thresholds for a rate that is known, curves that cannot turn back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from model.losses import LABEL_SMOOTHING, detection_loss
+from model.metrics import (
+    HIT_AFTER_S,
+    HIT_BEFORE_S,
+    REFRACTORY_S,
+    SCORE_PERIOD_S,
+    ScoredStream,
+    count_false_alarms,
+    det_curve,
+    detections,
+    false_alarm_peaks,
+    logit,
+    miss_rate_at,
+    phrase_scores,
+    poisson_interval,
+    selection_measure,
+    threshold_for,
+    wilson_interval,
+)
+
+GAP = round(REFRACTORY_S / SCORE_PERIOD_S)
+HOUR = round(3600 / SCORE_PERIOD_S)  # scores
+SCORES = arrays(np.float32, st.integers(0, 200), elements=st.floats(0, 1, width=32))
+
+
+def negative(scores: np.ndarray) -> ScoredStream:
+    return ScoredStream(np.asarray(scores, np.float32), np.zeros(0))
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(case: tuple[int, int]) -> None:
+    successes, trials = case
+    interval = wilson_interval(successes, trials)
+    reference = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    assert interval.low == pytest.approx(reference.low, abs=1e-9)
+    assert interval.high == pytest.approx(reference.high, abs=1e-9)
+    assert 0 <= interval.low <= interval.value + 1e-12 and interval.value - 1e-12 <= interval.high <= 1
+
+
+@given(st.integers(0, 500), st.floats(0.01, 1000))
+def test_poisson_is_exact(events: int, hours: float) -> None:
+    interval = poisson_interval(events, hours)
+    assert interval.value == events / hours
+    # Garwood: with the low (high) rate, so many events or more (fewer) happen in 2.5 % of the cases.
+    assert stats.poisson.cdf(events, interval.high * hours) == pytest.approx(0.025, abs=1e-6)
+    if events:
+        assert stats.poisson.sf(events - 1, interval.low * hours) == pytest.approx(0.025, abs=1e-6)
+    else:
+        assert interval.low == 0
+
+
+def test_nothing_measured_is_no_number_and_still_json() -> None:
+    nothing, no_time = wilson_interval(0, 0), poisson_interval(0, 0.0)
+    assert np.isnan(nothing.value) and (nothing.low, nothing.high) == (0, 1)
+    assert no_time.high == float("inf")
+    text = json.dumps([nothing.as_dict(), no_time.as_dict()], allow_nan=False)
+    assert json.loads(text)[0] == {"value": None, "low": 0.0, "high": 1.0}
+
+
+def test_a_hit_silences_the_second_after_it() -> None:
+    scores = np.zeros(100, np.float32)
+    scores[[10, 11, 10 + GAP - 1, 10 + GAP, 60]] = 0.9
+    assert detections(scores, 0.9).tolist() == [10, 10 + GAP, 60]
+    assert detections(scores, 0.91).tolist() == []
+    assert len(detections(np.ones(10 * GAP, np.float32), 0.5)) == 10
+    assert detections(np.zeros(0, np.float32), 0.5).tolist() == []
+
+
+@given(SCORES, st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_threshold_never_fires_more_often(scores: np.ndarray, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    at_low, at_high = detections(scores, low), detections(scores, high)
+    assert len(at_high) <= len(at_low)
+    assert (np.diff(at_low) >= GAP).all() and (scores[at_low] >= np.float32(low)).all()
+    if len(at_low) == 0:
+        assert not (scores >= low).any()
+
+
+@given(SCORES, st.floats(0, 1))
+def test_no_more_alarms_than_peaks(scores: np.ndarray, threshold: float) -> None:
+    stream = negative(scores)
+    peaks = false_alarm_peaks([stream])
+    assert (np.diff(peaks) <= 0).all()
+    assert count_false_alarms([stream], threshold) <= (peaks >= np.float32(threshold)).sum()
+    assert len(scores) == 0 or peaks[0] == scores.max()
+
+
+def test_a_hit_counts_shortly_before_and_up_to_a_second_after_the_end() -> None:
+    def best(hit_s: float) -> float:
+        scores = np.zeros(200, np.float32)
+        scores[round(hit_s / SCORE_PERIOD_S) - 1] = 1.0  # the score that ends at hit_s
+        return float(phrase_scores([ScoredStream(scores, np.array([8.0]))])[0])
+
+    assert best(8.0) == best(8.0 + HIT_AFTER_S - 0.08) == best(8.0 - HIT_BEFORE_S) == 1.0
+    assert best(8.0 - HIT_BEFORE_S - 0.2) == best(8.0 + HIT_AFTER_S + 0.2) == 0.0
+    assert phrase_scores([ScoredStream(np.ones(3, np.float32), np.array([60.0]))]).tolist() == [0.0]
+
+
+def test_two_occurrences_in_a_stream_are_two() -> None:
+    scores = np.zeros(400, np.float32)
+    scores[104], scores[205] = 0.8, 0.3
+    stream = ScoredStream(scores, np.array([8.2, 16.3]))
+    np.testing.assert_allclose(phrase_scores([stream]), [0.8, 0.3], atol=1e-6)
+    assert miss_rate_at([stream], 0.5).value == 0.5
+
+
+def test_a_threshold_that_can_be_observed_lets_just_so_many_through() -> None:
+    scores = np.full(10 * HOUR, 0.01, np.float32)
+    peaks = np.linspace(0.1, 0.99, 50, dtype=np.float32)
+    scores[np.arange(50) * 5000 + 100] = np.random.default_rng(0).permutation(peaks)
+    streams = [negative(part) for part in np.split(scores, 10)]
+    for rate, alarms in ((0.3, 3), (0.5, 5), (2.0, 20)):
+        operating = threshold_for(streams, rate)
+        assert not operating.extrapolated and operating.fa_per_hour == rate
+        assert count_false_alarms(streams, operating.threshold) == alarms
+        # The lowest such threshold: just above the highest peak that must not fire.
+        assert operating.threshold == np.nextafter(peaks[-1 - alarms], np.float32(2))
+
+
+@settings(deadline=None, max_examples=40)
+@given(arrays(np.float32, st.integers(50, 3000), elements=st.floats(0, 0.9375, width=32)), st.floats(3, 40))
+def test_an_observed_threshold_keeps_its_promise(scores: np.ndarray, allowed: float) -> None:
+    streams = [negative(scores), negative(scores[::-1])]
+    hours = sum(s.hours for s in streams)
+    operating = threshold_for(streams, allowed / hours * (1 + 1e-9))
+    assert not operating.extrapolated
+    assert count_false_alarms(streams, operating.threshold) <= allowed * (1 + 1e-6)
+
+
+def exponential_tail(hours: float, per_hour: float, scale: float, base: float, seed: int) -> list[ScoredStream]:
+    """Streams whose peaks come at random with logits above ``base`` that are exponential with that scale."""
+    rng = np.random.default_rng(seed)
+    scores = np.full(round(hours * HOUR), 1e-4, np.float32)
+    for block in np.flatnonzero(rng.random(len(scores) // (2 * GAP)) < per_hour / HOUR * 2 * GAP):
+        scores[2 * GAP * block + 3 : 2 * GAP * block + 5] = sigmoid(base + rng.exponential(scale))
+    return [negative(part) for part in np.array_split(scores, 20)]
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
+def test_an_exponential_tail_gives_back_its_threshold(rate: float) -> None:
+    """2 hours with 400 peaks an hour: the rates are far rarer than the streams are long."""
+    scale, base, per_hour = 0.8, -4.0, 400.0
+    right = base + scale * np.log(per_hour / rate)
+    errors = []
+    for seed in range(30):
+        operating = threshold_for(exponential_tail(2.0, per_hour, scale, base, seed), rate)
+        assert operating.extrapolated
+        errors.append(float(logit(operating.threshold)) - right)
+    assert abs(np.mean(errors)) < 0.35, "no more than a factor 1.5 in the rate, on average"
+    assert np.std(errors) < 1.2
+
+
+def test_rates_too_rare_have_higher_thresholds_and_few_peaks_still_give_one() -> None:
+    streams = exponential_tail(1.0, 300.0, 0.7, -3.0, 0)
+    thresholds = [threshold_for(streams, rate).threshold for rate in (0.02, 0.1, 0.5, 2.0)]
+    assert thresholds == sorted(thresholds, reverse=True)
+    for scores in (np.zeros(0), np.zeros(3), np.full(5, 0.2), np.full(500, 0.2), np.ones(500)):
+        assert 0 <= threshold_for([negative(scores)], 0.1).threshold <= 1
+    assert 0 <= threshold_for([], 0.1).threshold <= 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(SCORES, min_size=1, max_size=5), st.lists(SCORES, min_size=1, max_size=3))
+def test_a_det_curve_only_trades_misses_for_alarms(positive: list[np.ndarray], other: list[np.ndarray]) -> None:
+    positives = [ScoredStream(scores, np.array([2.0])) for scores in positive]
+    curve = det_curve(positives, [negative(scores) for scores in other], points=25)
+    assert np.all(np.diff(curve["threshold"]) >= 0)
+    assert np.all(np.diff(curve["miss_rate"]) >= 0)
+    if sum(len(s) for s in other):
+        assert np.all(np.diff(curve["fa_per_hour"]) <= 0)
+    assert {len(values) for values in curve.values()} == {25}
+
+
+def test_a_det_curve_reaches_both_ends() -> None:
+    rng = np.random.default_rng(0)
+    positives = [ScoredStream(rng.random(50).astype(np.float32), np.array([2.0])) for _ in range(40)]
+    curve = det_curve(positives, [negative(rng.random(5000))])
+    assert curve["miss_rate"][0] == 0 and curve["fa_per_hour"][0] > 100
+    assert curve["fa_per_hour"][-1] <= 5000 / HOUR * 3600
+
+
+def test_the_selection_measure_prefers_the_better_detector() -> None:
+    rng = np.random.default_rng(0)
+    negatives = exponential_tail(1.0, 300.0, 0.7, -3.0, 0)
+
+    def positives(height: float) -> list[ScoredStream]:
+        return [
+            ScoredStream(sigmoid(rng.normal(height, 1.0, 60)).astype(np.float32), np.array([3.0])) for _ in range(60)
+        ]
+
+    good, bad = selection_measure(positives(3.0), negatives), selection_measure(positives(-3.0), negatives)
+    assert 0 <= good < 0.2 < 0.5 < bad <= 1
+
+
+@given(st.floats(0, 1))
+def test_the_logit_is_finite_and_undone_by_the_sigmoid(score: float) -> None:
+    assert np.isfinite(logit(score))
+    assert sigmoid(logit(score)) == pytest.approx(score, abs=1e-8)
+
+
+def test_the_loss_weighs_negatives_and_smooths_labels() -> None:
+    import torch
+
+    def value(logits: list[float], labels: list[float], weight: float) -> float:
+        return float(detection_loss(torch.tensor(logits), torch.tensor(labels), weight))
+
+    assert value([3.0, -3.0], [1.0, 0.0], 1.0) == pytest.approx(value([3.0], [1.0], 5.0), rel=1e-5)
+    wrong_negative = value([3.0, 3.0], [1.0, 0.0], 4.0)
+    assert wrong_negative > value([3.0, 3.0], [1.0, 0.0], 1.0) > value([3.0, -3.0], [1.0, 0.0], 1.0)
+    best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # surer than this costs
+    assert value([best], [1.0], 1.0) < value([best + 2], [1.0], 1.0)

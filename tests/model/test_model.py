@@ -1,0 +1,120 @@
+"""TinyCRNN: what a logit depends on, how large the detector is, and that its configuration travels with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.features import HOP, MELS, WINDOW, log_mel
+from model.model import CHUNK_FRAMES, CHUNK_SAMPLES, TinyCRNN, TinyCRNNConfig, load_checkpoint, save_checkpoint
+
+SIZES = [("standard", 1.6), ("micro", 0.5), ("micro", 3.0)]
+
+
+@torch.no_grad()
+def logits_of(model: TinyCRNN, audio: np.ndarray) -> Tensor:
+    return model(torch.from_numpy(log_mel(audio))[None])[0]
+
+
+@pytest.mark.parametrize(("size", "window_s"), SIZES)
+def test_a_logit_depends_on_exactly_its_receptive_field(
+    size: str, window_s: float, make_model: Callable[..., TinyCRNN]
+) -> None:
+    model = make_model(size, window_s).double()
+    need = model.config.receptive_frames
+    rng = np.random.default_rng(1)
+    features = torch.from_numpy(rng.normal(-5, 2, (1, need + 2 * CHUNK_FRAMES, MELS))).requires_grad_()
+    logits = model(features)[0]
+    assert logits.shape == (3,)
+    for index, logit in enumerate(logits):
+        (gradient,) = torch.autograd.grad(logit, features, retain_graph=True)
+        frames = torch.nonzero(gradient[0].abs().sum(dim=1)).flatten().tolist()
+        assert frames == list(range(index * CHUNK_FRAMES, index * CHUNK_FRAMES + need))
+
+
+@pytest.mark.parametrize(("size", "window_s"), SIZES[:2])
+def test_one_sample_outside_of_the_receptive_field_changes_no_bit(
+    size: str, window_s: float, make_model: Callable[..., TinyCRNN], speech: Callable[..., np.ndarray]
+) -> None:
+    model = make_model(size, window_s)
+    need = model.config.receptive_samples
+    start = CHUNK_SAMPLES
+    audio = speech((need + 3 * CHUNK_SAMPLES) / 16_000)
+    before = logits_of(model, audio)
+
+    def changed_at(position: int) -> bool:
+        changed = audio.copy()
+        changed[position] += 0.7
+        return bool(logits_of(model, changed)[1] != before[1])
+
+    assert not changed_at(start - 1) and not changed_at(start + need)
+    assert not changed_at(0) and not changed_at(len(audio) - 1)
+    # The window function is nearly 0 at its ends, so a sample there hardly counts: look a little further in.
+    assert changed_at(start + WINDOW // 2) and changed_at(start + need - WINDOW // 2)
+
+
+@pytest.mark.parametrize("samples_more", [0, 1, CHUNK_SAMPLES - 1, CHUNK_SAMPLES, 5 * CHUNK_SAMPLES])
+def test_one_logit_every_80_ms(samples_more: int, make_model: Callable[..., TinyCRNN]) -> None:
+    model = make_model()
+    audio = np.zeros(model.config.receptive_samples + samples_more, np.float32)
+    assert len(logits_of(model, audio)) == 1 + samples_more // CHUNK_SAMPLES
+    assert model.config.receptive_samples == (model.config.receptive_frames - 1) * HOP + WINDOW
+
+
+def test_a_window_cut_out_gives_the_logit_of_the_stream(
+    make_model: Callable[..., TinyCRNN], speech: Callable[..., np.ndarray]
+) -> None:
+    model = make_model()
+    audio = speech(4.0)
+    stream = logits_of(model, audio)
+    need = model.config.receptive_samples
+    for index in (0, 3, len(stream) - 1):
+        alone = logits_of(model, audio[index * CHUNK_SAMPLES : index * CHUNK_SAMPLES + need])
+        torch.testing.assert_close(alone[0], stream[index], atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window_s", [0.8, 3.0])
+def test_sizes_keep_their_limits(
+    window_s: float, make_model: Callable[..., TinyCRNN], make_export: Callable[..., Any], tmp_path: Path
+) -> None:
+    standard, micro = make_model("standard", window_s), make_model("micro", window_s)
+    assert standard.parameter_count() <= 600_000
+    assert make_export(standard, tmp_path / "standard").int8.stat().st_size < 900_000
+    assert make_export(micro, tmp_path / "micro").int8.stat().st_size <= 60_000
+    assert abs(standard.config.window_frames * 0.04 - window_s) <= 0.02
+
+
+def test_an_unknown_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="huge"):
+        TinyCRNNConfig.of_size("huge", 1.0)
+
+
+def test_a_configuration_survives_json_and_checkpoint(tmp_path: Path, make_model: Callable[..., TinyCRNN]) -> None:
+    config = replace(TinyCRNNConfig.of_size("micro", 1.1), trunk_dilations=(1, 3), dropout=0.25)
+    assert TinyCRNNConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
+    model = make_model()
+    save_checkpoint(model, str(tmp_path / "model.pt"), {"manifest": {"phrase": "hey compass"}})
+    torch.load(tmp_path / "model.pt", weights_only=True)
+    loaded, extra = load_checkpoint(str(tmp_path / "model.pt"))
+    assert loaded.config == model.config and not loaded.training
+    assert extra == {"manifest": {"phrase": "hey compass"}}
+    features = torch.randn(2, model.config.receptive_frames, MELS)
+    with torch.no_grad():
+        assert torch.equal(loaded(features), model(features))
+
+
+def test_dropout_is_off_in_evaluation_and_gradients_reach_every_parameter(make_model: Callable[..., TinyCRNN]) -> None:
+    model = make_model()
+    features = torch.randn(4, model.config.receptive_frames, MELS)
+    assert torch.equal(model(features), model(features))
+    model.train()
+    model(features).sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())

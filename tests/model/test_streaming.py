@@ -1,0 +1,144 @@
+"""A score is a function of its window of sound alone: not of padding, of chunk sizes, or of an hour before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.export import stream_scores
+from model.model import CHUNK_SAMPLES
+from model.runtime.detector import SMOOTHING_FRAMES, Detector, smooth_scores
+
+TOLERANCE = 1e-5  # of a score: the order in which a library adds up products
+
+
+@pytest.fixture(scope="module")
+def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+    return speech(6.0, 5)[: 70 * CHUNK_SAMPLES]
+
+
+@pytest.fixture
+def detector(bundle: Path) -> Detector:
+    return Detector(bundle)
+
+
+def settled(detector: Detector) -> int:
+    """Scores after which nothing that was heard before them counts any more."""
+    return -(-detector.bundle.manifest["receptive_samples"] // CHUNK_SAMPLES) + SMOOTHING_FRAMES - 1
+
+
+def test_the_detector_gives_the_scores_of_the_pytorch_model(
+    detector: Detector, exported: Any, audio: np.ndarray
+) -> None:
+    scores = detector.scores(audio)
+    assert scores.std() > 0.1
+    raw = stream_scores(exported.model, audio)
+    np.testing.assert_allclose(scores[1:], (raw[1:] + raw[:-1]) / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize("chunk", [1, 333, 1280, 1281, 16_000, 10**9])
+@pytest.mark.parametrize("int8", [False, True])
+def test_the_size_of_chunks_changes_no_score(bundle: Path, audio: np.ndarray, chunk: int, int8: bool) -> None:
+    audio = audio[: 20 * CHUNK_SAMPLES] if chunk == 1 else audio
+    detector = Detector(bundle, int8=int8)
+    whole = detector.scores(audio)
+    detector.reset()
+    parts = [detector.scores(audio[start : start + chunk]) for start in range(0, len(audio), chunk)]
+    joined = np.concatenate(parts)
+    assert len(joined) == len(whole) == len(audio) // CHUNK_SAMPLES
+    np.testing.assert_allclose(joined, whole, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("chunks_of_padding", [1, 2, 7, 100])
+def test_silence_before_it_changes_no_score(detector: Detector, audio: np.ndarray, chunks_of_padding: int) -> None:
+    expected = detector.scores(audio)
+    detector.reset()
+    silence = np.zeros(chunks_of_padding * CHUNK_SAMPLES, np.float32)
+    padded = detector.scores(np.concatenate([silence, audio, silence]))
+    np.testing.assert_allclose(padded[chunks_of_padding : chunks_of_padding + len(expected)], expected, atol=TOLERANCE)
+
+
+def test_other_sound_before_it_changes_no_score_after_the_receptive_field(
+    detector: Detector, audio: np.ndarray, speech: Callable[..., np.ndarray]
+) -> None:
+    expected = detector.scores(audio)
+    start = settled(detector)
+    for before in (speech(3.2, 8), np.ones(20 * CHUNK_SAMPLES, np.float32), speech(8.0, 9) * 30):
+        detector.reset()
+        detector.scores(before[: len(before) // CHUNK_SAMPLES * CHUNK_SAMPLES])
+        np.testing.assert_allclose(detector.scores(audio)[start:], expected[start:], atol=TOLERANCE)
+
+
+def test_sound_that_is_no_number_is_silence(detector: Detector, audio: np.ndarray) -> None:
+    silent = detector.scores(np.zeros(3 * CHUNK_SAMPLES, np.float32))
+    expected = detector.scores(audio)
+    detector.reset()
+    np.testing.assert_allclose(detector.scores(np.full(3 * CHUNK_SAMPLES, np.nan)), silent, atol=TOLERANCE)
+    np.testing.assert_allclose(detector.scores(audio), expected, atol=TOLERANCE)
+    assert np.isfinite(detector.scores(np.full(CHUNK_SAMPLES, np.inf))).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_hour_of_speech_before_it_changes_no_score(
+    bundle: Path, audio: np.ndarray, int8: bool, speech: Callable[..., np.ndarray]
+) -> None:
+    detector = Detector(bundle, int8=int8)
+    expected = detector.scores(audio)
+    detector.reset()
+    minutes = [speech(60.0, seed) for seed in range(4)]
+    for minute in range(60):
+        heard = detector.scores(minutes[minute % 4] * (0.5 + minute / 60))
+        assert np.isfinite(heard).all()
+    after = detector.scores(audio)
+    start = settled(detector)
+    np.testing.assert_allclose(after[start:], expected[start:], atol=TOLERANCE)
+
+
+def test_a_recording_is_scored_to_its_end_and_begins_anew(detector: Detector, audio: np.ndarray) -> None:
+    odd = audio[:-500]
+    blocks = [odd[start : start + 7000] for start in range(0, len(odd), 7000)]
+    first = np.concatenate(list(detector.score_recording(blocks)))
+    again = np.concatenate(list(detector.score_recording(blocks)))
+    np.testing.assert_allclose(again, first, atol=TOLERANCE)
+    assert len(first) * CHUNK_SAMPLES >= len(odd) + 0.32 * 16_000
+    np.testing.assert_allclose(
+        first[: len(odd) // CHUNK_SAMPLES], Detector(detector.bundle).scores(odd), atol=TOLERANCE
+    )
+
+
+def test_detections_do_not_depend_on_blocks(detector: Detector) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random(2000).astype(np.float32)
+    detector.threshold = 0.97
+    whole = detector.detections(scores)
+    assert len(whole) > 5
+    detector.reset()
+    found = []
+    for part in np.split(scores, np.sort(rng.integers(0, 2000, 60))):
+        found += detector.detections(part)
+    assert found == whole
+    times = np.array([hit.time_s for hit in whole])
+    assert np.diff(times).min() >= 12 * 0.08 - 1e-6, "a second of quiet after each"
+    assert all(hit.score >= 0.97 for hit in whole)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+def test_smoothing_is_the_mean_of_the_last_outputs(frames: int) -> None:
+    raw = np.random.default_rng(0).random(40).astype(np.float32)
+    smooth = smooth_scores(raw, smoothing_frames=frames)
+    padded = np.concatenate([np.zeros(frames - 1), raw])
+    np.testing.assert_allclose(smooth, [padded[i : i + frames].mean() for i in range(40)], atol=1e-6)
+    parts = smooth_scores(raw[25:], raw[25 - frames + 1 : 25], frames)
+    np.testing.assert_array_equal(parts, smooth[25:])
+
+
+def test_the_manifest_says_how_scores_are_smoothed(
+    own_bundle: Callable[..., Path], bundle: Path, audio: np.ndarray
+) -> None:
+    raw = Detector(own_bundle(smoothing_frames=1)).scores(audio)
+    np.testing.assert_allclose(Detector(bundle).scores(audio)[1:], smooth_scores(raw)[1:], atol=TOLERANCE)

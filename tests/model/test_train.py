@@ -1,0 +1,198 @@
+"""Training learns, repeats itself exactly, and goes on after it was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model import train as train_module
+from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, FeatureWriter, open_store
+from model.features import SAMPLE_RATE, log_mel
+from model.model import CHUNK_FRAMES, TinyCRNN, TinyCRNNConfig, load_checkpoint
+from model.train import TrainConfig, TrainProgress, TrainResult, find_hard_windows, score_segments, train
+
+CONFIG = TinyCRNNConfig(
+    stem_channels=(8, 8), trunk_channels=24, trunk_dilations=(1, 2), recurrent_input=16, recurrent_size=16,
+    window_frames=12,
+)  # fmt: skip
+NEED = CONFIG.receptive_frames
+STEPS = TrainConfig(steps=160, batch_size=24, learning_rate=5e-3, evaluations=4, ema_decay=0.9, seed=1)
+NOTES = (500.0, 1100.0, 2300.0)  # Hz: the "phrase" is these three one after the other
+
+
+def melody(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """Notes of 120 ms in noise, with a window of noise before and a third of a second after; ends where it should."""
+    note = np.arange(int(0.12 * SAMPLE_RATE)) / SAMPLE_RATE
+    tones = np.concatenate([np.sin(2 * np.pi * f * rng.uniform(0.95, 1.05) * note) for f in notes])
+    audio = 0.02 * rng.standard_normal((NEED + 30) * 160 + len(tones) + 16_000 * 2)
+    start = (NEED + 30) * 160 - len(tones)
+    audio[start : start + len(tones)] += 0.2 * rng.uniform(0.5, 1.0) * tones
+    return audio.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    folder = tmp_path_factory.mktemp("store")
+    writer = FeatureWriter(folder)
+    rng = np.random.default_rng(0)
+    end = NEED + 30
+    for split, count in (("train", 40), ("validation", 12)):
+        condition = "train" if split == "train" else "clean"
+        row = {"split": split, "condition": condition, "engine": "fake", "voice": "", "speaker": "", "clip_id": 1}
+        for _ in range(count):
+            for label, bucket, notes in ((1, "positive", NOTES), (0, "confuser", NOTES[::-1])):
+                features = log_mel(melody(notes, rng))[: end + 120]
+                writer.append(
+                    features, phrase_start=end - 36, phrase_end=end, label=label, bucket=bucket, text="", **row
+                )
+        for _ in range(12):
+            noise = 0.02 * rng.standard_normal(SAMPLE_RATE * 8)
+            tones = np.concatenate([melody(tuple(rng.permutation(NOTES)[:2]), rng) for _ in range(4)])
+            noise[: len(tones)] += tones[: len(noise)]
+            row_of_stream = {"label": 0, "bucket": "plain_negative", "text": "", "phrase_start": -1, "phrase_end": -1}
+            writer.append(log_mel(noise.astype(np.float32)), **row_of_stream, **row)
+    writer.close()
+    return open_store(folder)
+
+
+def silent(progress: TrainProgress) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def trained(
+    store: FeatureStore, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TrainResult, list[TrainProgress]]:
+    folder = tmp_path_factory.mktemp("trained")
+    told: list[TrainProgress] = []
+    return folder, train(store, CONFIG, STEPS, folder, told.append), told
+
+
+def test_a_small_detector_learns_a_melody_in_seconds(
+    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]]
+) -> None:
+    folder, result, told = trained
+    assert result.best_measure < 0.35, "at random it misses nearly all at these rates"
+    assert told[-1].loss < 0.75 * told[0].loss
+    assert [p.step for p in told] == list(range(1, result.history[-1]["step"] + 1))
+    measured = {p.step: p.measure for p in told if p.measure is not None}
+    assert measured == {row["step"]: row["measure"] for row in result.history}
+    assert result.best_measure == min(measured.values()) == measured[result.best_step]
+    assert all(p.eta_s >= 0 for p in told) and told[-1].eta_s == pytest.approx(0, abs=0.5)
+
+    model, extra = load_checkpoint(str(folder / "best.pt"))
+    assert extra["step"] == result.best_step and model.config == CONFIG
+    validation = store.where(split="validation")
+    streams = score_segments(model, store, validation)
+    best = np.array([s.scores.max() for s in streams])
+    label = validation["label"].to_numpy()
+    confuser = (validation["bucket"] == "confuser").to_numpy()
+    assert np.median(best[label == 1]) > 2 * np.median(best[confuser])
+
+
+def test_checkpoints_load_without_running_code(trained: tuple[Path, TrainResult, list[TrainProgress]]) -> None:
+    folder = trained[0]
+    assert set(torch.load(folder / "best.pt", weights_only=True)) == {"config", "weights", "step"}
+    last = torch.load(folder / "last.pt", weights_only=True)
+    assert last["step"] == trained[1].history[-1]["step"]
+    assert not list(folder.glob(".*")), "no temporary file stays"
+
+
+def test_the_same_seed_gives_the_same_detector(
+    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]], tmp_path: Path
+) -> None:
+    again = train(store, CONFIG, STEPS, tmp_path, silent)
+    assert again.history == trained[1].history
+    one, other = (load_checkpoint(str(folder / "best.pt"))[0].state_dict() for folder in (trained[0], tmp_path))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Stopped(Exception):
+    """What a watcher raises to stop training."""
+
+
+def test_training_goes_on_from_where_it_was_stopped(store: FeatureStore, tmp_path: Path) -> None:
+    def stop_at_100(progress: TrainProgress) -> None:
+        if progress.step == 100:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(store, CONFIG, STEPS, tmp_path, stop_at_100)
+    told: list[TrainProgress] = []
+    result = train(store, CONFIG, STEPS, tmp_path, told.append)
+    assert told[0].step == 81, "the last evaluation before the stop was at step 80"
+    assert [row["step"] for row in result.history] == [40, 80, 120, 160]
+    assert result.best_measure == min(row["measure"] for row in result.history)
+    assert load_checkpoint(str(tmp_path / "best.pt"))[1]["step"] == result.best_step
+    nothing: list[TrainProgress] = []
+    finished = train(store, CONFIG, STEPS, tmp_path, nothing.append)
+    assert nothing == [] and finished.history == result.history and finished.best_step == result.best_step
+
+
+def test_another_configuration_starts_anew(
+    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]], tmp_path: Path
+) -> None:
+    (tmp_path / "last.pt").write_bytes((trained[0] / "last.pt").read_bytes())
+    told: list[TrainProgress] = []
+    other = TrainConfig(steps=4, batch_size=8, evaluations=1, seed=2)
+    train(store, CONFIG, other, tmp_path, told.append)
+    assert [p.step for p in told] == [1, 2, 3, 4]
+
+
+def test_it_stops_when_nothing_gets_better(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "selection_measure", lambda positives, negatives: 0.5)
+    config = TrainConfig(steps=20, batch_size=8, evaluations=10, patience=3, seed=2)
+    told: list[TrainProgress] = []
+    result = train(store, CONFIG, config, tmp_path, told.append)
+    assert told[-1].step == 11 and len(result.history) == 5, "not before the second half"
+
+
+def test_scored_segments_know_when_the_phrase_ended(
+    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]]
+) -> None:
+    model, _ = load_checkpoint(str(trained[0] / "best.pt"))
+    positives = store.where(split="validation", label=1)
+    for stream, row in zip(score_segments(model, store, positives), positives.itertuples()):
+        assert len(stream.scores) == (row.frames - NEED) // CHUNK_FRAMES + 1
+        # Score i ends with frame NEED + 8 i, and at (i + 1) * 80 ms of the stream.
+        (end_s,) = stream.phrase_end_s
+        index = end_s / 0.08 - 1
+        assert NEED + CHUNK_FRAMES * index == pytest.approx(row.phrase_end)
+        assert abs(np.argmax(stream.scores) - index) < 12
+    assert all(len(s.phrase_end_s) == 0 for s in score_segments(model, store, store.where(bucket="plain_negative")))
+
+
+def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(
+    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]]
+) -> None:
+    model, _ = load_checkpoint(str(trained[0] / "best.pt"))
+    segments = store.where(split="train")
+    dataset = AudioDataset(segments, store.frames, NEED)
+    sampler = BatchSampler(dataset, BatchRecipe(), 32, np.random.default_rng(0))
+    config = TrainConfig(hard_windows=25)
+    index, end = find_hard_windows(model, dataset, sampler, config, np.random.default_rng(0))
+    assert len(index) == len(end) == 25
+    assert (dataset.labels[index] == 0).all()
+    assert (end >= NEED).all() and (end <= dataset.length[index]).all()
+
+    def scores(index: np.ndarray, end: np.ndarray) -> Any:
+        with torch.no_grad():
+            return torch.sigmoid(model(torch.from_numpy(dataset.windows(index, end)))[:, 0]).numpy()
+
+    random = sampler.negatives[np.random.default_rng(1).integers(0, len(sampler.negatives), 200)]
+    ordinary = scores(random, dataset.random_ends(random, np.random.default_rng(2)))
+    assert scores(index, end).min() >= np.quantile(ordinary, 0.8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_it_trains_on_a_gpu_too(store: FeatureStore, tmp_path: Path) -> None:
+    result = train(store, CONFIG, STEPS, tmp_path, silent)
+    assert result.device == "cuda" and result.best_measure < 0.5
+    model, _ = load_checkpoint(str(tmp_path / "best.pt"))
+    assert isinstance(model, TinyCRNN) and next(model.parameters()).device.type == "cpu"

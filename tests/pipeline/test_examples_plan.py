@@ -1,0 +1,169 @@
+"""The clips of a run and the examples built of them: every voice and text on its own side of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from db.db_api import Library
+from db.records import NewClip
+from pipeline import plan as planning
+from pipeline.config import BUCKETS, Effort, RunConfig
+from pipeline.events import silent_reporter
+from pipeline.examples_plan import CLIP_COLUMNS, WINDOW_S, clip_table, plan_examples, window_seconds
+from pipeline.plan import Plan, make_plan, run_splits
+from pipeline.splits import VoiceSplits, split_of
+
+CONFIG = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5)
+
+
+@pytest.fixture
+def choirs(make_choir: type, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    engines = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9), ("gamma", 4))}
+    monkeypatch.setattr(planning, "all_engines", lambda: dict(engines))
+    return engines
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library(tmp_path / "data") as opened:
+        yield opened
+
+
+def speaker_of(voice: str) -> str:
+    return voice.split("/")[0]
+
+
+@pytest.fixture
+def planned(
+    library: Library, choirs: dict[str, Any], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> tuple[Plan, VoiceSplits]:
+    """A plan that has been carried out, over a library with eight real recordings."""
+    library.add_clips(new_clip(f"a sentence {n}", f"reader {n}", "corpus", 4.0, source=f"corpus:{n}") for n in range(8))
+    plan = make_plan(CONFIG, "run-1", library, silent_reporter())
+    library.add_clips(
+        new_clip(r.text, speaker_of(r.voice), r.engine, 0.5, request_id=r.request_id) for r in plan.requests
+    )
+    return plan, run_splits(plan, choirs)
+
+
+def test_the_table_has_every_clip_once_with_its_row(planned: tuple[Plan, VoiceSplits], library: Library) -> None:
+    plan, splits = planned
+    table = clip_table(plan, library, splits)
+    assert tuple(table.columns) == CLIP_COLUMNS and table["clip_id"].is_unique
+    assert len(table) == len(plan.requests) + len(plan.real_clips)
+    assert set(table["bucket"]) == set(BUCKETS)
+    assert (table["label"] == (table["bucket"] == "positive")).all()
+    assert all(Path(path).is_file() for path in table["path"])
+    assert (table[table["engine"] != "corpus"]["reused"] == 0).all()
+
+
+def test_neither_a_voice_nor_a_confuser_is_on_both_sides(planned: tuple[Plan, VoiceSplits], library: Library) -> None:
+    plan, splits = planned
+    table = clip_table(plan, library, splits)
+    assert (table.groupby("speaker")["split"].nunique() == 1).all()
+    negatives = table[(table["bucket"] != "positive") & (table["engine"] != "corpus")]
+    assert (negatives["split"] == negatives["text"].map(split_of)).all()
+    assert (table[table["engine"] == plan.held_out]["split"] == "test").all()
+    assert set(table[table["bucket"] == "positive"]["split"]) == {"train", "validation", "test"}
+
+
+def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
+    planned: tuple[Plan, VoiceSplits], library: Library, new_clip: Callable[..., NewClip]
+) -> None:
+    plan, splits = planned
+    before = clip_table(plan, library, splits)
+    negative = next(r for r in plan.requests if r.bucket == "confuser")
+    stranger = next(
+        speaker for speaker, split in splits.speaker_split.items()
+        if split != negative.split and not speaker.startswith(plan.held_out)
+    )  # fmt: skip
+    library.add_clips(
+        [
+            new_clip(negative.text, stranger, stranger.split("-")[0], request_id="other:1"),
+            new_clip("hey compass", "x", "an engine that is gone", request_id="other:2"),
+            new_clip("hey compass", "alpha-1", "alpha", request_id="other:3"),
+        ]
+    )
+    after = clip_table(plan, library, splits)
+    new = after[~after["clip_id"].isin(before["clip_id"])]
+    assert new["engine"].tolist() == ["alpha"] and new["reused"].tolist() == [1]
+
+
+def test_a_library_that_has_grown_does_not_make_the_run_longer(
+    planned: tuple[Plan, VoiceSplits], library: Library, new_clip: Callable[..., NewClip]
+) -> None:
+    plan, splits = planned
+    library.add_clips(
+        new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"other:{n}") for n in range(100)
+    )
+    table = clip_table(plan, library, splits)
+    positive = plan.bucket("positive")
+    assert (table["bucket"] == "positive").sum() <= 1.25 * positive.target + CONFIG.growth_constant
+    pd.testing.assert_frame_equal(table, clip_table(plan, library, splits))
+
+
+def test_examples_are_built_of_clips_of_their_own_split(
+    planned: tuple[Plan, VoiceSplits], library: Library, tmp_path: Path
+) -> None:
+    plan, splits = planned
+    clips = clip_table(plan, library, splits)
+    examples = plan_examples(plan, clips, tmp_path / "no such folder")
+    split_of_path = dict(zip(clips["path"], clips["split"]))
+    seeds = [spec.seed for spec in examples.specs]
+    assert len(set(seeds)) == len(seeds)
+    for spec in examples.specs:
+        paths = [*spec.clips, *filter(None, (spec.before, spec.after))]
+        assert {split_of_path[path] for path in paths} <= {spec.columns["split"]}
+        assert (spec.condition == "train") == (spec.columns["split"] == "train")
+        assert spec.receptive_samples == examples.model.receptive_samples
+        if spec.aligned:
+            assert len(spec.clips) == 1 and spec.columns["bucket"] != "plain_negative"
+            carried = spec.columns["bucket"] == "positive" and spec.columns["text"] != "hey compass"
+            assert (spec.last_seconds > 0) == carried
+        else:
+            assert spec.columns["label"] == 0 and spec.columns["bucket"] == (
+                "plain_negative" if spec.clips else "noise"
+            )
+            assert not spec.before and not spec.after
+    babble = {split_of_path[path] for path in examples.sources.babble}
+    assert babble <= {"train"} and examples.sources.noise_folder == ""
+
+
+def test_every_clip_becomes_its_examples(
+    planned: tuple[Plan, VoiceSplits], library: Library, tiny_effort: Effort
+) -> None:
+    plan, splits = planned
+    clips = clip_table(plan, library, splits)
+    specs = plan_examples(plan, clips, None).specs
+    aligned = clips[clips["bucket"] != "plain_negative"]
+    for split, versions in (("train", tiny_effort.variants), ("validation", 2), ("test", 2)):
+        wanted = aligned[aligned["split"] == split]["path"].tolist() * versions
+        assert sorted(spec.clips[0] for spec in specs if spec.aligned and spec.columns["split"] == split) == sorted(
+            wanted
+        )
+    streamed = [path for spec in specs if not spec.aligned for path in spec.clips]
+    assert sorted(streamed) == sorted(clips[clips["bucket"] == "plain_negative"]["path"])
+    for split in ("train", "validation", "test"):
+        assert any(not spec.clips for spec in specs if spec.columns["split"] == split), "noise alone is in every split"
+    engine_of = dict(zip(clips["path"], clips["engine"]))
+    assert all(len({engine_of[path] for path in spec.clips}) <= 1 for spec in specs)
+
+
+def test_the_same_clips_give_the_same_examples(planned: tuple[Plan, VoiceSplits], library: Library) -> None:
+    plan, splits = planned
+    clips = clip_table(plan, library, splits)
+    assert plan_examples(plan, clips, None) == plan_examples(plan, clips, None)
+
+
+def test_the_window_holds_the_phrase(planned: tuple[Plan, VoiceSplits], library: Library) -> None:
+    plan, splits = planned
+    clips = clip_table(plan, library, splits)
+    window, phrase = window_seconds(clips, "hey compass")
+    assert WINDOW_S[0] <= window <= WINDOW_S[1] and 0.3 < phrase <= window
+    nobody = window_seconds(clips[clips["bucket"] != "positive"], "hey compass")
+    assert WINDOW_S[0] <= nobody[0] <= WINDOW_S[1]

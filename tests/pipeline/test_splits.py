@@ -1,0 +1,132 @@
+"""Nobody who is heard in training is heard in the test, whichever engine lends them a voice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_generation.engine import Voice
+from core.data_folder import REPOSITORY
+from pipeline.splits import SPLITS, VoiceSplits, held_out_engine, split_of, split_voices
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=4)
+ENGINES = st.dictionaries(
+    st.sampled_from(["espeak", "festival", "flite", "kokoro", "piper"]),
+    st.lists(NAMES, min_size=1, max_size=30, unique=True),
+    min_size=1,
+    max_size=5,
+)
+
+
+def voices_of(speakers: dict[str, list[str]]) -> dict[str, Sequence[Voice]]:
+    """Two voices a speaker, in each engine."""
+    return {
+        engine: [Voice(engine, f"{who}-{n}", "en", who, "CC0-1.0", "m") for who in people for n in range(2)]
+        for engine, people in speakers.items()
+    }
+
+
+def heard_in(splits: VoiceSplits, split: str) -> set[str]:
+    return {voice.speaker for speakers in splits.voices[split].values() for voices in speakers for voice in voices}
+
+
+@settings(deadline=None)
+@given(ENGINES, st.sampled_from(["", "none", "espeak", "flite"]))
+def test_no_speaker_is_in_two_splits(speakers: dict[str, list[str]], hold_out: str) -> None:
+    splits = split_voices(voices_of(speakers), hold_out)
+    own = [split for split in SPLITS if split == "train" or splits.voices[split] is not splits.voices["train"]]
+    for split in own:
+        for other in own:
+            assert split == other or not heard_in(splits, split) & heard_in(splits, other)
+    assert all(splits.voices[split] for split in SPLITS), "every split has somebody to speak"
+    for split in own[1:] if len(own) > 1 else []:
+        for speaker in heard_in(splits, split):
+            assert splits.split_of_speaker(speaker) == split
+    for split in SPLITS:
+        for engine, groups in splits.voices[split].items():
+            assert all(len({voice.speaker for voice in group}) == 1 for group in groups)
+            assert all(voice.engine == engine for group in groups for voice in group)
+
+
+@settings(deadline=None)
+@given(ENGINES)
+def test_the_held_out_engine_is_heard_in_the_test_only(speakers: dict[str, list[str]]) -> None:
+    splits = split_voices(voices_of(speakers))
+    assert bool(splits.held_out) == (len(speakers) >= 3)
+    if splits.held_out and heard_in(splits, "train") != heard_in(splits, "test"):
+        for split in ("train", "validation"):
+            assert splits.held_out not in splits.voices[split]
+        fewest = min(len(people) for people in speakers.values())
+        assert len(speakers[splits.held_out]) == fewest
+
+
+@settings(deadline=None)
+@given(ENGINES, st.randoms(use_true_random=False))
+def test_the_order_of_voices_and_engines_changes_nothing(speakers: dict[str, list[str]], random: object) -> None:
+    names = list(speakers)
+    random.shuffle(names)  # type: ignore[attr-defined]
+    shuffled = {name: random.sample(speakers[name], len(speakers[name])) for name in names}  # type: ignore[attr-defined]
+    assert split_voices(voices_of(shuffled)).speaker_split == split_voices(voices_of(speakers)).speaker_split
+
+
+def test_a_person_of_two_engines_is_in_one_split() -> None:
+    speakers = {"festival": ["kal", "slt", "rms", "f1", "f2"], "flite": ["kal", "slt", "rms", "awb"]}
+    splits = split_voices(voices_of(speakers))
+    for person in ("kal", "slt", "rms"):
+        assert [person in heard_in(splits, split) for split in SPLITS].count(True) == 1
+
+
+def test_a_held_out_engine_lends_no_voice_that_another_trains_with() -> None:
+    speakers = {
+        "espeak": [f"e{n}" for n in range(20)],
+        "festival": ["kal", "slt", "x", "y", "z"],
+        "flite": ["kal", "awb"],
+    }
+    splits = split_voices(voices_of(speakers))
+    assert splits.held_out == "flite"
+    assert "awb" in heard_in(splits, "test")
+    trained = heard_in(splits, "train") | heard_in(splits, "validation")
+    lent = {voice.speaker for group in splits.voices["test"]["flite"] for voice in group}
+    assert not lent & trained
+
+
+@pytest.mark.parametrize("count", [3, 4, 7, 105])
+def test_every_split_has_speakers_and_training_most(count: int) -> None:
+    splits = split_voices(voices_of({"espeak": [f"v{n}" for n in range(count)]}))
+    sizes = {split: len(heard_in(splits, split)) for split in SPLITS}
+    assert sum(sizes.values()) == count and min(sizes.values()) >= 1
+    assert sizes["train"] >= max(sizes["validation"], sizes["test"])
+
+
+def test_one_voice_is_at_least_trained_on() -> None:
+    splits = split_voices(voices_of({"espeak": ["only"]}))
+    assert heard_in(splits, "train") == {"only"} and splits.voices["test"] == splits.voices["train"]
+
+
+def test_which_engine_is_held_out() -> None:
+    voices = voices_of({"a": ["1", "2", "3"], "b": ["4", "5"], "c": ["6", "7"]})
+    assert held_out_engine(voices, "") == "b"  # the fewest speakers, then the alphabet
+    assert held_out_engine(voices, "a") == "a" and held_out_engine(voices, "none") == ""
+    assert held_out_engine({"a": voices["a"], "b": voices["b"]}, "") == ""
+
+
+def test_names_are_split_by_their_share() -> None:
+    counts = dict.fromkeys(SPLITS, 0)
+    for number in range(20_000):
+        counts[split_of(f"name {number}")] += 1
+    assert counts["test"] / 20_000 == pytest.approx(0.20, abs=0.01)
+    assert counts["validation"] / 20_000 == pytest.approx(0.15, abs=0.01)
+
+
+def test_a_name_keeps_its_split_for_ever() -> None:
+    # Were this to change, voices of old tests would be trained on.
+    golden = {"hey compass": "test", "slt": "test", "rms": "validation", "awb": "train", "LibriSpeech 1272": "train"}
+    assert {name: split_of(name) for name in golden} == golden
+    code = "from pipeline.splits import split_of; print(split_of('hey compass'))"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert other.stdout.strip() == "test", "no process has a hash of its own"
