@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036  (who starts this file by hand may have any Python)
+        sys.stderr.write(
+            f"Hark needs Python 3.11 or newer, and this is {sys.version.split()[0]}. Start it with ./hark.\n"
+        )
+        sys.exit(2)
     from command_line.application import main
 
     sys.exit(main())

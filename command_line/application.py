@@ -64,7 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from command_line.console import OutputClosed, Screen
+    try:
+        from command_line.console import OutputClosed, Screen
+    except ModuleNotFoundError as error:  # not even errors can be drawn
+        lacking = _lacking(error)
+        sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
+        return MENDABLE
     from command_line.log import keep_warnings, write_bug
 
     if getattr(options, "data", None) is not None:
@@ -85,6 +90,9 @@ def _run(options: argparse.Namespace) -> int:
             except HarkError as error:
                 screen.error(error)
                 return MENDABLE
+            except ModuleNotFoundError as error:
+                screen.error(_lacking(error))
+                return MENDABLE
             except Exception as error:
                 screen.bug(write_bug(error))
                 return BUG
@@ -93,6 +101,14 @@ def _run(options: argparse.Namespace) -> int:
                 _end_workers()
     except (KeyboardInterrupt, OutputClosed):  # in the few lines above that are outside of the inner try
         return INTERRUPTED
+
+
+def _lacking(error: ModuleNotFoundError) -> HarkError:
+    return HarkError(
+        "A Python package is missing.",
+        f"{error} (in {sys.prefix}).",
+        f"{PROGRAM} installs what is pinned; by hand: python -m pip install -r requirements.txt -c constraints.txt.",
+    )
 
 
 def _ask(options: argparse.Namespace, screen: Screen) -> int:

@@ -22,7 +22,9 @@ CONFIGURATIONS = ("clean", "clean_sa", "dirty", "dirty_sa")
 
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
-    group = add_group(commands, "library", "the clip library: its contents, its condition, import and export")
+    group = add_group(
+        commands, "library", "the clip library: its contents, its condition, import and export", run_stats
+    )
     add_command(group, "stats", "", "what the library holds", run_stats)
     check = add_command(group, "check", "[--mend] [--quick]", "compare the library's rows with its files", run_check)
     check.add_argument("--mend", action="store_true", help="put right what can be put right")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
-
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+import threading
+import time
 
 
 def follow_the_parent() -> None:
-    """Leave Ctrl-C, which reaches every process at the terminal, to the parent; end when the parent is killed."""
+    """Leave Ctrl-C, which reaches every process at the terminal, to the parent; end when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if sys.platform == "linux" and parent is not None:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent.pid:  # it was killed before that
-            os._exit(1)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    # Else a process of a pool waits for work for ever when its parent is killed.
+    while (parent := multiprocessing.parent_process()) is None:  # it is not known before the main module is imported
+        time.sleep(0.1)
+    parent.join()
+    os._exit(1)

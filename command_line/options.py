@@ -64,14 +64,17 @@ def add_command(commands: Commands[Parser], name: str, arguments: str, summary: 
     return parser
 
 
-def add_group(commands: Commands[Parser], name: str, summary: str) -> Commands[Parser]:
-    """A subcommand that has subcommands of its own."""
+def add_group(
+    commands: Commands[Parser], name: str, summary: str, handler: Handler, **defaults: Any
+) -> Commands[Parser]:
+    """A subcommand that has subcommands of its own; without one of them it is ``handler`` with ``defaults``."""
     parser: Parser = commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + ".", usage="%(prog)s COMMAND ..."
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", usage="%(prog)s [COMMAND] ..."
     )
     common_options(parser)
+    parser.set_defaults(handler=handler, parser=parser, **defaults)
     group: Commands[Parser] = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, parser_class=Parser, prog=f"{PROGRAM} {name}"
+        title="commands", metavar="COMMAND", parser_class=Parser, prog=f"{PROGRAM} {name}"
     )
     return group
 

@@ -19,14 +19,16 @@ SHOWN_VOICES = 3
 
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
-    voices = add_group(commands, "voices", "the voices that can speak here, and getting more")
+    voices = add_group(
+        commands, "voices", "the voices that can speak here, and getting more", run_voices, language="en", engine=None
+    )
     listed = add_command(voices, "list", "[--language en] [--engine NAME]", "the voices of a language", run_voices)
     listed.add_argument("--language", type=language, default="en", help="default: en")
     listed.add_argument("--engine", metavar="NAME", help="every voice of this engine")
     pull = add_command(voices, "pull", "ENGINE VOICE", "download a voice and check it", run_pull)
     pull.add_argument("engine", metavar="ENGINE", help="piper, kokoro or suno")
     pull.add_argument("voice", metavar="VOICE", help="such as en_US-libritts_r-medium (piper) or af_heart (kokoro)")
-    engines = add_group(commands, "engines", "the speech engines, and enabling more")
+    engines = add_group(commands, "engines", "the speech engines, and enabling more", run_engines)
     add_command(engines, "list", "", "every engine, and what it lacks", run_engines)
     enable = add_command(engines, "enable", "NAME", "make an engine's own environment", run_enable)
     enable.add_argument("name", metavar="NAME", help="an engine, such as piper or kokoro")

@@ -182,7 +182,7 @@ def _build(spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
 def build_examples(
     specs: Sequence[ExampleSpec], sources: SoundSources, processes: int | None = None
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Build examples in order, on all cores. Each is a function of its own seed: the number of processes changes nothing."""
+    """Build examples in order, on all cores. Each depends on its seed alone, not on the number of processes."""
     count = processes if processes is not None else max(1, os.cpu_count() or 1)
     if count <= 1 or len(specs) < 64:
         builder = ExampleBuilder(sources)

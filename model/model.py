@@ -54,7 +54,8 @@ class TinyCRNNConfig:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> TinyCRNNConfig:
         """The inverse of :meth:`as_dict` (lists become tuples again)."""
-        return TinyCRNNConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return TinyCRNNConfig(**plain)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
@@ -116,7 +117,7 @@ class TinyCRNN(nn.Module):
             nn.Linear(config.recurrent_size, config.recurrent_size), nn.ReLU(), nn.Linear(config.recurrent_size, 1)
         )
 
-    # The stages are separate methods because streaming (model/export.py) keeps what each one still needs between chunks.
+    # The stages are separate methods because streaming (model/export.py) keeps what each still needs between chunks.
 
     def stem_first(self, log_mel: Tensor) -> Tensor:
         """[batch, frames, MELS] log-mel to [batch, channels, frames / 2, MELS / 2]."""

@@ -45,13 +45,40 @@ class Effort:
 
 
 EFFORTS = {
-    effort.name: effort
-    for effort in (
-        Effort("quick", BucketSize(40, 40), BucketSize(1000, 1), BucketSize(300, 1), BucketSize(2000, 1), 1.0, 1, 1500, 64),
-        Effort("standard", BucketSize(80, 60), BucketSize(2500, 1), BucketSize(700, 1), BucketSize(5000, 1), 4.0, 2, 5000, 64),
-        Effort("thorough", BucketSize(120, 100), BucketSize(3000, 2), BucketSize(1000, 2), BucketSize(12000, 1), 12.0, 3, 16000, 64),
-    )
-}  # fmt: skip
+    "quick": Effort(
+        name="quick",
+        positive=BucketSize(40, 40),
+        confuser=BucketSize(1000, 1),
+        inbetween=BucketSize(300, 1),
+        plain_negative=BucketSize(2000, 1),
+        corpus_hours=1.0,
+        variants=1,
+        steps=1500,
+        batch_size=64,
+    ),
+    "standard": Effort(
+        name="standard",
+        positive=BucketSize(80, 60),
+        confuser=BucketSize(2000, 1),
+        inbetween=BucketSize(700, 1),
+        plain_negative=BucketSize(5000, 1),
+        corpus_hours=4.0,
+        variants=2,
+        steps=5000,
+        batch_size=64,
+    ),
+    "thorough": Effort(
+        name="thorough",
+        positive=BucketSize(120, 100),
+        confuser=BucketSize(3000, 2),
+        inbetween=BucketSize(1000, 2),
+        plain_negative=BucketSize(12000, 1),
+        corpus_hours=12.0,
+        variants=3,
+        steps=16000,
+        batch_size=64,
+    ),
+}
 
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
 

@@ -42,7 +42,7 @@ CLIP_COLUMNS = (
 
 
 def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFrame:
-    """The clips of a run, a row each: clip_id, path, label, bucket, engine, voice, speaker, split, text, licence, seconds.
+    """The clips of a run, a row each, with :data:`CLIP_COLUMNS`.
 
     A clip whose voice and text belong to different splits is left out. A bucket takes at most a quarter more than its
     target, so that a library that has grown does not make every run longer.
@@ -142,7 +142,7 @@ def plan_examples(plan: Plan, clips: pd.DataFrame, noise_folder: Path | None) ->
                     for side, share in (("before", BEFORE_SHARE), ("after", AFTER_SHARE))
                     if len(neighbours) and rng.random() < share
                 }
-                spec([row.path], True, condition, columns, last_seconds=phrase_s if carried else 0.0, **drawn)
+                spec([str(row.path)], True, condition, columns, last_seconds=phrase_s if carried else 0.0, **drawn)
         # One engine's or one corpus's speech a block, so that false alarms can be told by where they came from.
         for engine, group in plain.groupby("engine"):
             order = rng.permutation(len(group))
@@ -154,7 +154,7 @@ def plan_examples(plan: Plan, clips: pd.DataFrame, noise_folder: Path | None) ->
                     condition = "train" if split == "train" else ("clean", "noisy")[number % 2]
                     spec([r.path for r in block], False, condition, _stream_columns(str(engine), split, block))
                     block, number = [], number + 1
-        for number in range(NOISE_BLOCKS if split == "train" else NOISE_BLOCKS // 4):
+        for _ in range(NOISE_BLOCKS if split == "train" else NOISE_BLOCKS // 4):
             condition = "train" if split == "train" else "noisy"
             spec([], False, condition, _stream_columns("noise", split, []))
     train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]

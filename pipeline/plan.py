@@ -182,7 +182,7 @@ def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> 
 
 
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
-    """Real recordings of the library in which the phrase is not said, no speaker dominating; at most the effort's hours.
+    """Real recordings of the library without the phrase, no speaker dominating; at most the effort's hours.
 
     Recordings without a transcript are taken too: the phrase might occur in them, and the report says so.
     """

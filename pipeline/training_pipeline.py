@@ -186,6 +186,7 @@ def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
             if not len(clips[(clips["bucket"] == bucket) & (clips["split"] == split)]):
                 raise HarkError(
                     f"{plan.config.phrase!r} cannot be trained with the voices that are here.",
-                    f"There is no {bucket.replace('_', ' ')} clip for the {split} split; engines: {', '.join(plan.engines)}.",
+                    f"There is no {bucket.replace('_', ' ')} clip for the {split} split; engines: "
+                    f"{', '.join(plan.engines)}.",
                     "Enable another speech engine (./hark engines) so that some voices can be held out.",
                 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,7 +51,9 @@ def _measure(config: RunConfig, folder: Path, reporter: Reporter) -> Figures:
     last: dict[str, Any] = {}
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
-        subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+        subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True
+        ) as process,
     ):
         memory = _Memory(process.pid)
         try:
@@ -58,7 +62,7 @@ def _measure(config: RunConfig, folder: Path, reporter: Reporter) -> Figures:
                 last = json.loads(line)
                 _pass_on(last, reporter)
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGKILL)  # the processes that it started too
             raise
         finally:
             process.wait()

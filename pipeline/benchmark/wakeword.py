@@ -1,4 +1,4 @@
-"""The yardstick: bundles on real recordings of their phrase, against hours of other real speech, clean and in a kitchen.
+"""The yardstick: bundles on real recordings of their phrase, against hours of other real speech, quiet and in noise.
 
 The audio lies outside the repository (``../shared/data`` or HARK_SHARED). None of it may have been trained on: the
 folders named here are kept for testing.

@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def as_json(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0
+) -> dict[str, Any]:
+    """The JSON object that a command prints."""
+    assert main(*arguments, "--json") == code
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
 
 
 def error_of(output: str) -> dict[str, str]:

@@ -88,7 +88,7 @@ def test_every_command_explains_itself(
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "0"], "'0' is not a number above 0"),
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "inf"], "'inf' is not a number above 0"),
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "1", "--threshold", "0.5"], "not allowed with"),
-        (["library"], "required: COMMAND"),
+        (["library", "impart"], "invalid choice: 'impart'"),
         (["library", "import", "x", "--limit-hours", "-3"], "is not a number above 0"),
         (["bench", "nothing"], "invalid choice: 'nothing'"),
     ],
@@ -102,6 +102,12 @@ def test_a_command_line_that_makes_no_command(
     assert shown.out == ""
     assert main(*words, "--json") == 2
     assert said in error_of(capsys.readouterr().out)["what"]
+
+
+def test_a_group_alone_lists(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    for group, key in (("voices", "voices"), ("engines", "engines"), ("library", "clips")):
+        assert main(group, "--json") == 0
+        assert key in json.loads(capsys.readouterr().out)
 
 
 def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
@@ -151,6 +157,18 @@ def test_a_bug_where_no_log_can_be_written(
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(blocked))
     assert main("library", "stats", "--data", str(blocked)) == 1
     assert "ZeroDivisionError: by nothing" in capsys.readouterr().err
+
+
+def test_a_missing_package(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ModuleNotFoundError("No module named 'torch'")
+    monkeypatch.setattr("command_line.clip_library.run_stats", failing(error))
+    assert main("library", "stats", "--json") == 2
+    assert "'torch'" in error_of(capsys.readouterr().out)["why"]
+    monkeypatch.setitem(sys.modules, "command_line.console", None)  # as where rich is not installed
+    assert main("library", "stats") == 2
+    assert "  What to do: ./hark installs" in capsys.readouterr().err
 
 
 def test_a_failure_that_can_be_mended(

@@ -1,4 +1,4 @@
-"""``main.py`` with one more effort, "tiny", so that a whole run is a matter of seconds: ``tiny_command.py ARGUMENTS``."""
+"""``main.py`` with one more effort, "tiny", so that a whole run takes seconds: ``tiny_command.py ARGUMENTS``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EFFORTS["tiny"] = replace(
     inbetween=BucketSize(10, 1),
     plain_negative=BucketSize(60, 1),
     variants=1,
-    steps=10,
+    steps=4,
     batch_size=16,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ CONFIG = TinyCRNNConfig(
 )  # fmt: skip
 NEED = CONFIG.receptive_frames
 STEPS = TrainConfig(steps=160, batch_size=24, learning_rate=5e-3, evaluations=4, ema_decay=0.9, seed=1)
+SHORT = replace(STEPS, steps=20, batch_size=8, evaluations=4)
 NOTES = (500.0, 1100.0, 2300.0)  # Hz: the "phrase" is these three one after the other
 
 
@@ -102,13 +104,15 @@ def test_checkpoints_load_without_running_code(trained: tuple[Path, TrainResult,
     assert not list(folder.glob(".*")), "no temporary file stays"
 
 
-def test_the_same_seed_gives_the_same_detector(
-    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]], tmp_path: Path
-) -> None:
-    again = train(store, CONFIG, STEPS, tmp_path, silent)
-    assert again.history == trained[1].history
-    one, other = (load_checkpoint(str(folder / "best.pt"))[0].state_dict() for folder in (trained[0], tmp_path))
+def test_the_same_seed_gives_the_same_detector(store: FeatureStore, tmp_path: Path) -> None:
+    def weights(name: str, seed: int) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+        result = train(store, CONFIG, replace(SHORT, seed=seed), tmp_path / name, silent)
+        return result.history, load_checkpoint(str(tmp_path / name / "best.pt"))[0].state_dict()
+
+    (history, one), (again, other) = weights("one", 4), weights("other", 4)
+    assert again == history
     assert all(torch.equal(one[name], other[name]) for name in one)
+    assert weights("another seed", 5)[0] != history
 
 
 class Stopped(Exception):
@@ -116,20 +120,20 @@ class Stopped(Exception):
 
 
 def test_training_goes_on_from_where_it_was_stopped(store: FeatureStore, tmp_path: Path) -> None:
-    def stop_at_100(progress: TrainProgress) -> None:
-        if progress.step == 100:
+    def stop_at_12(progress: TrainProgress) -> None:
+        if progress.step == 12:
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(store, CONFIG, STEPS, tmp_path, stop_at_100)
+        train(store, CONFIG, SHORT, tmp_path, stop_at_12)
     told: list[TrainProgress] = []
-    result = train(store, CONFIG, STEPS, tmp_path, told.append)
-    assert told[0].step == 81, "the last evaluation before the stop was at step 80"
-    assert [row["step"] for row in result.history] == [40, 80, 120, 160]
+    result = train(store, CONFIG, SHORT, tmp_path, told.append)
+    assert told[0].step == 11, "the last evaluation before the stop was at step 10"
+    assert [row["step"] for row in result.history] == [5, 10, 15, 20]
     assert result.best_measure == min(row["measure"] for row in result.history)
     assert load_checkpoint(str(tmp_path / "best.pt"))[1]["step"] == result.best_step
     nothing: list[TrainProgress] = []
-    finished = train(store, CONFIG, STEPS, tmp_path, nothing.append)
+    finished = train(store, CONFIG, SHORT, tmp_path, nothing.append)
     assert nothing == [] and finished.history == result.history and finished.best_step == result.best_step
 
 
@@ -151,6 +155,17 @@ def test_it_stops_when_nothing_gets_better(
     told: list[TrainProgress] = []
     result = train(store, CONFIG, config, tmp_path, told.append)
     assert told[-1].step == 11 and len(result.history) == 5, "not before the second half"
+
+
+@pytest.mark.xfail(reason="how long nothing has got better is not in last.pt", strict=False)
+def test_a_run_that_stopped_early_does_not_go_on_when_it_is_called_again(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "selection_measure", lambda positives, negatives: 0.5)
+    config = TrainConfig(steps=20, batch_size=8, evaluations=10, patience=3, seed=2)
+    first = train(store, CONFIG, config, tmp_path, silent)
+    again = train(store, CONFIG, config, tmp_path, silent)
+    assert again.history == first.history
 
 
 def test_scored_segments_know_when_the_phrase_ended(

@@ -1,0 +1,37 @@
+"""``doctor``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line.doctor import pinned
+from core.data_folder import REPOSITORY
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+
+
+def test_doctor(main: Main, capsys: Shown, data_dir: Path) -> None:
+    code = main("doctor", "--json")
+    result = json.loads(capsys.readouterr().out)
+    found = {finding["name"]: finding for finding in result["findings"]}
+    assert code == (0 if result["ok"] else 2)
+    assert found["python"]["status"] == "ok" and found["data folder"]["status"] == "ok"
+    assert found["engine espeak"]["status"] == "ok" and found["library"]["status"] == "ok"
+    assert all(f["what_to_do"] for f in result["findings"] if f["status"] != "ok")
+    assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
+    main("doctor")
+    assert "Hark can" in capsys.readouterr().out
+
+
+def test_doctor_says_which_packages_are_missing(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = {**pinned(REPOSITORY / "requirements.txt"), "no-such-package": "1.0"}
+    assert pins["numpy"]
+    monkeypatch.setattr("command_line.doctor.pinned", lambda path: pins)
+    assert main("doctor") == 2
+    shown = capsys.readouterr().out
+    assert "missing: no-such-package" in shown and "cannot train here yet" in shown
