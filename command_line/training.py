@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,6 +99,12 @@ def _check_hold_out(config: RunConfig) -> None:
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     """``train PHRASE``."""
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise HarkError(
+            "The curves cannot be written.",
+            "TensorBoard is not installed.",
+            "python -m pip install tensorboard, in .venv.",
+        )
     config = _config(options)
     if not screen.json_wanted:
         _show_plan(config, screen, short=True)

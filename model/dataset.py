@@ -134,9 +134,10 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
         first = self.first[index] + end - self.receptive_frames
         batch = np.empty((len(index), self.receptive_frames, MELS), np.float32)
         for row, start in enumerate(first):
-            part = self.frames[start : start + self.receptive_frames]
-            batch[row, : len(part)] = part
-            batch[row, len(part) :] = part[-1] if len(part) else 0.0
+            part = self.frames[start : start + min(self.receptive_frames, self.length[index[row]])]
+            missing = self.receptive_frames - len(part)
+            batch[row, missing:] = part
+            batch[row, :missing] = part[0] if len(part) else 0.0  # a short segment goes on backwards as it began
         return batch
 
     def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from model.features import HOP, log_mel
 
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
+LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
 TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4}  # after the phrase; tests watch for a hit that long
 FASTEST = 1.35  # speed and tempo together at their fastest: how much audio may shrink
 BEFORE_SHARE = 0.6  # of aligned examples have speech before the phrase
@@ -122,7 +126,10 @@ class ExampleBuilder:
         audio, start, end = surround(clip, before, after, rng)
         if spec.last_seconds:
             start = max(start, end - int(spec.last_seconds * SAMPLE_RATE))
-        lead = int(spec.receptive_samples * FASTEST) + SLACK_FRAMES * HOP
+        slack = SLACK_FRAMES * HOP
+        if spec.condition == "train" and spec.columns.get("label"):
+            slack += min(end - start, LONGEST_PREFIX)  # windows that end early in the phrase are negatives
+        lead = int((spec.receptive_samples + slack) * FASTEST)
         tail = int((TAIL_S[spec.condition] + 0.2) * FASTEST * SAMPLE_RATE)
         shift = lead - end  # the phrase's end comes to lie at sample ``lead``
         audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
@@ -131,7 +138,7 @@ class ExampleBuilder:
         features = log_mel(audio)
         start_frame, end_frame = int(places[0]) // HOP, int(places[1]) // HOP
         need = (spec.receptive_samples - 400) // HOP + 1
-        low = max(0, end_frame - need - SLACK_FRAMES)
+        low = max(0, end_frame - need - slack // HOP)
         high = end_frame + round(TAIL_S[spec.condition] * 100)
         return features[low:high], start_frame - low, end_frame - low
 
@@ -171,7 +178,17 @@ _builder: ExampleBuilder | None = None
 
 def _start_worker(sources: SoundSources) -> None:
     global _builder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process at the terminal; the parent decides
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _builder = ExampleBuilder(sources)
+
+
+def _end_with_the_parent() -> None:
+    """A pool's process waits for work for ever when the run is killed; this ends it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _build(spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:

@@ -141,7 +141,7 @@ def train(
     amp = device == "cuda"
     best: tuple[float, int] = (float("inf"), 0)
     history: list[dict[str, float]] = []
-    first_step, spent = 0, 0.0
+    first_step, spent, stale = 0, 0.0, 0  # stale: evaluations since the best one
     identity = {"model": model_config.as_dict(), "train": repr(asdict(config)), "segments": len(segments)}
     last = folder / "last.pt"
     if last.is_file():
@@ -151,7 +151,8 @@ def train(
             average.load_state_dict(saved["average"])
             optimizer.load_state_dict(saved["optimizer"])
             schedule.load_state_dict(saved["schedule"])
-            first_step, spent, best, history = saved["step"], saved["seconds"], tuple(saved["best"]), saved["history"]
+            first_step, spent, stale = saved["step"], saved["seconds"], saved["stale"]
+            best, history = (saved["best"][0], saved["best"][1]), saved["history"]
             rng = np.random.default_rng((config.seed, first_step))
             sampler.rng = rng
     board = None
@@ -165,8 +166,9 @@ def train(
     mine_steps = {int(config.steps * share) for share in config.mine_at}
     if any(step <= first_step for step in mine_steps) and first_step:
         sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
-    stale, running_loss = 0, float("nan")
-    for step in range(first_step + 1, config.steps + 1):
+    running_loss, step = float("nan"), first_step
+    while step < config.steps and not (stale >= config.patience and step > config.steps // 2):
+        step += 1
         model.train()
         batch, labels = sampler.draw()
         batch = augment_features(batch, rng).to(device)
@@ -210,6 +212,7 @@ def train(
                     "optimizer": optimizer.state_dict(),
                     "schedule": schedule.state_dict(),
                     "step": step,
+                    "stale": stale,
                     "seconds": time.monotonic() - started,
                     "best": list(best),
                     "history": history,
@@ -222,11 +225,9 @@ def train(
             sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
         elapsed = time.monotonic() - started
         on_progress(TrainProgress(step, config.steps, running_loss, measure, elapsed / step * (config.steps - step)))
-        if stale >= config.patience and step > config.steps // 2:
-            break
     if board is not None:
         board.close()
-    return TrainResult(best[1], best[0], config.steps, time.monotonic() - started, device, history)
+    return TrainResult(best[1], best[0], step, time.monotonic() - started, device, history)
 
 
 def _cpu(model: torch.nn.Module) -> dict[str, torch.Tensor]:

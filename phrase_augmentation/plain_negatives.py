@@ -29,13 +29,13 @@ def plain_negatives(
     phrase = validate_keyphrase(phrase, language)
     listener = ear(phrase, language)
     found: dict[str, PhraseText] = {}
-    order = generator(seed, "transcripts", language, phrase).permutation(len(transcripts))
+    order = generator(seed, "transcripts", language).permutation(len(transcripts))
     for begin in range(0, len(order), BATCH):
         if len(found) >= count:
             break
         batch = [transcripts[index] for index in order[begin : begin + BATCH]]
         _keep(batch, "transcript", listener.hears(batch), found, language)
-    rng = generator(seed, "sentences", language, phrase)
+    rng = generator(seed, "sentences", language)
     idle = 0
     while len(found) < count and idle < PATIENCE:
         batch = [generated_sentence(language, rng) for _ in range(BATCH)]

@@ -271,7 +271,8 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
                 f"{config.phrase!r} cannot be spoken.", "No text could be made of it.", "Choose another phrase."
             )
         normalized = list(dict.fromkeys(normalize(t.text, config.language) for t in texts))
-        existing = library.count_by_text(normalized, config.language)
+        # Only clips of the run's own engines, and real ones, go into its data.
+        existing = library.count_by_text(normalized, config.language, (*engines, "corpus"))
         size = effort.size(bucket)
         target = len(texts) * size.clips_per_phrase
         reused = sum(existing.values())

@@ -30,7 +30,10 @@ class StageClock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            self.seconds: dict[str, float] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self.seconds = {}  # not there yet, or cut off by a kill
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -40,7 +43,8 @@ class StageClock:
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 2)
             try:
-                self._path.write_text(json.dumps(self.seconds))
+                with atomic_path(self._path) as temporary:
+                    temporary.write_text(json.dumps(self.seconds))
             except OSError:
                 pass  # a full disk is reported by the stage itself; the clock must not hide that
 

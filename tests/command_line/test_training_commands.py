@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -80,7 +81,11 @@ def test_train_as_json(main: Main, capsys: Shown, trained: list[tuple[RunConfig,
     assert "Training" in shown.err
 
 
-def test_every_option_reaches_the_run(main: Main, trained: list[tuple[RunConfig, bool]]) -> None:
+def test_every_option_reaches_the_run(
+    main: Main, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: True if name == "tensorboard" else find(name))
     options = "--effort quick --seed 7 --size micro --from-scratch --no-mining --engines espeak,fake --hold-out fake"
     assert main("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json") == 0
     expected = RunConfig(
@@ -95,6 +100,12 @@ def test_every_option_reaches_the_run(main: Main, trained: list[tuple[RunConfig,
         hold_out="fake",
     )
     assert trained == [(expected, True)]
+
+
+def test_curves_need_tensorboard(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None)
+    assert main("train", "hey compass", "--tensorboard", "--json") == 2
+    assert "pip install tensorboard" in error_of(capsys.readouterr().out)["what_to_do"]
 
 
 def test_what_people_see_of_a_run(

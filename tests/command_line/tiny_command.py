@@ -22,11 +22,6 @@ EFFORTS["tiny"] = replace(
     batch_size=16,
 )
 
-if __name__ == "__mp_main__":
-    from command_line.helper_process import follow_the_parent
-
-    follow_the_parent()
-
 if __name__ == "__main__":
     from command_line.application import main
 

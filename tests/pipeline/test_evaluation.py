@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,9 +91,15 @@ def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit) -> 
     assert threshold_at(rows, 12.0) == levels[FA_PER_DAY.index(12.0)]
 
 
-def test_results_come_from_the_test_at_the_bundles_thresholds(validation: ScoredSplit, test: ScoredSplit) -> None:
+@pytest.fixture(scope="module")
+def results(validation: ScoredSplit, test: ScoredSplit) -> dict[str, Any]:
+    return measure(test, calibrate(validation), validation)
+
+
+def test_results_come_from_the_test_at_the_bundles_thresholds(
+    validation: ScoredSplit, test: ScoredSplit, results: dict[str, Any]
+) -> None:
     thresholds = calibrate(validation)
-    results = measure(test, thresholds, validation)
     assert [row["fa_per_hour_wanted"] for row in results["at_rates"]] == list(REPORTED_FA_PER_HOUR)
     by_rate = {row["fa_per_hour_wanted"]: row for row in results["at_rates"]}
     for rate in (0.5, 2.0):
@@ -111,8 +118,7 @@ def test_results_come_from_the_test_at_the_bundles_thresholds(validation: Scored
     json.dumps(results, allow_nan=False)
 
 
-def test_tables_add_up(validation: ScoredSplit, test: ScoredSplit) -> None:
-    results = measure(test, calibrate(validation), validation)
+def test_tables_add_up(results: dict[str, Any]) -> None:
     assert results["positives"] == 80
     by_engine = {(r["engine"], r["condition"]): r for r in results["by_engine"]}
     assert {key: r["clips"] for key, r in by_engine.items()} == {

@@ -135,7 +135,6 @@ def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(
     assert not {r.request_id for r in first.requests} & {r.request_id for r in second.requests}
 
 
-@pytest.mark.xfail(reason="plain negatives are seeded by the phrase, so that no sentence comes twice", strict=False)
 def test_a_second_phrase_reuses_the_first_ones_plain_negatives(
     library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
 ) -> None:
@@ -147,7 +146,6 @@ def test_a_second_phrase_reuses_the_first_ones_plain_negatives(
     assert plain.generate == max(GROWTH, plain.target - plain.reused) < plain.target
 
 
-@pytest.mark.xfail(reason="clips of every engine are counted as reused, but only the run's own are used", strict=False)
 def test_clips_that_the_run_will_not_use_are_not_counted_as_reused(
     library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
 ) -> None:
