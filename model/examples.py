@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -207,9 +208,29 @@ def build_examples(
             yield builder.build(spec)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,)) as pool:
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,)) as pool,
+    ):
         for block in _blocks(specs, 512):
             yield from pool.map(_build, block, chunksize=16)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started within have linear algebra of one thread: a process a core leaves nothing for more, and the
+    threads' waiting for each other had made log-mel of short clips three times slower."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _blocks(items: Sequence[ExampleSpec], size: int) -> Iterable[Sequence[ExampleSpec]]:
