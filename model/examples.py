@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,6 @@ _builder: ExampleBuilder | None = None
 
 def _start_worker(sources: SoundSources) -> None:
     global _builder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process at the terminal; the parent decides
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _builder = ExampleBuilder(sources)
 
@@ -208,24 +208,29 @@ def build_examples(
             yield builder.build(spec)
         return
     context = multiprocessing.get_context("spawn")
-    with (
-        _one_thread_each(),
-        ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,)) as pool,
-    ):
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,)) as pool:
+        with _inherited_by_processes():
+            for _ in range(count):
+                pool.submit(int)  # each task starts a process as long as none is idle
         for block in _blocks(specs, 512):
             yield from pool.map(_build, block, chunksize=16)
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started within have linear algebra of one thread: a process a core leaves nothing for more, and the
-    threads' waiting for each other had made log-mel of short clips three times slower."""
+def _inherited_by_processes() -> Iterator[None]:
+    """Processes started within leave Ctrl-C, which reaches every process at the terminal, to this one, and have linear
+    algebra of one thread: a process a core leaves nothing for more, and threads that wait for each other had made
+    log-mel of short clips three times slower.
+    """
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
+    resource_tracker.ensure_running()  # else it is started below, and its start lets Ctrl-C through again
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

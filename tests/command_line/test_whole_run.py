@@ -65,7 +65,7 @@ def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
         if code == 130:
-            assert "Traceback" not in errors and "leaked" not in errors
+            assert "Traceback" not in errors and "leaked" not in errors, errors
             assert errors.splitlines()[-1] == "stopped; run the same command again to go on"
         assert wait_for_nobody(process.pid) == []
 
