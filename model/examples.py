@@ -101,9 +101,12 @@ class ExampleBuilder:
     def __init__(self, sources: SoundSources) -> None:
         noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
         rooms = room_pool(sources.rooms, sources.rooms_seed)
+        unheard_rooms = room_pool(sources.rooms // 3, sources.rooms_seed + 1)  # for validation and test
         voices = [read_audio(path) for path in sources.babble]
         self._augmenters = {
-            name: Augmenter(config, noises, rooms, voices if name == "train" else ())
+            name: Augmenter(config, noises, rooms, voices)
+            if name == "train"
+            else Augmenter(config, noises, unheard_rooms)
             for name, config in CONDITIONS.items()
         }
 

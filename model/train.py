@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ class TrainConfig:
     warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
     ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
     gradient_clip: float = 1.0
-    negative_weight: tuple[float, float] = (1.0, 1.0)  # at the first and from half of the steps on
     mine_at: tuple[float, ...] = (0.35, 0.65)  # shares of the steps after which hard negatives are looked for
     hard_windows: int = 3000  # kept a time
     mining_hours: float = 3.0  # of negatives that are searched, at most
@@ -142,7 +141,11 @@ def train(
     best: tuple[float, int] = (float("inf"), 0)
     history: list[dict[str, float]] = []
     first_step, spent, stale = 0, 0.0, 0  # stale: evaluations since the best one
-    identity = {"model": model_config.as_dict(), "train": repr(asdict(config)), "segments": len(segments)}
+    identity = {
+        "model": model_config.as_dict(),
+        "train": repr(asdict(replace(config, tensorboard=""))),
+        "segments": len(segments),
+    }
     last = folder / "last.pt"
     if last.is_file():
         saved = torch.load(last, map_location=device, weights_only=True)
@@ -164,7 +167,7 @@ def train(
     started = time.monotonic() - spent
     every = max(1, config.steps // config.evaluations)
     mine_steps = {int(config.steps * share) for share in config.mine_at}
-    if any(step <= first_step for step in mine_steps) and first_step:
+    if any(step <= first_step for step in mine_steps) and 0 < first_step < config.steps:
         sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
     running_loss, step = float("nan"), first_step
     while step < config.steps and not (stale >= config.patience and step > config.steps // 2):
@@ -173,11 +176,9 @@ def train(
         batch, labels = sampler.draw()
         batch = augment_features(batch, rng).to(device)
         labels = labels.to(device)
-        low, high = config.negative_weight
-        negative_weight = low + (high - low) * min(1.0, 2.0 * step / config.steps)
         with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
             logits = model(batch)[:, 0]
-            loss = detection_loss(logits.float(), labels, negative_weight)
+            loss = detection_loss(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)

@@ -17,7 +17,7 @@ from audio_augmentation.compose import compose_stream
 from core.data_folder import REPOSITORY, atomic_path
 from db.db_api import Library
 from model.features import SAMPLE_RATE
-from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
+from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, manifest_digest
 from pipeline.evaluation import DEFAULT_FA_PER_DAY
 from pipeline.plan import Plan
 from pipeline.report import det_plot, html_report
@@ -89,6 +89,7 @@ def write_bundle(
         "LICENSES.txt": licences_text(clips).encode(),
     }
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    manifest["digest"] = manifest_digest(manifest)
     contents["manifest.json"] = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
 
     folder = data / "models" / plan.run

@@ -102,7 +102,8 @@ class RunConfig:
     def run_name(self) -> str:
         """A folder name: the phrase for people, a digest of the whole configuration for exactness."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
-        content = json.dumps(asdict(self), sort_keys=True).encode()
+        # No pretrained weights ship yet: with and without --from-scratch it is the same run.
+        content = json.dumps({**asdict(self), "from_scratch": False}, sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
 
 

@@ -15,8 +15,8 @@ from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources,
 from model.model import TinyCRNNConfig
 from phrase_augmentation.normalize import normalize
 from pipeline.config import BUCKETS, EFFORTS
-from pipeline.plan import Plan
-from pipeline.splits import VoiceSplits, split_of
+from pipeline.plan import Plan, engines_used
+from pipeline.splits import VoiceSplits, real_speaker, split_of
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
@@ -75,22 +75,20 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         texts = list(dict.fromkeys(normalize(text, language) for text in row.texts))
         whole = Where(language=language, slices=False)
         clips = [c for c in library.clips_with_texts(texts, language, where=whole) if c.id not in seen]
-        if plan.config.engines:
-            clips = [c for c in clips if c.engine in plan.config.engines or c.source is not None]
+        used = engines_used(bucket, plan.config, plan.engines)
+        clips = [c for c in clips if c.engine in used]
         order = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
         limit = int(1.25 * row.target) + plan.config.growth_constant
         for index in order[:limit]:
             clip = clips[index]
-            split = splits.split_of_speaker(clip.speaker)
-            if clip.source is None and clip.engine not in plan.engines:
-                continue  # an engine that is not part of this run
+            split = splits.split_of_speaker(real_speaker(clip))
             if clip.engine == splits.held_out and split != "test":
                 continue
             if bucket == "positive" or clip.source is not None or split == split_of(clip.text_normalized):
                 add(clip, bucket, split)
     for clip in library.clips(list(plan.real_clips)):
         if clip.id not in seen:
-            add(clip, "plain_negative", splits.split_of_speaker(clip.speaker or f"clip {clip.sha256}"))
+            add(clip, "plain_negative", splits.split_of_speaker(real_speaker(clip)))
     return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
 
 

@@ -66,7 +66,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     for engine_name, reasons in report.failed.items():
         for why, count in sorted(reasons.items(), key=lambda item: -item[1])[:3]:
             reporter.log(f"{engine_name}: {count} clips failed: {why}", "warning")
-    if not report.generated:
+    if not report.generated and len(todo) == len(plan.requests):
         raise HarkError(
             "No speech engine could speak.",
             "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in report.failed.items()),

@@ -25,12 +25,11 @@ from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from pipeline.config import BUCKETS, EFFORTS, RunConfig
 from pipeline.events import Reporter
-from pipeline.splits import SPLITS, VoiceSplits, split_of, split_voices
+from pipeline.splits import SPLITS, VoiceSplits, real_speaker, split_of, split_voices
 
 # The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
-SPEAKER_SHARE = 0.05  # of the real negatives, at most, that one speaker gives (but at least REAL_CLIPS_PER_SPEAKER)
-REAL_CLIPS_PER_SPEAKER = 20
+SPEAKER_SHARE = 0.05  # of the real negatives, at most, that one speaker gives where there are many
 TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 
 # For the estimate only: seconds a clip, measured by `./hark bench engines` on two cores, rounded up.
@@ -166,6 +165,14 @@ def plan_count(target: int, existing: int, growth_constant: int) -> int:
     return max(growth_constant, target - existing)
 
 
+def engines_used(bucket: str, config: RunConfig, engines: Iterable[str]) -> tuple[str, ...]:
+    """Whose clips of a bucket's texts go into a run: its own engines', and real ones unless mining is off.
+
+    Real ordinary speech is chosen by :func:`real_negatives` alone, which keeps to the hours and shares that are wanted.
+    """
+    return (*engines, "corpus") if config.mining and bucket != "plain_negative" else tuple(engines)
+
+
 def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     """The texts of a bucket, as many as the effort asks for where the phrase yields so many."""
     size = EFFORTS[config.effort].size(bucket)
@@ -196,7 +203,8 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     ]
     rng = np.random.default_rng((config.seed, 1))
     total = sum(c.duration_s for c in clips)
-    per_speaker = max(SPEAKER_SHARE * min(limit_s, total), 120.0)
+    speakers = len({real_speaker(c) for c in clips})
+    per_speaker = max(SPEAKER_SHARE, 1.5 / max(1, speakers)) * min(limit_s, total)
     used: dict[str, float] = {}
     chosen: list[Clip] = []
     seconds = 0.0
@@ -204,11 +212,12 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
         clip = clips[index]
         if seconds >= limit_s:
             break
-        if used.get(clip.speaker, 0.0) >= per_speaker and clip.speaker:
+        speaker = real_speaker(clip)
+        if used.get(speaker, 0.0) >= per_speaker:
             continue
         if clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language):
             continue
-        used[clip.speaker] = used.get(clip.speaker, 0.0) + clip.duration_s
+        used[speaker] = used.get(speaker, 0.0) + clip.duration_s
         chosen.append(clip)
         seconds += clip.duration_s
     return chosen, seconds / 3600
@@ -260,6 +269,13 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
     engines, missing = ready_engines(config.engines, config.language)
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
     splits = split_voices(voices, config.hold_out)
+    for split in SPLITS:
+        if not splits.voices[split]:
+            raise HarkError(
+                f"{config.phrase!r} cannot be trained with the voices that are here.",
+                f"No voice is left for the {split} split; engines: {', '.join(sorted(engines))}.",
+                "Enable another speech engine (./hark engines), or use --hold-out none.",
+            )
     transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
     real, real_hours = real_negatives(library, config)
     rows: list[BucketPlan] = []
@@ -271,8 +287,7 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
                 f"{config.phrase!r} cannot be spoken.", "No text could be made of it.", "Choose another phrase."
             )
         normalized = list(dict.fromkeys(normalize(t.text, config.language) for t in texts))
-        # Only clips of the run's own engines, and real ones, go into its data.
-        existing = library.count_by_text(normalized, config.language, (*engines, "corpus"))
+        existing = library.count_by_text(normalized, config.language, engines_used(bucket, config, engines))
         size = effort.size(bucket)
         target = len(texts) * size.clips_per_phrase
         reused = sum(existing.values())
@@ -330,17 +345,22 @@ def save_plan(plan: Plan, path: Path) -> None:
         raise storage_error(error, "writing the plan") from error
 
 
-def load_plan(path: Path) -> Plan:
-    """The inverse of :func:`save_plan`."""
-    content = json.loads(path.read_text())
-    config = content.pop("config")
-    config["engines"] = tuple(config["engines"])
-    rows = [BucketPlan(**{**row, "texts": tuple(row["texts"])}) for row in content.pop("buckets")]
-    requests = [PlannedRequest(**request) for request in content.pop("requests")]
-    real_clips = tuple(content.pop("real_clips"))
-    return Plan(
-        config=RunConfig(**config), buckets=tuple(rows), requests=tuple(requests), real_clips=real_clips, **content
-    )
+def load_plan(path: Path) -> Plan | None:
+    """The inverse of :func:`save_plan`; None where there is none, or one that this version of Hark did not write."""
+    try:
+        content = json.loads(path.read_text())
+        config = content.pop("config")
+        config["engines"] = tuple(config["engines"])
+        rows = [BucketPlan(**{**row, "texts": tuple(row["texts"])}) for row in content.pop("buckets")]
+        requests = [PlannedRequest(**request) for request in content.pop("requests")]
+        real_clips = tuple(content.pop("real_clips"))
+        return Plan(
+            config=RunConfig(**config), buckets=tuple(rows), requests=tuple(requests), real_clips=real_clips, **content
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # damaged or of another version: planning again finds the clips that are there by their texts
 
 
 def remaining(requests: Iterable[PlannedRequest], library: Library) -> list[PlannedRequest]:

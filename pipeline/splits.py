@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audio_generation.engine import Voice
+from db.records import Clip
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.15
@@ -29,6 +30,11 @@ def split_of(name: str) -> str:
     if fraction < TEST_SHARE:
         return "test"
     return "validation" if fraction < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def real_speaker(clip: Clip) -> str:
+    """Who speaks in a real recording; where nobody knows, the recording itself, all its pieces alike."""
+    return clip.speaker or (clip.source or clip.sha256).split("@")[0]
 
 
 def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str, str]:
@@ -78,6 +84,8 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> V
     Args:
         voices: by engine.
         hold_out: engine to keep for the test; empty for the default rule, "none" for none.
+
+    With fewer than three speakers a split is empty; the plan refuses that.
     """
     held_out = held_out_engine(voices, hold_out)
     speaker_split: dict[str, str] = {}
@@ -98,12 +106,4 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> V
                     continue  # a training engine has this person: the test would not be of an unheard voice
                 speaker_split[speaker] = "test"
             result[speaker_split[speaker]].setdefault(engine, []).append(its_voices)
-    if not result["train"]:  # one voice in all: it must at least be trained on
-        for split in ("test", "validation"):
-            if result[split]:
-                result["train"], result[split] = result[split], {}
-                break
-    for split in ("validation", "test"):
-        if not result[split]:
-            result[split] = result["train"]  # said in the report: nothing could be held out
     return VoiceSplits(result, speaker_split, held_out)

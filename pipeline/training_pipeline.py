@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,9 +64,8 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
     """The plan of the run that :func:`run_training` would do (or goes on with); makes nothing."""
     config = prepare(config)
     folder = job_folder(data, config)
-    saved = folder / "plan.json"
     with Library(data) as library:
-        return load_plan(saved) if saved.is_file() else make_plan(config, folder.name, library, reporter)
+        return load_plan(folder / "plan.json") or make_plan(config, folder.name, library, reporter)
 
 
 def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
@@ -86,25 +87,51 @@ def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard:
 
 
 def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
+    folder = job_folder(data, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        return _run_alone(config, data, folder, reporter, tensorboard)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the run's lock; it goes with the process, however that ends. Raises HarkError where another one has it."""
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise HarkError(
+                f"The run {folder.name} is going on already.",
+                f"Process {lock.read().strip() or 'unknown'} holds its lock.",
+                "Wait for it, stop it, or start another run with another --seed.",
+            ) from error
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
     # Slow to import, so not at the top: torch comes with them.
     from model.dataset import FeatureWriter, open_store, store_is_complete
     from model.examples import build_examples
-    from model.model import load_checkpoint
+    from model.model import TinyCRNNConfig, load_checkpoint
     from model.train import TrainConfig, TrainProgress, train
     from pipeline.bundle import write_bundle
     from pipeline.evaluation import calibrate, measure, score_split
     from pipeline.examples_plan import clip_table, plan_examples
     from pipeline.report import build_report
 
-    folder = job_folder(data, config)
-    folder.mkdir(parents=True, exist_ok=True)
     clock = StageClock(folder / "seconds.json")
     effort = EFFORTS[config.effort]
     with Library(data) as library:
         with clock.stage("plan"):
             plan_file = folder / "plan.json"
-            if plan_file.is_file():
-                plan = load_plan(plan_file)
+            saved = load_plan(plan_file)
+            if saved is not None:
+                plan = saved
                 reporter.stage("plan", f"Going on with the run {folder.name}")
             else:
                 plan = make_plan(config, folder.name, library, reporter)
@@ -132,8 +159,6 @@ def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -
                     progress.advance()
                 writer.close()
             clips = pd.read_csv(table_file, keep_default_na=False)
-
-        from model.model import TinyCRNNConfig
 
         store = open_store(store_folder)
         model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))

@@ -74,6 +74,11 @@ def smooth_scores(
     return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
 
 
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """The sha256 of a manifest without its own digest, in its canonical form."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
 class Bundle:
     """A bundle's manifest and files, each checked against its digest when it is read."""
 
@@ -96,6 +101,13 @@ class Bundle:
                 f"{self.path} cannot be used by this program.",
                 f"Its manifest has schema {schema!r}; this program knows schema {SCHEMA}.",
                 "Use the detect.py inside that bundle, or train the phrase again.",
+            )
+        content = {key: value for key, value in self.manifest.items() if key != "digest"}
+        if "digest" in self.manifest and manifest_digest(content) != self.manifest["digest"]:
+            raise BundleError(
+                f"{self.path} was changed or damaged.",
+                "manifest.json does not have the digest that it gives.",
+                "Get the bundle again.",
             )
         lacking = [key for key in MANIFEST_KEYS if key not in self.manifest]
         if lacking or not isinstance(self.manifest["files"], dict) or not self.manifest["thresholds"]:
@@ -184,6 +196,10 @@ class Detector:
         self.chunk = int(manifest["chunk_samples"])
         self.score_period_s = float(manifest["score_period_s"])
         self.threshold = self.bundle.threshold(fa_per_day) if threshold is None else float(threshold)
+        if not 0.0 <= self.threshold <= 1.0:
+            raise BundleError(
+                "That threshold cannot be used.", f"{self.threshold} is not from 0 to 1.", "Give a number such as 0.5."
+            )
         self._smoothing = int(manifest["smoothing_frames"])
         self._refractory = round(float(manifest["refractory_s"]) / self.score_period_s)
         options = onnxruntime.SessionOptions()
@@ -357,10 +373,15 @@ def _microphone(sample_rate: int, chunk: int) -> Iterator[np.ndarray]:
             f"{error}.",
             "pip install sounddevice (and apt-get install libportaudio2).",
         ) from error
-    with sounddevice.InputStream(samplerate=sample_rate, channels=1, dtype="float32", blocksize=chunk) as stream:
-        while True:
-            block, _ = stream.read(chunk)
-            yield block[:, 0]
+    try:
+        with sounddevice.InputStream(samplerate=sample_rate, channels=1, dtype="float32", blocksize=chunk) as stream:
+            while True:
+                block, _ = stream.read(chunk)
+                yield block[:, 0]
+    except sounddevice.PortAudioError as error:
+        raise BundleError(
+            "The microphone cannot be used.", f"{error}.", "Plug one in, or choose another as the system's default."
+        ) from error
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -112,7 +112,7 @@ def test_what_people_see_of_a_run(
     main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(data_dir)
-    assert main("train", "hey compass", "--effort", "quick", "--engines", "fake") == 0
+    assert main("train", "hey compass", "--effort", "quick", "--engines", "espeak") == 0
     shown = capsys.readouterr()
     assert "Plan for hey compass" in shown.out and "plain negative" in shown.out
     assert "3.1 %" in shown.out and "1.5 % to 6.0 %" in shown.out and "0.10 to 1.20" in shown.out
@@ -161,11 +161,11 @@ def test_what_a_run_cannot_be_made_of(main: Main, capsys: Shown, command: str, o
 
 
 def test_plan(main: Main, capsys: Shown, data_dir: Path) -> None:
-    words = ("plan", "hey compass", "--effort", "quick", "--engines", "fake")
+    words = ("plan", "hey compass", "--effort", "quick", "--engines", "espeak")
     assert main(*words, "--json") == 0
     plan = json.loads(capsys.readouterr().out)
     assert set(plan["buckets"]) == {"positive", "confuser", "inbetween", "plain_negative"}
-    assert plan["buckets"]["positive"]["by_engine"] == {"fake": plan["buckets"]["positive"]["generate"]}
+    assert plan["buckets"]["positive"]["by_engine"] == {"espeak": plan["buckets"]["positive"]["generate"]}
     assert main(*words) == 0
     assert "estimate" in capsys.readouterr().out
     assert not (data_dir / "jobs").exists(), "a plan makes nothing"

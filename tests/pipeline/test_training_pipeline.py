@@ -314,3 +314,12 @@ def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, 
             archive.writestr(name, content)
     with pytest.raises(BundleError, match=r"model\.onnx does not have the digest"):
         Detector(tmp_path / "b.zip")
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
+    with training_pipeline._alone(tmp_path):
+        with pytest.raises(HarkError, match="going on already") as raised, training_pipeline._alone(tmp_path):
+            pass
+        assert str(os.getpid()) in raised.value.why
+    with training_pipeline._alone(tmp_path):
+        assert (tmp_path / "lock").read_text().strip() == str(os.getpid())
