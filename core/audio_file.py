@@ -17,6 +17,7 @@ import soxr
 from core.errors import HarkError
 
 SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
+SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
 READ_BLOCK_S = 30.0  # seconds read at a time, so that memory does not grow with a file's length
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header outside of this is nonsense (or made to exhaust memory)
 MAX_BLOCK_VALUES = 16_000_000  # samples times channels read at a time, whatever the header claims

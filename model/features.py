@@ -19,7 +19,6 @@ MELS = 40
 F_MIN = 60.0  # Hz
 F_MAX = 7_600.0  # Hz
 POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
 
 def hz_to_mel(frequency: np.ndarray | float) -> np.ndarray:

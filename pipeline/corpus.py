@@ -22,7 +22,7 @@ import soundfile
 import soxr
 
 from audio_generation.tps_side import peoples_speech
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio
 from core.errors import HarkError
 from db.clip_files import digest_of, to_samples
 from db.db_api import Library, source_id
@@ -36,7 +36,6 @@ ENGINE = "corpus"  # the engine of all imported clips
 SHORTEST_S = 0.2  # a shorter one holds no word
 LONGEST_S = 60.0  # a longer one with a transcript is too long to align at once
 PIECE_S = 30.0  # recordings without a transcript are cut into pieces of this length
-SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
 CHUNK = 64  # utterances looked up, and clips stored, at a time
 SPREAD = 64  # with a limit, the corpus is taken in so many interleaved parts, so that all its speakers are in
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.audio_file import SAMPLE_RATE, read_audio_blocks
+from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio_blocks
 from core.errors import HarkError
 from model.runtime.detector import BundleError, Detection, Detector
 from pipeline.events import Reporter
 
 PROGRESS_FROM_S = 120.0  # recordings shorter than that are done before anyone could read how far they are
-SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
 
 
 @dataclass
