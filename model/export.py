@@ -55,12 +55,13 @@ class StreamingTinyCRNN(nn.Module):
         self.model = model.eval()
         self.log_mel = LogMel()
         config = model.config
-        first = config.stem_channels[0]
+        trunk = config.trunk
+        first = trunk.stem_channels[0]
         self.shapes: list[tuple[int, ...]] = [
             (1, AUDIO_TAIL),
             (1, STEM_KERNELS[0] - STEM_STRIDE, MELS),
             (1, first, STEM_KERNELS[1] - 1, MELS // 2),
-            *((1, config.trunk_channels, (config.trunk_kernel - 1) * d) for d in config.trunk_dilations),
+            *((1, trunk.channels, (trunk.kernel - 1) * d) for d in trunk.dilations),
             (1, config.window_frames - SCORE_STRIDE, config.recurrent_input),
         ]
         self.state_size = sum(int(np.prod(shape)) for shape in self.shapes)
@@ -79,11 +80,11 @@ class StreamingTinyCRNN(nn.Module):
             return joined
 
         features = self.log_mel(extended(audio, 1))
-        x = model.stem_first(extended(features, 1))
-        x = model.stem_second(extended(x, 2))
-        for block in model.trunk:
+        x = model.trunk.stem_first(extended(features, 1))
+        x = model.trunk.stem_second(extended(x, 2))
+        for block in model.trunk.blocks:
             x = block(extended(x, 2))
-        encoded = extended(model.to_recurrent(x), 1)
+        encoded = extended(model.to_recurrent(model.trunk.outputs(x)), 1)
         window = model.config.window_frames
         starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
         index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)

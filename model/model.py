@@ -26,13 +26,46 @@ LOG_MEL_SCALE = 4.0
 
 
 @dataclass(frozen=True)
+class TrunkConfig:
+    """The shape of the lower layers; it travels inside every checkpoint."""
+
+    stem_channels: tuple[int, int] = (16, 24)
+    channels: int = 96
+    kernel: int = 3  # frames of 20 ms
+    dilations: tuple[int, ...] = (1, 2, 4)  # one residual block each
+    phones: int = 0  # outputs of the phonetic bottleneck; 0: the head hears the last block itself
+    temperature: float = 1.0  # of the bottleneck: above 1, probabilities are evened out
+
+    @property
+    def context(self) -> int:
+        """Frames of 20 ms that the residual blocks look back."""
+        return sum((self.kernel - 1) * dilation for dilation in self.dilations)
+
+    @property
+    def width(self) -> int:
+        """Numbers a frame that the head hears."""
+        return self.phones or self.channels
+
+    @property
+    def receptive_frames(self) -> int:
+        """Log-mel frames that one frame of the trunk depends on."""
+        return STEM_STRIDE * (self.context + STEM_KERNELS[1] - 1) + STEM_KERNELS[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
+        return _plain(asdict(self))
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> TrunkConfig:
+        """The inverse of :meth:`as_dict`."""
+        return TrunkConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
 class TinyCRNNConfig:
     """The shape of a detector; it travels inside every checkpoint."""
 
-    stem_channels: tuple[int, int] = (16, 24)
-    trunk_channels: int = 96
-    trunk_kernel: int = 3  # frames of 20 ms
-    trunk_dilations: tuple[int, ...] = (1, 2, 4)  # one residual block each
+    trunk: TrunkConfig = TrunkConfig()
     recurrent_input: int = 48
     recurrent_size: int = 64
     window_frames: int = 40  # frames of 40 ms that the recurrent layer hears: 1.6 s
@@ -40,42 +73,47 @@ class TinyCRNNConfig:
     dropout: float = 0.1
 
     @staticmethod
-    def of_size(size: str, window_s: float) -> TinyCRNNConfig:
-        """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds."""
+    def of_size(size: str, window_s: float, trunk: TrunkConfig | None = None) -> TinyCRNNConfig:
+        """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds.
+
+        Args:
+            trunk: of a trunk that was trained before; None for one that is trained with the phrase, from nothing.
+        """
         frames = max(12, round(window_s / 0.04))
         if size == "micro":
-            return TinyCRNNConfig(
-                stem_channels=(8, 8), trunk_channels=32, recurrent_input=24, recurrent_size=24, window_frames=frames
-            )
+            small = trunk or TrunkConfig(stem_channels=(8, 8), channels=32)
+            return TinyCRNNConfig(small, recurrent_input=24, recurrent_size=24, window_frames=frames)
         if size == "standard":
-            return TinyCRNNConfig(window_frames=frames)
+            return TinyCRNNConfig(trunk or TrunkConfig(), window_frames=frames)
         raise ValueError(f"no such size: {size}")
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> TinyCRNNConfig:
         """The inverse of :meth:`as_dict` (lists become tuples again)."""
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return TinyCRNNConfig(**plain)
+        return TinyCRNNConfig(**{**values, "trunk": TrunkConfig.from_dict(values["trunk"])})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return _plain(asdict(self))
 
     @property
-    def trunk_context(self) -> int:
-        """Frames of 20 ms that the residual blocks look back."""
-        return sum((self.trunk_kernel - 1) * dilation for dilation in self.trunk_dilations)
+    def head_frames(self) -> int:
+        """Trunk frames of 20 ms that one logit depends on."""
+        return self.window_frames * BRIDGE_STRIDE
 
     @property
     def receptive_frames(self) -> int:
         """Log-mel frames that one logit depends on."""
-        stem_frames = self.window_frames * BRIDGE_STRIDE + self.trunk_context
-        return STEM_STRIDE * (stem_frames + STEM_KERNELS[1] - 2) + STEM_KERNELS[0]
+        return self.trunk.receptive_frames + STEM_STRIDE * (self.head_frames - 1)
 
     @property
     def receptive_samples(self) -> int:
         """Audio samples that one logit depends on."""
         return (self.receptive_frames - 1) * HOP + WINDOW
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: _plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 class TrunkBlock(nn.Module):
@@ -94,14 +132,14 @@ class TrunkBlock(nn.Module):
         return torch.relu(self.norm2(self.pointwise(y)) + x[..., self.context :])
 
 
-class TinyCRNN(nn.Module):
-    """Convolutional stem, residual trunk, one recurrent layer over a window, an MLP head."""
+class Trunk(nn.Module):
+    """Convolutional stem and residual blocks: what a detector's head hears, one frame every 20 ms."""
 
-    def __init__(self, config: TinyCRNNConfig) -> None:
+    def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
         self.config = config
         first, second = config.stem_channels
-        channels = config.trunk_channels
+        channels = config.channels
         self.stem1 = nn.Conv2d(1, first, (STEM_KERNELS[0], 5), stride=(STEM_STRIDE, 2), padding=(0, 2), bias=False)
         self.stem1_norm = nn.BatchNorm2d(first)
         self.stem2 = nn.Conv2d(first, second, (STEM_KERNELS[1], 3), stride=(1, 2), padding=(0, 1), bias=False)
@@ -109,13 +147,8 @@ class TinyCRNN(nn.Module):
         # Frequency is never averaged away: all bands of all channels go on.
         self.stem_out = nn.Conv1d(second * (MELS // 4), channels, 1, bias=False)
         self.stem_out_norm = nn.BatchNorm1d(channels)
-        self.trunk = nn.ModuleList(TrunkBlock(channels, config.trunk_kernel, d) for d in config.trunk_dilations)
-        self.bridge = nn.Conv1d(channels, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
-        self.dropout = nn.Dropout(config.dropout)
-        self.recurrent = nn.GRU(config.recurrent_input, config.recurrent_size, batch_first=True)
-        self.head = nn.Sequential(
-            nn.Linear(config.recurrent_size, config.recurrent_size), nn.ReLU(), nn.Linear(config.recurrent_size, 1)
-        )
+        self.blocks = nn.ModuleList(TrunkBlock(channels, config.kernel, d) for d in config.dilations)
+        self.phones = nn.Conv1d(channels, config.phones, 1) if config.phones else None
 
     # The stages are separate methods because streaming (model/export.py) keeps what each still needs between chunks.
 
@@ -125,13 +158,55 @@ class TinyCRNN(nn.Module):
         return torch.relu(self.stem1_norm(self.stem1(x.unsqueeze(1))))
 
     def stem_second(self, x: Tensor) -> Tensor:
-        """The first stage's output to [batch, trunk channels, time at 20 ms]."""
+        """The first stage's output to [batch, channels, time at 20 ms]."""
         y = torch.relu(self.stem2_norm(self.stem2(x)))
         flat = y.permute(0, 1, 3, 2).flatten(1, 2)  # [batch, channels * bands, time]
         return torch.relu(self.stem_out_norm(self.stem_out(flat)))
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """The last block's output to what the head hears [batch, width, time].
+
+        With a bottleneck these are square roots of tempered phone probabilities: the voice is left behind, and rare
+        phones still show (docs/architecture.md).
+        """
+        if self.phones is None:
+            return x
+        return torch.softmax(self.phones(x) / self.config.temperature, dim=1).sqrt()
+
+    def hidden(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, frames, MELS] to the last block's output [batch, channels, time at 20 ms]."""
+        x = self.stem_second(self.stem_first(log_mel))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def phone_logits(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, frames, MELS] to logits over blank and phones [batch, time at 20 ms, phones]."""
+        assert self.phones is not None, "this trunk has no phonetic bottleneck"
+        logits: Tensor = self.phones(self.hidden(log_mel))
+        return logits.transpose(1, 2)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, receptive_frames + 2 (n - 1), MELS] to what the head hears [batch, n, width]."""
+        return self.outputs(self.hidden(log_mel)).transpose(1, 2)
+
+
+class TinyCRNN(nn.Module):
+    """The trunk, one recurrent layer over a window, an MLP head."""
+
+    def __init__(self, config: TinyCRNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Trunk(config.trunk)
+        self.bridge = nn.Conv1d(config.trunk.width, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
+        self.dropout = nn.Dropout(config.dropout)
+        self.recurrent = nn.GRU(config.recurrent_input, config.recurrent_size, batch_first=True)
+        self.head = nn.Sequential(
+            nn.Linear(config.recurrent_size, config.recurrent_size), nn.ReLU(), nn.Linear(config.recurrent_size, 1)
+        )
+
     def to_recurrent(self, x: Tensor) -> Tensor:
-        """Trunk output [batch, channels, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
+        """What the head hears [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
         return torch.relu(self.bridge(x)).transpose(1, 2)
 
     def window_logits(self, windows: Tensor) -> Tensor:
@@ -144,19 +219,16 @@ class TinyCRNN(nn.Module):
         peak = frame_logits.amax(dim=1, keepdim=True)
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
-    def encode(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [batch, frames, MELS] to recurrent input [batch, time at 40 ms, size]."""
-        x = self.stem_second(self.stem_first(log_mel))
-        for block in self.trunk:
-            x = block(x)
-        return self.to_recurrent(x)
-
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
-        encoded = self.encode(log_mel)
+    def head_logits(self, heard: Tensor) -> Tensor:
+        """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms."""
+        encoded = self.to_recurrent(heard.transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         logits = self.window_logits(windows.flatten(0, 1))
         return logits.view(windows.shape[0], windows.shape[1])
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
+        return self.head_logits(self.trunk(log_mel))
 
     def parameter_count(self) -> int:
         """Trainable parameters."""

@@ -1,30 +1,44 @@
-"""The yardstick: bundles on real recordings of their phrase, against hours of other real speech, quiet and in noise.
+"""The yardstick: detectors on real recordings of their phrase, against hours of other real speech, quiet and in noise.
 
 The audio lies outside the repository (``../shared/data`` or HARK_SHARED). None of it may have been trained on: the
-folders named here are kept for testing.
+folders named here are kept for testing, and a bundle that names one of them as training data is reported so. Other
+projects' detectors (:mod:`pipeline.benchmark.peers`) hear the very same streams.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from audio_augmentation.noise import add_noise, colored_noise
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import REPOSITORY
+from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
 from core.errors import HarkError
-from model.metrics import Interval, ScoredStream, count_false_alarms, poisson_interval, wilson_interval
-from model.runtime.detector import Detector
+from model.metrics import (
+    REFRACTORY_S,
+    SCORE_PERIOD_S,
+    Interval,
+    detections,
+    poisson_interval,
+    wilson_interval,
+)
+from model.runtime.detector import Bundle
+from pipeline.benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
+from pipeline.benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SNR_DB, Stream, stream_of_files
+from pipeline.benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
+from pipeline.benchmark.training_speech import bundle_report, folded, heard_in_training
+from pipeline.benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
+from pipeline.detection import open_detector
+from pipeline.events import Reporter, silent_reporter
 
-KEYPHRASE_FOLDERS = {
-    "computer": "computer", "smart mirror": "smart_mirror", "snowboy": "snowboy", "athena": "athena",
-    "amelia": "amelia", "hey chatterbox": "heychatterbox",
-}  # fmt: skip
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",
     "speech/librispeech-test-other",
@@ -32,20 +46,48 @@ OTHER_SPEECH = (
     "speech/barista-untranscribed",
 )
 KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
-SNR_DB = 10.0
-CLEAN_FLOOR_DB = 50.0  # below the speech: the self-noise of a microphone
-GAP_S = 1.5  # between clips
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
-BLOCK_S = 60.0
-RATES = (0.1, 0.5, 2.0)  # false alarms an hour
+CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
+WORST_CONFUSERS = 10  # named in the figures
+
+
+class StreamScorer(Protocol):
+    """What can be measured: :class:`model.runtime.detector.Detector`, a peer, or several heads on one trunk."""
+
+    def reset(self) -> None:
+        """Forget everything heard."""
+        ...
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Scores [n], or [n, phrases], of what ``samples`` complete."""
+        ...
 
 
 @dataclass(frozen=True)
-class StreamScores:
-    """Scores of a stream and the spans [first, last) of scores in which each clip counts as heard."""
+class Listener:
+    """A detector of one phrase, or several phrases' that hear a stream together, as it is measured.
 
-    scores: np.ndarray
-    spans: list[tuple[int, int]]
+    Attributes:
+        name: in the figures.
+        scorer: gives the scores.
+        period_s: seconds a score.
+        phrases: what it listens for, a column of scores each.
+        thresholds: by name, for each phrase.
+        language: of the phrases.
+        confuser_voices: who speaks the confusers.
+        positive_voices: who says the phrase where there is no real recording of it.
+        digest: of everything that its scores come from, to keep them by; empty: they are not kept.
+    """
+
+    name: str
+    scorer: StreamScorer
+    period_s: float
+    phrases: tuple[str, ...]
+    thresholds: Mapping[str, tuple[float, ...]]
+    language: str
+    confuser_voices: Speakers
+    positive_voices: Speakers
+    digest: str = ""
 
 
 def shared_folder() -> Path:
@@ -65,118 +107,326 @@ def audio_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".ogg", ".wav", ".flac", ".mp3"))
 
 
-def _blocks(
-    files: Sequence[Path], condition: str, kitchen: np.ndarray, seed: int
-) -> Iterator[tuple[np.ndarray, list[tuple[int, int]]]]:
-    """The files one after the other in blocks of about a minute, with noise; and where each file is in its block."""
-    rng = np.random.default_rng(seed)
-    parts: list[np.ndarray] = []
-    spans: list[tuple[int, int]] = []
-    length = 0
-    gap = int(GAP_S * SAMPLE_RATE)
-    for number, path in enumerate(files):
-        clip = read_audio(path)
-        parts += [np.zeros(gap, np.float32), clip]
-        spans.append((length + gap, length + gap + len(clip)))
-        length += gap + len(clip)
-        if length >= BLOCK_S * SAMPLE_RATE or number == len(files) - 1:
-            audio = np.concatenate([*parts, np.zeros(gap, np.float32)])
-            if condition == "kitchen":
-                start = int(rng.integers(0, len(kitchen)))
-                repeats = -(-(start + len(audio)) // len(kitchen))
-                audio = add_noise(audio, np.tile(kitchen, repeats)[start : start + len(audio)], SNR_DB)
-            else:
-                audio = add_noise(audio, colored_noise(len(audio), 1.0, rng), CLEAN_FLOOR_DB)
-            yield audio, spans
-            parts, spans, length = [], [], 0
+def recordings_of(phrase: str, folder: Path) -> list[Path]:
+    """Real recordings of a phrase: those in ``keyphrases/<phrase>``, written with or without spaces or underscores."""
+    for named in sorted((folder / "keyphrases").glob("*")):
+        if named.is_dir() and folded(named.name) == folded(phrase):
+            return audio_files(named)
+    return []
 
 
-def score_files(
-    detector: Detector, files: Sequence[Path], condition: str, kitchen: np.ndarray, seed: int
-) -> StreamScores:
-    """Run a detector over the files as one stream."""
-    period = detector.score_period_s
-    detector.reset()
-    scores: list[np.ndarray] = []
-    spans: list[tuple[int, int]] = []
-    offset = 0
-    for audio, places in _blocks(files, condition, kitchen, seed):
-        for start, end in places:
-            first = int((offset + start) / SAMPLE_RATE / period)
-            last = int(np.ceil((offset + end) / SAMPLE_RATE / period + HIT_AFTER_S / period))
-            spans.append((first, last))
-        scores.append(detector.scores(audio))
-        offset += len(audio)
-    return StreamScores(np.concatenate(scores), spans)
+def score_stream(scorer: StreamScorer, audio_blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Scores [n] or [n, phrases] of consecutive blocks of one stream, from silence on."""
+    scorer.reset()
+    return np.concatenate([scorer.scores(block) for block in audio_blocks])
 
 
-def threshold_at(stream: ScoredStream, fa_per_hour: float) -> float:
+def best_scores(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
+    """The highest score [clips] from the start of each clip (``spans``, in samples) until a second after its end."""
+    best = np.zeros(len(spans), scores.dtype)
+    for number, (start, end) in enumerate(spans):
+        first = int(start / SAMPLE_RATE / period_s)
+        last = int(np.ceil(end / SAMPLE_RATE / period_s + HIT_AFTER_S / period_s))
+        best[number] = scores[first:last].max(initial=0.0)
+    return best
+
+
+def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
+    """How often a detector with that threshold fires, with a refractory time of a second."""
+    # `detections` counts scores of 80 ms; with a time that is longer by as much as these are shorter, it counts these.
+    return len(detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s))
+
+
+def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: float) -> list[str]:
+    """The files of a stream in which, or just after which, a detector fires; the highest score first."""
+    fired = detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
+    starts = [start for start, _ in stream.spans]
+    clips = np.searchsorted(starts, (fired + 1) * period_s * SAMPLE_RATE, side="right") - 1
+    order = np.argsort(-scores[fired], kind="stable")
+    return [str(stream.about[max(0, int(clips[i]))].get("file", "")) for i in order]
+
+
+def threshold_at(scores: np.ndarray, period_s: float, fa_per_hour: float) -> float:
     """The lowest threshold with at most that many false alarms an hour on the stream itself."""
-    allowed = fa_per_hour * stream.hours
-    candidates = np.unique(stream.scores)[::-1]
+    allowed = fa_per_hour * len(scores) * period_s / 3600
+    candidates = np.unique(scores)[::-1]
     low, high = 0, len(candidates) - 1  # thresholds get lower, alarms more
     while low < high:
         middle = (low + high + 1) // 2
-        if count_false_alarms([stream], float(candidates[middle])) <= allowed:
+        if count_alarms(scores, float(candidates[middle]), period_s) <= allowed:
             low = middle
         else:
             high = middle - 1
-    if count_false_alarms([stream], float(candidates[low])) > allowed:
+    if count_alarms(scores, float(candidates[low]), period_s) > allowed:
         return float(np.nextafter(candidates[0], 2.0))
     return float(candidates[low])
 
 
-def measure_bundle(bundle: Path, folder: Path, int8: bool = False, seed: int = 0) -> dict[str, Any]:
-    """Miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for one bundle.
+class Yardstick:
+    """The streams that detectors are measured on. They are decoded when they are first needed, and kept."""
+
+    def __init__(self, folder: Path, cache: Path, seed: int = 0) -> None:
+        """Measure on the audio under ``folder``, laid out like the shared one; keep streams under ``cache``."""
+        self.folder, self.cache, self.seed = folder, cache, seed
+        self.missing = {name: "there is no audio" for name in OTHER_SPEECH if not audio_files(folder / name)}
+        self._used: dict[str, Stream] = {}
+
+    @cached_property
+    def kitchen(self) -> np.ndarray:
+        """Somebody doing the dishes [samples]."""
+        return read_audio(self.folder / KITCHEN_NOISE)
+
+    @cached_property
+    def other_speech(self) -> Stream:
+        """Hours in which no phrase is said, speakers in turn and not an hour of each."""
+        files = [path for name in OTHER_SPEECH for path in audio_files(self.folder / name)]
+        order = np.random.default_rng(self.seed).permutation(len(files))
+        return self._note(stream_of_files([files[i] for i in order], self.folder, self.cache))
+
+    def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:
+        """The phrase, and whether those are :data:`REAL` recordings or :data:`SYNTHESIZED` by ``speakers``."""
+        files = recordings_of(phrase, self.folder)
+        if files:
+            return self._note(stream_of_files(files, self.folder, self.cache)), REAL
+        texts = positive_texts(phrase, language, self.seed)
+        return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"positives {phrase}")), SYNTHESIZED
+
+    def confusers(self, phrase: str, language: str, speakers: Speakers) -> Stream:
+        """Texts that sound like the phrase."""
+        texts = confuser_texts(phrase, language, self.seed)
+        return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusers {phrase}"))
+
+    def scores(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray:
+        """Scores [n, phrases] of a stream in a condition; those of a listener with a digest are kept."""
+        if not listener.digest:
+            return self._scored(listener, stream, condition, seed)
+        identity = [
+            listener.digest,
+            condition,
+            seed,
+            SNR_DB,
+            CLEAN_FLOOR_DB,
+            sha256(self.kitchen.tobytes()).hexdigest(),
+        ]
+        kept = stream.folder / f"scores-{sha256(json.dumps(identity).encode()).hexdigest()[:20]}.npy"
+        try:
+            scores: np.ndarray = np.load(kept)
+        except (OSError, ValueError, EOFError):
+            scores = self._scored(listener, stream, condition, seed)
+            try:
+                with atomic_path(kept) as temporary:
+                    np.save(temporary, scores)
+            except OSError as error:
+                raise storage_error(error, "keeping the scores of the benchmark") from error
+        return scores
+
+    def _scored(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray:
+        scores = score_stream(listener.scorer, stream.blocks(condition, self.kitchen, seed))
+        return scores.reshape(len(scores), -1)
+
+    def _note(self, stream: Stream) -> Stream:
+        self._used[stream.digest] = stream
+        return stream
+
+    def facts(self) -> Figures:
+        """What was decoded for the streams that were used, and where it lies."""
+        return {
+            "folder": str(self.cache),
+            "mebibytes": round(sum(stream.mebibytes for stream in self._used.values()), 1),
+            "hours": round(sum(stream.hours for stream in self._used.values()), 3),
+            "streams": len(self._used),
+        }
+
+
+def measure(listener: Listener, yard: Yardstick, reporter: Reporter) -> list[Measured]:
+    """Miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
 
     Thresholds are those at which the detector has exactly that rate on the other speech of the same condition; beside
-    them, what the bundle's own default threshold gives.
+    them, what the detector's own thresholds give, and the share of confusers that pass the one for 0.5 an hour clean.
     """
-    detector = Detector(bundle, int8=int8)
-    if detector.phrase not in KEYPHRASE_FOLDERS:
-        raise HarkError(
-            f"There are no real recordings of {detector.phrase!r} to measure on.",
-            f"Known are: {', '.join(KEYPHRASE_FOLDERS)}.",
-            "Give a bundle of one of these phrases.",
-        )
-    phrase_files = audio_files(folder / "keyphrases" / KEYPHRASE_FOLDERS[detector.phrase])
-    other_files = [p for name in OTHER_SPEECH for p in audio_files(folder / name)]
-    # Speakers in turn, not an hour of each.
-    other_files = [other_files[i] for i in np.random.default_rng(seed).permutation(len(other_files))]
-    kitchen = read_audio(folder / KITCHEN_NOISE)
-    conditions: dict[str, Any] = {}
-    for condition in ("clean", "kitchen"):
-        positive = score_files(detector, phrase_files, condition, kitchen, seed)
-        other = score_files(detector, other_files, condition, kitchen, seed + 1)
-        stream = ScoredStream(other.scores, np.zeros(0))
-        best = np.asarray([positive.scores[a:b].max() for a, b in positive.spans])
-        at: dict[str, Any] = {}
+    others: dict[str, np.ndarray] = {}
+    for condition in CONDITIONS:
+        what = f"{yard.other_speech.hours:.1f} hours of other speech, {condition}"
+        reporter.log(f"{listener.name} ({', '.join(listener.phrases)}): {what}")
+        others[condition] = yard.scores(listener, yard.other_speech, condition, yard.seed + 1)
+    return [_measure_phrase(listener, column, others, yard) for column in range(len(listener.phrases))]
+
+
+def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.ndarray], yard: Yardstick) -> Measured:
+    phrase, period_s = listener.phrases[column], listener.period_s
+    positives, kind = yard.positives(phrase, listener.language, listener.positive_voices)
+    conditions: Figures = {}
+    missed: dict[str, dict[str, np.ndarray]] = {}
+    for condition in CONDITIONS:
+        other = others[condition][:, column]
+        hours = len(other) * period_s / 3600
+        scores = yard.scores(listener, positives, condition, yard.seed)[:, column]
+        best = best_scores(scores, positives.spans, period_s)
+        at: Figures = {}
+        missed[condition] = {}
         for rate in RATES:
-            threshold = threshold_at(stream, rate)
-            at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": _miss(best, threshold).as_dict()}
-        alarms = count_false_alarms([stream], detector.threshold)
+            threshold = threshold_at(other, period_s, rate)
+            missed[condition][f"{rate:g}"] = best < threshold
+            at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": _share(best < threshold).as_dict()}
         conditions[condition] = {
             "clips": len(best),
-            "hours": round(stream.hours, 3),
+            "hours": round(hours, 3),
             "at_fa_per_hour": at,
-            "as_shipped": {
-                "threshold": detector.threshold,
-                "miss_rate": _miss(best, detector.threshold).as_dict(),
-                "fa_per_hour": poisson_interval(alarms, stream.hours).as_dict(),
-            },
+            "alarms_in": alarms_in(yard.other_speech, other, threshold, period_s),  # at the highest of the rates
         }
-    return {"phrase": detector.phrase, "conditions": conditions}
+        for name, thresholds in listener.thresholds.items():
+            alarms = count_alarms(other, thresholds[column], period_s)
+            conditions[condition][name] = {
+                "threshold": thresholds[column],
+                "miss_rate": _share(best < thresholds[column]).as_dict(),
+                "fa_per_hour": poisson_interval(alarms, hours).as_dict(),
+            }
+        if kind == SYNTHESIZED:
+            conditions[condition]["miss_rate_by_engine"] = _by_engine(positives, missed[condition][CONFUSER_RATE])
+    limit = conditions["clean"]["at_fa_per_hour"][CONFUSER_RATE]["threshold"]
+    figures: Figures = {"phrase": phrase, "positives": kind, "conditions": conditions}
+    figures["confusers"] = _confusers(listener, column, limit, yard)
+    return Measured(listener.name, phrase, figures, missed)
 
 
-def _miss(best: np.ndarray, threshold: float) -> Interval:
-    return wilson_interval(int((best < threshold).sum()), len(best))
+def _confusers(listener: Listener, column: int, threshold: float, yard: Yardstick) -> Figures:
+    """The share of confusers, spoken in quiet, that pass a threshold."""
+    stream = yard.confusers(listener.phrases[column], listener.language, listener.confuser_voices)
+    scores = yard.scores(listener, stream, "clean", yard.seed + 2)[:, column]
+    best = best_scores(scores, stream.spans, listener.period_s)
+    accepted = best >= threshold
+    kinds = np.asarray([about["kind"] for about in stream.about])
+    return {
+        "clips": len(best),
+        "threshold": threshold,
+        "accepted": _share(accepted).as_dict(),
+        "by_kind": {
+            str(kind): {"clips": int((kinds == kind).sum()), "accepted": int(accepted[kinds == kind].sum())}
+            for kind in np.unique(kinds)
+        },
+        "clips_by_engine": dict(sorted(Counter(str(about["engine"]) for about in stream.about).items())),
+        "worst": [stream.about[i]["text"] for i in np.argsort(-best, kind="stable")[:WORST_CONFUSERS] if accepted[i]],
+    }
 
 
-def bench_wakeword(bundles: Sequence[Path]) -> dict[str, Any]:
-    """:func:`measure_bundle` of each bundle, by its file name."""
-    if not bundles:
+def _by_engine(stream: Stream, missed: np.ndarray) -> dict[str, float]:
+    """Miss rates at 0.5 false alarms an hour by the engine that spoke."""
+    engines = np.asarray([about["engine"] for about in stream.about])
+    return {str(engine): round(float(missed[engines == engine].mean()), 4) for engine in np.unique(engines)}
+
+
+def _share(events: np.ndarray) -> Interval:
+    return wilson_interval(int(events.sum()), len(events))
+
+
+def bundle_listener(bundle: Path, name: str, int8: bool = False) -> Listener:
+    """A bundle, to be measured. Raises HarkError where it cannot be used."""
+    detector = open_detector(bundle, int8=int8)
+    report = bundle_report(detector.bundle)
+    language = str(detector.bundle.manifest.get("language") or "en")
+    voices = voices_for(language, list(report.get("engines") or ()) or None, report.get("held_out_engine"))
+    return Listener(
+        name=name,
+        scorer=detector,
+        period_s=detector.score_period_s,
+        phrases=(detector.phrase,),
+        thresholds={"as_shipped": (detector.threshold,)},
+        language=language,
+        confuser_voices=voices["test"],
+        positive_voices=voices["test"],
+    )
+
+
+def peer_listener(peer: Peer) -> Listener:
+    """A peer, to be measured: at its own thresholds, and at 0.5."""
+    voices = voices_for("en")["all"]  # it has heard none of them
+    return Listener(
+        name=peer.name,
+        scorer=peer,
+        period_s=peer.score_period_s,
+        phrases=peer.phrases,
+        thresholds={"as_shipped": peer.thresholds, "at_half": (USUAL_THRESHOLD,) * len(peer.phrases)},
+        language="en",
+        confuser_voices=voices,
+        positive_voices=voices,
+        digest=peer.digest,
+    )
+
+
+def measure_bundle(bundle: Path, folder: Path, int8: bool = False, seed: int = 0) -> Figures:
+    """The figures of one bundle alone, on the audio under ``folder``; see :func:`measure`."""
+    yard = Yardstick(folder, stream_cache(), seed)
+    return _measure_bundle(bundle, bundle.stem, yard, silent_reporter(), int8).figures
+
+
+def _measure_bundle(bundle: Path, name: str, yard: Yardstick, reporter: Reporter, int8: bool) -> Measured:
+    listener = bundle_listener(bundle, name, int8)
+    (measured,) = measure(listener, yard, reporter)
+    opened = Bundle(bundle)
+    measured.figures["language"] = listener.language
+    measured.figures["seed"] = bundle_report(opened).get("seed")
+    measured.figures["heard_in_training"] = heard_in_training(opened, measured.phrase, (*OTHER_SPEECH, KITCHEN_NOISE))
+    return measured
+
+
+def stream_cache() -> Path:
+    """Where decoded streams are kept."""
+    return data_folder() / "cache" / "wakeword"
+
+
+def bench_wakeword(
+    bundles: Sequence[Path],
+    peers: bool = False,
+    seed: int = 0,
+    int8: bool = False,
+    reporter: Reporter | None = None,
+) -> Figures:
+    """All bundles, and the peers where they are wanted, on the same streams.
+
+    Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
+    ``average`` over phrases with real recordings, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why}
+    and ``streams`` (what was decoded and kept). :func:`wakeword_summary.table` sets them out for people.
+
+    Raises:
+        HarkError: nothing was asked for, the real audio is missing, or a bundle cannot be used.
+    """
+    if not bundles and not peers:
         raise HarkError(
             "There is nothing to measure.", "No bundle was given.", "./hark bench wakeword BUNDLE [BUNDLE ...]"
         )
+    reporter = reporter or silent_reporter()
     folder = shared_folder()
-    return {Path(bundle).stem: measure_bundle(Path(bundle), folder) for bundle in bundles}
+    yard = Yardstick(folder, stream_cache(), seed)
+    not_measured = dict(yard.missing)
+    measured = [
+        _measure_bundle(Path(bundle), name, yard, reporter, int8) for bundle, name in zip(bundles, _names(bundles))
+    ]
+    figures: Figures = {
+        "bundles": {one.name: one.figures for one in measured},
+        "phrases": pooled(measured),
+    }
+    figures["average"] = average(figures["phrases"])
+    if peers:
+        opened, missing = open_peers(folder / "peers")
+        not_measured.update(missing)
+        figures["peers"] = {
+            f"{one.name}: {one.phrase}": one.figures
+            for peer in opened
+            for one in measure(peer_listener(peer), yard, reporter)
+        }
+    figures["not_measured"] = not_measured
+    figures["streams"] = yard.facts()
+    return figures
+
+
+def _names(bundles: Sequence[Path]) -> list[str]:
+    """A name for each bundle: its file's, with a number where another one has that already."""
+    names: list[str] = []
+    for bundle in bundles:
+        stem, number = Path(bundle).stem, 1
+        name = stem
+        while name in names:
+            number += 1
+            name = f"{stem} ({number})"
+        names.append(name)
+    return names

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.features import HOP, MELS, WINDOW, log_mel
-from model.model import CHUNK_FRAMES, CHUNK_SAMPLES, TinyCRNN, TinyCRNNConfig, load_checkpoint, save_checkpoint
+from model.model import CHUNK_FRAMES, CHUNK_SAMPLES, TinyCRNN, TinyCRNNConfig, TrunkConfig, load_checkpoint, save_checkpoint
 
 SIZES = [("standard", 1.6), ("micro", 0.5), ("micro", 3.0)]
 
@@ -98,7 +98,7 @@ def test_an_unknown_size_is_refused() -> None:
 
 
 def test_a_configuration_survives_json_and_checkpoint(tmp_path: Path, make_model: Callable[..., TinyCRNN]) -> None:
-    config = replace(TinyCRNNConfig.of_size("micro", 1.1), trunk_dilations=(1, 3), dropout=0.25)
+    config = replace(TinyCRNNConfig.of_size("micro", 1.1, TrunkConfig(dilations=(1, 3))), dropout=0.25)
     assert TinyCRNNConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
     model = make_model()
     save_checkpoint(model, str(tmp_path / "model.pt"), {"manifest": {"phrase": "hey compass"}})

@@ -13,11 +13,11 @@ import torch
 from model import train as train_module
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, FeatureWriter, open_store
 from model.features import SAMPLE_RATE, log_mel
-from model.model import CHUNK_FRAMES, TinyCRNN, TinyCRNNConfig, load_checkpoint
+from model.model import CHUNK_FRAMES, TinyCRNN, TinyCRNNConfig, TrunkConfig, load_checkpoint
 from model.train import TrainConfig, TrainProgress, TrainResult, find_hard_windows, score_segments, train
 
 CONFIG = TinyCRNNConfig(
-    stem_channels=(8, 8), trunk_channels=24, trunk_dilations=(1, 2), recurrent_input=16, recurrent_size=16,
+    TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2)), recurrent_input=16, recurrent_size=16,
     window_frames=12,
 )  # fmt: skip
 NEED = CONFIG.receptive_frames

@@ -1,0 +1,90 @@
+"""The recognizer: two convolutions, two bidirectional LSTM layers, and a linear output each for characters and phones."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.asr.symbols import CHARACTER_OUTPUTS, PHONE_OUTPUTS
+from model.features import MELS
+from model.model import LOG_MEL_MEAN, LOG_MEL_SCALE
+
+STRIDE = 2  # log-mel frames an output: 20 ms
+FRAME_S = 0.02
+
+
+@dataclass(frozen=True)
+class RecognizerConfig:
+    """The shape of a recognizer; it travels inside every checkpoint."""
+
+    channels: tuple[int, int] = (32, 48)
+    projection: int = 256
+    hidden: int = 320  # of each direction
+    layers: int = 2
+    dropout: float = 0.2
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "channels": list(self.channels)}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> RecognizerConfig:
+        return RecognizerConfig(**{**values, "channels": tuple(values["channels"])})
+
+
+class Recognizer(nn.Module):
+    """Log-mel [batch, frames, MELS] to logits over characters and over phones, one every 20 ms (CTC, blank first)."""
+
+    def __init__(self, config: RecognizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        first, second = config.channels
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, first, 5, stride=(STRIDE, 2), padding=2, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, stride=(1, 2), padding=1, bias=False),
+            nn.BatchNorm2d(second),
+            nn.ReLU(),
+        )
+        self.project = nn.Linear(second * (MELS // 4), config.projection)
+        self.dropout = nn.Dropout(config.dropout)
+        self.recurrent = nn.LSTM(
+            config.projection,
+            config.hidden,
+            config.layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=config.dropout,
+        )
+        self.characters = nn.Linear(2 * config.hidden, CHARACTER_OUTPUTS)
+        self.phones = nn.Linear(2 * config.hidden, PHONE_OUTPUTS)
+
+    def forward(self, log_mel: Tensor) -> dict[str, Tensor]:
+        """``{"characters": [batch, time, CHARACTER_OUTPUTS], "phones": [batch, time, PHONE_OUTPUTS]}`` logits."""
+        x = self.convolutions(((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE).unsqueeze(1))
+        x = torch.relu(self.project(x.permute(0, 2, 1, 3).flatten(2)))
+        x, _ = self.recurrent(self.dropout(x))
+        x = self.dropout(x)
+        return {"characters": self.characters(x), "phones": self.phones(x)}
+
+    @staticmethod
+    def output_lengths(frames: Tensor) -> Tensor:
+        """Outputs for that many log-mel frames."""
+        return (frames - 1) // STRIDE + 1
+
+
+def save_recognizer(model: Recognizer, path: Path, extra: dict[str, Any] | None = None) -> None:
+    """Write configuration and weights as one file that loads with ``weights_only=True``."""
+    torch.save({"config": model.config.as_dict(), "weights": model.state_dict(), **(extra or {})}, path)
+
+
+def load_recognizer(path: Path) -> Recognizer:
+    """The recognizer in a file of :func:`save_recognizer`, in evaluation mode, on the CPU."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    model = Recognizer(RecognizerConfig.from_dict(content["config"]))
+    model.load_state_dict(content["weights"])
+    return model.eval()

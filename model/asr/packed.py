@@ -1,0 +1,229 @@
+"""Transcribed speech as training reads it: all audio in one file of 16-bit samples, and batches drawn from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE, read_audio
+
+AUDIO_FILE = "audio.i16"
+TABLE_FILE = "utterances.jsonl"
+NOISE_FILE = "noise.i16"
+ROOMS_FILE = "rooms.npz"
+JOIN_UNTIL_S = (2.0, 7.0)  # short utterances are joined until an item has about this many seconds
+JOIN_GAP_S = (0.0, 0.4)
+LONGEST_S = 17.0
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording with what is said in it.
+
+    Attributes:
+        path: of the audio, relative to the folder that it is packed from.
+        text: normalized; empty for untranscribed speech.
+        phones: of the text, IPA.
+        speaker: whose voice it is, unique over corpora.
+        corpus: or engine.
+        real: a person, not an engine, spoke it.
+        split: train, validation or test.
+    """
+
+    path: str
+    text: str
+    phones: tuple[str, ...]
+    speaker: str
+    corpus: str
+    real: bool
+    split: str
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A pack: ``samples`` (int16 memory map), utterances with their places in it, noise and room responses."""
+
+    samples: np.ndarray
+    utterances: list[Utterance]
+    first: np.ndarray
+    length: np.ndarray
+    noise: np.ndarray
+    rooms: list[np.ndarray]
+
+    def audio(self, index: int) -> np.ndarray:
+        """An utterance [samples] float32."""
+        part = self.samples[self.first[index] : self.first[index] + self.length[index]]
+        return np.asarray(part, np.float32) / 32768.0
+
+    def where(self, split: str, transcribed: bool | None = None) -> np.ndarray:
+        """Indices of a split's utterances."""
+        return np.asarray(
+            [
+                i
+                for i, u in enumerate(self.utterances)
+                if u.split == split and (transcribed is None or bool(u.phones) == transcribed)
+            ],
+            np.int64,
+        )
+
+
+def _to_int16(audio: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
+
+
+def pack(
+    utterances: Iterable[Utterance],
+    root: Path,
+    folder: Path,
+    noises: Sequence[np.ndarray] = (),
+    rooms: Sequence[np.ndarray] = (),
+) -> int:
+    """Decode utterances under ``root`` into ``folder``; returns how many. Unreadable and over-long ones are left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TABLE_FILE).unlink(missing_ok=True)
+
+    def decoded(utterance: Utterance) -> np.ndarray | None:
+        try:
+            return _to_int16(read_audio(root / utterance.path))
+        except Exception:  # noqa: BLE001 - whatever a damaged file raises, the others are used
+            return None
+
+    rows, position = [], 0
+    with (folder / AUDIO_FILE).open("wb") as audio_file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for block in _blocks(utterances, 256):
+            for utterance, samples in zip(block, pool.map(decoded, block)):
+                if samples is None or not 0.1 * SAMPLE_RATE <= len(samples) <= 2.1 * LONGEST_S * SAMPLE_RATE:
+                    continue
+                samples.tofile(audio_file)
+                rows.append({**asdict(utterance), "first": position, "length": len(samples)})
+                position += len(samples)
+    _to_int16(np.concatenate(noises) if noises else np.zeros(0, np.float32)).tofile(folder / NOISE_FILE)
+    np.savez(folder / ROOMS_FILE, *rooms)
+    temporary = folder / f".{TABLE_FILE}"
+    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    temporary.replace(folder / TABLE_FILE)
+    return len(rows)
+
+
+def _blocks(items: Iterable[Utterance], size: int) -> Iterator[list[Utterance]]:
+    block: list[Utterance] = []
+    for item in items:
+        block.append(item)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def open_pack(folder: Path) -> Packed:
+    """Open what :func:`pack` has written."""
+    rows = [json.loads(line) for line in (folder / TABLE_FILE).read_text().splitlines()]
+    first = np.asarray([row.pop("first") for row in rows], np.int64)
+    length = np.asarray([row.pop("length") for row in rows], np.int64)
+    utterances = [Utterance(**{**row, "phones": tuple(row["phones"])}) for row in rows]
+    with np.load(folder / ROOMS_FILE) as rooms:
+        responses = [rooms[name] for name in rooms.files]
+    return Packed(
+        np.memmap(folder / AUDIO_FILE, np.int16, "r"),
+        utterances,
+        first,
+        length,
+        np.fromfile(folder / NOISE_FILE, np.int16),
+        responses,
+    )
+
+
+@dataclass(frozen=True)
+class SpeechBatch:
+    """Audio [batch, samples] float32, zero-padded at the end, with its lengths and the indices of what it holds."""
+
+    audio: np.ndarray
+    lengths: np.ndarray  # samples
+    items: list[list[int]]  # utterances of the pack, in the order they are said
+
+
+@dataclass
+class BatchSource:
+    """Draws batches of about ``seconds`` of speech; ``real_share`` of them spoken by people.
+
+    Short utterances are joined to items of some seconds, so that single words are heard between others. Items of a
+    batch have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not
+    drown the others.
+    """
+
+    packed: Packed
+    indices: np.ndarray
+    seconds: float
+    rng: np.random.Generator
+    real_share: float = 0.6
+    longest_s: float = LONGEST_S
+    join: bool = True
+    _pools: list[tuple[np.ndarray, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        keep = self.packed.length[self.indices] <= self.longest_s * SAMPLE_RATE
+        groups: dict[tuple[bool, str], list[int]] = {}
+        for index in self.indices[keep]:
+            utterance = self.packed.utterances[index]
+            groups.setdefault((utterance.real, utterance.corpus), []).append(int(index))
+        for real in (True, False):
+            pools = [
+                (np.asarray(v), float(np.sqrt(self.packed.length[v].sum()))) for k, v in groups.items() if k[0] == real
+            ]
+            total = sum(weight for _, weight in pools)
+            share = self.real_share if real else 1.0 - self.real_share
+            self._pools += [(v, share * weight / total / self.packed.length[v].mean()) for v, weight in pools]
+
+    def draw(self) -> SpeechBatch:
+        """A batch."""
+        rng, length = self.rng, self.packed.length
+        weights = np.asarray([weight for _, weight in self._pools])
+        weights /= weights.sum()
+
+        def utterance() -> int:
+            pool = self._pools[rng.choice(len(self._pools), p=weights)][0]
+            return int(pool[rng.integers(len(pool))])
+
+        # A stretch of similar lengths is cut out of a larger draw.
+        drawn: list[list[int]] = []
+        for _ in range(4 * max(2, int(self.seconds / 5))):
+            item = [utterance()]
+            if self.join and rng.random() < 0.8:
+                until = rng.uniform(*JOIN_UNTIL_S) * SAMPLE_RATE
+                while length[item].sum() < until and len(item) < 8:
+                    item.append(utterance())
+                if length[item].sum() > self.longest_s * SAMPLE_RATE:
+                    item.pop()
+            drawn.append(item)
+        drawn.sort(key=lambda item: length[item].sum())
+        start = int(rng.integers(len(drawn)))
+        items: list[list[int]] = []
+        longest = 0
+        while start + len(items) < len(drawn):
+            longest = max(longest, int(length[drawn[start + len(items)]].sum()))
+            if items and longest * (len(items) + 1) > self.seconds * SAMPLE_RATE:
+                break
+            items.append(drawn[start + len(items)])
+        return self._assemble(items)
+
+    def _assemble(self, items: list[list[int]]) -> SpeechBatch:
+        pieces: list[np.ndarray] = []
+        for item in items:
+            parts: list[np.ndarray] = []
+            for index in item:
+                parts.append(np.zeros(int(self.rng.uniform(*JOIN_GAP_S) * SAMPLE_RATE) if self.join else 0, np.float32))
+                audio = self.packed.audio(index)
+                parts.append(audio * (0.05 / max(1e-4, float(np.sqrt(np.mean(audio**2))))))
+            pieces.append(np.concatenate(parts))
+        lengths = np.asarray([len(piece) for piece in pieces])
+        batch = np.zeros((len(pieces), lengths.max()), np.float32)
+        for row, piece in zip(batch, pieces):
+            row[: len(piece)] = piece
+        return SpeechBatch(batch, lengths, items)

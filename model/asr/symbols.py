@@ -1,0 +1,52 @@
+"""What the acoustic model writes: characters and phones, each list with CTC's blank in front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from phrase_augmentation.distance import phone_distance
+
+BLANK = 0  # index of CTC's blank in every output
+CHARACTERS = (" ", "'", *"abcdefghijklmnopqrstuvwxyz")
+# The phones of American English as phrase_augmentation/phonemes.py writes them, most frequent first.
+PHONES = (
+    "ə", "ɹ", "n", "t", "ɪ", "s", "d", "l", "i", "ð", "æ", "ʌ", "ɛ", "m", "z", "k", "w", "aɪ", "v", "h",
+    "f", "p", "ɔ", "b", "eɪ", "oʊ", "ɑ", "u", "ŋ", "ɡ", "ʃ", "ʊ", "ɾ", "j", "aʊ", "tʃ", "θ", "dʒ", "ɔɪ", "ʒ",
+)  # fmt: skip
+PHONE_OUTPUTS = 1 + len(PHONES)
+CHARACTER_OUTPUTS = 1 + len(CHARACTERS)
+SAME_AS = {"ɐ": "ə", "ᵻ": "ɪ", "r": "ɹ", "əʊ": "oʊ", "ɜ": "ə", "a": "æ", "ɒ": "ɑ", "e": "ɛ", "o": "oʊ"}
+SILENT = frozenset("ʔ")
+
+_CHARACTER_INDEX = {character: index for index, character in enumerate(CHARACTERS, 1)}
+_PHONE_INDEX = {phone: index for index, phone in enumerate(PHONES, 1)}
+
+
+@lru_cache(maxsize=4096)
+def phone_index(phone: str) -> int:
+    """The output of a phone; of a phone outside the inventory, the output of the one that sounds nearest."""
+    phone = SAME_AS.get(phone, phone)
+    if phone not in _PHONE_INDEX:
+        phone = min(PHONES, key=lambda known: phone_distance((phone,), (known,)))
+    return _PHONE_INDEX[phone]
+
+
+def phone_indices(phones: Iterable[str]) -> list[int]:
+    """Outputs of a sequence of phones (glottal stops, which have none, are left out)."""
+    return [phone_index(phone) for phone in phones if phone not in SILENT]
+
+
+def character_indices(text: str) -> list[int]:
+    """Outputs of a normalized text; characters that the model does not write are left out."""
+    return [_CHARACTER_INDEX[character] for character in text if character in _CHARACTER_INDEX]
+
+
+def text_of(indices: Sequence[int]) -> str:
+    """The text of character outputs without blanks."""
+    return " ".join("".join(CHARACTERS[index - 1] for index in indices).split())
+
+
+def phones_of(indices: Sequence[int]) -> tuple[str, ...]:
+    """The phones of phone outputs without blanks."""
+    return tuple(PHONES[index - 1] for index in indices)

@@ -1,0 +1,385 @@
+"""Training by CTC of the recognizer and of trunks: one loop, read from top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.audio_file import SAMPLE_RATE
+from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+from model.asr.decoding import error_rate, greedy
+from model.asr.network import Recognizer, RecognizerConfig
+from model.asr.packed import BatchSource, Packed, SpeechBatch
+from model.asr.symbols import BLANK, character_indices, phone_indices, text_of
+from model.features import HOP, WINDOW
+from model.model import LOG_MEL_MEAN, STEM_STRIDE, Trunk, TrunkConfig
+
+TAIL_S = 0.3  # after an item, so that a causal trunk has time to write the last phone
+EVALUATED = 100  # utterances of each group that are decoded
+
+
+@dataclass(frozen=True)
+class AcousticTrainConfig:
+    """How an acoustic model is trained; it travels inside every checkpoint."""
+
+    steps: int = 20_000
+    batch_seconds: float = 160.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 300
+    ema_decay: float = 0.999
+    gradient_clip: float = 1.0
+    # CTC stays at all-blank for thousands of steps on long noisy items; short clean ones in small batches break that.
+    easy_steps: int = 600
+    easy_longest_s: float = 4.0
+    easy_seconds: float = 40.0
+    real_share: float = 0.6
+    # Log-probabilities minus this share of the log prior go into CTC: less blank, peaks where the phones are said
+    # ("Less peaky and more accurate CTC forced alignment by label priors", Huang et al. 2024).
+    prior_scale: float = 0.25
+    prior_decay: float = 0.99
+    characters_weight: float = 0.5  # of a recognizer's loss; the rest is phones
+    teacher_weight: float = 0.0  # of the distance to a teacher's phone probabilities, beside CTC
+    teacher_delay: int = 4  # outputs of 20 ms that a causal student may lag behind a bidirectional teacher
+    untranscribed_share: float = 0.0  # of the batches, with a teacher: speech whose words nobody knows
+    evaluations: int = 20
+    minutes: float = 0.0  # stop after so long (0: never); the schedule is laid out over this time
+    seed: int = 0
+    augmentation: SpeechAugmentation = SpeechAugmentation()
+
+
+@dataclass(frozen=True)
+class AcousticProgress:
+    """What the loop tells its caller."""
+
+    step: int
+    share: float  # of the training that is done
+    loss: float
+    errors: dict[str, float] | None  # by group, where an evaluation was made
+
+
+def save_acoustic(path: Path, model: nn.Module, extra: dict[str, Any] | None = None) -> None:
+    """Write a recognizer or trunk as one file that loads with ``weights_only=True``; complete or not at all."""
+    assert isinstance(model, (Recognizer, Trunk))
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}")
+    torch.save(
+        {"kind": type(model).__name__, "config": model.config.as_dict(), "weights": weights, **(extra or {})}, temporary
+    )
+    temporary.replace(path)
+
+
+def load_acoustic(path: Path, device: str = "cpu") -> Recognizer | Trunk:
+    """The model in a file of :func:`save_acoustic`, in evaluation mode."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    model: Recognizer | Trunk
+    if content["kind"] == "Recognizer":
+        model = Recognizer(RecognizerConfig.from_dict(content["config"]))
+    else:
+        model = Trunk(TrunkConfig.from_dict(content["config"]))
+    model.load_state_dict(content["weights"])
+    return model.eval().to(device)
+
+
+def acoustic_logits(model: Recognizer | Trunk, log_mel: Tensor) -> dict[str, Tensor]:
+    """Logits [batch, time, outputs] by target. A trunk hears silence before the item, so that times agree."""
+    if isinstance(model, Recognizer):
+        return model(log_mel)  # type: ignore[no-any-return]
+    lead = model.config.receptive_frames - STEM_STRIDE
+    # The mean over the item's quiet frames is nearer to what comes before it than digital silence.
+    quiet = log_mel.quantile(0.1, dim=1, keepdim=True) if log_mel.shape[1] else log_mel.new_full((1,), LOG_MEL_MEAN)
+    padded = torch.cat([quiet.expand(-1, lead, -1), log_mel], dim=1)
+    return {"phones": model.phone_logits(padded)}
+
+
+def output_length(samples: Tensor) -> Tensor:
+    """Outputs of 20 ms for that many samples."""
+    frames = (samples - WINDOW).clamp(min=0) // HOP + 1
+    return (frames - 1) // STEM_STRIDE + 1
+
+
+class Priors:
+    """Running mean of the outputs' probabilities for each target."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.values: dict[str, Tensor] = {}
+
+    def adjusted(self, name: str, log_p: Tensor, valid: Tensor, scale: float) -> Tensor:
+        """``log_p`` [batch, time, outputs] minus the scaled log prior; the prior learns from the valid frames."""
+        mean = log_p.detach().exp()[valid].mean(0)
+        old = self.values.get(name, mean)
+        self.values[name] = self.decay * old + (1 - self.decay) * mean
+        return log_p - scale * self.values[name].clamp(min=1e-5).log()
+
+
+def _targets(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Tensor]:
+    rows = []
+    for item in batch.items:
+        if name == "phones":
+            rows.append([i for u in item for i in phone_indices(packed.utterances[u].phones)])
+        else:
+            rows.append(character_indices(" ".join(packed.utterances[u].text for u in item)))
+    flat = torch.tensor([i for row in rows for i in row], dtype=torch.long)
+    return flat, torch.tensor([len(row) for row in rows], dtype=torch.long)
+
+
+def train_acoustic(
+    model: Recognizer | Trunk,
+    packed: Packed,
+    config: AcousticTrainConfig,
+    folder: Path,
+    on_progress: Callable[[AcousticProgress], None],
+    teacher: Recognizer | Trunk | None = None,
+    device: str = "cpu",
+    tensorboard: str = "",
+) -> dict[str, float]:
+    """Train on the pack's ``train`` split; write ``best.pt`` (lowest phone error on ``validation``) into ``folder``.
+
+    ``last.pt`` holds all that is needed to go on; where one of the same configuration lies there, training goes on
+    from it. Returns the best evaluation's errors: phone error rates by group, and word error rates of a recognizer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, device)
+    transcribed = packed.where("train", transcribed=True)
+    easy = BatchSource(
+        packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False
+    )
+    normal = BatchSource(packed, transcribed, config.batch_seconds, rng, config.real_share)
+    rest = packed.where("train", transcribed=False)
+    unknown = BatchSource(packed, rest, config.batch_seconds, rng, 1.0) if len(rest) and teacher is not None else None
+
+    model = model.to(device)
+    average = copy.deepcopy(model).eval()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
+    priors = Priors(config.prior_decay)
+    identity = {"model": model.config.as_dict(), "train": repr(asdict(replace(config, minutes=0.0)))}
+    step, spent, best, best_errors = 0, 0.0, float("inf"), dict[str, float]()
+    last = folder / "last.pt"
+    if last.is_file():
+        saved = torch.load(last, map_location=device, weights_only=True)
+        if saved["identity"] == identity:
+            model.load_state_dict(saved["model"])
+            average.load_state_dict(saved["average"])
+            optimizer.load_state_dict(saved["optimizer"])
+            priors.values = saved["priors"]
+            step, spent, best, best_errors = saved["step"], saved["seconds"], saved["best"], saved["errors"]
+            rng.bit_generator.state = np.random.default_rng((config.seed, step)).bit_generator.state
+    board = None
+    if tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        board = SummaryWriter(tensorboard)
+
+    started = time.monotonic() - spent
+    evaluated_at = 0.0
+    running: dict[str, float] = {}
+    batches = _Prefetch(lambda: _draw(step_holder, config, easy, normal, unknown, rng))
+    step_holder = batches.step
+    step_holder[0] = step
+    share = 0.0
+    try:
+        while True:
+            elapsed = time.monotonic() - started
+            share = max(step / config.steps, elapsed / (config.minutes * 60) if config.minutes else 0.0)
+            if share >= 1.0:
+                break
+            step += 1
+            rate = min(1.0, step / config.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * max(rate, 1e-3)
+            batch, known = batches.next(step)
+            parts = _losses(model, teacher, augmenter, priors, packed, batch, known, config, step, device)
+            loss = sum(parts.values())
+            assert isinstance(loss, Tensor)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+            if torch.isfinite(norm):
+                optimizer.step()
+            decay = min(config.ema_decay, step / (step + 10.0))
+            with torch.no_grad():
+                for target, source in zip(average.state_dict().values(), model.state_dict().values()):
+                    if target.dtype.is_floating_point:
+                        target.lerp_(source, 1.0 - decay)
+                    else:
+                        target.copy_(source)
+            if step % 50 == 0:
+                for name, value in parts.items():
+                    running[name] = float(value.detach())
+                on_progress(AcousticProgress(step, share, sum(running.values()), None))
+            if share - evaluated_at >= 1.0 / config.evaluations:
+                evaluated_at = share
+                errors = evaluate(average, packed, "validation", device, augmenter)
+                measure = float(np.mean([v for k, v in errors.items() if k.startswith("per/real")] or [1.0]))
+                if measure < best:
+                    best, best_errors = measure, errors
+                    extra = {"priors": _cpu(priors.values), "step": step, "errors": errors}
+                    save_acoustic(folder / "best.pt", average, extra)
+                if board is not None:
+                    for name, value in {**errors, **{f"loss/{k}": v for k, v in running.items()}}.items():
+                        board.add_scalar(name, value, step)
+                state = {
+                    "identity": identity, "model": model.state_dict(), "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(), "priors": priors.values, "step": step,
+                    "seconds": time.monotonic() - started, "best": best, "errors": best_errors,
+                }  # fmt: skip
+                temporary = folder / ".last.pt"
+                torch.save(state, temporary)
+                temporary.replace(last)
+                on_progress(AcousticProgress(step, share, sum(running.values()), errors))
+    finally:
+        batches.close()
+        if board is not None:
+            board.close()
+    errors = evaluate(average, packed, "validation", device, augmenter)
+    save_acoustic(folder / "final.pt", average, {"priors": _cpu(priors.values), "step": step, "errors": errors})
+    on_progress(AcousticProgress(step, 1.0, sum(running.values()), errors))
+    return best_errors or errors
+
+
+def _cpu(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu() for name, value in values.items()}
+
+
+def _draw(
+    step: list[int],
+    config: AcousticTrainConfig,
+    easy: BatchSource,
+    normal: BatchSource,
+    unknown: BatchSource | None,
+    rng: np.random.Generator,
+) -> tuple[SpeechBatch, bool]:
+    if step[0] <= config.easy_steps:
+        return easy.draw(), True
+    if unknown is not None and rng.random() < config.untranscribed_share:
+        return unknown.draw(), False
+    return normal.draw(), True
+
+
+class _Prefetch:
+    """Batches drawn by a thread while the device works on the one before."""
+
+    def __init__(self, draw: Callable[[], tuple[SpeechBatch, bool]]) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self.step = [0]
+        self._draw = draw
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: list[Any] = []
+
+    def next(self, step: int) -> tuple[SpeechBatch, bool]:
+        self.step[0] = step
+        while len(self._waiting) < 3:
+            self._waiting.append(self._pool.submit(self._draw))
+        result: tuple[SpeechBatch, bool] = self._waiting.pop(0).result()
+        return result
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _losses(
+    model: Recognizer | Trunk,
+    teacher: Recognizer | Trunk | None,
+    augmenter: BatchAugmenter,
+    priors: Priors,
+    packed: Packed,
+    batch: SpeechBatch,
+    known: bool,
+    config: AcousticTrainConfig,
+    step: int,
+    device: str,
+) -> dict[str, Tensor]:
+    model.train()
+    easy = step <= config.easy_steps
+    with torch.no_grad():
+        audio = torch.from_numpy(batch.audio).to(device)
+        lengths = torch.from_numpy(batch.lengths).to(device)
+        clean = None
+        if easy:
+            audio = audio + 1e-4 * torch.randn_like(audio)
+        else:
+            audio, lengths = augmenter.waveform(audio, lengths)
+        audio = functional.pad(audio, (0, int(TAIL_S * SAMPLE_RATE)))
+        log_mel = augmenter.log_mel(audio)
+        if teacher is not None and not easy:
+            with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
+                clean = acoustic_logits(teacher, log_mel)["phones"].float()
+        if not easy:
+            log_mel = augmenter.features(log_mel)
+        outputs = output_length(lengths + int(TAIL_S * SAMPLE_RATE))
+    with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
+        logits = acoustic_logits(model, log_mel)
+    parts: dict[str, Tensor] = {}
+    scale = 0.0 if easy else config.prior_scale * min(1.0, (step - config.easy_steps) / 1000)
+    for name, values in logits.items():
+        log_p = values.float().log_softmax(-1)
+        time = log_p.shape[1]
+        valid = torch.arange(time, device=device)[None] < outputs.clamp(max=time)[:, None]
+        if known:
+            adjusted = priors.adjusted(name, log_p, valid, scale)
+            flat, sizes = _targets(packed, batch, name)
+            weight = 1.0
+            if "characters" in logits:
+                weight = config.characters_weight if name == "characters" else 1.0 - config.characters_weight
+            loss = functional.ctc_loss(
+                adjusted.transpose(0, 1), flat.to(device), outputs.clamp(max=time), sizes.to(device), BLANK,
+                reduction="none", zero_infinity=True,
+            )  # fmt: skip
+            parts[name] = weight * (loss / sizes.to(device).clamp(min=1)).mean()
+        if clean is not None and name == "phones" and config.teacher_weight:
+            delay = config.teacher_delay if isinstance(teacher, Recognizer) and isinstance(model, Trunk) else 0
+            target = clean[:, : time - delay].softmax(-1)
+            distance = functional.kl_div(log_p[:, delay:], target, reduction="none").sum(-1)
+            parts["teacher"] = config.teacher_weight * distance[valid[:, delay:]].mean()
+    return parts
+
+
+@torch.no_grad()
+def evaluate(
+    model: Recognizer | Trunk, packed: Packed, split: str, device: str, augmenter: BatchAugmenter
+) -> dict[str, float]:
+    """Phone error rates ``per/<real|synthetic>/<corpus>`` of a split, and word and character error of a recognizer."""
+    model.eval()
+    groups: dict[str, list[int]] = {}
+    for index in packed.where(split, transcribed=True):
+        utterance = packed.utterances[index]
+        groups.setdefault(f"{'real' if utterance.real else 'synthetic'}/{utterance.corpus}", []).append(int(index))
+    errors: dict[str, float] = {}
+    for name, indices in sorted(groups.items()):
+        chosen = np.random.default_rng(0).permutation(indices)[:EVALUATED]
+        chosen = sorted(chosen, key=lambda i: packed.length[i])
+        found: dict[str, list[list[int]]] = {"phones": [], "characters": []}
+        for start in range(0, len(chosen), 24):
+            part = chosen[start : start + 24]
+            audio = np.zeros((len(part), int(packed.length[part].max() + TAIL_S * SAMPLE_RATE)), np.float32)
+            for row, index in zip(audio, part):
+                row[: packed.length[index]] = packed.audio(index)
+            samples = torch.from_numpy(packed.length[part] + int(TAIL_S * SAMPLE_RATE))
+            noise = 1e-4 * torch.randn(audio.shape, device=device)
+            logits = acoustic_logits(model, augmenter.log_mel(torch.from_numpy(audio).to(device) + noise))
+            for target, values in logits.items():
+                log_p = values.float().log_softmax(-1).cpu().numpy()
+                found[target] += [greedy(row[:n]) for row, n in zip(log_p, output_length(samples).tolist())]
+        utterances = [packed.utterances[i] for i in chosen]
+        errors[f"per/{name}"] = error_rate([phone_indices(u.phones) for u in utterances], found["phones"])
+        if found["characters"]:
+            texts = [text_of(symbols) for symbols in found["characters"]]
+            errors[f"wer/{name}"] = error_rate([u.text.split() for u in utterances], [t.split() for t in texts])
+            errors[f"cer/{name}"] = error_rate([list(u.text) for u in utterances], [list(t) for t in texts])
+    return errors

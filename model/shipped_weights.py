@@ -1,0 +1,72 @@
+"""The weights that ship with Hark: trunks that have heard real people, and the recognizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.errors import HarkError
+from model.asr.network import Recognizer, RecognizerConfig
+from model.model import Trunk, TrunkConfig
+
+FOLDER = Path(__file__).parent / "shipped"
+TRUNKS = {"standard": "trunk-standard.safetensors", "micro": "trunk-micro.safetensors"}
+RECOGNIZER = "recognizer.safetensors"
+
+
+def save_weights(model: Trunk | Recognizer, path: Path, about: dict[str, Any], half: bool = False) -> None:
+    """Write a model as safetensors with its configuration and ``about`` (plain values) in the header."""
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for name, value in model.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        tensors[name] = value.half() if half and value.dtype == torch.float32 and value.ndim > 1 else value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {"kind": type(model).__name__, "config": json.dumps(model.config.as_dict()), "about": json.dumps(about)}
+    save_file(tensors, path, header)
+
+
+def load_weights(path: Path) -> tuple[Trunk | Recognizer, dict[str, Any]]:
+    """The model in a file of :func:`save_weights` (evaluation mode, 32-bit, on the CPU), and what is said about it.
+
+    Raises:
+        HarkError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        config = json.loads(header["config"])
+        model: Trunk | Recognizer
+        if header["kind"] == "Trunk":
+            model = Trunk(TrunkConfig.from_dict(config))
+        else:
+            model = Recognizer(RecognizerConfig.from_dict(config))
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+        return model.eval(), json.loads(header.get("about", "{}"))
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise HarkError(
+            f"The weights {path.name} cannot be loaded.",
+            f"{path}: {error}.",
+            "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
+        ) from error
+
+
+def shipped_trunk(size: str) -> tuple[Trunk, dict[str, Any]]:
+    """The trunk of a size (``standard`` or ``micro``). Raises HarkError where its file is missing or damaged."""
+    model, about = load_weights(FOLDER / TRUNKS[size])
+    assert isinstance(model, Trunk)
+    return model, about
+
+
+def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
+    """The recognizer. Raises HarkError where its file is missing or damaged."""
+    model, about = load_weights(FOLDER / RECOGNIZER)
+    assert isinstance(model, Recognizer)
+    return model, about

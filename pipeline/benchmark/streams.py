@@ -1,0 +1,176 @@
+"""Streams to measure detectors on: clips one after the other with pauses, decoded once; noise is mixed in on reading.
+
+The speech is kept as 16-bit samples under ``<data>/cache/wakeword/<digest>/`` (115 MB an hour) and read through a
+memory map, a block at a time. The noise is not kept: made from a seed, it is the same each time, and speech alone takes
+half of the room that a quiet and a noisy stream would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from audio_augmentation.noise import add_noise, colored_noise
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+
+VERSION = 1  # of what a stream holds: raised with a change of the code that makes it, so that old ones are not used
+SNR_DB = 10.0  # of kitchen noise
+CLEAN_FLOOR_DB = 50.0  # below the speech: the self-noise of a microphone
+GAP_S = 1.5  # before, between and after clips
+BLOCK_S = 60.0  # a block ends with the clip that makes it as long
+CONDITIONS = ("clean", "kitchen")
+FULL_SCALE = 32767.0
+
+
+class StreamClip(NamedTuple):
+    """A clip [samples] for a stream, and what is to be remembered of it (plain JSON values)."""
+
+    audio: np.ndarray
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Clips one after the other.
+
+    Attributes:
+        folder: where it lies; ``speech.s16`` holds the samples.
+        digest: of all that it was made from.
+        spans: [first, end) of each clip, in samples of the stream.
+        about: what is remembered of each clip.
+        block_ends: in samples of the stream; a block begins where the one before it ends.
+    """
+
+    folder: Path
+    digest: str
+    spans: tuple[tuple[int, int], ...]
+    about: tuple[Mapping[str, Any], ...]
+    block_ends: tuple[int, ...]
+
+    def speech(self, first: int, end: int) -> np.ndarray:
+        """Samples [first, end), int16, as a memory map of only these: what was read takes no memory afterwards."""
+        return np.memmap(self.folder / "speech.s16", dtype="<i2", mode="r", offset=2 * first, shape=(end - first,))
+
+    @property
+    def hours(self) -> float:
+        """Length with the pauses."""
+        return self.block_ends[-1] / SAMPLE_RATE / 3600
+
+    @property
+    def mebibytes(self) -> float:
+        """What it takes on the disk."""
+        return self.block_ends[-1] * 2 / 2**20
+
+    def blocks(self, condition: str, kitchen: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+        """The stream as consecutive blocks of about a minute, float32, in one of :data:`CONDITIONS`.
+
+        "clean" adds pink noise 50 dB below the speech, "kitchen" a piece of ``kitchen`` [samples] 10 dB below it.
+        """
+        if condition not in CONDITIONS:
+            raise ValueError(f"{condition!r} is none of {CONDITIONS}")
+        rng = np.random.default_rng(seed)
+        start = 0
+        for end in self.block_ends:
+            speech = self.speech(start, end).astype(np.float32) / np.float32(FULL_SCALE)
+            if condition == "kitchen":
+                first = int(rng.integers(0, len(kitchen)))
+                repeats = -(-(first + len(speech)) // len(kitchen))
+                yield add_noise(speech, np.tile(kitchen, repeats)[first : first + len(speech)], SNR_DB)
+            else:
+                yield add_noise(speech, colored_noise(len(speech), 1.0, rng), CLEAN_FLOOR_DB)
+            start = end
+
+
+def stream_of_files(files: Sequence[Path], folder: Path, cache: Path) -> Stream:
+    """The recordings ``files`` (under ``folder``) in their order; decoded unless that was done before.
+
+    Raises:
+        HarkError: no files, one that cannot be read, or nothing can be written into the cache.
+    """
+    listed = []
+    for path in files:
+        status = path.stat()
+        listed.append([path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns])
+
+    def clips() -> Iterator[StreamClip]:
+        for path, (name, *_) in zip(files, listed):
+            yield StreamClip(read_audio(path), {"file": name})
+
+    return stream_of(clips, {"files": listed}, cache)
+
+
+def stream_of(clips: Callable[[], Iterable[StreamClip]], made_from: Mapping[str, Any], cache: Path) -> Stream:
+    """The stream of the clips that ``clips()`` gives, which is asked only if the cache has none of ``made_from``.
+
+    Args:
+        clips: gives the clips in order.
+        made_from: plain JSON values that tell this stream from all others.
+        cache: folder of all streams.
+
+    Raises:
+        HarkError: no clips, or nothing can be written into the cache.
+    """
+    identity = {"version": VERSION, "gap_s": GAP_S, "block_s": BLOCK_S, **made_from}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+    folder = cache / digest
+    stream = _open(folder, digest)
+    if stream is None:
+        try:
+            stream = _write(clips(), folder, digest)
+        except OSError as error:
+            raise storage_error(error, "decoding the streams of the benchmark") from error
+    return stream
+
+
+def _open(folder: Path, digest: str) -> Stream | None:
+    """The stream in a folder, or None where there is no whole one."""
+    try:
+        told = json.loads((folder / "stream.json").read_text())
+        ends = tuple(int(end) for end in told["block_ends"])
+        if not ends or (folder / "speech.s16").stat().st_size != 2 * ends[-1]:
+            return None
+        spans = tuple((int(first), int(end)) for first, end in told["spans"])
+        return Stream(folder, digest, spans, tuple(told["about"]), ends)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(clips: Iterable[StreamClip], folder: Path, digest: str) -> Stream:
+    gap = np.zeros(int(GAP_S * SAMPLE_RATE), "<i2")
+    spans: list[tuple[int, int]] = []
+    about: list[Mapping[str, Any]] = []
+    ends: list[int] = []
+    length = block_start = 0
+    # The speech before its description: what has a description is whole.
+    with atomic_path(folder / "speech.s16") as temporary:
+        with temporary.open("wb") as file:
+            for clip in clips:
+                samples = np.round(np.clip(clip.audio, -1.0, 1.0) * FULL_SCALE).astype("<i2")
+                file.write(gap.tobytes())
+                file.write(samples.tobytes())
+                spans.append((length + len(gap), length + len(gap) + len(samples)))
+                about.append(clip.about)
+                length = spans[-1][1]
+                if length - block_start >= BLOCK_S * SAMPLE_RATE:
+                    file.write(gap.tobytes())
+                    length += len(gap)
+                    ends.append(length)
+                    block_start = length
+            if length > block_start:
+                file.write(gap.tobytes())
+                ends.append(length + len(gap))
+        if not spans:
+            raise HarkError(
+                "There is nothing to measure on.", "Not one clip was found or made for a stream.", "Check HARK_SHARED."
+            )
+    with atomic_path(folder / "stream.json") as temporary:
+        temporary.write_text(json.dumps({"spans": spans, "about": about, "block_ends": ends}))
+    return Stream(folder, digest, tuple(spans), tuple(about), tuple(ends))

@@ -1,0 +1,149 @@
+"""A detector of a 1 kHz tone as a real bundle, peers' models of a few numbers, and a folder of recordings to hear."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from model.runtime.detector import manifest_digest
+
+CHUNK = 1280
+
+
+def tone(frequency: float, seconds: float = 0.6, level: float = 0.3) -> np.ndarray:
+    """A sine [samples]."""
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return (level * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+
+def save_model(path: Path, nodes: list[Any], inputs: Mapping[str, list[Any]], outputs: Mapping[str, list[Any]],
+               constants: Mapping[str, np.ndarray]) -> Path:  # fmt: skip
+    """An ONNX file of float inputs and outputs."""
+    graph = helper.make_graph(
+        nodes,
+        path.stem,
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def tone_bundle(
+    folder: Path, phrase: str = "computer", gain: float = 60.0, report: Mapping[str, Any] | None = None,
+    licences: str = "", **manifest: Any,
+) -> Path:  # fmt: skip
+    """A bundle (an unpacked one) whose score is ``gain`` times the power of 1 kHz in each 80 ms, at most 1."""
+    time = np.arange(CHUNK) / SAMPLE_RATE
+    waves = np.stack([np.sin(2 * np.pi * 1000 * time), np.cos(2 * np.pi * 1000 * time)], axis=1) / CHUNK
+    nodes = [
+        helper.make_node("Reshape", ["audio", "shape"], ["chunks"]),
+        helper.make_node("MatMul", ["chunks", "waves"], ["found"]),
+        helper.make_node("ReduceSumSquare", ["found"], ["power"], axes=[1], keepdims=0),
+        helper.make_node("Mul", ["power", "gain"], ["loud"]),
+        helper.make_node("Min", ["loud", "one"], ["limited"]),
+        helper.make_node("Unsqueeze", ["limited", "first"], ["score"]),
+        helper.make_node("Identity", ["state"], ["new_state"]),
+    ]
+    constants = {
+        "shape": np.array([-1, CHUNK], np.int64),
+        "waves": waves.astype(np.float32),
+        "gain": np.array(gain, np.float32),
+        "one": np.array(1.0, np.float32),
+        "first": np.array([0], np.int64),
+    }
+    model = save_model(
+        folder / "model.onnx", nodes, {"audio": [1, "n"], "state": [1, 1]}, {"score": [1, "m"], "new_state": [1, 1]},
+        constants,
+    )  # fmt: skip
+    (folder / "model.int8.onnx").write_bytes(model.read_bytes())
+    (folder / "report.json").write_text(json.dumps(report or {}))
+    (folder / "LICENSES.txt").write_text(licences)
+    names = ("model.onnx", "model.int8.onnx", "report.json", "LICENSES.txt")
+    content = {
+        "schema": 1, "phrase": phrase, "language": "en", "sample_rate": SAMPLE_RATE, "chunk_samples": CHUNK,
+        "score_period_s": 0.08, "smoothing_frames": 2, "refractory_s": 1.0, "receptive_samples": CHUNK, "state_size": 1,
+        "thresholds": [{"fa_per_day": 12.0, "threshold": 0.5}], "default_fa_per_day": 12.0,
+        "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names},
+        **manifest,
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps({**content, "digest": manifest_digest(content)}))
+    return folder
+
+
+def openwakeword_models(folder: Path) -> Path:
+    """The three models of openWakeWord with its shapes: a score rises with the level of the last 1.9 s."""
+    kernel = np.zeros((32, 1, 512), np.float32)
+    kernel[:, 0, :] = np.random.default_rng(0).normal(size=(32, 512)) / 2000
+    save_model(
+        folder / "melspectrogram.onnx",
+        [
+            helper.make_node("Unsqueeze", ["input", "second"], ["channel"]),
+            helper.make_node("Conv", ["channel", "kernel"], ["bands"], strides=[160]),
+            helper.make_node("Abs", ["bands"], ["power"]),
+            helper.make_node("Transpose", ["power"], ["frames"], perm=[0, 2, 1]),
+            helper.make_node("Unsqueeze", ["frames", "second"], ["output"]),
+        ],
+        {"input": [1, "samples"]},
+        {"output": [1, 1, "t", 32]},
+        {"second": np.array([1], np.int64), "kernel": kernel},
+    )
+    save_model(
+        folder / "embedding_model.onnx",
+        [
+            helper.make_node("ReduceMean", ["input_1"], ["mean"], axes=[1, 2], keepdims=1),
+            helper.make_node("Mul", ["mean", "ones"], ["out"]),
+        ],
+        {"input_1": ["b", 76, 32, 1]},
+        {"out": ["b", 1, 1, 96]},
+        {"ones": np.ones((1, 1, 1, 96), np.float32)},
+    )
+    for name, bias in (("alexa_v0.1", -2.5), ("hey_robot_v0.1", -4.0)):
+        save_model(
+            folder / f"{name}.onnx",
+            [
+                helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=0),
+                helper.make_node("Add", ["mean", "bias"], ["moved"]),
+                helper.make_node("Sigmoid", ["moved"], ["sure"]),
+                helper.make_node("Unsqueeze", ["sure", "second"], ["y"]),
+            ],
+            {"x": [1, 16, 96]},
+            {"y": [1, 1]},
+            {"bias": np.array([bias], np.float32), "second": np.array([1], np.int64)},
+        )
+    return folder
+
+
+def recordings(folder: Path) -> Path:
+    """Audio laid out like the shared one: tones of 1 kHz for "computer", two of eight faint; other tones; a hiss."""
+    rng = np.random.default_rng(1)
+    for number in range(8):
+        path = folder / "keyphrases" / "computer" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_audio(path, tone(1000, level=0.0005 if number < 2 else 0.3))
+    for name in ("librispeech-dev-clean", "librispeech-test-other", "commonvoice-mini"):
+        for number in range(12):
+            path = folder / "speech" / name / "audio" / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One of each twelve sounds a little like the phrase.
+            alike = number == 5
+            pitch = 1000.0 if alike else float(rng.choice([300.0, 450.0, 2300.0]))
+            write_audio(path, tone(pitch, 2.0, 0.005 if alike else 0.3))
+    hiss = folder / "noise" / "speech-commands" / "doing_the_dishes.ogg"
+    hiss.parent.mkdir(parents=True)
+    wav = hiss.with_suffix(".wav")
+    write_audio(wav, (0.1 * rng.standard_normal(5 * SAMPLE_RATE)).astype(np.float32))
+    wav.rename(hiss)  # what a file is, its content tells
+    return folder
