@@ -26,6 +26,7 @@ def register(commands: Commands[Parser]) -> None:
     parser.add_argument("--phrase", default=BenchOptions.phrase, help=f'training: default "{BenchOptions.phrase}"')
     parser.add_argument("--effort", choices=list(EFFORTS), default=BenchOptions.effort, help="training: default quick")
     parser.add_argument("--engines", type=names, default=(), metavar="A,B", help="engines, training: only these")
+    parser.add_argument("--peers", action="store_true", help="wakeword: measure other projects' detectors too")
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
@@ -33,10 +34,15 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     """``bench NAME``."""
     from command_line.console import facts
     from pipeline.benchmark import commit, machine, measure
+    from pipeline.benchmark.wakeword_summary import table
 
     if options.bundles and options.name != "wakeword":
         raise HarkError(f"The benchmark {options.name} takes no bundle.", "Only wakeword does.", "Leave it out.")
-    chosen = BenchOptions(options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles))
+    if options.peers and options.name != "wakeword":
+        raise HarkError(f"The benchmark {options.name} has no peers.", "Only wakeword does.", "Leave --peers out.")
+    chosen = BenchOptions(
+        options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.peers
+    )
     with screen.reporter() as reporter:
         figures = measure(options.name, chosen, reporter)
     result = {
@@ -49,7 +55,7 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     screen.result(result)
     about = ", ".join(f"{name} {value}" for name, value in result["machine"].items() if value is not None)
     screen.show(
-        facts(_flat(figures)),
+        table(figures) if options.name == "wakeword" else facts(_flat(figures)),
         "",
         facts([("command", result["command"]), ("commit", result["commit"]), ("machine", about)]),
     )
@@ -64,6 +70,8 @@ def _command(name: str, chosen: BenchOptions) -> str:
     for option, value in (("phrase", chosen.phrase), ("effort", chosen.effort), ("seed", str(chosen.seed))):
         if value != str(getattr(BenchOptions, option)):
             words += [f"--{option}", value]
+    if chosen.peers:
+        words += ["--peers"]
     if chosen.engines:
         words += ["--engines", ",".join(chosen.engines)]
     return shlex.join([*words, *(short_path(bundle) for bundle in chosen.bundles)])

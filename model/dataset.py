@@ -21,7 +21,9 @@ from model.features import MELS
 
 FRAMES_FILE = "frames.f16"
 SEGMENTS_FILE = "segments.csv"
-END_JITTER = 20  # frames: a training window ends up to 200 ms after the phrase does
+END_JITTER = (0, 20)  # log-mel frames: a training window ends up to 200 ms after the phrase does
+# A causal trunk writes a phone after it was said: stored frames of 20 ms by which its windows end after the phrase.
+TRUNK_END_JITTER = (3, 13)
 PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there has heard too little of it, and is a negative
 
 SEGMENT_COLUMNS = (
@@ -45,6 +47,7 @@ class FeatureWriter:
     """Appends segments to a feature store; the store exists only once :meth:`close` has run."""
 
     def __init__(self, folder: Path) -> None:
+        """Begin a store; the first segment's width is that of all."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (folder / SEGMENTS_FILE).unlink(missing_ok=True)
@@ -53,7 +56,7 @@ class FeatureWriter:
         self._frames = 0
 
     def append(self, features: np.ndarray, **columns: Any) -> None:
-        """Add log-mel features [frames, MELS]; ``columns`` are those of :data:`SEGMENT_COLUMNS` but the first two."""
+        """Add stored frames [frames, width]; ``columns`` are those of :data:`SEGMENT_COLUMNS` but the first two."""
         self._file.write(np.ascontiguousarray(features, dtype=np.float16).tobytes())
         self._rows.append({"first": self._frames, "frames": len(features), **columns})
         self._frames += len(features)
@@ -71,13 +74,13 @@ class FeatureWriter:
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Features of all segments: ``frames`` [total, MELS] float16 (memory map) and the ``segments`` table."""
+    """Features of all segments: ``frames`` [total, width] float16 (memory map) and the ``segments`` table."""
 
     frames: np.ndarray
     segments: pd.DataFrame
 
     def features(self, segment: Any) -> np.ndarray:
-        """Log-mel [frames, MELS] float16 of a row of the table."""
+        """Stored frames [frames, width] float16 of a row of the table."""
         return self.frames[segment.first : segment.first + segment.frames]
 
     def where(self, **equal: Any) -> pd.DataFrame:
@@ -93,24 +96,32 @@ def store_is_complete(folder: Path) -> bool:
     return (folder / SEGMENTS_FILE).is_file()
 
 
-def open_store(folder: Path) -> FeatureStore:
-    """Open what a :class:`FeatureWriter` has closed."""
+def open_store(folder: Path, width: int = MELS) -> FeatureStore:
+    """Open what a :class:`FeatureWriter` has closed; ``width``: numbers a stored frame."""
     segments = pd.read_csv(folder / SEGMENTS_FILE, keep_default_na=False)
-    total = (folder / FRAMES_FILE).stat().st_size // (2 * MELS)
-    shape = (total, MELS)
+    total = (folder / FRAMES_FILE).stat().st_size // (2 * width)
+    shape = (total, width)
     frames = np.memmap(folder / FRAMES_FILE, np.float16, "r", shape=shape) if total else np.zeros(shape, np.float16)
     return FeatureStore(frames, segments)
 
 
 class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Windows of log-mel with their labels over a table of segments.
+    """Windows of stored frames with their labels over a table of segments.
 
-    Item ``i`` is ``(spec [receptive_frames, MELS], label)`` of segment ``i``: the window ends up to 200 ms after an
+    Item ``i`` is ``(window [receptive_frames, width], label)`` of segment ``i``: the window ends up to 200 ms after an
     aligned phrase or confuser, and anywhere in other segments. The same seed, epoch and index give the same window.
     """
 
-    def __init__(self, segments: pd.DataFrame, frames: np.ndarray, receptive_frames: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        segments: pd.DataFrame,
+        frames: np.ndarray,
+        receptive_frames: int,
+        seed: int = 0,
+        end_jitter: tuple[int, int] = END_JITTER,
+    ) -> None:
         self.frames = frames
+        self.end_jitter = end_jitter
         self.receptive_frames = receptive_frames
         self.seed = seed
         self.epoch = 0
@@ -129,10 +140,10 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(self.windows(np.asarray([index]), end)[0]), torch.tensor(self.labels[index])
 
     def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Windows [batch, receptive_frames, MELS] float32 that end just before frame ``end`` of segments ``index``."""
+        """Windows [batch, receptive_frames, width] float32 that end just before frame ``end`` of segments ``index``."""
         end = np.clip(end, self.receptive_frames, np.maximum(self.length[index], self.receptive_frames))
         first = self.first[index] + end - self.receptive_frames
-        batch = np.empty((len(index), self.receptive_frames, MELS), np.float32)
+        batch = np.empty((len(index), self.receptive_frames, self.frames.shape[1]), np.float32)
         for row, start in enumerate(first):
             part = self.frames[start : start + min(self.receptive_frames, self.length[index[row]])]
             missing = self.receptive_frames - len(part)
@@ -142,7 +153,7 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Window ends just after aligned phrases, with jitter; random ends in segments without an aligned phrase."""
-        jitter = rng.integers(0, END_JITTER + 1, len(index))
+        jitter = rng.integers(self.end_jitter[0], self.end_jitter[1] + 1, len(index))
         aligned = self.phrase_end[index]
         return np.where(aligned >= 0, aligned + jitter, self.random_ends(index, rng))
 
@@ -185,7 +196,7 @@ class BatchSampler:
         self.hard = (index, end) if len(index) else None
 
     def draw(self) -> tuple[Tensor, Tensor]:
-        """A batch: windows [batch, receptive_frames, MELS] and labels [batch]."""
+        """A batch: windows [batch, receptive_frames, width] and labels [batch]."""
         data, rng, size = self.dataset, self.rng, self.batch_size
         index: list[np.ndarray] = []
         ends: list[np.ndarray] = []

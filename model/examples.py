@@ -27,7 +27,7 @@ from audio_augmentation.noise import load_noise_folder
 from audio_augmentation.reverb import room_pool
 from audio_augmentation.silence import speech_bounds, trim_silence
 from core.audio_file import SAMPLE_RATE, read_audio
-from model.features import HOP, log_mel
+from model.features import HOP, StoredFrames, log_mel
 
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
@@ -93,6 +93,8 @@ class SoundSources:
     rooms: int = 80
     rooms_seed: int = 0
     babble: tuple[str, ...] = ()
+    trunk: str = ""  # ONNX file of a trunk whose outputs are stored (model.export.export_trunk); empty: log-mel is
+    stored: StoredFrames | None = None  # how they lie, with a trunk
 
 
 class ExampleBuilder:
@@ -103,6 +105,14 @@ class ExampleBuilder:
         rooms = room_pool(sources.rooms, sources.rooms_seed)
         unheard_rooms = room_pool(sources.rooms // 3, sources.rooms_seed + 1)  # for validation and test
         voices = [read_audio(path) for path in sources.babble]
+        self._trunk = self._stored = None
+        if sources.trunk:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            self._trunk = onnxruntime.InferenceSession(sources.trunk, options, providers=["CPUExecutionProvider"])
+            self._stored = sources.stored
         self._augmenters = {
             name: Augmenter(config, noises, rooms, voices)
             if name == "train"
@@ -111,9 +121,13 @@ class ExampleBuilder:
         }
 
     def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
-        """Log-mel [frames, MELS] float16 of the example, and its row (with ``phrase_start`` and ``phrase_end``)."""
+        """Stored frames [frames, width] float16 of the example, and its row with its phrase_start and phrase_end."""
         rng = np.random.default_rng(spec.seed)
         features, start, end = self._aligned(spec, rng) if spec.aligned else (self._stream(spec, rng), -1, -1)
+        if self._trunk is not None:
+            features = self._trunk.run(None, {"log_mel": features[None]})[0][0]
+            if end >= 0 and self._stored is not None:
+                start, end = max(0, self._stored.position(start)), self._stored.position(end)
         row = {**spec.columns, "condition": spec.condition, "phrase_start": start, "phrase_end": end}
         return features.astype(np.float16), row
 

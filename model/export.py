@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,18 @@ from torch.nn import functional
 
 from core.errors import HarkError
 from model.features import FFT, HOP, MELS, POWER_FLOOR, SAMPLE_RATE, WINDOW, hann_window, log_mel, mel_filterbank
-from model.model import CHUNK_FRAMES, CHUNK_SAMPLES, SCORE_STRIDE, STEM_KERNELS, STEM_STRIDE, TinyCRNN
+from model.model import (
+    BRIDGE_STRIDE,
+    CHUNK_FRAMES,
+    CHUNK_SAMPLES,
+    MATCH_FLOOR,
+    MATCH_POOL,
+    SCORE_STRIDE,
+    STEM_KERNELS,
+    STEM_STRIDE,
+    TinyCRNN,
+    Trunk,
+)
 
 OPSET = 17  # the first with STFT
 PARITY_TOLERANCE = 1e-3  # largest difference in score between .pt, .onnx and streaming that is accepted
@@ -64,6 +75,8 @@ class StreamingTinyCRNN(nn.Module):
             *((1, trunk.channels, (trunk.kernel - 1) * d) for d in trunk.dilations),
             (1, config.window_frames - SCORE_STRIDE, config.recurrent_input),
         ]
+        if model.matcher is not None:
+            self.shapes += [(1, model.matcher.states), (1, MATCH_POOL - CHUNK_FRAMES // STEM_STRIDE)]
         self.state_size = sum(int(np.prod(shape)) for shape in self.shapes)
 
     def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,12 +97,21 @@ class StreamingTinyCRNN(nn.Module):
         x = model.trunk.stem_second(extended(x, 2))
         for block in model.trunk.blocks:
             x = block(extended(x, 2))
-        encoded = extended(model.to_recurrent(model.trunk.outputs(x)), 1)
+        heard = model.trunk.outputs(x)
+        encoded = extended(model.to_recurrent(heard), 1)
         window = model.config.window_frames
         starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
         index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)
-        logits = model.window_logits(encoded[0][index])
-        return torch.sigmoid(logits).unsqueeze(0), torch.cat([part.reshape(1, -1) for part in kept], dim=1)
+        logits = model.window_logits(encoded[0][index]).unsqueeze(0)
+        if model.matcher is not None:
+            # Values are kept above their floor, so that a state of zeros is one that has heard nothing.
+            value = before[len(kept)] + MATCH_FLOOR
+            scores, value = model.matcher(heard.transpose(1, 2), value)
+            kept.append(value - MATCH_FLOOR)
+            scores = extended(scores - MATCH_FLOOR, 1) + MATCH_FLOOR
+            places = starts.unsqueeze(1) * BRIDGE_STRIDE + torch.arange(MATCH_POOL).unsqueeze(0)
+            logits = model.with_match(logits, scores[0][places].unsqueeze(0))
+        return torch.sigmoid(logits), torch.cat([part.reshape(1, -1) for part in kept], dim=1)
 
 
 def export_onnx(model: TinyCRNN, path: Path) -> int:
@@ -154,6 +176,35 @@ def stream_scores(model: TinyCRNN, audio: np.ndarray, block_s: float = 60.0) -> 
     return features_to_scores(model, log_mel(lead_in(model, audio)), block_s)
 
 
+class LogMelTrunk(nn.Module):
+    """A trunk as a graph on its own: log-mel [1, frames, MELS] to what the head hears [1, time, width]."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk = trunk.eval()
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        heard: Tensor = self.trunk(log_mel)
+        return heard
+
+
+def export_trunk(trunk: Trunk, path: Path) -> None:
+    """Write a trunk as ONNX, for the processes that build examples."""
+    example = torch.zeros(1, trunk.config.receptive_frames + 16, MELS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            LogMelTrunk(trunk),
+            (example,),
+            str(path),
+            input_names=["log_mel"],
+            output_names=["heard"],
+            dynamic_axes={"log_mel": {1: "frames"}, "heard": {1: "time"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
 def lead_in(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """The recording behind as much silence as makes its first 80 ms complete the first window."""
     silence = np.zeros(model.config.receptive_samples - CHUNK_SAMPLES, np.float32)
@@ -163,45 +214,59 @@ def lead_in(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def features_to_scores(model: TinyCRNN, features: np.ndarray, block_s: float = 60.0) -> np.ndarray:
     """Raw scores of log-mel frames [frames, MELS]: one for each 8 frames past the receptive field, worked in blocks."""
+    return _scores(model, model, features, model.config.receptive_frames, CHUNK_FRAMES, block_s)
+
+
+def _scores(
+    model: TinyCRNN,
+    logits_of: Callable[[Tensor], Tensor],
+    features: np.ndarray,
+    need: int,
+    chunk: int,
+    block_s: float = 60.0,
+) -> np.ndarray:
     model.eval()
     device = next(model.parameters()).device
-    need = model.config.receptive_frames
-    total = (len(features) - need) // CHUNK_FRAMES + 1 if len(features) >= need else 0
+    total = (len(features) - need) // chunk + 1 if len(features) >= need else 0
     step = max(1, int(block_s / 0.08))
     scores = np.empty(total, np.float32)
     for start in range(0, total, step):
         count = min(step, total - start)
-        first = start * CHUNK_FRAMES
-        block = np.asarray(features[first : first + need + (count - 1) * CHUNK_FRAMES], dtype=np.float32)
-        logits = model(torch.from_numpy(block).to(device).unsqueeze(0))
+        first = start * chunk
+        block = np.asarray(features[first : first + need + (count - 1) * chunk], dtype=np.float32)
+        logits = logits_of(torch.from_numpy(block).to(device).unsqueeze(0))
         scores[start : start + count] = torch.sigmoid(logits)[0].cpu().numpy()
     return scores
 
 
 @torch.no_grad()
 def scores_of_many(model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: int = 40_000) -> list[np.ndarray]:
-    """:func:`features_to_scores` of many pieces; short ones of equal length are worked together, which is faster."""
+    """Raw scores of many pieces of stored frames [frames, width] (see ``model.model.StoredFrames``).
+
+    Short pieces of equal length are worked together, which is faster.
+    """
     model.eval()
     device = next(model.parameters()).device
-    need = model.config.receptive_frames
+    stored = model.config.stored
+    need, chunk = stored.window, stored.chunk
     result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
     by_count: dict[int, list[int]] = {}
     for index, piece in enumerate(pieces):
-        count = (len(piece) - need) // CHUNK_FRAMES + 1 if len(piece) >= need else 0
+        count = (len(piece) - need) // chunk + 1 if len(piece) >= need else 0
         by_count.setdefault(count, []).append(index)
     for count, indices in by_count.items():
         if count == 0:
             continue
-        frames = need + (count - 1) * CHUNK_FRAMES
+        frames = need + (count - 1) * chunk
         if frames > batch_frames // 2:
             for index in indices:
-                result[index] = features_to_scores(model, pieces[index])
+                result[index] = _scores(model, model.stored_logits, pieces[index], need, chunk)
             continue
         size = batch_frames // frames
         for start in range(0, len(indices), size):
             chosen = indices[start : start + size]
             batch = np.stack([np.asarray(pieces[i][:frames], dtype=np.float32) for i in chosen])
-            scores = torch.sigmoid(model(torch.from_numpy(batch).to(device))).cpu().numpy()
+            scores = torch.sigmoid(model.stored_logits(torch.from_numpy(batch).to(device))).cpu().numpy()
             for row, index in enumerate(chosen):
                 result[index] = scores[row]
     return result

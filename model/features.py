@@ -6,6 +6,7 @@ A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t``
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,21 @@ MELS = 40
 F_MIN = 60.0  # Hz
 F_MAX = 7_600.0  # Hz
 POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """What the feature store holds for a detector: log-mel, or the outputs of a trunk that was trained before."""
+
+    width: int  # numbers a frame
+    step: int  # log-mel frames from one stored frame to the next
+    window: int  # stored frames that one logit depends on
+    chunk: int  # stored frames from one score to the next
+    lead: int  # log-mel frames that the first stored frame depends on
+
+    def position(self, frame: int) -> int:
+        """Stored frames that end before log-mel frame ``frame`` of a segment."""
+        return (frame - self.lead) // self.step + 1
 
 
 def hz_to_mel(frequency: np.ndarray | float) -> np.ndarray:

@@ -18,7 +18,7 @@ REFRACTORY_S = 1.0  # seconds after a detection in which no other one is reporte
 HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
 HIT_AFTER_S = 1.0  # ... and this long after it
 CONFIDENCE = 0.95
-TAIL_PEAKS = 200  # highest false-alarm peaks that the tail is fitted to
+TAIL_PEAKS = 50  # highest false-alarm peaks that the tail is fitted to
 
 
 @dataclass(frozen=True)

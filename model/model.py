@@ -7,13 +7,13 @@ compute the same number, and nothing that was said before the window can change 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from model.features import HOP, MELS, WINDOW
+from model.features import HOP, MELS, WINDOW, StoredFrames
 
 STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
 STEM_STRIDE = 2
@@ -21,6 +21,13 @@ BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
 SCORE_STRIDE = 2  # recurrent frames a score: one logit every 80 ms
 CHUNK_FRAMES = STEM_STRIDE * BRIDGE_STRIDE * SCORE_STRIDE  # 8 log-mel frames
 CHUNK_SAMPLES = CHUNK_FRAMES * HOP  # 1,280 samples, 80 ms
+MATCH_LEAST = 3e-3  # square root of the least phone probability that the matcher tells from nothing
+MATCH_LEAK = 0.005  # a frame of 20 ms: what a path through the phrase loses, so that a pause within it costs
+MATCH_FLOOR = -2.5  # the lowest value
+MATCH_MEMORY = 500  # frames after which a path is at the floor: 10 s
+MATCH_POOL = 10  # the best score of the last 200 ms counts
+MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
+MATCH_RESIDUE = 3.0  # the most that the recurrent layer adds to, or takes from, the matcher's logit
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 
@@ -58,22 +65,29 @@ class TrunkConfig:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> TrunkConfig:
         """The inverse of :meth:`as_dict`."""
-        return TrunkConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return TrunkConfig(**plain)
 
 
 @dataclass(frozen=True)
 class TinyCRNNConfig:
     """The shape of a detector; it travels inside every checkpoint."""
 
-    trunk: TrunkConfig = TrunkConfig()
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
     recurrent_input: int = 48
     recurrent_size: int = 64
     window_frames: int = 40  # frames of 40 ms that the recurrent layer hears: 1.6 s
     pool_frames: int = 5  # the logit is a soft maximum over this many last frames: 200 ms
     dropout: float = 0.1
+    pronunciations: tuple[tuple[int, ...], ...] = ()  # of the phrase, as outputs of the trunk: what the matcher follows
 
     @staticmethod
-    def of_size(size: str, window_s: float, trunk: TrunkConfig | None = None) -> TinyCRNNConfig:
+    def of_size(
+        size: str,
+        window_s: float,
+        trunk: TrunkConfig | None = None,
+        pronunciations: tuple[tuple[int, ...], ...] = (),
+    ) -> TinyCRNNConfig:
         """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds.
 
         Args:
@@ -82,29 +96,55 @@ class TinyCRNNConfig:
         frames = max(12, round(window_s / 0.04))
         if size == "micro":
             small = trunk or TrunkConfig(stem_channels=(8, 8), channels=32)
-            return TinyCRNNConfig(small, recurrent_input=24, recurrent_size=24, window_frames=frames)
+            return TinyCRNNConfig(
+                small, recurrent_input=24, recurrent_size=24, window_frames=frames, pronunciations=pronunciations
+            )
         if size == "standard":
-            return TinyCRNNConfig(trunk or TrunkConfig(), window_frames=frames)
+            return TinyCRNNConfig(trunk or TrunkConfig(), window_frames=frames, pronunciations=pronunciations)
         raise ValueError(f"no such size: {size}")
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> TinyCRNNConfig:
         """The inverse of :meth:`as_dict` (lists become tuples again)."""
-        return TinyCRNNConfig(**{**values, "trunk": TrunkConfig.from_dict(values["trunk"])})
+        said = tuple(tuple(phones) for phones in values["pronunciations"])
+        return TinyCRNNConfig(**{**values, "trunk": TrunkConfig.from_dict(values["trunk"]), "pronunciations": said})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
         return _plain(asdict(self))
 
     @property
+    def stored(self) -> StoredFrames:
+        """How examples are stored. A trunk with a bottleneck was trained before and is not changed: its outputs are."""
+        if self.trunk.phones:
+            return StoredFrames(
+                self.trunk.width,
+                STEM_STRIDE,
+                self.head_frames,
+                CHUNK_FRAMES // STEM_STRIDE,
+                self.trunk.receptive_frames,
+            )
+        return StoredFrames(MELS, 1, self.receptive_frames, CHUNK_FRAMES, 1)
+
+    @property
     def head_frames(self) -> int:
-        """Trunk frames of 20 ms that one logit depends on."""
+        """Trunk frames of 20 ms that the recurrent layer hears: what training windows hold."""
         return self.window_frames * BRIDGE_STRIDE
+
+    @property
+    def context_frames(self) -> int:
+        """Trunk frames that one logit depends on: the matcher remembers longer than the recurrent layer hears."""
+        return max(self.head_frames, MATCH_MEMORY + MATCH_POOL) if self.pronunciations else self.head_frames
 
     @property
     def receptive_frames(self) -> int:
         """Log-mel frames that one logit depends on."""
-        return self.trunk.receptive_frames + STEM_STRIDE * (self.head_frames - 1)
+        return self.trunk.receptive_frames + STEM_STRIDE * (self.context_frames - 1)
+
+    @property
+    def training_samples(self) -> int:
+        """Audio samples that a training window needs."""
+        return (self.trunk.receptive_frames + STEM_STRIDE * (self.head_frames - 1) - 1) * HOP + WINDOW
 
     @property
     def receptive_samples(self) -> int:
@@ -113,7 +153,12 @@ class TinyCRNNConfig:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: _plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _plain(value)
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    return {key: plain(value) for key, value in values.items()}
 
 
 class TrunkBlock(nn.Module):
@@ -191,8 +236,82 @@ class Trunk(nn.Module):
         return self.outputs(self.hidden(log_mel)).transpose(1, 2)
 
 
+# Scripted, so that ONNX gets a loop of any length.
+@torch.jit.script
+def follow_states(
+    cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, leak: float, floor: float
+) -> tuple[Tensor, Tensor]:
+    """Viterbi's recursion: cost [batch, time, states] and value [batch, states] to values [batch, time, states].
+
+    A state is reached from itself, from the one before (``first`` [states]: from outside, at no cost), or from the one
+    before that (``skip`` [states] is 0 there, else a large negative number).
+    """
+    values: list[Tensor] = []
+    for time in range(cost.size(1)):
+        before = torch.cat([value[:, :1], value[:, :-1]], dim=1)
+        before = torch.where(first, torch.zeros_like(before), before)
+        earlier = torch.cat([value[:, :2], value[:, :-2]], dim=1) + skip
+        value = torch.clamp(torch.maximum(torch.maximum(value, before), earlier) + cost[:, time] - leak, min=floor)
+        values.append(value)
+    return torch.stack(values, dim=1), value
+
+
+class Matcher(nn.Module):
+    """How well the phones of the phrase were just heard, one after the other: a keyphrase HMM on a trunk's outputs.
+
+    The score is the best path's logarithm through the phrase's CTC states, against the most probable path of any
+    phones, a phone (the usual CTC keyphrase score). It was never trained on a voice of the phrase, so it does not
+    prefer the voices of speech engines. Values leak away and have a floor: nothing older than :data:`MATCH_MEMORY`
+    frames matters, exactly.
+    """
+
+    first: Tensor
+    skip: Tensor
+    symbols: Tensor
+    scale: Tensor
+    last: Tensor
+
+    def __init__(self, pronunciations: tuple[tuple[int, ...], ...]) -> None:
+        super().__init__()
+        symbols: list[int] = []
+        first: list[bool] = []
+        skip: list[float] = []
+        scale: list[float] = []
+        last: list[int] = []
+        for phones in pronunciations:
+            for place, phone in enumerate(phones):
+                states = [phone] if place == 0 else [0, phone]
+                for symbol in states:
+                    symbols.append(symbol)
+                    first.append(place == 0)
+                    skip.append(0.0 if symbol and place and phones[place - 1] != phone else -1e4)
+                    scale.append(1.0 / len(phones))
+            last.append(len(symbols) - 1)
+        self.register_buffer("symbols", torch.tensor(symbols), persistent=False)
+        self.register_buffer("first", torch.tensor(first), persistent=False)
+        self.register_buffer("skip", torch.tensor(skip), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+        self.register_buffer("last", torch.tensor(last), persistent=False)
+
+    @property
+    def states(self) -> int:
+        """Numbers that are carried from frame to frame."""
+        return len(self.symbols)
+
+    def forward(self, heard: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Roots of phone probabilities [batch, time, width] and values [batch, states] to scores [batch, time] <= 0."""
+        log_p = 2.0 * torch.log(heard.clamp(min=MATCH_LEAST))
+        cost = (log_p - log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * self.scale
+        values, value = follow_states(cost, self.first, self.skip, value, MATCH_LEAK, MATCH_FLOOR)
+        return values[:, :, self.last].amax(dim=2), value
+
+    def start(self, heard: Tensor) -> Tensor:
+        """Values before anything was heard [batch, states]."""
+        return heard.new_full((heard.shape[0], self.states), MATCH_FLOOR)
+
+
 class TinyCRNN(nn.Module):
-    """The trunk, one recurrent layer over a window, an MLP head."""
+    """The trunk, a matcher of the phrase's phones where the trunk hears phones, one recurrent layer, an MLP head."""
 
     def __init__(self, config: TinyCRNNConfig) -> None:
         super().__init__()
@@ -204,6 +323,15 @@ class TinyCRNN(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(config.recurrent_size, config.recurrent_size), nn.ReLU(), nn.Linear(config.recurrent_size, 1)
         )
+
+        if config.pronunciations:
+            self.matcher: Matcher | None = Matcher(config.pronunciations)
+            self.match = nn.Linear(1, 1)  # of the match score to a logit
+            with torch.no_grad():
+                self.match.weight.fill_(MATCH_WEIGHT)
+                self.match.bias.fill_(MATCH_BIAS)
+        else:
+            self.matcher = None
 
     def to_recurrent(self, x: Tensor) -> Tensor:
         """What the head hears [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
@@ -219,16 +347,36 @@ class TinyCRNN(nn.Module):
         peak = frame_logits.amax(dim=1, keepdim=True)
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
-    def head_logits(self, heard: Tensor) -> Tensor:
-        """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms."""
-        encoded = self.to_recurrent(heard.transpose(1, 2))
+    def with_match(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """Add the matcher's part: logits [batch, n], match scores of the last frames [batch, n, MATCH_POOL].
+
+        What the recurrent layer says is bounded: it learned from few voices, the matcher's phones from many people.
+        """
+        bounded = MATCH_RESIDUE * torch.tanh(logits / MATCH_RESIDUE)
+        return bounded + self.match(scores.amax(dim=2, keepdim=True)).squeeze(2)
+
+    def head_logits(self, heard: Tensor, skip: int = 0) -> Tensor:
+        """What the trunk gave [batch, skip + head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms.
+
+        The first ``skip`` frames are for the matcher alone.
+        """
+        encoded = self.to_recurrent(heard[:, skip:].transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
-        logits = self.window_logits(windows.flatten(0, 1))
-        return logits.view(windows.shape[0], windows.shape[1])
+        logits = self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
+        if self.matcher is None:
+            return logits
+        with torch.no_grad():
+            scores, _ = self.matcher(heard, self.matcher.start(heard))
+        pooled = scores.unfold(1, MATCH_POOL, SCORE_STRIDE * BRIDGE_STRIDE)[:, -logits.shape[1] :]
+        return self.with_match(logits, pooled)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
-        return self.head_logits(self.trunk(log_mel))
+        return self.head_logits(self.trunk(log_mel), self.config.context_frames - self.config.head_frames)
+
+    def stored_logits(self, stored: Tensor) -> Tensor:
+        """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n]."""
+        return self.head_logits(stored) if self.config.trunk.phones else self(stored)
 
     def parameter_count(self) -> int:
         """Trainable parameters."""

@@ -41,7 +41,7 @@ def load_weights(path: Path) -> tuple[Trunk | Recognizer, dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         config = json.loads(header["config"])
         model: Trunk | Recognizer
         if header["kind"] == "Trunk":

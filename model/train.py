@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore
+from model.dataset import END_JITTER, TRUNK_END_JITTER, AudioDataset, BatchRecipe, BatchSampler, FeatureStore
 from model.export import scores_of_many
-from model.feature_augmentation import augment_features
+from model.feature_augmentation import augment_features, augment_phones
 from model.losses import detection_loss
 from model.metrics import ScoredStream, selection_measure, smooth_scores
-from model.model import CHUNK_FRAMES, TinyCRNN, TinyCRNNConfig
+from model.model import TinyCRNN, TinyCRNNConfig, Trunk
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ def score_segments(model: TinyCRNN, store: FeatureStore, rows: Any) -> list[Scor
 
     The first score of a segment belongs to its first whole receptive field; phrase times are shifted accordingly.
     """
-    need = model.config.receptive_frames
-    # Score i ends with frame need + 8 i; in stream time it ends at (i + 1) * 80 ms.
-    offset = need - CHUNK_FRAMES
+    stored = model.config.stored
+    # Score i ends with stored frame window + chunk i; in stream time it ends at (i + 1) * 80 ms.
+    offset = stored.window - stored.chunk
     streams = []
     scored = scores_of_many(model, [store.features(row) for row in rows.itertuples()])
     for raw, phrase_end in zip(scored, rows["phrase_end"]):
-        ends = [] if phrase_end < 0 else [(phrase_end - offset) / 100.0]
+        ends = [] if phrase_end < 0 else [(phrase_end - offset) * stored.step / 100.0]
         streams.append(ScoredStream(smooth_scores(raw), np.asarray(ends)))
     return streams
 
@@ -93,14 +93,15 @@ def find_hard_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the detector over negatives as a stream; the segments and window ends where it comes nearest to firing."""
     order = rng.permutation(sampler.negatives)
-    budget = config.mining_hours * 3600 * 100
+    stored = model.config.stored
+    budget = config.mining_hours * 3600 * 100 / stored.step
     order = order[np.cumsum(dataset.length[order]) <= budget]
     need = dataset.receptive_frames
     found: list[tuple[float, int, int]] = []
     pieces = [dataset.frames[dataset.first[i] : dataset.first[i] + dataset.length[i]] for i in order]
     for index, scores in zip(order, scores_of_many(model, pieces)):
         for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one a second
-            found.append((float(scores[position]), int(index), int(need + position * CHUNK_FRAMES)))
+            found.append((float(scores[position]), int(index), int(need + position * stored.chunk)))
     found.sort(reverse=True)
     kept = found[: config.hard_windows]
     return np.asarray([k[1] for k in kept], np.int64), np.asarray([k[2] for k in kept], np.int64)
@@ -112,26 +113,35 @@ def train(
     config: TrainConfig,
     folder: Path,
     on_progress: Callable[[TrainProgress], None],
+    trunk: Trunk | None = None,
 ) -> TrainResult:
     """Train a detector on the store's ``train`` split and choose the checkpoint on its ``validation`` split.
 
     Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
     needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
+
+    With a ``trunk`` that was trained before, the store holds its outputs and only the head is trained.
     """
     device = best_device()
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")
-    dataset = AudioDataset(segments, store.frames, model_config.receptive_frames, config.seed)
+    jitter = TRUNK_END_JITTER if model_config.trunk.phones else END_JITTER
+    dataset = AudioDataset(segments, store.frames, model_config.stored.window, config.seed, jitter)
     sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
     validation = store.where(split="validation")
     val_positive = validation[validation["label"] == 1]
     # Confusers are said far more densely than in life: false alarms per hour are counted on ordinary speech and noise.
     val_negative = validation[validation["bucket"].isin(["plain_negative", "noise"])]
 
-    model = TinyCRNN(model_config).to(device)
+    model = TinyCRNN(model_config)
+    if trunk is not None:
+        model.trunk.load_state_dict(trunk.state_dict())
+    model.trunk.requires_grad_(trunk is None)
+    model = model.to(device)
     average = copy.deepcopy(model).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
     warmup = max(1, int(config.steps * config.warmup_share))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -174,14 +184,14 @@ def train(
         step += 1
         model.train()
         batch, labels = sampler.draw()
-        batch = augment_features(batch, rng).to(device)
+        batch = (augment_features if trunk is None else augment_phones)(batch, rng).to(device)
         labels = labels.to(device)
         with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
-            logits = model(batch)[:, 0]
+            logits = model.stored_logits(batch)[:, 0]
             loss = detection_loss(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(trained, config.gradient_clip)
         optimizer.step()
         schedule.step()
         decay = min(config.ema_decay, step / (step + 10.0))

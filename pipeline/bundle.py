@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def write_bundle(
         "default_fa_per_day": DEFAULT_FA_PER_DAY,
         "created": report["created"],
         "run": plan.run,
+        "training_corpora": training_corpora(clips, report),
     }
     save_checkpoint(model, str(pt_path), {"manifest": manifest})
     sizes = {path.name: path.stat().st_size for path in (pt_path, onnx_path, int8_path)}
@@ -86,7 +87,7 @@ def write_bundle(
         "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),
         "report.html": html_report(report).encode(),
         "MODEL_CARD.md": model_card(report).encode(),
-        "LICENSES.txt": licences_text(clips).encode(),
+        "LICENSES.txt": licences_text(clips, report).encode(),
     }
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest["digest"] = manifest_digest(manifest)
@@ -122,7 +123,16 @@ def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
     return audio
 
 
-def licences_text(clips: pd.DataFrame) -> str:
+def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
+    """The corpora of real speech that went into training: the run's own, the trunk's and the negative bank's."""
+    own: Iterable[str] = (
+        clips[(clips["engine"] == "corpus") & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
+    )
+    shipped = [name for part in ("trunk", "negative_bank") for name in report.get(part, {}).get("training_corpora", [])]
+    return sorted({*map(str, own), *shipped})
+
+
+def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
     """Every voice and corpus that went in, with its licence and the number of its clips."""
     lines = [
         "What this detector was trained and measured on. None of the audio is in the bundle.",
@@ -131,6 +141,9 @@ def licences_text(clips: pd.DataFrame) -> str:
     ]
     for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
         lines.append(f"{engine}: {len(group)} clips, {group['voice'].nunique()} voices, licence: {licence}")
+    for part in ("trunk", "negative_bank"):
+        for name, licence in sorted(report.get(part, {}).get("licences", {}).items()):
+            lines.append(f"{part.replace('_', ' ')}: {name}, licence: {licence}")
     return "\n".join(lines) + "\n"
 
 

@@ -33,6 +33,7 @@ class Effort:
     inbetween: BucketSize
     plain_negative: BucketSize
     corpus_hours: float  # of real speech from the library used as negatives, at most
+    bank_hours: float  # of the shipped negative bank's training part, at most; its other parts are used whole
     variants: int  # augmented versions of each aligned clip
     steps: int
     batch_size: int
@@ -52,6 +53,7 @@ EFFORTS = {
         inbetween=BucketSize(300, 1),
         plain_negative=BucketSize(2000, 1),
         corpus_hours=1.0,
+        bank_hours=6.0,
         variants=1,
         steps=1500,
         batch_size=64,
@@ -63,6 +65,7 @@ EFFORTS = {
         inbetween=BucketSize(700, 1),
         plain_negative=BucketSize(5000, 1),
         corpus_hours=4.0,
+        bank_hours=12.0,
         variants=2,
         steps=5000,
         batch_size=64,
@@ -74,6 +77,7 @@ EFFORTS = {
         inbetween=BucketSize(1000, 2),
         plain_negative=BucketSize(12000, 1),
         corpus_hours=12.0,
+        bank_hours=12.0,
         variants=3,
         steps=16000,
         batch_size=64,
@@ -102,8 +106,7 @@ class RunConfig:
     def run_name(self) -> str:
         """A folder name: the phrase for people, a digest of the whole configuration for exactness."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
-        # No pretrained weights ship yet: with and without --from-scratch it is the same run.
-        content = json.dumps({**asdict(self), "from_scratch": False}, sort_keys=True).encode()
+        content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
 
 

@@ -11,15 +11,18 @@ import pandas as pd
 
 from db.db_api import Library
 from db.records import Clip, Where
+from model.asr.symbols import phone_indices
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, spoken_seconds
-from model.model import TinyCRNNConfig
+from model.model import TinyCRNNConfig, TrunkConfig
 from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.config import BUCKETS, EFFORTS
 from pipeline.plan import Plan, engines_used
 from pipeline.splits import VoiceSplits, real_speaker, split_of
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
+TRUNK_DELAY_S = 0.12  # a causal trunk writes a phone that much after it was said
 SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is looked at
 STREAM_S = 25.0  # speech in one block of a stream
@@ -38,6 +41,7 @@ CLIP_COLUMNS = (
     "licence",
     "seconds",
     "reused",
+    "corpus",
 )
 
 
@@ -66,6 +70,7 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
                 "text": clip.text_normalized,
                 "licence": clip.licence,
                 "seconds": clip.duration_s,
+                "corpus": (clip.source or "").split(":")[0],
                 "reused": int(not (clip.request_id or "").startswith(f"{plan.run}:")),
             }
         )
@@ -103,6 +108,12 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
 
 
+def pronunciations(phrase: str, language: str) -> tuple[tuple[int, ...], ...]:
+    """The phrase as outputs of a trunk, in each accent that is to be expected."""
+    said = [phone_indices(phones_of_texts([phrase], accent)[0]) for accent in accents(language)]
+    return tuple(dict.fromkeys(tuple(phones) for phones in said if phones))
+
+
 @dataclass(frozen=True)
 class ExamplePlan:
     """What the feature store is built of."""
@@ -112,10 +123,17 @@ class ExamplePlan:
     model: TinyCRNNConfig
 
 
-def plan_examples(plan: Plan, clips: pd.DataFrame, noise_folder: Path | None) -> ExamplePlan:
-    """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone."""
+def plan_examples(
+    plan: Plan, clips: pd.DataFrame, noise_folder: Path | None, trunk: TrunkConfig | None = None, trunk_file: str = ""
+) -> ExamplePlan:
+    """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
+
+    Args:
+        trunk, trunk_file: of a trunk that was trained before, and its ONNX file; its outputs are then what is stored.
+    """
     window_s, phrase_s = window_seconds(clips, plan.config.phrase)
-    model = TinyCRNNConfig.of_size(plan.config.size, window_s)
+    said = pronunciations(plan.config.phrase, plan.config.language) if trunk else ()
+    model = TinyCRNNConfig.of_size(plan.config.size, window_s + (TRUNK_DELAY_S if trunk else 0.0), trunk, said)
     variants = EFFORTS[plan.config.effort].variants
     rng = np.random.default_rng((plan.config.seed, 5))
     specs: list[ExampleSpec] = []
@@ -123,7 +141,7 @@ def plan_examples(plan: Plan, clips: pd.DataFrame, noise_folder: Path | None) ->
     def spec(paths: list[str], aligned: bool, condition: str, columns: dict[str, Any], **more: Any) -> None:
         seed = int(rng.integers(2**62))
         specs.append(
-            ExampleSpec(tuple(paths), aligned, condition, seed, model.receptive_samples, columns=columns, **more)
+            ExampleSpec(tuple(paths), aligned, condition, seed, model.training_samples, columns=columns, **more)
         )
 
     for split in ("train", "validation", "test"):
@@ -158,7 +176,10 @@ def plan_examples(plan: Plan, clips: pd.DataFrame, noise_folder: Path | None) ->
     train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]
     babble = tuple(train_plain["path"].sort_values().head(BABBLE_CLIPS))
     folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
-    return ExamplePlan(tuple(specs), SoundSources(folder, rooms_seed=plan.config.seed, babble=babble), model)
+    sources = SoundSources(
+        folder, rooms_seed=plan.config.seed, babble=babble, trunk=trunk_file, stored=model.stored if trunk else None
+    )
+    return ExamplePlan(tuple(specs), sources, model)
 
 
 def _columns(row: Any, split: str) -> dict[str, Any]:

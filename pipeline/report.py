@@ -31,8 +31,13 @@ def build_report(
     thresholds: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
     generated: GenerationReport,
+    foundation: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Everything that is known about a run, as plain JSON values."""
+    """Everything that is known about a run, as plain JSON values.
+
+    Args:
+        foundation: what is said about the shipped weights that the run built on: ``trunk`` and ``negative_bank``.
+    """
     counts = {}
     for bucket in BUCKETS:
         rows = clips[clips["bucket"] == bucket]
@@ -41,7 +46,7 @@ def build_report(
         counts[bucket] = {"reused": reused, "mined": real, "generated": len(rows) - reused - real}
     hours = {
         split: {
-            str(condition): round(float(group["frames"].sum()) / 360_000, 3)
+            str(condition): round(float(group["frames"].sum()) * model.config.stored.step / 360_000, 3)
             for condition, group in store.where(split=split).groupby("condition")
         }
         for split in ("train", "validation", "test")
@@ -84,6 +89,7 @@ def build_report(
             "history": trained.history,
         },
         "model": model.config.as_dict(),
+        **(foundation or {}),
         "thresholds": [dict(row) for row in thresholds],
         "results": dict(results),
     }
@@ -102,7 +108,7 @@ def _rate(interval: Mapping[str, float | None]) -> str:
 def in_words(report: Mapping[str, Any]) -> list[str]:
     """What was measured on what, in sentences that claim nothing else."""
     results, summary = report["results"], report["summary"]
-    real_test = [row for row in results["false_alarms_by"] if row["engine"] == "corpus"]
+    real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
     real_positive = [row for row in results["by_engine"] if row["engine"] == "corpus"]
     engines = sorted({row["engine"] for row in results["by_engine"]})
     alarms = summary["fa_per_hour"]
@@ -118,6 +124,19 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         + ("synthetic and real" if real_positive else "all synthetic")
         + f" ({', '.join(engines)}).",
     ]
+    if report.get("trunk"):
+        trunk = report["trunk"]
+        sentences.append(
+            f"It builds on the trunk {trunk['name']} {trunk['version']}, which learned phones from real people "
+            f"({', '.join(trunk['training_corpora'])}) and from the engines {', '.join(trunk['training_engines'])}."
+        )
+    if report.get("negative_bank"):
+        bank = report["negative_bank"]
+        sentences.append(
+            "Ordinary speech came from the shipped negative bank too, real people: of "
+            f"{bank['hours']['train']:.1f} hours for training, {bank['hours']['validation']:.1f} for thresholds, "
+            f"{bank['hours']['test']:.1f} for this test; the trunk has not heard the people of the last two."
+        )
     if not real_positive:
         sentences.append(
             "No real recording of the phrase was in the test. How well real people are heard is NOT known from this "

@@ -11,19 +11,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from db.db_api import Library
-from phrase_augmentation.normalize import validate_keyphrase
+from phrase_augmentation.normalize import base_language, validate_keyphrase
 from pipeline.config import BUCKETS, EFFORTS, RunConfig, job_folder
 from pipeline.events import Progress, Reporter
 from pipeline.generation import generate
 from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan
 
+if TYPE_CHECKING:
+    from model.model import Trunk
+
+TRUNK_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 
 
@@ -117,11 +121,13 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     # Slow to import, so not at the top: torch comes with them.
     from model.dataset import FeatureWriter, open_store, store_is_complete
     from model.examples import build_examples
+    from model.export import export_trunk
     from model.model import TinyCRNNConfig, load_checkpoint
     from model.train import TrainConfig, TrainProgress, train
     from pipeline.bundle import write_bundle
     from pipeline.evaluation import calibrate, measure, score_split
     from pipeline.examples_plan import clip_table, plan_examples
+    from pipeline.negative_bank import bank_about, bank_pieces, shipped_bank
     from pipeline.report import build_report
 
     clock = StageClock(folder / "seconds.json")
@@ -141,6 +147,8 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
         with clock.stage("synthesize"):
             generated = generate(plan, engines, library, reporter)
 
+        trunk, about_trunk = _trunk_of(config)
+        bank = shipped_bank(config.size) if trunk is not None else None
         store_folder = folder / "features"
         with clock.stage("features"):
             table_file = folder / "clips.csv"
@@ -149,7 +157,12 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 _refuse_too_little(clips, plan)
                 with atomic_path(table_file) as temporary:
                     clips.to_csv(temporary, index=False)
-                examples = plan_examples(plan, clips, data / NOISE_FOLDER)
+                trunk_file = folder / "trunk.onnx"
+                if trunk is not None:
+                    export_trunk(trunk, trunk_file)
+                examples = plan_examples(
+                    plan, clips, data / NOISE_FOLDER, trunk.config if trunk else None, str(trunk_file) if trunk else ""
+                )
                 (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
                 reporter.stage("features", f"Putting {len(examples.specs)} examples into rooms and noise")
                 progress = Progress(reporter, len(examples.specs))
@@ -157,11 +170,13 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 for features, row in build_examples(examples.specs, examples.sources):
                     writer.append(features, **row)
                     progress.advance()
+                for piece in bank_pieces(bank, effort.bank_hours, config.seed) if bank else ():
+                    writer.append(piece.frames, **piece.row)
                 writer.close()
             clips = pd.read_csv(table_file, keep_default_na=False)
 
-        store = open_store(store_folder)
         model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
+        store = open_store(store_folder, model_config.stored.width)
         with clock.stage("train"):
             reporter.stage("train", f"Training for {effort.steps} steps")
             board = str(folder / "tensorboard") if tensorboard else ""
@@ -176,7 +191,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 if state.measure is not None:
                     reporter.metric("validation_miss_rate", state.measure)
 
-            trained = train(store, model_config, train_config, folder, on_progress)
+            trained = train(store, model_config, train_config, folder, on_progress, trunk)
         model, _ = load_checkpoint(str(folder / "best.pt"))
 
         with clock.stage("report"):
@@ -184,7 +199,10 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             validation, test = score_split(model, store, "validation"), score_split(model, store, "test")
             thresholds = calibrate(validation)
             results = measure(test, thresholds, validation)
-            report = build_report(plan, clips, store, model, trained, thresholds, results, generated)
+            foundation: dict[str, Any] = {"trunk": about_trunk} if trunk is not None else {}
+            if bank is not None:
+                foundation["negative_bank"] = bank_about(bank)
+            report = build_report(plan, clips, store, model, trained, thresholds, results, generated, foundation)
         with clock.stage("bundle"):
             reporter.stage("bundle", "Exporting and checking that all forms agree")
             files = write_bundle(data, folder, plan, clips, model, thresholds, report, library)
@@ -206,6 +224,18 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     reporter.artifact("bundle", result["bundle"])
     reporter.artifact("report", result["report"])
     return result
+
+
+def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:
+    """The shipped trunk that the run builds on, and what is said about it; none with --from-scratch.
+
+    It has heard English only: other languages begin from nothing.
+    """
+    from model.shipped_weights import shipped_trunk
+
+    if config.from_scratch or base_language(config.language) != TRUNK_LANGUAGE:
+        return None, {}
+    return shipped_trunk(config.size)
 
 
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:

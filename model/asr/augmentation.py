@@ -14,7 +14,9 @@ from core.audio_file import SAMPLE_RATE
 from model.features import FFT, HOP, POWER_FLOOR, WINDOW, hann_window, mel_filterbank
 
 ROOM_SAMPLES = 12_000  # of a room's response, 0.75 s
-FFT_STEP = 8_000  # lengths are multiples of this: few transform plans, all of small prime factors (5 times faster on CUDA)
+FFT_STEP = (
+    8_000  # lengths are multiples of this: few transform plans, all of small prime factors (5 times faster on CUDA)
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class BatchAugmenter:
         others = torch.zeros_like(audio)
         for _ in range(3):
             others = others + torch.roll(
-                audio[torch.randperm(size, device=self.device)], int(np.random.randint(samples)), 1
+                audio[torch.randperm(size, device=self.device)], int(torch.randint(samples, (1,))), 1
             )
         return torch.where((kind > 1.0 - c.babble_share)[:, None], others, noise)
 

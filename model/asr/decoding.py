@@ -56,9 +56,9 @@ def prefix_beam(
                 extra = bonus(prefix, symbol) if bonus else 0.0
                 entry = grown[(*prefix, symbol)]
                 entry[1] = np.logaddexp(entry[1], before + p + extra)
-        ranked = sorted(grown.items(), key=lambda item: -np.logaddexp(*item[1]))[:beam]
+        ranked = sorted(grown.items(), key=lambda item: -np.logaddexp(item[1][0], item[1][1]))[:beam]
         beams = {prefix: (ends[0], ends[1]) for prefix, ends in ranked}
-    return list(max(beams.items(), key=lambda item: np.logaddexp(*item[1]))[0])
+    return list(max(beams.items(), key=lambda item: float(np.logaddexp(*item[1])))[0])
 
 
 def edit_distance(reference: Sequence[object], hypothesis: Sequence[object]) -> int:

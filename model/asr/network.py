@@ -1,9 +1,8 @@
-"""The recognizer: two convolutions, two bidirectional LSTM layers, and a linear output each for characters and phones."""
+"""The recognizer: two convolutions, two bidirectional LSTM layers, a linear output each for characters and phones."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,16 +74,3 @@ class Recognizer(nn.Module):
     def output_lengths(frames: Tensor) -> Tensor:
         """Outputs for that many log-mel frames."""
         return (frames - 1) // STRIDE + 1
-
-
-def save_recognizer(model: Recognizer, path: Path, extra: dict[str, Any] | None = None) -> None:
-    """Write configuration and weights as one file that loads with ``weights_only=True``."""
-    torch.save({"config": model.config.as_dict(), "weights": model.state_dict(), **(extra or {})}, path)
-
-
-def load_recognizer(path: Path) -> Recognizer:
-    """The recognizer in a file of :func:`save_recognizer`, in evaluation mode, on the CPU."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    model = Recognizer(RecognizerConfig.from_dict(content["config"]))
-    model.load_state_dict(content["weights"])
-    return model.eval()

@@ -84,14 +84,14 @@ def pack(
     noises: Sequence[np.ndarray] = (),
     rooms: Sequence[np.ndarray] = (),
 ) -> int:
-    """Decode utterances under ``root`` into ``folder``; returns how many. Unreadable and over-long ones are left out."""
+    """Decode utterances under ``root`` into ``folder``; returns how many. What cannot be read or is too long is not."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TABLE_FILE).unlink(missing_ok=True)
 
     def decoded(utterance: Utterance) -> np.ndarray | None:
         try:
             return _to_int16(read_audio(root / utterance.path))
-        except Exception:  # noqa: BLE001 - whatever a damaged file raises, the others are used
+        except Exception:  # whatever a damaged file raises, the others are used
             return None
 
     rows, position = [], 0
@@ -174,9 +174,8 @@ class BatchSource:
             utterance = self.packed.utterances[index]
             groups.setdefault((utterance.real, utterance.corpus), []).append(int(index))
         for real in (True, False):
-            pools = [
-                (np.asarray(v), float(np.sqrt(self.packed.length[v].sum()))) for k, v in groups.items() if k[0] == real
-            ]
+            mine = [np.asarray(indices) for key, indices in groups.items() if key[0] == real]
+            pools = [(indices, float(np.sqrt(self.packed.length[indices].sum()))) for indices in mine]
             total = sum(weight for _, weight in pools)
             share = self.real_share if real else 1.0 - self.real_share
             self._pools += [(v, share * weight / total / self.packed.length[v].mean()) for v, weight in pools]

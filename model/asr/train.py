@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,6 @@ class AcousticTrainConfig:
     easy_longest_s: float = 4.0
     easy_seconds: float = 40.0
     real_share: float = 0.6
-    # Log-probabilities minus this share of the log prior go into CTC: less blank, peaks where the phones are said
-    # ("Less peaky and more accurate CTC forced alignment by label priors", Huang et al. 2024).
-    prior_scale: float = 0.25
-    prior_decay: float = 0.99
     characters_weight: float = 0.5  # of a recognizer's loss; the rest is phones
     teacher_weight: float = 0.0  # of the distance to a teacher's phone probabilities, beside CTC
     teacher_delay: int = 4  # outputs of 20 ms that a causal student may lag behind a bidirectional teacher
@@ -55,7 +51,7 @@ class AcousticTrainConfig:
     evaluations: int = 20
     minutes: float = 0.0  # stop after so long (0: never); the schedule is laid out over this time
     seed: int = 0
-    augmentation: SpeechAugmentation = SpeechAugmentation()
+    augmentation: SpeechAugmentation = field(default_factory=SpeechAugmentation)
 
 
 @dataclass(frozen=True)
@@ -108,21 +104,6 @@ def output_length(samples: Tensor) -> Tensor:
     return (frames - 1) // STEM_STRIDE + 1
 
 
-class Priors:
-    """Running mean of the outputs' probabilities for each target."""
-
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-        self.values: dict[str, Tensor] = {}
-
-    def adjusted(self, name: str, log_p: Tensor, valid: Tensor, scale: float) -> Tensor:
-        """``log_p`` [batch, time, outputs] minus the scaled log prior; the prior learns from the valid frames."""
-        mean = log_p.detach().exp()[valid].mean(0)
-        old = self.values.get(name, mean)
-        self.values[name] = self.decay * old + (1 - self.decay) * mean
-        return log_p - scale * self.values[name].clamp(min=1e-5).log()
-
-
 def _targets(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Tensor]:
     rows = []
     for item in batch.items:
@@ -166,7 +147,6 @@ def train_acoustic(
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
     )
-    priors = Priors(config.prior_decay)
     identity = {"model": model.config.as_dict(), "train": repr(asdict(replace(config, minutes=0.0)))}
     step, spent, best, best_errors = 0, 0.0, float("inf"), dict[str, float]()
     last = folder / "last.pt"
@@ -176,7 +156,6 @@ def train_acoustic(
             model.load_state_dict(saved["model"])
             average.load_state_dict(saved["average"])
             optimizer.load_state_dict(saved["optimizer"])
-            priors.values = saved["priors"]
             step, spent, best, best_errors = saved["step"], saved["seconds"], saved["best"], saved["errors"]
             rng.bit_generator.state = np.random.default_rng((config.seed, step)).bit_generator.state
     board = None
@@ -203,13 +182,12 @@ def train_acoustic(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * max(rate, 1e-3)
             batch, known = batches.next(step)
-            parts = _losses(model, teacher, augmenter, priors, packed, batch, known, config, step, device)
-            loss = sum(parts.values())
-            assert isinstance(loss, Tensor)
+            parts = _losses(model, teacher, augmenter, packed, batch, known, config, step, device)
+            loss = torch.stack(list(parts.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-            if torch.isfinite(norm):
+            if bool(torch.isfinite(norm)):
                 optimizer.step()
             decay = min(config.ema_decay, step / (step + 10.0))
             with torch.no_grad():
@@ -228,14 +206,14 @@ def train_acoustic(
                 measure = float(np.mean([v for k, v in errors.items() if k.startswith("per/real")] or [1.0]))
                 if measure < best:
                     best, best_errors = measure, errors
-                    extra = {"priors": _cpu(priors.values), "step": step, "errors": errors}
+                    extra = {"step": step, "errors": errors}
                     save_acoustic(folder / "best.pt", average, extra)
                 if board is not None:
                     for name, value in {**errors, **{f"loss/{k}": v for k, v in running.items()}}.items():
                         board.add_scalar(name, value, step)
                 state = {
                     "identity": identity, "model": model.state_dict(), "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(), "priors": priors.values, "step": step,
+                    "optimizer": optimizer.state_dict(), "step": step,
                     "seconds": time.monotonic() - started, "best": best, "errors": best_errors,
                 }  # fmt: skip
                 temporary = folder / ".last.pt"
@@ -247,13 +225,9 @@ def train_acoustic(
         if board is not None:
             board.close()
     errors = evaluate(average, packed, "validation", device, augmenter)
-    save_acoustic(folder / "final.pt", average, {"priors": _cpu(priors.values), "step": step, "errors": errors})
+    save_acoustic(folder / "final.pt", average, {"step": step, "errors": errors})
     on_progress(AcousticProgress(step, 1.0, sum(running.values()), errors))
     return best_errors or errors
-
-
-def _cpu(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu() for name, value in values.items()}
 
 
 def _draw(
@@ -297,7 +271,6 @@ def _losses(
     model: Recognizer | Trunk,
     teacher: Recognizer | Trunk | None,
     augmenter: BatchAugmenter,
-    priors: Priors,
     packed: Packed,
     batch: SpeechBatch,
     known: bool,
@@ -326,19 +299,17 @@ def _losses(
     with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
         logits = acoustic_logits(model, log_mel)
     parts: dict[str, Tensor] = {}
-    scale = 0.0 if easy else config.prior_scale * min(1.0, (step - config.easy_steps) / 1000)
     for name, values in logits.items():
         log_p = values.float().log_softmax(-1)
         time = log_p.shape[1]
         valid = torch.arange(time, device=device)[None] < outputs.clamp(max=time)[:, None]
         if known:
-            adjusted = priors.adjusted(name, log_p, valid, scale)
             flat, sizes = _targets(packed, batch, name)
             weight = 1.0
             if "characters" in logits:
                 weight = config.characters_weight if name == "characters" else 1.0 - config.characters_weight
             loss = functional.ctc_loss(
-                adjusted.transpose(0, 1), flat.to(device), outputs.clamp(max=time), sizes.to(device), BLANK,
+                log_p.transpose(0, 1), flat.to(device), outputs.clamp(max=time), sizes.to(device), BLANK,
                 reduction="none", zero_infinity=True,
             )  # fmt: skip
             parts[name] = weight * (loss / sizes.to(device).clamp(min=1)).mean()
@@ -362,8 +333,8 @@ def evaluate(
         groups.setdefault(f"{'real' if utterance.real else 'synthetic'}/{utterance.corpus}", []).append(int(index))
     errors: dict[str, float] = {}
     for name, indices in sorted(groups.items()):
-        chosen = np.random.default_rng(0).permutation(indices)[:EVALUATED]
-        chosen = sorted(chosen, key=lambda i: packed.length[i])
+        drawn = np.random.default_rng(0).permutation(indices)[:EVALUATED]
+        chosen = sorted(drawn.tolist(), key=lambda i: int(packed.length[i]))
         found: dict[str, list[list[int]]] = {"phones": [], "characters": []}
         for start in range(0, len(chosen), 24):
             part = chosen[start : start + 24]

@@ -26,6 +26,7 @@ class BenchOptions:
     phrase: str = "hey compass"
     effort: str = "quick"
     bundles: tuple[Path, ...] = ()
+    peers: bool = False  # wakeword: other projects' detectors too
 
 
 # Name: what it measures, for the command line's help. Each is a module of this package.
@@ -34,6 +35,8 @@ BENCHMARKS = {
     "features": "log-mel features: times real time on one core",
     "detector": "a detector's share of one core and its size, for each size and form",
     "training": "a whole training run: seconds by stage and memory",
+    "asr": "the shipped recognizer's word and character errors, its speed and memory (needs the shared audio)",
+    "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
     "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
 }
 
@@ -54,7 +57,7 @@ def _wakeword(options: BenchOptions, reporter: Reporter) -> Figures:
     for bundle in options.bundles:
         open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
     reporter.stage("bench", "Listening to real recordings (some minutes a bundle)")
-    return bench_wakeword(options.bundles)
+    return bench_wakeword(options.bundles, peers=options.peers, seed=options.seed, reporter=reporter)
 
 
 def commit() -> str:

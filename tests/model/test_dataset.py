@@ -93,9 +93,9 @@ def test_items_are_windows_that_end_just_after_the_phrase(store: FeatureStore) -
             last = int(window[-1, 1])
             assert last < row.frames
             if row.phrase_end >= 0:
-                assert row.phrase_end <= last + 1 <= row.phrase_end + END_JITTER
+                assert row.phrase_end <= last + 1 <= row.phrase_end + END_JITTER[1]
                 ends.add(last + 1 - row.phrase_end)
-    assert ends == set(range(END_JITTER + 1)), "the jitter is used to its full width"
+    assert ends == set(range(END_JITTER[1] + 1)), "the jitter is used to its full width"
 
 
 def test_a_window_of_a_short_segment_takes_nothing_from_its_neighbour(tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from model.features import HOP, MELS, WINDOW, log_mel
-from model.model import CHUNK_FRAMES, CHUNK_SAMPLES, TinyCRNN, TinyCRNNConfig, TrunkConfig, load_checkpoint, save_checkpoint
+from model.model import (
+    CHUNK_FRAMES,
+    CHUNK_SAMPLES,
+    TinyCRNN,
+    TinyCRNNConfig,
+    TrunkConfig,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 SIZES = [("standard", 1.6), ("micro", 0.5), ("micro", 3.0)]
 

@@ -137,7 +137,7 @@ def test_forms_that_disagree_leave_no_bundle(
 
 
 def test_every_voice_and_corpus_is_named_with_its_licence(clips: pd.DataFrame) -> None:
-    text = licences_text(clips)
+    text = licences_text(clips, {})
     assert "corpus: 4 clips, 2 voices, licence: CC-BY-4.0" in text
     assert "espeak: 4 clips, 2 voices, licence: GPL-3.0" in text
     assert "Apache-2.0" in text

@@ -1,0 +1,117 @@
+"""``asr``: Hark's own acoustic model on recordings: words, and when given words are said."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, add_command, add_group, language
+from core.data_folder import data_folder
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from model.asr.emissions import Aligner
+
+TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    group = add_group(commands, "asr", "Hark's own acoustic model: words of recordings, and their times", run_asr)
+    recognize = add_command(group, "recognize", "AUDIO... [--language en]", "words of recordings", run_recognize)
+    recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
+    recognize.add_argument("--language", type=language, default="en", help="default: en")
+    aligning = add_command(group, "align", "AUDIO TEXT [options]", "when each word of a text is said", run_align)
+    aligning.add_argument("audio", metavar="AUDIO", help="a recording")
+    aligning.add_argument("text", metavar="TEXT", help="what is said in it, or a text file")
+    aligning.add_argument("--language", type=language, default="en", help="default: en")
+    aligning.add_argument("--units", choices=("phones", "characters"), default="phones", help="default: phones")
+    aligning.add_argument("--method", choices=("viterbi", "ctc-segmentation"), default="viterbi")
+    aligning.add_argument("--wav2vec2", type=Path, metavar="FOLDER", help="a local checkpoint instead of Hark's own")
+
+
+def run_asr(options: argparse.Namespace, screen: Screen) -> int:
+    """``asr`` alone: what it can do."""
+    raise HarkError(
+        "Say what the acoustic model shall do.", "It recognizes words and aligns texts.", "See ./hark asr --help."
+    )
+
+
+def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
+    """``asr recognize AUDIO...``; a recording that cannot be read does not keep the others from being heard."""
+    from db.db_api import DATABASE_NAME, Library
+    from model.asr.emissions import RecognizerAligner
+    from model.asr.recognition import decoder_for
+    from pipeline.recognition import recognize
+
+    with screen.reporter() as reporter:
+        reporter.stage("words", "Loading the vocabulary")
+        transcripts: list[str] = []
+        if (data_folder() / DATABASE_NAME).is_file():
+            with Library(data_folder()) as library:
+                transcripts = library.transcripts(options.language, TRANSCRIPTS, 0)
+        decoder = decoder_for(options.language, transcripts)
+        aligner = RecognizerAligner()
+    files, errors = [], []
+    for path in options.audio:
+        try:
+            with screen.reporter() as reporter:
+                reporter.stage("recognize", f"Listening to {path}")
+                found = recognize(path, aligner, decoder, options.language)
+        except HarkError as error:
+            errors.append({"file": str(path), **error.as_dict()})
+            screen.warn_of(error)
+            continue
+        files.append({**asdict(found), "words": [_unit(unit) for unit in found.words]})
+        screen.show_line(f"{path}  {found.text or '(nothing recognized)'}")
+    result: dict[str, object] = {"files": files}
+    if errors:
+        result |= {"error": {name: errors[0][name] for name in ("what", "why", "what_to_do")}, "errors": errors}
+    screen.result(result)
+    return 2 if errors else 0
+
+
+def run_align(options: argparse.Namespace, screen: Screen) -> int:
+    """``asr align AUDIO TEXT``."""
+    from command_line.console import table
+    from core.audio_file import read_audio
+    from model.asr.emissions import RecognizerAligner, Wav2Vec2Aligner
+    from pipeline.alignment import align
+
+    audio = read_audio(options.audio)
+    aligner: Aligner = Wav2Vec2Aligner(options.wav2vec2) if options.wav2vec2 else RecognizerAligner(units=options.units)
+    found = align(
+        aligner.log_probabilities(audio), _text(options.text), aligner, options.language, method=options.method
+    )
+    screen.result(
+        {
+            "file": str(options.audio),
+            "aligner": aligner.name,
+            "method": options.method,
+            "confidence": found.confidence,
+            "words": [_unit(unit) for unit in found.words],
+            "phones": [_unit(unit) for unit in found.phones],
+        }
+    )
+    rows = [[u.label, f"{u.start_s:.2f}", f"{u.end_s:.2f}", f"{u.confidence:.2f}"] for u in found.words]
+    screen.show(table(["word", "start s", "end s", "confidence"], rows, right=[1, 2, 3]))
+    return 0
+
+
+def _unit(unit: object) -> dict[str, object]:
+    row = asdict(unit)  # type: ignore[call-overload]
+    return {name: row[name] for name in ("label", "start_s", "end_s", "confidence")}
+
+
+def _text(given: str) -> str:
+    """The text itself, or the content of the file that it names."""
+    path = Path(given)
+    try:
+        if len(given) < 1000 and path.is_file():
+            return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        pass
+    return given

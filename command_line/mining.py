@@ -1,0 +1,200 @@
+"""``mine`` and ``try``: a phrase in real recordings, before any training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import Commands, Parser, above_zero, add_command, folder, language, score, seed
+from core.data_folder import atomic_path, data_folder, storage_error
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from db.db_api import Library
+    from pipeline.mining import MiningResult
+
+SHOWN_CUTS = 20
+LEAST_SCORE = 0.1  # of `try`: a few false alarms an hour of read speech
+PLAYERS = (
+    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"),
+    ("play", "-q"),
+    ("afplay",),
+    ("paplay",),
+)
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    mining = add_command(
+        commands, "mine", "PHRASE [options]", "cut a phrase out of the library's real recordings", run_mine
+    )
+    mining.add_argument("phrase", metavar="PHRASE")
+    mining.add_argument("--most", type=_count, metavar="N", help="keep at most so many (default: 300)")
+    mining.add_argument("--recordings", type=_count, metavar="N", help="look into at most so many (default: 1200)")
+    mining.add_argument("--least-confidence", type=score, metavar="X", help="0 to 1 (default: 0.2)")
+    mining.add_argument("--speaker-share", type=score, metavar="X", help="most of one voice (default: 0.1)")
+    mining.add_argument("--word-forms", action="store_true", help="the last word with an ending as well")
+    mining.add_argument("--synthetic", action="store_true", help="clips of speech engines as well")
+    mining.add_argument("--language", type=language, default="en", help="default: en")
+    mining.add_argument("--seed", type=seed, default=0, metavar="N")
+    what = mining.add_mutually_exclusive_group()
+    what.add_argument("--play", action="store_true", help="play what was found, the surest first")
+    what.add_argument("--export", type=folder, metavar="DIR", help="copy what was found, with a manifest")
+    trying = add_command(
+        commands, "try", "PHRASE --wav FILE [options]", "listen for a phrase without any training", run_try
+    )
+    trying.add_argument("phrase", metavar="PHRASE")
+    trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
+    trying.add_argument("--threshold", type=score, default=LEAST_SCORE, metavar="X", help="default: 0.1")
+    trying.add_argument("--most", type=_count, default=1000, metavar="N", help="the best so many (default: 1000)")
+    trying.add_argument("--streaming", action="store_true", help="by the small model that detectors are built on")
+    trying.add_argument("--language", type=language, default="en", help="default: en")
+
+
+def _count(text: str) -> int:
+    value = above_zero(text)
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number")
+    return int(value)
+
+
+def run_mine(options: argparse.Namespace, screen: Screen) -> int:
+    """``mine PHRASE``."""
+    from command_line.console import facts, table
+    from db.db_api import Library
+    from db.records import Where
+    from pipeline.mining import MiningConfig, mine
+
+    given = {
+        name: getattr(options, name)
+        for name in ("most", "recordings", "least_confidence", "speaker_share")
+        if getattr(options, name) is not None
+    }
+    config = MiningConfig(
+        word_forms=options.word_forms, real_only=not options.synthetic, language=options.language, seed=options.seed,
+        **given,
+    )  # fmt: skip
+    player = _player() if options.play else ()
+    with Library(data_folder()) as library:
+        speech = Where(language=config.language, imported=True if config.real_only else None, text_known=True)
+        if next(library.iter_clips(speech), None) is None:
+            raise HarkError(
+                "There is nothing to mine.",
+                f"The library holds no transcribed recordings in the language {config.language!r}.",
+                "Import a corpus: ./hark library import FOLDER.",
+            )
+        with screen.reporter() as reporter:
+            found = mine(options.phrase, library, reporter, config)
+        files = {clip.id: library.file(clip) for clip in library.clips(found.clip_ids)}
+        if options.export is not None:
+            _export(options.export, library, found)
+    screen.result(_as_json(found, files, options.export))
+    speakers = len({cut.speaker for cut in found.cuts})
+    rows: list[tuple[str, object]] = [
+        ("phrase", found.phrase),
+        ("recordings", f"{found.recordings} hold it, {found.looked_into} looked into"),
+        ("kept", f"{len(found.cuts)} of {speakers} voices"),
+        *((f"not kept: {reason.rstrip('.')}", count) for reason, count in found.rejected.items()),
+        ("seconds", ", ".join(f"{name} {value}" for name, value in found.seconds.items())),
+    ]
+    best = sorted(found.cuts, key=lambda cut: -cut.confidence)
+    shown = [
+        [cut.clip_id, cut.text, cut.speaker, f"{cut.end_s - cut.start_s:.2f}", f"{cut.confidence:.2f}"]
+        for cut in best[:SHOWN_CUTS]
+    ]
+    screen.show(facts(rows))
+    if shown:
+        screen.show("", table(["clip", "text", "voice", "seconds", "confidence"], shown, right=[0, 3, 4]))
+    if len(best) > SHOWN_CUTS:
+        screen.show(f"... and {len(best) - SHOWN_CUTS} more")
+    for cut in best if options.play else ():
+        screen.note(f"{cut.clip_id}  {cut.speaker}  confidence {cut.confidence:.2f}")
+        subprocess.run([*player, str(files[cut.clip_id])], check=False)
+    return 0
+
+
+def _as_json(found: MiningResult, files: dict[int, Path], export: Path | None) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "phrase": found.phrase,
+        "forms": list(found.forms),
+        "recordings": found.recordings,
+        "looked_into": found.looked_into,
+        "sampled": found.sampled,
+        "clips": [{**asdict(cut), "file": str(files.get(cut.clip_id, ""))} for cut in found.cuts],
+        "rejected": found.rejected,
+        "seconds": found.seconds,
+    }
+    if export is not None:
+        result["export"] = str(export)
+    return result
+
+
+def _player() -> tuple[str, ...]:
+    for player in PLAYERS:
+        if shutil.which(player[0]):
+            return player
+    raise HarkError(
+        "Nothing can be played here.",
+        f"None of these programs was found: {', '.join(player[0] for player in PLAYERS)}.",
+        "Install ffmpeg, or use --export FOLDER.",
+    )
+
+
+def _export(target: Path, library: Library, found: MiningResult) -> None:
+    """The cuts as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
+    clips = {clip.id: clip for clip in library.clips(found.clip_ids)}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target / "manifest.jsonl") as temporary, temporary.open("w", encoding="utf-8") as lines:
+            for cut in found.cuts:
+                name = f"{cut.text.replace(' ', '-')}-{cut.clip_id}.flac"
+                with atomic_path(target / name) as copy:
+                    shutil.copyfile(library.file(clips[cut.clip_id]), copy)
+                row = {"audio_filepath": name, "duration": round(cut.end_s - cut.start_s, 3), "text": cut.text}
+                row |= {"speaker": cut.speaker, "confidence": cut.confidence, "licence": clips[cut.clip_id].licence}
+                row |= {"phrase_start_s": cut.phrase_start_s, "phrase_end_s": cut.phrase_end_s}
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise storage_error(error, "the export") from error
+
+
+def run_try(options: argparse.Namespace, screen: Screen) -> int:
+    """``try PHRASE --wav FILE``: exit code 0 whether it is heard or not."""
+    import time
+
+    from command_line.console import clock
+    from pipeline.first_guess import default_ear, guesses_in_file, pronunciations
+
+    started = time.perf_counter()
+    pronunciations(options.phrase, options.language)
+    ear = default_ear(options.streaming)
+    rows: list[dict[str, Any]] = []
+    for path in options.wav:
+        with screen.reporter() as reporter:
+            reporter.stage("try", f"Listening to {path}")
+            found = guesses_in_file(path, options.phrase, options.language, options.threshold, ear)
+        rows += [{"file": str(path), **asdict(guess)} for guess in found]
+    if len(rows) > options.most:
+        least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]
+        rows = [row for row in rows if row["score"] >= least][: options.most]
+    screen.result(
+        {
+            "phrase": options.phrase,
+            "detections": rows,
+            "threshold": options.threshold,
+            "model": ear.name,
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+    )
+    for row in rows:
+        screen.show_line(f"{row['file']}  {clock(row['start_s'], exact=True)}  score {row['score']:.3f}")
+    count = len(rows)
+    times = "not heard" if count == 0 else "heard once" if count == 1 else f"heard {count} times"
+    screen.show(f'"{options.phrase}" {times} (no training; threshold {options.threshold})')
+    return 0

@@ -1,0 +1,324 @@
+"""Emissions: what an acoustic model says about audio, frame by frame, of any length, and their compact form.
+
+An aligner is any CTC model with a vocabulary. Hark's own recognizer is the default; a wav2vec2 checkpoint on this
+machine serves as well.
+
+The compact form is 8 bits a value: the negative log-probability in steps of :data:`STEP`, of the
+:data:`KEPT` most probable outputs of each frame (their numbers, then their values). What is not kept counts as what
+probability is left, evenly. ``./hark bench mining`` measures size and cost on recordings with known word times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.errors import HarkError
+from model.asr.symbols import (
+    CHARACTER_OUTPUTS,
+    CHARACTERS,
+    PHONE_OUTPUTS,
+    PHONES,
+    character_indices,
+    phone_indices,
+)
+from model.features import HOP, SAMPLE_RATE, WINDOW, log_mel
+from phrase_augmentation.phonemes import phonemes_of_words
+
+OUTPUT_SAMPLES = 320  # of the recognizer: 20 ms
+WINDOW_OUTPUTS = 1000  # outputs heard at once: 20 s
+CONTEXT_OUTPUTS = 100  # at either end of a window that another window gives: 2 s
+PAD_S = 1.0  # shorter audio is padded to whole seconds, so that clips of like length make a batch
+TAIL_S = 0.3  # of silence after the end, as in training
+BATCH_SECONDS = 160.0  # of audio that goes through the model at once
+BLANK_NAME = "<blank>"
+
+STEP = 0.08  # nats a step of 8 bits: 255 steps reach to exp(-20.4)
+KEPT = 8  # outputs kept of each frame
+
+
+class Aligner(Protocol):
+    """A CTC model that hears: output 0 is the blank.
+
+    Attributes:
+        name: names model and weights, as a file name; emissions of different weights never meet.
+        units: what its outputs are, "phones" or "characters".
+        vocabulary: a name for each output.
+        frame_s: seconds an output.
+    """
+
+    name: str
+    units: str
+    vocabulary: tuple[str, ...]
+    frame_s: float
+
+    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
+        """Natural logarithms [time, outputs] float32 for mono audio [samples] of any length at 16 kHz."""
+        ...
+
+    def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same for many, in their order; several go through the model at once."""
+        ...
+
+    def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
+        """The outputs that each word is made of; empty for a word that the model cannot write."""
+        ...
+
+
+class RecognizerAligner:
+    """Hark's own recognizer (``model/shipped``), heard through its phones or its characters."""
+
+    frame_s = OUTPUT_SAMPLES / SAMPLE_RATE
+
+    def __init__(self, recognizer: Any = None, units: str = "phones") -> None:
+        """``recognizer`` is a ``model.asr.network.Recognizer``; None: the shipped one."""
+        from model.shipped_weights import shipped_recognizer
+
+        self.recognizer = shipped_recognizer()[0] if recognizer is None else recognizer.eval()
+        self.units = units
+        symbols = PHONES if units == "phones" else CHARACTERS
+        self.vocabulary = (BLANK_NAME, *symbols)
+        self.name = f"recognizer-{units}-{weights_digest(self.recognizer)}"
+
+    def both(self, audios: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """Log-probabilities over ``characters`` and over ``phones`` of each recording, in their order."""
+        waiting: list[np.ndarray] = []
+        seconds = 0.0
+        for audio in audios:
+            waiting.append(np.ascontiguousarray(audio, dtype=np.float32))
+            seconds += len(audio) / SAMPLE_RATE
+            if seconds >= 4 * BATCH_SECONDS:
+                yield from self._heard(waiting)
+                waiting, seconds = [], 0.0
+        yield from self._heard(waiting)
+
+    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
+        return next(self.both([audio]))[self.units]
+
+    def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for heads in self.both(audios):
+            yield heads[self.units]
+
+    def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
+        if self.units == "characters":
+            spelled = [character_indices(word) for word in words]
+            space = character_indices(" ")
+            return [
+                [*letters, *space] if letters and number + 1 < len(words) else letters
+                for number, letters in enumerate(spelled)
+            ]
+        return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
+
+    def _heard(self, audios: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """Windows of one length go through the model together; a result does not depend on what it shares one with."""
+        windows: dict[int, list[tuple[int, int]]] = {}  # outputs of a window: (recording, first output)
+        for number, audio in enumerate(audios):
+            for first, length in _windows(len(audio)):
+                windows.setdefault(length, []).append((number, first))
+        results = [
+            {
+                "characters": np.empty((output_count(len(audio)), CHARACTER_OUTPUTS), np.float32),
+                "phones": np.empty((output_count(len(audio)), PHONE_OUTPUTS), np.float32),
+            }
+            for audio in audios
+        ]
+        for length, places in sorted(windows.items()):
+            size = max(1, int(BATCH_SECONDS / (length * self.frame_s)))
+            for start in range(0, len(places), size):
+                batch = places[start : start + size]
+                mels = np.stack([_window_mel(audios[number], first, length) for number, first in batch])
+                for name, values in self._forward(mels).items():
+                    for (number, first), row in zip(batch, values):
+                        whole = results[number][name]
+                        low = first + (CONTEXT_OUTPUTS if first else 0)
+                        high = min(len(whole), first + length)
+                        whole[low:high] = row[low - first : high - first]
+        yield from results
+
+    def _forward(self, mels: np.ndarray) -> dict[str, np.ndarray]:
+        import torch
+
+        with torch.inference_mode():
+            logits = self.recognizer(torch.from_numpy(mels))
+            return {name: values.log_softmax(-1).numpy() for name, values in logits.items()}
+
+
+class TrunkAligner:
+    """A detector's trunk, heard through its phones: causal, so that it writes later than it hears."""
+
+    units = "phones"
+    frame_s = OUTPUT_SAMPLES / SAMPLE_RATE
+
+    def __init__(self, trunk: Any = None) -> None:
+        """``trunk`` is a ``model.model.Trunk`` with a phonetic bottleneck; None: the shipped one (standard)."""
+        from model.shipped_weights import shipped_trunk
+
+        self.trunk = shipped_trunk("standard")[0] if trunk is None else trunk.eval()
+        self.vocabulary: tuple[str, ...] = (BLANK_NAME, *PHONES)
+        self.name = f"trunk-{weights_digest(self.trunk)}"
+        self._lead = self.trunk.config.receptive_frames - 2  # log-mel frames before the first output's own two
+
+    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
+        import torch
+
+        total = output_count(len(audio))
+        result = np.empty((total, PHONE_OUTPUTS), np.float32)
+        mel = _window_mel(audio, 0, min(total, WINDOW_OUTPUTS))
+        # Before the recording it hears what the recording is like where it is quiet, as in training.
+        before = np.repeat(np.quantile(mel, 0.1, axis=0, keepdims=True).astype(np.float32), self._lead, axis=0)
+        for first in range(0, total, WINDOW_OUTPUTS):
+            count = min(WINDOW_OUTPUTS, total - first)
+            mel = np.concatenate([before, _window_mel(audio, first, count)])
+            with torch.inference_mode():
+                logits = self.trunk.phone_logits(torch.from_numpy(mel[None]))[0]
+                result[first : first + count] = logits.log_softmax(-1).numpy()
+            before = mel[len(mel) - self._lead :]
+        return result
+
+    def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return map(self.log_probabilities, audios)
+
+    def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
+        return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
+
+
+def output_count(samples: int) -> int:
+    """Outputs of the recognizer for that many samples: one for each 20 ms begun, at least one."""
+    return max(1, -(-samples // OUTPUT_SAMPLES))
+
+
+def _windows(samples: int) -> list[tuple[int, int]]:
+    """(first output, outputs) of the windows over a recording. They overlap by twice the context."""
+    total = output_count(samples)
+    if total <= WINDOW_OUTPUTS:
+        padded = int(np.ceil((samples / SAMPLE_RATE + TAIL_S) / PAD_S) * PAD_S * SAMPLE_RATE) // OUTPUT_SAMPLES
+        return [(0, padded)]
+    step = WINDOW_OUTPUTS - 2 * CONTEXT_OUTPUTS
+    # A later window overwrites the end of an earlier one, but for its own first context.
+    return [(first, WINDOW_OUTPUTS) for first in range(0, total - 2 * CONTEXT_OUTPUTS, step)]
+
+
+def _window_mel(audio: np.ndarray, first: int, outputs: int) -> np.ndarray:
+    """Log-mel [2 * outputs, MELS] from an output on; silence after the recording's end."""
+    start = first * OUTPUT_SAMPLES
+    needed = (2 * outputs - 1) * HOP + WINDOW
+    piece = audio[start : start + needed]
+    return log_mel(np.pad(piece, (0, needed - len(piece))))
+
+
+def weights_digest(model: Any) -> str:
+    """Eight hexadecimal digits that change with any weight of a torch module."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
+class Wav2Vec2Aligner:
+    """A wav2vec2 CTC checkpoint (Hugging Face layout) that lies on this machine, heard through its letters.
+
+    Needs the package transformers. Such a model hears in windows too, and is many times slower than Hark's own.
+    """
+
+    units = "characters"
+
+    def __init__(self, folder: Path) -> None:
+        """Raises HarkError where transformers is missing, or the folder holds no such checkpoint with a vocabulary."""
+        try:
+            from transformers import Wav2Vec2ForCTC
+        except ImportError as error:
+            raise HarkError(
+                "A wav2vec2 aligner cannot be used.",
+                f"The package transformers is missing ({error}).",
+                "python -m pip install -r requirements-extras.txt -c constraints.txt, or use Hark's own aligner.",
+            ) from error
+        import json
+
+        folder = Path(folder)
+        try:
+            vocabulary: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+            self.model = Wav2Vec2ForCTC.from_pretrained(str(folder), local_files_only=True).eval()
+            blank = int(self.model.config.pad_token_id)
+            names = {index: name for name, index in vocabulary.items()}
+            outputs = int(self.model.config.vocab_size)
+        except (OSError, ValueError, AttributeError, TypeError, RuntimeError) as error:
+            raise HarkError(
+                f"{folder} holds no wav2vec2 CTC checkpoint.",
+                f"{type(error).__name__}: {str(error)[:200].rstrip('.')}.",
+                "Give a folder with config.json, vocab.json and the weights, or use Hark's own aligner.",
+            ) from error
+        self._order = [blank, *(i for i in range(outputs) if i != blank)]
+        self.vocabulary = (BLANK_NAME, *(names.get(i, f"<{i}>") for i in self._order[1:]))
+        self._index = {name.lower(): place for place, name in enumerate(self.vocabulary)}
+        self._samples = int(np.prod(self.model.config.conv_stride))
+        self.frame_s = self._samples / SAMPLE_RATE
+        self.name = f"wav2vec2-{weights_digest(self.model)}"
+
+    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
+        audio = np.ascontiguousarray(audio, dtype=np.float32)
+        total = max(1, -(-len(audio) // self._samples))
+        result = np.full((total, len(self.vocabulary)), -np.inf, np.float32)
+        step = WINDOW_OUTPUTS - 2 * CONTEXT_OUTPUTS
+        for first in range(0, max(1, total - 2 * CONTEXT_OUTPUTS), step):
+            piece = audio[first * self._samples : (first + WINDOW_OUTPUTS) * self._samples]
+            rows = self._forward(piece)
+            low = first + (CONTEXT_OUTPUTS if first else 0)
+            high = min(total, first + WINDOW_OUTPUTS)
+            # Its convolutions use no padding, so that a frame or two are missing at the end: the last one stays.
+            result[low:high] = rows[np.minimum(np.arange(low - first, high - first), len(rows) - 1)]
+        return result
+
+    def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return map(self.log_probabilities, audios)
+
+    def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
+        spelled = [[self._index[letter] for letter in word if letter in self._index] for word in words]
+        separator = [self._index[name] for name in ("|",) if name in self._index]
+        last = len(words) - 1
+        return [[*s, *separator] if s and number != last else s for number, s in enumerate(spelled)]
+
+    def _forward(self, piece: np.ndarray) -> np.ndarray:
+        import torch
+
+        # Trained on audio of mean 0 and variance 1; very short audio gives no frame without padding.
+        scaled = (piece - piece.mean()) / np.sqrt(piece.var() + 1e-7) if len(piece) else piece
+        scaled = np.pad(scaled, (0, max(0, 2 * self._samples + 400 - len(scaled))))
+        with torch.inference_mode():
+            logits = self.model(torch.from_numpy(scaled[None].astype(np.float32))).logits[0]
+            rows: np.ndarray = logits.log_softmax(-1)[:, self._order].numpy()
+        return rows
+
+
+def pack(log_probabilities: np.ndarray, kept: int = KEPT) -> np.ndarray:
+    """The compact form uint8 [time, 2 * kept] of [time, outputs]: numbers of the most probable outputs, then values."""
+    kept = min(kept, log_probabilities.shape[1])
+    best = np.argpartition(-log_probabilities, kept - 1, axis=1)[:, :kept]
+    values = np.take_along_axis(log_probabilities, best, axis=1)
+    steps = np.clip(np.rint(-values / STEP), 0, 255)
+    return np.concatenate([best, steps], axis=1).astype(np.uint8)
+
+
+def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
+    """The inverse of :func:`pack`: [time, outputs] float32.
+
+    Raises:
+        ValueError: it is no compact form over that many outputs (cut off, or another aligner's).
+    """
+    if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] % 2 or not packed.shape[1]:
+        raise ValueError(f"no compact emission: {packed.dtype} {packed.shape}")
+    kept = packed.shape[1] // 2
+    numbers = packed[:, :kept].astype(np.int64)
+    if len(numbers) and int(numbers.max()) >= outputs:
+        raise ValueError(f"output {int(numbers.max())} of {outputs}")
+    values = packed[:, kept:].astype(np.float32) * -STEP
+    left = np.clip(1.0 - np.exp(values).sum(axis=1, keepdims=True), 1e-6, None) / max(1, outputs - kept)
+    # An output that was left out was less probable than each that was kept.
+    floor = np.minimum(np.log(left), values.min(axis=1, keepdims=True))
+    result = np.repeat(floor.astype(np.float32), outputs, axis=1)
+    np.put_along_axis(result, numbers, values, axis=1)
+    return result

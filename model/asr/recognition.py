@@ -1,0 +1,239 @@
+"""From a phone emission to words: a beam search over the phones of a vocabulary, with word and word-pair frequencies.
+
+The recognizer learned from a few hours of speech: what it writes letter by letter has most words wrong. Its phones
+are better, and a vocabulary says which of them make words. States are (last word, place in the tree of pronunciations,
+last output); of equal states the more probable history is kept. Probabilities of words are known at the tree's
+branches (the largest below), so that rare words fall out early.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from model.asr.symbols import BLANK, phone_indices
+from phrase_augmentation.phonemes import Phones, phonemes_of_words
+from phrase_augmentation.vocabulary import vocabulary
+
+WORDS = 40_000  # of the vocabulary
+WEAK_WORDS = 400  # of the most frequent ones are heard as they sound between other words, too ("the", "to", "and")
+BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # words before and after, where their sound is taken from
+ROOT = 0
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """How words are searched for; weights were chosen on 40 utterances of librispeech-dev-clean (bench asr)."""
+
+    beam: int = 150  # states kept a frame
+    beam_nats: float = 14.0  # less probable than the best one by more: dropped
+    outputs: int = 10  # most probable ones of a frame that are tried
+    output_floor: float = -9.0  # nats; less probable ones are not
+    # Nats taken from the blank, which the model was trained to write less readily (AcousticTrainConfig.prior_scale):
+    # a quarter of how much more probable it is than a phone.
+    blank_cost: float = 1.4
+    word_weight: float = 0.6  # of the words' log-probabilities against the emission's
+    word_bonus: float = 0.0  # nats for each word
+    still: float = 0.999  # frames in which the blank is more probable than this extend nothing
+
+
+@dataclass(frozen=True)
+class WordModel:
+    """How probable words and pairs of words are: ``unigram`` and ``pairs`` hold natural logarithms.
+
+    ``pairs[a][b]`` is the probability of b after a; for other words after a it is ``backoff[a]`` plus the unigram.
+    """
+
+    unigram: dict[str, float]
+    pairs: dict[str, dict[str, float]]
+    backoff: dict[str, float]
+    unknown: float
+
+    def after(self, before: str, word: str) -> float:
+        """log P(word | before)."""
+        known = self.pairs.get(before)
+        if known is not None and word in known:
+            return known[word]
+        return self.backoff.get(before, 0.0) + self.unigram.get(word, self.unknown)
+
+
+def word_model(frequencies: dict[str, float], transcripts: Iterable[str], weight: float = 5.0) -> WordModel:
+    """Word frequencies in general (shares of running text), and pairs of words from transcripts.
+
+    Args:
+        weight: how many occurrences in the transcripts the general probability of a word after another is worth.
+    """
+    single: Counter[str] = Counter()
+    pair_counts: dict[str, Counter[str]] = {}
+    for transcript in transcripts:
+        words = transcript.split()
+        single.update(words)
+        for before, word in zip(["", *words], words):
+            pair_counts.setdefault(before, Counter())[word] += 1
+    total = sum(single.values())
+    everyday = sum(frequencies.values()) or 1.0
+    share = total / (total + 100_000)  # of the transcripts in the probability of a word; half at 100,000 words
+    unigram = {
+        word: math.log(
+            (1 - share) * frequencies.get(word, 1e-8) / everyday + share * (single[word] / total if total else 0)
+        )
+        for word in {*frequencies, *single}
+    }
+    unknown = math.log(1e-9)
+    pairs: dict[str, dict[str, float]] = {}
+    backoff: dict[str, float] = {}
+    for before, counts in pair_counts.items():
+        seen = sum(counts.values())
+        left = weight / (seen + weight)
+        backoff[before] = math.log(left)
+        pairs[before] = {
+            word: math.log((1 - left) * count / seen + left * math.exp(unigram[word])) for word, count in counts.items()
+        }
+    return WordModel(unigram, pairs, backoff, unknown)
+
+
+class WordDecoder:
+    """Words out of phone emissions.
+
+    Args:
+        pronunciations: (word, outputs of its phones); a word may stand there more than once.
+    """
+
+    def __init__(self, pronunciations: Iterable[tuple[str, Sequence[int]]], model: WordModel) -> None:
+        self.model = model
+        self._children: list[dict[int, int]] = [{}]
+        self._words: list[list[str]] = [[]]
+        ahead: list[float] = [-math.inf]
+        for word, phones in pronunciations:
+            if not phones:
+                continue
+            node = ROOT
+            path = []
+            for phone in phones:
+                following = self._children[node].get(phone)
+                if following is None:
+                    following = len(self._children)
+                    self._children[node][phone] = following
+                    self._children.append({})
+                    self._words.append([])
+                    ahead.append(-math.inf)
+                node = following
+                path.append(node)
+            if word in self._words[node]:
+                continue
+            self._words[node].append(word)
+            probability = model.unigram.get(word, model.unknown)
+            for place in path:
+                ahead[place] = max(ahead[place], probability)
+        ahead[ROOT] = 0.0
+        self._ahead = ahead
+
+    def words(self, log_p: np.ndarray, config: DecodingConfig | None = None) -> list[str]:
+        """The words of a phone emission [time, outputs]; empty where nothing is said."""
+        config = config or DecodingConfig()
+        children, ahead, words_at, after = self._children, self._ahead, self._words, self.model.after
+        weight, bonus = config.word_weight, config.word_bonus
+        still = math.log(config.still)
+        order = np.argsort(-log_p, axis=1)[:, : config.outputs]
+        History = tuple | None
+        beams: dict[tuple[str, int, int], tuple[float, History]] = {("", ROOT, BLANK): (0.0, None)}
+        for number in range(len(log_p)):
+            frame = log_p[number].tolist()
+            grown: dict[tuple[str, int, int], tuple[float, History]] = {}
+            very_still = frame[BLANK] > still
+            blank = frame[BLANK] - config.blank_cost
+            if very_still:
+                for (before, node, _), entry in beams.items():
+                    key = (before, node, BLANK)
+                    known = grown.get(key)
+                    if known is None or known[0] < entry[0] + blank:
+                        grown[key] = (entry[0] + blank, entry[1])
+                beams = grown
+                continue
+            active = [o for o in order[number].tolist() if o != BLANK and frame[o] > config.output_floor]
+            for (before, node, last), (score, history) in beams.items():
+                key = (before, node, BLANK)
+                known = grown.get(key)
+                if known is None or known[0] < score + blank:
+                    grown[key] = (score + blank, history)
+                if last != BLANK:
+                    key = (before, node, last)
+                    same = score + frame[last]
+                    known = grown.get(key)
+                    if known is None or known[0] < same:
+                        grown[key] = (same, history)
+                below = children[node]
+                for output in active:
+                    if output == last:
+                        continue
+                    child = below.get(output)
+                    if child is None:
+                        continue
+                    reached = score + frame[output] - weight * ahead[node]
+                    if children[child]:
+                        further = reached + weight * ahead[child]
+                        key = (before, child, output)
+                        known = grown.get(key)
+                        if known is None or known[0] < further:
+                            grown[key] = (further, history)
+                    for word in words_at[child]:
+                        ended = reached + weight * after(before, word) + bonus
+                        key = (word, ROOT, output)
+                        known = grown.get(key)
+                        if known is None or known[0] < ended:
+                            grown[key] = (ended, (history, word))
+            if len(grown) > config.beam:
+                kept = heapq.nlargest(config.beam, grown.items(), key=_score)
+                least = kept[0][1][0] - config.beam_nats
+                beams = {key: entry for key, entry in kept if entry[0] >= least}
+            else:
+                beams = grown
+        # A word that was not finished is left out.
+        finished = [entry for (_, node, _), entry in beams.items() if node == ROOT]
+        _, history = max(finished or beams.values(), key=lambda entry: entry[0])
+        found: list[str] = []
+        while history is not None:
+            history, word = history
+            found.append(word)
+        return found[::-1]
+
+
+def _score(item: tuple[tuple[str, int, int], tuple[float, tuple | None]]) -> float:
+    return item[1][0]
+
+
+def decoder_for(language: str = "en", transcripts: Iterable[str] = (), words: int = WORDS) -> WordDecoder:
+    """A decoder over the language's most frequent words and those of the transcripts, normalized texts.
+
+    The first call a language takes some seconds. Raises HarkError where espeak-ng does not have the language.
+    """
+    known = vocabulary(language, words)
+    texts = list(transcripts)
+    frequencies = dict(zip(known.words, known.frequency.tolist()))
+    pronunciations = [(word, phone_indices(phones)) for word, phones in zip(known.words, known.phones)]
+    others = sorted({word for text in texts for word in text.split()} - set(known.words))
+    pronunciations += [(w, phone_indices(p)) for w, p in zip(others, phonemes_of_words(others, language)) if p]
+    pronunciations += [
+        (word, phone_indices(phones)) for word, phones in _weak_forms(known.words[:WEAK_WORDS], language)
+    ]
+    return WordDecoder(pronunciations, word_model(frequencies, texts))
+
+
+@lru_cache(maxsize=8)
+def _weak_forms(words: tuple[str, ...], language: str) -> tuple[tuple[str, Phones], ...]:
+    """How words sound between others, where that can be told from the phones of the three together."""
+    found: list[tuple[str, Phones]] = []
+    for before, after in BETWEEN:
+        first, last = phonemes_of_words([before, after], language)
+        whole = phonemes_of_words([f"{before} {word} {after}" for word in words], language)
+        for word, phones in zip(words, whole):
+            inner = phones[len(first) : len(phones) - len(last)]
+            if inner and phones[: len(first)] == first and phones[len(phones) - len(last) :] == last:
+                found.append((word, inner))
+    return tuple(dict.fromkeys(found))

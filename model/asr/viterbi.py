@@ -1,0 +1,100 @@
+"""The most probable path of known tokens through an emission (forced alignment by Viterbi), and how well it fits.
+
+The states are CTC's: a blank before, between and after the tokens. Speech that is in no token may come before and after
+them: a filler state there takes what the model finds most probable, at a price.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.asr.symbols import BLANK
+
+# Nats a frame of speech outside the tokens (a dozen frames a second are no blank). Speech that the model hears badly
+# costs its own tokens up to 16 a second, wrong tokens cost 60: filler must lie between, or long recordings lose step.
+FILLER_COST = 2.5
+NEVER = np.float32(-1e30)
+
+
+@dataclass(frozen=True)
+class TokenPath:
+    """Where tokens were said: frames are those of the emission, ``last`` is inclusive.
+
+    Attributes:
+        first, last: frame of each token [tokens]; -1 for tokens that come after the end (``free_end`` only).
+        own: log-probability of the path, summed up to and including each frame [time + 1].
+        best: the same of the most probable output of each frame: what no path exceeds.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    own: np.ndarray
+    best: np.ndarray
+
+    def shortfall(self, first: int, last: int) -> float:
+        """Nats by which the path is less probable than the best outputs, over frames ``first`` to ``last``."""
+        return float(self.best[last + 1] - self.best[first] - self.own[last + 1] + self.own[first])
+
+
+def fits(tokens: Sequence[int], frames: int) -> bool:
+    """Whether CTC can write the tokens in that many frames: one each, and a blank between two that are the same."""
+    same = sum(a == b for a, b in itertools.pairwise(tokens))
+    return len(tokens) + same <= frames
+
+
+def token_path(log_p: np.ndarray, tokens: Sequence[int], filler: bool = True, free_end: bool = False) -> TokenPath:
+    """Align tokens (at least one) to an emission [time, outputs].
+
+    Args:
+        filler: other speech may come before the first and after the last token.
+        free_end: the emission may end before the tokens do.
+
+    Raises:
+        ValueError: no tokens, or more than can be written in that many frames.
+    """
+    time = len(log_p)
+    if not tokens or not (free_end or fits(tokens, time)):
+        raise ValueError(f"{len(tokens)} tokens do not fit into {time} frames")
+    labels = np.full(2 * len(tokens) + 1, BLANK)
+    labels[1::2] = tokens
+    states = len(labels)
+    emitted = log_p[:, labels].astype(np.float32)
+    top = log_p.max(axis=1).astype(np.float32)
+    if filler:
+        emitted[:, 0] = np.maximum(emitted[:, 0], top - FILLER_COST)
+        if not free_end:
+            emitted[:, -1] = np.maximum(emitted[:, -1], top - FILLER_COST)
+    jump = np.full(states, NEVER, np.float32)  # from one token to the next without a blank
+    jump[3::2] = np.where(labels[3::2] != labels[1:-2:2], 0, NEVER)
+    score = np.full(states, NEVER, np.float32)
+    score[:2] = emitted[0, :2]
+    steps = np.zeros((time, states), np.uint8)
+    ways = np.full((3, states), NEVER, np.float32)
+    each = np.arange(states)
+    for frame in range(1, time):
+        ways[0] = score
+        ways[1, 1:] = score[:-1]
+        np.add(score[:-2], jump[2:], out=ways[2, 2:])
+        steps[frame] = ways.argmax(axis=0)
+        score = ways[steps[frame], each] + emitted[frame]
+    state = int(score.argmax()) if free_end else states - 1 if score[-1] > score[-2] else states - 2
+    path = np.empty(time, np.int64)
+    for frame in range(time - 1, -1, -1):
+        path[frame] = state
+        state -= int(steps[frame, state])
+    own = emitted[np.arange(time), path].astype(np.float64)
+    first = np.full(len(tokens), -1)
+    last = np.full(len(tokens), -1)
+    inside = np.flatnonzero(path % 2)
+    number = path[inside] // 2
+    last[number] = inside  # later frames overwrite earlier ones
+    first[number[::-1]] = inside[::-1]
+    return TokenPath(first, last, _sums(own), _sums(top.astype(np.float64)))
+
+
+def _sums(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0.0], np.cumsum(values)])

@@ -1,0 +1,144 @@
+"""The acoustic model's training, on tones that stand for phones: small enough for every run of the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.audio_file import write_audio
+from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+from model.asr.decoding import edit_distance, error_rate, greedy, prefix_beam
+from model.asr.network import Recognizer, RecognizerConfig
+from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
+from model.asr.symbols import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
+from model.asr.train import AcousticTrainConfig, load_acoustic, train_acoustic
+from model.features import log_mel
+from model.model import Trunk, TrunkConfig
+
+TONES = {"s": 3000.0, "m": 300.0, "ɑ": 900.0}
+TRUNK = TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2), phones=PHONE_OUTPUTS)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    folder = tmp_path_factory.mktemp("speech")
+    rng = np.random.default_rng(0)
+    utterances = []
+    for number in range(60):
+        phones = tuple(rng.choice(list(TONES), int(rng.integers(2, 5))))
+        parts = [np.zeros(1600)]
+        for phone in phones:
+            time = np.arange(int(rng.integers(1300, 2000))) / 16_000
+            parts += [0.3 * np.sin(2 * np.pi * TONES[phone] * rng.uniform(0.95, 1.05) * time), np.zeros(700)]
+        write_audio(folder / f"{number}.wav", np.concatenate(parts).astype(np.float32))
+        split = "validation" if number >= 52 else "train"
+        utterances.append(
+            Utterance(f"{number}.wav", "".join(phones).replace("ɑ", "a"), phones, "tone", "tones", True, split)
+        )
+    (folder / "broken.wav").write_bytes(b"RIFF no audio")
+    utterances.append(Utterance("broken.wav", "s", ("s",), "tone", "tones", True, "train"))
+    rooms = [np.concatenate([np.ones(1), 0.1 * rng.standard_normal(500)]).astype(np.float32)]
+    noise = [(0.05 * rng.standard_normal(8000)).astype(np.float32)]
+    assert pack(utterances, folder, folder / "pack", noise, rooms) == 60, "what cannot be read is left out"
+    return open_pack(folder / "pack")
+
+
+def test_a_pack_gives_the_audio_back(packed: Packed) -> None:
+    assert len(packed.where("train", transcribed=True)) == 52 and len(packed.where("validation")) == 8
+    audio = packed.audio(0)
+    assert audio.dtype == np.float32 and 0.29 < np.abs(audio).max() < 0.31
+    assert len(packed.noise) == 8000 and len(packed.rooms) == 1
+
+
+def test_batches_join_short_utterances_and_say_what_they_hold(packed: Packed) -> None:
+    source = BatchSource(packed, packed.where("train"), 20.0, np.random.default_rng(1))
+    for _ in range(5):
+        batch = source.draw()
+        assert len(batch.audio) == len(batch.items) == len(batch.lengths) and batch.audio.size <= 24 * 16_000 * 2
+        for row, length, item in zip(batch.audio, batch.lengths, batch.items):
+            assert length >= packed.length[item].sum() and not row[length:].any()
+    assert max(len(item) for item in batch.items) > 1
+
+
+def test_augmentation_keeps_shape_and_lengths_and_is_finite(packed: Packed) -> None:
+    torch.manual_seed(0)
+    augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, "cpu")
+    batch = BatchSource(packed, packed.where("train"), 10.0, np.random.default_rng(1)).draw()
+    audio, lengths = augmenter.waveform(torch.from_numpy(batch.audio), torch.from_numpy(batch.lengths))
+    assert torch.isfinite(audio).all() and audio.abs().max() <= 1.0 and (lengths <= audio.shape[1]).all()
+    assert (
+        (lengths / torch.from_numpy(batch.lengths) > 0.8) & (lengths / torch.from_numpy(batch.lengths) < 1.25)
+    ).all()
+    features = augmenter.features(augmenter.log_mel(audio))
+    assert torch.isfinite(features).all()
+
+
+def test_log_mel_on_the_device_is_the_one_definition(packed: Packed) -> None:
+    augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, "cpu")
+    audio = packed.audio(3)
+    there = augmenter.log_mel(torch.from_numpy(audio)[None])[0].numpy()
+    np.testing.assert_allclose(there, log_mel(audio), atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["trunk", "recognizer"])
+def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path, kind: str) -> None:
+    torch.manual_seed(0)
+    mild = SpeechAugmentation(time_masks=0, band_masks=0, telephone_share=0.0, snr_db=(20.0, 30.0), warp=(0.99, 1.01))
+    config = AcousticTrainConfig(
+        steps=220, batch_seconds=20, easy_steps=120, easy_seconds=10, warmup_steps=20, learning_rate=5e-3, ema_decay=0.95,
+        evaluations=4, augmentation=mild,
+    )  # fmt: skip
+    model = Trunk(TRUNK) if kind == "trunk" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
+    seen: list[int] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress: object) -> None:
+        if progress.errors is not None:  # type: ignore[attr-defined]
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_acoustic(model, packed, config, tmp_path, stop)
+    assert (tmp_path / "last.pt").is_file()
+    again = Trunk(TRUNK) if kind == "trunk" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
+    errors = train_acoustic(again, packed, config, tmp_path, lambda p: seen.append(p.step))
+    assert min(seen) > 55, "it went on from where it was"
+    assert errors["per/real/tones"] < (0.5 if kind == "trunk" else 0.95)
+    assert load_acoustic(tmp_path / "best.pt").config == again.config
+
+
+def test_symbols_there_and_back() -> None:
+    phones = ("k", "ə", "m", "p", "j", "u", "ɾ", "ə", "ɹ")
+    assert phones_of(phone_indices(phones)) == phones
+    assert phone_indices(("ʔ", "ɐ")) == [phone_index("ə")]
+    assert 1 <= phone_index("ʁ") < PHONE_OUTPUTS, "a phone of another language is the nearest one"
+    assert text_of(character_indices("it's a test")) == "it's a test"
+
+
+def test_decoding() -> None:
+    def frames(*symbols: int) -> np.ndarray:
+        p = np.full((len(symbols), 4), 0.02)
+        p[np.arange(len(symbols)), list(symbols)] = 0.94
+        return np.log(p)
+
+    path = frames(0, 1, 1, 0, 1, 2, 2, 0, 3)
+    assert greedy(path) == [1, 1, 2, 3] == prefix_beam(path)
+    assert greedy(np.zeros((0, 4))) == []
+    # Two paths of one text together beat the single best path: greedy says blank, the sum says 1.
+    split = np.log(np.asarray([[0.4, 0.35, 0.25], [0.4, 0.35, 0.25]]))
+    assert greedy(split) == [] and prefix_beam(split) == [1]
+
+
+@pytest.mark.parametrize("a, b, distance", [("", "", 0), ("abc", "", 3), ("", "ab", 2), ("kitten", "sitting", 3)])
+def test_edit_distance(a: str, b: str, distance: int) -> None:
+    assert edit_distance(a, b) == distance == edit_distance(b, a)
+
+
+def test_error_rate_counts_over_all_references() -> None:
+    assert error_rate(["ab", "abcd"], ["ab", "abxx"]) == pytest.approx(2 / 6)
+    assert np.isnan(error_rate([], []))

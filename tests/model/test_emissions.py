@@ -1,0 +1,145 @@
+"""Emissions: windows over long audio, batches, the compact form, aligners."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import HarkError
+from model.asr.emissions import (
+    CONTEXT_OUTPUTS,
+    KEPT,
+    STEP,
+    WINDOW_OUTPUTS,
+    RecognizerAligner,
+    TrunkAligner,
+    Wav2Vec2Aligner,
+    output_count,
+    pack,
+    unpack,
+)
+from model.asr.network import Recognizer, RecognizerConfig
+from model.asr.symbols import CHARACTER_OUTPUTS, PHONE_OUTPUTS
+from model.model import Trunk, TrunkConfig
+
+
+@pytest.fixture(scope="module")
+def small() -> Recognizer:
+    torch.manual_seed(0)
+    return Recognizer(RecognizerConfig(channels=(4, 4), projection=16, hidden=16, layers=1))
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * 16_000))).astype(np.float32)
+
+
+def test_log_probabilities_of_any_length(small: Recognizer) -> None:
+    aligner = RecognizerAligner(small)
+    for seconds in (0.0, 0.01, 0.3, 1.0, 7.77):
+        log_p = aligner.log_probabilities(noise(seconds))
+        assert log_p.shape == (output_count(int(seconds * 16_000)), PHONE_OUTPUTS) and log_p.dtype == np.float32
+        assert np.allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-4)
+    assert RecognizerAligner(small, "characters").log_probabilities(noise(1)).shape == (50, CHARACTER_OUTPUTS)
+
+
+def test_long_audio_is_heard_in_windows_that_agree(small: Recognizer) -> None:
+    aligner = RecognizerAligner(small)
+    audio = noise(65)
+    log_p = aligner.log_probabilities(audio)
+    assert log_p.shape == (3250, PHONE_OUTPUTS) and np.isfinite(log_p).all()
+    # Anywhere inside, hearing the surroundings alone says the same, up to what is outside of the context.
+    middle = 1700
+    piece = audio[(middle - 400) * 320 : (middle + 400) * 320]
+    assert np.abs(aligner.log_probabilities(piece)[300:500] - log_p[middle - 100 : middle + 100]).max() < 0.02
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1, CONTEXT_OUTPUTS, 2 * CONTEXT_OUTPUTS + 1, 799, 801])
+def test_no_output_is_left_out_at_the_edges_of_windows(small: Recognizer, extra: int) -> None:
+    outputs = WINDOW_OUTPUTS + extra
+    log_p = RecognizerAligner(small).log_probabilities(noise(outputs * 0.02))
+    assert len(log_p) == outputs
+    assert np.allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-4)
+
+
+def test_a_batch_says_the_same_as_each_alone(small: Recognizer) -> None:
+    aligner = RecognizerAligner(small)
+    audios = [noise(seconds, number) for number, seconds in enumerate((0.5, 3.0, 0.6, 25.0, 3.1))]
+    for audio, log_p in zip(audios, aligner.log_probabilities_of(iter(audios)), strict=True):
+        assert np.abs(aligner.log_probabilities(audio) - log_p).max() < 1e-4
+
+
+def test_names_tell_weights_apart(small: Recognizer) -> None:
+    torch.manual_seed(1)
+    other = Recognizer(small.config)
+    names = {RecognizerAligner(small).name, RecognizerAligner(other).name, RecognizerAligner(small, "characters").name}
+    assert len(names) == 3
+    assert RecognizerAligner(small).name == RecognizerAligner(small).name
+
+
+def test_tokens_of_words(small: Recognizer) -> None:
+    phones = RecognizerAligner(small)
+    assert [len(word) for word in phones.tokens(["hey", "compass"], "en")] == [2, 6]
+    letters = RecognizerAligner(small, "characters")
+    spelled = letters.tokens(["it's", "7", "ok"], "en")
+    assert ["".join(letters.vocabulary[i] for i in word) for word in spelled] == ["it's ", "", "ok"]
+
+
+def test_the_trunk_hears_long_audio_as_one_stream() -> None:
+    torch.manual_seed(0)
+    aligner = TrunkAligner(Trunk(TrunkConfig(phones=PHONE_OUTPUTS)))
+    audio = noise(30)
+    log_p = aligner.log_probabilities(audio)
+    assert log_p.shape == (1500, PHONE_OUTPUTS) and np.allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-4)
+    # Causal: what comes later changes nothing, and an edge between windows shows nowhere.
+    assert np.abs(aligner.log_probabilities(audio[: 1100 * 320])[:1099] - log_p[:1099]).max() < 1e-4
+    assert np.abs(aligner.log_probabilities(audio[900 * 320 :])[100:600] - log_p[1000:1500]).max() < 1e-4
+
+
+def test_the_compact_form_keeps_what_is_probable() -> None:
+    log_p = np.log(np.random.default_rng(0).dirichlet(np.full(41, 0.05), 200) + 1e-9).astype(np.float32)
+    packed = pack(log_p)
+    assert packed.dtype == np.uint8 and packed.shape == (200, 2 * KEPT)
+    back = unpack(packed, 41)
+    order = np.argsort(-log_p, axis=1)[:, :KEPT]
+    kept, original = (np.take_along_axis(values, order, 1) for values in (back, log_p))
+    near = original > -20
+    assert np.abs(kept - original)[near].max() <= STEP / 2 + 1e-4
+    assert (back.argmax(1) == log_p.argmax(1)).mean() > 0.98
+    assert (back <= 1e-6).all() and np.isfinite(back).all()
+
+
+def test_what_is_no_compact_form_is_refused() -> None:
+    packed = pack(np.log(np.full((5, 41), 1 / 41, np.float32)))
+    for wrong in (packed.astype(np.float16), packed[:, :3], packed[0]):
+        with pytest.raises(ValueError):
+            unpack(wrong, 41)
+    with pytest.raises(ValueError, match="output"):
+        unpack(np.full((3, 16), 40, np.uint8), 30)
+
+
+def test_wav2vec2_explains_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(HarkError) as caught:
+        Wav2Vec2Aligner(tmp_path)
+    assert "transformers" in caught.value.why or "wav2vec2" in caught.value.what
+
+
+@pytest.mark.slow
+def test_a_wav2vec2_checkpoint_serves(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    letters = ["<pad>", "|", *"abcdefghijklmnopqrstuvwxyz'"]
+    (tmp_path / "vocab.json").write_text(json.dumps({letter: n for n, letter in enumerate(letters)}))
+    config = transformers.Wav2Vec2Config(
+        vocab_size=len(letters), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        conv_dim=(8,) * 7, pad_token_id=0, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path)
+    aligner = Wav2Vec2Aligner(tmp_path)
+    assert aligner.frame_s == 0.02 and aligner.vocabulary[0] == "<blank>"
+    for seconds in (0.0, 1.0, 25.0):
+        log_p = aligner.log_probabilities(noise(seconds))
+        assert len(log_p) == max(1, round(seconds / 0.02)) and np.allclose(np.exp(log_p).sum(1), 1, atol=1e-3)
+    assert [len(word) for word in aligner.tokens(["hey", "you"], "en")] == [4, 3]

@@ -1,0 +1,67 @@
+"""Forced alignment on emissions whose tokens are known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from model.asr.symbols import BLANK
+from model.asr.viterbi import fits, token_path
+
+
+def emission(path: list[int], outputs: int = 6, sure: float = 0.9) -> np.ndarray:
+    """Log-probabilities [time, outputs] in which ``path`` is the most probable output of each frame."""
+    p = np.full((len(path), outputs), (1 - sure) / (outputs - 1))
+    p[np.arange(len(path)), path] = sure
+    return np.log(p).astype(np.float32)
+
+
+def test_tokens_are_found_where_they_are() -> None:
+    path = token_path(emission([0, 0, 1, 1, 0, 2, 3, 0, 3, 0]), [1, 2, 3, 3])
+    assert path.first.tolist() == [2, 5, 6, 8]
+    assert path.last.tolist() == [3, 5, 6, 8]
+    assert path.shortfall(0, 9) == pytest.approx(0)
+
+
+def test_a_wrong_token_costs_what_it_is_less_probable() -> None:
+    log_p = emission([0, 1, 0, 2, 0])
+    path = token_path(log_p, [1, 4])
+    assert path.first[0] == 1 and path.first[1] >= 2
+    assert path.shortfall(int(path.first[1]), int(path.last[1])) == pytest.approx(np.log(0.9 / 0.02), rel=1e-3)
+
+
+def test_other_speech_before_and_after_is_left_out() -> None:
+    log_p = emission([4, 5, 4, 5, 4, 0, 1, 0, 2, 0, 5, 4, 5, 4])
+    path = token_path(log_p, [1, 2])
+    assert (path.first.tolist(), path.last.tolist()) == ([6, 8], [6, 8])
+
+
+def test_the_path_is_the_best_of_all() -> None:
+    rng = np.random.default_rng(3)
+    log_p = np.log(rng.dirichlet(np.ones(4), 6)).astype(np.float32)
+    tokens = [1, 1, 2]
+
+    def collapsed(labels: tuple[int, ...]) -> list[int]:
+        return [label for label, _ in itertools.groupby(labels) if label != BLANK]
+
+    best = max(
+        sum(log_p[t, label] for t, label in enumerate(labels))
+        for labels in itertools.product(range(4), repeat=6)
+        if collapsed(labels) == tokens
+    )
+    assert token_path(log_p, tokens, filler=False).own[-1] == pytest.approx(best, rel=1e-5)
+
+
+def test_a_free_end_aligns_as_many_tokens_as_were_said() -> None:
+    path = token_path(emission([0, 1, 0, 2, 0]), [1, 2, 3, 4], free_end=True)
+    assert path.first.tolist() == [1, 3, -1, -1]
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    assert fits([1, 2, 3], 3) and not fits([1, 1], 2) and fits([1, 1], 3)
+    with pytest.raises(ValueError, match="do not fit"):
+        token_path(emission([0, 1]), [1, 2, 3])
+    with pytest.raises(ValueError):
+        token_path(emission([0, 1]), [])
