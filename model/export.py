@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,27 +214,35 @@ def lead_in(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def features_to_scores(model: TinyCRNN, features: np.ndarray, block_s: float = 60.0) -> np.ndarray:
     """Raw scores of log-mel frames [frames, MELS]: one for each 8 frames past the receptive field, worked in blocks."""
-    return _scores(model, model, features, model.config.receptive_frames, CHUNK_FRAMES, block_s)
+    model.eval()
+    if not model.config.trunk.phones:
+        return stored_to_scores(model, features, block_s)
+    device = next(model.parameters()).device
+    lead, step = model.config.trunk.receptive_frames, STEM_STRIDE * round(block_s * 100 / STEM_STRIDE)
+    heard = [np.zeros((0, model.config.trunk.width), np.float32)]
+    for first in range(0, max(0, len(features) - lead + 1), step):
+        block = np.asarray(features[first : first + step + lead - STEM_STRIDE], np.float32)
+        heard.append(model.trunk(torch.from_numpy(block).to(device)[None])[0].cpu().numpy())
+    return stored_to_scores(model, np.concatenate(heard), block_s)
 
 
-def _scores(
-    model: TinyCRNN,
-    logits_of: Callable[[Tensor], Tensor],
-    features: np.ndarray,
-    need: int,
-    chunk: int,
-    block_s: float = 60.0,
-) -> np.ndarray:
+@torch.no_grad()
+def stored_to_scores(model: TinyCRNN, stored: np.ndarray, block_s: float = 60.0) -> np.ndarray:
+    """Raw scores of stored frames [frames, width] (see ``model.features.StoredFrames``), worked in blocks."""
     model.eval()
     device = next(model.parameters()).device
-    total = (len(features) - need) // chunk + 1 if len(features) >= need else 0
+    need, chunk = model.config.stored.window, model.config.stored.chunk
+    total = (len(stored) - need) // chunk + 1 if len(stored) >= need else 0
     step = max(1, int(block_s / 0.08))
     scores = np.empty(total, np.float32)
+    match = None
+    if model.matcher is not None and total:
+        match = model.match_scores(torch.from_numpy(np.asarray(stored, np.float32)).to(device)[None])
     for start in range(0, total, step):
         count = min(step, total - start)
-        first = start * chunk
-        block = np.asarray(features[first : first + need + (count - 1) * chunk], dtype=np.float32)
-        logits = logits_of(torch.from_numpy(block).to(device).unsqueeze(0))
+        place = slice(start * chunk, start * chunk + need + (count - 1) * chunk)
+        block = torch.from_numpy(np.asarray(stored[place], dtype=np.float32)).to(device)[None]
+        logits = model.stored_logits(block) if match is None else model.head_logits(block, match[:, place])
         scores[start : start + count] = torch.sigmoid(logits)[0].cpu().numpy()
     return scores
 
@@ -260,7 +268,7 @@ def scores_of_many(model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: 
         frames = need + (count - 1) * chunk
         if frames > batch_frames // 2:
             for index in indices:
-                result[index] = _scores(model, model.stored_logits, pieces[index], need, chunk)
+                result[index] = stored_to_scores(model, pieces[index])
             continue
         size = batch_frames // frames
         for start in range(0, len(indices), size):

@@ -30,7 +30,8 @@ def augment_phones(batch: Tensor, rng: np.random.Generator) -> Tensor:
     The window's end stays where it is. A forgotten frame is all blank, as where the trunk heard nothing.
     """
     size, frames, width = batch.shape
-    factor = np.exp(rng.uniform(*np.log(STRETCH), size))
+    low, high = np.log(STRETCH)
+    factor = np.exp(rng.uniform(low, high, size))
     source = np.clip(frames - 1 - (frames - 1 - np.arange(frames))[None] * factor[:, None], 0, frames - 1)
     index = torch.from_numpy(np.rint(source).astype(np.int64))
     stretched = torch.gather(batch, 1, index[:, :, None].expand(size, frames, width))

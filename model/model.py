@@ -22,12 +22,12 @@ SCORE_STRIDE = 2  # recurrent frames a score: one logit every 80 ms
 CHUNK_FRAMES = STEM_STRIDE * BRIDGE_STRIDE * SCORE_STRIDE  # 8 log-mel frames
 CHUNK_SAMPLES = CHUNK_FRAMES * HOP  # 1,280 samples, 80 ms
 MATCH_LEAST = 3e-3  # square root of the least phone probability that the matcher tells from nothing
-MATCH_LEAK = 0.005  # a frame of 20 ms: what a path through the phrase loses, so that a pause within it costs
+MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; more costs slow speakers
 MATCH_FLOOR = -2.5  # the lowest value
-MATCH_MEMORY = 500  # frames after which a path is at the floor: 10 s
+MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # the best score of the last 200 ms counts
 MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
-MATCH_RESIDUE = 3.0  # the most that the recurrent layer adds to, or takes from, the matcher's logit
+MATCH_RESIDUE = 0.5  # the most that the recurrent layer adds to, or takes from, the matcher's logit
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 
@@ -132,19 +132,9 @@ class TinyCRNNConfig:
         return self.window_frames * BRIDGE_STRIDE
 
     @property
-    def context_frames(self) -> int:
-        """Trunk frames that one logit depends on: the matcher remembers longer than the recurrent layer hears."""
-        return max(self.head_frames, MATCH_MEMORY + MATCH_POOL) if self.pronunciations else self.head_frames
-
-    @property
     def receptive_frames(self) -> int:
-        """Log-mel frames that one logit depends on."""
-        return self.trunk.receptive_frames + STEM_STRIDE * (self.context_frames - 1)
-
-    @property
-    def training_samples(self) -> int:
-        """Audio samples that a training window needs."""
-        return (self.trunk.receptive_frames + STEM_STRIDE * (self.head_frames - 1) - 1) * HOP + WINDOW
+        """Log-mel frames that one logit depends on (the matcher alone may remember more, see :class:`Matcher`)."""
+        return self.trunk.receptive_frames + STEM_STRIDE * (self.head_frames - 1)
 
     @property
     def receptive_samples(self) -> int:
@@ -262,7 +252,7 @@ class Matcher(nn.Module):
     The score is the best path's logarithm through the phrase's CTC states, against the most probable path of any
     phones, a phone (the usual CTC keyphrase score). It was never trained on a voice of the phrase, so it does not
     prefer the voices of speech engines. Values leak away and have a floor: nothing older than :data:`MATCH_MEMORY`
-    frames matters, exactly.
+    frames can matter, and in speech what is older than a second or two hardly ever does.
     """
 
     first: Tensor
@@ -355,24 +345,31 @@ class TinyCRNN(nn.Module):
         bounded = MATCH_RESIDUE * torch.tanh(logits / MATCH_RESIDUE)
         return bounded + self.match(scores.amax(dim=2, keepdim=True)).squeeze(2)
 
-    def head_logits(self, heard: Tensor, skip: int = 0) -> Tensor:
-        """What the trunk gave [batch, skip + head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms.
+    def head_logits(self, heard: Tensor, match: Tensor | None = None) -> Tensor:
+        """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms.
 
-        The first ``skip`` frames are for the matcher alone.
+        Args:
+            match: match scores [batch, frames] of these frames, where the matcher has heard what came before them.
         """
-        encoded = self.to_recurrent(heard[:, skip:].transpose(1, 2))
+        encoded = self.to_recurrent(heard.transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         logits = self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
         if self.matcher is None:
             return logits
-        with torch.no_grad():
-            scores, _ = self.matcher(heard, self.matcher.start(heard))
+        scores = self.match_scores(heard) if match is None else match
         pooled = scores.unfold(1, MATCH_POOL, SCORE_STRIDE * BRIDGE_STRIDE)[:, -logits.shape[1] :]
         return self.with_match(logits, pooled)
 
+    @torch.no_grad()
+    def match_scores(self, heard: Tensor) -> Tensor:
+        """Match scores [batch, frames] of what the trunk gave, from a matcher that has heard nothing before."""
+        assert self.matcher is not None
+        scores: Tensor = self.matcher(heard, self.matcher.start(heard))[0]
+        return scores
+
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
-        return self.head_logits(self.trunk(log_mel), self.config.context_frames - self.config.head_frames)
+        return self.head_logits(self.trunk(log_mel))
 
     def stored_logits(self, stored: Tensor) -> Tensor:
         """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n]."""

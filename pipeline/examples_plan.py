@@ -141,7 +141,7 @@ def plan_examples(
     def spec(paths: list[str], aligned: bool, condition: str, columns: dict[str, Any], **more: Any) -> None:
         seed = int(rng.integers(2**62))
         specs.append(
-            ExampleSpec(tuple(paths), aligned, condition, seed, model.training_samples, columns=columns, **more)
+            ExampleSpec(tuple(paths), aligned, condition, seed, model.receptive_samples, columns=columns, **more)
         )
 
     for split in ("train", "validation", "test"):

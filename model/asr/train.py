@@ -197,8 +197,8 @@ def train_acoustic(
                     else:
                         target.copy_(source)
             if step % 50 == 0:
-                for name, value in parts.items():
-                    running[name] = float(value.detach())
+                for name, part in parts.items():
+                    running[name] = part.item()
                 on_progress(AcousticProgress(step, share, sum(running.values()), None))
             if share - evaluated_at >= 1.0 / config.evaluations:
                 evaluated_at = share

@@ -89,8 +89,8 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
     torch.manual_seed(0)
     mild = SpeechAugmentation(time_masks=0, band_masks=0, telephone_share=0.0, snr_db=(20.0, 30.0), warp=(0.99, 1.01))
     config = AcousticTrainConfig(
-        steps=220, batch_seconds=20, easy_steps=120, easy_seconds=10, warmup_steps=20, learning_rate=5e-3, ema_decay=0.95,
-        evaluations=4, augmentation=mild,
+        steps=220, batch_seconds=20, easy_steps=120, easy_seconds=10, warmup_steps=20, learning_rate=5e-3,
+        ema_decay=0.95, evaluations=4, augmentation=mild,
     )  # fmt: skip
     model = Trunk(TRUNK) if kind == "trunk" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
     seen: list[int] = []

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from model.dataset import SEGMENT_COLUMNS, FeatureStore
+from model.model import TinyCRNNConfig
 from pipeline.config import BUCKETS, RunConfig
 from pipeline.evaluation import FA_PER_DAY, REPORTED_FA_PER_HOUR
 from pipeline.generation import GenerationReport
@@ -79,7 +80,7 @@ def report_of(phrase: str = "hey compass", real: bool = False, **plan_changes: A
             for split, condition in (("train", "train"), ("train", "train"), ("validation", "clean"), ("test", "noisy"))
         ]
     )
-    model = SimpleNamespace(parameter_count=lambda: 90_000, config=SimpleNamespace(as_dict=lambda: {"size": 1}))
+    model = SimpleNamespace(parameter_count=lambda: 90_000, config=TinyCRNNConfig())
     trained = SimpleNamespace(
         device="cpu", steps=60, best_step=40, best_measure=0.1, seconds=12.34, history=[{"step": 40, "measure": 0.1}]
     )
