@@ -357,7 +357,8 @@ class TinyCRNN(nn.Module):
         if self.matcher is None:
             return logits
         scores = self.match_scores(heard) if match is None else match
-        pooled = scores.unfold(1, MATCH_POOL, SCORE_STRIDE * BRIDGE_STRIDE)[:, -logits.shape[1] :]
+        step = SCORE_STRIDE * BRIDGE_STRIDE
+        pooled = scores[:, scores.shape[1] - MATCH_POOL - step * (logits.shape[1] - 1) :].unfold(1, MATCH_POOL, step)
         return self.with_match(logits, pooled)
 
     @torch.no_grad()
