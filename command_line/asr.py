@@ -32,6 +32,37 @@ def register(commands: Commands[Parser]) -> None:
     aligning.add_argument("--method", choices=("viterbi", "ctc-segmentation"), default="viterbi")
     aligning.add_argument("--wav2vec2", type=Path, metavar="FOLDER", help="a local checkpoint instead of Hark's own")
 
+    training = add_command(group, "train", "CORPUS... [options]", "train an acoustic model", run_train)
+    training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
+    training.add_argument("--kind", choices=("recognizer", "trunk", "micro"), default="recognizer")
+    training.add_argument("--epochs", type=float, default=30.0, metavar="N", help="over the real speech; default: 30")
+    training.add_argument("--batch_size", type=float, default=160.0, metavar="S", help="seconds of speech a batch")
+    training.add_argument("--subset", type=int, default=0, metavar="N", help="utterances of each corpus; default: all")
+    training.add_argument("--synthetic", type=int, default=7000, metavar="N", help="clips by the speech engines")
+    training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
+    training.add_argument("--seed", type=int, default=0, metavar="N")
+
+
+def run_train(options: argparse.Namespace, screen: Screen) -> int:
+    """``asr train``; everything lies under ``asr/`` of the data folder, and the same command goes on from there."""
+    from audio_generation.registry import close_engines
+    from pipeline.acoustic_training import AcousticRun, train_acoustic_model
+
+    run = AcousticRun(
+        tuple(options.corpora), options.kind, options.epochs, options.batch_size, options.subset, options.synthetic,
+        options.noise, options.seed,
+    )  # fmt: skip
+    try:
+        with screen.reporter() as reporter:
+            result = train_acoustic_model(run, data_folder() / "asr", reporter)
+    finally:
+        close_engines()
+    screen.result(result)
+    screen.show_line(f"weights  {result['weights']}")
+    for name, value in result["errors"].items():
+        screen.show_line(f"{100 * value:6.1f} %  {name}")
+    return 0
+
 
 def run_asr(options: argparse.Namespace, screen: Screen) -> int:
     """``asr`` alone: what it can do."""

@@ -1,0 +1,147 @@
+"""Training of an acoustic model by one command: corpora and engines to weights. Stopped, the same call goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from audio_augmentation.reverb import room_pool
+from audio_generation.registry import default_engines
+from core.audio_file import read_audio
+from core.errors import HarkError
+from model.asr.packed import TABLE_FILE, open_pack, pack
+from pipeline.acoustic_data import corpus_utterances, synthetic_utterances, transcripts_of
+from pipeline.corpus_layouts.utterance import files_below, is_audio
+from pipeline.events import Reporter
+from pipeline.splits import held_out_engine
+
+KINDS = ("trunk", "micro", "recognizer")
+ROOMS = 150
+
+
+@dataclass(frozen=True)
+class AcousticRun:
+    """What ``asr train`` was asked for.
+
+    Attributes:
+        corpora: folders in any layout that ``library import`` reads.
+        kind: one of :data:`KINDS`.
+        epochs: passes over the real speech.
+        batch_seconds: of speech in a batch.
+        subset: utterances taken of each corpus; 0: all.
+        synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
+        noise: folder of recordings; empty: coloured noise and other speakers only.
+    """
+
+    corpora: tuple[Path, ...]
+    kind: str = "recognizer"
+    epochs: float = 30.0
+    batch_seconds: float = 160.0
+    subset: int = 0
+    synthetic: int = 7000
+    noise: str = ""
+    seed: int = 0
+
+
+def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train in ``folder``; returns the weights' path, errors by group and hours of speech.
+
+    Raises:
+        HarkError: a folder that holds no corpus, or nothing with a transcript in it.
+    """
+    from model.asr.network import Recognizer, RecognizerConfig
+    from model.asr.symbols import PHONE_OUTPUTS
+    from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
+    from model.model import Trunk, TrunkConfig
+    from model.shipped_weights import save_weights
+    from model.train import best_device
+
+    # What the audio depends on; another kind of model, or more epochs, takes the same.
+    asked = replace(run, kind="", epochs=0.0, batch_seconds=0.0)
+    wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
+    made_from = folder / "speech" / "made_from.json"
+    if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
+        _gather(run, folder, reporter)
+        made_from.write_text(wanted)
+    packed = open_pack(folder / "speech")
+    transcribed = packed.where("train", transcribed=True)
+    if not len(transcribed):
+        raise HarkError(
+            "There is nothing to learn from.",
+            "None of the recordings that are for training has a transcript.",
+            "Give a corpus with transcripts: ./hark asr train FOLDER.",
+        )
+    real = [int(i) for i in transcribed if packed.utterances[i].real]
+    hours = float(packed.length[real or transcribed].sum()) / 16_000 / 3600
+    steps = max(50, round(run.epochs * hours * 3600 / run.batch_seconds))
+    config = AcousticTrainConfig(
+        steps=steps, batch_seconds=run.batch_seconds, easy_steps=min(800, steps // 3), seed=run.seed,
+        real_share=0.65 if real else 0.0,
+    )  # fmt: skip
+    model: Recognizer | Trunk
+    if run.kind == "recognizer":
+        model = Recognizer(RecognizerConfig())
+    elif run.kind == "micro":
+        dilations = (1, 2, 4, 8, 1, 2, 4)
+        model = Trunk(TrunkConfig(stem_channels=(8, 8), channels=48, dilations=dilations, phones=PHONE_OUTPUTS))
+    else:
+        model = Trunk(TrunkConfig(channels=192, dilations=(1, 2, 4, 8) * 3, phones=PHONE_OUTPUTS))
+    reporter.stage("train", f"Training a {run.kind} on {hours:.2f} hours of speech for {steps} steps")
+
+    def show(state: AcousticProgress) -> None:
+        reporter.progress(state.step, steps, 0.0)
+        reporter.metric("loss", state.loss)
+        for name, value in (state.errors or {}).items():
+            reporter.metric(name, value)
+
+    out = folder / run.kind
+    device = best_device()
+    board = str(out / "runs") if find_spec("tensorboard") else ""  # not part of the first installation
+    errors = train_acoustic(
+        model, packed, config, out, show, device="cpu" if device == "mps" else device, tensorboard=board
+    )
+    best = load_acoustic(out / ("best.pt" if (out / "best.pt").is_file() else "final.pt"))
+    weights = out / f"{run.kind}.safetensors"
+    about = {
+        "name": run.kind,
+        "version": 1,
+        "training_corpora": sorted({u.corpus for u in packed.utterances if u.real}),
+        "training_engines": sorted({u.corpus for u in packed.utterances if not u.real}),
+    }
+    save_weights(best, weights, about, half=run.kind == "recognizer")
+    return {"weights": str(weights), "errors": errors, "hours": round(hours, 3), "steps": steps}
+
+
+def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
+    """Pack the corpora, and what the engines say of their transcripts."""
+    import numpy as np
+
+    utterances = []
+    for corpus in run.corpora:
+        reporter.stage("corpora", f"Reading {corpus}")
+        found = [replace(u, path=str(corpus.resolve() / u.path)) for u in corpus_utterances(corpus, corpus)]
+        if run.subset and len(found) > run.subset:
+            chosen = np.random.default_rng((run.seed, len(found))).permutation(len(found))[: run.subset]
+            found = [found[i] for i in sorted(chosen)]
+        utterances += found
+    engines = default_engines() if run.synthetic else {}
+    ready = {name: engine for name, engine in engines.items() if engine.available().ok}
+    held_out = held_out_engine({name: engine.voices("en") for name, engine in ready.items()}, "")
+    speaking = sorted(set(ready) - {held_out})
+    if speaking:
+        reporter.stage("synthesize", f"Letting {', '.join(speaking)} speak")
+        counts = dict.fromkeys(speaking, run.synthetic // len(speaking))
+        target = (folder / "synthetic").resolve()
+        spoken = synthetic_utterances(ready, counts, transcripts_of(utterances), target, run.seed, reporter)
+        utterances += [replace(u, path=str(target / u.path)) for u in spoken]
+    noises = _recordings(Path(run.noise)) if run.noise else []
+    reporter.stage("pack", f"Decoding {len(utterances)} recordings")
+    pack(utterances, Path("/"), folder / "speech", noises, room_pool(ROOMS, run.seed))
+
+
+def _recordings(folder: Path) -> Sequence[Any]:
+    return [read_audio(path) for path in files_below(folder) if is_audio(path)]

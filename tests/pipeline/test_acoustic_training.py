@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import write_audio
+from core.errors import HarkError
+from model.shipped_weights import load_weights, shipped_recognizer, shipped_trunk
+from pipeline.acoustic_data import acoustic_split, corpus_utterances, spoken_texts
+from pipeline.acoustic_training import AcousticRun, train_acoustic_model
+from pipeline.events import silent_reporter
+from pipeline.negative_bank import bank_about, bank_pieces, shipped_bank
+
+
+def corpus(folder: Path, transcripts: bool = True) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        place = folder / "words" / f"speaker{number % 12}"
+        place.mkdir(parents=True, exist_ok=True)
+        write_audio(place / f"{number}.wav", (0.1 * rng.standard_normal(12_000)).astype(np.float32))
+        if transcripts:
+            (place / f"{number}.txt").write_text("good morning" if number % 2 else "hello")
+    return folder / "words"
+
+
+def test_a_corpus_becomes_utterances_split_by_speaker(tmp_path: Path) -> None:
+    utterances = corpus_utterances(corpus(tmp_path), tmp_path)
+    assert len(utterances) == 24 and {u.text for u in utterances} == {"good morning", "hello"}
+    assert all(u.split == acoustic_split(u.speaker) and u.phones and u.real for u in utterances)
+    assert utterances[0].phones[0] == "h" or utterances[0].phones[0] == "ɡ"
+
+
+def test_texts_to_be_spoken_are_seeded_and_varied() -> None:
+    texts = spoken_texts(["this is what a person said"], 40, seed=1)
+    assert texts == spoken_texts(["this is what a person said"], 40, seed=1)
+    assert "this is what a person said" in texts and len(set(texts)) > 15
+    assert any(len(text.split()) <= 4 for text in texts)
+
+
+@pytest.mark.slow
+def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
+    run = AcousticRun((corpus(tmp_path),), "micro", epochs=1.0, batch_seconds=10.0, synthetic=8)
+    result = train_acoustic_model(run, tmp_path / "asr", silent_reporter())
+    model, about = load_weights(Path(result["weights"]))
+    assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
+    assert model.config.phones == 41 and result["steps"] == 50  # type: ignore[union-attr]
+
+
+def test_without_transcripts_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="nothing to learn from"):
+        train_acoustic_model(AcousticRun((corpus(tmp_path, False),), synthetic=0), tmp_path / "asr", silent_reporter())
+
+
+def test_the_shipped_weights_load_and_say_where_they_come_from() -> None:
+    for model, about in (shipped_trunk("standard"), shipped_trunk("micro"), shipped_recognizer()):
+        assert not model.training and set(about["licences"]) == set(about["training_corpora"])
+        assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the yardstick"
+    trunk, _ = shipped_trunk("standard")
+    assert sum(p.numel() for p in trunk.parameters()) <= 600_000
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"nothing")
+    with pytest.raises(HarkError, match="cannot be loaded"):
+        load_weights(tmp_path / "w.safetensors")
+
+
+def test_the_bank_gives_as_much_as_is_asked_for() -> None:
+    path = shipped_bank("standard")
+    assert path is not None and bank_about(path)["hours"]["train"] > 10
+    pieces = list(bank_pieces(path, 0.05, seed=3))
+    hours: dict[str, float] = {}
+    for piece in pieces:
+        assert piece.frames.shape[1] == 41 and piece.frames.min() >= 0.0 and piece.frames.max() <= 1.0
+        hours[piece.row["split"]] = hours.get(piece.row["split"], 0.0) + len(piece.frames) / 180_000
+    assert set(hours) == {"train", "validation", "test"} and all(0.05 <= h < 0.08 for h in hours.values())
+    again = list(bank_pieces(path, 0.05, seed=3))
+    assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
+
+
+def test_a_damaged_bank_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bank.zip").write_bytes(b"nothing")
+    with pytest.raises(HarkError, match="cannot be read"):
+        next(bank_pieces(tmp_path / "bank.zip", 1.0, 0))
