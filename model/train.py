@@ -195,12 +195,7 @@ def train(
         optimizer.step()
         schedule.step()
         decay = min(config.ema_decay, step / (step + 10.0))
-        with torch.no_grad():
-            for target, source in zip(average.state_dict().values(), model.state_dict().values()):
-                if target.dtype.is_floating_point:
-                    target.lerp_(source, 1.0 - decay)
-                else:
-                    target.copy_(source)
+        update_average(average, model, decay)
         value = float(loss.detach())
         running_loss = value if running_loss != running_loss else 0.95 * running_loss + 0.05 * value
 
@@ -213,8 +208,11 @@ def train(
             history.append({"step": step, "loss": running_loss, "measure": measure})
             if measure <= best[0]:
                 best = (measure, step)
-                _write(folder / "best.pt", {"config": model_config.as_dict(), "weights": _cpu(average), "step": step})
-            _write(
+                write_checkpoint(
+                    folder / "best.pt",
+                    {"config": model_config.as_dict(), "weights": cpu_weights(average), "step": step},
+                )
+            write_checkpoint(
                 last,
                 {
                     "identity": identity,
@@ -241,11 +239,23 @@ def train(
     return TrainResult(best[1], best[0], step, time.monotonic() - started, device, history)
 
 
-def _cpu(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+@torch.no_grad()
+def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the model's (exponential moving average); counters are copied."""
+    for target, source in zip(average.state_dict().values(), model.state_dict().values()):
+        if target.dtype.is_floating_point:
+            target.lerp_(source, 1.0 - decay)
+        else:
+            target.copy_(source)
+
+
+def cpu_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of all weights and counters, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that loads with ``weights_only=True``; complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     torch.save(content, temporary)

@@ -35,8 +35,7 @@ class DecodingConfig:
     beam_nats: float = 14.0  # less probable than the best one by more: dropped
     outputs: int = 10  # most probable ones of a frame that are tried
     output_floor: float = -9.0  # nats; less probable ones are not
-    # Nats taken from the blank, which the model was trained to write less readily (AcousticTrainConfig.prior_scale):
-    # a quarter of how much more probable it is than a phone.
+    # Nats taken from the blank, which CTC writes in most frames: a quarter of what it is more probable than a phone.
     blank_cost: float = 1.4
     word_weight: float = 0.6  # of the words' log-probabilities against the emission's
     word_bonus: float = 0.0  # nats for each word

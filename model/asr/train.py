@@ -23,6 +23,7 @@ from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.asr.symbols import BLANK, character_indices, phone_indices, text_of
 from model.features import HOP, WINDOW
 from model.model import LOG_MEL_MEAN, STEM_STRIDE, Trunk, TrunkConfig
+from model.train import cpu_weights, update_average, write_checkpoint
 
 TAIL_S = 0.3  # after an item, so that a causal trunk has time to write the last phone
 EVALUATED = 100  # utterances of each group that are decoded
@@ -67,12 +68,8 @@ class AcousticProgress:
 def save_acoustic(path: Path, model: nn.Module, extra: dict[str, Any] | None = None) -> None:
     """Write a recognizer or trunk as one file that loads with ``weights_only=True``; complete or not at all."""
     assert isinstance(model, (Recognizer, Trunk))
-    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}")
-    torch.save(
-        {"kind": type(model).__name__, "config": model.config.as_dict(), "weights": weights, **(extra or {})}, temporary
-    )
-    temporary.replace(path)
+    content = {"kind": type(model).__name__, "config": model.config.as_dict(), "weights": cpu_weights(model)}
+    write_checkpoint(path, {**content, **(extra or {})})
 
 
 def load_acoustic(path: Path, device: str = "cpu") -> Recognizer | Trunk:
@@ -190,12 +187,7 @@ def train_acoustic(
             if bool(torch.isfinite(norm)):
                 optimizer.step()
             decay = min(config.ema_decay, step / (step + 10.0))
-            with torch.no_grad():
-                for target, source in zip(average.state_dict().values(), model.state_dict().values()):
-                    if target.dtype.is_floating_point:
-                        target.lerp_(source, 1.0 - decay)
-                    else:
-                        target.copy_(source)
+            update_average(average, model, decay)
             if step % 50 == 0:
                 for name, part in parts.items():
                     running[name] = part.item()
@@ -216,9 +208,7 @@ def train_acoustic(
                     "optimizer": optimizer.state_dict(), "step": step,
                     "seconds": time.monotonic() - started, "best": best, "errors": best_errors,
                 }  # fmt: skip
-                temporary = folder / ".last.pt"
-                torch.save(state, temporary)
-                temporary.replace(last)
+                write_checkpoint(last, state)
                 on_progress(AcousticProgress(step, share, sum(running.values()), errors))
     finally:
         batches.close()
