@@ -57,8 +57,8 @@ def colored_noise(samples: int, color_exponent: float, rng: np.random.Generator)
 
 
 def ambient_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A made-up room, street or machine: coloured noise with emphasized bands, swelling and fading; sometimes a hum or
-    short knocks and clatter. RMS about 0.1, peak at most 1."""
+    """A made-up room, street or machine: coloured noise with emphasized bands, swelling and fading; sometimes a hum,
+    knocks or clatter. RMS about 0.1, peak at most 1."""
     slope_db = -10.0 * rng.uniform(-0.2, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
     response = slope_db + random_bands_response(rng, max_db=14.0, bands=int(rng.integers(4, 13)))
     if rng.random() < 0.3:
@@ -70,6 +70,8 @@ def ambient_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
         noise = noise + hum(samples, rng) * np.float32(rng.uniform(0.1, 1.0))
     if rng.random() < 0.3:
         noise = noise + knocks(samples, rng) * np.float32(rng.uniform(0.2, 1.5))
+    if rng.random() < 0.3:
+        noise = noise + clatter(samples, rng) * np.float32(rng.uniform(0.3, 3.0))
     return limit_peak(noise)
 
 
@@ -90,7 +92,7 @@ def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Dishes, keys, footsteps, doors: a few short decaying bursts of filtered noise. Active RMS 0.1, peak at most 1."""
+    """Keys, footsteps, doors: a few short decaying bursts of filtered noise. Active RMS 0.1, peak at most 1."""
     noise = np.zeros(samples, dtype=np.float32)
     count = 1 + int(rng.poisson(2.0 * samples / SAMPLE_RATE))
     color = -10.0 * rng.uniform(-1.0, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
@@ -101,6 +103,38 @@ def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
         offset = int(rng.integers(0, SAMPLE_RATE - length + 1))
         burst = bursts[offset : offset + length] * np.exp(-np.arange(length) / decay).astype(np.float32)
         noise[start : start + length] += burst * np.float32(rng.uniform(0.3, 1.0))
+    level = active_rms(noise)
+    return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
+
+
+def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Crockery, cutlery, tools: strokes that ring. Each is a sum of damped, inharmonic modes (modal synthesis, as in
+    van den Doel and Pai, "The sounds of physical shapes", 1998) of one of a few objects, in loose groups, over a little
+    coloured noise. RMS 0.1 where it sounds, peak at most 1."""
+    noise = _shaped_noise(samples, -10.0 * rng.uniform(0.0, 1.5) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0), rng)
+    noise *= np.float32(10 ** (rng.uniform(-40.0, -15.0) / 20))
+    objects = []
+    for _ in range(int(rng.integers(2, 7))):
+        lowest = float(np.exp(rng.uniform(np.log(250.0), np.log(3500.0))))
+        modes = int(rng.integers(4, 16))
+        hertz = lowest * np.cumsum(np.concatenate([[1.0], rng.uniform(0.15, 1.2, modes - 1)]))
+        ring_s = float(np.exp(rng.uniform(np.log(0.004), np.log(0.25)))) * (lowest / hertz) ** rng.uniform(0.2, 1.0)
+        audible = hertz < 0.49 * SAMPLE_RATE
+        objects.append((hertz[audible], ring_s[audible], rng.uniform(0.1, 1.0, modes)[audible]))
+    place, rate = 0.0, float(np.exp(rng.uniform(np.log(1.0), np.log(12.0))))  # strokes a second within a group
+    while True:
+        place += SAMPLE_RATE * float(rng.exponential(1.0 / rate) if rng.random() < 0.85 else rng.uniform(0.2, 2.0))
+        start = int(place)
+        if start >= samples:
+            break
+        hertz, ring_s, strength = objects[int(rng.integers(len(objects)))]
+        length = min(samples - start, int(5 * ring_s.max() * SAMPLE_RATE) + 1)
+        time = np.arange(length, dtype=np.float32) / SAMPLE_RATE
+        stroke = strength * rng.uniform(0.3, 1.0, len(hertz)) * np.exp(rng.normal(0.0, 0.8))
+        phases = rng.uniform(0.0, 2.0 * np.pi, len(hertz))
+        for frequency, ring, amplitude, phase in zip(hertz, ring_s, stroke, phases):
+            turn = np.float32(2.0 * np.pi * frequency) * time + np.float32(phase)
+            noise[start : start + length] += np.float32(amplitude) * np.sin(turn) * np.exp(-time / np.float32(ring))
     level = active_rms(noise)
     return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
 

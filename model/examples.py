@@ -68,6 +68,8 @@ class ExampleSpec:
         clips: audio files; one for an aligned example, several for a stream of ordinary speech, none for noise alone.
         aligned: the clip's end matters (the phrase, a confuser); else the example is a stream.
         before, after: neighbours of an aligned clip; empty for none.
+        place_s: where an aligned clip's words begin and end in it [seconds], of a cut out of running speech; None:
+            with its first and last sound.
         condition: a key of :data:`CONDITIONS`.
         receptive_samples: what a detector must hear before the clip's end.
         last_seconds: of an aligned clip that matter (the phrase after a carrier); 0 for the whole clip.
@@ -82,6 +84,7 @@ class ExampleSpec:
     last_seconds: float = 0.0
     before: str = ""
     after: str = ""
+    place_s: tuple[float, float] | None = None
     columns: dict[str, Any] = field(default_factory=dict)
 
 
@@ -139,10 +142,13 @@ class ExampleBuilder:
         return change_voice(audio, rng.uniform(*VOICE_FACTOR))
 
     def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
-        clip = self._voiced(_spoken(read_audio(spec.clips[0])), spec, rng)
+        audio = read_audio(spec.clips[0])
+        clip = self._voiced(audio if spec.place_s else _spoken(audio), spec, rng)
         before = _spoken(read_audio(spec.before)) if spec.before else None
         after = _spoken(read_audio(spec.after)) if spec.after else None
         audio, start, end = surround(clip, before, after, rng)
+        if spec.place_s:
+            start, end = (min(end, start + round(place * SAMPLE_RATE)) for place in spec.place_s)
         if spec.last_seconds:
             start = max(start, end - int(spec.last_seconds * SAMPLE_RATE))
         slack = SLACK_FRAMES * HOP

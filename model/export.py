@@ -227,31 +227,69 @@ def features_to_scores(model: TinyCRNN, features: np.ndarray, block_s: float = 6
 
 
 @torch.no_grad()
-def stored_to_scores(model: TinyCRNN, stored: np.ndarray, block_s: float = 60.0) -> np.ndarray:
-    """Raw scores of stored frames [frames, width] (see ``model.features.StoredFrames``), worked in blocks."""
+def stored_to_scores(
+    model: TinyCRNN, stored: np.ndarray, block_s: float = 60.0, match: np.ndarray | None = None
+) -> np.ndarray:
+    """Raw scores of stored frames [frames, width] (see ``model.features.StoredFrames``), worked in blocks.
+
+    Args:
+        match: match scores [frames] if they are known; computed where the model has a matcher.
+    """
     model.eval()
     device = next(model.parameters()).device
     need, chunk = model.config.stored.window, model.config.stored.chunk
     total = (len(stored) - need) // chunk + 1 if len(stored) >= need else 0
     step = max(1, int(block_s / 0.08))
     scores = np.empty(total, np.float32)
-    match = None
-    if model.matcher is not None and total:
-        match = model.match_scores(torch.from_numpy(np.asarray(stored, np.float32)).to(device)[None])
+    matched = None if match is None else torch.from_numpy(match).to(device)[None]
+    if matched is None and model.matcher is not None and total:
+        matched = model.match_scores(torch.from_numpy(np.asarray(stored, np.float32)).to(device)[None])
     for start in range(0, total, step):
         count = min(step, total - start)
         place = slice(start * chunk, start * chunk + need + (count - 1) * chunk)
         block = torch.from_numpy(np.asarray(stored[place], dtype=np.float32)).to(device)[None]
-        logits = model.stored_logits(block) if match is None else model.head_logits(block, match[:, place])
+        logits = model.stored_logits(block, None if matched is None else matched[:, place])
         scores[start : start + count] = torch.sigmoid(logits)[0].cpu().numpy()
     return scores
 
 
 @torch.no_grad()
-def scores_of_many(model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: int = 40_000) -> list[np.ndarray]:
+def match_scores_of_many(
+    model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: int = 100_000
+) -> list[np.ndarray]:
+    """Match scores [frames] float32 of many pieces of stored frames [frames, width], each heard from its beginning."""
+    device = next(model.parameters()).device
+    result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
+    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and len(pieces[order[end]]) * (end + 1 - start) <= batch_frames:
+            end += 1
+        chosen = order[start:end]
+        batch = np.zeros((len(chosen), len(pieces[chosen[-1]]), model.config.trunk.width), np.float32)
+        for row, index in zip(batch, chosen):
+            row[: len(pieces[index])] = pieces[index]
+        scores = model.match_scores(torch.from_numpy(batch).to(device)).cpu().numpy()
+        for row, index in zip(scores, chosen):
+            result[index] = row[: len(pieces[index])].copy()
+        start = end
+    return result
+
+
+@torch.no_grad()
+def scores_of_many(
+    model: TinyCRNN,
+    pieces: Sequence[np.ndarray],
+    batch_frames: int = 40_000,
+    match: Sequence[np.ndarray] | None = None,
+) -> list[np.ndarray]:
     """Raw scores of many pieces of stored frames [frames, width] (see ``model.model.StoredFrames``).
 
     Short pieces of equal length are worked together, which is faster.
+
+    Args:
+        match: match scores [frames] of each piece if they are known; computed where the model has a matcher.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -268,13 +306,15 @@ def scores_of_many(model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: 
         frames = need + (count - 1) * chunk
         if frames > batch_frames // 2:
             for index in indices:
-                result[index] = stored_to_scores(model, pieces[index])
+                result[index] = stored_to_scores(model, pieces[index], match=None if match is None else match[index])
             continue
         size = batch_frames // frames
         for start in range(0, len(indices), size):
             chosen = indices[start : start + size]
             batch = np.stack([np.asarray(pieces[i][:frames], dtype=np.float32) for i in chosen])
-            scores = torch.sigmoid(model.stored_logits(torch.from_numpy(batch).to(device))).cpu().numpy()
+            matched = None if match is None else np.stack([match[i][:frames] for i in chosen])
+            known = None if matched is None else torch.from_numpy(matched).to(device)
+            scores = torch.sigmoid(model.stored_logits(torch.from_numpy(batch).to(device), known)).cpu().numpy()
             for row, index in enumerate(chosen):
                 result[index] = scores[row]
     return result

@@ -7,6 +7,7 @@ compute the same number, and nothing that was said before the window can change 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -288,12 +289,19 @@ class Matcher(nn.Module):
         """Numbers that are carried from frame to frame."""
         return len(self.symbols)
 
-    def forward(self, heard: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Roots of phone probabilities [batch, time, width] and values [batch, states] to scores [batch, time] <= 0."""
-        log_p = 2.0 * torch.log(heard.clamp(min=MATCH_LEAST))
+    def _follow(self, log_p: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         cost = (log_p - log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * self.scale
         values, value = follow_states(cost, self.first, self.skip, value, MATCH_LEAK, MATCH_FLOOR)
-        return values[:, :, self.last].amax(dim=2), value
+        return values[:, :, self.last], value
+
+    def follow(self, log_p: Tensor) -> Tensor:
+        """Log-probabilities [batch, time, outputs] to a score [batch, time, pronunciations] of each, from the start."""
+        return self._follow(log_p.clamp(min=2.0 * math.log(MATCH_LEAST)), self.start(log_p))[0]
+
+    def forward(self, heard: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Roots of phone probabilities [batch, time, width] and values [batch, states] to scores [batch, time] <= 0."""
+        each, value = self._follow(2.0 * torch.log(heard.clamp(min=MATCH_LEAST)), value)
+        return each.amax(dim=2), value
 
     def start(self, heard: Tensor) -> Tensor:
         """Values before anything was heard [batch, states]."""
@@ -372,9 +380,12 @@ class TinyCRNN(nn.Module):
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
         return self.head_logits(self.trunk(log_mel))
 
-    def stored_logits(self, stored: Tensor) -> Tensor:
-        """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n]."""
-        return self.head_logits(stored) if self.config.trunk.phones else self(stored)
+    def stored_logits(self, stored: Tensor, match: Tensor | None = None) -> Tensor:
+        """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n].
+
+        ``match``: as for :meth:`head_logits`.
+        """
+        return self.head_logits(stored, match) if self.config.trunk.phones else self(stored)
 
     def parameter_count(self) -> int:
         """Trainable parameters."""

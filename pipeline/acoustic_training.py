@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from audio_augmentation.gain_speed import rms
+from audio_augmentation.noise import ambient_noise, clatter
 from audio_augmentation.reverb import room_pool
 from audio_generation.registry import default_engines
-from core.audio_file import read_audio
+from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.asr.packed import TABLE_FILE, open_pack, pack
 from pipeline.acoustic_data import corpus_utterances, synthetic_utterances, transcripts_of
@@ -21,6 +24,11 @@ from pipeline.splits import held_out_engine
 
 KINDS = ("trunk", "micro", "recognizer")
 ROOMS = 150
+MADE_NOISE_S = 10.0  # seconds of one made-up noise
+KEYPHRASE_WEIGHT = 2.0  # of a trunk's keyphrase loss, beside CTC
+# Detectors work where a recognizer gives up.
+NOISIER: dict[str, Any] = {"noise_share": 0.85, "snr_db": (-2.0, 25.0), "babble_share": 0.15, "recorded_share": 0.7}
+CLATTER, AMBIENT = 80, 40  # so many of each, beside the recordings
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class AcousticRun:
         batch_seconds: of speech in a batch.
         subset: utterances taken of each corpus; 0: all.
         synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
-        noise: folder of recordings; empty: coloured noise and other speakers only.
+        noise: folder of recordings; empty: made-up noise and other speakers only.
     """
 
     corpora: tuple[Path, ...]
@@ -53,6 +61,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     Raises:
         HarkError: a folder that holds no corpus, or nothing with a transcript in it.
     """
+    from model.asr.augmentation import SpeechAugmentation
     from model.asr.network import Recognizer, RecognizerConfig
     from model.asr.symbols import PHONE_OUTPUTS
     from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
@@ -80,7 +89,8 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     steps = max(50, round(run.epochs * hours * 3600 / run.batch_seconds))
     config = AcousticTrainConfig(
         steps=steps, batch_seconds=run.batch_seconds, easy_steps=min(800, steps // 3), seed=run.seed,
-        real_share=0.65 if real else 0.0,
+        real_share=0.65 if real else 0.0, keyphrase_weight=0.0 if run.kind == "recognizer" else KEYPHRASE_WEIGHT,
+        augmentation=SpeechAugmentation(**({} if run.kind == "recognizer" else NOISIER)),
     )  # fmt: skip
     model: Recognizer | Trunk
     if run.kind == "recognizer":
@@ -118,8 +128,6 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
 
 def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     """Pack the corpora, and what the engines say of their transcripts."""
-    import numpy as np
-
     utterances = []
     for corpus in run.corpora:
         reporter.stage("corpora", f"Reading {corpus}")
@@ -138,10 +146,23 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
         target = (folder / "synthetic").resolve()
         spoken = synthetic_utterances(ready, counts, transcripts_of(utterances), target, run.seed, reporter)
         utterances += [replace(u, path=str(target / u.path)) for u in spoken]
-    noises = _recordings(Path(run.noise)) if run.noise else []
+    noises = [*(_recordings(Path(run.noise)) if run.noise else []), *_made_noises(run.seed)]
     reporter.stage("pack", f"Decoding {len(utterances)} recordings")
     pack(utterances, Path("/"), folder / "speech", noises, room_pool(ROOMS, run.seed))
 
 
-def _recordings(folder: Path) -> Sequence[Any]:
-    return [read_audio(path) for path in files_below(folder) if is_audio(path)]
+def _recordings(folder: Path) -> list[np.ndarray]:
+    return [_at_level(read_audio(path)) for path in files_below(folder) if is_audio(path)]
+
+
+def _made_noises(seed: int) -> list[np.ndarray]:
+    """Crockery most of all: recordings of noise seldom ring and strike as a kitchen does."""
+    rng = np.random.default_rng((seed, 7))
+    samples = int(MADE_NOISE_S * SAMPLE_RATE)
+    made = [clatter(samples, rng) for _ in range(CLATTER)] + [ambient_noise(samples, rng) for _ in range(AMBIENT)]
+    return [_at_level(noise) for noise in made]
+
+
+def _at_level(noise: np.ndarray) -> np.ndarray:
+    """As loud as all others: they are joined, and heard at the SNR that is drawn wherever one begins."""
+    return noise * np.float32(0.05 / max(1e-4, rms(noise)))

@@ -18,7 +18,7 @@ from core.data_folder import REPOSITORY, atomic_path
 from db.db_api import Library
 from model.features import SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, manifest_digest
-from pipeline.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.plan import Plan
 from pipeline.report import det_plot, html_report
 
@@ -126,7 +126,7 @@ def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
 def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
     """The corpora of real speech that went into training: the run's own, the trunk's and the negative bank's."""
     own: Iterable[str] = (
-        clips[(clips["engine"] == "corpus") & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
+        clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
     )
     shipped = [name for part in ("trunk", "negative_bank") for name in report.get(part, {}).get("training_corpora", [])]
     return sorted({*map(str, own), *shipped})

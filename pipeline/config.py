@@ -33,7 +33,7 @@ class Effort:
     inbetween: BucketSize
     plain_negative: BucketSize
     corpus_hours: float  # of real speech from the library used as negatives, at most
-    bank_hours: float  # of the shipped negative bank's training part, at most; its other parts are used whole
+    bank_hours: float  # of the shipped negative bank that training hears, at most; thresholds are set on the rest
     variants: int  # augmented versions of each aligned clip
     steps: int
     batch_size: int
@@ -53,7 +53,7 @@ EFFORTS = {
         inbetween=BucketSize(300, 1),
         plain_negative=BucketSize(2000, 1),
         corpus_hours=1.0,
-        bank_hours=6.0,
+        bank_hours=4.0,
         variants=1,
         steps=1500,
         batch_size=64,
@@ -65,7 +65,7 @@ EFFORTS = {
         inbetween=BucketSize(700, 1),
         plain_negative=BucketSize(5000, 1),
         corpus_hours=4.0,
-        bank_hours=12.0,
+        bank_hours=6.0,
         variants=2,
         steps=5000,
         batch_size=64,
@@ -77,7 +77,7 @@ EFFORTS = {
         inbetween=BucketSize(1000, 2),
         plain_negative=BucketSize(12000, 1),
         corpus_hours=12.0,
-        bank_hours=12.0,
+        bank_hours=6.0,
         variants=3,
         steps=16000,
         batch_size=64,

@@ -15,6 +15,7 @@ from model.metrics import ScoredStream
 
 FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
+REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 
 
@@ -97,7 +98,12 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
             }
         )
     threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
+    people = test.positive & test.table["engine"].isin(REAL_ENGINES).to_numpy()
     return {
+        "people": {
+            "utterances": int(people.sum()),
+            "miss_rate": metrics.miss_rate_at(test.pick(people), threshold).as_dict(),
+        },
         "hours": hours,
         "positives": int(test.positive.sum()),
         "at_rates": results,

@@ -17,6 +17,8 @@ from model.model import TinyCRNNConfig, TrunkConfig
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.config import BUCKETS, EFFORTS
+from pipeline.mining import ENGINE as MINED
+from pipeline.mining import mined_clips
 from pipeline.plan import Plan, engines_used
 from pipeline.splits import VoiceSplits, real_speaker, split_of
 
@@ -42,6 +44,8 @@ CLIP_COLUMNS = (
     "seconds",
     "reused",
     "corpus",
+    "phrase_start_s",  # where the words are in the clip, of a cut out of running speech; -1: from its first sound
+    "phrase_end_s",  # to its last
 )
 
 
@@ -55,7 +59,7 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
     rows: list[dict[str, Any]] = []
     seen: set[int] = set()
 
-    def add(clip: Clip, bucket: str, split: str) -> None:
+    def add(clip: Clip, bucket: str, split: str, source: str | None = None) -> None:
         seen.add(clip.id)
         rows.append(
             {
@@ -70,8 +74,10 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
                 "text": clip.text_normalized,
                 "licence": clip.licence,
                 "seconds": clip.duration_s,
-                "corpus": (clip.source or "").split(":")[0],
+                "corpus": (source or clip.source or "").split(":")[0],
                 "reused": int(not (clip.request_id or "").startswith(f"{plan.run}:")),
+                "phrase_start_s": clip.settings.get("phrase_start_s", -1.0) if clip.engine == MINED else -1.0,
+                "phrase_end_s": clip.settings.get("phrase_end_s", -1.0) if clip.engine == MINED else -1.0,
             }
         )
 
@@ -91,6 +97,13 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
                 continue
             if bucket == "positive" or clip.source is not None or split == split_of(clip.text_normalized):
                 add(clip, bucket, split)
+        if plan.config.mining:
+            cuts = [cut for cut in mined_clips(library, texts, language) if cut.parent_id not in seen]
+            parents = {parent.id: parent for parent in library.clips([cut.parent_id or 0 for cut in cuts])}
+            for cut in cuts:
+                parent = parents.get(cut.parent_id or 0)
+                if cut.id not in seen and parent is not None and parent.engine == "corpus":
+                    add(cut, bucket, splits.split_of_speaker(real_speaker(cut)), parent.source)
     for clip in library.clips(list(plan.real_clips)):
         if clip.id not in seen:
             add(clip, "plain_negative", splits.split_of_speaker(real_speaker(clip)))
@@ -158,7 +171,10 @@ def plan_examples(
                     for side, share in (("before", BEFORE_SHARE), ("after", AFTER_SHARE))
                     if len(neighbours) and rng.random() < share
                 }
-                spec([str(row.path)], True, condition, columns, last_seconds=phrase_s if carried else 0.0, **drawn)
+                start_s, end_s = float(str(row.phrase_start_s)), float(str(row.phrase_end_s))
+                place = (start_s, end_s) if end_s >= 0 else None
+                last_seconds = phrase_s if carried else 0.0
+                spec([str(row.path)], True, condition, columns, last_seconds=last_seconds, place_s=place, **drawn)
         # One engine's or one corpus's speech a block, so that false alarms can be told by where they came from.
         for engine, group in plain.groupby("engine"):
             order = rng.permutation(len(group))

@@ -121,10 +121,10 @@ def bank_about(path: Path) -> dict[str, Any]:
 
 
 def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
-    """Pieces of a bank, drawn by the seed: about ``hours`` of its training part, and all of the others.
+    """Pieces of a bank, drawn by the seed: about ``hours`` for training; what is left of its training part joins the
+    validation, because a threshold for one false alarm in some hours wants many hours.
 
-    With less than an hour for training, the others give at most as much. Raises HarkError where the file is missing or
-    damaged.
+    With less than an hour for training, no other part gives more. Raises HarkError: the file is missing or damaged.
     """
     rng = np.random.default_rng((seed, 6))
     with _opened(path) as archive:
@@ -135,6 +135,8 @@ def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
     for index in rng.permutation(len(table)):
         row = dict(table[index])
         count = row.pop("frames")
+        if row["split"] == "train" and left["train"] <= 0 and left["validation"] == np.inf:
+            row["split"] = "validation"
         if left[row["split"]] > 0:
             left[row["split"]] -= count * FRAME_S / 3600
             part = frames[firsts[index] : firsts[index] + count]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from model.dataset import FeatureStore
 from pipeline.config import BUCKETS
-from pipeline.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.generation import GenerationReport
 from pipeline.plan import Plan
 
@@ -41,7 +41,7 @@ def build_report(
     counts = {}
     for bucket in BUCKETS:
         rows = clips[clips["bucket"] == bucket]
-        real = int((rows["engine"] == "corpus").sum())
+        real = int(rows["engine"].isin(REAL_ENGINES).sum())
         reused = int(rows["reused"].sum()) - real
         counts[bucket] = {"reused": reused, "mined": real, "generated": len(rows) - reused - real}
     hours = {
@@ -109,7 +109,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     """What was measured on what, in sentences that claim nothing else."""
     results, summary = report["results"], report["summary"]
     real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
-    real_positive = [row for row in results["by_engine"] if row["engine"] == "corpus"]
+    real_positive = [row for row in results["by_engine"] if row["engine"] in REAL_ENGINES]
     engines = sorted({row["engine"] for row in results["by_engine"]})
     alarms = summary["fa_per_hour"]
     sentences = [
@@ -124,6 +124,13 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         + ("synthetic and real" if real_positive else "all synthetic")
         + f" ({', '.join(engines)}).",
     ]
+    people = results.get("people", {"utterances": 0})
+    sentences.append(
+        f"Of {people['utterances']} utterances of the phrase by people who were not heard in training it missed "
+        f"{_rate(people['miss_rate'])}."
+        if people["utterances"]
+        else "No recording of a person saying the phrase was at hand: how well it hears a real voice is not measured."
+    )
     if report.get("trunk"):
         trunk = report["trunk"]
         sentences.append(

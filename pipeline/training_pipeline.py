@@ -18,16 +18,19 @@ import pandas as pd
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from db.db_api import Library
+from db.records import Where
 from phrase_augmentation.normalize import base_language, validate_keyphrase
 from pipeline.config import BUCKETS, EFFORTS, RunConfig, job_folder
 from pipeline.events import Progress, Reporter
 from pipeline.generation import generate
+from pipeline.mining import MiningConfig
 from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan
 
 if TYPE_CHECKING:
     from model.model import Trunk
 
 TRUNK_LANGUAGE = "en"
+MINED_NEGATIVES = MiningConfig(most=20, recordings=40)  # of each confuser: there are hundreds of them
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 
 
@@ -144,6 +147,8 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 save_plan(plan, plan_file)
         engines, _ = ready_engines(tuple(plan.engines), config.language)
         splits = run_splits(plan, engines)
+        with clock.stage("mine"):
+            _mine(plan, library, reporter)
         with clock.stage("synthesize"):
             generated = generate(plan, engines, library, reporter)
 
@@ -224,6 +229,25 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     reporter.artifact("bundle", result["bundle"])
     reporter.artifact("report", result["report"])
     return result
+
+
+def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
+    """Cut the phrase, and what resembles it, out of the library's recordings of people; the dataset finds the cuts."""
+    config = plan.config
+    if not config.mining or base_language(config.language) != TRUNK_LANGUAGE:
+        return  # the aligner, too, has heard English only
+    where = Where(language=config.language, imported=True, slices=False, text_known=True)
+    if next(library.iter_clips(where), None) is None:
+        return
+    from pipeline.mining import mine, mine_negatives
+
+    found = mine(config.phrase, library, reporter)
+    texts = [text for bucket in ("confuser", "inbetween") for text in plan.bucket(bucket).texts]
+    near = mine_negatives(config.phrase, texts, library, reporter, MINED_NEGATIVES)
+    reporter.log(
+        f"Real recordings: {len(found.cuts)} of the phrase, {sum(len(result.cuts) for result in near.values())} of "
+        f"{len(near)} confusers."
+    )
 
 
 def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:

@@ -14,6 +14,7 @@ from audio_augmentation.noise import (
     add_noise,
     ambient_noise,
     babble,
+    clatter,
     colored_noise,
     hum,
     knocks,
@@ -71,6 +72,17 @@ def test_ambient_noise_is_not_one_stationary_sound(rng: np.random.Generator) -> 
     assert np.median(swings) > 4.0
 
 
+def test_clatter_rings_and_falls_silent(rng: np.random.Generator) -> None:
+    crests, tonal = [], []
+    for _ in range(30):
+        audio = clatter(64_000, rng)
+        crests.append(np.abs(audio).max() / rms(audio))
+        power = np.sort(np.abs(np.fft.rfft(audio)) ** 2)[::-1]
+        tonal.append(power[: len(power) // 50].sum() / power.sum())
+    assert np.median(crests) > 4.5, "strokes stand out; Gaussian noise of this length has 4.3"
+    assert np.median(tonal) > 0.3, "a few modes have much of the power; of white noise they have 0.1"
+
+
 def test_hum_is_harmonics_of_mains(rng: np.random.Generator) -> None:
     audio = hum(160_000, rng)
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)))) ** 2
@@ -81,7 +93,7 @@ def test_hum_is_harmonics_of_mains(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 100, 16_001])
-@pytest.mark.parametrize("make", [ambient_noise, hum, knocks, lambda n, rng: colored_noise(n, 1.0, rng)])
+@pytest.mark.parametrize("make", [ambient_noise, clatter, hum, knocks, lambda n, rng: colored_noise(n, 1.0, rng)])
 def test_made_up_noise_of_any_length(make, samples: int) -> None:  # type: ignore[no-untyped-def]
     for seed in range(5):
         audio = make(samples, np.random.default_rng(seed))

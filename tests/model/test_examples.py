@@ -73,6 +73,15 @@ def test_an_example_holds_a_whole_window_before_and_after_the_end(
         assert row["phrase_start"] < row["phrase_end"]
 
 
+def test_a_cut_says_where_its_words_are(builder: ExampleBuilder, folder: Path) -> None:
+    features, row = builder.build(aligned(folder, place_s=(0.4, 0.7)))
+    level = features.astype(np.float32).mean(axis=1)
+    loud = np.flatnonzero(level > (level.max() + level[-20:].mean()) / 2)
+    assert row["phrase_end"] - row["phrase_start"] == pytest.approx(30, abs=2)
+    assert loud[0] == pytest.approx(row["phrase_start"], abs=6), "silence at its edges is not trimmed away"
+    assert loud[-1] == pytest.approx(row["phrase_end"] + 50, abs=6), "what is said after the words stays"
+
+
 def test_only_the_end_of_a_carried_phrase_is_the_phrase(builder: ExampleBuilder, folder: Path) -> None:
     _, row = builder.build(aligned(folder, last_seconds=0.3))
     assert row["phrase_end"] - row["phrase_start"] == pytest.approx(30, abs=2)

@@ -80,6 +80,17 @@ def test_the_bank_gives_as_much_as_is_asked_for() -> None:
     assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
 
 
+def test_what_training_does_not_hear_sets_thresholds() -> None:
+    path = shipped_bank("standard")
+    assert path is not None
+    hours = dict.fromkeys(("train", "validation", "test"), 0.0)
+    for piece in bank_pieces(path, 2.0, seed=3):
+        hours[piece.row["split"]] += len(piece.frames) / 180_000
+    in_all = bank_about(path)["hours"]
+    assert 2.0 <= hours["train"] < 2.1 and hours["test"] == pytest.approx(in_all["test"], abs=0.01)
+    assert sum(hours.values()) == pytest.approx(sum(in_all.values()), abs=0.03)
+
+
 def test_a_damaged_bank_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bank.zip").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be read"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,31 @@ def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
     after = clip_table(plan, library, splits)
     new = after[~after["clip_id"].isin(before["clip_id"])]
     assert new["engine"].tolist() == ["alpha"] and new["reused"].tolist() == [1]
+
+
+def test_cuts_of_real_recordings_take_part_with_their_place(
+    planned: tuple[Plan, VoiceSplits], library: Library, new_clip: Callable[..., NewClip]
+) -> None:
+    plan, splits = planned
+    parents = library.add_clips(
+        new_clip(f"he said hey compass {n}", f"reader {n}", "corpus", 2.0, source=f"readers:{n}.wav") for n in range(12)
+    )
+    settings = {"phrase_start_s": 0.1, "phrase_end_s": 0.6}
+    library.add_clips(
+        new_clip("hey compass", f"reader {n}", "mined", 0.7, parent_id=parent, settings=settings)
+        for n, parent in enumerate(parents)
+    )
+    table = clip_table(plan, library, splits)
+    cuts = table[table["engine"] == "mined"]
+    assert len(cuts) == 12 and (cuts["bucket"] == "positive").all() and (cuts["label"] == 1).all()
+    assert (cuts["split"] == cuts["speaker"].map(split_of)).all() and (cuts["corpus"] == "readers").all()
+    assert (cuts["phrase_end_s"] == 0.6).all() and (table[table["engine"] != "mined"]["phrase_end_s"] == -1.0).all()
+    examples = plan_examples(plan, table, None)
+    places = {spec.clips[0]: spec.place_s for spec in examples.specs if spec.aligned}
+    assert {places[path] for path in cuts["path"]} == {(0.1, 0.6)}
+    assert {place for path, place in places.items() if path not in set(cuts["path"])} == {None}
+    without = replace(plan, config=replace(plan.config, mining=False))
+    assert not (clip_table(without, library, splits)["engine"] == "mined").any()
 
 
 def test_a_library_that_has_grown_does_not_make_the_run_longer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from core.errors import HarkError
 from db.db_api import Library
 from db.records import NewClip, Where
 from model.asr.emissions import RecognizerAligner
+from pipeline.config import BUCKETS, RunConfig
 from pipeline.events import Reporter, silent_reporter
 from pipeline.first_guess import phone_score
 from pipeline.mining import (
@@ -30,6 +32,8 @@ from pipeline.mining import (
     speaker_cap,
     word_forms,
 )
+from pipeline.plan import BucketPlan, Plan
+from pipeline.training_pipeline import _mine
 
 SENTENCE = "please open the big window before seven"
 
@@ -186,3 +190,24 @@ def test_mining_real_speech(shared_data: Path, library: Library) -> None:
     )  # fmt: skip
     found = mine("little", library, silent_reporter(), aligner=RecognizerAligner())
     assert len(found.cuts) > 0.6 * len(rows)
+
+
+def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library) -> None:
+    library.add_clips([recording(SENTENCE), recording("open the window seven", "bob")])
+    rows = tuple(
+        BucketPlan(bucket, texts, 1, 1, 0, 0, 1, {})
+        for bucket, texts in zip(BUCKETS, (("big window",), ("the window", "wind"), ("open the",), ()))
+    )
+    plan = Plan("run", RunConfig("big window"), rows, (), (), 0.0, {}, {}, "", 0.0)
+    events: list[dict[str, Any]] = []
+    _mine(plan, library, Reporter(events.append))
+    assert {clip.text_normalized for clip in mined_clips(library, ["big window", "the window", "open the"])} == {
+        "big window",
+        "the window",
+        "open the",
+    }
+    assert any("1 of the phrase" in event.get("message", "") for event in events)
+    before = library.stats().slices
+    _mine(plan, library, silent_reporter())
+    _mine(replace(plan, config=replace(plan.config, language="de")), library, silent_reporter())
+    assert library.stats().slices == before
