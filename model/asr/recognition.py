@@ -1,7 +1,7 @@
-"""From a phone emission to words: a beam search over the phones of a vocabulary, with word and word-pair frequencies.
+"""From a phone emission to words: a beam search over the phones of a vocabulary, with a model of which words follow.
 
 The recognizer learned from a few hours of speech: what it writes letter by letter has most words wrong. Its phones
-are better, and a vocabulary says which of them make words. States are (last word, place in the tree of pronunciations,
+are better, and a vocabulary says which of them make words. States are (last words, place in the tree of pronunciations,
 last output); of equal states the more probable history is kept. Probabilities of words are known at the tree's
 branches (the largest below), so that rare words fall out early.
 """
@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from model.asr.symbols import BLANK, phone_indices
+from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, phonemes_of_words
 from phrase_augmentation.vocabulary import vocabulary
 
@@ -25,19 +26,21 @@ WORDS = 40_000  # of the vocabulary
 WEAK_WORDS = 400  # of the most frequent ones are heard as they sound between other words, too ("the", "to", "and")
 BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # words before and after, where their sound is taken from
 ROOT = 0
+IMPOSSIBLE = -100.0  # nats; what the trigrams give for words that they do not have
+UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less probable than its frequency says
 
 
 @dataclass(frozen=True)
 class DecodingConfig:
     """How words are searched for; weights were chosen on 40 utterances of librispeech-dev-clean (bench asr)."""
 
-    beam: int = 150  # states kept a frame
-    beam_nats: float = 14.0  # less probable than the best one by more: dropped
+    beam: int = 200  # states kept a frame
+    beam_nats: float = 15.0  # less probable than the best one by more: dropped
     outputs: int = 10  # most probable ones of a frame that are tried
     output_floor: float = -9.0  # nats; less probable ones are not
     # Nats taken from the blank, which CTC writes in most frames: a quarter of what it is more probable than a phone.
     blank_cost: float = 1.4
-    word_weight: float = 0.6  # of the words' log-probabilities against the emission's
+    word_weight: float = 0.85  # of the words' log-probabilities against the emission's
     word_bonus: float = 0.0  # nats for each word
     still: float = 0.999  # frames in which the blank is more probable than this extend nothing
 
@@ -53,13 +56,57 @@ class WordModel:
     pairs: dict[str, dict[str, float]]
     backoff: dict[str, float]
     unknown: float
+    context: int = 1  # words before one that its probability depends on
 
-    def after(self, before: str, word: str) -> float:
+    def alone(self, word: str) -> float:
+        """log P(word)."""
+        return self.unigram.get(word, self.unknown)
+
+    def after(self, before: tuple[str, ...], word: str) -> float:
         """log P(word | before)."""
-        known = self.pairs.get(before)
+        last = before[-1] if before else ""
+        known = self.pairs.get(last)
         if known is not None and word in known:
             return known[word]
-        return self.backoff.get(before, 0.0) + self.unigram.get(word, self.unknown)
+        return self.backoff.get(last, 0.0) + self.alone(word)
+
+
+class TrigramModel:
+    """The word trigrams that the package pocketsphinx brings for US English (19,794 words); others by ``general``.
+
+    Raises ImportError where the package is not installed.
+    """
+
+    context = 2
+
+    def __init__(self, general: WordModel) -> None:
+        import pocketsphinx
+
+        self._general = general
+        base = 1.0001
+        path = pocketsphinx.get_model_path("en-us/en-us.lm.bin")
+        self._model = pocketsphinx.NGramModel(pocketsphinx.Config(), pocketsphinx.LogMath(base), path)
+        self._nats = math.log(base)
+        self._known: dict[tuple[str, ...], float] = {}
+
+    def alone(self, word: str) -> float:
+        """log P(word)."""
+        return self._probability((word,))
+
+    def after(self, before: tuple[str, ...], word: str) -> float:
+        """log P(word | before); fewer words before it than the model looks at: it begins a sentence."""
+        begun = before if len(before) == self.context else ("<s>", *before)
+        return self._probability((word, *begun[::-1]))
+
+    def _probability(self, words: tuple[str, ...]) -> float:
+        """Of the first of ``words`` after the others, the nearest first."""
+        found = self._known.get(words)
+        if found is None:
+            found = self._nats * self._model.prob(list(words))
+            if found < IMPOSSIBLE:
+                found = self._general.alone(words[0]) + UNLISTED
+            self._known[words] = found
+        return found
 
 
 def word_model(frequencies: dict[str, float], transcripts: Iterable[str], weight: float = 5.0) -> WordModel:
@@ -104,7 +151,7 @@ class WordDecoder:
         pronunciations: (word, outputs of its phones); a word may stand there more than once.
     """
 
-    def __init__(self, pronunciations: Iterable[tuple[str, Sequence[int]]], model: WordModel) -> None:
+    def __init__(self, pronunciations: Iterable[tuple[str, Sequence[int]]], model: WordModel | TrigramModel) -> None:
         self.model = model
         self._children: list[dict[int, int]] = [{}]
         self._words: list[list[str]] = [[]]
@@ -127,7 +174,7 @@ class WordDecoder:
             if word in self._words[node]:
                 continue
             self._words[node].append(word)
-            probability = model.unigram.get(word, model.unknown)
+            probability = model.alone(word)
             for place in path:
                 ahead[place] = max(ahead[place], probability)
         ahead[ROOT] = 0.0
@@ -141,10 +188,12 @@ class WordDecoder:
         still = math.log(config.still)
         order = np.argsort(-log_p, axis=1)[:, : config.outputs]
         History = tuple | None
-        beams: dict[tuple[str, int, int], tuple[float, History]] = {("", ROOT, BLANK): (0.0, None)}
+        context = self.model.context
+        State = tuple[tuple[str, ...], int, int]
+        beams: dict[State, tuple[float, History]] = {((), ROOT, BLANK): (0.0, None)}
         for number in range(len(log_p)):
             frame = log_p[number].tolist()
-            grown: dict[tuple[str, int, int], tuple[float, History]] = {}
+            grown: dict[State, tuple[float, History]] = {}
             very_still = frame[BLANK] > still
             blank = frame[BLANK] - config.blank_cost
             if very_still:
@@ -183,7 +232,7 @@ class WordDecoder:
                             grown[key] = (further, history)
                     for word in words_at[child]:
                         ended = reached + weight * after(before, word) + bonus
-                        key = (word, ROOT, output)
+                        key = ((*before, word)[-context:], ROOT, output)
                         known = grown.get(key)
                         if known is None or known[0] < ended:
                             grown[key] = (ended, (history, word))
@@ -203,7 +252,7 @@ class WordDecoder:
         return found[::-1]
 
 
-def _score(item: tuple[tuple[str, int, int], tuple[float, tuple | None]]) -> float:
+def _score(item: tuple[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]) -> float:
     return item[1][0]
 
 
@@ -221,7 +270,13 @@ def decoder_for(language: str = "en", transcripts: Iterable[str] = (), words: in
     pronunciations += [
         (word, phone_indices(phones)) for word, phones in _weak_forms(known.words[:WEAK_WORDS], language)
     ]
-    return WordDecoder(pronunciations, word_model(frequencies, texts))
+    general = word_model(frequencies, texts)
+    if base_language(language) == "en":
+        try:
+            return WordDecoder(pronunciations, TrigramModel(general))
+        except ImportError:
+            pass  # words by their frequency, and pairs of them from the transcripts
+    return WordDecoder(pronunciations, general)
 
 
 @lru_cache(maxsize=8)

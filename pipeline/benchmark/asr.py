@@ -1,7 +1,7 @@
 """Word and character error rates of the shipped recognizer on speakers it never heard, its speed and its memory.
 
 Where pocketsphinx is installed (requirements-extras.txt), its own English model reads the same files in the same run.
-librispeech-dev-clean and -test-other were not trained on; pairs of words are counted in other corpora's transcripts.
+librispeech-dev-clean and -test-other were not trained on; which words follow each other comes from neither.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from pipeline.events import Progress, Reporter
 
 UTTERANCES = 200  # of librispeech-dev-clean
 BEAM = 8  # prefixes of the letters' beam search
-# Corpora that were trained on: their transcripts say which words follow each other.
-TRAINING_CORPORA = ("librispeech-test-clean-a", "librispeech-aligned", "speechocean762", "arctic", "commonvoice")
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
@@ -45,7 +43,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     torch.set_num_threads(1)
     try:
         reporter.stage("bench", "Loading the recognizer and the vocabulary")
-        decoder = decoder_for("en", _transcripts(speech))
+        decoder = decoder_for("en")
         aligner = RecognizerAligner()
         corpora = {"librispeech-dev-clean": _dev_clean(speech), "librispeech-test-other": _test_other(speech)}
         figures: Figures = {}
@@ -102,7 +100,7 @@ def _errors(references: Sequence[Sequence[str]], texts: Sequence[Sequence[str]])
 def _pocketsphinx(audios: Sequence[np.ndarray]) -> tuple[list[list[str]], float] | None:
     """(words of each recording, processor seconds) by pocketsphinx's own model; None where it is not installed."""
     try:
-        from pocketsphinx import Decoder  # type: ignore[import-not-found]
+        from pocketsphinx import Decoder
     except ImportError:
         return None
     decoder = Decoder(loglevel="FATAL")
@@ -121,16 +119,6 @@ def _manifest(folder: Path) -> Iterator[dict[str, Any]]:
     with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
-
-
-def _transcripts(speech: Path) -> list[str]:
-    return [
-        normalize(row["text"], "en")
-        for corpus in TRAINING_CORPORA
-        if (speech / corpus / "manifest.jsonl").is_file()
-        for row in _manifest(speech / corpus)
-        if row.get("text")
-    ]
 
 
 def _dev_clean(speech: Path) -> list[tuple[Path, str]]:

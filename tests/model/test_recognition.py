@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from model.asr.recognition import DecodingConfig, WordDecoder, WordModel, word_model
+from model.asr.recognition import UNLISTED, DecodingConfig, TrigramModel, WordDecoder, WordModel, word_model
 
 A, B, C = 1, 2, 3
 
@@ -55,12 +55,21 @@ def test_pairs_of_words_decide_too() -> None:
 
 def test_probabilities_of_words_add_up() -> None:
     found = word_model({"a": 0.6, "b": 0.4}, ["a b", "a b", "b b"])
-    assert sum(math.exp(found.after("a", word)) for word in ("a", "b")) == pytest.approx(1, abs=1e-6)
+    assert sum(math.exp(found.after(("a",), word)) for word in ("a", "b")) == pytest.approx(1, abs=1e-6)
     assert sum(math.exp(found.unigram[word]) for word in ("a", "b")) == pytest.approx(1, abs=1e-6)
-    assert found.after("a", "b") > found.after("a", "a")
+    assert found.after(("a",), "b") > found.after(("a",), "a")
 
 
 def test_a_wider_beam_finds_nothing_less_probable(decoder: WordDecoder) -> None:
     rng = np.random.default_rng(0)
     log_p = np.log(rng.dirichlet(np.ones(5), 60)).astype(np.float32)
     assert decoder.words(log_p, DecodingConfig(beam=1000, beam_nats=1000)) == decoder.words(log_p)
+
+
+def test_trigrams_of_english() -> None:
+    pytest.importorskip("pocketsphinx", reason="brings the word trigrams")
+    trigrams = TrigramModel(word_model({"york": 0.5, "flibber": 0.5}, []))
+    assert trigrams.after(("new",), "york") > trigrams.after(("new",), "you") > trigrams.after((), "flibber") - 20
+    assert trigrams.after(("new", "york"), "city") > trigrams.after(("the", "old"), "city") > trigrams.alone("city")
+    assert trigrams.alone("flibber") == pytest.approx(math.log(0.5) + UNLISTED), "a word it does not have"
+    assert -12 < trigrams.alone("the") < -1
