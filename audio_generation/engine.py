@@ -81,13 +81,15 @@ class Engine(Protocol):
         name: its name in the registry, the library and the command line.
         licence: SPDX identifier (or short name) of the program; each voice has its own.
         paid: costs money a character; speaks only when the user names it.
-        by_default: used without being named where it is ready (false: paid, very slow, or a test double).
+        by_default: used without being named where it is ready (false: paid, very slow, unproven, or a test double).
+        unsure: some of its clips cannot be understood; a run keeps those in which Hark's own ear hears the text.
     """
 
     name: str
     licence: str
     paid: bool
     by_default: bool
+    unsure: bool
 
     def available(self) -> Readiness:
         """Whether the engine can speak here. Fast (no weights are loaded), never raises."""

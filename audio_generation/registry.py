@@ -12,6 +12,7 @@ from audio_generation.festival_side.festival import Festival
 from audio_generation.flite_side.flite import Flite
 from audio_generation.kokoro_side.kokoro import Kokoro
 from audio_generation.piper_side.piper import Piper
+from audio_generation.splice_side.splice import Splice
 from audio_generation.suno_side.suno import Suno
 from core.errors import HarkError
 
@@ -21,6 +22,7 @@ ENGINES = (
     Festival,
     Piper,
     Kokoro,
+    Splice,
     Suno,
     ElevenLabs,
     Fake,

@@ -56,6 +56,7 @@ class WorkerEngine:
     licence: str
     paid: bool = False
     by_default: bool = True
+    unsure: bool = False
     packages: tuple[str, ...] = ()  # modules that the worker imports; looked for before it is started
     loads_weights: bool = False  # starting the worker is slow, so ``available`` does without
     requests_ahead: int = 3  # in flight, so that the worker speaks the next one while the host checks the last

@@ -40,6 +40,7 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument("--subset", type=int, default=0, metavar="N", help="utterances of each corpus; default: all")
     training.add_argument("--synthetic", type=int, default=7000, metavar="N", help="clips by the speech engines")
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
+    training.add_argument("--keyphrase_weight", type=float, default=0.0, metavar="X", help="of spotting, beside CTC")
     training.add_argument("--seed", type=int, default=0, metavar="N")
 
 
@@ -50,7 +51,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
     run = AcousticRun(
         tuple(options.corpora), options.kind, options.epochs, options.batch_size, options.subset, options.synthetic,
-        options.noise, options.seed,
+        options.noise, options.keyphrase_weight, options.seed,
     )  # fmt: skip
     try:
         with screen.reporter() as reporter:

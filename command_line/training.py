@@ -48,7 +48,7 @@ def _run_options(parser: Parser) -> None:
     parser.add_argument("--language", type=language, default=RunConfig.language, help=f"default: {RunConfig.language}")
     parser.add_argument("--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number, the same run")
     parser.add_argument("--size", choices=SIZES, default=RunConfig.size, help="of the detector (default: standard)")
-    parser.add_argument("--from-scratch", action="store_true", help="start from no pretrained weights (none ship yet)")
+    parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
     parser.add_argument(
         "--engines",

@@ -119,11 +119,8 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
         receptive_frames: int,
         seed: int = 0,
         end_jitter: tuple[int, int] = END_JITTER,
-        match: np.ndarray | None = None,
     ) -> None:
-        """``match`` [total]: a match score of each of ``frames`` [total, width], for detectors with a matcher."""
         self.frames = frames
-        self.match = match
         self.end_jitter = end_jitter
         self.receptive_frames = receptive_frames
         self.seed = seed
@@ -146,19 +143,9 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
         """Windows [batch, receptive_frames, width] float32 that end just before frame ``end`` of segments ``index``."""
         end = np.clip(end, self.receptive_frames, np.maximum(self.length[index], self.receptive_frames))
         first = self.first[index] + end - self.receptive_frames
-        return self._cut(self.frames, index, first)
-
-    def match_windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray | None:
-        """The match scores [batch, receptive_frames] of :meth:`windows`; None where there are none."""
-        if self.match is None:
-            return None
-        end = np.clip(end, self.receptive_frames, np.maximum(self.length[index], self.receptive_frames))
-        return self._cut(self.match, index, self.first[index] + end - self.receptive_frames)
-
-    def _cut(self, frames: np.ndarray, index: np.ndarray, first: np.ndarray) -> np.ndarray:
-        batch = np.empty((len(index), self.receptive_frames, *frames.shape[1:]), np.float32)
+        batch = np.empty((len(index), self.receptive_frames, self.frames.shape[1]), np.float32)
         for row, start in enumerate(first):
-            part = frames[start : start + min(self.receptive_frames, self.length[index[row]])]
+            part = self.frames[start : start + min(self.receptive_frames, self.length[index[row]])]
             missing = self.receptive_frames - len(part)
             batch[row, missing:] = part
             batch[row, :missing] = part[0] if len(part) else 0.0  # a short segment goes on backwards as it began
@@ -178,15 +165,6 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
         """Window ends in the first part of aligned phrases: too early to be the phrase."""
         start, end = self.phrase_start[index], self.phrase_end[index]
         return (start + rng.uniform(*PREFIX_SHARE, len(index)) * (end - start)).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Windows [batch, receptive_frames, width], labels [batch], match scores [batch, receptive_frames] if there are."""
-
-    windows: Tensor
-    labels: Tensor
-    match: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -217,8 +195,8 @@ class BatchSampler:
         """Windows (segment indices and window ends) that the detector took for the phrase."""
         self.hard = (index, end) if len(index) else None
 
-    def draw(self) -> Batch:
-        """A batch."""
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """A batch: windows [batch, receptive_frames, width] and labels [batch]."""
         data, rng, size = self.dataset, self.rng, self.batch_size
         index: list[np.ndarray] = []
         ends: list[np.ndarray] = []
@@ -242,10 +220,5 @@ class BatchSampler:
         rest = size - sum(len(part) for part in index)
         chosen = self.negatives[np.searchsorted(self._cumulative, rng.random(rest))]
         add(chosen, data.random_ends(chosen, rng), 0.0)
-        which, until = np.concatenate(index), np.concatenate(ends)
-        match = data.match_windows(which, until)
-        return Batch(
-            torch.from_numpy(data.windows(which, until)),
-            torch.from_numpy(np.concatenate(labels)),
-            None if match is None else torch.from_numpy(match),
-        )
+        batch = data.windows(np.concatenate(index), np.concatenate(ends))
+        return torch.from_numpy(batch), torch.from_numpy(np.concatenate(labels))

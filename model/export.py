@@ -15,7 +15,6 @@ from torch.nn import functional
 from core.errors import HarkError
 from model.features import FFT, HOP, MELS, POWER_FLOOR, SAMPLE_RATE, WINDOW, hann_window, log_mel, mel_filterbank
 from model.model import (
-    BRIDGE_STRIDE,
     CHUNK_FRAMES,
     CHUNK_SAMPLES,
     MATCH_FLOOR,
@@ -57,8 +56,8 @@ class LogMel(nn.Module):
 class StreamingTinyCRNN(nn.Module):
     """TinyCRNN on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], state [1, size])``.
 
-    The state is, flattened: the audio tail, what each convolution still needs of its input, and the recurrent layer's
-    window. Nothing recurrent is carried on, so the state forgets everything older than the receptive field.
+    The state is, flattened: the audio tail, what each convolution still needs of its input, and the matcher's values or
+    the recurrent layer's window. Nothing else recurrent is carried on, so the state forgets what is old.
     """
 
     def __init__(self, model: TinyCRNN) -> None:
@@ -73,10 +72,11 @@ class StreamingTinyCRNN(nn.Module):
             (1, STEM_KERNELS[0] - STEM_STRIDE, MELS),
             (1, first, STEM_KERNELS[1] - 1, MELS // 2),
             *((1, trunk.channels, (trunk.kernel - 1) * d) for d in trunk.dilations),
-            (1, config.window_frames - SCORE_STRIDE, config.recurrent_input),
         ]
         if model.matcher is not None:
             self.shapes += [(1, model.matcher.states), (1, MATCH_POOL - CHUNK_FRAMES // STEM_STRIDE)]
+        else:
+            self.shapes.append((1, config.window_frames - SCORE_STRIDE, config.recurrent_input))
         self.state_size = sum(int(np.prod(shape)) for shape in self.shapes)
 
     def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,19 +98,21 @@ class StreamingTinyCRNN(nn.Module):
         for block in model.trunk.blocks:
             x = block(extended(x, 2))
         heard = model.trunk.outputs(x)
-        encoded = extended(model.to_recurrent(heard), 1)
-        window = model.config.window_frames
-        starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
-        index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)
-        logits = model.window_logits(encoded[0][index]).unsqueeze(0)
         if model.matcher is not None:
             # Values are kept above their floor, so that a state of zeros is one that has heard nothing.
             value = before[len(kept)] + MATCH_FLOOR
             scores, value = model.matcher(heard.transpose(1, 2), value)
             kept.append(value - MATCH_FLOOR)
             scores = extended(scores - MATCH_FLOOR, 1) + MATCH_FLOOR
-            places = starts.unsqueeze(1) * BRIDGE_STRIDE + torch.arange(MATCH_POOL).unsqueeze(0)
-            logits = model.with_match(logits, scores[0][places].unsqueeze(0))
+            starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_FRAMES // STEM_STRIDE)
+            index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
+            logits = model.match_logits(scores[0][index].unsqueeze(0))
+        else:
+            encoded = extended(model.to_recurrent(heard), 1)
+            window = model.config.window_frames
+            starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
+            index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)
+            logits = model.window_logits(encoded[0][index]).unsqueeze(0)
         return torch.sigmoid(logits), torch.cat([part.reshape(1, -1) for part in kept], dim=1)
 
 
@@ -227,96 +229,56 @@ def features_to_scores(model: TinyCRNN, features: np.ndarray, block_s: float = 6
 
 
 @torch.no_grad()
-def stored_to_scores(
-    model: TinyCRNN, stored: np.ndarray, block_s: float = 60.0, match: np.ndarray | None = None
-) -> np.ndarray:
-    """Raw scores of stored frames [frames, width] (see ``model.features.StoredFrames``), worked in blocks.
-
-    Args:
-        match: match scores [frames] if they are known; computed where the model has a matcher.
-    """
+def stored_to_scores(model: TinyCRNN, stored: np.ndarray, block_s: float = 60.0) -> np.ndarray:
+    """Raw scores of stored frames [frames, width] (see ``model.features.StoredFrames``), worked in blocks."""
     model.eval()
     device = next(model.parameters()).device
     need, chunk = model.config.stored.window, model.config.stored.chunk
     total = (len(stored) - need) // chunk + 1 if len(stored) >= need else 0
-    step = max(1, int(block_s / 0.08))
+    # A matcher has to hear all from the beginning.
+    step = max(1, total if model.matcher is not None else int(block_s / 0.08))
     scores = np.empty(total, np.float32)
-    matched = None if match is None else torch.from_numpy(match).to(device)[None]
-    if matched is None and model.matcher is not None and total:
-        matched = model.match_scores(torch.from_numpy(np.asarray(stored, np.float32)).to(device)[None])
     for start in range(0, total, step):
         count = min(step, total - start)
         place = slice(start * chunk, start * chunk + need + (count - 1) * chunk)
         block = torch.from_numpy(np.asarray(stored[place], dtype=np.float32)).to(device)[None]
-        logits = model.stored_logits(block, None if matched is None else matched[:, place])
-        scores[start : start + count] = torch.sigmoid(logits)[0].cpu().numpy()
+        scores[start : start + count] = torch.sigmoid(model.stored_logits(block))[0].cpu().numpy()
     return scores
 
 
 @torch.no_grad()
-def match_scores_of_many(
-    model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: int = 100_000
-) -> list[np.ndarray]:
-    """Match scores [frames] float32 of many pieces of stored frames [frames, width], each heard from its beginning."""
-    device = next(model.parameters()).device
-    result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
-    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
-    start = 0
-    while start < len(order):
-        end = start + 1
-        while end < len(order) and len(pieces[order[end]]) * (end + 1 - start) <= batch_frames:
-            end += 1
-        chosen = order[start:end]
-        batch = np.zeros((len(chosen), len(pieces[chosen[-1]]), model.config.trunk.width), np.float32)
-        for row, index in zip(batch, chosen):
-            row[: len(pieces[index])] = pieces[index]
-        scores = model.match_scores(torch.from_numpy(batch).to(device)).cpu().numpy()
-        for row, index in zip(scores, chosen):
-            result[index] = row[: len(pieces[index])].copy()
-        start = end
-    return result
-
-
-@torch.no_grad()
-def scores_of_many(
-    model: TinyCRNN,
-    pieces: Sequence[np.ndarray],
-    batch_frames: int = 40_000,
-    match: Sequence[np.ndarray] | None = None,
-) -> list[np.ndarray]:
+def scores_of_many(model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: int = 0) -> list[np.ndarray]:
     """Raw scores of many pieces of stored frames [frames, width] (see ``model.model.StoredFrames``).
 
-    Short pieces of equal length are worked together, which is faster.
-
-    Args:
-        match: match scores [frames] of each piece if they are known; computed where the model has a matcher.
+    Short pieces of similar length are worked together, padded at the end, which is faster: up to ``batch_frames``
+    frames, by default as many as a matcher (which goes from frame to frame) or a recurrent layer likes.
     """
     model.eval()
+    batch_frames = batch_frames or (40_000 if model.matcher is None else 160_000)
     device = next(model.parameters()).device
     stored = model.config.stored
     need, chunk = stored.window, stored.chunk
+    counts = [(len(piece) - need) // chunk + 1 if len(piece) >= need else 0 for piece in pieces]
     result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
-    by_count: dict[int, list[int]] = {}
-    for index, piece in enumerate(pieces):
-        count = (len(piece) - need) // chunk + 1 if len(piece) >= need else 0
-        by_count.setdefault(count, []).append(index)
-    for count, indices in by_count.items():
-        if count == 0:
+    order = sorted((i for i, count in enumerate(counts) if count), key=lambda i: counts[i])
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and (end + 1 - start) * len(pieces[order[end]]) <= batch_frames:
+            end += 1
+        chosen = order[start:end]
+        start = end
+        if len(chosen) == 1:
+            result[chosen[0]] = stored_to_scores(model, pieces[chosen[0]])
             continue
-        frames = need + (count - 1) * chunk
-        if frames > batch_frames // 2:
-            for index in indices:
-                result[index] = stored_to_scores(model, pieces[index], match=None if match is None else match[index])
-            continue
-        size = batch_frames // frames
-        for start in range(0, len(indices), size):
-            chosen = indices[start : start + size]
-            batch = np.stack([np.asarray(pieces[i][:frames], dtype=np.float32) for i in chosen])
-            matched = None if match is None else np.stack([match[i][:frames] for i in chosen])
-            known = None if matched is None else torch.from_numpy(matched).to(device)
-            scores = torch.sigmoid(model.stored_logits(torch.from_numpy(batch).to(device), known)).cpu().numpy()
-            for row, index in enumerate(chosen):
-                result[index] = scores[row]
+        frames = need + (counts[chosen[-1]] - 1) * chunk
+        batch = np.zeros((len(chosen), frames, *pieces[chosen[0]].shape[1:]), np.float32)
+        for row, index in zip(batch, chosen):
+            part = pieces[index][:frames]
+            row[: len(part)] = part
+        scores = torch.sigmoid(model.stored_logits(torch.from_numpy(batch).to(device))).cpu().numpy()
+        for row, index in zip(scores, chosen):
+            result[index] = row[: counts[index]].copy()
     return result
 
 

@@ -1,8 +1,9 @@
 """TinyCRNN, the whole detector in one file: log-mel frames in, one logit a window out.
 
-Every layer is causal and uses no padding, and the recurrent layer starts from zero in every window. A logit is
-therefore a function of exactly ``receptive_frames`` log-mel frames: training on cropped windows and running as a stream
-compute the same number, and nothing that was said before the window can change it.
+Every layer is causal and uses no padding. On a trunk that hears phones, what is recurrent is a :class:`Matcher`, a
+keyphrase HMM that forgets; else it is a GRU that starts from zero in every window, and a logit is a function of exactly
+``receptive_frames`` log-mel frames. Training on cropped windows and running as a stream compute the same number, and
+nothing that was said long before can change it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,20 @@ BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
 SCORE_STRIDE = 2  # recurrent frames a score: one logit every 80 ms
 CHUNK_FRAMES = STEM_STRIDE * BRIDGE_STRIDE * SCORE_STRIDE  # 8 log-mel frames
 CHUNK_SAMPLES = CHUNK_FRAMES * HOP  # 1,280 samples, 80 ms
-MATCH_LEAST = 3e-3  # square root of the least phone probability that the matcher tells from nothing
+# Square root of the least phone probability that the matcher tells from nothing. Above what a negative bank keeps, so
+# that speech from there scores as it would live.
+MATCH_LEAST = 0.04
+# Of the logarithm of the most probable output, taken from each state's. At 1, noise in which nothing is sure costs a
+# path nothing; at 0, neither does it cost less than a wrong phone.
+MATCH_RIVAL = 0.5
+MATCH_JUMP = 1.0  # nats that going from phone to phone without a blank between costs: it is seldom that fast
 MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; more costs slow speakers
 MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # the best score of the last 200 ms counts
 MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
-MATCH_RESIDUE = 0.5  # the most that the recurrent layer adds to, or takes from, the matcher's logit
+IMPORTANCE_RANGE = 0.7  # a phone counts at most exp(this) times as much as another, or as little
+IMPORTANCE_PENALTY = 0.02  # of the sum of squares, beside the loss: without a reason all phones count alike
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 
@@ -235,7 +243,7 @@ def follow_states(
     """Viterbi's recursion: cost [batch, time, states] and value [batch, states] to values [batch, time, states].
 
     A state is reached from itself, from the one before (``first`` [states]: from outside, at no cost), or from the one
-    before that (``skip`` [states] is 0 there, else a large negative number).
+    before that (at ``skip`` [states], a large negative number where that must not be).
     """
     values: list[Tensor] = []
     for time in range(cost.size(1)):
@@ -251,9 +259,10 @@ class Matcher(nn.Module):
     """How well the phones of the phrase were just heard, one after the other: a keyphrase HMM on a trunk's outputs.
 
     The score is the best path's logarithm through the phrase's CTC states, against the most probable path of any
-    phones, a phone (the usual CTC keyphrase score). It was never trained on a voice of the phrase, so it does not
-    prefer the voices of speech engines. Values leak away and have a floor: nothing older than :data:`MATCH_MEMORY`
-    frames can matter, and in speech what is older than a second or two hardly ever does.
+    phones, a phone (the usual CTC keyphrase score). All that is learned of a phrase is how much each state counts
+    (``importance``): phones that noise hides, or that other words share, count less. Values leak away and have a
+    floor: nothing older than :data:`MATCH_MEMORY` frames can matter, and in speech what is older than a second or two
+    hardly ever does.
     """
 
     first: Tensor
@@ -275,7 +284,8 @@ class Matcher(nn.Module):
                 for symbol in states:
                     symbols.append(symbol)
                     first.append(place == 0)
-                    skip.append(0.0 if symbol and place and phones[place - 1] != phone else -1e4)
+                    follows = symbol and place and phones[place - 1] != phone
+                    skip.append(-MATCH_JUMP / len(phones) if follows else -1e4)
                     scale.append(1.0 / len(phones))
             last.append(len(symbols) - 1)
         self.register_buffer("symbols", torch.tensor(symbols), persistent=False)
@@ -283,6 +293,7 @@ class Matcher(nn.Module):
         self.register_buffer("skip", torch.tensor(skip), persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
         self.register_buffer("last", torch.tensor(last), persistent=False)
+        self.importance = nn.Parameter(torch.zeros(len(symbols)))
 
     @property
     def states(self) -> int:
@@ -290,7 +301,8 @@ class Matcher(nn.Module):
         return len(self.symbols)
 
     def _follow(self, log_p: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        cost = (log_p - log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * self.scale
+        scale = self.scale * torch.exp(IMPORTANCE_RANGE * torch.tanh(self.importance))
+        cost = (log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * scale
         values, value = follow_states(cost, self.first, self.skip, value, MATCH_LEAK, MATCH_FLOOR)
         return values[:, :, self.last], value
 
@@ -309,27 +321,26 @@ class Matcher(nn.Module):
 
 
 class TinyCRNN(nn.Module):
-    """The trunk, a matcher of the phrase's phones where the trunk hears phones, one recurrent layer, an MLP head."""
+    """The trunk, and what follows the phrase on it: a matcher of its phones, or a recurrent layer with an MLP head."""
 
     def __init__(self, config: TinyCRNNConfig) -> None:
         super().__init__()
         self.config = config
         self.trunk = Trunk(config.trunk)
+        self.matcher: Matcher | None = None
+        if config.pronunciations:
+            self.matcher = Matcher(config.pronunciations)
+            self.match = nn.Linear(1, 1)  # of the match score to a logit
+            with torch.no_grad():
+                self.match.weight.fill_(MATCH_WEIGHT)
+                self.match.bias.fill_(MATCH_BIAS)
+            return
         self.bridge = nn.Conv1d(config.trunk.width, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
         self.dropout = nn.Dropout(config.dropout)
         self.recurrent = nn.GRU(config.recurrent_input, config.recurrent_size, batch_first=True)
         self.head = nn.Sequential(
             nn.Linear(config.recurrent_size, config.recurrent_size), nn.ReLU(), nn.Linear(config.recurrent_size, 1)
         )
-
-        if config.pronunciations:
-            self.matcher: Matcher | None = Matcher(config.pronunciations)
-            self.match = nn.Linear(1, 1)  # of the match score to a logit
-            with torch.no_grad():
-                self.match.weight.fill_(MATCH_WEIGHT)
-                self.match.bias.fill_(MATCH_BIAS)
-        else:
-            self.matcher = None
 
     def to_recurrent(self, x: Tensor) -> Tensor:
         """What the head hears [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
@@ -345,47 +356,35 @@ class TinyCRNN(nn.Module):
         peak = frame_logits.amax(dim=1, keepdim=True)
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
-    def with_match(self, logits: Tensor, scores: Tensor) -> Tensor:
-        """Add the matcher's part: logits [batch, n], match scores of the last frames [batch, n, MATCH_POOL].
+    def match_logits(self, scores: Tensor) -> Tensor:
+        """Match scores of the last frames [batch, n, MATCH_POOL] to logits [batch, n]."""
+        logits: Tensor = self.match(scores.amax(dim=2, keepdim=True)).squeeze(2)
+        return logits
 
-        What the recurrent layer says is bounded: it learned from few voices, the matcher's phones from many people.
-        """
-        bounded = MATCH_RESIDUE * torch.tanh(logits / MATCH_RESIDUE)
-        return bounded + self.match(scores.amax(dim=2, keepdim=True)).squeeze(2)
-
-    def head_logits(self, heard: Tensor, match: Tensor | None = None) -> Tensor:
-        """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms.
-
-        Args:
-            match: match scores [batch, frames] of these frames, where the matcher has heard what came before them.
-        """
+    def head_logits(self, heard: Tensor) -> Tensor:
+        """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms."""
+        if self.matcher is not None:
+            scores, _ = self.matcher(heard, self.matcher.start(heard))
+            step = SCORE_STRIDE * BRIDGE_STRIDE
+            return self.match_logits(scores[:, self.config.head_frames - MATCH_POOL :].unfold(1, MATCH_POOL, step))
         encoded = self.to_recurrent(heard.transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
-        logits = self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
-        if self.matcher is None:
-            return logits
-        scores = self.match_scores(heard) if match is None else match
-        step = SCORE_STRIDE * BRIDGE_STRIDE
-        pooled = scores[:, scores.shape[1] - MATCH_POOL - step * (logits.shape[1] - 1) :].unfold(1, MATCH_POOL, step)
-        return self.with_match(logits, pooled)
+        return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
 
-    @torch.no_grad()
-    def match_scores(self, heard: Tensor) -> Tensor:
-        """Match scores [batch, frames] of what the trunk gave, from a matcher that has heard nothing before."""
-        assert self.matcher is not None
-        scores: Tensor = self.matcher(heard, self.matcher.start(heard))[0]
-        return scores
+    def penalty(self) -> Tensor:
+        """What training adds to the loss, a scalar: a phrase's states are to count alike as long as nothing speaks
+        against it."""
+        if self.matcher is None:
+            return torch.zeros((), device=next(self.parameters()).device)
+        return IMPORTANCE_PENALTY * self.matcher.importance.square().sum()
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
         return self.head_logits(self.trunk(log_mel))
 
-    def stored_logits(self, stored: Tensor, match: Tensor | None = None) -> Tensor:
-        """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n].
-
-        ``match``: as for :meth:`head_logits`.
-        """
-        return self.head_logits(stored, match) if self.config.trunk.phones else self(stored)
+    def stored_logits(self, stored: Tensor) -> Tensor:
+        """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n]."""
+        return self.head_logits(stored) if self.config.trunk.phones else self(stored)
 
     def parameter_count(self) -> int:
         """Trainable parameters."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from model.dataset import END_JITTER, TRUNK_END_JITTER, AudioDataset, BatchRecipe, BatchSampler, FeatureStore
-from model.export import match_scores_of_many, scores_of_many
+from model.export import scores_of_many
 from model.feature_augmentation import augment_features, augment_phones
 from model.losses import detection_loss
 from model.metrics import ScoredStream, selection_measure, smooth_scores
@@ -28,6 +28,7 @@ class TrainConfig:
     steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 3e-3
+    matcher_learning_rate: float = 2e-2  # of a matcher's few numbers
     weight_decay: float = 1e-2
     warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
     ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
@@ -72,41 +73,20 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def score_segments(
-    model: TinyCRNN, store: FeatureStore, rows: Any, match: np.ndarray | None = None
-) -> list[ScoredStream]:
+def score_segments(model: TinyCRNN, store: FeatureStore, rows: Any) -> list[ScoredStream]:
     """Each segment (rows of ``store.segments``) as a scored stream; phrase ends are those of aligned segments.
 
     The first score of a segment belongs to its first whole receptive field; phrase times are shifted accordingly.
-
-    Args:
-        match: :func:`match_of_store`, if it is at hand.
     """
     stored = model.config.stored
     # Score i ends with stored frame window + chunk i; in stream time it ends at (i + 1) * 80 ms.
     offset = stored.window - stored.chunk
     streams = []
-    pieces = [store.features(row) for row in rows.itertuples()]
-    known = None if match is None else [match[row.first : row.first + row.frames] for row in rows.itertuples()]
-    scored = scores_of_many(model, pieces, match=known)
+    scored = scores_of_many(model, [store.features(row) for row in rows.itertuples()])
     for raw, phrase_end in zip(scored, rows["phrase_end"]):
         ends = [] if phrase_end < 0 else [(phrase_end - offset) * stored.step / 100.0]
         streams.append(ScoredStream(smooth_scores(raw), np.asarray(ends)))
     return streams
-
-
-def match_of_store(model: TinyCRNN, store: FeatureStore, rows: Any) -> np.ndarray | None:
-    """Match scores of the store's frames [total] float32, of the segments in ``rows``; None without a matcher.
-
-    They do not change while a head is trained, so they are computed once.
-    """
-    if model.matcher is None:
-        return None
-    match = np.zeros(len(store.frames), np.float32)
-    pieces = [store.features(row) for row in rows.itertuples()]
-    for row, scores in zip(rows.itertuples(), match_scores_of_many(model, pieces)):
-        match[row.first : row.first + row.frames] = scores
-    return match
 
 
 def find_hard_windows(
@@ -119,10 +99,8 @@ def find_hard_windows(
     order = order[np.cumsum(dataset.length[order]) <= budget]
     need = dataset.receptive_frames
     found: list[tuple[float, int, int]] = []
-    places = [slice(dataset.first[i], dataset.first[i] + dataset.length[i]) for i in order]
-    pieces = [dataset.frames[place] for place in places]
-    known = None if dataset.match is None else [dataset.match[place] for place in places]
-    for index, scores in zip(order, scores_of_many(model, pieces, match=known)):
+    pieces = [dataset.frames[dataset.first[i] : dataset.first[i] + dataset.length[i]] for i in order]
+    for index, scores in zip(order, scores_of_many(model, pieces)):
         for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one a second
             found.append((float(scores[position]), int(index), int(need + position * stored.chunk)))
     found.sort(reverse=True)
@@ -150,6 +128,8 @@ def train(
     rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")
     jitter = TRUNK_END_JITTER if model_config.trunk.phones else END_JITTER
+    dataset = AudioDataset(segments, store.frames, model_config.stored.window, config.seed, jitter)
+    sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
     validation = store.where(split="validation")
     val_positive = validation[validation["label"] == 1]
     # Confusers are said far more densely than in life: false alarms per hour are counted on ordinary speech and noise.
@@ -160,12 +140,10 @@ def train(
         model.trunk.load_state_dict(trunk.state_dict())
     model.trunk.requires_grad_(trunk is None)
     model = model.to(device)
-    match = match_of_store(model, store, store.segments[store.segments["split"] != "test"])
-    dataset = AudioDataset(segments, store.frames, model_config.stored.window, config.seed, jitter, match)
-    sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
     average = copy.deepcopy(model).eval()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
+    rate = config.learning_rate if model.matcher is None else config.matcher_learning_rate
+    optimizer = torch.optim.AdamW(trained, rate, weight_decay=config.weight_decay)
     warmup = max(1, int(config.steps * config.warmup_share))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -207,12 +185,12 @@ def train(
     while step < config.steps and not (stale >= config.patience and step > config.steps // 2):
         step += 1
         model.train()
-        batch = sampler.draw()
-        windows = (augment_features if trunk is None else augment_phones)(batch.windows, rng).to(device)
-        heard = None if batch.match is None else batch.match.to(device)
+        batch, labels = sampler.draw()
+        batch = (augment_features if trunk is None else augment_phones)(batch, rng).to(device)
+        labels = labels.to(device)
         with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
-            logits = model.stored_logits(windows, heard)[:, 0]
-            loss = detection_loss(logits.float(), batch.labels.to(device))
+            logits = model.stored_logits(batch)[:, 0]
+            loss = detection_loss(logits.float(), labels) + model.penalty()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, config.gradient_clip)
@@ -226,7 +204,7 @@ def train(
         measure = None
         if step % every == 0 or step == config.steps:
             measure = selection_measure(
-                score_segments(average, store, val_positive, match), score_segments(average, store, val_negative, match)
+                score_segments(average, store, val_positive), score_segments(average, store, val_negative)
             )
             stale = 0 if measure < best[0] else stale + 1
             history.append({"step": step, "loss": running_loss, "measure": measure})

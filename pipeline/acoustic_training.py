@@ -25,9 +25,6 @@ from pipeline.splits import held_out_engine
 KINDS = ("trunk", "micro", "recognizer")
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
-KEYPHRASE_WEIGHT = 2.0  # of a trunk's keyphrase loss, beside CTC
-# Detectors work where a recognizer gives up.
-NOISIER: dict[str, Any] = {"noise_share": 0.85, "snr_db": (-2.0, 25.0), "babble_share": 0.15, "recorded_share": 0.7}
 CLATTER, AMBIENT = 80, 40  # so many of each, beside the recordings
 
 
@@ -42,6 +39,7 @@ class AcousticRun:
         batch_seconds: of speech in a batch.
         subset: utterances taken of each corpus; 0: all.
         synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
+        keyphrase_weight: of a trunk's keyphrase loss (``model.asr.keyphrase_loss``) beside CTC; 0: CTC alone.
         noise: folder of recordings; empty: made-up noise and other speakers only.
     """
 
@@ -52,6 +50,7 @@ class AcousticRun:
     subset: int = 0
     synthetic: int = 7000
     noise: str = ""
+    keyphrase_weight: float = 0.0
     seed: int = 0
 
 
@@ -61,7 +60,6 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     Raises:
         HarkError: a folder that holds no corpus, or nothing with a transcript in it.
     """
-    from model.asr.augmentation import SpeechAugmentation
     from model.asr.network import Recognizer, RecognizerConfig
     from model.asr.symbols import PHONE_OUTPUTS
     from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
@@ -70,7 +68,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     from model.train import best_device
 
     # What the audio depends on; another kind of model, or more epochs, takes the same.
-    asked = replace(run, kind="", epochs=0.0, batch_seconds=0.0)
+    asked = replace(run, kind="", epochs=0.0, batch_seconds=0.0, keyphrase_weight=0.0)
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"
     if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
@@ -89,8 +87,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     steps = max(50, round(run.epochs * hours * 3600 / run.batch_seconds))
     config = AcousticTrainConfig(
         steps=steps, batch_seconds=run.batch_seconds, easy_steps=min(800, steps // 3), seed=run.seed,
-        real_share=0.65 if real else 0.0, keyphrase_weight=0.0 if run.kind == "recognizer" else KEYPHRASE_WEIGHT,
-        augmentation=SpeechAugmentation(**({} if run.kind == "recognizer" else NOISIER)),
+        real_share=0.65 if real else 0.0, keyphrase_weight=run.keyphrase_weight,
     )  # fmt: skip
     model: Recognizer | Trunk
     if run.kind == "recognizer":

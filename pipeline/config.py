@@ -8,6 +8,8 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from phrase_augmentation.normalize import base_language
+
 BUCKETS = ("positive", "confuser", "inbetween", "plain_negative")
 
 
@@ -35,7 +37,7 @@ class Effort:
     corpus_hours: float  # of real speech from the library used as negatives, at most
     bank_hours: float  # of the shipped negative bank that training hears, at most; thresholds are set on the rest
     variants: int  # augmented versions of each aligned clip
-    steps: int
+    steps: int  # of a detector that is trained from nothing; see training_steps for one on a trunk
     batch_size: int
 
     def size(self, bucket: str) -> BucketSize:
@@ -48,10 +50,10 @@ class Effort:
 EFFORTS = {
     "quick": Effort(
         name="quick",
-        positive=BucketSize(40, 40),
-        confuser=BucketSize(1000, 1),
-        inbetween=BucketSize(300, 1),
-        plain_negative=BucketSize(2000, 1),
+        positive=BucketSize(40, 25),
+        confuser=BucketSize(700, 1),
+        inbetween=BucketSize(200, 1),
+        plain_negative=BucketSize(1000, 1),
         corpus_hours=1.0,
         bank_hours=4.0,
         variants=1,
@@ -84,6 +86,8 @@ EFFORTS = {
     ),
 }
 
+TRUNK_LANGUAGE = "en"
+MATCHER_STEPS = 500  # a matcher has a few dozen numbers to learn
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
 
 
@@ -108,6 +112,17 @@ class RunConfig:
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
         content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
+
+
+def builds_on_trunk(config: RunConfig) -> bool:
+    """Whether the run starts from the shipped trunk. It has heard English only: other languages begin from nothing."""
+    return not config.from_scratch and base_language(config.language) == TRUNK_LANGUAGE
+
+
+def training_steps(config: RunConfig) -> int:
+    """Steps of a run: many for a detector trained from nothing, few for one that only learns a phrase's weights."""
+    steps = EFFORTS[config.effort].steps
+    return min(steps, MATCHER_STEPS) if builds_on_trunk(config) else steps
 
 
 def job_folder(data: Path, config: RunConfig) -> Path:

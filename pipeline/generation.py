@@ -22,6 +22,7 @@ from phrase_augmentation.normalize import normalize
 from pipeline.events import Progress, Reporter
 from pipeline.plan import Plan, PlannedRequest, remaining, run_splits
 
+LEAST_UNDERSTOOD = 0.2  # of 1: half of what real people say quickly is below 0.55 (docs/splice.md)
 WAITING_CLIPS = 64  # clips that may wait for the library; engines pause when it is full
 
 
@@ -138,7 +139,8 @@ def _speak(
             for result in engines[name].synthesize(spoken, folder / name):
                 if stop.is_set():
                     break
-                put(name, _new_clip(result, name, plan.config.language))
+                clip = _new_clip(result, name, plan.config.language)
+                put(name, _if_understood(clip) if engines[name].unsure else clip)
         except BaseException as error:  # an engine's bug must not end the run: its requests count as failed
             put(name, error)
         finally:
@@ -188,6 +190,18 @@ def _speak(
         for thread in threads:
             thread.join(timeout=10)
     return [request for request in requests if request.request_id not in done]
+
+
+def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
+    """The clip if Hark's own ear hears its text in it."""
+    if isinstance(clip, FailedRequest):
+        return clip
+    from pipeline.unit_inventory import intelligible
+
+    score = intelligible(clip.audio, clip.text, clip.language)
+    if score >= LEAST_UNDERSTOOD:
+        return clip
+    return FailedRequest(clip.request_id or "", f"could not be understood (below {LEAST_UNDERSTOOD:g})")
 
 
 def _new_clip(result: GeneratedClip | FailedRequest, engine: str, language: str) -> NewClip | FailedRequest:

@@ -23,7 +23,7 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
-from pipeline.config import BUCKETS, EFFORTS, RunConfig
+from pipeline.config import BUCKETS, EFFORTS, RunConfig, training_steps
 from pipeline.events import Reporter
 from pipeline.splits import SPLITS, VoiceSplits, real_speaker, split_of, split_voices
 
@@ -37,6 +37,7 @@ SECONDS_PER_CLIP = {
     "espeak": 0.02,
     "flite": 0.1,
     "festival": 0.3,
+    "splice": 0.1,
     "piper": 0.3,
     "kokoro": 2.0,
     "suno": 30.0,
@@ -315,7 +316,7 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
         (row.reused + row.generate) * (effort.variants if row.bucket != "plain_negative" else 1) for row in rows
     )
     estimate = max(speaking.values(), default=0.0) + examples * SECONDS_PER_EXAMPLE
-    estimate += effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
+    estimate += training_steps(config) * SECONDS_PER_STEP * effort.batch_size / 128
     return Plan(
         run=run,
         config=config,

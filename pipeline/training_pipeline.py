@@ -20,7 +20,7 @@ from core.errors import HarkError
 from db.db_api import Library
 from db.records import Where
 from phrase_augmentation.normalize import base_language, validate_keyphrase
-from pipeline.config import BUCKETS, EFFORTS, RunConfig, job_folder
+from pipeline.config import BUCKETS, EFFORTS, TRUNK_LANGUAGE, RunConfig, builds_on_trunk, job_folder, training_steps
 from pipeline.events import Progress, Reporter
 from pipeline.generation import generate
 from pipeline.mining import MiningConfig
@@ -29,7 +29,6 @@ from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits,
 if TYPE_CHECKING:
     from model.model import Trunk
 
-TRUNK_LANGUAGE = "en"
 MINED_NEGATIVES = MiningConfig(most=20, recordings=40)  # of each confuser: there are hundreds of them
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 
@@ -183,10 +182,15 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
         model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
         store = open_store(store_folder, model_config.stored.width)
         with clock.stage("train"):
-            reporter.stage("train", f"Training for {effort.steps} steps")
+            steps = training_steps(config)
+            reporter.stage("train", f"Training for {steps} steps")
             board = str(folder / "tensorboard") if tensorboard else ""
             train_config = TrainConfig(
-                steps=effort.steps, batch_size=effort.batch_size, seed=config.seed, tensorboard=board
+                steps=steps,
+                batch_size=effort.batch_size,
+                seed=config.seed,
+                tensorboard=board,
+                evaluations=5 if model_config.pronunciations else 10,
             )
 
             def on_progress(state: TrainProgress) -> None:
@@ -257,7 +261,7 @@ def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:
     """
     from model.shipped_weights import shipped_trunk
 
-    if config.from_scratch or base_language(config.language) != TRUNK_LANGUAGE:
+    if not builds_on_trunk(config):
         return None, {}
     return shipped_trunk(config.size)
 

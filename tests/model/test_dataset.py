@@ -147,8 +147,7 @@ def test_a_batch_has_the_recipes_shares(store: FeatureStore) -> None:
     for hard in (0, 8):
         if hard:
             sampler.set_hard(np.array([10]), np.array([500]))
-        drawn = sampler.draw()
-        batch, labels = drawn.windows, drawn.labels
+        batch, labels = sampler.draw()
         assert batch.shape == (64, NEED, MELS) and labels.shape == (64,)
         assert labels.sum() == 16 and (labels[:16] == 1).all()
         segment = batch[:, 0, 0].numpy()
@@ -165,7 +164,7 @@ def test_a_batch_has_the_recipes_shares(store: FeatureStore) -> None:
 
 def test_an_hour_of_speech_counts_as_an_hour(store: FeatureStore) -> None:
     sampler = sampler_of(store)
-    segments = np.concatenate([sampler.draw().windows[40:, 0, 0].numpy() for _ in range(100)])
+    segments = np.concatenate([sampler.draw()[0][40:, 0, 0].numpy() for _ in range(100)])
     lengths = store.segments["frames"].to_numpy()[6:]
     share = np.bincount(segments.astype(int), minlength=13)[6:] / len(segments)
     np.testing.assert_allclose(share, lengths / lengths.sum(), atol=0.05)
@@ -174,25 +173,12 @@ def test_an_hour_of_speech_counts_as_an_hour(store: FeatureStore) -> None:
 def test_the_same_generator_draws_the_same_batches(store: FeatureStore) -> None:
     one, other = sampler_of(store, 5), sampler_of(store, 5)
     for _ in range(3):
-        batch, again = one.draw(), other.draw()
-        assert torch.equal(batch.windows, again.windows) and torch.equal(batch.labels, again.labels)
-    assert not torch.equal(sampler_of(store, 6).draw().windows, sampler_of(store, 5).draw().windows)
+        (batch, labels), (batch_2, labels_2) = one.draw(), other.draw()
+        assert torch.equal(batch, batch_2) and torch.equal(labels, labels_2)
+    assert not torch.equal(sampler_of(store, 6).draw()[0], sampler_of(store, 5).draw()[0])
 
 
 def test_there_may_be_no_confusers(store: FeatureStore) -> None:
     dataset = AudioDataset(store.segments[store.segments["bucket"] != "confuser"], store.frames, NEED)
-    batch = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
-    assert len(batch.windows) == 32 and batch.labels.sum() == 8 and batch.match is None
-
-
-def test_match_scores_are_cut_like_their_frames(store: FeatureStore) -> None:
-    match = np.arange(len(store.frames), dtype=np.float32)
-    dataset = AudioDataset(store.segments, store.frames, NEED, match=match)
-    index = np.arange(len(store.segments))
-    end = np.minimum(dataset.length, NEED + 3)
-    cut = dataset.match_windows(index, end)
-    assert cut is not None and cut.shape == (len(index), NEED)
-    long = dataset.length >= NEED
-    last = dataset.first + np.clip(end, NEED, np.maximum(dataset.length, NEED)) - 1
-    np.testing.assert_array_equal(cut[long, -1], last[long])
-    np.testing.assert_array_equal(dataset.windows(index, end).shape[:2], cut.shape)
+    batch, labels = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
+    assert len(batch) == 32 and labels.sum() == 8

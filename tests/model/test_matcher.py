@@ -9,10 +9,10 @@ import torch
 from model.asr.symbols import PHONE_OUTPUTS, phone_indices
 from model.export import check_parity, export_onnx, quantize_weights, stream_scores
 from model.features import log_mel
+from model.losses import detection_loss
 from model.model import (
     MATCH_FLOOR,
     MATCH_MEMORY,
-    MATCH_RESIDUE,
     Matcher,
     TinyCRNN,
     TinyCRNNConfig,
@@ -37,7 +37,7 @@ def heard(*phones: int, blanks: int = 2) -> torch.Tensor:
 
 def best(matcher: Matcher, frames: torch.Tensor) -> float:
     scores, _ = matcher(frames, matcher.start(frames))
-    return float(scores.max())
+    return float(scores.detach().max())
 
 
 def test_the_phrase_scores_near_nothing_lost_and_other_words_do_not() -> None:
@@ -125,10 +125,34 @@ def test_all_forms_agree_with_a_matcher(detector: TinyCRNN, tmp_path: Path, monk
     np.testing.assert_allclose(stream_scores(detector, audio, block_s=0.8), scores, atol=1e-5)
 
 
-def test_the_recurrent_layer_cannot_overrule_the_matcher(detector: TinyCRNN) -> None:
-    logits = detector.with_match(torch.tensor([[100.0, -100.0]]), torch.zeros(1, 2, 10))
-    at_best = float(detector.match.bias.detach())
-    assert torch.allclose(logits, torch.tensor([[at_best + MATCH_RESIDUE, at_best - MATCH_RESIDUE]]))
+def test_a_phone_may_count_more_or_less_but_only_so_much(detector: TinyCRNN) -> None:
+    matcher = Matcher((PHRASE,))
+    missing = heard(*PHRASE[:-1])  # without the last phone
+    alike = best(matcher, missing)
+    costs = []
+    for importance in (-100.0, -1.0, 1.0, 100.0):
+        with torch.no_grad():
+            matcher.importance[-1] = importance
+        costs.append(best(matcher, missing))
+    assert costs[0] > costs[1] > alike > costs[2] >= costs[3]
+    assert costs[0] < -0.4, "it never counts for nothing"
+
+
+def test_training_learns_which_phones_count() -> None:
+    torch.manual_seed(0)
+    model = TinyCRNN(TinyCRNNConfig(SMALL, window_frames=12, pronunciations=(PHRASE,)))
+    assert model.matcher is not None and float(model.penalty().detach()) == 0.0
+    frames = 2 * 12
+    said, other = heard(*PHRASE[:-1], blanks=2), heard(*PHRASE[:-2], 9, blanks=2)  # the last phone is never heard
+    batch = torch.cat([torch.cat([heard(blanks=frames - x.shape[1]), x], dim=1) for x in (said, other)])
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.05)
+    for _ in range(80):
+        loss = detection_loss(model.head_logits(batch)[:, -1], torch.tensor([1.0, 0.0])) + model.penalty()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    importance = model.matcher.importance.detach()
+    assert importance[-1] < -0.1 and importance[-1] == importance.min() and float(model.penalty().detach()) > 0
 
 
 def test_a_checkpoint_keeps_the_pronunciations(detector: TinyCRNN, tmp_path: Path) -> None:

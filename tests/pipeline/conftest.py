@@ -32,6 +32,7 @@ class Choir:
 
     licence = "CC0-1.0"
     paid = False
+    unsure = False
     by_default = True
 
     def __init__(self, name: str = "choir", speakers: int = 12, people: Iterable[str] = ()) -> None:

@@ -252,3 +252,18 @@ def test_killed_in_the_middle_nothing_is_generated_twice(
     with sqlite3.connect(data / "library.sqlite3") as connection:
         counts = connection.execute("SELECT request_id, COUNT(*) FROM clip GROUP BY request_id").fetchall()
     assert len(counts) == 60 and all(count == 1 for _, count in counts)
+
+
+def test_what_an_unsure_engine_says_is_kept_only_if_it_is_understood(
+    library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choir = make_choir("alpha")
+    choir.unsure = True
+    scores = iter([0.9, 0.05, 0.5, 0.1])
+    monkeypatch.setattr("pipeline.unit_inventory.intelligible", lambda audio, text, language: next(scores))
+    voice = choir.voices("en")[0].name
+    plan = plan_of([request(number, "alpha", voice) for number in range(4)], {"alpha": choir})
+    report = generate(plan, {"alpha": choir}, library, Watched())
+    assert report.generated == {"positive": 2} and len(library.search("hey compass", 9)) == 2
+    ((why, count),) = report.failed["alpha"].items()
+    assert count == 2 and "understood" in why

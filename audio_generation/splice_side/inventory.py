@@ -1,0 +1,226 @@
+"""Whose recordings splice can cut: the people who ship with Hark, and those in the clip library.
+
+The shipped inventory is a zip file: ``about.json`` (language, speakers with their corpus, licence and file), and for
+each speaker an Ogg Opus file with all recordings one after another and a JSON file that says where each lies, with its
+words [label, start, end] and phones [label, start, end, confidence], times in seconds from the recording's start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from audio_generation.splice_side.text import know_words, with_stress
+from audio_generation.splice_side.units import Phone, Recording, UnitTable, unit_table
+from core.audio_file import SAMPLE_RATE
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from db.db_api import DATABASE_NAME, EMISSIONS_FOLDER, Library
+from db.records import AlignedUnit, Clip, Where
+
+SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
+LEAST_SPEECH_S = 120.0  # of a person's aligned recordings, to be a voice
+MOST_SPEECH_S = 360.0  # of a person that is held in memory: 12 MB
+LEAST_CONFIDENCE = 0.3  # of a recording's phones, geometric mean
+KEPT_VOICES = 24  # in memory at a time
+PHONE_ALIGNER = "recognizer-phones-"  # how the names of aligners begin that give phone times
+
+
+@dataclass(frozen=True)
+class Person:
+    """A voice: its name, who it is (as the clips in the library are named), and where its recordings are.
+
+    Attributes:
+        clips: of the library, with the aligner whose phones are used; empty for people of the shipped inventory.
+    """
+
+    name: str
+    speaker: str
+    language: str
+    licence: str
+    model: str
+    clips: tuple[tuple[Clip, str], ...] = field(default=(), repr=False)
+
+
+def people(shipped: Path | None, data: Path) -> list[Person]:
+    """Everyone who can be a voice: the library's people first; the shipped inventory's who are not among them."""
+    found = library_people(data)
+    known = {person.speaker for person in found}
+    return found + [person for person in shipped_people(shipped) if person.speaker not in known]
+
+
+def shipped_people(path: Path | None) -> list[Person]:
+    """The people of a shipped inventory; nobody where there is none, or where it cannot be read."""
+    if path is None or not path.is_file():
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            about = json.loads(archive.read("about.json"))
+        return [
+            Person(
+                row["speaker"], row["speaker"], about["language"], row["licence"], f"splice {path.stem} {row['corpus']}"
+            )
+            for row in about["speakers"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return []
+
+
+def library_people(data: Path) -> list[Person]:
+    """The people in the clip library with at least two minutes of recordings whose phones were aligned.
+
+    Nobody where there is no library, or where it cannot be read: splice has other voices then.
+    """
+    if not (data / DATABASE_NAME).is_file():
+        return []
+    try:
+        with Library(data) as library:
+            return _library_people(library)
+    except HarkError:
+        return []
+
+
+def _library_people(library: Library) -> list[Person]:
+    aligners = phone_aligners(library)
+    if not aligners:
+        return []
+    by_speaker: dict[tuple[str, str], list[Clip]] = {}
+    for clip in library.iter_clips(Where(imported=True, slices=False, text_known=True)):
+        if clip.speaker:  # a recording of nobody knows whom is no voice
+            by_speaker.setdefault((clip.language, clip.speaker), []).append(clip)
+    enough = {
+        person: clips for person, clips in by_speaker.items() if sum(c.duration_s for c in clips) >= LEAST_SPEECH_S
+    }
+    aligned: dict[int, str] = {}
+    everything = [clip.id for clips in enough.values() for clip in clips]
+    for aligner in aligners:
+        for clip_id in library.with_alignment(aligner, everything):
+            aligned.setdefault(clip_id, aligner)
+    result = []
+    for (language, speaker), clips in sorted(enough.items()):
+        usable = [(clip, aligned[clip.id]) for clip in clips if clip.id in aligned]
+        if sum(clip.duration_s for clip, _ in usable) >= LEAST_SPEECH_S:
+            licences = sorted({clip.licence for clip, _ in usable})
+            name = speaker if language == "en" else f"{speaker} {language}"
+            result.append(Person(name, speaker, language, " AND ".join(licences), "splice library", tuple(usable)))
+    return result
+
+
+def phone_aligners(library: Library) -> list[str]:
+    """Names of the aligners whose phones the library has, the newest first: aligning keeps emissions by that name."""
+    folder = library.data_dir / EMISSIONS_FOLDER
+    found = [path for path in folder.glob(f"{PHONE_ALIGNER}*") if path.is_dir()] if folder.is_dir() else []
+    return [path.name for path in sorted(found, key=lambda path: (-path.stat().st_mtime, path.name))]
+
+
+class Inventory:
+    """The unit tables of people, made on first use; the last :data:`KEPT_VOICES` stay in memory."""
+
+    def __init__(self, shipped: Path | None, data: Path) -> None:
+        self._shipped, self._data = shipped, data
+        self._people: dict[str, Person] = {}
+        self._tables: OrderedDict[str, UnitTable] = OrderedDict()
+
+    def person(self, name: str) -> Person | None:
+        """The person of a voice's name; the library is looked at again where nobody has that name."""
+        if name not in self._people:
+            self._people = {person.name: person for person in people(self._shipped, self._data)}
+        return self._people.get(name)
+
+    def table(self, person: Person) -> UnitTable:
+        """A person's table.
+
+        Raises:
+            ValueError: the recordings hold nothing that can be used.
+            HarkError, OSError: they cannot be read.
+        """
+        if person.name in self._tables:
+            self._tables.move_to_end(person.name)
+            return self._tables[person.name]
+        if person.clips:
+            recordings = _library_recordings(self._data, person)
+        else:
+            assert self._shipped is not None
+            recordings = shipped_recordings(self._shipped, person.speaker)
+        table = unit_table(recordings)
+        self._tables[person.name] = table
+        while len(self._tables) > KEPT_VOICES:
+            self._tables.popitem(last=False)
+        return table
+
+
+def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
+    """The recordings of one person of a shipped inventory.
+
+    Raises:
+        ValueError: the file is damaged, or has nobody of that name.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            about = json.loads(archive.read("about.json"))
+            (row,) = [row for row in about["speakers"] if row["speaker"] == speaker]
+            table: list[dict[str, Any]] = json.loads(archive.read(f"{row['file']}.json"))
+            audio, rate = soundfile.read(io.BytesIO(archive.read(f"{row['file']}.ogg")), dtype="float32")
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, soundfile.LibsndfileError) as error:
+        raise ValueError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from error
+    if rate != SAMPLE_RATE:
+        raise ValueError(f"{path.name} holds audio at {rate} Hz")
+    know_words((word[0] for entry in table for word in entry["words"]), about["language"])
+    return [
+        Recording(
+            entry["name"],
+            audio[entry["first"] : entry["first"] + entry["samples"]],
+            tuple(Phone(*phone) for phone in entry["phones"]),
+            with_stress((tuple(word) for word in entry["words"]), about["language"]),
+        )
+        for entry in table
+    ]
+
+
+def _library_recordings(data: Path, person: Person) -> list[Recording]:
+    """A person's surely aligned recordings, up to six minutes; which ones does not depend on the order of import."""
+    result: list[Recording] = []
+    seconds = 0.0
+    with Library(data) as library:
+        for clip, aligner in sorted(person.clips, key=lambda row: clip_order(row[0])):
+            phones = library.alignment(clip.id, aligner, "phone")
+            words = library.alignment(clip.id, aligner, "word")
+            if seconds >= MOST_SPEECH_S:
+                break
+            if not phones or confidence(phones) < LEAST_CONFIDENCE:
+                continue
+            try:
+                audio = library.read_audio(clip)
+            except HarkError:  # its file is lost; the person has others
+                continue
+            know_words((word.label for word in words), person.language)
+            result.append(
+                Recording(
+                    f"clip {clip.id}",
+                    audio,
+                    tuple(Phone(p.label, p.start_s, p.end_s, p.confidence) for p in phones),
+                    with_stress(((w.label, w.start_s, w.end_s) for w in words), person.language),
+                )
+            )
+            seconds += clip.duration_s
+    return result
+
+
+def clip_order(clip: Clip) -> bytes:
+    """By which a person's clips are taken where there are more than are needed: the same everywhere."""
+    return hashlib.sha256(clip.sha256.encode()).digest()
+
+
+def confidence(phones: Sequence[AlignedUnit]) -> float:
+    """The geometric mean of phones' confidences."""
+    return float(np.exp(np.mean(np.log([max(phone.confidence, 1e-4) for phone in phones])))) if phones else 0.0

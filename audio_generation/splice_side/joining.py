@@ -1,0 +1,123 @@
+"""Pieces of recordings become one sound: cut, brought to one level at the joins, and faded into each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from audio_generation.splice_side.selection import Piece, Run, runs
+from audio_generation.splice_side.units import PAUSE, UnitTable
+from core.audio_file import SAMPLE_RATE
+
+FADE = 160  # samples (10 ms) of a fade between voiced sounds
+NOISE_FADE = 96  # 6 ms between others: a closure is short
+PAUSE_FADE = 320
+SEARCH = 96  # samples (6 ms) by which a piece moves so that the periods meet
+LEVEL_WINDOW = 240  # samples (15 ms) to either side of a cut
+MOST_LEVELLED_DB = 6.0  # of which each side of a join takes half
+EDGE_FADE = 160
+
+
+def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
+    """The sound [samples] float32 of the pieces: each stretch as it was said, levels evened at the joins."""
+    stretches = runs(pieces)
+    sound = np.zeros(0, np.float32)
+    gains = _gains(table, stretches)
+    for number, stretch in enumerate(stretches):
+        source = table.audio[table.recording[stretch.first]]
+        begin, end = _bounds(table, stretches, number)
+        fade = _fade(table, stretches, number) if number else 0
+        after = _fade(table, stretches, number + 1) if number + 1 < len(stretches) else 0
+        # Real sound on either side of the cuts is what the fades are made of.
+        low = begin - fade // 2
+        if fade == FADE:  # only periodic sounds have periods to meet
+            low += _shift(sound[len(sound) - fade :], source, low, fade)
+        high = max(end + after // 2, low + fade + after + 1)
+        part = _taken(source, low, high)
+        part *= 10 ** (np.linspace(*gains[number], len(part)) / 20).astype(np.float32)
+        if number:
+            rising = _rise(fade)
+            part[:fade] = part[:fade] * rising + sound[len(sound) - fade :] * rising[::-1]
+            sound = sound[: len(sound) - fade]
+        sound = np.concatenate([sound, part])
+    edge = min(EDGE_FADE, len(sound) // 2)
+    sound[:edge] *= _rise(edge)
+    sound[len(sound) - edge :] *= _rise(edge)[::-1]
+    peak = float(np.abs(sound).max(initial=0.0))
+    return sound / np.float32(peak / 0.95) if peak > 0.95 else sound
+
+
+def joins(pieces: Sequence[Piece]) -> int:
+    """How many joins there are in the sound of these pieces."""
+    return len(runs(pieces)) - 1
+
+
+def sources(table: UnitTable, pieces: Sequence[Piece]) -> list[str]:
+    """ "recording@start-end" [seconds] of each stretch, in order."""
+    stretches = runs(pieces)
+    result = []
+    for number, stretch in enumerate(stretches):
+        begin, end = (sample / SAMPLE_RATE for sample in _bounds(table, stretches, number))
+        result.append(f"{table.names[table.recording[stretch.first]]}@{begin:.2f}-{end:.2f}")
+    return result
+
+
+def _rise(samples: int) -> np.ndarray:
+    """A raised cosine from 0 to 1; with its mirror image it sums to 1."""
+    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(samples) + 0.5) / max(1, samples))).astype(np.float32)
+
+
+def _bounds(table: UnitTable, stretches: Sequence[Run], number: int) -> tuple[int, int]:
+    """First and last sample of a stretch in its recording."""
+    stretch = stretches[number]
+    begin = table.start[stretch.first] if stretch.after_border else table.cut[stretch.first]
+    before_border = number + 1 < len(stretches) and stretches[number + 1].after_border
+    end = table.end[stretch.last] if before_border else table.cut[stretch.last]
+    return int(begin), max(int(end), int(begin) + 1)
+
+
+def _fade(table: UnitTable, stretches: Sequence[Run], number: int) -> int:
+    """Samples of the fade before stretch ``number``."""
+    left, right = stretches[number - 1].last, stretches[number].first
+    if table.labels[table.label[left]] == table.labels[table.label[right]] == PAUSE:
+        return PAUSE_FADE
+    return NOISE_FADE if np.isnan(table.pitch[left]) or np.isnan(table.pitch[right]) else FADE
+
+
+def _taken(source: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Samples of a recording as float32; silence outside of it."""
+    before = min(max(0, -low), high - low)
+    part = source[max(0, low) : max(0, high)].astype(np.float32) / 32767
+    return np.pad(part, (before, high - low - before - len(part)))
+
+
+def _shift(before: np.ndarray, source: np.ndarray, low: int, fade: int) -> int:
+    """By how many samples a piece moves so that it goes on where ``before`` is in its period."""
+    region = _taken(source, low - SEARCH, low + SEARCH + fade)
+    likeness = np.correlate(region, before, mode="valid")
+    energy = np.concatenate([[0.0], np.cumsum(np.square(region, dtype=np.float64))])
+    loudness = np.sqrt(np.maximum(energy[fade:] - energy[:-fade], 0.0)) + 1e-3
+    likeness = likeness / loudness[: len(likeness)]
+    likeness -= 1e-4 * np.abs(np.arange(len(likeness)) - SEARCH) * float(np.abs(likeness).max(initial=0.0))
+    return int(np.argmax(likeness)) - SEARCH
+
+
+def _gains(table: UnitTable, stretches: Sequence[Run]) -> list[tuple[float, float]]:
+    """The gain in dB at the beginning and at the end of each stretch, so that levels meet in the middle."""
+    gains = [[0.0, 0.0] for _ in stretches]
+    for number in range(1, len(stretches)):
+        left, right = stretches[number - 1].last, stretches[number].first
+        if stretches[number].after_border or np.isnan(table.pitch[left]) or np.isnan(table.pitch[right]):
+            continue
+        step = float(np.clip(_level(table, right) - _level(table, left), -MOST_LEVELLED_DB, MOST_LEVELLED_DB))
+        gains[number - 1][1] = step / 2
+        gains[number][0] = -step / 2
+    return [(first, last) for first, last in gains]
+
+
+def _level(table: UnitTable, segment: int) -> float:
+    """dB around a segment's cut."""
+    cut = int(table.cut[segment])
+    part = _taken(table.audio[table.recording[segment]], cut - LEVEL_WINDOW, cut + LEVEL_WINDOW)
+    return 10 * float(np.log10(np.mean(part**2) + 1e-7))

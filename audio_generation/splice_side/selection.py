@@ -1,0 +1,260 @@
+"""Which pieces of a person's speech a text is put together from.
+
+Pieces are pairs of segments, from the cut of one to the cut of another; where both follow one another in a recording
+the pair is a *diphone* as it was said. A path through one pair a diphone of the text is chosen by dynamic programming
+(unit selection after Hunt and Black, ICASSP 1996): each join costs, so the longest runs that were said as they are
+wanted win, whole words and more where there are any. Where a diphone was never said, two phones are joined at their
+border, those whose neighbours were most like the wanted ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audio_generation.splice_side.units import NO_WORD, PAUSE, STOPS, UnitTable
+from phrase_augmentation.distance import exchange_cost, is_vowel
+
+CANDIDATES = 40  # pairs looked at for each diphone
+BORDERS = 14  # segments of either phone looked at where a diphone was never said
+CONTEXT = 4  # phones to either side that should be the wanted ones too
+NEAREST_PHONE = 0.4  # exchange cost up to which another phone may stand for one that the person never said
+LIKE_PAIR = 0.36  # exchange cost up to which a pair of phones may stand for one that was never said
+
+# Costs; a join of average likeness costs JOIN + 1.
+JOIN = 1.0
+OTHER_CONTEXT = 0.35  # a phone of the context that is another one, near ones more
+OTHER_STRESS = 0.5
+OTHER_WORD_EDGE = 0.25
+OTHER_WORD = 0.3
+BAD_UNIT = 2.0  # times the segment's own cost
+OTHER_PHONE = 6.0  # times the exchange cost
+NEVER_SAID = 3.0  # a join at the border of two phones
+PITCH = 2.5  # an octave
+LOUDNESS = 0.06  # a dB
+VARIETY = 0.5  # of the random cost of a piece that makes one seed's clip another than the next's
+# Joins are heard least in closures and noise, most where formants move.
+JOIN_WEIGHT = {PAUSE: 0.15, **dict.fromkeys(STOPS, 0.45), **dict.fromkeys(("s", "ʃ", "f", "θ", "z", "ʒ", "v"), 0.6)}
+JOIN_WEIGHT |= {**dict.fromkeys(("m", "n", "ŋ", "ð", "h"), 0.85), **dict.fromkeys(("ɹ", "l", "w", "j"), 1.6)}
+VOWEL_WEIGHT, DIPHTHONG_WEIGHT = 1.0, 1.4
+
+
+class NotSpeakable(Exception):
+    """The person's recordings do not hold what the text needs; the message says what."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A phone of the text, or a pause (label ""). ``word`` is the word that it is in, None for pauses."""
+
+    label: str
+    word: str | None = None
+    starts_word: bool = False
+    ends_word: bool = False
+    stressed: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """From the cut of segment ``left`` to the cut of ``right``; ``right`` is ``left + 1`` where it was said so."""
+
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Segments ``first`` to ``last`` of a recording, from the cut of the first to the cut of the last.
+
+    ``after_border``: it joins the run before it at the border of two phones, not within one; then that run is taken to
+    the end of its last segment, and this one from the start of its first. A run of one segment is half a phone.
+    """
+
+    first: int
+    last: int
+    after_border: bool
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The candidates for one diphone: segments [candidates] and what each costs by itself."""
+
+    left: np.ndarray
+    right: np.ndarray
+    cost: np.ndarray
+
+
+def join_weight(label: str) -> float:
+    """How much a join within that phone is heard."""
+    if is_vowel(label):
+        return DIPHTHONG_WEIGHT if len(label) > 1 else VOWEL_WEIGHT
+    return JOIN_WEIGHT.get(label, 1.0)
+
+
+def select(table: UnitTable, text: Sequence[Wanted], rng: np.random.Generator) -> list[Piece]:
+    """The pieces for a text, one for each neighbouring two of its phones.
+
+    Args:
+        text: begins and ends with a pause; at least one phone.
+        rng: draws which of pieces that are nearly as good are taken.
+
+    Raises:
+        NotSpeakable: a phone that the person never said, nor one that sounds like it.
+    """
+    index = {label: number for number, label in enumerate(table.labels)}
+    wanted = np.array([_label(phone, index) for phone in text])
+    columns = [_column(table, text, wanted, place, rng) for place in range(len(text) - 1)]
+    best = columns[0].cost
+    came_from: list[np.ndarray] = []
+    for place in range(1, len(columns)):
+        before, after = columns[place - 1], columns[place]
+        step = best[:, None] + join_costs(table, before.right, after.left, join_weight(text[place].label))
+        way = step.argmin(axis=0)
+        came_from.append(way)
+        best = step[way, np.arange(len(way))] + after.cost
+    at = int(best.argmin())
+    path = [at]
+    for way in reversed(came_from):
+        at = int(way[at])
+        path.append(at)
+    return [Piece(int(c.left[i]), int(c.right[i])) for c, i in zip(columns, reversed(path))]
+
+
+def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: float) -> np.ndarray:
+    """What it costs to go over from one segment to another at their cuts, [left, right]; 0 for the same segment."""
+    sound = table.sound[left][:, None] - table.sound[right][None]
+    spectral = np.sqrt(np.mean(sound**2, axis=2) / 2)
+    pitch = np.abs(table.pitch[left][:, None] - table.pitch[right][None])
+    one_voiced = np.isnan(table.pitch[left])[:, None] != np.isnan(table.pitch[right])[None]
+    pitch = np.where(np.isnan(pitch), np.where(one_voiced, 0.3, 0.0), np.minimum(pitch, 0.8))
+    loudness = np.minimum(np.abs(table.loudness[left][:, None] - table.loudness[right][None]), 20.0)
+    cost = weight * (JOIN + spectral + PITCH * pitch + LOUDNESS * loudness)
+    return np.where(left[:, None] == right[None], 0.0, cost)
+
+
+def runs(pieces: Sequence[Piece]) -> list[Run]:
+    """The stretches that are taken as they were said, in order; joins are between them."""
+    found: list[Run] = []
+    for piece in pieces:
+        goes_on = bool(found) and found[-1].last == piece.left
+        begun = found.pop() if goes_on else Run(piece.left, piece.left, False)
+        if piece.right == piece.left + 1:
+            found.append(Run(begun.first, piece.right, begun.after_border))
+        else:
+            found += [begun, Run(piece.right, piece.right, True)]
+    return found
+
+
+def _label(wanted: Wanted, index: dict[str, int]) -> int:
+    """The person's label for a phone of the text: the same, or the nearest."""
+    if wanted.label in index:
+        return index[wanted.label]
+    cost, label = min(
+        ((exchange_cost(wanted.label, label), label) for label in index if label != PAUSE), default=(np.inf, "")
+    )
+    if cost > NEAREST_PHONE:
+        raise NotSpeakable(f"the recordings of this voice hold nothing like {wanted.label!r} of {wanted.word!r}")
+    return index[label]
+
+
+def _column(
+    table: UnitTable, text: Sequence[Wanted], wanted: np.ndarray, place: int, rng: np.random.Generator
+) -> _Column:
+    first, second = int(wanted[place]), int(wanted[place + 1])
+    parts = []
+    for (left, right), unlike in _like_pairs(table, first, second):
+        found = table.diphones[left, right]
+        cost = _unit_costs(table, text[place], found) + _unit_costs(table, text[place + 1], found + 1)
+        cost += _context_cost(table, wanted, place, found)
+        between = text[place].ends_word
+        cost += OTHER_WORD_EDGE * (table.ends_word[found] != between)
+        if text[place].word is not None and not between:
+            known = table.words.index(text[place].word or "") if text[place].word in table.words else NO_WORD - 1
+            cost += OTHER_WORD * (table.word[found] != known)
+        parts.append((found, cost + OTHER_PHONE * unlike + rng.uniform(0, VARIETY, len(found))))
+    if not parts:
+        return _borders(table, text, wanted, place, rng)
+    found, cost = (np.concatenate(columns) for columns in zip(*parts))
+    kept = np.argsort(cost, kind="stable")[:CANDIDATES]
+    said = _Column(found[kept], found[kept] + 1, cost[kept])
+    if (first, second) in table.diphones:
+        return said
+    made = _borders(table, text, wanted, place, rng)
+    return _Column(*(np.concatenate(columns) for columns in zip(_rows(said), _rows(made))))
+
+
+def _rows(column: _Column) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return column.left, column.right, column.cost
+
+
+def _like_pairs(table: UnitTable, first: int, second: int) -> list[tuple[tuple[int, int], float]]:
+    """The pair itself where it was said; else those said that sound most like it, with how unlike they are."""
+    if (first, second) in table.diphones:
+        return [((first, second), 0.0)]
+    a, b = table.labels[first], table.labels[second]
+    near = []
+    for left, right in table.diphones:
+        unlike = _unlike(a, table.labels[left]) + _unlike(b, table.labels[right])
+        if unlike <= LIKE_PAIR:
+            near.append(((left, right), unlike))
+    return near
+
+
+def _unit_costs(table: UnitTable, wanted: Wanted, segments: np.ndarray) -> np.ndarray:
+    """Half of what is wrong with segments as that phone (each is in two diphones)."""
+    cost = BAD_UNIT * table.cost[segments]
+    if is_vowel(wanted.label):
+        cost = cost + OTHER_STRESS * (table.stressed[segments] != wanted.stressed)
+    return 0.5 * cost
+
+
+def _context_cost(table: UnitTable, wanted: np.ndarray, place: int, found: np.ndarray) -> np.ndarray:
+    """What it costs that the phones around a diphone are not those of the text; the nearest count most."""
+    cost = np.zeros(len(found))
+    for sign, origin in ((-1, 0), (1, 1)):
+        alike = np.ones(len(found), bool)
+        for distance in range(1, CONTEXT + 1):
+            at = place + origin + sign * distance
+            if not 0 <= at < len(wanted):
+                break
+            segments = found + origin + sign * distance
+            inside = (segments >= 0) & (segments < len(table.label))
+            segments = np.clip(segments, 0, len(table.label) - 1)
+            alike &= (
+                inside & (table.label[segments] == wanted[at]) & (table.recording[segments] == table.recording[found])
+            )
+            cost += OTHER_CONTEXT / distance * ~alike
+    return cost
+
+
+def _borders(
+    table: UnitTable, text: Sequence[Wanted], wanted: np.ndarray, place: int, rng: np.random.Generator
+) -> _Column:
+    """Pairs of phones that were not said together: the first's neighbour was like the second, and the other way."""
+    sides = []
+    for side in (0, 1):
+        segments = table.of_label[int(wanted[place + side])]
+        beside = segments + (1 if side == 0 else -1)
+        same = (beside >= 0) & (beside < len(table.label))
+        beside = np.clip(beside, 0, len(table.label) - 1)
+        same &= table.recording[beside] == table.recording[segments]
+        other = table.labels[int(wanted[place + 1 - side])]
+        unlike = np.array([_unlike(other, label) for label in table.labels])
+        cost = np.where(same, unlike[table.label[beside]], 1.2) + _unit_costs(table, text[place + side], segments)
+        cost = cost + rng.uniform(0, VARIETY, len(segments))
+        kept = np.argsort(cost, kind="stable")[:BORDERS]
+        sides.append((segments[kept], cost[kept]))
+    (lefts, left_cost), (rights, right_cost) = sides
+    # Levels should agree; spectra cannot, two phones meet here.
+    cost = left_cost[:, None] + right_cost[None] + NEVER_SAID
+    left, right = np.meshgrid(lefts, rights, indexing="ij")
+    order = np.argsort(cost.ravel(), kind="stable")[:CANDIDATES]
+    return _Column(left.ravel()[order], right.ravel()[order], cost.ravel()[order])
+
+
+def _unlike(wanted: str, label: str) -> float:
+    if PAUSE in (wanted, label):
+        return 0.0 if wanted == label else 1.0
+    return exchange_cost(wanted, label)

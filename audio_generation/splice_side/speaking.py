@@ -1,0 +1,64 @@
+"""One text by one person: phones, pieces, sound, and the file that says where its pieces came from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from audio_augmentation.gain_speed import change_speed, change_tempo
+from audio_generation.splice_side.joining import join, joins, sources
+from audio_generation.splice_side.selection import NotSpeakable, select
+from audio_generation.splice_side.text import wanted_phones
+from audio_generation.splice_side.units import UnitTable
+from core.audio_file import SAMPLE_RATE
+
+SPEED_RANGE = (0.7, 1.4)
+PITCH_RANGE = (0.88, 1.14)  # beyond that it is another person
+LONGEST_TEXT = 300  # phones; about half a minute
+LONGEST_COMMENT = 1900  # characters; libsndfile drops longer ones
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The sound [samples] float32 at 16 kHz, its number of joins and its sources, "recording@start-end" in seconds."""
+
+    audio: np.ndarray
+    joins: int
+    sources: tuple[str, ...]
+
+
+def speak(table: UnitTable, text: str, language: str, settings: Mapping[str, Any]) -> Spoken:
+    """Say a text with a person's recordings.
+
+    Args:
+        settings: ``seed`` (which of pieces that are nearly as good are taken), ``speed``, ``pitch`` (factors).
+
+    Raises:
+        NotSpeakable: nothing to be said, too much, or a sound that the person never made.
+    """
+    phones = wanted_phones(text, language)
+    if not phones:
+        raise NotSpeakable("the text holds nothing that can be said")
+    if len(phones) > LONGEST_TEXT:
+        raise NotSpeakable(f"the text is too long ({len(phones)} phones; at most {LONGEST_TEXT})")
+    rng = np.random.default_rng(int(settings.get("seed", 0)))
+    pieces = select(table, phones, rng)
+    speed = float(np.clip(float(settings.get("speed", 1.0)), *SPEED_RANGE))
+    pitch = float(np.clip(float(settings.get("pitch", 1.0)), *PITCH_RANGE))
+    audio = change_speed(change_tempo(join(table, pieces), speed / pitch), pitch)
+    return Spoken(audio, joins(pieces), tuple(sources(table, pieces)))
+
+
+def write_clip(path: Path, spoken: Spoken) -> None:
+    """Write 16-bit WAV; its comment names the sources, as far as there is room."""
+    encoded = io.BytesIO()
+    with soundfile.SoundFile(encoded, "w", SAMPLE_RATE, 1, subtype="PCM_16", format="WAV") as file:
+        file.comment = " ".join(source.replace(" ", "-") for source in spoken.sources)[:LONGEST_COMMENT]
+        file.write(np.clip(spoken.audio, -1.0, 1.0))
+    path.write_bytes(encoded.getbuffer())

@@ -1,0 +1,73 @@
+"""splice as an engine: the people who ship with Hark, and those in the clip library whose recordings are aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audio_generation.engine import FailedRequest, GeneratedClip, Readiness, Setting, SpeechRequest, Voice, speaks
+from audio_generation.splice_side.inventory import SHIPPED, library_people, people, shipped_people
+from audio_generation.worker import WorkerEngine
+from core.data_folder import data_folder
+
+
+class Splice(WorkerEngine):
+    """Voices are people; ``Voice.speaker`` is the speaker of their recordings in the library, so that a person's
+    recordings and what was cut out of them are in one split.
+    """  # fmt: skip
+
+    name = "splice"
+    licence = "Apache-2.0"
+    by_default = False  # no detector was measurably better for it yet (docs/benchmark-log.md)
+    unsure = True
+    request_timeout_s = 60.0  # the first request of a person cuts the recordings: a second or two
+
+    def __init__(self, shipped: Path = SHIPPED) -> None:
+        super().__init__()
+        self.shipped = shipped
+
+    def missing(self) -> Readiness | None:
+        """Nobody is there to be cut."""
+        if shipped_people(self.shipped) or library_people(data_folder()):
+            return None
+        return Readiness(
+            False,
+            f"There are no recordings to cut: {self.shipped.name} is missing or damaged, and nobody in the library "
+            "has two minutes of aligned speech.",
+            "git checkout model/shipped, or ./hark library import a corpus and ./hark mine a phrase of it.",
+        )
+
+    def worker_environment(self) -> Mapping[str, str]:
+        """Where the recordings are."""
+        return {"HARK_SPLICE_SHIPPED": str(self.shipped), "HARK_SPLICE_DATA": str(data_folder())}
+
+    def find_voices(self, language: str) -> list[Voice]:
+        """One voice a person."""
+        return [
+            Voice(self.name, person.name, person.language, person.speaker, person.licence, person.model)
+            for person in people(self.shipped, data_folder())
+            if speaks(person.language, language)
+        ]
+
+    def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        """Which pieces are taken, how fast, how high (factors; 1: as they were said)."""
+        return {
+            "seed": int(rng.integers(2**31)),
+            "speed": round(float(rng.uniform(0.85, 1.2)), 3),
+            "pitch": round(float(rng.uniform(0.95, 1.06)), 3),
+        }
+
+    def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
+        """See ``Engine.synthesize``; ``model_name`` ends with the sources: ": recording@start-end ..." [seconds]."""
+        for result in super().synthesize(requests, folder):
+            yield _with_sources(result) if isinstance(result, GeneratedClip) else result
+
+
+def _with_sources(clip: GeneratedClip) -> GeneratedClip:
+    with soundfile.SoundFile(clip.path) as file:
+        sources = str(file.comment)
+    return replace(clip, model_name=f"{clip.model_name}: {sources}")

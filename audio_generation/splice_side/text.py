@@ -1,0 +1,60 @@
+"""A text as the phones that splice looks for, with words, stress and pauses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from audio_generation.splice_side.selection import Wanted
+from audio_generation.splice_side.units import PAUSE, Word
+from phrase_augmentation.distance import is_vowel
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phonemes import phonemes_of_words, stressed_vowel
+
+SILENT_PHONES = frozenset("ʔ")  # aligners write none
+_PAUSES = re.compile(r"[,.;:?!…–—\n]+(?=\s)")  # punctuation within a text, not in numbers
+
+
+def wanted_phones(text: str, language: str) -> list[Wanted]:
+    """The phones of a text, word by word, with a pause at either end and at punctuation; empty without speech.
+
+    Words are pronounced one by one, as the aligner that gave the recordings' phones pronounces them.
+    """
+    result: list[Wanted] = []
+    for stretch in _PAUSES.split(text):
+        words = normalize(stretch, language).split()
+        spoken = _phones(tuple(words), language)
+        if not any(spoken):
+            continue
+        result.append(Wanted(PAUSE))
+        for word, phones in zip(words, spoken):
+            stressed = _stress(word, language)
+            vowels = 0
+            for place, phone in enumerate(phones):
+                vowel = is_vowel(phone)
+                result.append(Wanted(phone, word, place == 0, place + 1 == len(phones), vowel and vowels == stressed))
+                vowels += vowel
+    return [*result, Wanted(PAUSE)] if result else []
+
+
+def with_stress(words: Iterable[tuple[str, float, float]], language: str) -> tuple[Word, ...]:
+    """Words of a recording (label, start, end) with the vowel that carries their main stress."""
+    return tuple(Word(label, start, end, _stress(label, language)) for label, start, end in words)
+
+
+def know_words(words: Iterable[str], language: str) -> None:
+    """Ask for the pronunciations of many words at once, which is many times faster than one by one."""
+    phonemes_of_words(sorted(set(words)), language)
+
+
+@lru_cache(maxsize=50_000)
+def _stress(word: str, language: str) -> int | None:
+    return stressed_vowel(word, language)
+
+
+@lru_cache(maxsize=4096)
+def _phones(words: tuple[str, ...], language: str) -> list[tuple[str, ...]]:
+    return [
+        tuple(phone for phone in phones if phone not in SILENT_PHONES) for phones in phonemes_of_words(words, language)
+    ]

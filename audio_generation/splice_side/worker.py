@@ -1,0 +1,39 @@
+"""The process that cuts and joins. It runs in Hark's own interpreter and needs nothing that Hark does not have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from audio_generation.worker_protocol import Refused, serve
+
+
+def set_up() -> tuple[dict[str, Any], Any]:
+    """For ``serve``."""
+    from audio_generation.splice_side.inventory import Inventory
+    from audio_generation.splice_side.selection import NotSpeakable
+    from audio_generation.splice_side.speaking import speak, write_clip
+    from core.errors import HarkError
+
+    shipped = os.environ.get("HARK_SPLICE_SHIPPED")
+    inventory = Inventory(Path(shipped) if shipped else None, Path(os.environ["HARK_SPLICE_DATA"]))
+
+    def answer(request: dict[str, Any]) -> None:
+        person = inventory.person(request["voice"])
+        if person is None:
+            raise Refused(f"splice has no voice {request['voice']}")
+        try:
+            table = inventory.table(person)
+            spoken = speak(table, request["text"], person.language, request["settings"])
+        except (NotSpeakable, ValueError) as reason:
+            raise Refused(str(reason)) from reason
+        except HarkError as error:
+            raise Refused(f"{error.what} {error.why}") from error
+        write_clip(Path(request["path"]), spoken)
+
+    return {}, answer
+
+
+if __name__ == "__main__":
+    serve(set_up)

@@ -1,0 +1,179 @@
+"""The splicing core: what is taken, how it is joined, and what cannot be said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from splice_voice import PHONE_S, sung
+
+from audio_generation.splice_side.joining import join, joins, sources
+from audio_generation.splice_side.selection import NotSpeakable, Piece, Wanted, runs, select
+from audio_generation.splice_side.speaking import speak
+from audio_generation.splice_side.text import wanted_phones
+from audio_generation.splice_side.units import Phone, Recording, UnitTable, Word, even_out, pitch_at, unit_table
+from core.audio_file import SAMPLE_RATE
+
+SENTENCES = (
+    "please turn the silver mirror to the window",
+    "smart people open the computer before seven",
+    "the captain of the yellow ship saw a compass",
+    "hey you see the mirror and the computer",
+    "many smart birds turn to the south in may",
+    "all of you saw the yellow mirror",
+)
+
+
+@pytest.fixture(scope="module")
+def table() -> UnitTable:
+    return unit_table([sung(text, f"r{n}", 110.0 + 10 * n) for n, text in enumerate(SENTENCES)])
+
+
+def chosen(table: UnitTable, text: str, seed: int = 0) -> list[Piece]:
+    return select(table, wanted_phones(text, "en-us"), np.random.default_rng(seed))
+
+
+def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
+    """The whole words in each run."""
+    result = []
+    for run in runs(pieces):
+        inside = range(run.first, run.last + 1)
+        starts = {int(table.word[i]) for i in inside if table.starts_word[i]}
+        ends = {int(table.word[i]) for i in inside if table.ends_word[i]}
+        result.append([table.words[i] for i in dict.fromkeys(table.word[j] for j in inside) if i in starts & ends])
+    return result
+
+
+def test_what_was_said_as_it_is_wanted_is_taken_whole(table: UnitTable) -> None:
+    for text in (SENTENCES[0], SENTENCES[2]):
+        pieces = chosen(table, text)
+        assert joins(pieces) == 0
+        assert sources(table, pieces)[0].startswith(f"r{SENTENCES.index(text)}@")
+
+
+def test_whole_words_are_preferred_to_pieces_of_others(table: UnitTable) -> None:
+    pieces = chosen(table, "smart mirror")
+    taken = words_taken(table, pieces)
+    assert [word for words in taken for word in words] == ["smart", "mirror"]
+    # A word that nobody said comes out of long runs, not out of single phones.
+    pieces = chosen(table, "sea captain computer")
+    taken = words_taken(table, pieces)
+    assert {"captain", "computer"} <= {word for words in taken for word in words}
+    assert joins(pieces) <= 5
+
+
+def test_each_piece_is_the_sound_that_is_wanted(table: UnitTable) -> None:
+    text = wanted_phones("yellow computer", "en-us")
+    pieces = chosen(table, "yellow computer")
+    assert [table.labels[table.label[p.left]] for p in pieces] == [w.label for w in text[:-1]]
+    assert table.labels[table.label[pieces[-1].right]] == ""
+
+
+def test_joins_make_no_click(table: UnitTable) -> None:
+    for seed, text in enumerate(("smart mirror", "computer compass", "yellow birds saw you", "hey window")):
+        pieces = chosen(table, text, seed)
+        assert joins(pieces) > 0
+        sound = join(table, pieces)
+        source = max(np.abs(np.diff(audio.astype(np.float32) / 32767)).max() for audio in table.audio)
+        assert np.abs(np.diff(sound)).max() < 1.6 * source  # 6 dB of levelling, of which a join's side takes half
+        assert abs(sound[0]) < 1e-3 and abs(sound[-1]) < 1e-3
+        assert np.isfinite(sound).all() and np.abs(sound).max() <= 0.95
+
+
+def test_a_join_of_two_pitches_is_in_phase() -> None:
+    """Where two periodic sounds meet the level does not fall, as it does when they cancel each other."""
+    table = unit_table([sung("see may", "a", 120.0), sung("may see", "b", 120.0)])
+    labels = [table.labels[i] for i in table.label]
+    (first, second) = (i for i, label in enumerate(labels) if label == "i")
+    sound = join(table, [Piece(first - 1, first), Piece(second, second + 1)])
+    vowel = sound[round(PHONE_S / 2 * SAMPLE_RATE) :][: round(PHONE_S * 0.9 * SAMPLE_RATE)]
+    levels = np.sqrt(np.mean(vowel[: len(vowel) // 160 * 160].reshape(-1, 160) ** 2, axis=1))
+    middle = levels[2:-2]
+    assert middle.min() > 0.5 * np.median(middle)
+
+
+def test_the_same_seed_gives_the_same_clip_and_others_differ(table: UnitTable) -> None:
+    spoken = [speak(table, "turn the mirror", "en-us", {"seed": seed}) for seed in (1, 1, *range(2, 12))]
+    assert np.array_equal(spoken[0].audio, spoken[1].audio) and spoken[0].sources == spoken[1].sources
+    assert len({clip.sources for clip in spoken}) > 1
+
+
+def test_speed_and_pitch_are_heard(table: UnitTable) -> None:
+    plain, fast, high = (
+        speak(table, "turn the mirror", "en-us", {"seed": 1, **more}).audio
+        for more in ({}, {"speed": 1.25}, {"pitch": 1.12})
+    )
+    assert len(fast) == pytest.approx(len(plain) / 1.25, rel=0.02) and len(high) == pytest.approx(len(plain), rel=0.02)
+
+    def pitch(audio: np.ndarray) -> float:
+        return float(2 ** np.nanmedian(pitch_at(audio, np.arange(4000, len(audio) - 4000, 160))))
+
+    assert pitch(high) == pytest.approx(1.12 * pitch(plain), rel=0.04)
+    assert pitch(fast) == pytest.approx(pitch(plain), rel=0.04)
+
+
+def test_phones_that_were_never_said_together_are_joined_at_their_border() -> None:
+    table = unit_table([sung("see you", "a"), sung("may", "b"), sung("no ham", "c")])
+    pieces = select(table, [Wanted(""), Wanted("s", "sam"), Wanted("æ", "sam"), Wanted("m", "sam"), Wanted("")],
+                    np.random.default_rng(0))  # fmt: skip
+    borders = [run for run in runs(pieces) if run.after_border]
+    assert len(borders) == 1 and table.labels[table.label[borders[0].first]] == "æ"
+    assert len(join(table, pieces)) > 0.25 * SAMPLE_RATE
+
+
+def test_a_sound_that_nobody_made_is_replaced_by_a_like_one_or_refused() -> None:
+    table = unit_table([sung("see you", "a"), sung("may", "b")])
+    assert speak(table, "zoo", "en-us", {}).audio.size  # z by s
+    with pytest.raises(NotSpeakable, match="'k'"):
+        speak(table, "key", "en-us", {})
+    with pytest.raises(NotSpeakable, match="nothing that can be said"):
+        speak(table, " ?! ", "en-us", {})
+    with pytest.raises(NotSpeakable, match="too long"):
+        speak(table, "may " * 400, "en-us", {})
+
+
+def test_punctuation_is_a_pause() -> None:
+    labels = [phone.label for phone in wanted_phones("hey, compass. Stop!", "en-us")]
+    assert labels.count("") == 4 and labels[0] == labels[-1] == "" and labels[3] == ""
+    stressed = [phone.label for phone in wanted_phones("computer", "en-us") if phone.stressed]
+    assert stressed == ["u"]
+
+
+def test_of_a_long_pause_little_is_taken() -> None:
+    first, second = sung("see me", "a"), sung("may", "b")
+    gap = np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE).astype(np.float32) * 1e-4
+    shift = (len(first.audio) + len(gap)) / SAMPLE_RATE
+    both = Recording(
+        "ab",
+        np.concatenate([first.audio, gap, second.audio]),
+        (*first.phones, *(Phone(p.label, p.start_s + shift, p.end_s + shift) for p in second.phones)),
+        (*first.words, *(Word(w.label, w.start_s + shift, w.end_s + shift) for w in second.words)),
+    )
+    table = unit_table([both])
+    for text, phones in (("me", 2), ("may", 2), ("see me", 4)):
+        assert len(speak(table, text, "en-us", {}).audio) / SAMPLE_RATE < phones * PHONE_S + 0.45
+
+
+def test_recordings_are_brought_to_one_level_and_spectrum() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(12 * SAMPLE_RATE).astype(np.float32)
+    dull = np.convolve(noise, [0.6, 0.4], "same").astype(np.float32)
+    quiet, loud = even_out([0.01 * noise, 0.3 * dull])
+    assert np.std(quiet) == pytest.approx(np.std(loud), rel=0.1)
+
+    def tilt(audio: np.ndarray) -> float:
+        power = np.abs(np.fft.rfft(audio)) ** 2
+        return float(10 * np.log10(power[: len(power) // 2].sum() / power[len(power) // 2 :].sum()))
+
+    assert abs(tilt(quiet) - tilt(loud)) < 0.4 * abs(tilt(noise) - tilt(dull))
+
+
+def test_odd_recordings_are_no_trouble() -> None:
+    silent = Recording("s", np.zeros(8000, np.float32), (Phone("m", 0.1, 0.3),), ())
+    short = Recording("t", np.zeros(800, np.float32), (Phone("m", 0.0, 0.05),), ())
+    late = Recording("u", sung("may", "x").audio, (Phone("m", 0.2, 0.4), Phone("eɪ", 9.0, 9.5)), ())
+    never = Recording("n", sung("may", "x").audio, (Phone("m", 9.0, 9.4),), ())
+    table = unit_table([silent, short, late, never, sung("see me", "v")])
+    assert table.names == ("s", "u", "v") and np.isfinite(table.sound).all()
+    assert speak(table, "see me", "en-us", {}).audio.size
+    with pytest.raises(ValueError, match="no recording"):
+        unit_table([short])
