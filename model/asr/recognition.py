@@ -34,13 +34,13 @@ UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less
 class DecodingConfig:
     """How words are searched for; weights were chosen on 40 utterances of librispeech-dev-clean (bench asr)."""
 
-    beam: int = 200  # states kept a frame
-    beam_nats: float = 15.0  # less probable than the best one by more: dropped
+    beam: int = 250  # states kept a frame
+    beam_nats: float = 16.0  # less probable than the best one by more: dropped
     outputs: int = 10  # most probable ones of a frame that are tried
     output_floor: float = -9.0  # nats; less probable ones are not
     # Nats taken from the blank, which CTC writes in most frames: a quarter of what it is more probable than a phone.
-    blank_cost: float = 1.4
-    word_weight: float = 0.85  # of the words' log-probabilities against the emission's
+    blank_cost: float = 1.8
+    word_weight: float = 1.0  # of the words' log-probabilities against the emission's
     word_bonus: float = 0.0  # nats for each word
     still: float = 0.999  # frames in which the blank is more probable than this extend nothing
 
