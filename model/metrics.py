@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from model.runtime.detector import SMOOTHING_FRAMES, smooth_scores
+from model.runtime.detector import REARM, SMOOTHING_FRAMES, Trigger, logit, smooth_scores
 
 SCORE_PERIOD_S = 0.08  # seconds a score
 REFRACTORY_S = 1.0  # seconds after a detection in which no other one is reported
@@ -75,15 +75,8 @@ def poisson_interval(events: int, exposure: float) -> Interval:
 
 
 def detections(scores: np.ndarray, threshold: float, refractory_s: float = REFRACTORY_S) -> np.ndarray:
-    """Indices [k] at which a detector with that threshold fires: a score at or above it, then a refractory time."""
-    above = np.flatnonzero(scores >= threshold)
-    gap = round(refractory_s / SCORE_PERIOD_S)
-    fired: list[int] = []
-    position = 0
-    while position < len(above):
-        fired.append(int(above[position]))
-        position = int(np.searchsorted(above, fired[-1] + gap))
-    return np.asarray(fired, dtype=np.int64)
+    """Indices [k] at which a detector with that threshold fires (``model.runtime.detector.Trigger``)."""
+    return np.asarray(Trigger(threshold, round(refractory_s / SCORE_PERIOD_S)).fired(scores), dtype=np.int64)
 
 
 def count_false_alarms(streams: list[ScoredStream], threshold: float) -> int:
@@ -104,24 +97,26 @@ def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
     return np.asarray(best, dtype=np.float64)
 
 
-def logit(score: np.ndarray | float) -> np.ndarray:
-    """The inverse of the sigmoid, kept finite."""
-    clipped = np.clip(np.asarray(score, dtype=np.float64), 1e-9, 1 - 1e-9)
-    return np.log(clipped) - np.log1p(-clipped)
-
-
 def false_alarm_peaks(streams: list[ScoredStream], refractory_s: float = REFRACTORY_S) -> np.ndarray:
     """Highest scores of consecutive refractory times of negative streams, highest first.
 
-    At most one detection falls into each, so no threshold gives more false alarms than there are peaks at or above it.
+    Times over which a score stays up without rising again, which is one detection, are one.
     """
     gap = round(refractory_s / SCORE_PERIOD_S)
     peaks: list[float] = []
     for stream in streams:
         if len(stream.scores) == 0:
             continue
-        padded = np.pad(stream.scores, (0, -len(stream.scores) % gap), constant_values=0.0)
-        peaks.extend(padded.reshape(-1, gap).max(axis=1).tolist())
+        padded = np.pad(stream.scores, (0, -len(stream.scores) % gap), mode="edge").reshape(-1, gap)
+        highest, lowest = padded.max(axis=1), logit(padded.min(axis=1))
+        before = -np.inf  # lowest level since the last peak
+        for top, level, low in zip(highest, logit(highest), lowest):
+            if level >= min(before, low) + REARM:
+                peaks.append(float(top))
+                before = np.inf
+            else:
+                peaks[-1] = max(peaks[-1], float(top))
+            before = min(before, low)
     return np.sort(np.asarray(peaks, dtype=np.float64))[::-1]
 
 
@@ -195,4 +190,4 @@ def selection_measure(positives: list[ScoredStream], negatives: list[ScoredStrea
     return float(np.mean([miss_rate_at(positives, threshold_for(negatives, r).threshold).value for r in rates]))
 
 
-__all__ = ["SMOOTHING_FRAMES", "Interval", "Operating", "ScoredStream", "smooth_scores"]
+__all__ = ["SMOOTHING_FRAMES", "Interval", "Operating", "ScoredStream", "logit", "smooth_scores"]

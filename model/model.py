@@ -31,7 +31,6 @@ MATCH_LEAST = 0.04
 MATCH_RIVAL = 0.5
 MATCH_JUMP = 1.0  # nats that going from phone to phone without a blank between costs: it is seldom that fast
 MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; more costs slow speakers
-MATCH_LAST_PAUSE = 0.015  # a frame before the last phone: else a path would wait there and score again and again
 MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # the best score of the last 200 ms counts
@@ -268,7 +267,6 @@ class Matcher(nn.Module):
     skip: Tensor
     symbols: Tensor
     scale: Tensor
-    leak: Tensor
     last: Tensor
 
     def __init__(self, pronunciations: tuple[tuple[int, ...], ...]) -> None:
@@ -277,7 +275,6 @@ class Matcher(nn.Module):
         first: list[bool] = []
         skip: list[float] = []
         scale: list[float] = []
-        leak: list[float] = []
         last: list[int] = []
         for phones in pronunciations:
             for place, phone in enumerate(phones):
@@ -288,13 +285,11 @@ class Matcher(nn.Module):
                     follows = symbol and place and phones[place - 1] != phone
                     skip.append(-MATCH_JUMP / len(phones) if follows else -1e4)
                     scale.append(1.0 / len(phones))
-                    leak.append(MATCH_LEAK if symbol or place < len(phones) - 1 else MATCH_LAST_PAUSE)
             last.append(len(symbols) - 1)
         self.register_buffer("symbols", torch.tensor(symbols), persistent=False)
         self.register_buffer("first", torch.tensor(first), persistent=False)
         self.register_buffer("skip", torch.tensor(skip), persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
-        self.register_buffer("leak", torch.tensor(leak), persistent=False)
         self.register_buffer("last", torch.tensor(last), persistent=False)
         self.importance = nn.Parameter(torch.zeros(len(symbols)))
 
@@ -305,7 +300,7 @@ class Matcher(nn.Module):
 
     def _follow(self, log_p: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         scale = self.scale * torch.exp(IMPORTANCE_RANGE * torch.tanh(self.importance))
-        cost = (log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * scale - self.leak
+        cost = (log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * scale - MATCH_LEAK
         values, value = follow_states(cost, self.first, self.skip, value, MATCH_FLOOR)
         return values[:, :, self.last], value
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 SCHEMA = 1
+REARM = 1.0  # logits by which a score must have risen since its lowest after a detection, to be another one
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that one spike alone does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
@@ -72,6 +73,47 @@ def smooth_scores(
     padded = np.concatenate([head, np.asarray(raw, dtype=np.float32)])
     parts = [padded[i : len(padded) - smoothing_frames + 1 + i] for i in range(smoothing_frames)]
     return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
+
+
+def logit(score: np.ndarray | float) -> np.ndarray:
+    """The inverse of the sigmoid, kept finite."""
+    clipped = np.clip(np.asarray(score, dtype=np.float64), 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))
+
+
+class Trigger:
+    """Which scores of a stream are detections: those at or above a threshold, after a refractory time, that have risen
+    again. A score that stays up for a while after a phrase, as where somebody stops within it, is one detection.
+    """
+
+    def __init__(self, threshold: float, refractory_frames: int) -> None:
+        self.threshold = threshold
+        self.refractory_frames = refractory_frames
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing was heard yet."""
+        self.frames = 0  # scores given so far
+        self._quiet_until = 0
+        self._lowest = -np.inf  # level since the last detection
+
+    def fired(self, scores: np.ndarray) -> list[int]:
+        """Detections, as indices into these scores [n], which follow those given before."""
+        above = np.flatnonzero(scores >= self.threshold).tolist()
+        levels = logit(scores)
+        found: list[int] = []
+        seen = 0
+        for index in above:
+            self._lowest = min(self._lowest, float(levels[seen : index + 1].min()))
+            seen = index + 1
+            if self.frames + index >= self._quiet_until and levels[index] >= self._lowest + REARM:
+                found.append(index)
+                self._quiet_until = self.frames + index + self.refractory_frames
+                self._lowest = np.inf
+        if seen < len(levels):
+            self._lowest = min(self._lowest, float(levels[seen:].min()))
+        self.frames += len(scores)
+        return found
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
@@ -201,7 +243,7 @@ class Detector:
                 "That threshold cannot be used.", f"{self.threshold} is not from 0 to 1.", "Give a number such as 0.5."
             )
         self._smoothing = int(manifest["smoothing_frames"])
-        self._refractory = round(float(manifest["refractory_s"]) / self.score_period_s)
+        self._trigger = Trigger(self.threshold, round(float(manifest["refractory_s"]) / self.score_period_s))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -226,8 +268,7 @@ class Detector:
         self._state = self._silent_state
         self._pending = np.zeros(0, np.float32)
         self._before = self._silent_scores
-        self._frames = 0
-        self._quiet_until = 0
+        self._trigger.reset()
 
     def _run(self, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         score, new_state = self._session.run(None, {"audio": samples[None], "state": state})
@@ -251,15 +292,12 @@ class Detector:
         return smooth_scores(joined[past:], joined[:past], self._smoothing)
 
     def detections(self, scores: np.ndarray) -> list[Detection]:
-        """Detections among scores that follow those given before: above the threshold, then a refractory time."""
-        found: list[Detection] = []
-        for offset in np.flatnonzero(scores >= self.threshold):
-            frame = self._frames + int(offset)
-            if frame >= self._quiet_until:
-                found.append(Detection(round((frame + 1) * self.score_period_s, 3), float(scores[offset])))
-                self._quiet_until = frame + self._refractory
-        self._frames += len(scores)
-        return found
+        """Detections among scores that follow those given before (see :class:`Trigger`)."""
+        before = self._trigger.frames
+        return [
+            Detection(round((before + index + 1) * self.score_period_s, 3), float(scores[index]))
+            for index in self._trigger.fired(scores)
+        ]
 
     def process(self, samples: np.ndarray) -> list[Detection]:
         """Give the next samples of a live stream; get what was detected in them."""

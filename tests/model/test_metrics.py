@@ -30,6 +30,7 @@ from model.metrics import (
     threshold_for,
     wilson_interval,
 )
+from model.runtime.detector import Trigger
 
 GAP = round(REFRACTORY_S / SCORE_PERIOD_S)
 HOUR = round(3600 / SCORE_PERIOD_S)  # scores
@@ -79,7 +80,29 @@ def test_a_hit_silences_the_second_after_it() -> None:
     scores[[10, 11, 10 + GAP - 1, 10 + GAP, 60]] = 0.9
     assert detections(scores, 0.9).tolist() == [10, 10 + GAP, 60]
     assert detections(scores, 0.91).tolist() == []
-    assert len(detections(np.ones(10 * GAP, np.float32), 0.5)) == 10
+    assert detections(np.tile(np.repeat(np.float32([0.9, 0.1]), GAP), 5), 0.5).tolist() == [
+        2 * GAP * n for n in range(5)
+    ]
+
+
+def test_a_score_that_stays_up_is_one_detection_and_one_that_rises_again_another() -> None:
+    scores = np.full(10 * GAP, 0.1, np.float32)
+    scores[5 : 8 * GAP] = np.linspace(0.95, 0.7, 8 * GAP - 5)  # somebody stopped within the phrase
+    assert detections(scores, 0.6).tolist() == [5]
+    scores[6 * GAP] = 0.95
+    assert detections(scores, 0.6).tolist() == [5, 6 * GAP]
+    peaks = false_alarm_peaks([ScoredStream(scores, np.zeros(0))])
+    assert 2 <= (peaks > 0.6).sum() <= 3, "not one for each second"
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_a_trigger_fires_alike_whatever_the_pieces(size: int) -> None:
+    scores = np.random.default_rng(0).beta(0.5, 0.7, 400).astype(np.float32)
+    trigger = Trigger(0.6, GAP)
+    fired = [
+        start + index for start in range(0, len(scores), size) for index in trigger.fired(scores[start : start + size])
+    ]
+    assert fired == detections(scores, 0.6).tolist() and len(fired) > 10
     assert detections(np.zeros(0, np.float32), 0.5).tolist() == []
 
 
