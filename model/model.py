@@ -35,8 +35,6 @@ MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # the best score of the last 200 ms counts
 MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
-IMPORTANCE_RANGE = 0.7  # a phone counts at most exp(this) times as much as another, or as little
-IMPORTANCE_PENALTY = 0.02  # of the sum of squares, beside the loss: without a reason all phones count alike
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 
@@ -257,10 +255,9 @@ class Matcher(nn.Module):
     """How well the phones of the phrase were just heard, one after the other: a keyphrase HMM on a trunk's outputs.
 
     The score is the best path's logarithm through the phrase's CTC states, against the most probable path of any
-    phones, a phone (the usual CTC keyphrase score). All that is learned of a phrase is how much each state counts
-    (``importance``): phones that noise hides, or that other words share, count less. Values leak away and have a
-    floor: nothing older than :data:`MATCH_MEMORY` frames can matter, and in speech what is older than a second or two
-    hardly ever does.
+    phones, a phone (the usual CTC keyphrase score). It needs no voice of the phrase, so it does not prefer those of
+    speech engines. Values leak away and have a floor: nothing older than :data:`MATCH_MEMORY` frames can matter, and in
+    speech what is older than a second or two hardly ever does.
     """
 
     first: Tensor
@@ -291,7 +288,6 @@ class Matcher(nn.Module):
         self.register_buffer("skip", torch.tensor(skip), persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
         self.register_buffer("last", torch.tensor(last), persistent=False)
-        self.importance = nn.Parameter(torch.zeros(len(symbols)))
 
     @property
     def states(self) -> int:
@@ -299,8 +295,7 @@ class Matcher(nn.Module):
         return len(self.symbols)
 
     def _follow(self, log_p: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        scale = self.scale * torch.exp(IMPORTANCE_RANGE * torch.tanh(self.importance))
-        cost = (log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * scale - MATCH_LEAK
+        cost = (log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * self.scale - MATCH_LEAK
         values, value = follow_states(cost, self.first, self.skip, value, MATCH_FLOOR)
         return values[:, :, self.last], value
 
@@ -368,13 +363,6 @@ class TinyCRNN(nn.Module):
         encoded = self.to_recurrent(heard.transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
-
-    def penalty(self) -> Tensor:
-        """What training adds to the loss, a scalar: a phrase's states are to count alike as long as nothing speaks
-        against it."""
-        if self.matcher is None:
-            return torch.zeros((), device=next(self.parameters()).device)
-        return IMPORTANCE_PENALTY * self.matcher.importance.square().sum()
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""

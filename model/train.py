@@ -28,7 +28,7 @@ class TrainConfig:
     steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 3e-3
-    matcher_learning_rate: float = 2e-2  # of a matcher's few numbers
+    matcher_learning_rate: float = 2e-2  # of the line from a match score to a logit
     weight_decay: float = 1e-2
     warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
     ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
@@ -190,7 +190,7 @@ def train(
         labels = labels.to(device)
         with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
             logits = model.stored_logits(batch)[:, 0]
-            loss = detection_loss(logits.float(), labels) + model.penalty()
+            loss = detection_loss(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, config.gradient_clip)

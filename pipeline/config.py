@@ -87,7 +87,7 @@ EFFORTS = {
 }
 
 TRUNK_LANGUAGE = "en"
-MATCHER_STEPS = 500  # a matcher has a few dozen numbers to learn
+MATCHER_STEPS = 100  # a matcher's line from score to logit is two numbers
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
 
 
@@ -120,7 +120,7 @@ def builds_on_trunk(config: RunConfig) -> bool:
 
 
 def training_steps(config: RunConfig) -> int:
-    """Steps of a run: many for a detector trained from nothing, few for one that only learns a phrase's weights."""
+    """Steps of a run: many for a detector trained from nothing, few for one that only learns a line."""
     steps = EFFORTS[config.effort].steps
     return min(steps, MATCHER_STEPS) if builds_on_trunk(config) else steps
 

@@ -190,7 +190,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 batch_size=effort.batch_size,
                 seed=config.seed,
                 tensorboard=board,
-                evaluations=5 if model_config.pronunciations else 10,
+                evaluations=2 if model_config.pronunciations else 10,
             )
 
             def on_progress(state: TrainProgress) -> None:

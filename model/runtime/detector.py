@@ -237,13 +237,13 @@ class Detector:
         self.sample_rate = int(manifest["sample_rate"])
         self.chunk = int(manifest["chunk_samples"])
         self.score_period_s = float(manifest["score_period_s"])
-        self.threshold = self.bundle.threshold(fa_per_day) if threshold is None else float(threshold)
-        if not 0.0 <= self.threshold <= 1.0:
+        wanted = self.bundle.threshold(fa_per_day) if threshold is None else float(threshold)
+        if not 0.0 <= wanted <= 1.0:
             raise BundleError(
-                "That threshold cannot be used.", f"{self.threshold} is not from 0 to 1.", "Give a number such as 0.5."
+                "That threshold cannot be used.", f"{wanted} is not from 0 to 1.", "Give a number such as 0.5."
             )
         self._smoothing = int(manifest["smoothing_frames"])
-        self._trigger = Trigger(self.threshold, round(float(manifest["refractory_s"]) / self.score_period_s))
+        self._trigger = Trigger(wanted, round(float(manifest["refractory_s"]) / self.score_period_s))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -262,6 +262,15 @@ class Detector:
         score, self._silent_state = self._run(silence, np.zeros((1, int(manifest["state_size"])), np.float32))
         self._silent_scores = np.full(self._smoothing - 1, score[-1], np.float32)
         self.reset()
+
+    @property
+    def threshold(self) -> float:
+        """The score from which on the phrase counts as heard; may be set at any time."""
+        return self._trigger.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._trigger.threshold = value
 
     def reset(self) -> None:
         """Forget everything heard: the next sample is the first one, after silence."""

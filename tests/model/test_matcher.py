@@ -125,34 +125,21 @@ def test_all_forms_agree_with_a_matcher(detector: TinyCRNN, tmp_path: Path, monk
     np.testing.assert_allclose(stream_scores(detector, audio, block_s=0.8), scores, atol=1e-5)
 
 
-def test_a_phone_may_count_more_or_less_but_only_so_much(detector: TinyCRNN) -> None:
-    matcher = Matcher((PHRASE,))
-    missing = heard(*PHRASE[:-1])  # without the last phone
-    alike = best(matcher, missing)
-    costs = []
-    for importance in (-100.0, -1.0, 1.0, 100.0):
-        with torch.no_grad():
-            matcher.importance[-1] = importance
-        costs.append(best(matcher, missing))
-    assert costs[0] > costs[1] > alike > costs[2] >= costs[3]
-    assert costs[0] < -0.4, "it never counts for nothing"
-
-
-def test_training_learns_which_phones_count() -> None:
+def test_training_learns_the_line_from_score_to_logit() -> None:
     torch.manual_seed(0)
     model = TinyCRNN(TinyCRNNConfig(SMALL, window_frames=12, pronunciations=(PHRASE,)))
-    assert model.matcher is not None and float(model.penalty().detach()) == 0.0
-    frames = 2 * 12
-    said, other = heard(*PHRASE[:-1], blanks=2), heard(*PHRASE[:-2], 9, blanks=2)  # the last phone is never heard
-    batch = torch.cat([torch.cat([heard(blanks=frames - x.shape[1]), x], dim=1) for x in (said, other)])
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.05)
-    for _ in range(80):
-        loss = detection_loss(model.head_logits(batch)[:, -1], torch.tensor([1.0, 0.0])) + model.penalty()
+    said, other = heard(*PHRASE[:-1], blanks=2), heard(*PHRASE[:-3], 9, 9, blanks=2)
+    batch = torch.cat([torch.cat([heard(blanks=24 - x.shape[1]), x], dim=1) for x in (said, other)])
+    labels = torch.tensor([1.0, 0.0])
+    optimizer = torch.optim.Adam(model.match.parameters(), 0.05)
+    losses = []
+    for _ in range(60):
+        loss = detection_loss(model.head_logits(batch)[:, -1], labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    importance = model.matcher.importance.detach()
-    assert importance[-1] < -0.1 and importance[-1] == importance.min() and float(model.penalty().detach()) > 0
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_a_checkpoint_keeps_the_pronunciations(detector: TinyCRNN, tmp_path: Path) -> None:
