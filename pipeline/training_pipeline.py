@@ -29,7 +29,7 @@ from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits,
 if TYPE_CHECKING:
     from model.model import Trunk
 
-MINED_NEGATIVES = MiningConfig(most=20, recordings=40)  # of each confuser: there are hundreds of them
+MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 
 

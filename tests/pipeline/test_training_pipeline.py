@@ -209,7 +209,7 @@ def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Att
     assert Path(result["bundle"]).is_file() and Path(result["model_pt"]).is_file() and Path(result["report"]).is_file()
     (job,) = (data / "jobs").iterdir()
     assert json.loads((job / "result.json").read_text())["bundle"] == result["bundle"]
-    assert set(result["seconds"]) == {"plan", "synthesize", "features", "train", "report", "bundle"}
+    assert set(result["seconds"]) == {"plan", "mine", "synthesize", "features", "train", "report", "bundle"}
     assert not (job / "last.pt").exists() and not (job / "features" / "frames.f16").exists()
     assert not list((data / "tmp").iterdir())
 
