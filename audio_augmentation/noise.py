@@ -103,15 +103,14 @@ def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
         offset = int(rng.integers(0, SAMPLE_RATE - length + 1))
         burst = bursts[offset : offset + length] * np.exp(-np.arange(length) / decay).astype(np.float32)
         noise[start : start + length] += burst * np.float32(rng.uniform(0.3, 1.0))
-    level = active_rms(noise)
-    return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
+    return _at_active_rms(noise)
 
 
 def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Crockery, cutlery, tools: strokes that ring. Each is a sum of damped, inharmonic modes (modal synthesis, as in
     van den Doel and Pai, "The sounds of physical shapes", 1998) of one of a few objects, in loose groups, over a little
     coloured noise. RMS 0.1 where it sounds, peak at most 1."""
-    noise = _shaped_noise(samples, -10.0 * rng.uniform(0.0, 1.5) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0), rng)
+    noise = colored_noise(samples, rng.uniform(0.0, 1.5), rng)
     noise *= np.float32(10 ** (rng.uniform(-40.0, -15.0) / 20))
     objects = []
     for _ in range(int(rng.integers(2, 7))):
@@ -135,8 +134,7 @@ def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
         for frequency, ring, amplitude, phase in zip(hertz, ring_s, stroke, phases):
             turn = np.float32(2.0 * np.pi * frequency) * time + np.float32(phase)
             noise[start : start + length] += np.float32(amplitude) * np.sin(turn) * np.exp(-time / np.float32(ring))
-    level = active_rms(noise)
-    return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
+    return _at_active_rms(noise)
 
 
 def slow_modulation(samples: int, rng: np.random.Generator, depth_db: float) -> np.ndarray:
@@ -297,6 +295,12 @@ def _shaped_noise(samples: int, response_db: np.ndarray, rng: np.random.Generato
     spectrum *= response_at(response_db - response_db.max(), bins)
     spectrum[0] = 0.0
     return limit_peak(_at_rms(fft.irfft(spectrum, length)[:samples]))
+
+
+def _at_active_rms(noise: np.ndarray) -> np.ndarray:
+    """Strokes with silence between: RMS 0.1 where they sound, peak at most 1; silence stays silence."""
+    level = active_rms(noise)
+    return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
 
 
 def _at_rms(audio: np.ndarray, level: float = 0.1) -> np.ndarray:

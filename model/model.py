@@ -254,10 +254,10 @@ def follow_states(cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, floo
 class Matcher(nn.Module):
     """How well the phones of the phrase were just heard, one after the other: a keyphrase HMM on a trunk's outputs.
 
-    The score is the best path's logarithm through the phrase's CTC states, against the most probable path of any
-    phones, a phone (the usual CTC keyphrase score). It needs no voice of the phrase, so it does not prefer those of
-    speech engines. Values leak away and have a floor: nothing older than :data:`MATCH_MEMORY` frames can matter, and in
-    speech what is older than a second or two hardly ever does.
+    The score is the best path's logarithm through the phrase's CTC states, a phone, against the most probable path of
+    any phones as far as :data:`MATCH_RIVAL` says (at 1 it is the usual CTC keyphrase score). It needs no voice of the
+    phrase, so it does not prefer those of speech engines. Values leak away and have a floor: nothing older than
+    :data:`MATCH_MEMORY` frames can matter, and in speech what is older than a second or two hardly ever does.
     """
 
     first: Tensor

@@ -61,6 +61,7 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
 
     def add(clip: Clip, bucket: str, split: str, source: str | None = None) -> None:
         seen.add(clip.id)
+        place = clip.settings if clip.engine == MINED else {}
         rows.append(
             {
                 "clip_id": clip.id,
@@ -76,8 +77,8 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
                 "seconds": clip.duration_s,
                 "corpus": (source or clip.source or "").split(":")[0],
                 "reused": int(not (clip.request_id or "").startswith(f"{plan.run}:")),
-                "phrase_start_s": clip.settings.get("phrase_start_s", -1.0) if clip.engine == MINED else -1.0,
-                "phrase_end_s": clip.settings.get("phrase_end_s", -1.0) if clip.engine == MINED else -1.0,
+                "phrase_start_s": place.get("phrase_start_s", -1.0),
+                "phrase_end_s": place.get("phrase_end_s", -1.0),
             }
         )
 

@@ -19,12 +19,13 @@ from core.audio_file import SAMPLE_RATE, read_audio_blocks
 from core.errors import HarkError
 from model.asr.emissions import Aligner, RecognizerAligner, TrunkAligner
 from model.asr.symbols import BLANK, phone_indices
-from phrase_augmentation.normalize import validate_keyphrase
+from phrase_augmentation.normalize import normalize, validate_keyphrase
 from phrase_augmentation.phonemes import phonemes, phonemes_of_words
 
 BLOCK_S = 60.0  # of a long recording, heard at a time
 OVERLAP_S = 4.0  # that the next block hears again, so that no phrase is cut in two
 REFRACTORY_S = 1.0  # two hits are at least so far apart
+TAIL_S = 0.3  # of silence after a clip: models write a little late, and finish in it
 LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
 NEVER = np.float32(-1e30)
 
@@ -54,14 +55,19 @@ def pronunciations(phrase: str, language: str = "en") -> tuple[tuple[int, ...], 
         HarkError: no phrase that can be said.
     """
     phrase = validate_keyphrase(phrase, language)
-    in_one_go = phone_indices(phonemes(phrase, language))
-    by_word = [index for phones in phonemes_of_words(phrase.split(), language) for index in phone_indices(phones)]
-    ways = tuple(dict.fromkeys(tuple(way) for way in (in_one_go, by_word) if way))
+    ways = ways_to_say(phrase, language)
     if not ways:
         raise HarkError(
             f"{phrase!r} cannot be listened for.", "It has no phones in this language.", "Choose another phrase."
         )
     return ways
+
+
+def ways_to_say(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
+    """The outputs of the phones of any normalized text, in one go and word by word; empty where it has none."""
+    in_one_go = phone_indices(phonemes(text, language))
+    by_word = [index for phones in phonemes_of_words(text.split(), language) for index in phone_indices(phones)]
+    return tuple(dict.fromkeys(tuple(way) for way in (in_one_go, by_word) if way))
 
 
 def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -102,9 +108,24 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
 
 def phone_score(audio: np.ndarray, phrase: str, language: str = "en", ear: Aligner | None = None) -> float:
     """The best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
-    # Models write a little late; silence after the end lets them finish.
-    log_p = (ear or default_ear()).log_probabilities(np.pad(audio, (0, int(0.3 * SAMPLE_RATE))))
-    return max(float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in pronunciations(phrase, language))
+    return best_score(_heard(audio, ear), pronunciations(phrase, language))
+
+
+def intelligible(audio: np.ndarray, text: str, language: str = "en", ear: Aligner | None = None) -> float:
+    """How surely a text is heard in audio [samples], 0 to 1: :func:`phone_score` for texts of any length.
+
+    To be called on what splice said before it goes into the library; docs/splice.md says which scores are good ones.
+    """
+    return best_score(_heard(audio, ear), ways_to_say(normalize(text, language), language))
+
+
+def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:
+    """The best score from 0 to 1 of any way to say a text, anywhere in an emission [time, outputs]."""
+    return max((float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in ways), default=0.0)
+
+
+def _heard(audio: np.ndarray, ear: Aligner | None) -> np.ndarray:
+    return (ear or default_ear()).log_probabilities(np.pad(audio, (0, round(TAIL_S * SAMPLE_RATE))))
 
 
 def guesses(

@@ -196,7 +196,7 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
     """The clip if Hark's own ear hears its text in it."""
     if isinstance(clip, FailedRequest):
         return clip
-    from pipeline.unit_inventory import intelligible
+    from pipeline.first_guess import intelligible
 
     score = intelligible(clip.audio, clip.text, clip.language)
     if score >= LEAST_UNDERSTOOD:

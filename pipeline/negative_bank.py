@@ -131,11 +131,12 @@ def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
         table = json.loads(archive.read("table.json"))
         frames = np.load(io.BytesIO(archive.read("frames.npy"))).T
     firsts = np.cumsum([0, *(row["frames"] for row in table)])
-    left = {split: hours if split == "train" or hours < 1.0 else np.inf for split in ("train", "validation", "test")}
+    whole = hours >= 1.0  # else no part gives more than training
+    left = {"train": hours, **dict.fromkeys(("validation", "test"), np.inf if whole else hours)}
     for index in rng.permutation(len(table)):
         row = dict(table[index])
         count = row.pop("frames")
-        if row["split"] == "train" and left["train"] <= 0 and left["validation"] == np.inf:
+        if row["split"] == "train" and left["train"] <= 0 and whole:
             row["split"] = "validation"
         if left[row["split"]] > 0:
             left[row["split"]] -= count * FRAME_S / 3600

@@ -124,7 +124,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         + ("synthetic and real" if real_positive else "all synthetic")
         + f" ({', '.join(engines)}).",
     ]
-    people = results.get("people", {"utterances": 0})
+    people = results["people"]
     sentences.append(
         f"Of {people['utterances']} utterances of the phrase by people who were not heard in training it missed "
         f"{_rate(people['miss_rate'])}."

@@ -23,7 +23,7 @@ from phrase_augmentation.normalize import base_language, validate_keyphrase
 from pipeline.config import BUCKETS, EFFORTS, TRUNK_LANGUAGE, RunConfig, builds_on_trunk, job_folder, training_steps
 from pipeline.events import Progress, Reporter
 from pipeline.generation import generate
-from pipeline.mining import MiningConfig
+from pipeline.mining import MiningConfig, mine, mine_negatives
 from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 batch_size=effort.batch_size,
                 seed=config.seed,
                 tensorboard=board,
-                evaluations=2 if model_config.pronunciations else 10,
+                evaluations=2 if trunk is not None else 10,
             )
 
             def on_progress(state: TrainProgress) -> None:
@@ -243,8 +243,6 @@ def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
     where = Where(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return
-    from pipeline.mining import mine, mine_negatives
-
     found = mine(config.phrase, library, reporter)
     texts = [text for bucket in ("confuser", "inbetween") for text in plan.bucket(bucket).texts]
     near = mine_negatives(config.phrase, texts, library, reporter, MINED_NEGATIVES)
@@ -255,10 +253,7 @@ def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
 
 
 def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:
-    """The shipped trunk that the run builds on, and what is said about it; none with --from-scratch.
-
-    It has heard English only: other languages begin from nothing.
-    """
+    """The shipped trunk that the run builds on, if it does, and what is said about it."""
     from model.shipped_weights import shipped_trunk
 
     if not builds_on_trunk(config):

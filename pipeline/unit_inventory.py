@@ -50,14 +50,13 @@ from db.db_api import Library
 from db.records import AlignedUnit, Clip, Where
 from model.asr.decoding import edit_distance, greedy
 from model.asr.emissions import Aligner, RecognizerAligner
-from model.asr.symbols import phone_indices
 from phrase_augmentation.normalize import normalize
-from phrase_augmentation.phonemes import phonemes, phonemes_of_words
+from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.alignment import Alignment, align, align_clips
 from pipeline.corpus import licence_of
 from pipeline.corpus_layouts import layout_of
 from pipeline.events import Reporter
-from pipeline.first_guess import keyword_scores
+from pipeline.first_guess import TAIL_S, best_score, intelligible, ways_to_say
 
 PEOPLE = 9
 ALIGNED_PEOPLE = 60  # of a library, unless more are asked for: six hours of speech
@@ -72,7 +71,6 @@ BETWEEN_S = 0.05  # of silence between recordings, so that the codec does not sm
 VOCABULARY = 20_000  # words whose pairs of phones should be there
 TRIAL_TEXTS = 60  # that everyone says before some are chosen
 KEYPHRASES = ("computer", "smart mirror", "hey compass", "snowboy", "hey jarvis", "view glass", "okay robot")
-TAIL_S = 0.3  # of silence after a clip, in which the recognizer finishes
 
 
 @dataclass(frozen=True)
@@ -116,16 +114,6 @@ class Speaker:
         return sum(stretch.seconds for stretch in self.stretches)
 
 
-def intelligible(audio: np.ndarray, text: str, language: str = "en", ear: Aligner | None = None) -> float:
-    """How surely a text is heard in audio [samples], 0 to 1: ``first_guess.phone_score`` for texts of any length.
-
-    To be called on what splice said before it goes into the library; docs/splice.md says which scores are good ones.
-    """
-    from pipeline.first_guess import default_ear
-
-    return heard(next(_emissions([audio], ear or default_ear())), text, language)[0]
-
-
 def _emissions(audios: Sequence[np.ndarray], ear: Aligner) -> Iterator[np.ndarray]:
     tail = round(TAIL_S * SAMPLE_RATE)
     yield from ear.log_probabilities_of(np.pad(audio, (0, tail)) for audio in audios)
@@ -133,14 +121,9 @@ def _emissions(audios: Sequence[np.ndarray], ear: Aligner) -> Iterator[np.ndarra
 
 def heard(log_p: np.ndarray, text: str, language: str = "en") -> tuple[float, float]:
     """Of a text in an emission [time, outputs]: its score from 0 to 1, and the phone error rate of greedy decoding."""
-    normalized = normalize(text, language)
-    in_one_go = phone_indices(phonemes(normalized, language))
-    by_word = [i for phones in phonemes_of_words(normalized.split(), language) for i in phone_indices(phones)]
-    ways = [way for way in (in_one_go, by_word) if way]
-    if not ways:
-        return 0.0, 1.0
-    score = max(float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in ways)
-    return score, min(edit_distance(way, greedy(log_p)) / len(way) for way in ways)
+    ways = ways_to_say(normalize(text, language), language)
+    errors = min((edit_distance(way, greedy(log_p)) / len(way) for way in ways), default=1.0)
+    return best_score(log_p, ways), errors
 
 
 def align_people(

@@ -38,7 +38,7 @@ class DecodingConfig:
     beam_nats: float = 16.0  # less probable than the best one by more: dropped
     outputs: int = 10  # most probable ones of a frame that are tried
     output_floor: float = -9.0  # nats; less probable ones are not
-    # Nats taken from the blank, which CTC writes in most frames: a quarter of what it is more probable than a phone.
+    # Nats taken from the blank, which CTC writes in most frames; chosen, as the others, with the trigrams.
     blank_cost: float = 1.8
     word_weight: float = 1.0  # of the words' log-probabilities against the emission's
     word_bonus: float = 0.0  # nats for each word

@@ -260,7 +260,7 @@ def test_what_an_unsure_engine_says_is_kept_only_if_it_is_understood(
     choir = make_choir("alpha")
     choir.unsure = True
     scores = iter([0.9, 0.05, 0.5, 0.1])
-    monkeypatch.setattr("pipeline.unit_inventory.intelligible", lambda audio, text, language: next(scores))
+    monkeypatch.setattr("pipeline.first_guess.intelligible", lambda audio, text, language: next(scores))
     voice = choir.voices("en")[0].name
     plan = plan_of([request(number, "alpha", voice) for number in range(4)], {"alpha": choir})
     report = generate(plan, {"alpha": choir}, library, Watched())

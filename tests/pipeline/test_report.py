@@ -33,6 +33,7 @@ def results_of(real: bool) -> dict[str, Any]:
     curve = {"threshold": [0.1, 0.5, 0.9], "miss_rate": [0.0, 0.1, 0.5], "fa_per_hour": [40.0, 2.0, 0.0]}
     return {
         "hours": 2.5,
+        "people": {"utterances": 0, "miss_rate": {"value": None, "low": 0.0, "high": 1.0}},
         "positives": 40,
         "at_rates": [
             {

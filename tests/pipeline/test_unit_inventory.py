@@ -19,6 +19,7 @@ from db.records import AlignedUnit, NewClip
 from model.asr.emissions import RecognizerAligner
 from pipeline import unit_inventory
 from pipeline.alignment import Alignment, align
+from pipeline.first_guess import intelligible
 from pipeline.splits import real_speaker
 from pipeline.unit_inventory import (
     Speaker,
@@ -26,7 +27,6 @@ from pipeline.unit_inventory import (
     align_people,
     build,
     chosen_stretches,
-    intelligible,
     pairs_of_vocabulary,
     stretches,
 )
