@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 
 # Each has ``register(commands)``; --help shows the commands in this order. They import what is slow when they run.
-GROUPS = ("training", "detecting", "mining", "clip_library", "asr", "speech", "benchmarks", "doctor", "testing")
+GROUPS = (
+    "training", "detecting", "serving_wyoming", "serving", "admin",
+    "mining", "clip_library", "asr", "speech", "benchmarks", "doctor", "testing",
+)  # fmt: skip
 
 STOPPED = "stopped; run the same command again to go on"
 

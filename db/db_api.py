@@ -282,6 +282,12 @@ class Library:
                 return
             after_id = page[-1].id
 
+    def generated_by(self, run: str, limit: int) -> list[Clip]:
+        """The newest clips that a run has generated, at most ``limit``."""
+        # request ids are "run:bucket:number", and a range of them is found through their index
+        condition = "id IN (SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?)"
+        return self._select(condition, [f"{run}:", f"{run};", limit], Where())
+
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
         """Those of the request ids that have a clip."""
         return self._present("SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))", ids)

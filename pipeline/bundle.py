@@ -8,16 +8,17 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 
 from audio_augmentation.compose import compose_stream
 from core.data_folder import REPOSITORY, atomic_path
+from core.errors import HarkError
 from db.db_api import Library
 from model.features import SAMPLE_RATE
-from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, manifest_digest
+from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.plan import Plan
 from pipeline.report import det_plot, html_report
@@ -82,7 +83,7 @@ def write_bundle(
         "model.pt": pt_path.read_bytes(),
         "model.onnx": onnx_path.read_bytes(),
         "model.int8.onnx": int8_path.read_bytes(),
-        "detect.py": (REPOSITORY / "model" / "runtime" / "detector.py").read_bytes(),
+        **programs(),
         "det.png": det_plot(report, "png"),
         "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),
         "report.html": html_report(report).encode(),
@@ -90,24 +91,65 @@ def write_bundle(
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    manifest["digest"] = manifest_digest(manifest)
-    contents["manifest.json"] = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
 
     folder = data / "models" / plan.run
     folder.mkdir(parents=True, exist_ok=True)
     bundle = folder / f"{plan.run}.zip"
-    with atomic_path(bundle) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(contents.items()):
-            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))  # the same contents give the same zip
-            entry.external_attr = (0o755 if name == "detect.py" else 0o644) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
+    with atomic_path(bundle) as temporary, temporary.open("wb") as file:
+        _pack(manifest, contents, file)
     for name in ("model.pt", "report.html", "report.json"):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
     for path in (pt_path, onnx_path, int8_path):
         path.unlink()
     return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+
+
+def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
+    """Write a copy of a bundle whose default is another rate of false alarms a day; nothing else in it changes.
+
+    The manifest inside ``model.pt`` stays that of the training run: nothing takes its default from there.
+
+    Raises:
+        HarkError: the bundle is gone or damaged, or its table of thresholds does not reach that rate. Nothing is
+            written then.
+    """
+    try:
+        source = Bundle(bundle)
+        contents = {name: source.read(name) for name in source.manifest["files"]}  # whole, or it is not signed anew
+    except BundleError as error:
+        raise HarkError(f"The bundle {bundle.name} cannot be used.", error.why, error.what_to_do) from error
+    rates = [float(row["fa_per_day"]) for row in source.manifest["thresholds"]]
+    if not min(rates) <= fa_per_day <= max(rates):
+        raise HarkError(
+            f"The bundle has no threshold for {fa_per_day:g} false alarms a day.",
+            f"It was calibrated for {min(rates):g} to {max(rates):g} a day.",
+            "Choose a rate within that.",
+        )
+    manifest = {key: value for key, value in source.manifest.items() if key != "digest"}
+    _pack(manifest | {"default_fa_per_day": float(fa_per_day)}, contents, out)
+
+
+def _pack(manifest: dict[str, Any], contents: Mapping[str, bytes], out: IO[bytes]) -> None:
+    """The files and the manifest, signed with its digest, as a zip. The same contents give the same zip."""
+    signed = manifest | {"digest": manifest_digest(manifest)}
+    files = {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o755 if name == "detect.py" else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+
+
+def programs() -> dict[str, bytes]:
+    """What runs a bundle: ``detect.py`` in a shell, ``detect.html`` with ``detect.js`` in a browser."""
+    runtime = REPOSITORY / "model" / "runtime"
+    return {
+        "detect.py": (runtime / "detector.py").read_bytes(),
+        "detect.html": (runtime / "detect.html").read_bytes(),
+        "detect.js": (runtime / "detect.js").read_bytes(),
+    }
 
 
 def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
@@ -136,7 +178,7 @@ def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
     """Every voice and corpus that went in, with its licence and the number of its clips."""
     lines = [
         "What this detector was trained and measured on. None of the audio is in the bundle.",
-        "detect.py and the model's architecture are part of Hark, Apache-2.0.",
+        "detect.py, detect.html, detect.js and the model's architecture are part of Hark, Apache-2.0.",
         "",
     ]
     for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
@@ -170,6 +212,8 @@ def model_card(report: Mapping[str, Any]) -> str:
             "python detect.py --mic            # needs sounddevice",
             "python detect.py --wav recording.wav --fa-per-day 2",
             "```",
+            "",
+            "In a browser: detect.html, with onnxruntime-web beside it, which Hark's `./hark bundle-web` adds.",
             "",
             *table,
             "",

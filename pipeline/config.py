@@ -48,6 +48,18 @@ class Effort:
 
 
 EFFORTS = {
+    "trial": Effort(  # to see the whole way in half a minute; what it makes hears badly
+        name="trial",
+        positive=BucketSize(20, 10),
+        confuser=BucketSize(150, 1),
+        inbetween=BucketSize(40, 1),
+        plain_negative=BucketSize(200, 1),
+        corpus_hours=0.3,
+        bank_hours=0.9,
+        variants=1,
+        steps=300,
+        batch_size=64,
+    ),
     "quick": Effort(
         name="quick",
         positive=BucketSize(40, 25),

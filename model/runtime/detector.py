@@ -359,10 +359,11 @@ def _wave_blocks(source: wave.Wave_read, block_s: float) -> Iterator[np.ndarray]
     channels, width = source.getnchannels(), source.getsampwidth()
     while data := source.readframes(int(block_s * source.getframerate())):
         whole = len(data) // (channels * width) * channels * width  # a file that breaks off may end within a frame
-        yield _pcm(data[:whole], width).reshape(-1, channels).mean(axis=1, dtype=np.float32)
+        yield pcm_samples(data[:whole], width).reshape(-1, channels).mean(axis=1, dtype=np.float32)
 
 
-def _pcm(data: bytes, width: int) -> np.ndarray:
+def pcm_samples(data: bytes, width: int) -> np.ndarray:
+    """Whole-number PCM of ``width`` bytes a sample, as WAV files hold it, as float32 in [-1, 1]."""
     if width == 1:
         return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
     if width == 2:

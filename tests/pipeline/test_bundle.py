@@ -20,7 +20,7 @@ from core.errors import HarkError
 from model.model import TinyCRNN, TinyCRNNConfig, load_checkpoint
 from model.runtime.detector import SCHEMA, Bundle, Detector
 from pipeline import bundle as bundling
-from pipeline.bundle import BundleFiles, licences_text, model_card, write_bundle
+from pipeline.bundle import BundleFiles, bundle_at, licences_text, model_card, write_bundle
 from pipeline.config import RunConfig
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY
 from pipeline.plan import Plan
@@ -86,8 +86,8 @@ def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFile
         contents = {name: archive.read(name) for name in archive.namelist()}
         assert archive.getinfo("detect.py").external_attr >> 16 & 0o111, "detect.py can be run"
     assert set(contents) == {
-        "model.pt", "model.onnx", "model.int8.onnx", "manifest.json", "detect.py", "det.png", "report.json",
-        "report.html", "MODEL_CARD.md", "LICENSES.txt",
+        "model.pt", "model.onnx", "model.int8.onnx", "manifest.json", "detect.py", "detect.html", "detect.js",
+        "det.png", "report.json", "report.html", "MODEL_CARD.md", "LICENSES.txt",
     }  # fmt: skip
     manifest = json.loads(contents.pop("manifest.json"))
     assert manifest["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -122,6 +122,50 @@ def test_the_run_time_takes_it_and_the_checkpoint_carries_the_manifest(
         archive.extractall(tmp_path / "unpacked")
     py_compile.compile(str(tmp_path / "unpacked" / "detect.py"), doraise=True)
     assert Detector(tmp_path / "unpacked").threshold == detector.threshold
+
+
+def test_a_bundle_at_another_rate_differs_in_its_default_alone(
+    write: Callable[[], BundleFiles], tmp_path: Path
+) -> None:
+    original, changed = write().bundle, tmp_path / "changed.zip"
+    with changed.open("wb") as out:
+        bundle_at(original, 2, out)
+    before, after = Bundle(original), Bundle(changed)  # which checks the manifest's digest
+    assert after.manifest["default_fa_per_day"] == 2.0
+    assert {**after.manifest, "digest": 0} == {**before.manifest, "digest": 0, "default_fa_per_day": 2.0}
+    for name in before.manifest["files"]:
+        assert after.read(name) == before.read(name)
+    assert Detector(changed).threshold == pytest.approx(0.7) != Detector(original).threshold
+    assert Detector(changed, fa_per_day=12).threshold == Detector(original).threshold
+    with zipfile.ZipFile(changed) as archive:
+        assert archive.getinfo("detect.py").external_attr >> 16 & 0o111
+        archive.extractall(tmp_path / "unpacked")
+    assert Detector(tmp_path / "unpacked").threshold == pytest.approx(0.7)
+    again = tmp_path / "again.zip"
+    with again.open("wb") as out:
+        bundle_at(changed, DEFAULT_FA_PER_DAY, out)
+    assert again.read_bytes() == original.read_bytes(), "and back"
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, 0.4, 241.0, float("nan"), float("inf")])
+def test_a_rate_that_was_not_calibrated_is_refused(
+    write: Callable[[], BundleFiles], tmp_path: Path, rate: float
+) -> None:
+    with (tmp_path / "out").open("wb") as out, pytest.raises(HarkError, match="no threshold"):
+        bundle_at(write().bundle, rate, out)
+    assert (tmp_path / "out").stat().st_size == 0
+
+
+def test_a_damaged_bundle_is_not_signed_anew(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
+    original, damaged = write().bundle, tmp_path / "damaged.zip"
+    with zipfile.ZipFile(original) as source, zipfile.ZipFile(damaged, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name) + (b"!" if name == "det.png" else b""))
+    with (tmp_path / "out").open("wb") as out, pytest.raises(HarkError, match="cannot be used"):
+        bundle_at(damaged, 2, out)
+    with (tmp_path / "out").open("wb") as out, pytest.raises(HarkError, match="cannot be used"):
+        bundle_at(tmp_path / "gone.zip", 2, out)
+    assert (tmp_path / "out").stat().st_size == 0
 
 
 def test_forms_that_disagree_leave_no_bundle(

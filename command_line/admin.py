@@ -1,0 +1,179 @@
+"""``admin``: users, tokens and one-time links of the portal, for whoever has the machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from command_line.options import PROGRAM, Commands, Parser, add_command, add_group, names
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from webui.accounts.models import User
+
+HERE = "http://127.0.0.1:8000"
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    group = add_group(commands, "admin", "users and tokens of the portal", run_users)
+    create = add_command(group, "create", "[--name NAME --password-stdin]", "add a user of the portal", run_create)
+    create.add_argument("--name", help="of the user (default: it is asked for)")
+    create.add_argument("--email", default="", help="their e-mail address, which may be used to sign in too")
+    create.add_argument(
+        "--password-stdin", action="store_true", help="read the password from stdin (default: it is asked for)"
+    )
+    token = add_command(group, "token", "--name NAME [options]", "make a token for a program", run_token)
+    token.add_argument("--name", required=True, help="what the token is for")
+    token.add_argument("--user", metavar="NAME", help="whose token it is (default: the owner's)")
+    token.add_argument(
+        "--scopes", type=names, default=("read", "train", "audio"), metavar="A,B",
+        help="of read, train, audio, admin (default: read,train,audio)",
+    )  # fmt: skip
+    token.add_argument("--days", type=_days, metavar="N", help="how long it works (default: until it is revoked)")
+    link = add_command(
+        group, "link", "[--user NAME] [--url URL]", "make a link for setting up, or for a new password", run_link
+    )
+    link.add_argument("--user", metavar="NAME", help="who may choose a new password with it (default: the owner)")
+    link.add_argument("--url", type=_address, default=HERE, help=f"where the portal is reached (default: {HERE})")
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 3650:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to 3650")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 (raises where it is none)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no address such as {HERE}")
+    return text
+
+
+def run_users(options: argparse.Namespace, screen: Screen) -> int:
+    """``admin``: who may sign in."""
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.models import User
+
+    users = list(User.objects.order_by("-is_owner", "username"))
+    screen.result({"users": [{"user": u.username, "is_owner": u.is_owner, "is_active": u.is_active} for u in users]})
+    if screen.json_wanted:
+        return 0
+    from command_line.console import table
+
+    if users:
+        states = ["owner" if user.is_owner else "" if user.is_active else "deactivated" for user in users]
+        screen.show(table(["user", "e-mail", ""], [[u.username, u.email, s] for u, s in zip(users, states)]))
+    else:
+        screen.show(f"Nobody yet. {PROGRAM} admin create makes the owner.")
+    return 0
+
+
+def run_create(options: argparse.Namespace, screen: Screen) -> int:
+    """``admin create``."""
+    name = options.name or _ask(screen, "Name", "--name NAME")
+    password = _password_of_stdin() if options.password_stdin else _ask_password(screen)
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.services import create_user
+
+    user = create_user(username=name, password=password, email=options.email)
+    screen.result({"user": user.username, "is_owner": user.is_owner})
+    screen.show(f"{user.username} may sign in" + (" and is the owner." if user.is_owner else "."))
+    return 0
+
+
+def run_token(options: argparse.Namespace, screen: Screen) -> int:
+    """``admin token``."""
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.services import create_token
+
+    user = _user(options.user)
+    _token, text = create_token(user=user, name=options.name, scopes=options.scopes, days=options.days)
+    screen.result({"token": text})
+    screen.note(f"A token of {user.username}; it is shown this once only:")
+    screen.show_line(text)
+    return 0
+
+
+def run_link(options: argparse.Namespace, screen: Screen) -> int:
+    """``admin link``."""
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.services import owner, owner_link, password_link
+
+    if options.user is None and owner() is None:
+        link = owner_link(base_url=options.url)
+        says = "Whoever opens this link first becomes the owner:"
+    else:
+        user = _user(options.user)
+        link = password_link(user=user, base_url=options.url)
+        says = f"With this link {user.username} chooses a new password:"
+    screen.result({"link": link})
+    screen.note(f"{says} (it works once, for a week)")
+    screen.show_line(link)
+    return 0
+
+
+def _user(name: str | None) -> User:
+    from webui.accounts.models import User
+    from webui.accounts.services import owner
+
+    user = owner() if name is None else User.objects.filter(username__iexact=name).first()
+    if user is None:
+        raise HarkError(
+            "There is no such user." if name else "Hark has no owner yet.",
+            f"Nobody is called {name!r}." if name else "Nobody has set up the portal.",
+            f"{PROGRAM} admin shows all users, {PROGRAM} admin create adds one.",
+        )
+    return user
+
+
+def _ask(screen: Screen, what: str, option: str, hidden: bool = False) -> str:
+    from rich.prompt import Prompt
+
+    if not sys.stdin or not sys.stdin.isatty():
+        raise HarkError(
+            f"There is no {what.lower()}.", "Here is no terminal to ask at.", f"Give {option}; --help shows more."
+        )
+    answer = ""
+    while not answer:
+        answer = Prompt.ask(what, console=screen.err, password=hidden)
+    return answer
+
+
+def _ask_password(screen: Screen) -> str:
+    while True:
+        password = _ask(screen, "Password", "--password-stdin", hidden=True)
+        if password == _ask(screen, "Password again", "--password-stdin", hidden=True):
+            return password
+        screen.note("They differ.")
+
+
+def _password_of_stdin() -> str:
+    try:
+        password = sys.stdin.buffer.readline().decode().rstrip("\r\n") if sys.stdin else ""
+    except UnicodeDecodeError:
+        password = ""
+    if not password:
+        raise HarkError(
+            "There is no password.",
+            "The first line of stdin is empty, or is no UTF-8.",
+            "printf '%s\\n' \"$PASSWORD\" | " + f"{PROGRAM} admin create --name NAME --password-stdin",
+        )
+    return password

@@ -1,0 +1,354 @@
+// Hears a phrase in a browser: what detect.py does, for detect.html. It needs the bundle it lies in, and onnxruntime-web
+// in the folder ort/ beside it. This file is the page's program, the worklet that takes the microphone's sound, and a
+// module with the rules of detection, which the tests hold to those of detect.py.
+
+const SCHEMA = 1;
+const ORT = "ort/ort.wasm.bundle.min.mjs";
+const FLUSH_S = 0.32; // silence added after the end of a recording, so that a phrase at its very end is scored
+const BLOCK_CHUNKS = 375; // model chunks a call when audio is not live: 30 s
+export const REARM = 1.0; // logits by which a score must have risen since its lowest after a detection
+
+/** Causal mean over the model's outputs; `before` holds those just before them. */
+export function smoothScores(raw, before) {
+  const all = [...before, ...raw];
+  const frames = before.length + 1;
+  return Float32Array.from(raw, (_, i) => {
+    let sum = 0;
+    for (let k = 0; k < frames; k++) sum += all[i + k];
+    return sum / frames;
+  });
+}
+
+export function logit(score) {
+  const clipped = Math.min(Math.max(score, 1e-9), 1 - 1e-9);
+  return Math.log(clipped) - Math.log1p(-clipped);
+}
+
+/** Which scores of a stream are detections; the class of the same name in detect.py says how. */
+export class Trigger {
+  constructor(threshold, refractoryFrames) {
+    this.threshold = threshold;
+    this.refractoryFrames = refractoryFrames;
+    this.frames = 0; // scores given so far
+    this.quietUntil = 0;
+    this.lowest = -Infinity; // level since the last detection
+  }
+
+  /** Detections, as indices into these scores, which follow those given before. */
+  fired(scores) {
+    const found = [];
+    const threshold = Math.fround(this.threshold); // scores are 32-bit
+    scores.forEach((score, index) => {
+      const level = logit(score);
+      this.lowest = Math.min(this.lowest, level);
+      const frame = this.frames + index;
+      if (score >= threshold && frame >= this.quietUntil && level >= this.lowest + REARM) {
+        found.push(index);
+        this.quietUntil = frame + this.refractoryFrames;
+        this.lowest = Infinity;
+      }
+    });
+    this.frames += scores.length;
+    return found;
+  }
+}
+
+/** The threshold for a wanted number of false alarms a day, interpolated between the manifest's entries. */
+export function thresholdFor(manifest, faPerDay) {
+  const table = [...manifest.thresholds].sort((a, b) => a.fa_per_day - b.fa_per_day);
+  const rates = table.map((row) => Math.log(row.fa_per_day));
+  const levels = table.map((row) => logit(row.threshold));
+  const rate = Math.log(faPerDay);
+  const next = rates.findIndex((one) => one >= rate);
+  let level = next < 0 ? levels.at(-1) : levels[next];
+  if (next > 0) {
+    const part = (rate - rates[next - 1]) / (rates[next] - rates[next - 1]);
+    level = levels[next - 1] + part * (levels[next] - levels[next - 1]);
+  }
+  return 1 / (1 + Math.exp(-level));
+}
+
+/** Scores one stream of 16 kHz audio. */
+export class Detector {
+  /** `read(name)` gives the bytes of a file of the bundle; `ort` is onnxruntime-web. */
+  static async load(read, ort, modelName = "model.onnx") {
+    const manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
+    if (manifest.schema !== SCHEMA) throw new Error(`manifest.json has schema ${manifest.schema}, this page knows ${SCHEMA}`);
+    const model = await read(modelName);
+    if (globalThis.crypto?.subtle) {
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", model));
+      const hex = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+      if (hex !== manifest.files[modelName]) throw new Error(`${modelName} does not have the digest that the manifest gives`);
+    }
+    const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+    const detector = new Detector(manifest, ort, session);
+    // Whatever the state was, after one receptive field of silence it is the state of silence.
+    const silence = new Float32Array(Math.ceil(manifest.receptive_samples / detector.chunk) * detector.chunk);
+    const empty = new ort.Tensor("float32", new Float32Array(manifest.state_size), [1, manifest.state_size]);
+    const { scores, state } = await detector.run(silence, empty);
+    detector.silentState = state;
+    detector.silentScores = new Array(manifest.smoothing_frames - 1).fill(scores.at(-1));
+    detector.reset();
+    return detector;
+  }
+
+  constructor(manifest, ort, session) {
+    this.manifest = manifest;
+    this.ort = ort;
+    this.session = session;
+    this.chunk = manifest.chunk_samples;
+    this.sampleRate = manifest.sample_rate;
+    this.threshold = thresholdFor(manifest, manifest.default_fa_per_day);
+  }
+
+  /** Forget everything heard: the next sample is the first one, after silence. */
+  reset() {
+    this.state = this.silentState;
+    this.before = this.silentScores;
+    this.pending = new Float32Array(0);
+    this.trigger = new Trigger(this.threshold, Math.round(this.manifest.refractory_s / this.manifest.score_period_s));
+  }
+
+  async run(samples, state) {
+    const audio = new this.ort.Tensor("float32", samples, [1, samples.length]);
+    const result = await this.session.run({ audio, state });
+    return { scores: [...result.score.data], state: result.new_state };
+  }
+
+  /** Give the next samples of a stream; get its new smoothed scores, and detections as {time_s, score}. */
+  async process(samples) {
+    const clean = Float32Array.from(samples, (x) => (Number.isFinite(x) ? x : 0));
+    const joined = new Float32Array(this.pending.length + clean.length);
+    joined.set(this.pending);
+    joined.set(clean, this.pending.length);
+    const usable = Math.floor(joined.length / this.chunk) * this.chunk;
+    this.pending = joined.slice(usable);
+    const raw = [];
+    for (let start = 0; start < usable; start += this.chunk * BLOCK_CHUNKS) {
+      const block = joined.slice(start, Math.min(usable, start + this.chunk * BLOCK_CHUNKS));
+      const { scores, state } = await this.run(block, this.state);
+      this.state = state;
+      raw.push(...scores);
+    }
+    const scores = smoothScores(raw, this.before);
+    const all = [...this.before, ...raw];
+    this.before = all.slice(all.length - this.before.length);
+    const heardBefore = this.trigger.frames;
+    this.trigger.threshold = this.threshold;
+    const detections = this.trigger.fired(scores).map((index) => ({
+      time_s: (heardBefore + index + 1) * this.manifest.score_period_s,
+      score: scores[index],
+    }));
+    return { scores, detections };
+  }
+
+  /** The silence after a recording's end that completes its last scores. */
+  finish() {
+    const flush = Math.round(FLUSH_S * this.sampleRate);
+    const odd = (this.pending.length + flush) % this.chunk;
+    return this.process(new Float32Array(flush + (odd ? this.chunk - odd : 0)));
+  }
+}
+
+// The page.
+
+function page() {
+  const part = (id) => document.getElementById(id);
+  const say = (state, text) => {
+    document.body.dataset.state = state;
+    part("status").textContent = text;
+  };
+  const explain = (what, whatToDo) => {
+    part("problem").textContent = `${what} ${whatToDo}`;
+    part("problem").hidden = false;
+  };
+  let detector = null;
+  let microphone = null; // while it listens: { context, stream }
+
+  async function read(name) {
+    const answer = await fetch(name, { cache: "no-cache" });
+    if (!answer.ok) throw new Error(`${name} is missing from the folder that this page lies in`);
+    return new Uint8Array(await answer.arrayBuffer());
+  }
+
+  async function load() {
+    say("loading", "Loading the detector …");
+    part("problem").hidden = true;
+    part("listen").disabled = part("file").disabled = true;
+    let ort;
+    try {
+      ort = await import(new URL(ORT, import.meta.url).href);
+    } catch (error) {
+      const how = "./hark bundle-web BUNDLE fetches it and makes a folder with everything in it.";
+      explain(`onnxruntime-web is missing: there is no ${ORT} beside this page, or it cannot be loaded (${error.message}).`, how);
+      return say("failed", "Not loaded.");
+    }
+    ort.env.wasm.numThreads = 1; // more need headers that a plain server does not send
+    try {
+      detector = await Detector.load(read, ort, part("model").value);
+    } catch (error) {
+      explain(`The detector cannot be loaded: ${error.message}.`, "Unpack the bundle again.");
+      return say("failed", "Not loaded.");
+    }
+    document.title = part("phrase").textContent = detector.manifest.phrase;
+    if (!part("rate").value) part("rate").value = detector.manifest.default_fa_per_day;
+    setThreshold();
+    part("listen").disabled = part("file").disabled = false;
+    say("ready", "Ready.");
+  }
+
+  function setThreshold() {
+    const rate = Number(part("rate").value);
+    if (!detector || !(rate > 0)) return;
+    detector.threshold = thresholdFor(detector.manifest, rate);
+    part("threshold").textContent = `threshold ${detector.threshold.toFixed(3)}`;
+    part("mark").style.left = `${100 * detector.threshold}%`;
+  }
+
+  function showScore(score) {
+    part("bar").style.width = `${100 * score}%`;
+    part("score").setAttribute("aria-valuenow", score.toFixed(2));
+  }
+
+  function showDetection(where, hit) {
+    const item = document.createElement("li");
+    Object.assign(item.dataset, { where, time: hit.time_s, score: hit.score });
+    const minutes = Math.floor(hit.time_s / 60);
+    const seconds = (hit.time_s % 60).toFixed(2).padStart(5, "0");
+    const clock = where === "microphone" ? new Date().toLocaleTimeString() : where;
+    item.textContent = `${clock} · ${minutes}:${seconds} · score ${hit.score.toFixed(3)}`;
+    part("detections").prepend(item);
+  }
+
+  async function listen() {
+    if (!navigator.mediaDevices) {
+      return explain("This page may not use the microphone.", "Open it at http://localhost or over https.");
+    }
+    part("problem").hidden = true;
+    part("listen").disabled = true;
+    let context, stream;
+    try {
+      const plain = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+      context = new AudioContext({ sampleRate: detector.sampleRate });
+      await context.audioWorklet.addModule(import.meta.url);
+      const options = { channelCount: 1, channelCountMode: "explicit", processorOptions: { size: detector.chunk } };
+      const blocks = new AudioWorkletNode(context, "hark-blocks", options);
+      blocks.port.onmessage = inOrder(({ data }) => hearLive(data));
+      context.createMediaStreamSource(stream).connect(blocks).connect(context.destination); // which gets silence
+      await context.resume();
+    } catch (error) {
+      stream?.getTracks().forEach((track) => track.stop());
+      context?.close();
+      part("listen").disabled = false;
+      return explain(`The microphone cannot be used: ${error.message}.`, "Allow it for this page, or try another browser.");
+    }
+    detector.reset();
+    microphone = { context, stream };
+    part("listen").disabled = false;
+    part("listen").textContent = "Stop";
+    say("listening", `Listening for “${detector.manifest.phrase}”.`);
+  }
+
+  function stop() {
+    if (!microphone) return;
+    microphone.stream.getTracks().forEach((track) => track.stop());
+    microphone.context.close();
+    microphone = null;
+    part("listen").textContent = "Start listening";
+    showScore(0);
+    say("ready", "Stopped.");
+  }
+
+  async function hearLive(samples) {
+    if (!microphone) return;
+    const { scores, detections } = await detector.process(samples);
+    if (scores.length) showScore(scores.at(-1));
+    for (const hit of detections) showDetection("microphone", hit);
+  }
+
+  async function hearFile(file) {
+    stop();
+    part("problem").hidden = true;
+    part("listen").disabled = part("file").disabled = true;
+    say("busy", `Listening to ${file.name} …`);
+    try {
+      // Decoding gives the rate of the context.
+      const context = new OfflineAudioContext(1, 1, detector.sampleRate);
+      const audio = await context.decodeAudioData(await file.arrayBuffer());
+      const channels = Array.from({ length: audio.numberOfChannels }, (_, n) => audio.getChannelData(n));
+      const mono = channels[0].map((_, i) => channels.reduce((sum, one) => sum + one[i], 0) / channels.length);
+      detector.reset();
+      let count = 0;
+      const show = ({ detections }) => {
+        count += detections.length;
+        for (const hit of detections) showDetection(file.name, hit);
+      };
+      const step = 10 * detector.sampleRate;
+      for (let start = 0; start < mono.length; start += step) {
+        show(await detector.process(mono.subarray(start, start + step)));
+        say("busy", `Listening to ${file.name}: ${Math.round((100 * start) / mono.length)} %`);
+        await new Promise((resume) => setTimeout(resume)); // so that the page is drawn
+      }
+      show(await detector.finish());
+      say("ready", `${file.name}: heard ${count} ${count === 1 ? "time" : "times"}.`);
+    } catch (error) {
+      explain(`${file.name} cannot be heard: ${error.message}.`, "Give a recording that this browser can play.");
+      say("ready", "Ready.");
+    }
+    part("listen").disabled = part("file").disabled = false;
+  }
+
+  part("listen").addEventListener("click", () => (microphone ? stop() : listen()));
+  part("rate").addEventListener("input", setThreshold);
+  part("model").addEventListener("change", () => {
+    stop();
+    load();
+  });
+  part("file").addEventListener("change", (event) => {
+    if (event.target.files.length) hearFile(event.target.files[0]);
+    event.target.value = "";
+  });
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (file && detector && !part("file").disabled) hearFile(file);
+  });
+  load();
+}
+
+/** Handles one thing after the other, however fast they come. */
+function inOrder(handle) {
+  let last = Promise.resolve();
+  return (thing) => {
+    last = last.then(() => handle(thing)).catch((error) => console.error(error));
+  };
+}
+
+// This file is the worklet, too: the microphone's sound in blocks of the model's size.
+
+if (typeof registerProcessor === "function") {
+  registerProcessor(
+    "hark-blocks",
+    class extends AudioWorkletProcessor {
+      constructor({ processorOptions }) {
+        super();
+        this.block = new Float32Array(processorOptions.size);
+        this.filled = 0;
+      }
+
+      process([[samples]]) {
+        for (const sample of samples ?? []) {
+          this.block[this.filled++] = sample;
+          if (this.filled === this.block.length) {
+            this.port.postMessage(this.block);
+            this.filled = 0;
+          }
+        }
+        return true;
+      }
+    },
+  );
+} else if (typeof document !== "undefined") {
+  page();
+}

@@ -1,0 +1,113 @@
+"""The child process of one job: ``python -m pipeline.run_job NAME`` reads the job as JSON from stdin and writes its
+events, one JSON object a line, to stdout. The last event is ``result`` or ``error``.
+
+The process dies with whoever started it, and what it started dies with it: a job whose supervisor was killed must not go
+on beside the one that takes it up again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from core.errors import HarkError
+from pipeline.config import RunConfig
+from pipeline.events import Reporter, json_lines_sink
+
+DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
+PR_SET_PDEATHSIG = 1
+SAMPLES = 6  # of each bucket, that a plan offers to be listened to
+
+Spec = Mapping[str, Any]
+
+
+def run_config(values: Spec) -> RunConfig:
+    """The configuration in a job's JSON object; names that it does not have are ignored."""
+    known = {field.name for field in fields(RunConfig)}
+    taken: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
+    }
+    return RunConfig(**taken)
+
+
+def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.training_pipeline import run_training
+
+    return run_training(run_config(spec), data, reporter)
+
+
+def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.training_pipeline import plan_run
+
+    plan = plan_run(run_config(spec), data, reporter)
+    samples: dict[str, list[dict[str, Any]]] = {}
+    for request in plan.requests:
+        of_bucket = samples.setdefault(request.bucket, [])
+        if len(of_bucket) < SAMPLES and request.engine not in {sample["engine"] for sample in of_bucket[-2:]}:
+            of_bucket.append({"engine": request.engine, "voice": request.voice, "text": request.text})
+    return {**plan.summary(), "samples": samples}
+
+
+KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {"plan": _plan, "train": _train}
+
+
+def main() -> int:
+    """Run the job on stdin; the exit code says how it ended."""
+    _die_with_parent()
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not look like an event
+    job = json.load(sys.stdin)
+    sink = json_lines_sink(events)
+    reporter = Reporter(sink)
+    data = Path(job["data"])
+    os.environ["HARK_DATA"] = str(data)
+    try:
+        result = KINDS[job["kind"]](job["spec"], data, reporter)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except HarkError as error:
+        reporter.error(error)
+        return MENDABLE
+    except Exception:
+        import traceback
+
+        traceback.print_exc()  # to the job's log
+        reporter.error(
+            HarkError(
+                "The job stopped because of a bug in Hark.",
+                f"The log of job {sys.argv[1] if len(sys.argv) > 1 else ''} says where.",
+                "Retry goes on from where it was; if it fails again, please report it with the log.",
+            )
+        )
+        return BUG
+    finally:
+        registry = sys.modules.get("audio_generation.registry")
+        if registry is not None:
+            registry.close_engines()
+    sink({"event": "result", "result": result})
+    return DONE
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _die_with_parent() -> None:
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""detect.html: the same decisions as detect.py, and the phrase heard at the microphone of a real browser."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from untrained_bundle import matcher_bundle, spoken
+
+from core.data_folder import REPOSITORY, data_folder
+from core.errors import HarkError
+from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scores
+from pipeline.bundle import programs
+from pipeline.web_runtime import unpack_for_browser, web_runtime
+
+DETECT_JS = REPOSITORY / "model" / "runtime" / "detect.js"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PHRASE = "hey compass"
+WAIT_MS = 90_000
+CACHE = data_folder()  # onnxruntime-web is fetched once, not in each test's own data folder
+
+
+def in_node(program: str, data: Any) -> Any:
+    """What a program prints as JSON; ``data`` and all that detect.js exports are there."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    script = f"{DETECT_JS.read_text()}\nconst data = {json.dumps(data)};\n{program}"
+    done = subprocess.run([node, "--input-type=module", "-"], input=script, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def wandering_scores(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Scores that rise, stay and fall as those of a detector do, the ends of the range among them."""
+    levels = np.cumsum(rng.normal(0, 1.5, count)) * 0.7
+    levels = np.where(rng.random(count) < 0.3, np.roll(levels, 1), levels) + 12 * (rng.random(count) < 0.03)
+    levels -= 0.8 * (levels - np.median(levels)) * (rng.random(count) < 0.1)
+    scores = 1 / (1 + np.exp(-levels + levels.mean()))
+    scores[rng.random(count) < 0.02] = rng.choice([0.0, 1.0])
+    return scores.astype(np.float32)
+
+
+def test_the_page_decides_as_detect_py_does() -> None:
+    rng = np.random.default_rng(0)
+    cases = []
+    expected = []
+    for number in range(60):
+        raw = wandering_scores(rng, 400)
+        threshold = float(rng.choice([raw[7], 0.0, 0.5, rng.random(), 1.0]))
+        refractory = int(rng.integers(0, 30))
+        parts = np.split(raw, np.sort(rng.integers(0, len(raw), 5)))
+        smoothing = 1 + number % 3
+        before = rng.random(smoothing - 1).astype(np.float32)
+        cases.append(
+            {
+                "parts": [part.tolist() for part in parts], "threshold": threshold, "refractory": refractory,
+                "before": before.tolist(),
+            }
+        )  # fmt: skip
+        trigger = Trigger(threshold, refractory)
+        past, scores, fired = before, [], []
+        for part in parts:
+            smooth = smooth_scores(part, past, smoothing)
+            past = np.concatenate([past, part])[len(part) :]
+            scores.append(smooth)
+            start = trigger.frames
+            fired += [start + index for index in trigger.fired(smooth)]
+        expected.append({"scores": np.concatenate(scores).tolist(), "fired": fired})
+    program = """
+    const results = data.map(({ parts, threshold, refractory, before }) => {
+      const trigger = new Trigger(threshold, refractory);
+      const result = { scores: [], fired: [] };
+      for (const part of parts) {
+        const scores = smoothScores(part, before);
+        const all = [...before, ...part];
+        before = all.slice(all.length - before.length);
+        const start = trigger.frames;
+        for (const index of trigger.fired(scores)) result.fired.push(start + index);
+        result.scores.push(...scores);
+      }
+      return result;
+    });
+    console.log(JSON.stringify({ results, REARM }));
+    """
+    answer = in_node(program, cases)
+    assert answer["REARM"] == REARM
+    assert answer["results"] == expected
+    assert sum(len(one["fired"]) for one in expected) > 300, "there was something to decide"
+
+
+def test_the_page_has_the_thresholds_of_detect_py() -> None:
+    table = [{"fa_per_day": r, "threshold": t} for r, t in ((12.0, 0.6), (1.0, 0.93), (2.0, 0.9), (48.0, 0.0))]
+    bundle = Bundle.__new__(Bundle)
+    bundle.manifest = {"thresholds": table, "default_fa_per_day": 12.0}
+    rates = [0.01, 1.0, 1.5, 2.0, 5.0, 12.0, 30.0, 48.0, 1000.0]
+    program = "console.log(JSON.stringify(data.rates.map((rate) => thresholdFor(data, rate))));"
+    found = in_node(program, {"thresholds": table, "rates": rates})
+    assert found == pytest.approx([bundle.threshold(rate) for rate in rates], rel=1e-9)
+    (single,) = in_node(program, {"thresholds": table[:1], "rates": [3.0]})
+    assert single == pytest.approx(0.6)
+
+
+def test_the_page_is_plain() -> None:
+    page, script = (programs()[name].decode() for name in ("detect.html", "detect.js"))
+    assert len(page) < 4_000 and "<script type" in page
+    for handler in ("onclick", "onload", "onchange", "oninput", "javascript:"):
+        assert handler not in page
+    assert "://" not in (page + script).replace("http://localhost", ""), "nothing comes from elsewhere"
+    assert "eval(" not in script and "innerHTML" not in script
+
+
+# In a browser.
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a phrase that nobody trained, unpacked with onnxruntime-web."""
+    try:
+        web_runtime(CACHE)
+    except HarkError as error:
+        pytest.skip(f"{error.what} {error.why}")
+    folder = tmp_path_factory.mktemp("web")
+    bundle = matcher_bundle(folder / "bundle", PHRASE, "standard", threshold=0.3)
+    unpack_for_browser(bundle, folder / "page", CACHE)
+    return folder / "page"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def serve(folder: Path) -> http.server.ThreadingHTTPServer:
+    """What ``python -m http.server`` does."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the browser's microphone hears, over and over: the phrase, quiet, other words."""
+    path = tmp_path_factory.mktemp("sound") / "microphone.wav"
+    audio = np.concatenate([spoken(PHRASE, 1.0, 1.5), spoken("a lovely day in the park", 0.5, 1.5)])
+    soundfile.write(path, audio, 16_000, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(microphone: Path) -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("needs chromium")
+    fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", *fake, f"--use-file-for-fake-audio-capture={microphone}"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that reaches nothing but this machine, and whose scripts must not fail."""
+    page = browser.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.route("**/*", lambda route: route.continue_() if "//127.0.0.1:" in route.request.url else route.abort())
+    page.on("requestfailed", lambda request: problems.append(request.url))
+    yield page
+    page.close()
+    assert not problems
+
+
+def open_page(page: Any, folder: Path, state: str = "ready") -> None:
+    server = serve(folder)
+    page.goto(f"http://127.0.0.1:{server.server_port}/detect.html")
+    page.wait_for_function(f"document.body.dataset.state === '{state}'", timeout=WAIT_MS)
+
+
+def detections(page: Any, where: str) -> list[dict[str, str]]:
+    """In order of time."""
+    items = page.eval_on_selector_all("#detections li", "all => all.map(one => ({...one.dataset}))")
+    return [item for item in reversed(items) if item["where"] == where]
+
+
+@pytest.mark.slow
+def test_the_phrase_at_the_microphone(page: Any, served: Path, microphone: Path) -> None:
+    open_page(page, served)
+    assert page.inner_text("#phrase") == PHRASE
+    page.click("#listen")
+    page.wait_for_function("document.body.dataset.state === 'listening'", timeout=WAIT_MS)
+    # The file plays in a loop, and a loaded machine may lose some of it: twice is enough.
+    page.wait_for_function("document.querySelectorAll('#detections li').length >= 2", timeout=WAIT_MS)
+    page.click("#listen")
+    page.wait_for_function("document.body.dataset.state === 'ready'", timeout=WAIT_MS)
+    first, second = (float(hit["time"]) for hit in detections(page, "microphone")[:2])
+    loop = soundfile.info(microphone).duration
+    rounds = (second - first) / loop
+    assert rounds == pytest.approx(round(rounds), abs=0.15) and round(rounds) >= 1, "only where the phrase is said"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["model.onnx", "model.int8.onnx"])
+def test_a_recording_is_heard_as_by_detect_py(page: Any, served: Path, microphone: Path, model: str) -> None:
+    open_page(page, served)
+    if model != "model.onnx":
+        page.select_option("#model", model)
+        page.wait_for_function("document.body.dataset.state === 'ready'", timeout=WAIT_MS)
+    page.set_input_files("#file", microphone)
+    page.wait_for_function("document.getElementById('status').textContent.includes('heard')", timeout=WAIT_MS)
+    detector = Detector(served, int8=model != "model.onnx")
+    audio = soundfile.read(microphone, dtype="float32")[0]
+    expected = [hit for scores in detector.score_recording([audio]) for hit in detector.detections(scores)]
+    found = detections(page, microphone.name)
+    assert [float(hit["time"]) for hit in found] == pytest.approx([hit.time_s for hit in expected]) and len(found) == 1
+    assert [float(hit["score"]) for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_said(page: Any, browser: Any, served: Path, tmp_path: Path) -> None:
+    names = {
+        "ort": "onnxruntime-web is missing",
+        "model.onnx": "model.onnx is missing",
+        "manifest.json": "manifest.json",
+    }
+    for name, message in names.items():
+        folder = tmp_path / name
+        shutil.copytree(served, folder)
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+        open_page(page, folder, "failed")
+        assert message in page.inner_text("#problem") and page.is_disabled("#listen")
+    folder = tmp_path / "damaged"
+    shutil.copytree(served, folder)
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1] + b"x")
+    open_page(page, folder, "failed")
+    assert "digest" in page.inner_text("#problem")
+    from_disk = browser.new_page()
+    from_disk.goto((served / "detect.html").as_uri())  # where browsers load no modules
+    assert "python -m http.server" in from_disk.inner_text("#problem") and from_disk.is_disabled("#listen")
+    from_disk.close()

@@ -1,0 +1,144 @@
+"""One's own account: name, address, password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from portal_password import PASSWORD
+
+from webui.accounts.models import User
+from webui.accounts.services import TokenRefused, create_token, issue_pair, user_of_token
+
+NEW = "quite another password"
+
+
+def change(client: Client, old: str = PASSWORD, new: str = NEW, again: str | None = None) -> Any:
+    sent = {"old_password": old, "new_password1": new, "new_password2": new if again is None else again}
+    return client.post("/account/password", sent)
+
+
+def test_everything_has_a_label(client: Client, other: User) -> None:
+    client.force_login(other)
+    answer = client.get("/account/")
+    text = answer.content.decode()
+    for field in ("username", "email", "old_password", "new_password1", "new_password2", "name", "days", "scopes_0"):
+        assert f'id="id_{field}"' in text and f'for="id_{field}"' in text
+    assert text.count(' id="') == len({piece.split('"')[0] for piece in text.split(' id="')[1:]})
+    assert 'autocomplete="current-password"' in text and 'autocomplete="email"' in text
+    assert "<script>" not in text and "style=" not in text
+    assert "no-store" in answer["Cache-Control"]
+    assert "'unsafe-inline'" not in answer["Content-Security-Policy"]
+
+
+def test_name_and_address(client: Client, other: User) -> None:
+    client.force_login(other)
+    assert client.post("/account/", {"username": "oskar", "email": "Oskar@Example.ORG"}).status_code == 302
+    other.refresh_from_db()
+    assert (other.username, other.email) == ("oskar", "Oskar@example.org")
+    assert "Saved." in client.get("/account/").content.decode()
+    assert client.post("/account/", {"username": "OSKAR", "email": ""}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"username": "olivia", "email": ""}, "This name is taken."),
+        ({"username": "OLIVIA", "email": ""}, "This name is taken."),
+        ({"username": "oscar", "email": "Olivia@example.org"}, "Another user has this address."),
+        ({"username": "olivia@example.org", "email": ""}, "letters, digits"),
+        ({"username": "<i>x</i>", "email": ""}, "letters, digits"),
+        ({"username": "x\x1b[31m", "email": ""}, "letters, digits"),
+        ({"username": "a\x00b", "email": ""}, "Null characters"),
+    ],
+)
+def test_what_cannot_be_taken(client: Client, owner: User, other: User, sent: dict[str, str], said: str) -> None:
+    client.force_login(other)
+    answer = client.post("/account/", sent)
+    text = answer.content.decode()
+    assert answer.status_code == 422 and text.count(said) == 1 and "<i>x" not in text
+    other.refresh_from_db()
+    assert other.username == "oscar"
+    assert ">oscar<" in text  # the page's head still says who one is
+
+
+def test_nothing_else_can_be_sent_along(client: Client, other: User) -> None:
+    client.force_login(other)
+    client.post(
+        "/account/", {"username": "oscar", "email": "", "is_owner": "on", "is_superuser": "on", "is_staff": "on"}
+    )
+    other.refresh_from_db()
+    assert not other.is_owner and not other.is_superuser and not other.is_staff
+
+
+def test_a_new_password_ends_the_other_sessions(client: Client, other: User) -> None:
+    elsewhere = Client()
+    client.force_login(other)
+    elsewhere.force_login(other)
+    _, token = create_token(user=other, name="ci", scopes=["read"])
+    pair = issue_pair(user=other)
+    answer = change(client)
+    assert answer.status_code == 302
+    assert client.get("/account/").status_code == 200
+    assert elsewhere.get("/account/").status_code == 302
+    other.refresh_from_db()
+    assert other.check_password(NEW)
+    assert user_of_token(f"Bearer {token}")[0] == other
+    with pytest.raises(TokenRefused):
+        user_of_token(f"Bearer {pair.access}")
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"old": "wrong"}, "The password is wrong."),
+        ({"new": "short"}, "too short"),
+        ({"again": "different"}, "didn’t match"),
+        ({"new": "oscar-oscar"}, "too similar"),
+    ],
+)
+def test_a_password_that_is_not_changed(client: Client, other: User, sent: dict[str, str], said: str) -> None:
+    client.force_login(other)
+    answer = change(client, **sent)
+    assert answer.status_code == 422 and said in answer.content.decode()
+    other.refresh_from_db()
+    assert other.check_password(PASSWORD)
+
+
+def test_an_open_browser_is_no_place_to_guess(client: Client, other: User) -> None:
+    client.force_login(other)
+    for number in range(5):
+        change(client, old=f"guess {number}")
+    assert "Too many failed sign-ins." in change(client).content.decode()
+    other.refresh_from_db()
+    assert other.check_password(PASSWORD)
+
+
+def test_without_a_password_none_is_asked_for(client: Client, other: User) -> None:
+    other.set_unusable_password()
+    other.save()
+    client.force_login(other)
+    assert "id_old_password" not in client.get("/account/").content.decode()
+    assert client.post("/account/password", {"new_password1": NEW, "new_password2": NEW}).status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/account/password", "/account/tokens"])
+def test_changes_are_posts(client: Client, other: User, path: str) -> None:
+    client.force_login(other)
+    assert client.get(path).status_code == 405
+
+
+def test_where_google_signs_people_in_addresses_are_the_owners_to_set(
+    client: Client, owner: User, other: User, settings: Any
+) -> None:
+    settings.GOOGLE_SIGN_IN = True
+    client.force_login(other)
+    assert "the owner sets it" in client.get("/account/").content.decode()
+    client.post("/account/", {"username": "oscar", "email": "victim@example.org"})
+    other.refresh_from_db()
+    assert other.email == "oscar@example.org"
+    client.force_login(owner)
+    client.post("/account/", {"username": "olivia", "email": "owner@example.org"})
+    owner.refresh_from_db()
+    assert owner.email == "owner@example.org"

@@ -1,0 +1,146 @@
+"""``./hark admin`` and ``webui.setup.ready``, each in a process and a data folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PASSWORD = "correct horse battery"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def hark(tmp_path: Path) -> Run:
+    """Runs ``python main.py admin ARGUMENTS`` with what stdin holds."""
+
+    def run(*arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, str(REPOSITORY / "main.py"), "admin", *arguments],
+            cwd=tmp_path, env={**os.environ, "HARK_DATA": str(tmp_path / "data")},
+            input=says, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr + done.stdout, done.stderr
+        return done
+
+    return run
+
+
+def result(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def error(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    assert done.returncode == 2, done.stderr
+    said: dict[str, str] = json.loads(done.stdout)["error"]
+    return said
+
+
+def create(hark: Run, name: str, *more: str) -> subprocess.CompletedProcess[str]:
+    return hark("create", "--name", name, "--password-stdin", "--json", *more, says=PASSWORD + "\n")
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_token(hark: Run, tmp_path: Path) -> None:
+    assert result(hark("--json")) == {"users": []}
+    assert "admin create" in error(hark("token", "--name", "ci", "--json"))["what_to_do"]
+    assert "/account/setup/" in result(hark("link", "--url", "http://hark.local:8000/", "--json"))["link"]
+    assert result(create(hark, "olga", "--email", "olga@example.org")) == {"user": "olga", "is_owner": True}
+    assert result(create(hark, "otto")) == {"user": "otto", "is_owner": False}
+    assert "taken" in error(create(hark, "OLGA"))["why"]
+    token = result(hark("token", "--name", "ci", "--json"))["token"]
+    assert token.startswith("hark_") and len(token) == 45
+    plain = hark("token", "--name", "ci", "--user", "Otto", "--scopes", "read", "--days", "3")
+    assert plain.returncode == 0 and plain.stdout.startswith("hark_") and plain.stdout.count("\n") == 1
+    assert "owner" in error(hark("token", "--name", "x", "--user", "otto", "--scopes", "admin", "--json"))["why"]
+    assert "called 'eve'" in error(hark("token", "--name", "x", "--user", "eve", "--json"))["why"]
+    link = hark("link", "--user", "otto")
+    assert link.stdout.startswith("http://127.0.0.1:8000/account/setup/") and "otto" in link.stderr
+    assert "olga" in hark("link").stderr
+    listed = hark().stdout
+    assert "olga" in listed and "owner" in listed and "otto" in listed
+
+    database = tmp_path / "data" / "portal" / "portal.sqlite3"
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    dump = "\n".join(sqlite3.connect(database).iterdump())
+    assert "argon2$argon2id$" in dump and token not in dump and PASSWORD not in dump
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "says", "said"),
+    [
+        (("create", "--name", "olga"), "", "no terminal to ask at"),
+        (("create", "--password-stdin"), PASSWORD, "no terminal to ask at"),
+        (("create", "--name", "olga", "--password-stdin"), "", "first line of stdin is empty"),
+        (("create", "--name", "olga", "--password-stdin"), "short\n", "too short"),
+        (("create", "--name", "a b", "--password-stdin"), PASSWORD, "letters, digits"),
+        (("create", "--name", "olga", "--email", "x", "--password-stdin"), PASSWORD, "valid email"),
+        (("token", "--name", "ci", "--days", "0"), "", "could not be read"),
+        (("token",), "", "could not be read"),
+        (("link", "--url", "javascript:x"), "", "could not be read"),
+        (("link", "--user", "nobody"), "", "Nobody is called"),
+    ],
+)
+def test_what_cannot_be_done_is_said(hark: Run, arguments: tuple[str, ...], says: str, said: str) -> None:
+    assert said in error(hark(*arguments, "--json", says=says))["why"]
+
+
+@pytest.mark.slow
+def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "main.py"), "admin", "create", "--json"],
+        env={**os.environ, "HARK_DATA": str(tmp_path), "TERM": "dumb"},
+        stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    for answer in ("olga", PASSWORD, "another", PASSWORD, PASSWORD):
+        seen = b""
+        while not seen.rstrip().endswith(b":"):
+            seen += os.read(main, 1000)
+        os.write(main, answer.encode() + b"\n")
+    out, _ = process.communicate(timeout=60)
+    os.close(main)
+    assert json.loads(out) == {"user": "olga", "is_owner": True}
+
+
+@pytest.mark.slow
+def test_several_may_prepare_the_database_at_once(tmp_path: Path) -> None:
+    program = "from webui.setup import ready; ready(); ready()\nfrom webui.accounts.models import User; print(User.objects.count())"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", program], cwd=REPOSITORY, text=True,
+            env={**os.environ, "HARK_DATA": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in processes:
+        out, said = process.communicate(timeout=120)
+        assert out == "0\n", said
+
+
+@pytest.mark.slow
+def test_a_database_that_is_none(hark: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "portal"
+    folder.mkdir(parents=True)
+    (folder / "portal.sqlite3").write_bytes(b"this is no database, and long enough to be looked at" * 50)
+    said = error(hark("--json"))
+    assert said["what"] == "The portal's database cannot be used." and "portal.sqlite3" in said["why"]
+
+
+@pytest.mark.slow
+def test_a_data_folder_that_is_a_file(hark: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert "Check the disk" in error(hark("--json"))["what_to_do"]

@@ -1,0 +1,157 @@
+"""API tokens: shown once, kept as hashes, refused when they should be."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from core.errors import HarkError
+from webui.accounts.models import ApiToken, User
+from webui.accounts.services import (
+    TokenRefused,
+    create_token,
+    revoke_token,
+    set_active,
+    user_of_token,
+)
+
+
+def database() -> str:
+    return "\n".join(connection.connection.iterdump())
+
+
+def test_a_token_says_who_and_what(other: User) -> None:
+    token, text = create_token(user=other, name="ci", scopes=["train", "read"], days=30)
+    assert re.fullmatch(r"hark_[A-Za-z0-9_-]{40}", text)
+    assert text.startswith(token.prefix) and len(token.prefix) == 12
+    assert user_of_token(f"Bearer {text}") == (other, {"read", "train"})
+    assert user_of_token(f"bearer  {text} ") == (other, {"read", "train"})
+    assert token.expires_at is not None
+    assert timedelta(days=29) < token.expires_at - timezone.now() <= timedelta(days=30)
+
+
+def test_it_is_not_in_the_database(other: User) -> None:
+    _, text = create_token(user=other, name="ci", scopes=["read"])
+    user_of_token(f"Bearer {text}")
+    assert text not in database() and text[12:] not in database()
+
+
+def test_its_use_is_noted_once_a_minute(other: User, django_assert_num_queries: object) -> None:
+    token, text = create_token(user=other, name="ci", scopes=["read"])
+    user_of_token(f"Bearer {text}")
+    token.refresh_from_db()
+    first = token.last_used_at
+    assert first is not None
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        user_of_token(f"Bearer {text}")
+    ApiToken.objects.update(last_used_at=first - timedelta(minutes=1))
+    user_of_token(f"Bearer {text}")
+    token.refresh_from_db()
+    assert token.last_used_at is not None and token.last_used_at >= first
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Basic b3NjYXI6eA==", "hark_x", "Bearer hark_", "Bearer hark_" + "x" * 40]
+)
+def test_nobody(db: None, header: str | None) -> None:
+    with pytest.raises(TokenRefused) as refused:
+        user_of_token(header)
+    assert refused.value.status == 401 and refused.value.what_to_do
+
+
+def test_revoked_expired_deactivated(owner: User, other: User) -> None:
+    token, text = create_token(user=other, name="ci", scopes=["read"], days=1)
+    header = f"Bearer {text}"
+    set_active(user=other, active=False)
+    with pytest.raises(TokenRefused, match="deactivated"):
+        user_of_token(header)
+    set_active(user=other, active=True)
+    assert user_of_token(header)[0] == other
+    ApiToken.objects.update(expires_at=timezone.now())
+    with pytest.raises(TokenRefused, match="expired"):
+        user_of_token(header)
+    ApiToken.objects.update(expires_at=None)
+    revoke_token(token=token)
+    with pytest.raises(TokenRefused, match="revoked"):
+        user_of_token(header)
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\x00b", "bell\x07", "line\nline", "right\u202eleft", "\ud800"])
+def test_names_that_cannot_be_shown(other: User, name: str) -> None:
+    with pytest.raises(HarkError, match="control character"):
+        create_token(user=other, name=name, scopes=["read"])
+
+
+@pytest.mark.parametrize("scopes", [[], ["fly"], ["read", "fly"]])
+def test_scopes_that_there_are_not(other: User, scopes: list[str]) -> None:
+    with pytest.raises(HarkError, match="scopes must be"):
+        create_token(user=other, name="ci", scopes=scopes)
+
+
+@pytest.mark.parametrize("days", [0, -1, 3651])
+def test_days_that_make_no_sense(other: User, days: int) -> None:
+    with pytest.raises(HarkError, match="1 to 3650"):
+        create_token(user=other, name="ci", scopes=["read"], days=days)
+
+
+def test_admin_is_the_owners(owner: User, other: User) -> None:
+    with pytest.raises(HarkError, match="owner"):
+        create_token(user=other, name="ci", scopes=["admin"])
+    _, text = create_token(user=owner, name="ci", scopes=["admin", "read"])
+    assert user_of_token(f"Bearer {text}") == (owner, {"admin", "read"})
+    User.objects.filter(pk=owner.pk).update(is_owner=False)
+    assert user_of_token(f"Bearer {text}")[1] == {"read"}
+
+
+def test_made_on_the_page_it_is_shown_once(client: Client, other: User) -> None:
+    client.force_login(other)
+    sent = {"name": "<script>alert(1)</script>", "scopes": ["read", "audio"], "days": "90"}
+    answer = client.post("/account/tokens", sent)
+    page = answer.content.decode()
+    found = re.search(r'value="(hark_[\w-]{40})" readonly', page)
+    assert answer.status_code == 200 and found and "no-store" in answer["Cache-Control"]
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
+    assert 'data-copy="token-text"' in page and "hark/copy.js" in page
+    assert user_of_token(f"Bearer {found[1]}") == (other, {"read", "audio"})
+    assert found[1] not in database()
+    again = client.get("/account/").content.decode()
+    assert found[1] not in again and found[1][:12] in again
+    reloaded = client.post("/account/tokens", sent)
+    assert reloaded.status_code == 422 and "You have a token of this name" in reloaded.content.decode()
+    assert ApiToken.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "a\x07b"}, "control character"),
+        ({"name": ""}, "required"),
+        ({"scopes": []}, "required"),
+        ({"scopes": ["admin"]}, "not one of the available choices"),
+        ({"days": "5"}, "not one of the available choices"),
+    ],
+)
+def test_the_page_says_what_is_wrong(client: Client, other: User, change: dict[str, object], said: str) -> None:
+    client.force_login(other)
+    answer = client.post("/account/tokens", {"name": "ci", "scopes": ["read"], "days": "0", **change})
+    assert answer.status_code == 422 and said in answer.content.decode()
+    assert not ApiToken.objects.exists()
+
+
+def test_one_revokes_ones_own_only(client: Client, owner: User, other: User) -> None:
+    mine, text = create_token(user=other, name="ci", scopes=["read"])
+    theirs, _ = create_token(user=owner, name="ci", scopes=["read"])
+    client.force_login(other)
+    assert client.get(f"/account/tokens/{mine.pk}/revoke").status_code == 405
+    assert client.post(f"/account/tokens/{theirs.pk}/revoke").status_code == 404
+    assert client.post(f"/account/tokens/{mine.pk}/revoke").status_code == 302
+    with pytest.raises(TokenRefused, match="revoked"):
+        user_of_token(f"Bearer {text}")
+    theirs.refresh_from_db()
+    assert theirs.revoked_at is None
+    assert mine.prefix not in client.get("/account/").content.decode()

@@ -1,0 +1,179 @@
+"""Signing in and out, and how often a password may be guessed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from django.utils import timezone
+
+from portal_password import PASSWORD
+from webui.accounts.models import SignInFailure, User
+from webui.accounts.services import set_active
+from webui.accounts.sign_in import (
+    FAILURES_OF_A_NAME,
+    FAILURES_OF_AN_ADDRESS,
+    FAILURES_WITHIN,
+    SignInRefused,
+    TooManyFailures,
+    client_address,
+    sign_in,
+)
+
+LOGIN = "/account/login"
+
+
+def attempt(client: Client, name: str, password: str, **more: Any) -> Any:
+    return client.post(LOGIN, {"name": name, "password": password}, **more)
+
+
+@pytest.mark.parametrize("name", ["oscar", "OSCAR", " oscar ", "oscar@example.org", "Oscar@Example.ORG"])
+def test_a_name_or_an_address(client: Client, other: User, name: str) -> None:
+    answer = attempt(client, name, PASSWORD)
+    assert answer.status_code == 302 and answer["Location"] == reverse("trainer:home")
+    assert client.session["_auth_user_id"] == str(other.pk)
+
+
+def test_the_form_is_for_password_managers_and_screen_readers(client: Client, db: None) -> None:
+    text = client.get(LOGIN).content.decode()
+    assert 'autocomplete="username"' in text and 'autocomplete="current-password"' in text
+    assert '<label for="id_name">' in text and '<label for="id_password">' in text
+    assert "style=" not in text and "onclick" not in text
+    assert "Google" not in text
+
+
+def test_before_there_is_an_owner_it_says_how_to_begin(client: Client, db: None) -> None:
+    assert "./hark admin link" in client.get(LOGIN).content.decode()
+
+
+def test_wrong_passwords_and_unknown_names_look_the_same(client: Client, owner: User, other: User) -> None:
+    set_active(user=other, active=False)
+    answers = [
+        attempt(client, name, password)
+        for name, password in [("olivia", "wrong"), ("nobody", "wrong"), ("oscar", PASSWORD)]
+    ]
+    texts = {answer.content.decode().split('id="problem"')[1].split("</div>")[0] for answer in answers}
+    assert [answer.status_code for answer in answers] == [401] * 3
+    assert len(texts) == 1
+    assert "wrong" in texts.pop()
+    assert 'aria-describedby="problem"' in answers[0].content.decode()
+
+
+def test_the_session_key_changes(client: Client, other: User) -> None:
+    session = client.session
+    session["x"] = 1
+    session.save()
+    before = session.session_key
+    client.cookies["sessionid"] = before
+    attempt(client, "oscar", PASSWORD)
+    assert client.session.session_key != before
+
+
+def test_five_failures_of_a_name(client: Client, other: User) -> None:
+    for number in range(FAILURES_OF_A_NAME):
+        name = "oscar" if number % 2 else "oscar@example.org"  # both are the same user
+        assert attempt(client, name, f"guess {number}", REMOTE_ADDR=f"10.0.0.{number}").status_code == 401
+    answer = attempt(client, "oscar", PASSWORD, REMOTE_ADDR="10.0.1.1")
+    assert answer.status_code == 429
+    assert 0 < int(answer["Retry-After"]) <= FAILURES_WITHIN.total_seconds()
+    assert "Wait 10 minutes" in answer.content.decode()
+    assert "_auth_user_id" not in client.session
+    SignInFailure.objects.update(at=timezone.now() - timedelta(minutes=8, seconds=30))
+    assert "Wait 2 minutes" in attempt(client, "oscar", PASSWORD).content.decode()
+    SignInFailure.objects.update(at=timezone.now() - FAILURES_WITHIN)
+    assert attempt(client, "oscar", PASSWORD).status_code == 302
+
+
+def test_signing_in_wipes_the_failures_of_the_name(client: Client, other: User) -> None:
+    for _ in range(3):
+        for _ in range(FAILURES_OF_A_NAME - 1):
+            assert attempt(client, "oscar", "wrong").status_code == 401
+        assert attempt(Client(), "oscar", PASSWORD).status_code == 302
+
+
+def test_twenty_failures_of_an_address(other: User) -> None:
+    for number in range(FAILURES_OF_AN_ADDRESS):
+        with pytest.raises(SignInRefused):
+            sign_in(name=f"name {number}", password="wrong", address="192.0.2.7")
+    with pytest.raises(TooManyFailures):
+        sign_in(name="oscar", password=PASSWORD, address="192.0.2.7")
+    assert sign_in(name="oscar", password=PASSWORD, address="192.0.2.8") == other
+
+
+def test_one_network_of_ipv6_is_one_address(other: User) -> None:
+    for number in range(FAILURES_OF_AN_ADDRESS):
+        with pytest.raises(SignInRefused):
+            sign_in(name=f"name {number}", password="wrong", address=f"2001:db8::{number:x}")
+    with pytest.raises(TooManyFailures):
+        sign_in(name="oscar", password=PASSWORD, address="2001:db8::ffff:1")
+    sign_in(name="oscar", password=PASSWORD, address="2001:db8:0:1::1")
+
+
+def test_unknown_names_are_counted_too(client: Client, db: None) -> None:
+    for _ in range(FAILURES_OF_A_NAME):
+        assert attempt(client, "nobody", "wrong").status_code == 401
+    assert attempt(client, "Nobody", "wrong").status_code == 429
+
+
+def test_what_was_typed_as_a_name_is_not_kept(client: Client, db: None) -> None:
+    attempt(client, "my-secret-password", "oops")
+    assert SignInFailure.objects.count() == 1
+    assert "my-secret-password" not in "\n".join(connection.connection.iterdump())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "goes_to"),
+    [
+        ("/jobs/?page=2", "/jobs/?page=2"),
+        ("http://testserver/jobs/", "http://testserver/jobs/"),
+        ("https://evil.example/", "/"),
+        ("//evil.example/", "/"),
+        ("///evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("\\\\evil.example", "/"),
+        ("http:evil.example", "/"),
+        ("http:///evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        (" https://evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("https://testserver@evil.example/", "/"),
+        ("", "/"),
+    ],
+)
+def test_the_way_on_stays_in_the_portal(client: Client, other: User, wanted: str, goes_to: str) -> None:
+    answer = client.post(LOGIN, {"name": "oscar", "password": PASSWORD, "next": wanted})
+    assert answer.status_code == 302 and answer["Location"] == goes_to
+    answer = client.get(LOGIN, {"next": wanted})  # signed in already
+    assert answer.status_code == 302 and answer["Location"] == goes_to
+    assert f'name="next" value="{goes_to}"' in Client().get(LOGIN, {"next": wanted}).content.decode()
+
+
+def test_signing_out_is_a_post(client: Client, other: User) -> None:
+    client.force_login(other)
+    assert client.get("/account/logout").status_code == 405
+    assert client.get("/account/").status_code == 200
+    assert client.post("/account/logout")["Location"] == LOGIN
+    assert client.get("/account/").status_code == 302
+
+
+def test_forms_of_other_sites_are_refused(other: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    assert attempt(strict, "oscar", PASSWORD).status_code == 403
+
+
+def test_the_proxy_says_where_a_request_came_from(rf: RequestFactory, settings: Any) -> None:
+    request = rf.get("/", headers={"X-Forwarded-For": "203.0.113.1, 198.51.100.2"}, REMOTE_ADDR="127.0.0.1")
+    assert client_address(request) == "127.0.0.1"  # anybody could say so
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert client_address(request) == "198.51.100.2"
+
+
+def test_a_deactivated_user_is_out_at_once(client: Client, owner: User, other: User) -> None:
+    client.force_login(other)
+    assert client.get("/account/").status_code == 200
+    set_active(user=other, active=False)
+    assert client.get("/account/").status_code == 302

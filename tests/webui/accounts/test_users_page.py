@@ -1,0 +1,115 @@
+"""The owner's page of users."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+from portal_password import PASSWORD
+
+from webui.accounts.models import OneTimeLink, User
+from webui.accounts.services import create_token
+
+LINK = re.compile(r'value="(http://testserver/account/setup/[\w-]+)" readonly')
+
+
+def test_adding_somebody(owners: Client) -> None:
+    answer = owners.post("/account/users", {"username": "nora", "email": "nora@example.org"})
+    found = LINK.search(answer.content.decode())
+    assert answer.status_code == 200 and found and "no-store" in answer["Cache-Control"]
+    nora = User.objects.get(username="nora")
+    assert not nora.is_owner and not nora.has_usable_password()
+    theirs = Client()
+    sent = {"new_password1": "a password of hers", "new_password2": "a password of hers"}
+    assert theirs.post(urlsplit(found[1]).path, sent).status_code == 302
+    assert theirs.get("/account/").status_code == 200
+    assert not LINK.search(owners.get("/account/users").content.decode())
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"username": "oscar", "email": ""}, "This name is taken."),
+        ({"username": "nora", "email": "OSCAR@example.org"}, "Another user has this address."),
+        ({"username": "<script>", "email": ""}, "letters, digits"),
+        ({"username": "nora\u202e", "email": ""}, "letters, digits"),
+        ({}, "required"),
+    ],
+)
+def test_who_cannot_be_added(owners: Client, other: User, sent: dict[str, str], said: str) -> None:
+    answer = owners.post("/account/users", sent)
+    text = answer.content.decode()
+    assert answer.status_code == 422 and said in text and not LINK.search(text) and "<script>" not in text
+    assert User.objects.count() == 2 and not OneTimeLink.objects.exists()
+
+
+def test_a_forgotten_password(owners: Client, other: User) -> None:
+    answer = owners.post(f"/account/users/{other.pk}/link")
+    found = LINK.search(answer.content.decode())
+    assert found
+    assert other.check_password(PASSWORD)  # until the link is used
+    assert "oscar" in Client().get(urlsplit(found[1]).path).content.decode()
+
+
+def test_out_and_in_again(owners: Client, other: User) -> None:
+    theirs = Client()
+    theirs.force_login(other)
+    create_token(user=other, name="ci", scopes=["read"])
+    assert owners.post(f"/account/users/{other.pk}/active", {"active": "0"}).status_code == 302
+    assert theirs.get("/account/").status_code == 302
+    assert "deactivated" in owners.get("/account/users").content.decode()
+    assert owners.post(f"/account/users/{other.pk}/link").status_code == 422
+    assert owners.post(f"/account/users/{other.pk}/active", {"active": "1"}).status_code == 302
+    other.refresh_from_db()
+    assert other.is_active
+
+
+def test_the_owner_stays(owners: Client, owner: User) -> None:
+    answer = owners.post(f"/account/users/{owner.pk}/active", {"active": "0"})
+    assert answer.status_code == 422 and "cannot be deactivated" in answer.content.decode()
+    owner.refresh_from_db()
+    assert owner.is_active
+
+
+def test_name_and_address_of_somebody(owners: Client, owner: User, other: User) -> None:
+    address = f"/account/users/{other.pk}"
+    assert 'value="oscar"' in owners.get(address).content.decode()
+    answer = owners.post(address, {"username": "olivia", "email": ""})
+    assert answer.status_code == 422 and "<h1>oscar</h1>" in answer.content.decode()
+    assert owners.post(address, {"username": "oskar", "email": "o@example.org", "is_owner": "on"}).status_code == 302
+    other.refresh_from_db()
+    assert (other.username, other.email, other.is_owner) == ("oskar", "o@example.org", False)
+
+
+def test_it_is_the_owners_alone(client: Client, owner: User, other: User) -> None:
+    client.force_login(other)
+    assert "/account/users" not in client.get("/account/").content.decode()
+    requests = [
+        client.get("/account/users"),
+        client.post("/account/users", {"username": "eve", "email": ""}),
+        client.get(f"/account/users/{owner.pk}"),
+        client.post(f"/account/users/{owner.pk}", {"username": "eve", "email": ""}),
+        client.post(f"/account/users/{owner.pk}/link"),
+        client.post(f"/account/users/{other.pk}/active", {"active": "0"}),
+    ]
+    assert [answer.status_code for answer in requests] == [403] * 6
+    assert not User.objects.filter(username="eve").exists() and not OneTimeLink.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["link", "active"])
+def test_changes_are_posts(owners: Client, other: User, path: str) -> None:
+    assert owners.get(f"/account/users/{other.pk}/{path}").status_code == 405
+
+
+def test_nobody_by_that_number(owners: Client) -> None:
+    assert owners.get("/account/users/999").status_code == 404
+    assert owners.post("/account/users/999/link").status_code == 404
+
+
+def test_its_queries_do_not_grow_with_the_users(owners: Client, django_assert_max_num_queries: object) -> None:
+    for number in range(30):
+        User.objects.create_user(f"user{number}")
+    with django_assert_max_num_queries(6):  # type: ignore[operator]
+        owners.get("/account/users")

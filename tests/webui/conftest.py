@@ -1,0 +1,43 @@
+"""The portal under test: a data folder and a database of each test's own, two users, no cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from webui.accounts.models import User
+
+PASSWORD = "a-good-long-password"  # of both users; signs in nowhere but here
+
+
+@pytest.fixture(autouse=True)
+def portal(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder; whatever a test writes is in it."""
+    settings.DATA = tmp_path
+    settings.PORTAL_DATA = tmp_path / "portal"
+    settings.SECRET_KEY = "of the tests, and of nothing else: 0123456789abcdef"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Argon2 is slow by design
+    monkeypatch.setenv("HARK_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    """The owner of the installation."""
+    return User.objects.create_user("olivia", "olivia@example.org", PASSWORD, is_owner=True)
+
+
+@pytest.fixture
+def other(db: None) -> User:
+    """Another user, to whom nothing of the owner's belongs."""
+    return User.objects.create_user("oscar", "oscar@example.org", PASSWORD)
+
+
+@pytest.fixture
+def owners(client: Client, owner: User) -> Client:
+    """A browser in which the owner is signed in."""
+    client.force_login(owner)
+    return client

@@ -1,0 +1,147 @@
+"""What may happen to a job, and what may not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from webui.accounts.models import User
+from webui.jobs import services
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their transaction has ended
+
+
+def submit(user: User, number: int = 0) -> Job:
+    return services.submit(user=user, kind="train", title=f"phrase {number}", spec={"phrase": str(number)})
+
+
+def lapse(job: Job) -> None:
+    Job.objects.filter(id=job.id).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_job_is_sent_to_its_lane(owner: User) -> None:
+    job = submit(owner)
+    plan = services.submit(user=owner, kind="plan", title="p", spec={})
+    assert [(row.key, row.task["args"]) for row in OrmQ.objects.order_by("id")] == [
+        ("training", (str(job.id),)),
+        ("audio", (str(plan.id),)),
+    ]
+
+
+def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
+    assert submit(owner).id == submit(owner).id
+    assert submit(other).id != submit(owner).id
+    assert Job.objects.count() == 2
+
+
+def test_only_so_many_run(owner: User, other: User, settings: Any) -> None:
+    first = [submit(owner, number) for number in range(4)]
+    submit(other, 9)
+    assert OrmQ.objects.count() == settings.JOBS_RUNNING_PER_USER + 1
+    submit(other, 10)
+    assert OrmQ.objects.count() == settings.JOBS_RUNNING
+    claimed = services.claim(first[0].id)
+    assert claimed is not None
+    services.finish(claimed, Job.State.CANCELLED)
+    # its place goes to the oldest that may have it
+    assert Job.objects.get(id=first[2].id).sent_at is not None
+    assert Job.objects.get(id=first[3].id).sent_at is None
+
+
+def test_when_too_many_wait_one_more_is_refused(owner: User, settings: Any) -> None:
+    settings.JOBS_WAITING = 3
+    for number in range(3):
+        submit(owner, number)
+    with pytest.raises(services.LimitReached, match="3 jobs are waiting"):
+        submit(owner, 4)
+    assert submit(owner, 1) is not None  # the same again is no new one
+
+
+def test_one_worker_gets_a_job(owner: User) -> None:
+    job = submit(owner)
+    assert services.claim(job.id) is not None
+    assert services.claim(job.id) is None
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_not_done(owner: User) -> None:
+    job = submit(owner)
+    services.cancel(job=job)
+    job.refresh_from_db()
+    assert job.state == Job.State.CANCELLED
+    assert services.claim(job.id) is None
+    services.retry(job=job)
+    assert services.claim(job.id) is not None
+
+
+def test_a_running_job_is_asked_to_end(owner: User) -> None:
+    job = services.claim(submit(owner).id)
+    assert job is not None
+    services.cancel(job=job)
+    assert services.renew(job) == Job.State.CANCELLING
+    services.cancel(job=job)  # twice does no harm
+    services.retry(job=job)
+    assert services.renew(job) == Job.State.CANCELLING
+
+
+def test_a_killed_worker_s_job_is_taken_up_once(owner: User) -> None:
+    job = services.claim(submit(owner).id)
+    assert job is not None
+    assert services.recover() == 0  # its lease is good
+    lapse(job)
+    assert services.recover() == 1
+    assert services.recover() == 0
+    again = services.claim(job.id)
+    assert again is not None and again.takeovers == 1
+    assert services.renew(job) == ""  # the first one, should it live after all, has lost it
+    services.finish(job, Job.State.DONE)
+    again.refresh_from_db()
+    assert again.state == Job.State.RUNNING
+    lapse(again)
+    assert services.recover() == 1
+    again.refresh_from_db()
+    assert again.state == Job.State.INTERRUPTED and again.error is not None
+    assert [event.event["level"] for event in again.events.all()] == ["warning", "warning"]
+
+
+def test_what_was_being_cancelled_when_its_worker_was_killed_is_cancelled(owner: User) -> None:
+    job = services.claim(submit(owner).id)
+    assert job is not None
+    services.cancel(job=job)
+    lapse(job)
+    services.recover()
+    job.refresh_from_db()
+    assert job.state == Job.State.CANCELLED
+
+
+def test_a_job_that_the_cluster_lost_is_sent_again(owner: User) -> None:
+    job = submit(owner)
+    OrmQ.objects.all().delete()
+    services.recover()
+    assert OrmQ.objects.count() == 0  # it may only be waiting for a free worker
+    Job.objects.filter(id=job.id).update(sent_at=timezone.now() - timedelta(days=1))
+    services.recover()
+    assert OrmQ.objects.count() == 1
+
+
+def test_events_are_written_by_the_lease_holder_only(owner: User) -> None:
+    job = services.claim(submit(owner).id)
+    assert job is not None
+    stage = {"event": "stage", "time": 1.0, "name": "train", "message": "Training"}
+    services.record(job, [stage, {"event": "progress", "time": 2.0, "done": 3, "total": 10, "eta_s": 4.0}])
+    job.refresh_from_db()
+    assert (job.stage, job.done, job.total, job.eta_s) == ("train", 3, 10, 4.0)
+    assert job.events.count() == 1
+    lapse(job)
+    services.recover()
+    services.record(job, [stage])
+    assert Job.objects.get(id=job.id).events.filter(event__event="stage").count() == 1
+
+
+def test_users_have_folders_of_their_own(owner: User, other: User, settings: Any) -> None:
+    assert services.user_data(owner) == settings.DATA
+    assert services.user_data(other) == settings.DATA / "users" / str(other.pk)

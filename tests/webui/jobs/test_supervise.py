@@ -1,0 +1,138 @@
+"""A worker and its child process, however that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from core.data_folder import REPOSITORY
+from tests.webui.jobs.conftest import Child
+from webui.accounts.models import User
+from webui.jobs import services, supervise
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def job(owner: User) -> Job:
+    return services.submit(user=owner, kind="plan", title="p", spec={"phrase": "hey compass"})
+
+
+def run(job: Job) -> Job:
+    supervise.run(str(job.id))
+    job.refresh_from_db()
+    return job
+
+
+def test_what_the_child_says_is_kept(job: Job, child: Child, portal: Path) -> None:
+    child("say('stage', name='plan', message='Planning')\nsay('log', message='m', level='info')\n"
+          "print('what a library prints')\nprint('noise', file=sys.stderr)\nsay('result', result=job)")  # fmt: skip
+    run(job)
+    assert job.state == Job.State.DONE
+    assert job.result == {"kind": "plan", "spec": {"phrase": "hey compass"}, "data": str(portal)}
+    assert [event.event["event"] for event in job.events.all()] == ["stage", "log"]
+    assert "noise" in (portal / "log" / f"job-{job.id}.log").read_text()
+
+
+def test_a_failure_that_the_user_can_mend(job: Job, child: Child) -> None:
+    child("say('error', what='A.', why='B.', what_to_do='C.')\nsys.exit(2)")
+    run(job)
+    assert job.state == Job.State.FAILED
+    assert job.error == {"what": "A.", "why": "B.", "what_to_do": "C."}
+    child("say('result', result={})")
+    services.retry(job=job)
+    assert run(job).state == Job.State.DONE
+    assert job.error is None
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "sys.exit(1)", "pass"])
+def test_an_end_without_a_word_is_an_interruption(job: Job, child: Child, end: str) -> None:
+    child(end)
+    run(job)
+    assert job.state == Job.State.INTERRUPTED
+    assert job.error is not None and job.error["what_to_do"].startswith("Retry")
+
+
+def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path: Path) -> None:
+    child(
+        "import subprocess\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"other = subprocess.Popen(['sleep', '600'])\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(other.pid))\n"
+        "say('stage', name='s', message='m')\ntime.sleep(600)"
+    )
+    supervise_grace, supervise.GRACE_S = supervise.GRACE_S, 0.5
+    try:
+        thread = threading.Thread(target=lambda: (time.sleep(1.5), services.cancel(job=Job.objects.get(id=job.id))))
+        thread.start()
+        run(job)
+        thread.join()
+    finally:
+        supervise.GRACE_S = supervise_grace
+    assert job.state == Job.State.CANCELLED
+    pid = int((tmp_path / "pid").read_text())
+    time.sleep(0.2)
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_who_has_lost_the_lease_stops(job: Job, child: Child, tmp_path: Path) -> None:
+    child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
+
+    def steal() -> None:
+        time.sleep(1.0)
+        Job.objects.filter(id=job.id).update(lease="somebody else's")
+
+    thread = threading.Thread(target=steal)
+    thread.start()
+    run(job)
+    thread.join()
+    assert job.state == Job.State.RUNNING  # somebody else's now
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_job_that_is_not_waiting_is_left_alone(job: Job, child: Child) -> None:
+    child("say('result', result={})")
+    services.cancel(job=job)
+    assert run(job).state == Job.State.CANCELLED
+
+
+def test_a_folder_that_cannot_be_made_fails_the_job(job: Job, child: Child, portal: Path) -> None:
+    (portal / "log").write_text("in the way")
+    run(job)
+    assert job.state == Job.State.FAILED and job.error is not None
+
+
+def test_a_real_child_says_what_is_wrong(job: Job) -> None:
+    Job.objects.filter(id=job.id).update(spec={"phrase": "x", "effort": "quick"})
+    run(job)
+    assert job.state == Job.State.FAILED
+    assert job.error is not None and "x" in job.error["what"]
+
+
+def test_a_child_dies_with_its_supervisor() -> None:
+    """``pipeline.run_job`` by a parent that is killed."""
+    parent = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'pipeline.run_job', 'name'], stdin=subprocess.PIPE)\n"
+        "print(child.pid, flush=True)\ntime.sleep(600)"  # stdin stays open: it waits for its order
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=REPOSITORY)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    time.sleep(1.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 5
+    while time.monotonic() < until and Path(f"/proc/{pid}/stat").exists():
+        if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.1)
+    assert not Path(f"/proc/{pid}").exists()

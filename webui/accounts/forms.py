@@ -1,0 +1,151 @@
+"""What people are asked about themselves, their passwords and their tokens."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from allauth.socialaccount.models import SocialAccount
+from django import forms
+from django.contrib.auth import password_validation
+from django.contrib.auth.forms import SetPasswordForm, UsernameField
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.accounts.services import SCOPES
+from webui.accounts.sign_in import sign_in
+
+SCOPE_WORDS = {
+    "read": _("read: detectors, jobs, transcripts"),
+    "train": _("train: plan, train and delete detectors"),
+    "audio": _("audio: upload and transcribe"),
+    "admin": _("admin: users and the installation"),
+}
+LIVES = ((30, _("30 days")), (90, _("90 days")), (365, _("a year")), (0, _("until it is revoked")))
+NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+
+
+class SignInForm(forms.Form):
+    """Name or address, and password. Whether they are right is for :func:`webui.accounts.sign_in.sign_in` to say."""
+
+    name = forms.CharField(
+        label=_("Name or e-mail address"), max_length=254, widget=forms.TextInput(attrs={**NAME, "autofocus": True})
+    )
+    password = forms.CharField(
+        label=_("Password"),
+        max_length=4096,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class PersonForm(forms.ModelForm):
+    """Name and address of a user."""
+
+    class Meta:
+        model = User
+        fields = ("username", "email")
+        field_classes: ClassVar = {"username": UsernameField}
+        widgets: ClassVar = {
+            "username": forms.TextInput(attrs=NAME),
+            "email": forms.EmailInput(attrs={"autocomplete": "email"}),
+        }
+        help_texts: ClassVar = {"email": _("May be left empty. It can be used to sign in.")}
+
+    def __init__(self, *args: Any, email_fixed: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if email_fixed:
+            self.fields["email"].disabled = True
+            self.fields["email"].help_text = _("It opens this account to whoever has it at Google: the owner sets it.")
+
+    def clean_username(self) -> str:
+        """Names that differ in upper and lower case only are one."""
+        name: str = self.cleaned_data["username"]
+        if User.objects.filter(username__iexact=name).exclude(pk=self.instance.pk).exists():
+            raise ValidationError(_("This name is taken."))
+        return name
+
+    def clean_email(self) -> str:
+        """An address belongs to one user."""
+        email = User.objects.normalize_email(self.cleaned_data["email"])
+        if email and User.objects.filter(email__iexact=email).exclude(pk=self.instance.pk).exists():
+            raise ValidationError(_("Another user has this address."))
+        return email
+
+    def save(self, commit: bool = True) -> User:
+        """Also undoes the tie to a Google account where the address is another now."""
+        if commit and "email" in self.changed_data:
+            SocialAccount.objects.filter(user=self.instance).delete()
+        user: User = super().save(commit)
+        return user
+
+
+class NewPasswordForm(SetPasswordForm):
+    """A password, twice."""
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.fields["new_password1"].label = _("New password")
+        self.fields["new_password1"].help_text = " ".join(password_validation.password_validators_help_texts())
+        self.fields["new_password2"].label = _("New password again")
+        self.fields["new_password2"].help_text = ""
+
+
+class ChangePasswordForm(NewPasswordForm):
+    """The same for somebody who has a password: it is asked for, so that an open browser gives no account away.
+
+    Guessing it is counted with the failed sign-ins.
+    """
+
+    old_password = forms.CharField(
+        label=_("Password until now"),
+        strip=False,
+        max_length=4096,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    field_order = ("old_password", "new_password1", "new_password2")
+
+    def __init__(self, user: User, *args: Any, address: str = "", **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.address = address
+
+    def clean_old_password(self) -> str:
+        """It must be right."""
+        password: str = self.cleaned_data["old_password"]
+        try:
+            sign_in(name=self.user.get_username(), password=password, address=self.address)
+        except HarkError as error:
+            if getattr(error, "status", 0) == 429:
+                raise ValidationError(f"{error.what} {error.what_to_do}") from error
+            raise ValidationError(_("The password is wrong.")) from error
+        return password
+
+
+class TokenForm(forms.Form):
+    """A new API token."""
+
+    name = forms.CharField(
+        label=_("Name of the token"),
+        max_length=100,
+        help_text=_("What it is for, such as the program that will use it."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    scopes = forms.MultipleChoiceField(label=_("What it may do"), widget=forms.CheckboxSelectMultiple, initial=["read"])
+    days = forms.TypedChoiceField(
+        label=_("How long it works"), coerce=int, choices=LIVES, initial=90, widget=forms.Select()
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        scopes = self.fields["scopes"]
+        assert isinstance(scopes, forms.MultipleChoiceField)
+        scopes.choices = [(scope, SCOPE_WORDS[scope]) for scope in SCOPES if scope != "admin" or user.is_owner]
+
+    def clean_name(self) -> str:
+        """Another one, which also keeps a page that is reloaded from making a second token."""
+        name: str = self.cleaned_data["name"]
+        if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
+            raise ValidationError(_("You have a token of this name. Revoke it, or choose another name."))
+        return name

@@ -1,0 +1,123 @@
+"""Signing in with Google. allauth speaks with Google; who comes in is decided here, and none of its pages is shown."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount, SocialLogin
+from allauth.socialaccount.providers.base.constants import AuthError
+from allauth.socialaccount.providers.google.views import oauth2_callback, oauth2_login
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from core.errors import HarkError
+from webui.accounts import services
+from webui.accounts.models import User
+from webui.accounts.views import BACKEND, safe_address
+from webui.errors import explain
+
+
+@login_not_required
+@never_cache
+@require_POST
+def begin(request: HttpRequest) -> HttpResponse:
+    """Off to Google."""
+    _only_where_it_is_on()
+    response: HttpResponse = oauth2_login(request)
+    return response
+
+
+@login_not_required
+@never_cache
+@require_GET
+def back(request: HttpRequest) -> HttpResponse:
+    """Where Google sends people back to."""
+    _only_where_it_is_on()
+    response: HttpResponse = oauth2_callback(request)
+    return response
+
+
+def _only_where_it_is_on() -> None:
+    if not settings.GOOGLE_SIGN_IN:
+        raise Http404
+
+
+class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
+    """Lets those in whose address, verified by Google, is that of an active user.
+
+    At the first time the Google account is tied to the user; later both must agree, so that an address which Google
+    has given to somebody else opens nothing. Another address of the user undoes the tie (``PersonForm``). New users
+    are made only where HARK_OPEN_SIGN_UP is 1.
+    """
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
+        """Called by allauth when Google has said who it is. It never goes on from here."""
+        try:
+            user = user_of(sociallogin)
+        except HarkError as error:
+            raise ImmediateHttpResponse(explain(request, error, 403)) from error
+        auth.login(request, user, backend=BACKEND)
+        then = safe_address(request, sociallogin.get_redirect_url(request) or "")
+        raise ImmediateHttpResponse(redirect(then))
+
+    def on_authentication_error(
+        self, request: HttpRequest, provider: Any, error: Any = None, exception: Any = None, extra_context: Any = None
+    ) -> NoReturn:
+        """Called by allauth when Google was not content, or the way back was not begun here."""
+        if error == AuthError.CANCELLED:
+            raise ImmediateHttpResponse(redirect(settings.LOGIN_URL))
+        said = HarkError(
+            _("Google did not sign you in."),
+            _("It could not be reached, or the sign-in took too long or was begun elsewhere."),
+            _("Try again, or sign in with your password."),
+        )
+        raise ImmediateHttpResponse(explain(request, said, 401))
+
+
+def user_of(sociallogin: SocialLogin) -> User:
+    """The user whom a Google account belongs to.
+
+    Raises:
+        HarkError: nobody, or somebody who may not come in.
+    """
+    addresses = [address.email for address in sociallogin.email_addresses if address.verified]
+    if not addresses:
+        raise _refused(_("Google has not verified the e-mail address of this Google account."))
+    uid = str(sociallogin.account.uid)
+    with transaction.atomic():
+        user = User.objects.filter(email__iexact=addresses[0]).first()
+        if user is None and settings.OPEN_SIGN_UP:
+            user = services.create_user(username=_free_name(addresses[0]), password=None, email=addresses[0])
+        if user is None:
+            raise _refused(_("%(email)s belongs to no user here.") % {"email": addresses[0]})
+        if not user.is_active:
+            raise _refused(_("%(name)s is deactivated.") % {"name": user.username})
+        ties = SocialAccount.objects.filter(provider="google")
+        if ties.filter(user=user).exclude(uid=uid).exists():
+            raise _refused(_("%(email)s was that of another Google account before.") % {"email": addresses[0]})
+        ties.filter(uid=uid).exclude(user=user).delete()
+        ties.get_or_create(provider="google", uid=uid, defaults={"user": user})
+    return user
+
+
+def _refused(why: str) -> HarkError:
+    return HarkError(_("You could not be signed in."), why, _("Ask the owner, or sign in with your password."))
+
+
+def _free_name(email: str) -> str:
+    wanted = re.sub(r"[^\w.+-]", "", email.partition("@")[0])[:100] or "user"
+    name, number = wanted, 1
+    while User.objects.filter(username__iexact=name).exists():
+        number += 1
+        name = f"{wanted}-{number}"
+    return name

@@ -1,0 +1,55 @@
+"""Every page is for those who are signed in, unless it is marked with Django's ``login_not_required``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth import middleware as django_middleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.shortcuts import resolve_url
+from django.utils.translation import gettext as _
+from django_htmx.http import HttpResponseClientRedirect
+
+from core.errors import HarkError
+from webui.errors import explain
+
+
+class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
+    """Django's own, but the API looks after itself, and fragments and JSON get no page of signing in for an answer."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Any, view_args: tuple[Any, ...], view_kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        """Called by Django before the view; None lets it go on."""
+        if request.path_info.startswith("/api/"):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
+
+    def handle_no_permission(  # type: ignore[override]
+        self, request: HttpRequest, view_func: Any
+    ) -> HttpResponseBase:
+        """To the page of signing in, and back afterwards to the page (not to the fragment) that asked."""
+        htmx = getattr(request, "htmx", None)
+        if htmx:
+            return HttpResponseClientRedirect(sign_in_address(htmx.current_url_abs_path or ""))
+        if "application/json" in request.headers.get("Accept", ""):
+            return explain(request, _not_signed_in(), 401)
+        if request.method not in ("GET", "HEAD"):  # the form is lost, and its address may show no page
+            return HttpResponse(status=303, headers={"Location": sign_in_address("")})
+        return super().handle_no_permission(request, view_func)
+
+
+def sign_in_address(then: str) -> str:
+    """The page of signing in, which leads on to ``then``."""
+    query = QueryDict(mutable=True)
+    if then:
+        query[REDIRECT_FIELD_NAME] = then
+    return resolve_url(settings.LOGIN_URL) + (f"?{query.urlencode(safe='/')}" if query else "")
+
+
+def _not_signed_in() -> HarkError:
+    return HarkError(
+        _("You are not signed in."), _("Nobody is, or the session has ended."), _("Sign in, then try again.")
+    )

@@ -1,0 +1,426 @@
+"""Users, one-time links, and the tokens that programs sign in with. Passwords and their guessing: ``sign_in.py``."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import jwt
+from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
+
+LINK_LIFE = timedelta(days=7)
+
+SCOPES = ("read", "train", "audio", "admin")  # admin: the owner only
+TOKEN_START = "hark_"
+TOKEN_CHARACTERS = 40  # after that, 240 bits
+SHOWN_CHARACTERS = 12
+USE_NOTED_EVERY = timedelta(minutes=1)
+LONGEST_DAYS = 3650
+
+ACCESS_LIFE, REFRESH_LIFE = timedelta(minutes=15), timedelta(days=14)
+AUDIENCE = "hark"
+
+
+class LinkGone(HarkError):
+    """A one-time link that does not work (any more); answered with 410."""
+
+    status = 410
+
+
+class TokenRefused(HarkError):
+    """A token that lets nobody in; answered with 401."""
+
+    status = 401
+
+
+def digest(text: str) -> str:
+    """SHA-256, in hexadecimal. Enough for what is random and long; passwords are hashed with Argon2 by Django."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Users
+
+
+def owner() -> User | None:
+    """Whose installation this is, once it has been set up."""
+    return User.objects.filter(is_owner=True).first()
+
+
+def create_user(*, username: str, password: str | None, email: str = "") -> User:
+    """A new user; the first one becomes the owner. Without a password they need a link (:func:`password_link`).
+
+    Raises:
+        HarkError: the name, the password or the address cannot be used.
+    """
+    user = User(username=User.normalize_username(username), email=User.objects.normalize_email(email))
+    _check(user, password)
+    user.password = make_password(password)  # before the transaction: it takes a while, and others wait
+    try:
+        with transaction.atomic():
+            user.is_owner = password is not None and owner() is None
+            user.save()
+    except IntegrityError as error:
+        raise _taken() from error
+    return user
+
+
+def _check(user: User, password: str | None) -> None:
+    from django.contrib.auth.password_validation import validate_password
+
+    problems: list[str] = []
+    try:
+        user.full_clean(exclude=["password"])
+    except ValidationError as error:
+        problems += error.messages
+    if password is not None:
+        try:
+            validate_password(password, user)
+        except ValidationError as error:
+            problems += error.messages
+    if problems:
+        raise HarkError(_("The user was not made."), " ".join(problems), _("Choose others and try again."))
+
+
+def _taken() -> HarkError:
+    return HarkError(
+        _("The user was not made."), _("The name or the e-mail address is taken."), _("Choose another and try again.")
+    )
+
+
+def set_active(*, user: User, active: bool) -> None:
+    """Let a user in, or out: an inactive one's sessions and tokens end at once, their data stays.
+
+    Raises:
+        HarkError: it is the owner.
+    """
+    if user.is_owner and not active:
+        raise HarkError(
+            _("The owner cannot be deactivated."), _("Nobody could look after Hark then."), _("Leave it as it is.")
+        )
+    User.objects.filter(pk=user.pk).update(is_active=active)
+    OneTimeLink.objects.filter(user=user, used_at=None).delete()
+    user.is_active = active
+
+
+# One-time links
+
+
+def owner_link(*, base_url: str) -> str:
+    """A link that makes the owner, to be opened once within a week; older ones stop working.
+
+    Raises:
+        HarkError: there is an owner.
+    """
+    with transaction.atomic():
+        if owner() is not None:
+            raise HarkError(
+                _("Hark has an owner already."),
+                _("The link for setting up is for the first user only."),
+                _("Sign in; a forgotten password is replaced by ./hark admin link."),
+            )
+        return _new_link(None, base_url)
+
+
+def password_link(*, user: User, base_url: str) -> str:
+    """A link that lets a user choose a password, once within a week; older ones of theirs stop working.
+
+    Raises:
+        HarkError: they are deactivated.
+    """
+    if not user.is_active:
+        raise HarkError(
+            _("The link was not made."),
+            _("%(name)s is deactivated.") % {"name": user.username},
+            _("Activate the user first."),
+        )
+    with transaction.atomic():
+        return _new_link(user, base_url)
+
+
+def _new_link(user: User | None, base_url: str) -> str:
+    secret = secrets.token_urlsafe(30)
+    OneTimeLink.objects.filter(user=user, used_at=None).delete()
+    OneTimeLink.objects.create(user=user, digest=digest(secret), expires_at=timezone.now() + LINK_LIFE)
+    return base_url.rstrip("/") + reverse("accounts:setup", args=[secret])
+
+
+def find_link(*, secret: str) -> OneTimeLink:
+    """The link, if it works still.
+
+    Raises:
+        LinkGone: it does not.
+    """
+    link = OneTimeLink.objects.select_related("user").filter(_works(secret)).first()
+    if link is None or (link.user is None and owner() is not None) or (link.user and not link.user.is_active):
+        raise _gone()
+    return link
+
+
+def _works(secret: str) -> Q:
+    return Q(digest=digest(secret), used_at=None, expires_at__gt=timezone.now())
+
+
+def _gone() -> LinkGone:
+    return LinkGone(
+        _("This link does not work any more."),
+        _("It was used, a newer one was made, its week is over, or a part of it is missing."),
+        _("Ask the owner for a new one; on the machine itself: ./hark admin link."),
+    )
+
+
+def _use(secret: str, for_owner: bool) -> None:
+    """Marks the link as used; of two who try at once one fails."""
+    if not OneTimeLink.objects.filter(_works(secret), user__isnull=for_owner).update(used_at=timezone.now()):
+        raise _gone()
+
+
+def use_owner_link(*, secret: str, username: str, password: str, email: str = "") -> User:
+    """Make the owner.
+
+    Raises:
+        LinkGone: the link does not work, or somebody else was faster.
+        HarkError: the name, the password or the address cannot be used; the link works still.
+    """
+    user = User(username=User.normalize_username(username), email=User.objects.normalize_email(email), is_owner=True)
+    find_link(secret=secret)
+    _check(user, password)
+    user.password = make_password(password)
+    try:
+        with transaction.atomic():
+            _use(secret, for_owner=True)
+            if owner() is not None:
+                raise _gone()
+            user.save()
+    except IntegrityError as error:
+        raise _taken() from error
+    return user
+
+
+def use_password_link(*, secret: str, password: str) -> User:
+    """Set the password of the link's user. Their other sessions end.
+
+    Raises:
+        LinkGone: the link does not work.
+    """
+    user = find_link(secret=secret).user
+    if user is None:
+        raise _gone()
+    hashed = make_password(password)
+    with transaction.atomic():
+        _use(secret, for_owner=False)
+        user.password = hashed
+        user.save(update_fields=["password"])
+    return user
+
+
+# API tokens
+
+
+def create_token(*, user: User, name: str, scopes: Collection[str], days: int | None = None) -> tuple[ApiToken, str]:
+    """A new API token and its text, which is shown now and never again; ``days`` is how long it works (None: for ever).
+
+    Raises:
+        HarkError: the name, the scopes or the days cannot be used.
+    """
+    name = name.strip()
+    if not name or len(name) > 100 or any(unicodedata.category(letter)[0] == "C" for letter in name):
+        raise _no_token(_("Its name must have 1 to 100 characters, none of which is a control character."))
+    wanted = [scope for scope in SCOPES if scope in scopes]
+    if not wanted or len(wanted) != len(set(scopes)):
+        raise _no_token(_("Its scopes must be some of %(scopes)s.") % {"scopes": ", ".join(SCOPES)})
+    if "admin" in wanted and not user.is_owner:
+        raise _no_token(_("The scope admin is the owner's only."))
+    if days is not None and not 1 <= days <= LONGEST_DAYS:
+        raise _no_token(_("It must work for 1 to %(most)d days.") % {"most": LONGEST_DAYS})
+    if not user.is_active:
+        raise _no_token(_("%(name)s is deactivated.") % {"name": user.username})
+    text = TOKEN_START + secrets.token_urlsafe(TOKEN_CHARACTERS * 3 // 4)
+    token = ApiToken.objects.create(
+        user=user,
+        name=name,
+        prefix=text[:SHOWN_CHARACTERS],
+        digest=digest(text),
+        scopes=wanted,
+        expires_at=None if days is None else timezone.now() + timedelta(days=days),
+    )
+    return token, text
+
+
+def _no_token(why: str) -> HarkError:
+    return HarkError(_("The token was not made."), why, _("Change that and try again."))
+
+
+def check_token(*, text: str) -> ApiToken:
+    """The API token of this text, with its user; the use of it is noted once a minute.
+
+    Raises:
+        TokenRefused: unknown, revoked, expired, or its user is deactivated.
+    """
+    hashed = digest(text)
+    token = ApiToken.objects.select_related("user").filter(digest=hashed).first()
+    if token is None or not hmac.compare_digest(token.digest, hashed):
+        raise _refused(_("No such token is known."))
+    if token.revoked_at is not None:
+        raise _refused(_("The token was revoked."))
+    if token.is_expired:
+        raise _refused(_("The token has expired."))
+    if not token.user.is_active:
+        raise _refused(_("Its user is deactivated."))
+    now = timezone.now()
+    if token.last_used_at is None or token.last_used_at <= now - USE_NOTED_EVERY:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token
+
+
+def revoke_token(*, token: ApiToken) -> None:
+    """From now on it lets nobody in."""
+    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def _refused(why: str) -> TokenRefused:
+    return TokenRefused(
+        _("The request was not let in."), why, _("Make a token on your account's page, or sign in for a new one.")
+    )
+
+
+# JSON Web Tokens, for programs that sign in with a name and a password
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """What a program gets: ``access`` works for ``expires_in`` seconds, ``refresh`` is good for one new pair."""
+
+    access: str
+    refresh: str
+    expires_in: int
+
+
+def issue_pair(*, user: User, scopes: Collection[str] = SCOPES) -> TokenPair:
+    """A pair of JWTs for somebody who has just signed in, with those of the scopes that they may have."""
+    return _pair(user, [scope for scope in SCOPES if scope in scopes], family=secrets.token_hex(16))
+
+
+def rotate_pair(*, refresh: str) -> TokenPair:
+    """A new pair for a refresh token, which is spent by that.
+
+    If one is used twice, one of the two users has stolen it, so then all that came of the same signing in is ended.
+
+    Raises:
+        TokenRefused: forged, expired, used before, no refresh token, or its user is deactivated or has a new password.
+    """
+    claims = _claims(refresh, "refresh")
+    user = _user_of_claims(claims)
+    SpentToken.objects.filter(expires_at__lt=timezone.now()).delete()
+    try:
+        with transaction.atomic():
+            SpentToken.objects.create(id=claims["jti"], expires_at=timezone.now() + REFRESH_LIFE)
+    except IntegrityError as error:
+        _end_family(claims)
+        raise _refused(_("The refresh token was used before, so nothing that came of it is accepted.")) from error
+    return _pair(user, claims["scopes"], family=claims["fam"])
+
+
+def end_pair(*, refresh: str) -> None:
+    """Sign a program out: the refresh token and all that came of the same signing in stop working.
+
+    Raises:
+        TokenRefused: it is none, or has expired.
+    """
+    _end_family(_claims(refresh, "refresh"))
+
+
+def _end_family(claims: dict[str, Any]) -> None:
+    SpentToken.objects.get_or_create(id=claims["fam"], defaults={"expires_at": timezone.now() + REFRESH_LIFE})
+
+
+def _pair(user: User, scopes: Collection[str], family: str) -> TokenPair:
+    now = timezone.now()
+    common = {
+        "aud": AUDIENCE,
+        "sub": str(user.pk),
+        "iat": now,
+        "fam": family,
+        "pwd": _password_mark(user),
+        "scopes": list(_allowed(user, scopes)),
+    }
+
+    def sign(kind: str, life: timedelta) -> str:
+        claims = {**common, "kind": kind, "jti": secrets.token_hex(16), "exp": now + life}
+        return jwt.encode(claims, _jwt_key(), algorithm="HS256")
+
+    return TokenPair(sign("access", ACCESS_LIFE), sign("refresh", REFRESH_LIFE), int(ACCESS_LIFE.total_seconds()))
+
+
+def _jwt_key() -> bytes:
+    return salted_hmac("hark.accounts.jwt", "signing", algorithm="sha256").digest()
+
+
+def _password_mark(user: User) -> str:
+    """Changes with the password, so that a new password ends all JWTs."""
+    return salted_hmac("hark.accounts.jwt.password", user.password, algorithm="sha256").hexdigest()[:32]
+
+
+def _claims(text: str, kind: str) -> dict[str, Any]:
+    required = ["aud", "sub", "iat", "exp", "jti", "fam", "pwd", "scopes", "kind"]
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            text, _jwt_key(), algorithms=["HS256"], audience=AUDIENCE, options={"require": required}
+        )
+    except jwt.ExpiredSignatureError as error:
+        raise _refused(_("The token has expired.")) from error
+    except (jwt.InvalidTokenError, ValueError) as error:
+        raise _refused(_("The token is none of Hark's.")) from error
+    if claims["kind"] != kind:
+        raise _refused(
+            _("It is the token for refreshing.") if kind == "access" else _("It is no token for refreshing.")
+        )
+    return claims
+
+
+def _user_of_claims(claims: dict[str, Any]) -> User:
+    user = User.objects.filter(pk=claims["sub"]).first()
+    if user is None or not user.is_active:
+        raise _refused(_("Its user is deactivated."))
+    if not hmac.compare_digest(claims["pwd"], _password_mark(user)):
+        raise _refused(_("Its user has a new password."))
+    if SpentToken.objects.filter(pk=claims["fam"]).exists():
+        raise _refused(_("It was ended."))
+    return user
+
+
+def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
+    return frozenset(scopes) if user.is_owner else frozenset(scopes) - {"admin"}
+
+
+def user_of_token(header: str | None) -> tuple[User, frozenset[str]]:
+    """Who sent ``Authorization: Bearer <API token or access JWT>``, and what the token allows; the header's value.
+
+    Raises:
+        TokenRefused: nobody.
+    """
+    scheme, _space, text = (header or "").strip().partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text:
+        raise _refused(_("There is no header “Authorization: Bearer TOKEN”."))
+    if text.startswith(TOKEN_START):
+        token = check_token(text=text)
+        return token.user, _allowed(token.user, token.scopes)
+    claims = _claims(text, "access")
+    user = _user_of_claims(claims)
+    return user, _allowed(user, claims["scopes"])

@@ -1,0 +1,22 @@
+"""Addresses of accounts."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from webui.accounts import user_views, views
+
+app_name = "accounts"
+urlpatterns = [
+    path("", views.me, name="me"),
+    path("password", views.password, name="password"),
+    path("tokens", views.tokens, name="tokens"),
+    path("tokens/<int:token_id>/revoke", views.revoke, name="revoke"),
+    path("setup/<str:secret>", views.setup, name="setup"),
+    path("login", views.login, name="login"),
+    path("logout", views.logout, name="logout"),
+    path("users", user_views.users, name="users"),
+    path("users/<int:user_id>", user_views.user, name="user"),
+    path("users/<int:user_id>/link", user_views.link, name="user_link"),
+    path("users/<int:user_id>/active", user_views.active, name="user_active"),
+]

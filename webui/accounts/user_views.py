@@ -1,0 +1,97 @@
+"""The owner's pages of users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from core.errors import HarkError
+from webui.accounts import services
+from webui.accounts.forms import PersonForm
+from webui.accounts.models import User
+from webui.accounts.views import INVALID, signed_in
+
+P = ParamSpec("P")
+
+
+def owner_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page that everybody else is refused."""
+
+    @wraps(view)
+    def only(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not signed_in(request).is_owner:
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return only
+
+
+@owner_only
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def users(request: HttpRequest) -> HttpResponse:
+    """All users; sent, it adds one and shows the link that they choose their password with."""
+    form = PersonForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            added = services.create_user(password=None, **form.cleaned_data)
+            return _page(request, PersonForm(), added)
+        except HarkError as error:
+            form.add_error(None, error.why)
+    return _page(request, form)
+
+
+@owner_only
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def user(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Name and address of a user."""
+    shown = get_object_or_404(User, pk=user_id)
+    form = PersonForm(request.POST if request.method == "POST" else None, instance=shown)
+    if form.is_valid():
+        form.save()
+        messages.success(request, _("Saved."))
+        return redirect("accounts:users")
+    status = INVALID if form.errors else 200
+    name = User.objects.values_list("username", flat=True).get(pk=user_id)  # the form has changed the instance
+    return render(request, "accounts/user.html", {"form": form, "user_id": user_id, "name": name}, status=status)
+
+
+@owner_only
+@never_cache
+@require_POST
+def link(request: HttpRequest, user_id: int) -> HttpResponse:
+    """A link for a new password. The answer shows it, this once."""
+    return _page(request, PersonForm(), get_object_or_404(User, pk=user_id))
+
+
+@owner_only
+@require_POST
+def active(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Let a user in (active=1) or out (active=0)."""
+    shown = get_object_or_404(User, pk=user_id)
+    wanted = request.POST.get("active") == "1"
+    services.set_active(user=shown, active=wanted)
+    said = _("%(name)s may sign in.") if wanted else _("%(name)s may not sign in any more; their data stays.")
+    messages.success(request, said % {"name": shown.username})
+    return redirect("accounts:users")
+
+
+def _page(request: HttpRequest, form: PersonForm, link_for: User | None = None) -> HttpResponse:
+    content: dict[str, Any] = {
+        "users": User.objects.order_by("-is_owner", "username"),
+        "form": form,
+        "link_for": link_for,
+    }
+    if link_for is not None:
+        content["link"] = services.password_link(user=link_for, base_url=request.build_absolute_uri("/"))
+    return render(request, "accounts/users.html", content, status=INVALID if form.errors else 200)

@@ -1,0 +1,197 @@
+"""Setting up, signing in and out, and the page of one's own account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import auth, messages
+from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from core.errors import HarkError
+from webui.accounts import services
+from webui.accounts.forms import ChangePasswordForm, NewPasswordForm, PersonForm, SignInForm, TokenForm
+from webui.accounts.models import ApiToken, User
+from webui.accounts.sign_in import TooManyFailures, client_address, forgive, sign_in
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+INVALID = 422
+
+
+def signed_in(request: HttpRequest) -> User:
+    """The user of a page that is shown to users only."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def safe_address(request: HttpRequest, wanted: str) -> str:
+    """Where to go after signing in: what was wanted if it is a page of this portal, else the start."""
+    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
+        return wanted
+    return resolve_url(settings.LOGIN_REDIRECT_URL)
+
+
+def _then(request: HttpRequest) -> str:
+    wanted = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME)
+    return safe_address(request, wanted or "")
+
+
+@login_not_required
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def login(request: HttpRequest) -> HttpResponse:
+    """Name and password, or Google."""
+    if request.user.is_authenticated:
+        return redirect(_then(request))
+    form = SignInForm(request.POST or None)
+    problem: HarkError | None = None
+    if request.method == "POST" and form.is_valid():
+        values = form.cleaned_data
+        try:
+            user = sign_in(name=values["name"], password=values["password"], address=client_address(request))
+            auth.login(request, user, backend=BACKEND)
+            return redirect(_then(request))
+        except HarkError as error:
+            problem = error
+    content = {
+        "form": form,
+        "problem": problem,
+        "then": _then(request),
+        "google": settings.GOOGLE_SIGN_IN,
+        "nobody": services.owner() is None,
+    }
+    status = getattr(problem, "status", INVALID if form.errors else 200)
+    response = render(request, "accounts/login.html", content, status=status)
+    if isinstance(problem, TooManyFailures):
+        response["Retry-After"] = str(problem.wait_s)
+    return response
+
+
+@login_not_required
+@require_POST
+def logout(request: HttpRequest) -> HttpResponse:
+    """End the session."""
+    auth.logout(request)
+    return redirect(settings.LOGOUT_REDIRECT_URL)
+
+
+@login_not_required
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def setup(request: HttpRequest, secret: str) -> HttpResponse:
+    """The page of a one-time link: the owner chooses name and password, an invited user a password."""
+    link = services.find_link(secret=secret)
+    sent = request.POST if request.method == "POST" else None
+    person = None if link.user else PersonForm(sent)
+    password = NewPasswordForm(link.user or User(), sent)
+    if person is not None and sent is not None and person.is_valid():
+        password.user = person.instance  # a password must not resemble the name
+    problem: HarkError | None = None
+    if sent is not None and (person is None or person.is_valid()) and password.is_valid():
+        chosen = password.cleaned_data["new_password1"]
+        try:
+            if person is None:
+                user = services.use_password_link(secret=secret, password=chosen)
+                forgive(user=user)
+            else:
+                user = services.use_owner_link(secret=secret, password=chosen, **person.cleaned_data)
+            auth.login(request, user, backend=BACKEND)
+            return redirect(settings.LOGIN_REDIRECT_URL)
+        except services.LinkGone:
+            raise
+        except HarkError as error:
+            problem = error
+    content = {"person": person, "password": password, "for_user": link.user, "problem": problem}
+    return render(request, "accounts/setup.html", content, status=INVALID if sent is not None else 200)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def me(request: HttpRequest) -> HttpResponse:
+    """One's own account; sent, it changes name and address."""
+    if request.method != "POST":
+        return _page(request)
+    form = _person_form(request, request.POST)
+    if not form.is_valid():
+        return _page(request, person=form)
+    form.save()
+    messages.success(request, _("Saved."))
+    return redirect("accounts:me")
+
+
+@never_cache
+@sensitive_post_parameters()
+@require_POST
+def password(request: HttpRequest) -> HttpResponse:
+    """A new password. This session goes on, all others end."""
+    form = _password_form(request, request.POST)
+    if not form.is_valid():
+        return _page(request, password=form)
+    user = form.save()
+    update_session_auth_hash(request, user)
+    messages.success(request, _("Your password is changed. Whoever was signed in elsewhere has to sign in again."))
+    return redirect("accounts:me")
+
+
+@never_cache
+@require_POST
+def tokens(request: HttpRequest) -> HttpResponse:
+    """A new API token. The answer shows it, this once: it is written nowhere, so there is nothing to redirect to."""
+    user = signed_in(request)
+    form = TokenForm(user, request.POST)
+    if form.is_valid():
+        values = form.cleaned_data
+        try:
+            made, text = services.create_token(
+                user=user, name=values["name"], scopes=values["scopes"], days=values["days"] or None
+            )
+            return _page(request, made=made, made_text=text)
+        except HarkError as error:
+            form.add_error("name", error.why)
+    return _page(request, token=form)
+
+
+@require_POST
+def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
+    """End an API token."""
+    token = get_object_or_404(ApiToken, pk=token_id, user=signed_in(request))
+    services.revoke_token(token=token)
+    messages.success(request, _("The token %(name)s is revoked.") % {"name": token.name})
+    return redirect("accounts:me")
+
+
+def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
+    user = signed_in(request)
+    # Else one could take somebody else's address, and they would land in this account when they sign in with Google.
+    fixed = settings.GOOGLE_SIGN_IN and not user.is_owner
+    return PersonForm(sent, instance=User.objects.get(pk=user.pk), email_fixed=fixed)
+
+
+def _password_form(request: HttpRequest, sent: Any = None) -> NewPasswordForm:
+    user = signed_in(request)
+    if user.has_usable_password():
+        return ChangePasswordForm(user, sent, address=client_address(request))
+    return NewPasswordForm(user, sent)
+
+
+def _page(request: HttpRequest, **content: Any) -> HttpResponse:
+    user = signed_in(request)
+    invalid = any(getattr(form, "errors", None) for form in content.values())
+    content = {
+        "person": _person_form(request),
+        "password": _password_form(request),
+        "token": TokenForm(user),
+        "tokens": user.api_tokens.filter(revoked_at=None),
+        **content,
+    }
+    return render(request, "accounts/me.html", content, status=INVALID if invalid else 200)

@@ -1,0 +1,42 @@
+"""The portal as an ASGI application: pages over HTTP, progress and live audio over WebSocket."""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
+
+from django.core.asgi import get_asgi_application
+
+pages = get_asgi_application()  # before the imports below, which need the applications loaded
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.urls import path
+
+from webui.jobs.consumers import JobConsumer
+from webui.limits import Application, limit_bodies
+from webui.listening.consumers import ListenConsumer
+
+LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 200_000_000  # bytes
+
+
+def largest_body(path: str) -> int:
+    """Bytes that may be sent to an address."""
+    return LARGEST_RECORDING if path.endswith(("/try/file", "/try/mark")) else LARGEST_FORM
+
+
+sockets = URLRouter(
+    [
+        path("ws/jobs/<uuid:job_id>", JobConsumer.as_asgi()),
+        path("ws/listen/<int:detector_id>/<int:number>", ListenConsumer.as_asgi()),
+    ]
+)
+application = ProtocolTypeRouter(
+    {
+        "http": limit_bodies(cast(Application, pages), largest_body),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+    }
+)

@@ -1,0 +1,115 @@
+"""A job, and what it said while it ran."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+
+class Job(models.Model):
+    """Work that outlives the page that asked for it. ``webui.jobs.services`` changes its state, nothing else does.
+
+    queued -> running -> done | failed | interrupted; running -> cancelling -> cancelled; queued -> cancelled;
+    running -> queued (once) where the worker was killed.
+    """
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        QUEUED = "queued"
+        RUNNING = "running"
+        CANCELLING = "cancelling"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+        INTERRUPTED = "interrupted"
+        DONE = "done"
+
+    GOING = (State.QUEUED, State.RUNNING, State.CANCELLING)
+    WORKING = (State.RUNNING, State.CANCELLING)
+    CAN_BE_RETRIED = (State.CANCELLED, State.FAILED, State.INTERRUPTED)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="jobs")
+    kind = models.CharField(max_length=40)
+    lane = models.CharField(max_length=20)  # the django-q2 cluster that does it
+    title = models.CharField(max_length=400)
+    spec = models.JSONField(default=dict)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    sent_at = models.DateTimeField(null=True)  # when it was given to the cluster; not yet where limits keep it waiting
+    lease = models.CharField(max_length=32, default="")  # of the worker that has it
+    lease_until = models.DateTimeField(null=True)
+    process_group = models.IntegerField(null=True)
+    takeovers = models.IntegerField(default=0)  # after a worker was killed
+    tries = models.IntegerField(default=0)
+
+    stage = models.CharField(max_length=40, default="")
+    message = models.CharField(max_length=400, default="")
+    done = models.FloatField(default=0.0)
+    total = models.FloatField(default=0.0)
+    eta_s = models.FloatField(null=True)
+    result = models.JSONField(null=True)
+    error = models.JSONField(null=True)  # what, why, what_to_do
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = (models.Index(fields=("user", "-created_at")),)
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.state})"
+
+    @property
+    def is_going(self) -> bool:
+        """Whether anything more will happen by itself."""
+        return self.state in self.GOING
+
+    @property
+    def can_be_retried(self) -> bool:
+        """Whether Retry makes sense."""
+        return self.state in self.CAN_BE_RETRIED
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it has been, or was, at work [s]."""
+        from django.utils import timezone
+
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a page needs to draw it, as plain JSON."""
+        return {
+            "id": str(self.id),
+            "kind": self.kind,
+            "title": self.title,
+            "state": self.state,
+            "stage": self.stage,
+            "message": self.message,
+            "done": self.done,
+            "total": self.total,
+            "eta_s": self.eta_s,
+            "seconds": self.seconds,
+            "error": self.error,
+            "going": self.is_going,
+        }
+
+
+class JobEvent(models.Model):
+    """Something a job said that is kept: stages, log lines, metrics, artifacts, errors (progress is not)."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    event = models.JSONField()
+
+    class Meta:
+        ordering = ("id",)
+        indexes = (models.Index(fields=("job", "id")),)
+
+    def __str__(self) -> str:
+        return str(self.event.get("event"))

@@ -1,0 +1,249 @@
+"""Everything that changes a job's state. Each change is one conditional update: of two who try, one succeeds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.jobs.models import Job, JobEvent
+
+TRAINING, AUDIO = "training", "audio"  # lanes
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of job: its lane, and who is told ("module:function", called with the job) when it is done."""
+
+    lane: str
+    when_done: str = ""
+
+
+KINDS = {
+    "train": Kind(TRAINING, "webui.trainer.services:trained"),
+    "plan": Kind(AUDIO),
+}
+
+
+class LimitReached(HarkError):
+    """Too many jobs; answered with 429."""
+
+    status = 429
+
+
+def user_data(user: User) -> Path:
+    """The data folder of a user: clips, models, jobs. The owner's is the installation's own, as on the command line.
+
+    A folder each keeps one person's recordings out of another's detectors without a condition in every query.
+    """
+    if user.is_owner:
+        return Path(settings.DATA)
+    return Path(settings.DATA) / "users" / str(user.pk)
+
+
+def submit(*, user: User, kind: str, title: str, spec: dict[str, Any]) -> Job:
+    """Queue a job; the same one, if the user has it waiting or at work already (a double click).
+
+    Raises:
+        LimitReached: so many are waiting that one more makes no sense.
+    """
+    with transaction.atomic():
+        going = Job.objects.filter(state__in=Job.GOING)
+        same = going.filter(user=user, kind=kind, spec=spec).exclude(state=Job.State.CANCELLING).first()
+        if same is not None:
+            return same
+        waiting = going.filter(state=Job.State.QUEUED).count()
+        if waiting >= settings.JOBS_WAITING:
+            raise LimitReached(
+                "Hark is busy.",
+                f"{waiting} jobs are waiting, and no more than {settings.JOBS_WAITING} may.",
+                "Try again when some are done.",
+            )
+        job = Job.objects.create(user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec)
+        transaction.on_commit(send_waiting)
+    return job
+
+
+def send_waiting() -> None:
+    """Give as many waiting jobs to the clusters as the limits allow, oldest first."""
+    from django_q.tasks import async_task
+
+    with transaction.atomic():
+        sent = Job.objects.filter(state__in=Job.GOING, sent_at__isnull=False)
+        by_lane: dict[str, int] = {}
+        by_user: dict[tuple[str, int], int] = {}
+        for lane, user_id in sent.values_list("lane", "user_id"):
+            by_lane[lane] = by_lane.get(lane, 0) + 1
+            by_user[lane, user_id] = by_user.get((lane, user_id), 0) + 1
+        waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__isnull=True).order_by("created_at")
+        for job in waiting.only("id", "lane", "user_id"):
+            if by_lane.get(job.lane, 0) >= settings.JOBS_RUNNING:
+                continue
+            if by_user.get((job.lane, job.user_id), 0) >= settings.JOBS_RUNNING_PER_USER:
+                continue
+            by_lane[job.lane] = by_lane.get(job.lane, 0) + 1
+            by_user[job.lane, job.user_id] = by_user.get((job.lane, job.user_id), 0) + 1
+            Job.objects.filter(id=job.id).update(sent_at=timezone.now())
+            async_task("webui.jobs.supervise.run", str(job.id), q_options={"cluster": job.lane})
+
+
+def claim(job_id: UUID | str) -> Job | None:
+    """Take a queued job to work on it; None where it is not queued (any more)."""
+    now = timezone.now()
+    mine = Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(
+        state=Job.State.RUNNING,
+        lease=uuid4().hex,
+        lease_until=now + timedelta(seconds=settings.JOBS_LEASE_S),
+        started_at=now,
+        finished_at=None,
+        error=None,
+        process_group=None,
+    )
+    return Job.objects.select_related("user").get(id=job_id) if mine else None
+
+
+def renew(job: Job) -> str:
+    """Keep the lease; the state as it is now, "" where the lease is somebody else's."""
+    until = timezone.now() + timedelta(seconds=settings.JOBS_LEASE_S)
+    mine = Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING)
+    if not mine.update(lease_until=until):
+        return ""
+    return str(Job.objects.values_list("state", flat=True).get(id=job.id))
+
+
+def started_process(job: Job, process_group: int) -> None:
+    """Remember what has to be ended if the supervisor is killed."""
+    Job.objects.filter(id=job.id, lease=job.lease).update(process_group=process_group)
+
+
+def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
+    """Write down what a job said, in one transaction."""
+    kept: list[JobEvent] = []
+    fields: dict[str, Any] = {}
+    for event in events:
+        kind = event.get("event")
+        if kind == "progress":
+            fields.update(done=event["done"], total=event["total"], eta_s=event["eta_s"])
+            continue
+        if kind == "result":
+            fields["result"] = event["result"]
+            continue
+        if kind == "stage":
+            fields.update(stage=event["name"], message=event["message"][:400], done=0.0, total=0.0, eta_s=None)
+        elif kind == "error":
+            fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do")}
+        kept.append(JobEvent(job=job, event=event))
+    with transaction.atomic():
+        if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
+            return  # it is not ours any more
+        JobEvent.objects.bulk_create(kept)
+
+
+def finish(job: Job, state: str, error: HarkError | None = None) -> None:
+    """End a job that this worker has, tell who wants to know, and let the next one begin."""
+    with transaction.atomic():
+        fields: dict[str, Any] = {"state": state, "finished_at": timezone.now(), "eta_s": None, "process_group": None}
+        if error is not None:
+            fields["error"] = error.as_dict()
+        if not Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING).update(**fields):
+            return
+        job.refresh_from_db()
+        when_done = KINDS[job.kind].when_done
+        if state == Job.State.DONE and when_done:
+            module, name = when_done.split(":")
+            told: Callable[[Job], None] = getattr(import_module(module), name)
+            told(job)
+    send_waiting()
+
+
+def give_back(job: Job) -> None:
+    """Put a running job back into the queue: its worker is being stopped, and the next one goes on with it."""
+    Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING).update(
+        state=Job.State.QUEUED, sent_at=None, lease="", lease_until=None, process_group=None
+    )
+
+
+def cancel(*, job: Job) -> None:
+    """Ask for the end of a job. A waiting one ends at once, a running one when its supervisor sees it."""
+    if Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
+        state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
+    ):
+        send_waiting()
+        return
+    Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
+
+
+def retry(*, job: Job) -> None:
+    """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was."""
+    Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
+        state=Job.State.QUEUED, sent_at=None, error=None, result=None, finished_at=None, takeovers=0,
+        done=0.0, total=0.0, stage="", message="",
+    )  # fmt: skip
+    send_waiting()
+
+
+def recover() -> int:
+    """Take back the jobs whose lease ran out (their worker was killed); how many there were.
+
+    Each goes back into the queue once; after that it is interrupted, and a person decides. Called every few seconds by
+    ``./hark serve``, and safe to be called by several at once.
+    """
+    now = timezone.now()
+    lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now))
+    taken = 0
+    for job in lost:
+        mine = Job.objects.filter(id=job.id, lease=job.lease, state=job.state, lease_until__lt=now)
+        if job.state == Job.State.CANCELLING:
+            change: dict[str, Any] = {"state": Job.State.CANCELLED, "finished_at": now}
+        elif job.takeovers == 0:
+            change = {"state": Job.State.QUEUED, "sent_at": None, "takeovers": 1}
+        else:
+            why = HarkError(
+                "The job was interrupted.",
+                "The process that did it was killed, twice (out of memory, or the machine was restarted).",
+                "Retry goes on from where it was.",
+            )
+            change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.as_dict()}
+        with transaction.atomic():
+            if not mine.update(lease="", lease_until=None, process_group=None, **change):
+                continue
+            taken += 1
+            message = "The worker of this job was killed; " + (
+                "it goes on from where it was." if change["state"] == Job.State.QUEUED else "it has ended."
+            )
+            JobEvent.objects.create(
+                job=job, event={"event": "log", "time": time.time(), "level": "warning", "message": message}
+            )
+        if job.process_group is not None:
+            end_group(job.process_group, str(job.id))
+    # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began.
+    unseen = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=now - timedelta(seconds=4 * settings.JOBS_LEASE_S))
+    unseen.update(sent_at=None)
+    send_waiting()
+    return taken
+
+
+def end_group(process_group: int, job_id: str) -> None:
+    """Kill what is left of a job, if that process group is still the job's own."""
+    try:
+        command = Path(f"/proc/{process_group}/cmdline").read_bytes()
+    except OSError:
+        return
+    if job_id.encode() in command:
+        try:
+            os.killpg(process_group, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

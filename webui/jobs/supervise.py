@@ -1,0 +1,139 @@
+"""What a worker does with a job: one child process, its events into the database, a lease that is renewed."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import IO, Any
+
+from core.data_folder import REPOSITORY, storage_error
+from core.errors import HarkError
+from webui.jobs import services
+from webui.jobs.models import Job
+
+EVERY_S = 0.5  # events are written, and a wish to cancel is seen, so often
+GRACE_S = 10.0  # for a child to end by itself
+CHILD = (sys.executable, "-m", "pipeline.run_job")
+
+
+class _Stopping(Exception):
+    """The worker itself was told to end."""
+
+
+def run(job_id: str) -> None:
+    """Called by django-q2. Does nothing where the job was taken, cancelled or deleted meanwhile."""
+    job = services.claim(job_id)
+    if job is None:
+        return
+    old = signal.signal(signal.SIGTERM, _stop) if threading.current_thread() is threading.main_thread() else None
+    try:
+        _supervise(job)
+    except _Stopping:
+        services.give_back(job)
+    finally:
+        if old is not None:
+            signal.signal(signal.SIGTERM, old)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopping
+
+
+def _supervise(job: Job) -> None:
+    data = services.user_data(job.user)
+    try:
+        log_folder = data / "log"
+        log_folder.mkdir(parents=True, exist_ok=True)
+        log = (log_folder / f"job-{job.id}.log").open("ab")
+    except OSError as error:
+        services.finish(job, Job.State.FAILED, storage_error(error, "the job"))
+        return
+    with log:
+        process = subprocess.Popen(
+            [*CHILD, str(job.id)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=REPOSITORY, start_new_session=True,
+        )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        services.started_process(job, process.pid)
+        try:
+            process.stdin.write(json.dumps({"kind": job.kind, "spec": job.spec, "data": str(data)}).encode())
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended already, and its exit code says how
+        said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        reader = threading.Thread(target=_read, args=(process.stdout, said), daemon=True)
+        reader.start()
+        asked_at = 0.0
+        while process.poll() is None:
+            services.record(job, _drain(said))
+            state = services.renew(job)
+            if state == "":
+                _end(process)
+                return  # somebody else has it
+            if state == Job.State.CANCELLING:
+                if not asked_at:
+                    asked_at = time.monotonic()
+                    process.send_signal(signal.SIGINT)
+                elif time.monotonic() - asked_at > GRACE_S:
+                    _end(process)
+            try:
+                process.wait(EVERY_S)
+            except subprocess.TimeoutExpired:
+                pass
+        reader.join(GRACE_S)
+        services.record(job, _drain(said))
+    finally:
+        _end(process)
+    _conclude(job, process.returncode)
+
+
+def _conclude(job: Job, exit_code: int) -> None:
+    job.refresh_from_db()
+    if job.state == Job.State.CANCELLING:
+        services.finish(job, Job.State.CANCELLED)
+    elif exit_code == 0 and job.result is not None:
+        services.finish(job, Job.State.DONE)
+    elif job.error is not None:
+        services.finish(job, Job.State.FAILED)
+    elif exit_code == -signal.SIGKILL:
+        _interrupted(job, "The process was killed, most likely because memory ran out.")
+    else:
+        _interrupted(job, f"The process ended with code {exit_code} and gave no reason.")
+
+
+def _interrupted(job: Job, why: str) -> None:
+    error = HarkError("The job was interrupted.", why, "Retry goes on from where it was.")
+    services.finish(job, Job.State.INTERRUPTED, error)
+
+
+def _read(stream: IO[bytes], said: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in stream:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # the last line of a process that was killed
+        if isinstance(event, dict):
+            said.put(event)
+
+
+def _drain(said: queue.SimpleQueue[dict[str, Any]]) -> list[dict[str, Any]]:
+    events = []
+    while not said.empty():
+        events.append(said.get())
+    return events
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the child and all that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    process.wait()

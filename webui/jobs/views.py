@@ -1,0 +1,87 @@
+"""The pages of jobs: all of them, one of them, what is new about it, cancel, retry."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from webui.jobs import services
+from webui.jobs.models import Job, JobEvent
+from webui.signed_in import signed_in
+
+PAGE = 25
+EVENTS = 500  # in one answer
+
+
+def news(job_id: UUID | str, after: int) -> dict[str, Any]:
+    """The job as it is now and its events after number ``after``, at most :data:`EVENTS`.
+
+    Raises:
+        Job.DoesNotExist: it was deleted.
+    """
+    job = Job.objects.get(id=job_id)
+    events = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[:EVENTS])
+    snapshot = job.snapshot()
+    if len(events) == EVENTS:
+        snapshot["going"] = True  # there is more to be fetched
+    return {
+        "job": snapshot,
+        "events": [event.event for event in events],
+        "last": events[-1].pk if events else after,
+    }
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """All jobs of the user, newest first."""
+    jobs = Paginator(Job.objects.filter(user=signed_in(request)), PAGE)
+    return render(request, "jobs/index.html", {"page": jobs.get_page(request.GET.get("page"))})
+
+
+@require_GET
+def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """One job: its stages, curves and log, kept up to date by ``job.js``."""
+    job = get_object_or_404(Job, id=job_id, user=signed_in(request))
+    version = getattr(job, "version", None)
+    return render(request, "jobs/detail.html", {"job": job, "version": version, "stages": STAGES.get(job.kind, ())})
+
+
+@require_GET
+def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
+    """The same as over WebSocket, for those who cannot have one: ``?after=N``."""
+    get_object_or_404(Job, id=job_id, user=signed_in(request))
+    after = request.GET.get("after", "0")
+    return JsonResponse(news(job_id, int(after) if after.isdecimal() else 0))
+
+
+@require_POST
+def cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Ask for its end."""
+    services.cancel(job=get_object_or_404(Job, id=job_id, user=signed_in(request)))
+    return redirect("jobs:detail", job_id)
+
+
+@require_POST
+def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Queue it again."""
+    services.retry(job=get_object_or_404(Job, id=job_id, user=signed_in(request)))
+    return redirect("jobs:detail", job_id)
+
+
+# What a page shows of a job before it has begun: stages in their order, with a word for each.
+STAGES: dict[str, tuple[tuple[str, str], ...]] = {
+    "train": (
+        ("plan", "Plan"),
+        ("mine", "Find the phrase in recordings"),
+        ("synthesize", "Let voices speak it"),
+        ("features", "Put it into rooms and noise"),
+        ("train", "Train"),
+        ("report", "Measure on unheard voices"),
+        ("bundle", "Pack and check"),
+    ),
+}

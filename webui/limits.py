@@ -1,0 +1,52 @@
+"""No request may fill the disk: bodies are counted before anything else sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ANSWER = b"The upload is too large for this address. See what the page says about its limits."
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def limit_bodies(application: Application, largest: Callable[[str], int]) -> Application:
+    """An ASGI application that answers 413 where a body is longer than ``largest(path)`` bytes, said or sent."""
+
+    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        most = largest(scope["path"])
+        said = dict(scope["headers"]).get(b"content-length", b"")
+        answered = False
+        read = 0
+
+        async def counted() -> dict[str, Any]:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > most:
+                raise _TooLarge
+            return message
+
+        async def watched(message: dict[str, Any]) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            if said.isdigit() and int(said) > most:
+                raise _TooLarge
+            await application(scope, counted, watched)
+        except _TooLarge:
+            if not answered:
+                headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+                await send({"type": "http.response.start", "status": 413, "headers": headers})
+                await send({"type": "http.response.body", "body": ANSWER})
+
+    return limited

@@ -1,0 +1,106 @@
+"""Live audio over WebSocket: ``/ws/listen/<detector>/<version>``, 16-bit mono samples at 16 kHz in, scores out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import numpy as np
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from model.runtime.detector import Detector as Runtime
+from webui.accounts.models import User
+from webui.listening import services
+from webui.trainer.models import Version
+
+LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
+LONGEST_S = 1800.0  # of one connection
+KEPT_S = 6.0  # of what was just heard, from which a marked sample is taken
+BEFORE_ALARM_S = 2.5
+NOT_YOURS, TOO_MUCH = 4404, 4413  # close codes
+
+
+class ListenConsumer(AsyncWebsocketConsumer):
+    """Answers each message of samples with ``{"time_s", "scores", "detections"}``.
+
+    A text message ``{"mark": "false_alarm" | "missed", "time_s": t}`` keeps the audio just before ``t`` in the inbox:
+    sending it is the consent, nothing else is stored.
+    """
+
+    runtime: Runtime | None = None
+
+    async def connect(self) -> None:
+        """Load the detector, for its owner only."""
+        user = self.scope.get("user")
+        place = self.scope["url_route"]["kwargs"]
+        version = await self._version(user, place["detector_id"], place["number"]) if user else None
+        if version is None:
+            await self.close(NOT_YOURS)
+            return
+        self.user, self.version = user, version
+        await self.accept()
+        try:
+            self.runtime = await asyncio.to_thread(services.runtime_of, version)
+        except HarkError as error:
+            await self._say(error=error.as_dict())
+            await self.close()
+            return
+        self.heard = np.zeros(0, np.float32)
+        self.samples = 0
+        await self._say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Samples, or a mark."""
+        if self.runtime is None:
+            return
+        if bytes_data is not None:
+            if len(bytes_data) > LONGEST_MESSAGE or self.samples > LONGEST_S * SAMPLE_RATE:
+                await self.close(TOO_MUCH)
+                return
+            await self._hear(bytes_data)
+        elif text_data is not None:
+            await self._mark(text_data)
+
+    async def _hear(self, content: bytes) -> None:
+        assert self.runtime is not None
+        audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
+        self.samples += len(audio)
+        self.heard = np.concatenate([self.heard, audio])[-round(KEPT_S * SAMPLE_RATE) :]
+        scores = await asyncio.to_thread(self.runtime.scores, audio)
+        found = self.runtime.detections(scores)
+        await self._say(
+            time_s=round(self.samples / SAMPLE_RATE, 3),
+            scores=[round(float(score), 4) for score in scores],
+            detections=[{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in found],
+        )
+
+    async def _mark(self, text: str) -> None:
+        try:
+            wish = json.loads(text)
+            verdict, time_s = str(wish["mark"]), float(wish["time_s"])
+        except (ValueError, TypeError, KeyError):
+            return
+        end = min(len(self.heard), max(0, len(self.heard) - round((self.samples / SAMPLE_RATE - time_s) * SAMPLE_RATE)))
+        audio = self.heard[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : end]
+        try:
+            sample = await database_sync_to_async(services.keep_sample)(
+                user=self.user, version=self.version, verdict=verdict, audio=audio
+            )
+        except HarkError as error:
+            await self._say(error=error.as_dict())
+            return
+        await self._say(kept={"id": sample.pk, "mark": verdict, "time_s": time_s})
+
+    async def _say(self, **content: Any) -> None:
+        await self.send(text_data=json.dumps(content))
+
+    @database_sync_to_async
+    def _version(self, user: User, detector_id: int, number: int) -> Version | None:
+        if not user.is_authenticated:
+            return None
+        mine = Version.objects.select_related("detector__user").filter(detector__user_id=user.pk)
+        return mine.filter(detector_id=detector_id, number=number).first()

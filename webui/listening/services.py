@@ -1,0 +1,122 @@
+"""Trying a detector, and keeping what it was wrong about."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.data_folder import storage_error
+from core.errors import HarkError
+from db.db_api import Library
+from db.records import NewClip
+from model.runtime.detector import Detector as Runtime
+from phrase_augmentation.normalize import normalize
+from pipeline.detection import listen, open_detector
+from pipeline.events import silent_reporter
+from webui.accounts.models import User
+from webui.jobs.services import user_data
+from webui.listening.models import Sample
+from webui.trainer.models import Version
+
+LONGEST_FILE_S = 600.0  # that is heard while a person waits
+PEAKS = 1200  # of a waveform that is drawn
+SHORTEST_S, LONGEST_S = 0.3, 10.0  # of a sample
+
+
+def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
+    """The detector of a version, ready to listen. Raises HarkError where its bundle is gone or damaged."""
+    return open_detector(version.path / version.bundle, fa_per_day)
+
+
+def hear_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
+    """What a version hears in a recording: detections, scores, and the outline of the waveform, as plain JSON.
+
+    Raises:
+        HarkError: the recording cannot be read, or is longer than :data:`LONGEST_FILE_S`.
+    """
+    import soundfile
+
+    try:
+        seconds = soundfile.info(str(path)).duration
+    except (soundfile.LibsndfileError, OSError):
+        seconds = 0.0  # another format; what it is, is found out by reading it
+    audio = read_audio(path, max_seconds=LONGEST_FILE_S + 1.0)
+    if max(seconds, len(audio) / SAMPLE_RATE) > LONGEST_FILE_S:
+        raise HarkError(
+            "The recording is too long for this page.",
+            f"It hears {LONGEST_FILE_S / 60:.0f} minutes at most.",
+            "Use ./hark detect, which hears any length.",
+        )
+    detector = runtime_of(version, fa_per_day)
+    heard = listen(detector, path, silent_reporter(), keep_scores=True)
+    if heard.failure is not None:
+        raise heard.failure
+    step = max(1, -(-len(audio) // PEAKS))
+    padded = np.pad(np.abs(audio), (0, -len(audio) % step)).reshape(-1, step)
+    return {
+        "seconds": round(len(audio) / SAMPLE_RATE, 3),
+        "frame_s": detector.score_period_s,
+        "threshold": detector.threshold,
+        "scores": heard.scores,
+        "detections": [{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in heard.detections],
+        "peaks": [round(float(peak), 3) for peak in padded.max(axis=1)],
+        "silent": heard.silent,
+    }
+
+
+def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray) -> Sample:
+    """Put marked audio [samples, 16 kHz] into the inbox.
+
+    Raises:
+        HarkError: too short or too long, or the disk is full.
+    """
+    seconds = len(audio) / SAMPLE_RATE
+    if not SHORTEST_S <= seconds <= LONGEST_S or verdict not in Sample.Verdict.values:
+        raise HarkError(
+            "That cannot be kept.", f"A sample has {SHORTEST_S} to {LONGEST_S:.0f} seconds.", "Mark it once more."
+        )
+    name = f"inbox/{uuid.uuid4().hex}.flac"
+    path = user_data(user) / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_audio(path, audio)
+    except OSError as error:
+        raise storage_error(error, "keeping the sample") from error
+    return Sample.objects.create(
+        user=user, detector=version.detector, verdict=verdict, file=name, seconds=seconds, version=version.number
+    )
+
+
+def discard(*, sample: Sample) -> None:
+    """Forget a sample and its audio."""
+    path = sample.path
+    sample.delete()
+    path.unlink(missing_ok=True)
+
+
+def take(*, sample: Sample) -> None:
+    """Make the sample a clip of the user's library: a miss is the phrase by a person, a false alarm is not the phrase.
+
+    Taking it twice stores it once.
+    """
+    detector = sample.detector
+    missed = sample.verdict == Sample.Verdict.MISSED
+    clip = NewClip(
+        audio=read_audio(sample.path),
+        text=detector.phrase if missed else "",
+        text_normalized=normalize(detector.phrase, detector.language) if missed else "",
+        text_known=missed,
+        language=detector.language,
+        engine="corpus",
+        speaker=f"user-{sample.user_id}",
+        licence="private",
+        source=f"inbox:{Path(sample.file).name}",
+        settings={"false_alarm_of": "" if missed else detector.phrase},
+    )
+    with Library(user_data(sample.user)) as library:
+        library.add_clips([clip])
+    Sample.objects.filter(id=sample.pk).update(state=Sample.State.TAKEN)

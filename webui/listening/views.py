@@ -1,0 +1,100 @@
+"""Try a detector on a microphone or a file, and the inbox of what it was wrong about."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.errors import HarkError
+from webui.listening import services
+from webui.listening.models import Sample
+from webui.signed_in import signed_in
+from webui.trainer.models import Version
+
+PAGE = 30
+
+
+def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
+    mine = Version.objects.select_related("detector__user").filter(detector__user=signed_in(request))
+    return get_object_or_404(mine, detector_id=detector_id, number=number)
+
+
+@require_GET
+def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """The page: microphone and file."""
+    return render(request, "listening/try.html", {"version": _version(request, detector_id, number)})
+
+
+@require_POST
+def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """A recording, heard whole: its outline, scores and detections as JSON."""
+    version = _version(request, detector_id, number)
+    with _uploaded(request) as path:
+        return JsonResponse(services.hear_file(version, Path(path.name)))
+
+
+@require_POST
+def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """A stretch of a recording for the inbox: the recording once more, ``start_s``, ``end_s``, ``verdict``."""
+    version = _version(request, detector_id, number)
+    try:
+        start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
+    except (KeyError, ValueError) as error:
+        raise HarkError("That could not be read.", "The stretch has no start or no end.", "Mark it again.") from error
+    with _uploaded(request) as path:
+        audio = read_audio(path.name, max_seconds=services.LONGEST_FILE_S)
+    stretch = audio[max(0, round(start * SAMPLE_RATE)) : max(0, round(end * SAMPLE_RATE))]
+    sample = services.keep_sample(
+        user=signed_in(request), version=version, verdict=request.POST.get("verdict", ""), audio=stretch
+    )
+    return JsonResponse({"kept": {"id": sample.pk}})
+
+
+def _uploaded(request: HttpRequest) -> tempfile._TemporaryFileWrapper[bytes]:
+    """The uploaded file as one on disk, gone when it is closed."""
+    upload = request.FILES.get("audio")
+    if upload is None:
+        raise HarkError("There is no recording.", "The form came without a file.", "Choose a file.")
+    folder = Path(settings.DATA) / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(upload.name or "").suffix[:10])  # noqa: SIM115
+    for chunk in upload.chunks():
+        kept.write(chunk)
+    kept.flush()
+    return kept
+
+
+@require_GET
+def inbox(request: HttpRequest) -> HttpResponse:
+    """What was marked, newest first."""
+    samples = Sample.objects.filter(user=signed_in(request)).select_related("detector")
+    page = Paginator(samples, PAGE).get_page(request.GET.get("page"))
+    return render(request, "listening/inbox.html", {"page": page})
+
+
+@require_GET
+def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
+    """The audio of a sample."""
+    sample = get_object_or_404(Sample.objects.select_related("user"), id=sample_id, user=signed_in(request))
+    try:
+        return FileResponse(sample.path.open("rb"), content_type="audio/flac")
+    except OSError as error:
+        raise HarkError("The sample's audio is gone.", str(error.strerror), "Discard the sample.") from error
+
+
+@require_POST
+def decide(request: HttpRequest, sample_id: int) -> HttpResponse:
+    """``decision`` is take or discard."""
+    sample = get_object_or_404(Sample.objects.select_related("user", "detector"), id=sample_id, user=signed_in(request))
+    if request.POST.get("decision") == "take":
+        services.take(sample=sample)
+    elif request.POST.get("decision") == "discard":
+        services.discard(sample=sample)
+    return redirect("listening:inbox")

@@ -1,0 +1,35 @@
+"""The secret that signs sessions and tokens: made once, readable by nobody else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from core.data_folder import storage_error
+
+
+def secret_key(path: Path) -> str:
+    """The secret in a file; the first caller makes it. Two who start at once get the same one.
+
+    Raises:
+        HarkError: the data folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            mine = path.with_name(f".{path.name}-{os.getpid()}")
+            handle = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w") as file:
+                file.write(secrets.token_urlsafe(50))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(mine, path)  # unlike a rename it fails where somebody else was faster
+            except FileExistsError:
+                pass
+            finally:
+                mine.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise storage_error(error, "starting the portal") from error

@@ -1,0 +1,222 @@
+"""Django's settings. Everything comes from the environment; without any of it the portal runs on this machine alone.
+
+HARK_DATA           the data folder (default: data/ beside the code)
+HARK_SECRET_KEY     else one is made in the data folder at the first start
+HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
+HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
+HARK_DEBUG          1: Django's own error pages; never where others can reach it
+HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER, HARK_JOBS_WAITING    limits (3, 2, 50)
+GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
+HARK_OPEN_SIGN_UP   1: whoever has a Google account gets an account; else only users whom the owner has added sign in
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+from csp.constants import NONE, SELF
+from django.utils.functional import lazy
+from django.utils.translation import gettext_lazy as _
+
+from core.data_folder import data_folder
+from webui.secret import secret_key
+
+# Small files (style sheets, scripts) are read at once wherever they are served from.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+
+HERE = Path(__file__).resolve().parent
+DATA = data_folder()
+PORTAL_DATA = DATA / "portal"
+
+
+def _flag(name: str) -> bool:
+    return os.environ.get(name, "") == "1"
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() and int(text) > 0 else default
+
+
+DEBUG = _flag("HARK_DEBUG")
+# Made when it is first needed: importing the settings (linters, tests) writes nothing.
+SECRET_KEY = os.environ.get("HARK_SECRET_KEY") or lazy(secret_key, str)(PORTAL_DATA / "secret.key")
+ALLOWED_HOSTS = [
+    *filter(None, (name.strip() for name in os.environ.get("HARK_ALLOWED_HOSTS", "").split(","))),
+    *("localhost", "127.0.0.1", "[::1]"),
+]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.forms",  # the templates of FORM_RENDERER
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.google",
+    "channels",
+    "csp",
+    "django_htmx",
+    "django_q",
+    "webui.accounts",
+    "webui.jobs",
+    "webui.trainer",
+    "webui.listening",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "webui.accounts.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "webui.errors.ExplainErrorsMiddleware",
+]
+
+ROOT_URLCONF = "webui.urls"
+ASGI_APPLICATION = "webui.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [HERE / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": PORTAL_DATA / "portal.sqlite3",
+        "OPTIONS": {
+            "timeout": 30,
+            "transaction_mode": "IMMEDIATE",  # a transaction that begins with a read cannot be refused its write later
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Accounts
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "trainer:home"
+LOGOUT_REDIRECT_URL = "accounts:login"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = False
+OPEN_SIGN_UP = _flag("HARK_OPEN_SIGN_UP")
+GOOGLE_SIGN_IN = bool(os.environ.get("GOOGLE_CLIENT_ID") and os.environ.get("GOOGLE_CLIENT_SECRET"))
+SOCIALACCOUNT_PROVIDERS = {
+    "google": {
+        "SCOPE": ["profile", "email"],
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [{"client_id": os.environ["GOOGLE_CLIENT_ID"], "secret": os.environ["GOOGLE_CLIENT_SECRET"], "key": ""}]
+        if GOOGLE_SIGN_IN
+        else [],
+    }
+}
+
+# Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. Both take their tasks
+# from the database, and hark's own leases (webui/jobs) say what is done with a task whose worker was killed.
+JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
+JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
+JOBS_WAITING = _number("HARK_JOBS_WAITING", 50)
+JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
+_YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
+Q_CLUSTER = {
+    "name": "training",
+    "label": "Tasks",
+    "orm": "default",
+    "workers": JOBS_RUNNING,
+    "poll": 0.3,
+    "timeout": _YEAR_S,
+    "retry": 10 * _YEAR_S,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": 100,
+    "catch_up": False,
+    "ALT_CLUSTERS": {"audio": {"workers": JOBS_RUNNING, "timeout": _YEAR_S, "retry": 10 * _YEAR_S}},
+}
+
+# Pages
+STATIC_URL = "static/"
+STATICFILES_DIRS = [HERE / "static"]
+WHITENOISE_USE_FINDERS = True  # no collectstatic, no build step
+WHITENOISE_AUTOREFRESH = False
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("de", _("German"))]
+LOCALE_PATHS = [HERE / "locale"]
+USE_TZ = True
+TIME_ZONE = "UTC"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+# Nothing from elsewhere, nothing inline.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "media-src": [SELF, "blob:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "worker-src": [SELF],
+        # Browsers also hold the redirect that answers a form to this.
+        "form-action": [SELF, "https://accounts.google.com"] if GOOGLE_SIGN_IN else [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+CSRF_FAILURE_VIEW = "webui.errors.csrf_failure"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HARK_HTTPS")
+if _flag("HARK_HTTPS"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"django-q": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+}

@@ -1,0 +1,54 @@
+"""Makes Django and its database ready, for the commands that need them outside of ``manage.py``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+
+
+def ready() -> None:
+    """Load Django and bring its database up to date. Several processes may call this at once, and each again.
+
+    Raises:
+        HarkError: the data folder or the database cannot be used.
+    """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
+    import django
+
+    django.setup()
+
+    from django.conf import settings
+    from django.db import DatabaseError, connection
+
+    database = Path(str(settings.DATABASES["default"]["NAME"]))
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions: nobody else's to read
+        with database.with_name("setup.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _migrate()
+    except OSError as error:
+        raise storage_error(error, "preparing the portal's database") from error
+    except (DatabaseError, sqlite3.Error) as error:
+        raise HarkError(
+            "The portal's database cannot be used.",
+            f"{error}: {database}.",
+            "Check the disk and who owns the file; ./hark restore brings back a backup.",
+        ) from error
+    finally:
+        connection.close()
+
+
+def _migrate() -> None:
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", verbosity=0, interactive=False)

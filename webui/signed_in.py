@@ -1,0 +1,13 @@
+"""Who asks, for views that only those who are signed in can reach."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from webui.accounts.models import User
+
+
+def signed_in(request: HttpRequest) -> User:
+    """The user of a request that ``LoginRequiredMiddleware`` has let through."""
+    assert isinstance(request.user, User)
+    return request.user

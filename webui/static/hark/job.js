@@ -1,0 +1,127 @@
+// The page of a running job: news over WebSocket, or by asking every second where that cannot connect.
+"use strict";
+
+const page = document.getElementById("job");
+const NAMESPACE = "http://www.w3.org/2000/svg";
+let last = 0;
+let failures = 0;
+let ended = page.dataset.going !== "true";
+const series = {};
+
+function clock(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const minutes = Math.floor(whole / 60);
+  return minutes ? `${minutes} min ${String(whole % 60).padStart(2, "0")} s` : `${whole} s`;
+}
+
+function show(news) {
+  last = news.last;
+  for (const event of news.events) hear(event);
+  const job = news.job;
+  const state = page.querySelector("[data-state]");
+  state.textContent = page.dataset["word" + job.state[0].toUpperCase() + job.state.slice(1)] || job.state;
+  state.className = "state " + job.state;
+  page.querySelector("[data-message]").textContent = job.message;
+  const bar = page.querySelector("progress");
+  bar.hidden = !job.going;
+  if (job.total > 0) { bar.max = job.total; bar.value = job.done; } else bar.removeAttribute("value");
+  page.querySelector("[data-eta]").textContent = job.eta_s === null || !job.going ? "" : clock(job.eta_s) + " " + page.dataset.left;
+  mark(job);
+  if (!job.going && !ended) { ended = true; location.reload(); }
+}
+
+const begun = {};
+let current = null;
+let latest = 0;
+
+function mark(job) {
+  const items = [...page.querySelectorAll("[data-stage]")];
+  const at = items.findIndex((item) => item.dataset.stage === job.stage);
+  items.forEach((item, index) => {
+    const past = index < at || job.state === "done";
+    item.className = past ? "past" : index === at ? (job.going ? "now" : "broken") : "";
+    const start = begun[item.dataset.stage];
+    const next = items.slice(index + 1).map((later) => begun[later.dataset.stage]).find((time) => time);
+    const time = item.querySelector(".time");
+    if (start && next) time.textContent = clock(next - start);
+    else if (start && index === at && job.going) time.textContent = clock(Date.now() / 1000 - start);
+    else if (start && job.state === "done") time.textContent = clock(latest - start);
+  });
+}
+
+function hear(event) {
+  latest = event.time;
+  if (event.event === "stage") {
+    if (begun[event.name] === undefined) begun[event.name] = event.time;
+    current = event.name;
+    write(event.message, "info", event.time);
+  } else if (event.event === "log") write(event.message, event.level, event.time);
+  else if (event.event === "error") write(event.what + " " + event.why, "warning", event.time);
+  else if (event.event === "metric") {
+    (series[event.name] = series[event.name] || []).push(event.value);
+    draw(event.name);
+  }
+}
+
+function write(text, level, time) {
+  const item = document.createElement("li");
+  item.className = level;
+  item.textContent = new Date(time * 1000).toLocaleTimeString() + "  " + text;
+  const log = page.querySelector(".log");
+  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+  log.append(item);
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function draw(name) {
+  const chart = page.querySelector(`svg[data-metric="${name}"]`);
+  if (!chart) return;
+  chart.closest("figure").hidden = false;
+  const values = series[name];
+  const width = 320, height = 120;
+  const highest = Math.max(...values, 1e-9);
+  const points = values.map((value, index) => {
+    const x = values.length > 1 ? 34 + (width - 44) * index / (values.length - 1) : width / 2;
+    return `${x.toFixed(1)},${(10 + (height - 24) * (1 - value / highest)).toFixed(1)}`;
+  });
+  chart.replaceChildren(
+    element("path", { class: "axis", d: `M34 10V${height - 14}H${width - 10}` }),
+    element("text", { x: 2, y: 16 }, highest.toPrecision(2)),
+    element("text", { x: 2, y: height - 12 }, "0"),
+    points.length > 1 ? element("polyline", { class: "curve", points: points.join(" ") })
+      : element("circle", { class: "dot", cx: points[0].split(",")[0], cy: points[0].split(",")[1], r: 3 }),
+  );
+  chart.setAttribute("aria-label", `${name}: ${values[values.length - 1].toPrecision(3)}`);
+}
+
+function element(name, attributes, text) {
+  const made = document.createElementNS(NAMESPACE, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function connect() {
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(`${scheme}//${location.host}${page.dataset.socket}`);
+  let opened = false;
+  socket.addEventListener("open", () => { opened = true; failures = 0; socket.send(JSON.stringify({ after: last })); });
+  socket.addEventListener("message", (message) => show(JSON.parse(message.data)));
+  socket.addEventListener("close", () => {
+    if (ended) return;
+    failures += 1;
+    if (!opened && failures > 1) ask();
+    else setTimeout(connect, 1000);
+  });
+}
+
+async function ask() {
+  try {
+    const answer = await fetch(`${page.dataset.events}?after=${last}`, { headers: { Accept: "application/json" } });
+    if (answer.ok) show(await answer.json());
+    else if (answer.status === 404 || answer.redirected) return;
+  } catch { /* the server is away; it may come back */ }
+  if (!ended) setTimeout(ask, 1000);
+}
+
+if (ended) ask(); else connect();

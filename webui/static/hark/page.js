@@ -1,0 +1,26 @@
+// On every page: one sound at a time, and buttons that cannot be pressed twice.
+"use strict";
+
+document.addEventListener("play", (event) => {
+  for (const other of document.querySelectorAll("audio")) if (other !== event.target) other.pause();
+}, true);
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post" || event.defaultPrevented) return;
+  setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
+});
+
+// Back shows the page as it was kept; its buttons must work again.
+addEventListener("pageshow", () => { for (const button of document.querySelectorAll("form button")) button.disabled = false; });
+
+// <button data-play="ADDRESS">: a sound that is fetched when it is wanted.
+let player = null;
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-play]");
+  if (!button) return;
+  if (player) player.pause();
+  player = new Audio(button.dataset.play);
+  player.addEventListener("error", () => { button.title = button.dataset.failed || ""; button.textContent = "✕"; });
+  player.play();
+});

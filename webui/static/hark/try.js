@@ -1,0 +1,169 @@
+// Tries a detector: the microphone over WebSocket, or a file that the server hears whole.
+"use strict";
+
+const page = document.getElementById("try");
+const part = (name) => page.querySelector(`[data-${name}]`);
+const NAMESPACE = "http://www.w3.org/2000/svg";
+const SHOWN = 250; // scores: twenty seconds
+const BEFORE_S = 2.5, AFTER_S = 0.2; // around a hit that is marked
+
+function element(name, attributes, text) {
+  const made = document.createElementNS(NAMESPACE, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function button(text, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "quiet";
+  made.textContent = text;
+  made.addEventListener("click", () => { made.disabled = true; act(made); });
+  return made;
+}
+
+function line(list, text, ...more) {
+  const item = document.createElement("li");
+  item.append(text + " ", ...more);
+  list.prepend(item);
+}
+
+// ---- microphone
+
+let socket = null, audio = null, stream = null, scores = [], threshold = 0.5, now = 0, hits = [];
+
+function drawLive() {
+  const x = (index) => 600 * index / SHOWN, y = (score) => 130 - 120 * score;
+  const first = now - scores.length * 0.08;
+  part("live").replaceChildren(
+    element("path", { class: "axis", d: "M0 130H600" }),
+    element("line", { class: "tick", x1: 0, x2: 600, y1: y(threshold), y2: y(threshold), "stroke-dasharray": "4 4" }),
+    element("polyline", { class: "curve", points: scores.map((score, index) => `${x(index).toFixed(1)},${y(score).toFixed(1)}`).join(" ") }),
+    ...hits.filter((hit) => hit.time_s > first).map((hit) => element("circle", { class: "dot", cx: x((hit.time_s - first) / 0.08), cy: y(hit.score), r: 5 })),
+  );
+}
+
+function hear(news) {
+  if (news.error) return say(`${news.error.what} ${news.error.why} ${news.error.what_to_do}`);
+  if (news.ready) { threshold = news.threshold; return; }
+  if (news.kept) return say(`${news.kept.time_s.toFixed(1)} s: ${page.dataset.kept}`);
+  now = news.time_s;
+  scores = scores.concat(news.scores).slice(-SHOWN);
+  for (const hit of news.detections) {
+    hits.push(hit);
+    line(part("hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`,
+      button(page.dataset.alarm, () => socket.send(JSON.stringify({ mark: "false_alarm", time_s: hit.time_s }))));
+  }
+  drawLive();
+}
+
+function say(text) { part("state").textContent = text; }
+
+async function listen() {
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
+  } catch {
+    return say(page.dataset.refused);
+  }
+  audio = new AudioContext({ sampleRate: 16000 });
+  await audio.audioWorklet.addModule(page.dataset.worklet);
+  const microphone = new AudioWorkletNode(audio, "microphone", { numberOfOutputs: 0 });
+  audio.createMediaStreamSource(stream).connect(microphone);
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  socket = new WebSocket(`${scheme}//${location.host}${page.dataset.socket}`);
+  socket.addEventListener("message", (message) => hear(JSON.parse(message.data)));
+  socket.addEventListener("close", () => { if (audio) { stop(); say(page.dataset.lost); } });
+  microphone.port.addEventListener("message", (message) => { if (socket.readyState === WebSocket.OPEN) socket.send(message.data); });
+  microphone.port.start();
+  scores = []; hits = []; say("");
+  toggle(true);
+}
+
+function stop() {
+  for (const track of stream ? stream.getTracks() : []) track.stop();
+  if (audio) audio.close();
+  audio = null;
+  if (socket) socket.close();
+  toggle(false);
+}
+
+function toggle(on) {
+  part("listen").hidden = on;
+  part("stop").hidden = part("missed").hidden = !on;
+}
+
+part("listen").addEventListener("click", listen);
+part("stop").addEventListener("click", stop);
+part("missed").addEventListener("click", () => socket.send(JSON.stringify({ mark: "missed", time_s: now })));
+
+// ---- a file
+
+let heard = null;
+
+async function post(address, fields) {
+  const form = new FormData(part("upload"));
+  for (const [name, value] of Object.entries(fields || {})) form.append(name, value);
+  const answer = await fetch(address, { method: "POST", body: form, headers: { Accept: "application/json" } });
+  const content = await answer.json().catch(() => ({ what: `${answer.status} ${answer.statusText}`, why: "", what_to_do: "" }));
+  if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+  return content;
+}
+
+function drawFile() {
+  const x = (time) => 600 * time / heard.seconds, y = (score) => 170 - 160 * score;
+  const width = 600 / heard.peaks.length;
+  const wave = heard.peaks.map((peak, index) => `M${(index * width).toFixed(2)} ${(90 - 80 * peak).toFixed(1)}V${(90.5 + 80 * peak).toFixed(1)}`).join("");
+  part("wave").replaceChildren(
+    element("path", { class: "wave", d: wave }),
+    element("line", { class: "tick", x1: 0, x2: 600, y1: y(heard.threshold), y2: y(heard.threshold), "stroke-dasharray": "4 4" }),
+    element("polyline", { class: "curve", points: heard.scores.map((score, index) => `${x((index + 1) * heard.frame_s).toFixed(1)},${y(score).toFixed(1)}`).join(" ") }),
+    ...heard.detections.map((hit) => element("circle", { class: "dot", cx: x(hit.time_s), cy: y(hit.score), r: 6 })),
+  );
+}
+
+async function keep(verdict, start, end, pressed) {
+  try {
+    await post(page.dataset.mark, { verdict, start_s: Math.max(0, start), end_s: Math.min(end, heard.seconds) });
+    pressed.textContent = page.dataset.kept;
+  } catch (error) {
+    part("words").textContent = error.message;
+    pressed.disabled = false;
+  }
+}
+
+part("upload").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const send = part("upload").querySelector("button");
+  send.disabled = true;
+  part("result").hidden = false;
+  part("words").textContent = "…";
+  part("file-hits").replaceChildren();
+  try {
+    heard = await post(page.dataset.file);
+    drawFile();
+    part("player").src = URL.createObjectURL(part("upload").querySelector("input[type=file]").files[0]);
+    part("words").textContent = heard.detections.length ? "" : page.dataset.none;
+    for (const hit of [...heard.detections].reverse()) {
+      line(part("file-hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`,
+        button(page.dataset.alarm, (pressed) => keep("false_alarm", hit.time_s - BEFORE_S, hit.time_s + AFTER_S, pressed)));
+    }
+  } catch (error) {
+    part("words").textContent = error.message;
+  } finally {
+    send.disabled = false;
+  }
+});
+
+part("wave").addEventListener("click", (event) => {
+  if (!heard) return;
+  const box = part("wave").getBoundingClientRect();
+  part("player").currentTime = heard.seconds * (event.clientX - box.left) / box.width;
+  part("player").play();
+});
+
+part("missed-here").addEventListener("click", (event) => {
+  const at = part("player").currentTime;
+  event.target.disabled = true;
+  keep("missed", at - BEFORE_S, at + AFTER_S + 0.3, event.target).finally(() => { event.target.disabled = false; });
+});

@@ -1,0 +1,62 @@
+"""What a person is asked before a training run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from core.errors import HarkError
+from pipeline.config import EFFORTS, RunConfig
+from webui.trainer.services import configuration
+
+EFFORT_WORDS = {
+    "trial": _("trial: half a minute, only to see the whole way"),
+    "quick": _("quick: a minute or two, to see whether the phrase works"),
+    "standard": _("standard: about ten minutes, what most want"),
+    "thorough": _("thorough: half an hour or more"),
+}
+
+
+class RunForm(forms.Form):
+    """Phrase, language, effort; and the switches of the plan page, which are sensible without being touched."""
+
+    phrase = forms.CharField(
+        label=_("Phrase"),
+        max_length=300,
+        strip=True,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+    language = forms.CharField(label=_("Language"), max_length=20, initial="en", required=False)
+    effort = forms.ChoiceField(
+        label=_("Effort"), choices=[(name, EFFORT_WORDS[name]) for name in EFFORTS], initial="standard"
+    )
+    engines = forms.MultipleChoiceField(label=_("Voices by"), required=False)
+    mining = forms.BooleanField(label=_("Use recordings of the library"), required=False, initial=True)
+    from_scratch = forms.BooleanField(label=_("Train from nothing"), required=False)
+    seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
+
+    def __init__(self, *args: Any, engines: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["engines"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = list((engines or {}).items())
+
+    def clean(self) -> dict[str, Any]:
+        """Also holds the run's configuration, or says what is wrong with the phrase."""
+        values = super().clean() or {}
+        if "phrase" in values and "effort" in values:
+            try:
+                self.config: RunConfig = configuration(
+                    phrase=values["phrase"],
+                    language=values.get("language") or "en",
+                    effort=values["effort"],
+                    engines=tuple(sorted(values.get("engines") or ())),
+                    mining=values.get("mining", True),
+                    from_scratch=values.get("from_scratch", False),
+                    seed=values.get("seed") or 0,
+                )
+            except HarkError as error:
+                self.add_error("phrase", f"{error.what} {error.why} {error.what_to_do}")
+        return values

@@ -1,0 +1,69 @@
+"""A detector of a phrase, and its versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+from webui.jobs.models import Job
+
+
+class Detector(models.Model):
+    """What a user calls by its phrase. Each training run that ends well is one more version of it."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="detectors")
+    phrase = models.CharField(max_length=300)  # normalized
+    language = models.CharField(max_length=20)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (models.UniqueConstraint(fields=("user", "phrase", "language"), name="one_detector_a_phrase"),)
+
+    def __str__(self) -> str:
+        return self.phrase
+
+
+class Version(models.Model):
+    """One trained detector: a folder of files under the user's data, and the figures that lists show."""
+
+    detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="versions")
+    number = models.IntegerField()
+    job = models.OneToOneField(Job, on_delete=models.SET_NULL, null=True, related_name="version")
+    folder = models.CharField(max_length=400)  # relative to the user's data folder
+    bundle = models.CharField(max_length=200)  # name of the file in it
+    summary = models.JSONField(default=dict)  # the report's summary
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-number",)
+        constraints = (models.UniqueConstraint(fields=("detector", "number"), name="one_version_a_number"),)
+
+    def __str__(self) -> str:
+        return f"{self.detector} {self.number}"
+
+    @property
+    def low(self) -> int:
+        """Lower end of the miss rate's 95 % interval, in per cent."""
+        return round(100 * self.summary["miss_rate"]["low"])
+
+    @property
+    def high(self) -> int:
+        """Upper end of it."""
+        return round(100 * self.summary["miss_rate"]["high"])
+
+    @property
+    def path(self) -> Path:
+        """The folder of its files."""
+        from webui.jobs.services import user_data
+
+        return user_data(self.detector.user) / self.folder
+
+    def report(self) -> dict[str, Any]:
+        """The whole report. Raises HarkError where its file is gone or cut off."""
+        from webui.trainer.services import read_report
+
+        return read_report(self)

@@ -1,0 +1,191 @@
+"""The pages of a finished detector: its report, its dial, its downloads, how to use it, how its versions compare."""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.jobs.services import user_data
+from webui.jobs.views import STAGES
+from webui.trainer import results
+from webui.trainer.models import Detector, Version
+from webui.trainer.views import BUCKET_WORDS
+
+IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
+
+
+def _user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # LoginRequiredMiddleware has seen to it
+    return request.user
+
+
+def _detector(request: HttpRequest, detector_id: int) -> Detector:
+    return get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=_user(request))
+
+
+def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
+    versions = Version.objects.select_related("detector__user", "job")
+    return get_object_or_404(versions, detector_id=detector_id, number=number, detector__user=_user(request))
+
+
+def _versions(detector: Detector) -> QuerySet[Version]:
+    return Version.objects.filter(detector=detector).select_related("detector__user", "job")
+
+
+@require_safe
+def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
+    """The newest version."""
+    newest = _versions(_detector(request, detector_id)).first()
+    if newest is None:
+        raise Http404
+    return redirect("trainer:version", detector_id, newest.number)
+
+
+@require_safe
+def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """The report of a version; ``?fa_per_day=X`` sets the dial where there is no JavaScript."""
+    shown = _version(request, detector_id, number)
+    report = shown.report()
+    points = results.operating_points(report)
+    default = results.shipped_with(report, points)
+    chosen = next((point for point in points if point.rate == request.GET.get("fa_per_day")), default)
+    by_condition = ((name, words, report, name) for name, words in _conditions())
+    voices = results.speakers(report)
+    taken = (shown.job.result or {}).get("seconds", {}) if shown.job else {}
+    context = {
+        "version": shown,
+        "detector": shown.detector,
+        "report": report,
+        "versions": _versions(shown.detector),
+        "headline": results.headline(report),
+        "default_rate": default.rate,
+        "points": points,
+        "chosen": chosen,
+        "conditions": _conditions(),
+        "plot": results.plot(by_condition, points),
+        "by_engine": results.by_engine(report),
+        "worst_voices": voices[:8],
+        "other_voices": voices[8:],
+        "sources": results.sources(report),
+        "confusers": results.confusers(report, user_data(shown.detector.user)),
+        "counts": [(BUCKET_WORDS[bucket][0], row) for bucket, row in report["counts"].items()],
+        "parity": results.parity(report),
+        "corpora": results.corpora(report),
+        "bundle_bytes": results.bundle_size(shown),
+        "downloads": results.downloads(shown),
+        "stages": [(words, taken[stage]) for stage, words in STAGES["train"] if stage in taken],
+    }
+    return render(request, "trainer/version.html", context)
+
+
+def _conditions() -> list[tuple[str, str]]:
+    return [("all", _("all")), ("clean", _("close and quiet")), ("noisy", _("across a room in noise"))]
+
+
+@require_safe
+def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
+    """Versions side by side, each on the test of its own run; ``?v=1&v=2`` chooses the curves."""
+    mine = _detector(request, detector_id)
+    rows = results.compared(_versions(mine))
+    wanted = set(request.GET.getlist("v"))
+    drawn = [row for row in rows if row["report"] and (not wanted or str(row["version"].number) in wanted)]
+    drawn = drawn[: results.CURVES_COMPARED]
+    curves: list[tuple[str, str, results.Report, str]] = []
+    for place, row in enumerate(drawn):
+        row["drawn"] = True
+        label = _("Version %(number)d") % {"number": row["version"].number}
+        curves.append((f"c{place}", label, row["report"], "all"))
+    context = {
+        "detector": mine,
+        "rows": rows,
+        "plot": results.plot(curves) if curves else None,
+        "most": results.CURVES_COMPARED,
+    }
+    return render(request, "trainer/compare.html", context)
+
+
+@require_safe
+def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """Commands and code for this very bundle."""
+    shown = _version(request, detector_id, number)
+    results.bundle_file(shown)
+    context = {
+        "version": shown,
+        "detector": shown.detector,
+        "folder": Path(shown.bundle).stem,
+        "in_browser": "detect.html" in results.bundle_contents(shown),
+    }
+    return render(request, "trainer/use.html", context)
+
+
+@require_safe
+def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
+    """The bundle; with ``?fa_per_day=X`` the same with that rate as its default."""
+    shown = _version(request, detector_id, number)
+    path = results.bundle_file(shown)
+    file: IO[bytes]
+    if "fa_per_day" in request.GET:
+        from pipeline.bundle import bundle_at
+
+        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
+        try:
+            bundle_at(path, _rate(request.GET["fa_per_day"]), file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+    else:
+        file = path.open("rb")
+    return FileResponse(file, as_attachment=True, filename=shown.bundle, content_type="application/zip")
+
+
+def _rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise HarkError(
+            _("That is no rate of false alarms."), _("“%s” is no number.") % text[:40], _("Give one such as 2.")
+        ) from error
+
+
+@require_safe
+def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
+    """One file of a version, as a download: a report that was opened here would run in this site's name."""
+    if name not in results.FILES:
+        raise Http404
+    found = results.content(_version(request, detector_id, number), name)
+    opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return FileResponse(opened, as_attachment=True, filename=name, content_type=kind)
+
+
+@require_POST
+def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
+    """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on."""
+    mine = _detector(request, detector_id)
+    models = (user_data(mine.user) / "models").resolve()
+    with transaction.atomic():
+        folders = [version.path for version in _versions(mine)]
+        mine.delete()
+    for folder in folders:
+        # Nothing but a run's own folder, whatever the database says.
+        if folder.resolve().parent == models and folder.is_dir():
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise storage_error(error, _("removing the detector's files")) from error
+    return redirect("trainer:home")

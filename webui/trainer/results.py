@@ -1,0 +1,432 @@
+"""What the result pages show: the numbers of a report made ready to be read, and the files of a version."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from core.errors import HarkError
+from webui.trainer.models import Version
+
+Report = Mapping[str, Any]
+Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
+
+CLIPS_TO_PLAY = 3  # of each confuser
+HIGHEST_ALARMS = 20.0  # an hour: what the plot shows at least; nobody wants more
+CURVES_COMPARED = 6  # more lines in one plot cannot be told apart
+DATASET = "dataset.jsonl"
+CONDITIONS = ("all", "clean", "noisy")
+
+# What may be downloaded beside the bundle, with a word about each.
+FILES = {
+    "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
+    "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
+    "model.pt": gettext_lazy("for PyTorch (loads with weights_only=True)"),
+    "report.html": gettext_lazy("this report as one file"),
+    "report.json": gettext_lazy("this report for programs"),
+    "det.png": gettext_lazy("the DET curve as a picture"),
+    "MODEL_CARD.md": gettext_lazy("what it is, how it was measured, its limits"),
+    "LICENSES.txt": gettext_lazy("every voice and corpus that went in"),
+    DATASET: gettext_lazy("the clips used, as a NeMo manifest (JSON lines; paths from your data folder)"),
+}
+
+
+class FileGone(HarkError):
+    """A file of a version that is no longer there, or no longer whole; answered with 410."""
+
+    status = 410
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number as it is read: "28.1 %", and its 95 % interval, "23.4 to 33.3 %" ("" where there is none)."""
+
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What one setting of the dial means.
+
+    Attributes:
+        rate: false alarms a day that it is set for, as it stands in an address ("12").
+        missed: by condition. Where it was not measured at this very threshold, the next higher one on the DET curve
+            says how much, and the next lower one how many false alarms: never better than it is.
+        count: false alarms in the test.
+        x, y: its place on the plot: false alarms an hour, and share missed by condition.
+    """
+
+    rate: str
+    threshold: str
+    extrapolated: bool
+    missed: dict[str, Figure]
+    alarms: Figure
+    count: int
+    x: float
+    y: dict[str, float | None]
+    words: dict[str, str]
+
+
+def _number(value: float | None, places: int = 2) -> str:
+    # number_format cuts off what it does not show
+    return _("unknown") if value is None else str(number_format(round(value, places), places))
+
+
+def share(interval: Interval) -> Figure:
+    """A share with its interval."""
+    if interval["value"] is None:
+        return Figure(_("unknown"), "")
+    value, low, high = (_number(100 * (interval[name] or 0.0), 1) for name in ("value", "low", "high"))
+    return Figure(f"{value} %", _("%(low)s to %(high)s %%") % {"low": low, "high": high})
+
+
+def rate(interval: Interval) -> Figure:
+    """A rate with its interval."""
+    if interval["value"] is None:
+        return Figure(_("unknown"), "")
+    between = {"low": _number(interval["low"]), "high": _number(interval["high"])}
+    return Figure(_number(interval["value"]), _("%(low)s to %(high)s") % between)
+
+
+def headline(report: Report) -> list[dict[str, Any]]:
+    """The figures at the top: what, how much, and of how many clips or hours that is said."""
+    results, summary = report["results"], report["summary"]
+    said = _trials(report)
+    people, confusers = results["people"], results["confusers"]
+    kind = _("all synthetic")
+    if people["utterances"]:
+        kind = _("synthetic and real") if people["utterances"] < said["all"] else _("all of real people")
+    return [
+        {
+            "what": _("missed on voices it had not heard"),
+            "figure": share(summary["miss_rate"]),
+            "of": _("of %(n)d utterances by %(voices)d voices, %(kind)s")
+            % {"n": said["all"], "voices": len(results["by_speaker"]), "kind": kind},
+        },
+        {
+            "what": _("missed close and quiet"),
+            "figure": share(summary["miss_rate_clean"]),
+            "of": _("of %(n)d utterances") % {"n": said["clean"]},
+        },
+        {
+            "what": _("missed across a room in noise"),
+            "figure": share(summary["miss_rate_noisy"]),
+            "of": _("of %(n)d utterances at 10 dB signal-to-noise") % {"n": said["noisy"]},
+        },
+        {
+            "what": _("missed of real people"),
+            "figure": share(people["miss_rate"]) if people["utterances"] else Figure(_("not measured"), ""),
+            "of": _("of %(n)d utterances") % {"n": people["utterances"]}
+            if people["utterances"]
+            else _("no recording of a person saying it was at hand"),
+        },
+        {
+            "what": _("of what sounds like it taken for it"),
+            "figure": share(summary["confusers_accepted"]),
+            "of": _("of %(n)d times that a confusing phrase was said") % {"n": confusers["said"]},
+        },
+        {
+            "what": _("false alarms an hour"),
+            "figure": rate(summary["fa_per_hour"]),
+            "of": _("in %(hours)s h of test speech and noise") % {"hours": _number(results["hours"])},
+        },
+    ]
+
+
+def _trials(report: Report) -> dict[str, int]:
+    """How many utterances of the phrase the test had, by condition."""
+    by_engine = report["results"]["by_engine"]
+    counts = {name: sum(row["clips"] for row in by_engine if row["condition"] == name) for name in CONDITIONS[1:]}
+    return {"all": int(report["results"]["positives"]), **counts}
+
+
+def operating_points(report: Report) -> list[OperatingPoint]:
+    """One for each threshold that the report has, the rarest false alarms first."""
+    return [_operating_point(report, row) for row in sorted(report["thresholds"], key=lambda row: row["fa_per_day"])]
+
+
+def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
+    from model.metrics import poisson_interval, wilson_interval
+
+    results, threshold = report["results"], float(row["threshold"])
+    trials, hours = _trials(report), results["hours"]
+    exact = next((at for at in results["at_rates"] if math.isclose(at["threshold"], threshold, rel_tol=1e-9)), None)
+    missed: dict[str, Interval]
+    if exact is not None:
+        missed, alarms, count = exact["miss_rate"], exact["fa_per_hour"], int(exact["false_alarms"])
+    else:
+        shares = {name: _missed_at(results["det"][name], threshold) for name in CONDITIONS}
+        missed = {
+            name: wilson_interval(
+                round((part or 0.0) * trials[name]), trials[name] if part is not None else 0
+            ).as_dict()
+            for name, part in shares.items()
+        }
+        count = round(_alarms_at(results["det"]["all"], threshold) * hours)
+        alarms = poisson_interval(count, hours).as_dict()
+    point = OperatingPoint(
+        rate=f"{row['fa_per_day']:g}",
+        threshold=_number(threshold, 3),
+        extrapolated=bool(row["extrapolated"]),
+        missed={name: share(missed[name]) for name in CONDITIONS},
+        alarms=rate(alarms),
+        count=count,
+        x=float(alarms["value"] or 0.0),
+        y={name: missed[name]["value"] for name in CONDITIONS},
+        words={},
+    )
+    point.words.update(_in_words(point, float(row["fa_per_day"]), hours))
+    return point
+
+
+def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
+    """The point whose threshold is the bundle's default."""
+    rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
+    default = float(report["summary"]["threshold"])
+    return points[min(range(len(rows)), key=lambda place: abs(rows[place]["threshold"] - default))]
+
+
+def _missed_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float | None:
+    """Share missed at the lowest threshold of the curve that is not below this one; all of it beyond the curve."""
+    points = zip(curve["threshold"], curve["miss_rate"])
+    return next((missed for level, missed in points if level >= threshold), 1.0)
+
+
+def _alarms_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float:
+    """False alarms an hour at the highest threshold of the curve that is not above this one."""
+    lower = [alarms for level, alarms in zip(curve["threshold"], curve["fa_per_hour"]) if level <= threshold]
+    return (lower[-1] if lower else curve["fa_per_hour"][0]) or 0.0
+
+
+def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[str, str]:
+    names = {"rate": point.rate, "hour": f"{fa_per_day / 24:.2g}", "threshold": point.threshold, "n": point.count}
+    figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": _number(hours)}
+    setting = _("%(rate)s false alarms a day (%(hour)s an hour)") % names
+    return {
+        "setting": setting,
+        "option": setting + (", " + _("extrapolated") if point.extrapolated else ""),
+        "alarms": _("in %(hours)s h of test: %(alarms)s an hour (%(interval)s)") % figures,
+        "how": _(
+            "Extrapolated: the validation streams are too short to observe a rate this low, so the threshold of "
+            "%(threshold)s is an estimate."
+        )
+        % names
+        if point.extrapolated
+        else _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.") % names,
+        "download": _(
+            "The bundle with %(rate)s false alarms a day as its default: it fires from a score of %(threshold)s on. "
+            "Its other thresholds stay in it (--fa-per-day)."
+        )
+        % names,
+    }
+
+
+def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[OperatingPoint] = ()) -> dict[str, Any]:
+    """What ``det.js`` draws: (class, label, report, condition) of each curve, and the places of the dial."""
+    drawn = []
+    top = lowest = 0.0
+    for kind, label, report, condition in curves:
+        curve = report["results"]["det"][condition]
+        drawn.append({"kind": kind, "label": label, "alarms": curve["fa_per_hour"], "missed": curve["miss_rate"]})
+        lowest = max(lowest, 1.0 / max(report["results"]["hours"], 1e-3))
+        strictest = max(float(row["threshold"]) for row in report["thresholds"])
+        top = max(top, _missed_at(curve, strictest) or 0.0)
+    return {
+        "curves": drawn,
+        "top": min(1.0, max(0.1, math.ceil(10 * top) / 10)),
+        "lowest": lowest,  # false alarms an hour that are one in the test: below it there is only none
+        "most": max(HIGHEST_ALARMS, 10 * lowest, *(1.2 * point.x for point in points)),
+        "points": [asdict(point) for point in points],
+        "words": {"x": _("False alarms an hour in the test"), "y": _("Missed"), "none": _("none")},
+    }
+
+
+def sources(report: Report) -> list[dict[str, Any]]:
+    """False alarms by where the sound came from."""
+    rows = []
+    for row in report["results"]["false_alarms_by"]:
+        origin, _colon, corpus = row["engine"].partition(":")
+        source = _("people: %(corpus)s (negative bank)") % {"corpus": corpus} if origin == "bank" else row["engine"]
+        rows.append({**row, "source": source, "figure": rate(row["fa_per_hour"])})
+    return rows
+
+
+def confusers(report: Report, data: Path) -> list[dict[str, Any]]:
+    """The confusers that fooled it, each with some of its clips in the library under ``data``."""
+    from db.db_api import Library
+
+    worst = report["results"]["confusers"]["worst"]
+    clips: dict[str, list[Any]] = {}
+    if worst and (data / "library.sqlite3").is_file():
+        with Library(data) as library:
+            for clip in library.clips_with_texts([row["text"] for row in worst], report["language"]):
+                clips.setdefault(clip.text_normalized, []).append(clip)
+    return [{**row, "clips": clips.get(row["text"], [])[:CLIPS_TO_PLAY]} for row in worst]
+
+
+def speakers(report: Report) -> list[dict[str, Any]]:
+    """Voices of the test, those heard worst first."""
+    rows = sorted(report["results"]["by_speaker"], key=lambda row: (-(row["miss_rate"]["value"] or 0.0), -row["clips"]))
+    return [{**row, "figure": share(row["miss_rate"])} for row in rows]
+
+
+def by_engine(report: Report) -> list[dict[str, Any]]:
+    """Misses by engine and condition."""
+    held_out = report["held_out_engine"]
+    return [
+        {**row, "held_out": row["engine"] == held_out, "figure": share(row["miss_rate"])}
+        for row in report["results"]["by_engine"]
+    ]
+
+
+def corpora(report: Report) -> dict[str, str]:
+    """Corpora behind the shipped weights and the negative bank, with their licences."""
+    parts = [report.get(part, {}).get("licences", {}) for part in ("trunk", "negative_bank")]
+    return dict(sorted({name: licence for part in parts for name, licence in part.items()}.items()))
+
+
+def parity(report: Report) -> list[tuple[str, str]]:
+    """Largest differences in score between the forms of the model, on test audio."""
+    return [(name.replace("_", " "), f"{value:.1e}") for name, value in report.get("parity", {}).items()]
+
+
+def compared(versions: Iterable[Version]) -> list[dict[str, Any]]:
+    """The figures of each version; ``report`` is None where its file is gone."""
+    rows = []
+    for version in versions:
+        try:
+            report = version.report()
+        except HarkError:
+            report = None
+        summary = version.summary
+        rows.append(
+            {
+                "version": version,
+                "report": report,
+                "missed": share(summary["miss_rate"]),
+                "clean": share(summary["miss_rate_clean"]),
+                "noisy": share(summary["miss_rate_noisy"]),
+                "confusers": share(summary["confusers_accepted"]),
+                "alarms": rate(summary["fa_per_hour"]),
+                "hours": _number(summary["test_hours"]),
+            }
+        )
+    return rows
+
+
+def downloads(version: Version) -> list[dict[str, Any]]:
+    """The files that are there, each with what it is and its size [bytes]."""
+    sizes = _sizes_in_bundle(version)
+    found = []
+    for name, words in FILES.items():
+        path = _dataset_table(version) if name == DATASET else version.path / name
+        if path.is_file():
+            size = None if name == DATASET else path.stat().st_size  # it is made when it is asked for
+        elif name in sizes:
+            size = sizes[name]
+        else:
+            continue
+        found.append({"name": name, "words": words, "bytes": size})
+    return found
+
+
+def bundle_size(version: Version) -> int | None:
+    """Bytes of the bundle; None where it is gone."""
+    try:
+        return (version.path / version.bundle).stat().st_size
+    except OSError:
+        return None
+
+
+def bundle_contents(version: Version) -> set[str]:
+    """Names of the files in the bundle; none where it is gone."""
+    return set(_sizes_in_bundle(version))
+
+
+def _sizes_in_bundle(version: Version) -> dict[str, int]:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(version.path / version.bundle) as archive:
+            return {entry.filename: entry.file_size for entry in archive.infolist()}
+    except (OSError, zipfile.BadZipFile):
+        return {}
+
+
+def content(version: Version, name: str) -> bytes | Path:
+    """A file of :data:`FILES`: where it lies, or, where it is in the bundle only, its bytes.
+
+    Raises:
+        FileGone: it is neither here nor there.
+    """
+    from model.runtime.detector import Bundle, BundleError
+
+    if name == DATASET:
+        return dataset_manifest(version)
+    path = version.path / name
+    if path.is_file():
+        return path
+    try:
+        return Bundle(version.path / version.bundle).read(name)
+    except BundleError as error:
+        raise FileGone(
+            f"{name} is gone.",
+            f"It is no longer in the folder of this version, nor to be read from its bundle {version.bundle}.",
+            "Bring the folder back from a backup, or train the phrase again.",
+        ) from error
+
+
+def bundle_file(version: Version) -> Path:
+    """The bundle. Raises FileGone where it is not there."""
+    path = version.path / version.bundle
+    if not path.is_file():
+        raise FileGone(
+            "The bundle of this version is gone.",
+            f"There is no file {version.bundle} in its folder.",
+            "Bring the folder back from a backup, or train the phrase again.",
+        )
+    return path
+
+
+def dataset_manifest(version: Version) -> bytes:
+    """The clips that a version was trained and measured on, one JSON object a line, as NVIDIA NeMo reads them.
+
+    Paths are relative to the user's data folder, where the file belongs. Raises FileGone where the run's table is gone.
+    """
+    try:
+        with _dataset_table(version).open(encoding="utf-8", newline="") as table:
+            rows = list(csv.DictReader(table))
+    except OSError as error:
+        raise FileGone(
+            "The list of clips is gone.",
+            "The folder of the training run was removed; the clips are in the library still.",
+            "Train the phrase again to have a list.",
+        ) from error
+    lines = [
+        json.dumps(
+            {
+                "audio_filepath": "/".join(Path(row["path"]).parts[-3:]),  # clips/ab/abcd.flac
+                "text": row["text"],
+                "duration": float(row["seconds"]),
+                **{name: row[name] for name in ("bucket", "engine", "voice", "speaker", "split", "licence")},
+            },
+            ensure_ascii=False,
+        )
+        for row in rows
+    ]
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def _dataset_table(version: Version) -> Path:
+    """The run's table of clips: a run has a folder under ``jobs/`` and one of the same name under ``models/``."""
+    return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"

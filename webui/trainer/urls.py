@@ -1,0 +1,27 @@
+"""Addresses of detectors, from the phrase to the download."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from webui.trainer import result_views, views
+
+app_name = "trainer"
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("new", views.new, name="new"),
+    path("new/advice", views.advice, name="advice"),
+    path("plans/<uuid:job_id>", views.plan, name="plan"),
+    path("start", views.start, name="start"),
+    path("speak", views.speak, name="speak"),
+    path("jobs/<uuid:job_id>/samples", views.samples, name="samples"),
+    path("clips/<int:clip_id>.wav", views.clip_audio, name="clip"),
+    path("engines", views.engines, name="engines"),
+    path("detectors/<int:detector_id>", result_views.detector, name="detector"),
+    path("detectors/<int:detector_id>/compare", result_views.compare, name="compare"),
+    path("detectors/<int:detector_id>/delete", result_views.delete, name="delete"),
+    path("detectors/<int:detector_id>/<int:number>", result_views.version, name="version"),
+    path("detectors/<int:detector_id>/<int:number>/use", result_views.use, name="use"),
+    path("detectors/<int:detector_id>/<int:number>/bundle", result_views.bundle, name="bundle"),
+    path("detectors/<int:detector_id>/<int:number>/files/<str:name>", result_views.file, name="file"),
+]

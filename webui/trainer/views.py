@@ -1,0 +1,203 @@
+"""From a phrase to a run: the start page, the form with its advice, the plan, and what a run has made so far."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from core.errors import HarkError
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+from webui.signed_in import signed_in
+from webui.trainer import services
+from webui.trainer.forms import RunForm
+from webui.trainer.models import Detector
+
+SAMPLES = 12  # clips of a run that its page offers
+LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """The user's detectors, and what is going on."""
+    detectors = Detector.objects.filter(user=signed_in(request)).prefetch_related("versions")
+    going = Job.objects.filter(user=signed_in(request), state__in=Job.GOING, kind="train")
+    return render(request, "trainer/home.html", {"detectors": detectors, "going": going})
+
+
+def new(request: HttpRequest) -> HttpResponse:
+    """Phrase, language, effort; sent, it becomes a plan."""
+    form = RunForm(request.POST or None, engines=_engine_choices(request.POST.get("language") or "en"))
+    if request.method == "POST" and form.is_valid():
+        job = services.plan(user=signed_in(request), config=form.config)
+        return redirect("trainer:plan", job.id)
+    status = 422 if form.is_bound else 200
+    return render(request, "trainer/new.html", {"form": form, "languages": _languages()}, status=status)
+
+
+@require_GET
+def advice(request: HttpRequest) -> HttpResponse:
+    """A fragment: what is known about the phrase, while it is typed."""
+    from pipeline.advice import advise
+
+    phrase, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
+    if not phrase:
+        return HttpResponse("")
+    try:
+        return render(request, "trainer/advice.html", {"advice": advise(phrase, language)})
+    except HarkError as error:
+        return render(request, "trainer/advice.html", {"problem": error})
+
+
+@require_GET
+def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """What training would do: waits for the plan, then shows it with its switches and Start."""
+    job = get_object_or_404(Job, id=job_id, user=signed_in(request), kind="plan")
+    if job.is_going:
+        template = "trainer/planning.html"
+        return render(request, template, {"job": job})
+    if request.headers.get("HX-Request"):  # the waiting page, which is done with waiting
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    found = job.result or {}
+    context = {
+        "job": job,
+        "plan": found,
+        "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
+        "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
+        "form": RunForm(engines=_engine_choices(job.spec["language"])),
+    }
+    return render(request, "trainer/plan.html", context)
+
+
+BUCKET_WORDS = {
+    "positive": (_("Your phrase"), _("alone and in sentences, by many voices")),
+    "confuser": (_("What sounds like it"), _("one or two sounds away; must stay silent")),
+    "inbetween": (_("Parts of it"), _("half of it, and its words in other sentences; must stay silent")),
+    "plain_negative": (_("Ordinary speech"), _("must stay silent")),
+}
+
+
+def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: str) -> dict[str, Any]:
+    words, why = BUCKET_WORDS[bucket]
+    samples = [
+        {**sample, "address": f"{reverse('trainer:speak')}?{urlencode({**sample, 'language': language})}"}
+        for sample in plan.get("samples", {}).get(bucket, ())
+    ]
+    return {**row, "words": words, "why": why, "samples": samples}
+
+
+@require_POST
+def start(request: HttpRequest) -> HttpResponse:
+    """Train what the plan page showed."""
+    job = get_object_or_404(Job, id=_uuid(request.POST.get("plan", "")), user=signed_in(request), kind="plan")
+    run = services.train(user=signed_in(request), config=services.configuration(**_tuples(job.spec)))
+    return redirect("jobs:detail", run.id)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Http404 from error
+
+
+def _tuples(spec: dict[str, object]) -> dict[str, object]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()}
+
+
+@require_GET
+def speak(request: HttpRequest) -> FileResponse:
+    """An example of the plan, spoken now: ``?engine=&voice=&text=&language=``. Engines that cost money do not."""
+    from audio_generation.engine import FailedRequest, SpeechRequest
+    from audio_generation.registry import engine_named
+
+    engine = engine_named(request.GET.get("engine", ""))
+    text, name = request.GET.get("text", "")[:LONGEST_SPOKEN], request.GET.get("voice", "")
+    voice = next((v for v in engine.voices(request.GET.get("language") or "en") if v.name == name), None)
+    if voice is None or engine.paid or not text.strip():
+        raise Http404
+    with tempfile.TemporaryDirectory() as folder:
+        wish = SpeechRequest("example", text, voice.name, voice.language, {})
+        spoken = next(iter(engine.synthesize([wish], Path(folder))))
+        if isinstance(spoken, FailedRequest):
+            raise HarkError("That could not be spoken.", spoken.why, "Try another voice.")
+        content = spoken.path.read_bytes()
+    response = FileResponse(io.BytesIO(content), content_type="audio/wav")
+    response["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+@require_GET
+def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """A fragment: clips that the run has made so far, to listen to."""
+    from db.db_api import Library
+    from pipeline.config import job_folder
+    from pipeline.run_job import run_config
+
+    job = get_object_or_404(Job, id=job_id, user=signed_in(request), kind="train")
+    data = user_data(signed_in(request))
+    clips = []
+    if (data / "library.sqlite3").is_file():
+        run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
+        with Library(data) as library:
+            clips = library.generated_by(run, SAMPLES)
+    return render(request, "trainer/samples.html", {"clips": clips})
+
+
+@require_GET
+def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
+    """A clip of the user's library."""
+    from db.db_api import Library
+
+    data = user_data(signed_in(request))
+    if not (data / "library.sqlite3").is_file():
+        raise Http404
+    with Library(data) as library:
+        found = library.clips([clip_id])
+        if not found or not library.file(found[0]).is_file():
+            raise Http404
+        path = library.file(found[0])
+    return FileResponse(path.open("rb"), content_type="audio/flac" if path.suffix == ".flac" else "audio/wav")
+
+
+@require_GET
+def engines(request: HttpRequest) -> HttpResponse:
+    """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
+    from audio_generation.registry import engines as all_engines
+
+    rows = []
+    for name, engine in all_engines().items():
+        if name == "fake":
+            continue
+        readiness = engine.available()
+        voices = engine.voices("en") if readiness.ok else []
+        rows.append({"name": name, "engine": engine, "readiness": readiness, "voices": len(voices)})
+    return render(request, "trainer/engines.html", {"rows": sorted(rows, key=lambda row: not row["readiness"].ok)})
+
+
+def _engine_choices(language: str) -> dict[str, str]:
+    from audio_generation.registry import engines as all_engines
+
+    return {
+        name: name
+        for name, engine in all_engines().items()
+        if name != "fake" and not engine.paid and engine.available().ok and engine.voices(language)
+    }
+
+
+def _languages() -> list[str]:
+    """Languages that some ready engine speaks, English first."""
+    from audio_generation.registry import default_engines
+
+    spoken = {voice.language.split("-")[0] for engine in default_engines().values() for voice in engine.voices("")}
+    return ["en", *sorted(spoken - {"en"})]

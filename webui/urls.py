@@ -1,0 +1,17 @@
+"""Which page answers which address."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("webui.trainer.urls")),
+    path("", include("webui.listening.urls")),
+    path("jobs/", include("webui.jobs.urls")),
+    path("account/", include("webui.accounts.urls")),
+    path("sign-in/", include("webui.accounts.google_urls")),
+]
+handler404 = "webui.errors.not_found"
+handler403 = "webui.errors.refused"
+handler500 = "webui.errors.bug"
+handler400 = "webui.errors.bad_request"
