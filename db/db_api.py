@@ -37,6 +37,7 @@ from db.records import (
     CheckReport,
     Clip,
     ExportReport,
+    Filters,
     LibraryStats,
     NewClip,
     Occurrence,
@@ -215,8 +216,18 @@ class Library:
             pass
 
     def set_texts(self, texts: Mapping[int, tuple[str, str]]) -> None:
-        """Give clips their transcript: {id: (text, normalized text)}. Their text is known from then on."""
+        """Give clips their transcript: {id: (text, normalized text)}. Their text is known from then on.
+
+        Where the words change, what aligners found of the old ones goes.
+        """
         with self._writing("storing transcripts") as connection:
+            for clip_id, (_, normalized) in texts.items():
+                for table in ("alignment", "occurrence"):
+                    connection.execute(
+                        f"DELETE FROM {table} WHERE clip_id = (SELECT id FROM clip WHERE id = ? "
+                        "AND text_normalized <> ?)",
+                        (clip_id, _plain(normalized)),
+                    )
             connection.executemany(
                 "UPDATE clip SET text_original = ?, text_normalized = ?, text_known = 1 WHERE id = ?",
                 [(_plain(text), _plain(normalized), clip_id) for clip_id, (text, normalized) in texts.items()],
@@ -226,6 +237,35 @@ class Library:
         """Mark clips "ready" or "rejected" (kept, but not used any more)."""
         with self._writing("marking clips") as connection:
             connection.executemany("UPDATE clip SET state = ? WHERE id = ?", [(state, clip_id) for clip_id in ids])
+
+    def change_settings(self, ids: Collection[int], changes: Mapping[str, Any]) -> None:
+        """Give clips these settings besides those that they have; a setting of None is taken away."""
+        patch = json.dumps(dict(changes), sort_keys=True)
+        with self._writing("marking clips") as connection:
+            connection.executemany(
+                "UPDATE clip SET settings = json_patch(settings, ?) WHERE id = ?", [(patch, clip_id) for clip_id in ids]
+            )
+
+    def delete_clips(self, ids: Collection[int]) -> int:
+        """Remove clips for good, with what aligners found in them; how many were there.
+
+        Cuts of them stay, without a parent (:meth:`cuts_of`). First the rows go, in one transaction, then those of
+        their files that no other row names: a kill in the middle leaves files that ``check`` removes.
+        """
+        wanted = json.dumps(sorted(ids))
+        of_them = "clip_id IN (SELECT value FROM json_each(?))"
+        with self._writing("deleting clips") as connection:
+            digests = connection.execute(
+                "SELECT DISTINCT sha256 FROM clip WHERE id IN (SELECT value FROM json_each(?))", [wanted]
+            ).fetchall()
+            emissions = connection.execute(f"SELECT DISTINCT file FROM emission WHERE {of_them}", [wanted]).fetchall()
+            gone = connection.execute("DELETE FROM clip WHERE id IN (SELECT value FROM json_each(?))", [wanted])
+            count = gone.rowcount
+        named = [(clip_files.relative_path(digest), "SELECT 1 FROM clip WHERE path = ?") for (digest,) in digests]
+        named += [(file, "SELECT 1 FROM emission WHERE file = ?") for (file,) in emissions]
+        for relative, query in named:
+            self._remove_file_without_row(self.data_dir / relative, query)
+        return count
 
     # -- finding -----------------------------------------------------------------------------------------------
 
@@ -272,6 +312,54 @@ class Library:
             return []
         more, more_values = _condition(where or Where())
         return sorted(self._ids(f"SELECT id FROM clip WHERE {condition} AND {more}", (*values, *more_values)))
+
+    def page(
+        self, filters: Filters, limit: int, before_id: int | None = None, after_id: int | None = None
+    ) -> list[Clip]:
+        """At most ``limit`` clips that a person looks for, newest first: those right before an id, or right after one.
+
+        It reads no more than it returns where there are many matches, so the last page is as fast as the first.
+        """
+        source, condition, values = _filter_condition(filters)
+        number = "clip_fts.rowid" if "clip_fts" in source else "clip.id"
+        for sign, bound in (("<", before_id), (">", after_id)):
+            if bound is not None:
+                condition += f" AND {number} {sign} ?"
+                values.append(bound)
+        columns = ", ".join(f"clip.{name}" for name in _COLUMNS.split(", "))
+        upward = after_id is not None
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT {columns} FROM {source} WHERE {condition} "
+                f"ORDER BY {number} {'ASC' if upward else 'DESC'} LIMIT ?",
+                [*values, limit],
+            ).fetchall()
+        clips = [_clip(row) for row in rows]
+        return clips[::-1] if upward else clips
+
+    def count(self, filters: Filters, most: int) -> int:
+        """How many clips a person looks for; it does not count beyond ``most``."""
+        source, condition, values = _filter_condition(filters)
+        with self._reading() as connection:
+            (found,) = connection.execute(
+                f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?)", [*values, most]
+            ).fetchone()
+        return int(found)
+
+    def engines_and_languages(self) -> tuple[list[str], list[str]]:
+        """The engines and the languages that there are clips of, in order of name."""
+        with self._reading() as connection:
+            pairs = connection.execute("SELECT DISTINCT engine, language FROM clip").fetchall()
+        return sorted({engine for engine, _ in pairs}), sorted({language for _, language in pairs})
+
+    def with_source(self, prefix: str) -> list[Clip]:
+        """All clips, rejected ones too, whose source is ``prefix``, a colon and anything, in order of id."""
+        first = source_id(prefix, "")
+        return self._select("source >= ? AND source < ?", [first, first[:-1] + ";"])  # ';' is the character after ':'
+
+    def cuts_of(self, ids: Collection[int]) -> list[Clip]:
+        """All clips, rejected ones too, that were cut out of these."""
+        return self._select("parent_id IN (SELECT value FROM json_each(?))", [json.dumps(sorted(ids))])
 
     def iter_clips(self, where: Where | None = None, after_id: int = 0) -> Iterator[Clip]:
         """All clips that ``where`` means, in order of id, in constant memory and without holding a lock."""
@@ -894,7 +982,7 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
         ("duration_s >= ?", where.min_s),
         ("duration_s <= ?", where.max_s),
         ("(source IS NOT NULL) = ?", where.imported),
-        ("(parent_id IS NOT NULL) = ?", where.slices),
+        ("(parent_id IS NOT NULL AND json_extract(settings, '$.trimmed') IS NULL) = ?", where.slices),
     ):
         if value is not None:
             parts.append(condition)
@@ -903,6 +991,36 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
         parts.append("engine IN (SELECT value FROM json_each(?))")
         values.append(_json(where.engines))
     return " AND ".join(parts), values
+
+
+_ORIGIN_CONDITIONS = {
+    "generated": "clip.source IS NULL AND clip.parent_id IS NULL",
+    "imported": "clip.source IS NOT NULL AND NOT (clip.source >= 'recorded:' AND clip.source < 'recorded;')",
+    "recorded": "clip.source >= 'recorded:' AND clip.source < 'recorded;'",
+    "cut": "clip.parent_id IS NOT NULL",
+}
+
+
+def _filter_condition(filters: Filters) -> tuple[str, str, list[Any]]:
+    """The tables to be read, the SQL condition and its values."""
+    source, parts, values = "clip", ["TRUE"], []
+    if filters.phrase.strip():
+        condition, values = _phrase_condition(filters.phrase)
+        if condition.startswith("id IN"):
+            # The full-text index gives its rows in order, so a page of many matches is read and no more. CROSS JOIN
+            # keeps SQLite from turning that around.
+            source, condition = "clip_fts CROSS JOIN clip ON clip.id = clip_fts.rowid", "clip_fts MATCH ?"
+        parts.append(condition or "FALSE")
+    for column, value in (("engine", filters.engine), ("language", filters.language), ("state", filters.state)):
+        if value:
+            parts.append(f"+clip.{column} = ?")  # "+": in order of id, not by an index that would have to be sorted
+            values.append(_plain(value))
+    if filters.voice.strip():
+        parts.append("(instr(lower(clip.voice), lower(?)) OR instr(lower(clip.speaker), lower(?)))")
+        values += [_plain(filters.voice.strip())] * 2
+    if filters.origin in _ORIGIN_CONDITIONS:
+        parts.append(_ORIGIN_CONDITIONS[filters.origin])
+    return source, " AND ".join(parts), values
 
 
 def _phrase_condition(phrase: str) -> tuple[str, list[Any]]:

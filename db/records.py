@@ -76,7 +76,8 @@ class Where:
 
     Attributes:
         imported: True for clips of corpora (they have a source), False for generated and mined ones.
-        slices: True for clips cut from another one, False for whole ones.
+        slices: True for clips that mining cut from another one, False for whole ones; one that a person trimmed
+            (``settings["trimmed"]``) stands for the clip that it was cut from, and counts as whole.
         text_known: True for clips whose words are known; False for imported audio without a transcript, in which
             any phrase may occur.
         state: "ready" unless rejected clips are asked for.
@@ -91,6 +92,29 @@ class Where:
     state: str | None = "ready"
     min_s: float | None = None
     max_s: float | None = None
+
+
+ORIGINS = ("generated", "imported", "recorded", "cut")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a person looks for in the library; "" means any. All hold at once.
+
+    Attributes:
+        phrase: words that occur in the transcript, as in ``Library.search``.
+        voice: a part of the voice's or the speaker's name, whatever the case.
+        origin: one of :data:`ORIGINS`: by a speech engine; recordings of people; one's own, made with Hark; cut from
+            another clip.
+        state: "ready", "rejected" or both.
+    """
+
+    phrase: str = ""
+    engine: str = ""
+    voice: str = ""
+    language: str = ""
+    origin: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.config import BUCKETS, EFFORTS
 from pipeline.mining import ENGINE as MINED
 from pipeline.mining import mined_clips
 from pipeline.plan import Plan, engines_used
-from pipeline.splits import VoiceSplits, real_speaker, split_of
+from pipeline.splits import VoiceSplits, is_for_test, real_speaker, split_of, splits_of_takes
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
@@ -52,15 +52,21 @@ CLIP_COLUMNS = (
 def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFrame:
     """The clips of a run, a row each, with :data:`CLIP_COLUMNS`.
 
-    A clip whose voice and text belong to different splits is left out. A bucket takes at most a quarter more than its
-    target, so that a library that has grown does not make every run longer.
+    A clip whose voice and text belong to different splits is left out, and so is what was recorded as a test by somebody
+    who is heard in training. A bucket takes at most a quarter more than its target, so that a library that has grown does
+    not make every run longer; what the user has recorded of it comes first.
     """
     language = plan.config.language
+    takes = library.clips_with_texts([plan.config.phrase], language)
+    splits = replace(splits, speaker_split={**splits.speaker_split, **splits_of_takes(takes)})
     rows: list[dict[str, Any]] = []
     seen: set[int] = set()
 
-    def add(clip: Clip, bucket: str, split: str, source: str | None = None) -> None:
+    def add(clip: Clip, bucket: str, split: str, parent: Clip | None = None) -> None:
         seen.add(clip.id)
+        if is_for_test(parent or clip) and split != "test":
+            return
+        source = parent.source if parent else clip.source
         place = clip.settings if clip.engine == MINED else {}
         rows.append(
             {
@@ -75,7 +81,7 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
                 "text": clip.text_normalized,
                 "licence": clip.licence,
                 "seconds": clip.duration_s,
-                "corpus": (source or clip.source or "").split(":")[0],
+                "corpus": (source or "").split(":")[0],
                 "reused": int(not (clip.request_id or "").startswith(f"{plan.run}:")),
                 "phrase_start_s": place.get("phrase_start_s", -1.0),
                 "phrase_end_s": place.get("phrase_end_s", -1.0),
@@ -90,6 +96,7 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         used = engines_used(bucket, plan.config, plan.engines)
         clips = [c for c in clips if c.engine in used]
         order = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
+        order = sorted(order, key=lambda index: "role" not in clips[index].settings)
         limit = int(1.25 * row.target) + plan.config.growth_constant
         for index in order[:limit]:
             clip = clips[index]
@@ -103,10 +110,10 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
             parents = {parent.id: parent for parent in library.clips([cut.parent_id or 0 for cut in cuts])}
             for cut in cuts:
                 parent = parents.get(cut.parent_id or 0)
-                if cut.id not in seen and parent is not None and parent.engine == "corpus":
-                    add(cut, bucket, splits.split_of_speaker(real_speaker(cut)), parent.source)
+                if cut.id not in seen and parent is not None and parent.engine == "corpus" and parent.state == "ready":
+                    add(cut, bucket, splits.split_of_speaker(real_speaker(cut)), parent)
     for clip in library.clips(list(plan.real_clips)):
-        if clip.id not in seen:
+        if clip.id not in seen and clip.state == "ready":  # it may have been put aside since the plan was made
             add(clip, "plain_negative", splits.split_of_speaker(real_speaker(clip)))
     return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
 

@@ -7,15 +7,17 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from model.dataset import FeatureStore
 from pipeline.config import BUCKETS
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.generation import GenerationReport
 from pipeline.plan import Plan
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
 
 Report = dict[str, Any]
 

@@ -55,7 +55,37 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return {**plan.summary(), "samples": samples}
 
 
-KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {"plan": _plan, "train": _train}
+def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded."""
+    import shutil
+    from dataclasses import asdict
+
+    from db.db_api import Library
+    from pipeline.archive import unpack
+    from pipeline.corpus import import_corpus
+
+    archive = data / spec["archive"] if spec.get("archive") else None
+    # Named as the archive, so that the corpus's name in the library says what it is.
+    folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
+    try:
+        if archive is not None:
+            if not archive.is_file():
+                raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
+            reporter.stage("unpack", f"Unpacking {archive.name}")
+            shutil.rmtree(folder.parent, ignore_errors=True)  # what a killed one left
+            unpack(archive, folder)
+        with Library(data) as library:
+            report = import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None)
+    except HarkError:
+        if archive is not None:
+            shutil.rmtree(archive.parent, ignore_errors=True)
+        raise
+    if archive is not None:
+        shutil.rmtree(archive.parent, ignore_errors=True)
+    return asdict(report)
+
+
+KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {"plan": _plan, "train": _train, "import": _import}
 
 
 def main() -> int:

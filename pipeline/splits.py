@@ -37,6 +37,24 @@ def real_speaker(clip: Clip) -> str:
     return clip.speaker or (clip.source or clip.sha256).split("@")[0]
 
 
+def is_for_test(clip: Clip) -> bool:
+    """Whether a person recorded it as a test: then it is never trained on (``pipeline.recordings``)."""
+    return clip.settings.get("role") == "test"
+
+
+def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
+    """Splits of those who recorded takes of a phrase with Hark, by speaker: what they gave for training decides.
+
+    It holds for all clips of such a person in the run, so that nobody is heard in training and in the test.
+    """
+    chosen: dict[str, str] = {}
+    for clip in takes:
+        role = clip.settings.get("role")
+        if role == "train" or (role == "test" and real_speaker(clip) not in chosen):
+            chosen[real_speaker(clip)] = str(role)
+    return chosen
+
+
 def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str, str]:
     """Splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one.
 

@@ -19,7 +19,8 @@ LAYERS = (
     {"phrase_augmentation", "audio_augmentation", "db"},
     {"audio_generation", "model"},
     {"pipeline"},
-    {"command_line", "webui"},
+    {"webui"},
+    {"command_line"},
     {"main"},
 )
 LAYER_OF = {package: number for number, layer in enumerate(LAYERS) for package in layer}

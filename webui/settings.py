@@ -6,6 +6,7 @@ HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas bet
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER, HARK_JOBS_WAITING    limits (3, 2, 50)
+HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
 HARK_OPEN_SIGN_UP   1: whoever has a Google account gets an account; else only users whom the owner has added sign in
 """
@@ -67,6 +68,7 @@ INSTALLED_APPS = [
     "webui.jobs",
     "webui.trainer",
     "webui.listening",
+    "webui.api",
 ]
 
 MIDDLEWARE = [
@@ -121,10 +123,7 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "trainer:home"
 LOGOUT_REDIRECT_URL = "accounts:login"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-]
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]  # of allauth only its talk with Google is used
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -154,6 +153,7 @@ JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
 JOBS_WAITING = _number("HARK_JOBS_WAITING", 50)
 JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
+WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 _YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
 Q_CLUSTER = {
     "name": "training",

@@ -96,7 +96,8 @@ def _library_people(library: Library) -> list[Person]:
         return []
     by_speaker: dict[tuple[str, str], list[Clip]] = {}
     for clip in library.iter_clips(Where(imported=True, slices=False, text_known=True)):
-        if clip.speaker:  # a recording of nobody knows whom is no voice
+        # A recording of nobody knows whom is no voice, and one that was made as a test is heard in the test only.
+        if clip.speaker and clip.settings.get("role") != "test":
             by_speaker.setdefault((clip.language, clip.speaker), []).append(clip)
     enough = {
         person: clips for person, clips in by_speaker.items() if sum(c.duration_s for c in clips) >= LEAST_SPEECH_S

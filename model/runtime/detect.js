@@ -1,6 +1,6 @@
 // Hears a phrase in a browser: what detect.py does, for detect.html. It needs the bundle it lies in, and onnxruntime-web
 // in the folder ort/ beside it. This file is the page's program, the worklet that takes the microphone's sound, and a
-// module with the rules of detection, which the tests hold to those of detect.py.
+// module with the rules of detection, which the tests hold to those of detect.py: change them in both.
 
 const SCHEMA = 1;
 const ORT = "ort/ort.wasm.bundle.min.mjs";
@@ -241,7 +241,7 @@ function page() {
       stream?.getTracks().forEach((track) => track.stop());
       context?.close();
       part("listen").disabled = false;
-      return explain(`The microphone cannot be used: ${error.message}.`, "Allow it for this page, or try another browser.");
+      return explain(`The microphone cannot be used: ${error.message}.`, "Plug one in, allow it for this page, or try another browser.");
     }
     detector.reset();
     microphone = { context, stream };
@@ -349,6 +349,6 @@ if (typeof registerProcessor === "function") {
       }
     },
   );
-} else if (typeof document !== "undefined") {
-  page();
+} else if (globalThis.document?.getElementById("detections")) {
+  page(); // in a page of somebody else's this file is but a module
 }

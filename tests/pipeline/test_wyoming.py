@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +115,12 @@ def test_halves_that_differ_are_not_used(bundles: list[Path], monkeypatch: pytes
 # The protocol.
 
 
+def in_a_loop(work: Coroutine[Any, Any, None]) -> None:
+    """``asyncio.run`` in a thread of its own: while a test's browser is open, this one has a loop already."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -148,7 +156,7 @@ def with_client(
         async with serving(together, f"tcp://127.0.0.1:{port}"):
             await asyncio.gather(*(one(conversation) for conversation in (talk, *more)))
 
-    asyncio.run(run())
+    in_a_loop(run())
 
 
 async def send(
@@ -338,7 +346,7 @@ def test_a_unix_socket_and_what_stands_in_its_place(together: HeardTogether, tmp
             with pytest.raises(HarkError, match="Another program listens there"):
                 server_at(uri)
 
-    asyncio.run(run())
+    in_a_loop(run())
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / "left.sock"))
     left.close()
@@ -362,7 +370,7 @@ def test_a_port_that_is_taken(together: HeardTogether) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(HarkError, match="already"):
-            asyncio.run(serve(f"tcp://127.0.0.1:{taken.getsockname()[1]}", together, asyncio.Event()))
+            in_a_loop(serve(f"tcp://127.0.0.1:{taken.getsockname()[1]}", together, asyncio.Event()))
 
 
 # The command.
@@ -385,17 +393,9 @@ def test_bundles_that_are_none(bundles: list[Path], tmp_path: Path) -> None:
         open_wake_words([tmp_path / "odd.zip"])
 
 
-COMMAND = """
-import sys
-from command_line import application
-application.GROUPS = ("serving_wyoming",)
-sys.exit(application.main(sys.argv[1:]))
-"""
-
-
 def command(*arguments: str, **settings: object) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "wyoming", *arguments], cwd=REPOSITORY, stdout=subprocess.PIPE,
+        [sys.executable, "main.py", "wyoming", *arguments], cwd=REPOSITORY, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **settings,
     )  # fmt: skip
 
@@ -411,12 +411,12 @@ def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signa
         assert line["wake_words"] == {"hey_compass": "hey compass", "smart_mirror": "smart mirror"}
 
         async def talk() -> None:
-            async with AsyncTcpClient("127.0.0.1", port) as client:
+            async with asyncio.timeout(WAIT_S), AsyncTcpClient("127.0.0.1", port) as client:
                 assert len(await heard(client, said("hey compass"))) == 1
                 process.send_signal(number)  # while a client is there
                 assert await client.read_event() is None
 
-        asyncio.run(asyncio.wait_for(talk(), WAIT_S))
+        in_a_loop(talk())
         out, err = process.communicate(timeout=WAIT_S)
     finally:
         process.kill()

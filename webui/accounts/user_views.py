@@ -18,7 +18,8 @@ from core.errors import HarkError
 from webui.accounts import services
 from webui.accounts.forms import PersonForm
 from webui.accounts.models import User
-from webui.accounts.views import INVALID, signed_in
+from webui.accounts.views import INVALID
+from webui.signed_in import signed_in
 
 P = ParamSpec("P")
 

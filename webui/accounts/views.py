@@ -21,15 +21,10 @@ from webui.accounts import services
 from webui.accounts.forms import ChangePasswordForm, NewPasswordForm, PersonForm, SignInForm, TokenForm
 from webui.accounts.models import ApiToken, User
 from webui.accounts.sign_in import TooManyFailures, client_address, forgive, sign_in
+from webui.signed_in import signed_in
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 INVALID = 422
-
-
-def signed_in(request: HttpRequest) -> User:
-    """The user of a page that is shown to users only."""
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def safe_address(request: HttpRequest, wanted: str) -> str:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
+from django.dispatch import Signal
 from django.utils import timezone
 
 from core.errors import HarkError
@@ -22,6 +23,8 @@ from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 
 TRAINING, AUDIO = "training", "audio"  # lanes
+
+job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Kind:
 KINDS = {
     "train": Kind(TRAINING, "webui.trainer.services:trained"),
     "plan": Kind(AUDIO),
+    "import": Kind(AUDIO),
 }
 
 
@@ -166,6 +170,7 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
             module, name = when_done.split(":")
             told: Callable[[Job], None] = getattr(import_module(module), name)
             told(job)
+        job_ended.send(Job, job=job)
     send_waiting()
 
 
@@ -178,9 +183,13 @@ def give_back(job: Job) -> None:
 
 def cancel(*, job: Job) -> None:
     """Ask for the end of a job. A waiting one ends at once, a running one when its supervisor sees it."""
-    if Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
-        state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
-    ):
+    with transaction.atomic():
+        ended = Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
+            state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
+        )
+        if ended:
+            job_ended.send(Job, job=Job.objects.get(id=job.id))
+    if ended:
         send_waiting()
         return
     Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
@@ -227,6 +236,8 @@ def recover() -> int:
             JobEvent.objects.create(
                 job=job, event={"event": "log", "time": time.time(), "level": "warning", "message": message}
             )
+            if change["state"] != Job.State.QUEUED:
+                job_ended.send(Job, job=Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))
     # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began.

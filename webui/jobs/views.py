@@ -84,4 +84,5 @@ STAGES: dict[str, tuple[tuple[str, str], ...]] = {
         ("report", "Measure on unheard voices"),
         ("bundle", "Pack and check"),
     ),
+    "import": (("unpack", "Unpack"), ("import", "Take in the recordings")),
 }

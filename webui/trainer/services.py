@@ -69,6 +69,6 @@ def read_report(version: Version) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise HarkError(
-            "The report of this version cannot be read.", f"{path.name}: {error}", "Train the phrase again."
+            "The report of this version cannot be read.", f"{path.name} is gone or damaged.", "Train the phrase again."
         ) from error
     return report

@@ -17,7 +17,7 @@ document.addEventListener("click", async (event) => {
   const source = button && document.getElementById(button.dataset.copy);
   if (!source) return;
   try {
-    if (await copy(source.value, source)) button.textContent = button.dataset.copied;
+    if (await copy(source.value ?? source.textContent, source)) button.textContent = button.dataset.copied;
   } catch {
     source.focus();
     source.select();  // so that Ctrl-C does it

@@ -8,6 +8,7 @@ const NAMESPACE = "http://www.w3.org/2000/svg";
 const MARGIN = { left: 58, right: 14, top: 12, bottom: 44 };
 const NONE = 44; // width of the band left of the logarithmic axis: no false alarm at all
 let chosen = null;
+for (const drawn of section.querySelectorAll("svg.det, .legend")) drawn.removeAttribute("hidden");
 
 function element(name, attributes, text) {
   const made = document.createElementNS(NAMESPACE, name);
@@ -64,9 +65,10 @@ function line(curve, at) {
   let path = "";
   curve.alarms.forEach((alarms, index) => {
     const missed = curve.missed[index];
-    if (missed === null || curve.alarms[index + 1] > data.most || (path && curve.missed[index - 1] >= data.top)) return;
-    path += path ? `V${at.y(missed).toFixed(1)}` : `M${at.x(alarms).toFixed(1)} ${at.y(missed).toFixed(1)}`;
-    if (missed < data.top) path += `H${at.x(alarms).toFixed(1)}`;
+    if (missed === null || alarms > data.most || (path && curve.missed[index - 1] >= data.top)) return;
+    const x = at.x(alarms).toFixed(1), y = at.y(missed).toFixed(1);
+    path += path ? `V${y}` : `M${index ? at.right : x} ${y}`;
+    if (missed < data.top) path += `H${x}`;
   });
   return path;
 }

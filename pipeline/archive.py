@@ -1,0 +1,182 @@
+"""Unpacking an archive that somebody sent: nothing lands outside of the folder, and nothing grows without bounds.
+
+Every name is checked before anything is written, links and special files are refused, and bytes and files are counted
+while they are written, whatever the archive says about itself.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, cast
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+
+LARGEST_TOTAL = 2_000_000_000  # bytes, unpacked
+MOST_FILES = 20_000
+LONGEST_NAME = 240  # bytes of one name in a path; file systems take 255
+DEEPEST = 12  # folders within each other
+BLOCK = 1 << 16
+LARGEST_HEADER = 1 << 20  # bytes of a tar member's description
+LARGEST_DIRECTORY = 16_000_000  # bytes of a zip's table of contents
+_END_OF_ZIP, _END_OF_ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
+_END_BYTES, _LOCATOR_BYTES = 22, 20
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+
+
+def unpack(archive: Path, folder: Path, most_bytes: int = LARGEST_TOTAL, most_files: int = MOST_FILES) -> int:
+    """Unpack a zip or tar (plain, gz, bz2) into a folder that is new or empty; how many files were in it.
+
+    Raises:
+        HarkError: neither a zip nor a tar, a damaged one, a name that leads out of the folder, a link, too much in it,
+            or a full disk. What was unpacked until then is left to the caller.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        count = total = 0
+        seen: set[str] = set()
+        for number, (name, content) in enumerate(_members(archive), 1):
+            if number > most_files:
+                raise refused(f"It holds more than {most_files:,} files.")
+            if content is None:
+                continue
+            count += 1
+            target = folder / _safe(name)
+            # On the file systems of other machines "A" and "a" are one name.
+            if str(target).casefold() in seen:
+                raise refused(f"The name {name[:100]!r} is in it twice.")
+            seen.add(str(target).casefold())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as written:
+                while block := content.read(BLOCK):
+                    total += len(block)
+                    if total > most_bytes:
+                        raise refused(f"It holds more than {most_bytes / 1e9:g} GB.")
+                    written.write(block)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise refused("A name in it is a file and a folder at once.") from error
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, _TooLarge) as error:
+        raise refused(f"It is damaged: {error}.") from error
+    except (RuntimeError, NotImplementedError, ValueError, struct.error) as error:
+        raise refused(f"It cannot be read: {error}.") from error  # encrypted, or of a method that nobody knows
+    except OSError as error:
+        if error.errno is None:
+            raise refused(f"It is damaged: {error}.") from error  # what gzip and bz2 say of damaged data
+        raise storage_error(error, "unpacking the archive") from error
+    return count
+
+
+def refused(why: str) -> HarkError:
+    """The archive is not unpacked."""
+    return HarkError(
+        "The archive cannot be used.", why, "Pack the recordings and their transcripts as a plain zip or tar.gz."
+    )
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _safe(name: str) -> PurePosixPath:
+    """A member's path below the folder. Raises HarkError for one that leads elsewhere or that no disk takes."""
+    plain = name.replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    leads_out = plain.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":")
+    if leads_out or "\0" in plain or not parts:
+        raise refused(f"The name {name[:100]!r} in it leads out of its folder.")
+    if len(parts) > DEEPEST or any(len(part.encode(errors="surrogateescape")) > LONGEST_NAME for part in parts):
+        raise refused(f"The name {name[:100]!r} in it is too long.")
+    return PurePosixPath(*parts)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Name and content of every file; None as the content of a folder."""
+    with archive.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"PK"):
+        yield from _members_of_zip(archive)
+        return
+    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
+    if opener is None and not tarfile.is_tarfile(archive):
+        raise refused("It is neither a zip nor a tar.")
+    with cast(BinaryIO, opener(archive, "rb")) if opener else archive.open("rb") as plain:
+        yield from _members_of_tar(plain)
+
+
+def _members_of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    _check_directory(archive)
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise refused(f"{info.filename[:100]!r} in it is a link or a special file.")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise refused("It is packed by a method that is not known.")  # some ask for gigabytes of memory
+            if info.is_dir():
+                yield info.filename, None
+            else:
+                with opened.open(info) as content:
+                    yield info.filename, content
+
+
+def _check_directory(archive: Path) -> None:
+    """A zip's table of contents is read into memory as a whole: refuse one that is too large for that."""
+    size = archive.stat().st_size
+    with archive.open("rb") as file:
+        file.seek(max(0, size - _END_BYTES - _LOCATOR_BYTES - (1 << 16)))
+        tail = file.read()
+    at = tail.rfind(_END_OF_ZIP)
+    if at < 0 or len(tail) - at < _END_BYTES:
+        raise refused("It is damaged: its end is missing.")
+    (directory,) = struct.unpack("<I", tail[at + 12 : at + 16])
+    if directory > LARGEST_DIRECTORY or _END_OF_ZIP64 in tail[max(0, at - _LOCATOR_BYTES) : at]:
+        raise refused(f"It holds more than {MOST_FILES:,} files.")
+
+
+def _members_of_tar(plain: BinaryIO) -> Iterator[tuple[str, IO[bytes] | None]]:
+    with tarfile.open(fileobj=cast(IO[bytes], _InSmallPieces(plain)), mode="r:") as opened:
+        for member in opened:
+            opened.members.clear()  # it would remember every one
+            if member.isdir():
+                yield member.name, None
+                continue
+            if not member.isfile() or member.sparse is not None:
+                raise refused(f"{member.name[:100]!r} in it is a link or a special file.")
+            content = opened.extractfile(member)
+            assert content is not None
+            yield member.name, content
+
+
+class _InSmallPieces(io.RawIOBase):
+    """A file of which nothing large is read or skipped at once: tar reads a member's description as a whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LARGEST_HEADER:
+            raise _TooLarge("a member's description is too large")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if offset > 2 * LARGEST_TOTAL:
+            raise _TooLarge("it is longer than what may be unpacked")
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

@@ -1,0 +1,201 @@
+"""A newcomer's whole way through the portal, in a real browser, against ``./hark serve`` itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from core.audio_file import read_audio, write_audio
+from core.data_folder import REPOSITORY
+from model.runtime.detector import Bundle
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+PHRASE = "hey compass"
+TRAINING_MS = 400_000
+PASSWORD = "a-good-long-password"
+
+
+@dataclass
+class Portal:
+    """A running portal: its address, the one-time link, its data."""
+
+    address: str
+    link: str
+    data: Path
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    data = tmp_path_factory.mktemp("portal")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = data / "serve.log"
+    environment = {**os.environ, "HARK_DATA": str(data)}
+    command = [sys.executable, "main.py", "serve", "--port", str(port)]
+    with log.open("w") as said:
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=said, stdout=said)
+    try:
+        until = time.monotonic() + 90
+        while not (found := re.search(r"http\S+/account/setup/\S+", log.read_text())) or not _answers(port):
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.3)
+        yield Portal(f"http://localhost:{port}", found.group(0), data)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Browser, portal: Portal) -> Iterator[Page]:
+    """A page that remembers what went wrong in its scripts, and against the content-security policy."""
+    context = chromium.new_context(accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert not wrong
+
+
+def _axe(page: Page) -> list[str]:
+    """What the accessibility checker axe calls serious or critical on the page."""
+    from importlib.resources import files
+
+    script = files("axe_core_python").joinpath("axe.min.js").read_text()
+    # The portal's content-security policy allows no inline scripts, so the checker comes through the debugger.
+    page.evaluate(script + "\nundefined")
+    found: dict[str, Any] = page.evaluate("axe.run()")
+    return [
+        f"{page.url}: {problem['id']}: {problem['help']}: {[node['html'] for node in problem['nodes']][:3]}"
+        for problem in found["violations"]
+        if problem["impact"] in ("serious", "critical")
+    ]
+
+
+def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Portal, tmp_path: Path) -> None:
+    problems: list[str] = []
+
+    # the owner's account, by the one-time link
+    page.goto(portal.link)
+    page.fill("[name=username]", "olivia")
+    page.fill("[name=new_password1]", PASSWORD)
+    page.fill("[name=new_password2]", PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    page.get_by_text("Train the first one").wait_for()
+    problems += _axe(page)
+    page.goto(portal.link)
+    assert page.get_by_role("button", name="Create the account").count() == 0  # it works once
+    page.goto(portal.address)
+
+    # a phrase, its advice, its plan
+    page.get_by_role("link", name="New detector").click()
+    page.locator("#id_phrase").press_sequentially(PHRASE, delay=20)
+    page.locator("#advice").get_by_text("3 syllables", exact=False).first.wait_for()
+    problems += _axe(page)
+    page.get_by_label("trial", exact=False).check()
+    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Start training").wait_for(timeout=TRAINING_MS)
+    assert page.get_by_role("row", name=re.compile("Your phrase")).get_by_text("200").count() == 2
+    problems += _axe(page)
+
+    # an example of it, spoken
+    with page.expect_response(re.compile("/speak")) as spoken:
+        page.get_by_role("button", name=re.compile("^Play “hey compass”")).first.click()
+    assert spoken.value.status in (200, 206)
+
+    # the run, watched to its end
+    page.get_by_role("button", name="Start training").click()
+    page.locator("li.now").wait_for()
+    job = page.url
+    page.reload()  # closing and opening again changes nothing
+    page.locator(".log li").first.wait_for()
+    page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
+    page.wait_for_function("document.querySelectorAll('[data-stage].past').length === 7")
+    page.locator("svg[data-metric=loss] .curve").wait_for(state="attached")
+    problems += _axe(page)
+
+    # the result: the dial, the download
+    page.get_by_role("link", name="See the detector").click()
+    page.locator("svg.chart [class*=curve]").first.wait_for(state="attached")
+    dial = page.get_by_role("slider")
+    before = page.locator("main").inner_text()
+    dial.focus()
+    dial.press("End")
+    assert page.locator("main").inner_text() != before
+    problems += _axe(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name=re.compile("Download this")).click()
+    bundle = tmp_path / "bundle.zip"
+    download.value.save_as(bundle)
+    assert Bundle(bundle).manifest["default_fa_per_day"] == 240  # what the dial was turned to
+
+    # what was downloaded finds the phrase
+    recording = tmp_path / "said.wav"
+    _said_twice(portal.data, recording)
+    folder = tmp_path / "alone"
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(bundle), str(folder)], check=True)
+    heard = subprocess.run(
+        [sys.executable, "detect.py", "--wav", str(recording)], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert len(re.findall(r"\d", heard.stdout)) > 0 and "was not heard" not in heard.stdout, heard.stdout
+
+    # tried on a recording in the page, and a hit marked as a false alarm
+    page.get_by_role("link", name="Try it").click()
+    page.set_input_files("#audio", recording)
+    page.get_by_role("button", name="Hear it").click()
+    mark = page.get_by_role("button", name="That was a false alarm")
+    mark.first.wait_for()
+    problems += _axe(page)
+    mark.first.click()
+    page.get_by_text("kept in the inbox").wait_for()
+
+    # the microphone, over WebSocket (Chromium's own beeps: nothing to be heard in them)
+    page.get_by_role("button", name="Listen").click()
+    page.locator("svg[data-live] .curve[points*=',']").wait_for(state="attached")
+    page.get_by_role("button", name="Stop").click()
+
+    page.get_by_role("link", name="Inbox").click()
+    page.get_by_text("false alarm", exact=True).wait_for()
+    problems += _axe(page)
+    for address in ("", "/jobs/", "/engines", "/account/"):
+        page.goto(portal.address + address)
+        problems += _axe(page)
+    page.goto(job)
+    page.get_by_role("link", name="See the detector").wait_for()
+    assert not problems, "\n".join(problems)
+
+
+def _said_twice(data: Path, recording: Path) -> None:
+    """The phrase by a voice of the test split, with silence around it."""
+    import pandas as pd
+
+    clips = pd.read_csv(next(data.glob("jobs/*/clips.csv")), keep_default_na=False)
+    mine = clips[(clips.label == 1) & (clips.split == "test") & (clips.engine == "espeak")]
+    audio = [np.zeros(24_000, np.float32)]
+    for path in mine.path[:2]:
+        audio += [read_audio(path), np.zeros(32_000, np.float32)]
+    write_audio(recording, np.concatenate(audio))

@@ -1,0 +1,135 @@
+"""For every address: strangers see nothing, another user's things do not exist, nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from core.data_folder import REPOSITORY
+from webui.accounts.models import User
+from webui.jobs.models import Job
+from webui.listening.models import Sample
+from webui.trainer.models import Detector, Version
+from webui.trainer.services import as_spec, configuration
+
+PUBLIC = {"accounts:login", "accounts:setup"}  # and what allauth brings, which is under sign-in/
+VALUES = {"job_id": None, "detector_id": None, "sample_id": None, "number": "1", "clip_id": "1", "name": "report.json"}
+
+
+def addresses(patterns: list[URLPattern | URLResolver], start: str = "", space: str = "") -> Iterator[tuple[str, str]]:
+    """(name, pattern) of every address of the portal's own."""
+    for pattern in patterns:
+        route = start + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, route, pattern.namespace or space)
+        elif not route.startswith(("sign-in/", "api/")):
+            yield f"{space}:{pattern.name}", "/" + route
+
+
+SHARE = {"value": 0.1, "low": 0.0, "high": 0.2}
+SUMMARY = {
+    **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusers_accepted"), SHARE),
+    "threshold": 0.5,
+    "test_hours": 1.0,
+    "parameters": 1000,
+}
+ADDRESSES = sorted(addresses(get_resolver().url_patterns))
+
+
+@pytest.fixture
+def things(owner: User) -> dict[str, str]:
+    """Something of the owner's for every kind of id."""
+    spec = as_spec(configuration(phrase="hey compass"))
+    job = Job.objects.create(user=owner, kind="plan", lane="audio", title="p", state=Job.State.DONE, spec=spec)
+    detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
+    Version.objects.create(detector=detector, number=1, folder="models/x", bundle="x.zip", summary=SUMMARY)
+    sample = Sample.objects.create(user=owner, detector=detector, verdict="missed", file="x", seconds=1.0, version=1)
+    return {"job_id": str(job.id), "detector_id": str(detector.pk), "sample_id": str(sample.pk)}
+
+
+def filled(route: str, values: dict[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        kind, name = match.group(1), match.group(2)
+        given = {**VALUES, **values}.get(name)
+        return given or {"uuid": str(uuid.uuid4()), "int": "1"}.get(kind, "x")
+
+    return re.sub(r"<(\w+):(\w+)>", value, route)
+
+
+@pytest.mark.parametrize(("name", "route"), ADDRESSES)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_stranger_is_asked_to_sign_in(
+    client: Client, things: dict[str, str], name: str, route: str, method: str
+) -> None:
+    answer = getattr(client, method)(filled(route, things))
+    if name in PUBLIC:
+        assert answer.status_code in (200, 404, 410, 422)
+    else:
+        asked = answer.status_code in (302, 303) and answer["Location"].startswith("/account/login")
+        assert asked or answer.status_code == 405
+
+
+@pytest.mark.parametrize(("name", "route"), [row for row in ADDRESSES if re.search(r"_id>", row[1])])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_another_user_s_things_do_not_exist(
+    client: Client, things: dict[str, str], other: User, name: str, route: str, method: str
+) -> None:
+    client.force_login(other)
+    answer = getattr(client, method)(filled(route, things), {"decision": "take"})
+    assert answer.status_code in (403, 404, 405)
+    assert b"hey compass" not in answer.content
+
+
+def test_nothing_inline_and_nothing_from_elsewhere(owners: Client, things: dict[str, str]) -> None:
+    for _, route in ADDRESSES:
+        answer = owners.get(filled(route, things))
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        if answer["Content-Type"].startswith("text/html"):
+            page = answer.content.decode()
+            assert not re.search(r"<(script|style)(?![^>]*(src=|application/json))[^>]*>", page), route
+            assert not re.search(r"\s(on\w+|style)=", page), route
+            assert not re.search(r"(src|href)=\"(https?:)?//", page), route
+            assert len(answer.content) < 100_000
+
+
+@pytest.mark.parametrize("number", [1, 30])
+def test_lists_ask_the_database_a_constant_number_of_times(
+    owners: Client, owner: User, number: int, django_assert_max_num_queries: object
+) -> None:
+    for index in range(number):
+        detector = Detector.objects.create(user=owner, phrase=f"phrase {index}", language="en")
+        job = Job.objects.create(user=owner, kind="train", lane="training", title="p", state=Job.State.DONE, spec={})
+        Version.objects.create(detector=detector, job=job, number=1, folder="f", bundle="b", summary=SUMMARY)
+        Sample.objects.create(user=owner, detector=detector, verdict="missed", file="x", seconds=1.0, version=1)
+    for address in ("/", "/jobs/", "/inbox"):
+        with django_assert_max_num_queries(7):  # type: ignore[operator]
+            assert owners.get(address).status_code == 200
+
+
+def test_a_phrase_is_text_wherever_it_is_shown(owners: Client, owner: User) -> None:
+    bad = "<script>alert(1)</script>"
+    Job.objects.create(user=owner, kind="train", lane="training", title=bad, message=bad, spec={}, state="running")
+    for address in ("/", "/jobs/"):
+        page = owners.get(address).content.decode()
+        assert bad not in page and "&lt;script&gt;" in page
+    answer = owners.post("/new", {"phrase": bad + " \x00\u202e", "language": "en", "effort": "trial"}, follow=True)
+    assert bad not in answer.content.decode()
+
+
+def test_the_addresses_load_nothing_that_is_slow() -> None:
+    check = (
+        "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'webui.settings'; import django; django.setup();"
+        "import webui.urls; from django.urls import resolve; resolve('/');"
+        "slow = {'torch', 'matplotlib', 'transformers', 'pyroomacoustics'} & set(sys.modules);"
+        "sys.exit(str(slow) if slow else 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

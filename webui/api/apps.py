@@ -1,0 +1,19 @@
+"""The application of the API: the same as the pages, for programs."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ApiConfig(AppConfig):
+    """Known to Django as ``api``."""
+
+    name = "webui.api"
+    label = "api"
+
+    def ready(self) -> None:
+        """Webhooks want to know when a job ends."""
+        from webui.api.webhooks import tell
+        from webui.jobs.services import job_ended
+
+        job_ended.connect(tell, dispatch_uid="webhooks")

@@ -1,0 +1,90 @@
+"""Who calls, and whether what they have lets them: a token in the header, or the session of a browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from ninja.security.base import AuthBase
+from ninja.utils import check_csrf
+
+from webui.accounts.models import User
+from webui.accounts.services import SCOPES, TOKEN_START, user_of_token
+from webui.api.problems import ApiError
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, what they may do, and whether they signed in as a person (session, or name and password)."""
+
+    user: User
+    scopes: frozenset[str]
+    person: bool
+
+
+class Token(AuthBase):
+    """Lets those in who have one of ``scopes``; what is none of them is for everyone whom a token names."""
+
+    openapi_type = "http"
+    openapi_scheme = "bearer"
+    openapi_description = "An API token (hark_...) or the access token of a pair."
+
+    def __init__(self, *scopes: str, person: bool = False) -> None:
+        super().__init__()
+        self.scopes, self.person = frozenset(scopes), person
+
+    def __call__(self, request: HttpRequest) -> Caller:
+        caller = _caller(request)
+        if self.scopes and not self.scopes & caller.scopes:
+            raise missing_scope(*self.scopes)
+        if self.person and not caller.person and "admin" not in caller.scopes:
+            raise ApiError(
+                403,
+                _("That is not allowed."),
+                _("An API token makes and ends no tokens, unless it has the scope admin."),
+                _("Sign in, or get a pair with your name and password, and use that."),
+            )
+        request.user = caller.user
+        return caller
+
+
+def missing_scope(*scopes: str) -> ApiError:
+    """403 for a token that is good for other things."""
+    return ApiError(
+        403,
+        _("The token may not do this."),
+        _("It lacks the scope %(scopes)s.") % {"scopes": " / ".join(sorted(scopes))},
+        _("Make a token with that scope on your account's page."),
+    )
+
+
+def needs(*scopes: str, person: bool = False, **more: Any) -> dict[str, Any]:
+    """What a route is given so that a token with one of ``scopes`` is needed; its documentation says so too."""
+    return {"auth": Token(*scopes, person=person), "openapi_extra": {"x-scopes": sorted(scopes), **more}}
+
+
+def caller(request: HttpRequest) -> Caller:
+    """Who :class:`Token` has let in."""
+    found = getattr(request, "auth", None)
+    assert isinstance(found, Caller)
+    return found
+
+
+def _caller(request: HttpRequest) -> Caller:
+    header = request.headers.get("Authorization")
+    user = request.user
+    if header is None and isinstance(user, User) and user.is_active:
+        refused = check_csrf(request)
+        if refused is not None:
+            raise ApiError(
+                403,
+                _("The request was not accepted."),
+                _("With a session cookie, what changes something needs the header X-CSRFToken."),
+                _("Send the value of the cookie csrftoken in it, or use a token."),
+            )
+        return Caller(user, frozenset(SCOPES if user.is_owner else set(SCOPES) - {"admin"}), person=True)
+    named, scopes = user_of_token(header)
+    text = (header or "").strip().partition(" ")[2].strip()
+    return Caller(named, scopes, person=not text.startswith(TOKEN_START))

@@ -1,0 +1,181 @@
+"""Creations that can be sent twice and are made once: the header Idempotency-Key."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from ninja import Schema
+from ninja.operation import Operation
+from ninja.utils import contribute_operation_callback
+
+from webui.accounts.models import User
+from webui.api.authentication import caller
+from webui.api.models import KeptAnswer
+from webui.api.problems import ApiError
+from webui.api.sealing import seal, unseal
+
+KEPT_FOR = timedelta(hours=24)
+GIVEN_UP_AFTER = timedelta(seconds=90)  # a request that was killed half way makes nobody wait longer than that
+WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # for the first of two that were sent at once
+LONGEST_KEY = 200
+HEADER = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": False,
+    "schema": {"type": "string", "maxLength": LONGEST_KEY},
+    "description": "Any text of your own, such as a UUID: sent again within a day, the same is answered, not made.",
+    "example": "3f1b7c52-8e0e-4d53-9a39-5b8f1a1e6c11",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an operation has made, and its address."""
+
+    content: Schema
+    location: str = ""
+
+
+def creation(status: int = 201, in_transaction: bool = True) -> Callable[..., Any]:
+    """For operations that return :class:`Made`; an error is not kept, so what is mended can be sent again.
+
+    Args:
+        status: of the answer.
+        in_transaction: made and written down at once; not for what takes long, as nobody else can write meanwhile.
+    """
+
+    def decorate(view: Callable[..., Made]) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            key = request.headers.get("Idempotency-Key")
+            if key is None:
+                return _answer(view(request, *args, **kwargs), status)
+            mine = _claim(caller(request).user, _key_digest(key), _request_digest(request))
+            if isinstance(mine, HttpResponse):
+                return mine
+            try:
+                with transaction.atomic() if in_transaction else nullcontext():
+                    answer = _answer(view(request, *args, **kwargs), status)
+                    _keep(mine, answer)
+            except BaseException:
+                KeptAnswer.objects.filter(pk=mine.pk, claimed_at=mine.claimed_at, status=None).delete()
+                raise
+            return answer
+
+        contribute_operation_callback(answered, _document)
+        return answered
+
+    return decorate
+
+
+def _document(operation: Operation) -> None:
+    extra = dict(operation.openapi_extra or {})
+    operation.openapi_extra = {**extra, "parameters": [*extra.get("parameters", ()), HEADER]}
+
+
+def _answer(made: Made, status: int) -> HttpResponse:
+    response = HttpResponse(made.content.model_dump_json(), status=status, content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    if made.location:
+        response["Location"] = made.location
+    return response
+
+
+def _key_digest(key: str) -> str:
+    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
+        raise ApiError(
+            422,
+            _("The Idempotency-Key cannot be used."),
+            _("It must have 1 to %(most)d printable characters.") % {"most": LONGEST_KEY},
+            _("Send a UUID, for example."),
+        )
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _request_digest(request: HttpRequest) -> str:
+    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    if request.content_type == "multipart/form-data":  # its boundaries differ from one sending to the next
+        for name, values in sorted(request.POST.lists()):
+            digest.update(f"{name}={values!r}\n".encode())
+        for name, files in sorted(request.FILES.lists()):
+            for file in files:
+                digest.update(f"{name}: {file.size}\n".encode())
+                for chunk in file.chunks():
+                    digest.update(chunk)
+                file.seek(0)
+    else:
+        digest.update(request.body)
+    return digest.hexdigest()
+
+
+def _claim(user: User, key: str, request: str) -> KeptAnswer | HttpResponse:
+    """The row of this request, which is to be made now; or the answer that it got before."""
+    KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).delete()
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            with transaction.atomic():
+                return KeptAnswer.objects.create(
+                    user=user, key_digest=key, request_digest=request, claimed_at=timezone.now()
+                )
+        except IntegrityError:
+            pass
+        kept = KeptAnswer.objects.filter(user=user, key_digest=key).first()
+        if kept is None:
+            continue  # the first one failed just now
+        if not hmac.compare_digest(kept.request_digest, request):
+            raise ApiError(
+                409,
+                _("This Idempotency-Key was used for another request."),
+                _("A key stands for one request, and this one has another address or body."),
+                _("Send another key."),
+            )
+        if kept.status is not None:
+            return _again(kept)
+        if kept.claimed_at < timezone.now() - GIVEN_UP_AFTER and _take_over(kept, timezone.now()):
+            return kept
+        if time.monotonic() > until:
+            raise ApiError(
+                409,
+                _("The same request is being worked on."),
+                _("One with this Idempotency-Key came before it and is not answered yet."),
+                _("Send it again in a moment."),
+                wait_s=2,
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def _take_over(kept: KeptAnswer, now: datetime) -> bool:
+    mine = KeptAnswer.objects.filter(pk=kept.pk, status=None, claimed_at=kept.claimed_at).update(claimed_at=now)
+    kept.claimed_at = now
+    return bool(mine)
+
+
+def _keep(row: KeptAnswer, answer: HttpResponse) -> None:
+    KeptAnswer.objects.filter(pk=row.pk, claimed_at=row.claimed_at).update(
+        status=answer.status_code,
+        location=answer.get("Location", ""),
+        sealed_answer=seal(answer.content.decode(), f"answer {row.key_digest}"),
+    )
+
+
+def _again(kept: KeptAnswer) -> HttpResponse:
+    content = unseal(kept.sealed_answer, f"answer {kept.key_digest}")
+    response = HttpResponse(content, status=kept.status, content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    response["Idempotent-Replayed"] = "true"
+    if kept.location:
+        response["Location"] = kept.location
+    return response

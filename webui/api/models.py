@@ -1,0 +1,74 @@
+"""What the API keeps: answers to creations for a day, webhooks, and what became of their deliveries."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+
+class KeptAnswer(models.Model):
+    """What a creation with an Idempotency-Key was answered; ``status`` is None while it is being made."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key_digest = models.CharField(max_length=64)
+    request_digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    claimed_at = models.DateTimeField()  # by the request that makes it
+    status = models.IntegerField(null=True)
+    location = models.CharField(max_length=400, default="")
+    sealed_answer = models.TextField(default="")  # it may hold a new token
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "key_digest"), name="one_answer_a_key"),)
+
+    def __str__(self) -> str:
+        return f"answer {self.key_digest[:8]} ({self.status or 'being made'})"
+
+
+class Webhook(models.Model):
+    """An address of a user's that is told how their jobs end."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhooks")
+    url = models.CharField(max_length=500)
+    events = models.JSONField(default=list)  # of webui.api.webhooks.EVENTS
+    sealed_secret = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class Delivery(models.Model):
+    """One message to a webhook, and how far it has got."""
+
+    class State(models.TextChoices):
+        """waiting -> delivered | failed."""
+
+        WAITING = "waiting"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.CharField(max_length=40)
+    body = models.TextField()  # as it is signed and sent
+    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    created_at = models.DateTimeField(auto_now_add=True)
+    tries = models.IntegerField(default=0)
+    tried_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(null=True)
+    answer_status = models.IntegerField(null=True)  # of the last try
+    problem = models.CharField(max_length=400, default="")  # of the last try
+
+    class Meta:
+        ordering = ("-created_at", "id")
+        indexes = (models.Index(fields=("webhook", "-created_at")),)
+        verbose_name_plural = "deliveries"
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.webhook_id} ({self.state})"

@@ -1,0 +1,177 @@
+"""A POST to an address that a user gave: never into this network, nowhere else than to the address that was checked."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+
+CONNECT_S, ANSWER_S = 5.0, 10.0  # at most, for each step
+WHOLE_S = 20.0  # for everything after the name was looked up; a server that sends a byte now and then is cut off
+READ_BYTES = 2_000  # of an answer
+LONGEST_URL = 500
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class AddressRefused(HarkError):
+    """An address that nothing is sent to."""
+
+
+class NotSent(Exception):
+    """The other side cannot be reached, or does not answer; the message says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the other side said."""
+
+    status: int
+
+
+def check_url(url: str) -> SplitResult:
+    """The parts of an address that may be one of a webhook; names are looked up only when something is sent.
+
+    Raises:
+        AddressRefused: malformed, of another scheme, with a password in it, or plainly in this network.
+    """
+    if not 1 <= len(url) <= LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
+        raise _refused(_("It must have 1 to %(most)d ASCII characters without spaces.") % {"most": LONGEST_URL})
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _refused(_("It is no address such as https://example.org/hook.")) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise _refused(_("It is no address such as https://example.org/hook."))
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise _refused(_("It holds a name, a password or a fragment (#)."))
+    if parts.hostname == "localhost" or parts.hostname.endswith(".localhost"):
+        _refuse_private(parts.hostname, "127.0.0.1")
+    try:
+        # Also what only looks like a name: 127.1, 0x7f000001.
+        found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return parts
+    for entry in found:
+        _refuse_private(parts.hostname, str(entry[4][0]))
+    return parts
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet, also where it stands for another one inside it."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inside = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if inside is None and (found in NAT64 or int(found) >> 32 == 0):
+            inside = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inside is not None:
+            found = inside
+        elif found.is_site_local:
+            return False
+    return found.is_global and not found.is_multicast and not found.is_reserved and not found.is_unspecified
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Send ``body``. Redirects are not followed, proxies of the environment not used.
+
+    Raises:
+        AddressRefused: the address, or one that its name stands for, is not of the open internet.
+        NotSent: no connection, no answer in time, or none that is HTTP.
+    """
+    parts = check_url(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    problem = ""
+    for address in _look_up(host, port):
+        connection = _Connection(host, port, address, secure=parts.scheme == "https")
+        try:
+            connection.connect()
+        except (OSError, ValueError) as error:
+            problem = _said(error)
+            connection.close()
+            continue
+        return _ask(connection, target, body, headers)
+    raise NotSent(_("No connection: %(why)s") % {"why": problem})
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    """All addresses of a name, each of them checked: the name is not looked up again after that."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise NotSent(_("The name %(host)s is not known: %(why)s") % {"host": host, "why": _said(error)}) from error
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    for address in addresses:
+        _refuse_private(host, address)
+    return addresses
+
+
+def _refuse_private(host: str, address: str) -> None:
+    if not settings.WEBHOOKS_PRIVATE and not is_public(address):
+        raise _refused(
+            _("%(host)s is not on the open internet (%(address)s).") % {"host": host, "address": address},
+            _("Give a public address; whoever runs Hark can allow others with HARK_WEBHOOKS_PRIVATE=1."),
+        )
+
+
+def _refused(why: str, to_do: str = "") -> AddressRefused:
+    return AddressRefused(
+        _("This address cannot be a webhook."), why, to_do or _("Give one such as https://example.org/hook.")
+    )
+
+
+class _Connection(http.client.HTTPConnection):
+    """To one checked address, while name and certificate stay those of the host."""
+
+    def __init__(self, host: str, port: int, address: str, secure: bool) -> None:
+        super().__init__(host, port, timeout=CONNECT_S)
+        self.default_port = 443 if secure else 80  # which Host leaves out
+        self._address, self._secure = address, secure
+
+    def connect(self) -> None:
+        """Open the connection."""
+        self.sock = socket.create_connection((self._address, self.port), CONNECT_S)
+        self.sock.settimeout(ANSWER_S)
+        if self._secure:
+            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    cut = threading.Timer(WHOLE_S, _cut_off, [connection])
+    cut.daemon = True
+    cut.start()
+    try:
+        connection.request("POST", target, body, dict(headers))
+        response = connection.getresponse()
+        response.read(READ_BYTES)
+        return Answer(response.status)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NotSent(_("No answer: %(why)s") % {"why": _said(error)}) from error
+    finally:
+        cut.cancel()
+        connection.close()
+
+
+def _cut_off(connection: _Connection) -> None:
+    try:
+        connection.sock.shutdown(socket.SHUT_RDWR)
+    except (OSError, AttributeError):
+        pass
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"[:200]

@@ -1,0 +1,141 @@
+"""Every failure of the API as problem details (RFC 9457), with what happened, why, and what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from http.client import responses
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.translation import gettext as _
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+from core.errors import HarkError
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+BUSY_WAIT_S = 30  # until a 429 that does not say so itself is worth another try
+NAMED = 5  # wrong fields that the sentence names; all are in the list
+
+
+class ApiError(HarkError):
+    """A failure with a status of its own."""
+
+    def __init__(self, status: int, what: str, why: str, what_to_do: str, wait_s: int | None = None) -> None:
+        super().__init__(what, why, what_to_do)
+        self.status, self.wait_s = status, wait_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.what, self.why, self.what_to_do, self.wait_s)
+
+
+def problem(error: HarkError, status: int | None = None, **more: Any) -> HttpResponse:
+    """The answer that explains an error; ``more`` are further members of it."""
+    status = status or getattr(error, "status", 422)
+    response = JsonResponse(
+        {"type": "about:blank", "title": error.what, "status": status, **error.as_dict(), **more},
+        status=status,
+        content_type=CONTENT_TYPE,
+    )
+    wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if status == 429 else None)
+    if wait_s:
+        response["Retry-After"] = str(wait_s)
+    if status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="Hark"'
+    return response
+
+
+def install(api: NinjaAPI) -> None:
+    """Answer all that an operation may raise."""
+    api.add_exception_handler(HarkError, lambda request, error: problem(error))
+    api.add_exception_handler(ValidationError, lambda request, error: _invalid(error))
+    api.add_exception_handler(Http404, lambda request, error: problem(not_found(), 404))
+    api.add_exception_handler(PermissionDenied, lambda request, error: problem(forbidden(), 403))
+    api.add_exception_handler(RequestDataTooBig, lambda request, error: problem(too_large(), 413))
+    api.add_exception_handler(SuspiciousOperation, lambda request, error: problem(_unreadable(), 400))
+    api.add_exception_handler(HttpError, lambda request, error: problem(_unreadable(), error.status_code))
+    api.add_exception_handler(Exception, _bug)
+
+
+def not_found() -> HarkError:
+    """404; also the answer to whom the thing does not belong, so that ids tell nothing."""
+    return HarkError(
+        _("There is nothing here."),
+        _("The id is wrong, or what was here is gone or not yours."),
+        _("List what you have, and take an id from there."),
+    )
+
+
+def forbidden() -> HarkError:
+    """403."""
+    return HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
+
+
+def too_large() -> HarkError:
+    """413."""
+    return HarkError(
+        _("The request is too large."),
+        _("Its body is longer than this address takes."),
+        _("Send less; /api/docs says how much."),
+    )
+
+
+def _unreadable() -> HarkError:
+    return HarkError(
+        _("The request could not be read."),
+        _("Its body is malformed, or was cut off."),
+        _("Send well-formed JSON, or a form where /api/docs says so."),
+    )
+
+
+def _invalid(error: ValidationError) -> HttpResponse:
+    # What was sent is not repeated: it may hold a password.
+    wrong = [
+        {"where": ".".join(str(part) for part in entry["loc"]), "message": str(entry["msg"])} for entry in error.errors
+    ]
+    said = "; ".join(f"{entry['where']}: {entry['message']}" for entry in wrong[:NAMED])
+    explained = HarkError(
+        _("The request does not fit this address."), f"{said}.", _("Change that; /api/docs shows examples.")
+    )
+    return problem(explained, 422, errors=wrong)
+
+
+def _bug(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
+    log.error("%s %s failed", request.method, request.path, exc_info=error if isinstance(error, Exception) else None)
+    explained = HarkError(
+        _("Something is broken in Hark."),
+        _("The log of the server says more."),
+        _("Try again; if it stays, report it."),
+    )
+    return problem(explained, 500)
+
+
+def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """A view whose errors without words (405) are explained too."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        status = response.status_code
+        if status < 400 or response.headers.get("Content-Type") == CONTENT_TYPE:
+            return response
+        allowed = response.headers.get("Allow", "")
+        if status == 405:
+            why = _("%(method)s is not for this address, but %(allowed)s.") % {
+                "method": request.method,
+                "allowed": allowed,
+            }
+        else:
+            why = responses.get(status, str(status))
+        said = problem(HarkError(_("That cannot be done."), why, _("See /api/docs.")), status)
+        if allowed:
+            said["Allow"] = allowed
+        return said
+
+    return answer

@@ -1,0 +1,194 @@
+"""Webhooks: who is told how a job ended, in what words, signed how, and how often it is tried.
+
+A message is written down in the transaction in which its job ends, with its first task; before each try the next one is
+booked, and taken back when it is not needed. So nothing is lost where a worker is killed, and a message may come twice:
+its id says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+import time
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.api.models import Delivery, Webhook
+from webui.api.outgoing import AddressRefused, NotSent, check_url, post
+from webui.api.sealing import seal, unseal
+from webui.jobs.models import Job
+from webui.jobs.services import AUDIO
+
+log = logging.getLogger(__name__)
+
+EVENTS = ("job.done", "job.failed", "job.cancelled", "job.interrupted")
+PING = "ping"
+MOST = 10  # of a user
+KEPT = 50  # deliveries of a webhook
+AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # then it has failed
+SECRET_START = "whsec_"
+PURPOSE = "webhook"
+TASK = "webui.api.webhooks.deliver"
+
+
+def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]:
+    """A new webhook and its secret, which is shown now and never again.
+
+    Raises:
+        HarkError: the address or the events cannot be used, or there are too many.
+    """
+    check_url(url)
+    wanted = [event for event in EVENTS if event in events]
+    if not wanted or len(wanted) != len(set(events)):
+        raise HarkError(
+            _("The webhook was not made."),
+            _("Its events must be some of %(events)s.") % {"events": ", ".join(EVENTS)},
+            _("Change that and try again."),
+        )
+    if Webhook.objects.filter(user=user).count() >= MOST:
+        raise HarkError(
+            _("The webhook was not made."),
+            _("There are %(most)d, which is as many as there may be.") % {"most": MOST},
+            _("Delete one first."),
+        )
+    secret = SECRET_START + secrets.token_urlsafe(32)
+    hook = Webhook.objects.create(user=user, url=url, events=wanted, sealed_secret=seal(secret, PURPOSE))
+    return hook, secret
+
+
+def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
+    """A job has ended; called within its transaction, which must not fail for this."""
+    event = f"job.{job.state}"
+    try:
+        with transaction.atomic():
+            for hook in Webhook.objects.filter(user_id=job.user_id):
+                if event in hook.events:
+                    send(webhook=hook, event=event, content={"job": summary(job)})
+    except Exception:
+        log.exception("the webhooks of job %s were not told", job.id)
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """What a message says about a job."""
+    version = getattr(job, "version", None)
+    ended = job.finished_at or timezone.now()
+    return {
+        "id": str(job.id),
+        "kind": job.kind,
+        "title": job.title,
+        "state": job.state,
+        "finished_at": ended.isoformat(),
+        "error": job.error,
+        "detector": None if version is None else {"id": version.detector_id, "version": version.number},
+    }
+
+
+def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
+    """Write a message down and have it sent; only the newest messages of a webhook are kept."""
+    from django_q.tasks import async_task
+
+    identifier = uuid4()
+    body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
+    with transaction.atomic():
+        delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
+        old = Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]
+        Delivery.objects.filter(pk__in=list(old)).delete()
+        async_task(TASK, str(identifier), q_options={"cluster": AUDIO})
+    return delivery
+
+
+def signature(secret: str, at: int, body: str) -> str:
+    """The header Hark-Signature: when, and the HMAC-SHA256 of ``<when>.<body>``."""
+    return f"t={at},v1={hmac.new(secret.encode(), f'{at}.{body}'.encode(), hashlib.sha256).hexdigest()}"
+
+
+def deliver(delivery_id: str) -> None:
+    """One try; called by django-q2."""
+    delivery = Delivery.objects.select_related("webhook__user").filter(pk=delivery_id).first()
+    if delivery is None or delivery.state != Delivery.State.WAITING:
+        return
+    after = AGAIN_AFTER[delivery.tries] if delivery.tries < len(AGAIN_AFTER) else None
+    now = timezone.now()
+    next_try = None if after is None else now + after
+    with transaction.atomic():
+        mine = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.WAITING, tries=delivery.tries)
+        if not mine.update(tries=delivery.tries + 1, tried_at=now, next_try_at=next_try):
+            return  # another worker has it
+        _book(delivery.pk, next_try)
+    delivery.tries += 1
+    status, problem, hopeless = _try(delivery)
+    if not problem:
+        _end(delivery, Delivery.State.DELIVERED, status, "")
+    elif hopeless or next_try is None:
+        _end(delivery, Delivery.State.FAILED, status, problem)
+    else:
+        Delivery.objects.filter(pk=delivery.pk).update(answer_status=status, problem=problem[:400])
+
+
+def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
+    """Status of the answer, what went wrong, and whether it will the next time too."""
+    hook = delivery.webhook
+    if not hook.user.is_active:
+        return None, _("Its user is deactivated."), True
+    try:
+        secret = unseal(hook.sealed_secret, PURPOSE)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Hark-Webhook/1",
+            "Hark-Event": delivery.event,
+            "Hark-Delivery": str(delivery.pk),
+            "Hark-Signature": signature(secret, int(time.time()), delivery.body),
+        }
+        answer = post(hook.url, delivery.body.encode(), headers)
+    except NotSent as error:
+        return None, str(error), False
+    except AddressRefused as error:
+        return None, f"{error.what} {error.why}", True
+    except HarkError as error:
+        return None, f"{error.what} {error.why}", True
+    if not 200 <= answer.status < 300:
+        return answer.status, _("It answered with %(status)d.") % {"status": answer.status}, False
+    return answer.status, "", False
+
+
+def _book(delivery_id: UUID, at: Any) -> None:
+    """Have it tried at that time (None: not again)."""
+    from django_q.models import Schedule
+
+    Schedule.objects.filter(name=f"webhook {delivery_id}").delete()
+    if at is not None:
+        Schedule.objects.create(
+            name=f"webhook {delivery_id}",
+            func=TASK,
+            args=repr((str(delivery_id),)),
+            schedule_type=Schedule.ONCE,
+            next_run=at,
+            cluster=AUDIO,
+        )
+
+
+def _end(delivery: Delivery, state: str, status: int | None, problem: str) -> None:
+    with transaction.atomic():
+        Delivery.objects.filter(pk=delivery.pk).update(
+            state=state, answer_status=status, problem=problem[:400], next_try_at=None
+        )
+        _book(delivery.pk, None)
+
+
+def remove(*, webhook: Webhook) -> None:
+    """Forget a webhook, its log, and what was not sent yet."""
+    with transaction.atomic():
+        for pk in Delivery.objects.filter(webhook=webhook, state=Delivery.State.WAITING).values_list("pk", flat=True):
+            _book(pk, None)
+        webhook.delete()
