@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command
+from core.child_process import end_with_parent
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 
@@ -66,9 +68,13 @@ _WORKERS = [sys.executable, str(REPOSITORY / "webui" / "manage.py"), "qcluster"]
 
 
 def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order.
+    # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order. Should it be
+    # killed, they end by themselves; workers finish their job first.
     environment = {**os.environ, "Q_CLUSTER_NAME": name}  # which queue the workers take from
-    return subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, start_new_session=True,
+        preexec_fn=partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509  (there is one thread)
+    )  # fmt: skip
 
 
 def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[bytes]], screen: Screen) -> None:

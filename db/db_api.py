@@ -247,25 +247,28 @@ class Library:
             )
 
     def delete_clips(self, ids: Collection[int]) -> int:
-        """Remove clips for good, with what aligners found in them; how many were there.
+        """Remove clips for good, with what aligners found in them and what mining cut out of them; how many went.
 
-        Cuts of them stay, without a parent (:meth:`cuts_of`). First the rows go, in one transaction, then those of
-        their files that no other row names: a kill in the middle leaves files that ``check`` removes.
+        What a person trimmed stays. First the rows go, in one transaction, then those of their files that no other row
+        names: a kill in the middle leaves files that ``check`` removes.
         """
-        wanted = json.dumps(sorted(ids))
-        of_them = "clip_id IN (SELECT value FROM json_each(?))"
+        # Cuts too: a request id of theirs has the parent's id in it, and SQLite gives that id to another clip some day.
+        wanted = (
+            "(SELECT value FROM json_each(:ids) UNION SELECT id FROM clip WHERE parent_id IN "
+            "(SELECT value FROM json_each(:ids)) AND json_extract(settings, '$.trimmed') IS NULL)"
+        )
+        values = {"ids": json.dumps(sorted(ids))}
         with self._writing("deleting clips") as connection:
-            digests = connection.execute(
-                "SELECT DISTINCT sha256 FROM clip WHERE id IN (SELECT value FROM json_each(?))", [wanted]
+            clips = connection.execute(f"SELECT DISTINCT path FROM clip WHERE id IN {wanted}", values).fetchall()
+            emissions = connection.execute(
+                f"SELECT DISTINCT file FROM emission WHERE clip_id IN {wanted}", values
             ).fetchall()
-            emissions = connection.execute(f"SELECT DISTINCT file FROM emission WHERE {of_them}", [wanted]).fetchall()
-            gone = connection.execute("DELETE FROM clip WHERE id IN (SELECT value FROM json_each(?))", [wanted])
-            count = gone.rowcount
-        named = [(clip_files.relative_path(digest), "SELECT 1 FROM clip WHERE path = ?") for (digest,) in digests]
+            count = connection.execute(f"DELETE FROM clip WHERE id IN {wanted}", values).rowcount
+        named = [(path, "SELECT 1 FROM clip WHERE path = ?") for (path,) in clips]
         named += [(file, "SELECT 1 FROM emission WHERE file = ?") for (file,) in emissions]
         for relative, query in named:
             self._remove_file_without_row(self.data_dir / relative, query)
-        return count
+        return int(count)
 
     # -- finding -----------------------------------------------------------------------------------------------
 
@@ -1003,7 +1006,9 @@ _ORIGIN_CONDITIONS = {
 
 def _filter_condition(filters: Filters) -> tuple[str, str, list[Any]]:
     """The tables to be read, the SQL condition and its values."""
-    source, parts, values = "clip", ["TRUE"], []
+    source = "clip"
+    parts = ["TRUE"]
+    values: list[Any] = []
     if filters.phrase.strip():
         condition, values = _phrase_condition(filters.phrase)
         if condition.startswith("id IN"):

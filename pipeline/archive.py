@@ -14,9 +14,9 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, cast
 
 from core.data_folder import storage_error
 from core.errors import HarkError
@@ -30,7 +30,7 @@ LARGEST_HEADER = 1 << 20  # bytes of a tar member's description
 LARGEST_DIRECTORY = 16_000_000  # bytes of a zip's table of contents
 _END_OF_ZIP, _END_OF_ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 _END_BYTES, _LOCATOR_BYTES = 22, 20
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File}
 
 
 def unpack(archive: Path, folder: Path, most_bytes: int = LARGEST_TOTAL, most_files: int = MOST_FILES) -> int:
@@ -108,7 +108,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
     if opener is None and not tarfile.is_tarfile(archive):
         raise refused("It is neither a zip nor a tar.")
-    with cast(BinaryIO, opener(archive, "rb")) if opener else archive.open("rb") as plain:
+    with opener(archive) if opener else archive.open("rb") as plain:
         yield from _members_of_tar(plain)
 
 
@@ -142,10 +142,10 @@ def _check_directory(archive: Path) -> None:
         raise refused(f"It holds more than {MOST_FILES:,} files.")
 
 
-def _members_of_tar(plain: BinaryIO) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
     with tarfile.open(fileobj=cast(IO[bytes], _InSmallPieces(plain)), mode="r:") as opened:
         for member in opened:
-            opened.members.clear()  # it would remember every one
+            opened.members.clear()  # type: ignore[attr-defined]  # it would remember every one
             if member.isdir():
                 yield member.name, None
                 continue
@@ -159,7 +159,7 @@ def _members_of_tar(plain: BinaryIO) -> Iterator[tuple[str, IO[bytes] | None]]:
 class _InSmallPieces(io.RawIOBase):
     """A file of which nothing large is read or skipped at once: tar reads a member's description as a whole."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:

@@ -52,9 +52,9 @@ CLIP_COLUMNS = (
 def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFrame:
     """The clips of a run, a row each, with :data:`CLIP_COLUMNS`.
 
-    A clip whose voice and text belong to different splits is left out, and so is what was recorded as a test by somebody
-    who is heard in training. A bucket takes at most a quarter more than its target, so that a library that has grown does
-    not make every run longer; what the user has recorded of it comes first.
+    A clip whose voice and text belong to different splits is left out, and so is a take for tests of somebody who is
+    heard in training. A bucket takes at most a quarter more than its target, so that a library that has grown does not
+    make every run longer; what the user has recorded of it comes first.
     """
     language = plan.config.language
     takes = library.clips_with_texts([plan.config.phrase], language)
@@ -95,8 +95,8 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         clips = [c for c in library.clips_with_texts(texts, language, where=whole) if c.id not in seen]
         used = engines_used(bucket, plan.config, plan.engines)
         clips = [c for c in clips if c.engine in used]
-        order = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
-        order = sorted(order, key=lambda index: "role" not in clips[index].settings)
+        drawn = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
+        order = sorted(drawn, key=lambda index: "role" not in clips[index].settings)
         limit = int(1.25 * row.target) + plan.config.growth_constant
         for index in order[:limit]:
             clip = clips[index]

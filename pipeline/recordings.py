@@ -207,5 +207,5 @@ def heard(detector: Detector, takes: Sequence[np.ndarray]) -> list[bool]:
             SILENCE_LEVEL * rng.standard_normal(round(seconds * SAMPLE_RATE)) for seconds in (BEFORE_S, AFTER_S)
         )
         stream = np.concatenate([before, audio, after]).astype(np.float32)
-        result.append(any([detector.detections(scores) for scores in detector.score_recording([stream])]))
+        result.append(any(detector.detections(scores) for scores in detector.score_recording([stream])))
     return result

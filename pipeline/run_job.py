@@ -7,7 +7,6 @@ on beside the one that takes it up again.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -17,12 +16,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from core.child_process import end_with_parent, parent_is_gone
 from core.errors import HarkError
 from pipeline.config import RunConfig
 from pipeline.events import Reporter, json_lines_sink
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
-PR_SET_PDEATHSIG = 1
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
 
 Spec = Mapping[str, Any]
@@ -72,8 +71,13 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
             if not archive.is_file():
                 raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
             reporter.stage("unpack", f"Unpacking {archive.name}")
-            shutil.rmtree(folder.parent, ignore_errors=True)  # what a killed one left
+            shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # what a killed one left
             unpack(archive, folder)
+            # Most archives hold one folder with everything in it; macOS adds another with nothing of use.
+            while len(inside := [path for path in folder.iterdir() if path.name != "__MACOSX"]) == 1 and (
+                inside[0].is_dir()
+            ):
+                folder = inside[0]
         with Library(data) as library:
             report = import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None)
     except HarkError:
@@ -90,7 +94,10 @@ KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {"plan": _p
 
 def main() -> int:
     """Run the job on stdin; the exit code says how it ended."""
-    _die_with_parent()
+    parent = os.getppid()
+    end_with_parent()
+    if parent_is_gone(parent):
+        return INTERRUPTED
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -129,14 +136,6 @@ def main() -> int:
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _die_with_parent() -> None:
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

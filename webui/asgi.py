@@ -13,19 +13,22 @@ pages = get_asgi_application()  # before the imports below, which need the appli
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
 from django.urls import path
 
 from webui.jobs.consumers import JobConsumer
 from webui.limits import Application, limit_bodies
 from webui.listening.consumers import ListenConsumer
+from webui.socket_sign_in import OwnPagesAndPrograms
 
 LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 200_000_000  # bytes
 
 
 def largest_body(path: str) -> int:
     """Bytes that may be sent to an address."""
-    return LARGEST_RECORDING if path.endswith(("/try/file", "/try/mark")) else LARGEST_FORM
+    if path.startswith("/api/") and path.endswith(("/detect", "/samples")):
+        return LARGEST_RECORDING
+    return LARGEST_RECORDING if path.endswith(("/try/file", "/try/mark", "/import/upload")) else LARGEST_FORM
 
 
 sockets = URLRouter(
@@ -37,6 +40,6 @@ sockets = URLRouter(
 application = ProtocolTypeRouter(
     {
         "http": limit_bodies(cast(Application, pages), largest_body),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+        "websocket": OwnPagesAndPrograms(AuthMiddlewareStack(sockets), settings.ALLOWED_HOSTS),
     }
 )

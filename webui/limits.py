@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from core.errors import HarkError
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -11,6 +14,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ANSWER = b"The upload is too large for this address. See what the page says about its limits."
+ANSWER_OF_API = HarkError(
+    "The request is too large.", "Its body is longer than this address takes.", "Send less; /api/docs says how much."
+)
 
 
 class _TooLarge(Exception):
@@ -45,8 +51,12 @@ def limit_bodies(application: Application, largest: Callable[[str], int]) -> App
             await application(scope, counted, watched)
         except _TooLarge:
             if not answered:
-                headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+                kind, answer = b"text/plain; charset=utf-8", ANSWER
+                if scope["path"].startswith("/api/"):
+                    problem = {"title": ANSWER_OF_API.what, "status": 413, **ANSWER_OF_API.as_dict()}
+                    kind, answer = b"application/problem+json", json.dumps(problem).encode()
+                headers = [(b"content-type", kind), (b"connection", b"close")]
                 await send({"type": "http.response.start", "status": 413, "headers": headers})
-                await send({"type": "http.response.body", "body": ANSWER})
+                await send({"type": "http.response.body", "body": answer})
 
     return limited

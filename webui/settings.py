@@ -7,6 +7,7 @@ HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER, HARK_JOBS_WAITING    limits (3, 2, 50)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
+HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
 HARK_OPEN_SIGN_UP   1: whoever has a Google account gets an account; else only users whom the owner has added sign in
 """
@@ -68,6 +69,7 @@ INSTALLED_APPS = [
     "webui.jobs",
     "webui.trainer",
     "webui.listening",
+    "webui.library",
     "webui.api",
 ]
 
@@ -146,6 +148,8 @@ SOCIALACCOUNT_PROVIDERS = {
         else [],
     }
 }
+
+IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
 # Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. Both take their tasks
 # from the database, and hark's own leases (webui/jobs) say what is done with a task whose worker was killed.

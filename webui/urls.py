@@ -8,6 +8,8 @@ urlpatterns = [
     path("", include("webui.trainer.urls")),
     path("", include("webui.listening.urls")),
     path("jobs/", include("webui.jobs.urls")),
+    path("api/", include("webui.api.urls")),
+    path("library/", include("webui.library.urls")),
     path("account/", include("webui.accounts.urls")),
     path("sign-in/", include("webui.accounts.google_urls")),
 ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # an open browser has an event loop running, which others could not have
 def chromium() -> Iterator[Browser]:
     """Headless Chromium, allowed to use a microphone that plays a tone."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (requirements-dev.txt)")

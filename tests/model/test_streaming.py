@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from model.export import stream_scores
 from model.model import CHUNK_SAMPLES
@@ -142,3 +143,26 @@ def test_the_manifest_says_how_scores_are_smoothed(
 ) -> None:
     raw = Detector(own_bundle(smoothing_frames=1)).scores(audio)
     np.testing.assert_allclose(Detector(bundle).scores(audio)[1:], smooth_scores(raw)[1:], atol=TOLERANCE)
+
+
+def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
+    """A state of zeros is no silence to the trunk; a path that began in it once waited for the rest of the phrase."""
+    from model.export import StreamingTinyCRNN
+    from model.model import MATCH_POOL, TinyCRNN, TinyCRNNConfig
+    from model.shipped_weights import shipped_trunk
+    from pipeline.first_guess import pronunciations
+
+    trunk, _ = shipped_trunk("standard")
+    model = TinyCRNN(TinyCRNNConfig.of_size("standard", 1.2, trunk.config, pronunciations("okay garden"))).eval()
+    model.trunk.load_state_dict(trunk.state_dict())
+    streaming = StreamingTinyCRNN(model).eval()
+    assert model.matcher is not None
+    carried = slice(-(model.matcher.states + MATCH_POOL - 4 + 1), -1)
+    silence = torch.zeros(1, -(-model.config.receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES)
+    with torch.no_grad():
+        scores, state = streaming(silence, torch.zeros(1, streaming.state_size))
+        assert not state[0, carried].any()
+        np.testing.assert_allclose(scores, scores[0, 0])
+        noise = 0.1 * torch.randn(1, 20 * CHUNK_SAMPLES, generator=torch.Generator().manual_seed(0))
+        _, state = streaming(noise, state)
+        assert state[0, carried].any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -74,6 +75,8 @@ def creation(status: int = 201, in_transaction: bool = True) -> Callable[..., An
                 raise
             return answer
 
+        # Ninja would look for the names of its types in this module.
+        answered.__signature__ = inspect.signature(view, eval_str=True)  # type: ignore[attr-defined]
         contribute_operation_callback(answered, _document)
         return answered
 

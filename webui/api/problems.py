@@ -53,14 +53,22 @@ def problem(error: HarkError, status: int | None = None, **more: Any) -> HttpRes
 
 def install(api: NinjaAPI) -> None:
     """Answer all that an operation may raise."""
-    api.add_exception_handler(HarkError, lambda request, error: problem(error))
-    api.add_exception_handler(ValidationError, lambda request, error: _invalid(error))
-    api.add_exception_handler(Http404, lambda request, error: problem(not_found(), 404))
-    api.add_exception_handler(PermissionDenied, lambda request, error: problem(forbidden(), 403))
-    api.add_exception_handler(RequestDataTooBig, lambda request, error: problem(too_large(), 413))
-    api.add_exception_handler(SuspiciousOperation, lambda request, error: problem(_unreadable(), 400))
-    api.add_exception_handler(HttpError, lambda request, error: problem(_unreadable(), error.status_code))
+    answers: dict[type[Exception], Callable[[Any], HttpResponse]] = {
+        HarkError: problem,
+        ValidationError: _invalid,
+        Http404: lambda error: problem(not_found(), 404),
+        PermissionDenied: lambda error: problem(forbidden(), 403),
+        RequestDataTooBig: lambda error: problem(too_large(), 413),
+        SuspiciousOperation: lambda error: problem(_unreadable(), 400),
+        HttpError: lambda error: problem(_unreadable(), error.status_code),
+    }
+    for kind, answer in answers.items():
+        api.add_exception_handler(kind, _ignoring_request(answer))
     api.add_exception_handler(Exception, _bug)
+
+
+def _ignoring_request(answer: Callable[[Any], HttpResponse]) -> Callable[[HttpRequest, Any], HttpResponse]:
+    return lambda request, error: answer(error)
 
 
 def not_found() -> HarkError:
@@ -106,8 +114,8 @@ def _invalid(error: ValidationError) -> HttpResponse:
     return problem(explained, 422, errors=wrong)
 
 
-def _bug(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
-    log.error("%s %s failed", request.method, request.path, exc_info=error if isinstance(error, Exception) else None)
+def _bug(request: HttpRequest, error: Any) -> HttpResponse:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
     explained = HarkError(
         _("Something is broken in Hark."),
         _("The log of the server says more."),

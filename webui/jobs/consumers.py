@@ -8,30 +8,35 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
+from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.views import news
+from webui.socket_sign_in import NOT_YOURS, SignsIn
 
 EVERY_S = 0.5
-NOT_YOURS = 4404  # close code: there is no such job for this user
+UNREADABLE = 1007  # close code
 
 
-class JobConsumer(AsyncJsonWebsocketConsumer):
+class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
     """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last"}``.
 
     It reads the database, as polling does, so it needs no message broker and nothing is lost while it is not connected.
-    The client may say ``{"after": N}`` first: events up to N are not sent again.
+    The client says ``{"after": N}`` first: events up to N are not sent again. Programs send their token before that.
     """
 
     following: asyncio.Task[None] | None = None
 
-    async def connect(self) -> None:
-        """Accept the job's owner only."""
-        user = self.scope.get("user")
+    async def may(self, user: User) -> bool:
+        """The job's owner only."""
         self.job_id = self.scope["url_route"]["kwargs"]["job_id"]
-        if user is None or not user.is_authenticated or not await self._is_theirs(user):
-            await self.close(NOT_YOURS)
-            return
-        await self.accept()
+        return await self._is_theirs(user)
+
+    async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
+        """JSON only."""
+        try:
+            await super().message(text_data, bytes_data)
+        except ValueError:
+            await self.close(UNREADABLE)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """The client says from where on."""
@@ -41,6 +46,7 @@ class JobConsumer(AsyncJsonWebsocketConsumer):
 
     async def disconnect(self, code: int) -> None:
         """Stop reading."""
+        await super().disconnect(code)
         if self.following is not None:
             self.following.cancel()
 
@@ -62,5 +68,5 @@ class JobConsumer(AsyncJsonWebsocketConsumer):
             await asyncio.sleep(EVERY_S)
 
     @database_sync_to_async
-    def _is_theirs(self, user: Any) -> bool:
+    def _is_theirs(self, user: User) -> bool:
         return Job.objects.filter(id=self.job_id, user_id=user.pk).exists()

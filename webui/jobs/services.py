@@ -174,6 +174,23 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
     send_waiting()
 
 
+def take_up_again(job: Job, why: str) -> bool:
+    """Put a running job whose process was killed back into the queue, once; False where that was done before."""
+    with transaction.atomic():
+        mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
+        change = {"sent_at": None, "takeovers": 1, "lease": "", "lease_until": None, "process_group": None}
+        if not mine.update(state=Job.State.QUEUED, **change):
+            return False
+        _warn(job, f"{why} It goes on from where it was.")
+        transaction.on_commit(send_waiting)
+    return True
+
+
+def _warn(job: Job, message: str) -> None:
+    event = {"event": "log", "time": time.time(), "level": "warning", "message": message}
+    JobEvent.objects.create(job=job, event=event)
+
+
 def give_back(job: Job) -> None:
     """Put a running job back into the queue: its worker is being stopped, and the next one goes on with it."""
     Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING).update(
@@ -230,12 +247,8 @@ def recover() -> int:
             if not mine.update(lease="", lease_until=None, process_group=None, **change):
                 continue
             taken += 1
-            message = "The worker of this job was killed; " + (
-                "it goes on from where it was." if change["state"] == Job.State.QUEUED else "it has ended."
-            )
-            JobEvent.objects.create(
-                job=job, event={"event": "log", "time": time.time(), "level": "warning", "message": message}
-            )
+            goes_on = change["state"] == Job.State.QUEUED
+            _warn(job, "The worker was killed. " + ("It goes on from where it was." if goes_on else "It has ended."))
             if change["state"] != Job.State.QUEUED:
                 job_ended.send(Job, job=Job.objects.get(id=job.id))
         if job.process_group is not None:

@@ -103,7 +103,9 @@ def _conclude(job: Job, exit_code: int) -> None:
     elif job.error is not None:
         services.finish(job, Job.State.FAILED)
     elif exit_code == -signal.SIGKILL:
-        _interrupted(job, "The process was killed, most likely because memory ran out.")
+        killed = "The process was killed, most likely because memory ran out."
+        if not services.take_up_again(job, killed):
+            _interrupted(job, killed)
     else:
         _interrupted(job, f"The process ended with code {exit_code} and gave no reason.")
 

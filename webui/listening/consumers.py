@@ -15,36 +15,38 @@ from core.errors import HarkError
 from model.runtime.detector import Detector as Runtime
 from webui.accounts.models import User
 from webui.listening import services
+from webui.socket_sign_in import SignsIn
 from webui.trainer.models import Version
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
 KEPT_S = 6.0  # of what was just heard, from which a marked sample is taken
 BEFORE_ALARM_S = 2.5
-NOT_YOURS, TOO_MUCH = 4404, 4413  # close codes
+TOO_MUCH = 4413  # close code
 
 
-class ListenConsumer(AsyncWebsocketConsumer):
+class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
     """Answers each message of samples with ``{"time_s", "scores", "detections"}``.
 
     A text message ``{"mark": "false_alarm" | "missed", "time_s": t}`` keeps the audio just before ``t`` in the inbox:
-    sending it is the consent, nothing else is stored.
+    sending it is the consent, nothing else is stored. Programs send their token before all that.
     """
 
+    needed_scope = "audio"
     runtime: Runtime | None = None
 
-    async def connect(self) -> None:
-        """Load the detector, for its owner only."""
-        user = self.scope.get("user")
-        place = self.scope["url_route"]["kwargs"]
-        version = await self._version(user, place["detector_id"], place["number"]) if user else None
+    async def may(self, user: User) -> bool:
+        """The detector's owner only."""
+        version = await self._version(user)
         if version is None:
-            await self.close(NOT_YOURS)
-            return
-        self.user, self.version = user, version
-        await self.accept()
+            return False
+        self.version = version
+        return True
+
+    async def begin(self) -> None:
+        """Load the detector."""
         try:
-            self.runtime = await asyncio.to_thread(services.runtime_of, version)
+            self.runtime = await asyncio.to_thread(services.runtime_of, self.version)
         except HarkError as error:
             await self._say(error=error.as_dict())
             await self.close()
@@ -53,7 +55,7 @@ class ListenConsumer(AsyncWebsocketConsumer):
         self.samples = 0
         await self._say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
         """Samples, or a mark."""
         if self.runtime is None:
             return
@@ -99,8 +101,7 @@ class ListenConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=json.dumps(content))
 
     @database_sync_to_async
-    def _version(self, user: User, detector_id: int, number: int) -> Version | None:
-        if not user.is_authenticated:
-            return None
+    def _version(self, user: User) -> Version | None:
+        place = self.scope["url_route"]["kwargs"]
         mine = Version.objects.select_related("detector__user").filter(detector__user_id=user.pk)
-        return mine.filter(detector_id=detector_id, number=number).first()
+        return mine.filter(detector_id=place["detector_id"], number=place["number"]).first()

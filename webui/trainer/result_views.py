@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import io
 import mimetypes
-import shutil
 import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from core.data_folder import storage_error
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs.services import user_data
 from webui.jobs.views import STAGES
-from webui.trainer import results
+from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
 from webui.trainer.views import BUCKET_WORDS
 
@@ -176,16 +173,5 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
 @require_POST
 def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on."""
-    mine = _detector(request, detector_id)
-    models = (user_data(mine.user) / "models").resolve()
-    with transaction.atomic():
-        folders = [version.path for version in _versions(mine)]
-        mine.delete()
-    for folder in folders:
-        # Nothing but a run's own folder, whatever the database says.
-        if folder.resolve().parent == models and folder.is_dir():
-            try:
-                shutil.rmtree(folder)
-            except OSError as error:
-                raise storage_error(error, _("removing the detector's files")) from error
+    services.remove_detector(detector=_detector(request, detector_id))
     return redirect("trainer:home")

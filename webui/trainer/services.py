@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Max
+from django.http import Http404
+from django.utils.translation import gettext as _
 
+from core.data_folder import storage_error
 from core.errors import HarkError
 from pipeline.config import RunConfig
 from pipeline.training_pipeline import prepare
@@ -16,6 +21,9 @@ from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.trainer.models import Detector, Version
+
+if TYPE_CHECKING:
+    from db.records import Clip
 
 # What a person may choose; the rest of RunConfig has one right value in the portal.
 CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "from_scratch", "engines")
@@ -48,7 +56,7 @@ def trained(job: Job) -> None:
     bundle = Path(result["bundle"])
     config = configuration(**job.spec)
     with transaction.atomic():
-        detector, _ = Detector.objects.get_or_create(user=job.user, phrase=config.phrase, language=config.language)
+        detector, _new = Detector.objects.get_or_create(user=job.user, phrase=config.phrase, language=config.language)
         newest = detector.versions.aggregate(newest=Max("number"))["newest"] or 0
         Version.objects.get_or_create(
             job=job,
@@ -72,3 +80,58 @@ def read_report(version: Version) -> dict[str, Any]:
             "The report of this version cannot be read.", f"{path.name} is gone or damaged.", "Train the phrase again."
         ) from error
     return report
+
+
+def remove_detector(*, detector: Detector) -> None:
+    """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on.
+
+    Raises:
+        HarkError: its files cannot be removed.
+    """
+    models = (jobs.user_data(detector.user) / "models").resolve()
+    with transaction.atomic():
+        folders = [version.path for version in detector.versions.select_related("detector__user")]
+        detector.delete()
+    for folder in folders:
+        # Nothing but a run's own folder, whatever the database says.
+        if folder.resolve().parent == models and folder.is_dir():
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise storage_error(error, _("removing the detector's files")) from error
+
+
+def clips_of_run(job: Job, most: int) -> list[Clip]:
+    """The newest clips that a training run has had spoken so far."""
+    from db.db_api import Library
+    from pipeline.config import job_folder
+    from pipeline.run_job import run_config
+
+    data = jobs.user_data(job.user)
+    if job.kind != "train" or not (data / "library.sqlite3").is_file():
+        return []
+    run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
+    with Library(data) as library:
+        return library.generated_by(run, most)
+
+
+def speak(*, engine: str, voice: str, text: str, language: str) -> bytes:
+    """A text spoken now, as a WAV file. Engines that cost money do not.
+
+    Raises:
+        Http404: no such voice.
+        HarkError: the engine failed.
+    """
+    from audio_generation.engine import FailedRequest, SpeechRequest
+    from audio_generation.registry import engine_named
+
+    speaker = engine_named(engine)
+    found = next((v for v in speaker.voices(language) if v.name == voice), None)
+    if found is None or speaker.paid or not text.strip():
+        raise Http404
+    with tempfile.TemporaryDirectory() as folder:
+        wish = SpeechRequest("example", text, found.name, found.language, {})
+        spoken = next(iter(speaker.synthesize([wish], Path(folder))))
+        if isinstance(spoken, FailedRequest):
+            raise HarkError(_("That could not be spoken."), spoken.why, _("Try another voice."))
+        return spoken.path.read_bytes()

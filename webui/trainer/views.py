@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -118,20 +116,12 @@ def _tuples(spec: dict[str, object]) -> dict[str, object]:
 @require_GET
 def speak(request: HttpRequest) -> FileResponse:
     """An example of the plan, spoken now: ``?engine=&voice=&text=&language=``. Engines that cost money do not."""
-    from audio_generation.engine import FailedRequest, SpeechRequest
-    from audio_generation.registry import engine_named
-
-    engine = engine_named(request.GET.get("engine", ""))
-    text, name = request.GET.get("text", "")[:LONGEST_SPOKEN], request.GET.get("voice", "")
-    voice = next((v for v in engine.voices(request.GET.get("language") or "en") if v.name == name), None)
-    if voice is None or engine.paid or not text.strip():
-        raise Http404
-    with tempfile.TemporaryDirectory() as folder:
-        wish = SpeechRequest("example", text, voice.name, voice.language, {})
-        spoken = next(iter(engine.synthesize([wish], Path(folder))))
-        if isinstance(spoken, FailedRequest):
-            raise HarkError("That could not be spoken.", spoken.why, "Try another voice.")
-        content = spoken.path.read_bytes()
+    content = services.speak(
+        engine=request.GET.get("engine", ""),
+        voice=request.GET.get("voice", ""),
+        text=request.GET.get("text", "")[:LONGEST_SPOKEN],
+        language=request.GET.get("language") or "en",
+    )
     response = FileResponse(io.BytesIO(content), content_type="audio/wav")
     response["Cache-Control"] = "private, max-age=3600"
     return response
@@ -140,17 +130,8 @@ def speak(request: HttpRequest) -> FileResponse:
 @require_GET
 def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """A fragment: clips that the run has made so far, to listen to."""
-    from db.db_api import Library
-    from pipeline.config import job_folder
-    from pipeline.run_job import run_config
-
     job = get_object_or_404(Job, id=job_id, user=signed_in(request), kind="train")
-    data = user_data(signed_in(request))
-    clips = []
-    if (data / "library.sqlite3").is_file():
-        run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
-        with Library(data) as library:
-            clips = library.generated_by(run, SAMPLES)
+    clips = services.clips_of_run(job, SAMPLES)
     return render(request, "trainer/samples.html", {"clips": clips})
 
 

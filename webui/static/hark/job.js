@@ -107,10 +107,10 @@ function connect() {
   let opened = false;
   socket.addEventListener("open", () => { opened = true; failures = 0; socket.send(JSON.stringify({ after: last })); });
   socket.addEventListener("message", (message) => show(JSON.parse(message.data)));
-  socket.addEventListener("close", () => {
+  socket.addEventListener("close", (event) => {
     if (ended) return;
     failures += 1;
-    if (!opened && failures > 1) ask();
+    if (event.code === 4401 || (!opened && failures > 1)) ask();
     else setTimeout(connect, 1000);
   });
 }

@@ -1,0 +1,162 @@
+"""Training runs of the portal, each killed at a random moment: ``python -m tests.webui.kill_runs --runs 50``.
+
+Starts ``serve``, submits runs at the smallest effort, and kills, at random, the child process of a run, the worker that
+supervises it, or the server itself (which is then started again), or cancels the run. At the end every run must be done
+or cancelled, with exactly the clips of its plan, one version each, and a library that passes its check. Prints one JSON
+object. Too long for every test run: about half an hour on two cores for 50.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from core.data_folder import REPOSITORY
+
+PHRASES = ("hey compass", "okay garden", "night lantern", "silver anchor", "hello harbour")
+KILLS = ("child", "worker", "server", "cancel")
+WEIGHTS = (4, 4, 2, 1)
+MOMENT_S = (0.5, 45.0)  # after its start, in which a run is killed
+
+
+class Server:
+    """``serve``, which may be killed and started again."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.log = (data / "serve.log").open("a")
+        self.start()
+
+    def start(self) -> None:
+        """On a port of its own each time: the killed one's may not be free yet."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        environment = {**os.environ, "HARK_DATA": str(self.data), "HARK_JOBS_LEASE_S": "6"}
+        command = [sys.executable, "main.py", "serve", "--port", port]
+        self.process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=self.log, stderr=self.log)
+
+    def kill(self) -> None:
+        """With SIGKILL; then again from the start."""
+        self.process.kill()
+        self.process.wait()
+        time.sleep(1.0)
+        self.start()
+
+
+def main() -> int:
+    """Returns 0 where nothing was lost and nothing doubled."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path)
+    options = parser.parse_args()
+    data = options.data or Path(tempfile.mkdtemp(prefix="hark-kill-"))
+    os.environ["HARK_DATA"] = str(data)
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.models import User
+    from webui.jobs import services
+    from webui.jobs.models import Job
+    from webui.trainer.models import Version
+    from webui.trainer.services import configuration, train
+
+    rng = random.Random(options.seed)
+    owner = User.objects.create_user("owner", password="a-good-long-password", is_owner=True)
+    server = Server(data)
+    waiting = [(PHRASES[n % len(PHRASES)], n // len(PHRASES)) for n in range(options.runs)]
+    doomed: dict[str, tuple[float, str]] = {}  # by job: how long after its start, and how
+    killed: Counter[str] = Counter()
+    try:
+        while True:
+            going = list(Job.objects.filter(state__in=Job.GOING))
+            while waiting and len(going) < 2:
+                phrase, seed = waiting.pop()
+                job = train(user=owner, config=configuration(phrase=phrase, effort="trial", seed=seed))
+                doomed[str(job.id)] = (rng.uniform(*MOMENT_S), rng.choices(KILLS, WEIGHTS)[0])
+                going.append(job)
+            if not going:
+                break
+            for job in going:
+                moment, how = doomed.get(str(job.id), (1e9, ""))
+                if job.state != Job.State.RUNNING or (job.seconds or 0.0) < moment or job.process_group is None:
+                    continue
+                del doomed[str(job.id)]
+                killed[how] += 1
+                print(f"{job.title}: {how} killed at {job.seconds:.1f} s, in {job.stage}", file=sys.stderr, flush=True)
+                if how == "cancel":
+                    services.cancel(job=job)
+                elif how == "server":
+                    server.kill()
+                else:
+                    pid = job.process_group if how == "child" else _parent(job.process_group)
+                    _kill(pid)
+            for job in Job.objects.filter(state=Job.State.INTERRUPTED):  # killed twice, by its own and another's kill
+                services.retry(job=job)
+            time.sleep(0.3)
+    finally:
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(60)
+    states = Counter(Job.objects.values_list("state", flat=True))
+    done = Job.objects.filter(state=Job.State.DONE)
+    wrong = [f"{job.title} {job.spec['seed']}: {said}" for job in done for said in _wrong(data, job)]
+    versions = Version.objects.count()
+    check = _check(data)
+    print(json.dumps({
+        "runs": options.runs, "killed": dict(killed), "never_reached_their_moment": len(doomed), "states": dict(states),
+        "versions": versions, "model_folders": len(list((data / "models").iterdir())), "wrong": wrong, "library": check,
+    }))  # fmt: skip
+    good = set(states) <= {"done", "cancelled"} and versions == done.count() and not wrong and not check["problems"]
+    return 0 if good else 1
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it was faster
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 2**22  # no process has it
+
+
+def _wrong(data: Path, job: object) -> list[str]:
+    """What is lost or doubled of a run that is done."""
+    from db.db_api import Library
+    from pipeline.plan import load_plan
+
+    run = Path(job.result["bundle"]).stem  # type: ignore[attr-defined]
+    plan = load_plan(data / "jobs" / run / "plan.json")
+    assert plan is not None
+    asked = [request.request_id for request in plan.requests]
+    with Library(data) as library:
+        there = library.request_ids_present(asked)
+    said = [] if len(there) == len(asked) == len(set(asked)) else [f"{len(asked)} clips planned, {len(there)} are there"]
+    return said + ([] if Path(job.result["bundle"]).is_file() else ["its bundle is gone"])  # type: ignore[attr-defined]
+
+
+def _check(data: Path) -> dict[str, object]:
+    from db.db_api import Library
+
+    with Library(data) as library:
+        report = library.check()
+    return {"clips": report.clips, "problems": [problem.kind for problem in report.problems]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Version 1 of the API, put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import NinjaAPI
+from ninja.constants import NOT_SET
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+
+from webui.api import problems
+from webui.api.documentation import complete
+from webui.api.routes import detectors, inbox, jobs, library, phrases, tokens, webhooks
+
+ABOUT = """Everything that the pages do, for programs: from a phrase to a detector, and what it hears.
+
+Send a token as `Authorization: Bearer TOKEN`; make one on your account's page, or with `./hark admin token`. The cookie
+of a session works too; what changes something then needs the header `X-CSRFToken`. Errors are problem details (RFC
+9457) that say what happened, why, and what to do. Lists take `limit` and `offset`. A creation with the header
+`Idempotency-Key` can be sent again within a day, and is made once."""
+
+
+class PortalApi(NinjaAPI):
+    """Ninja's, with a schema in which everything has an example."""
+
+    def get_openapi_schema(self, *, path_prefix: str | None = None, path_params: Any = NOT_SET) -> OpenAPISchema:
+        """OpenAPI 3.1."""
+        return complete(super().get_openapi_schema(path_prefix=path_prefix))
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """Such as jobs_cancel."""
+        return f"{operation.view_func.__module__.rpartition('.')[2]}_{operation.view_func.__name__}"
+
+
+api = PortalApi(title="Hark", version="1", description=ABOUT, urls_namespace="api-1", openapi_url=None, docs_url=None)
+problems.install(api)
+for subject in (phrases, jobs, detectors, inbox, library, tokens, webhooks):
+    api.add_router("", subject.router)

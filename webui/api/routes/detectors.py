@@ -1,0 +1,241 @@
+"""Detectors, their versions, reports and files; and what one hears in a recording."""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+import tempfile
+from typing import IO, Any
+
+from django.db.models import Count, Max, QuerySet
+from django.http import FileResponse, Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import File, Form, Query, Router, Status, UploadedFile
+
+from core.audio_file import SAMPLE_RATE, read_audio
+from webui.accounts.models import User
+from webui.api.authentication import caller, needs
+from webui.api.documentation import file_of
+from webui.api.idempotency import Made, creation
+from webui.api.paging import Page, Paging, page
+from webui.api.schemas import (
+    DetectorOut,
+    FileOut,
+    HeardOut,
+    MissRates,
+    SampleOut,
+    ThresholdOut,
+    VersionOut,
+)
+from webui.api.uploads import on_disk
+from webui.trainer import results, services
+from webui.trainer.models import Detector, Version
+
+router = Router(tags=["Detectors"])
+
+IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
+RECORDING = File(..., description="WAV, FLAC, Ogg, MP3 and more; ten minutes at most.")
+VERSION = "/detectors/{int:detector_id}/versions/{int:number}"
+
+
+def _detectors(user: User) -> QuerySet[Detector]:
+    return Detector.objects.filter(user=user).annotate(count=Count("versions"), newest=Max("versions__number"))
+
+
+def _detector_out(detector: Any) -> DetectorOut:
+    return DetectorOut(
+        id=detector.pk,
+        phrase=detector.phrase,
+        language=detector.language,
+        created_at=detector.created_at,
+        versions=detector.count,
+        newest=detector.newest,
+    )
+
+
+def _version_out(version: Version) -> VersionOut:
+    return VersionOut(
+        detector=version.detector_id,
+        number=version.number,
+        created_at=version.created_at,
+        job=version.job_id,
+        bundle=version.bundle,
+        bundle_bytes=results.bundle_size(version),
+        metrics=version.summary,
+    )
+
+
+def own_version(request: HttpRequest, detector_id: int, number: int) -> Version:
+    """A version of the caller's. Raises Http404 where it is none."""
+    mine = Version.objects.select_related("detector__user").filter(detector__user=caller(request).user)
+    return get_object_or_404(mine, detector_id=detector_id, number=number)
+
+
+@router.get("/detectors", response=Page[DetectorOut], summary="All detectors", **needs("read"))
+def detectors(request: HttpRequest, paging: Query[Paging]) -> Page[DetectorOut]:
+    """Newest first."""
+    return page(request, _detectors(caller(request).user).order_by("-created_at", "-id"), paging, _detector_out)
+
+
+@router.get("/detectors/{int:detector_id}", response=DetectorOut, summary="A detector", **needs("read"))
+def detector(request: HttpRequest, detector_id: int) -> DetectorOut:
+    """What it listens for, and how many versions there are."""
+    return _detector_out(get_object_or_404(_detectors(caller(request).user), id=detector_id))
+
+
+@router.delete("/detectors/{int:detector_id}", response={204: None}, summary="Delete a detector", **needs("train"))
+def delete(request: HttpRequest, detector_id: int) -> Status:
+    """With all its versions and their files. Its clips stay in the library, and a job that is training goes on."""
+    mine = Detector.objects.select_related("user").filter(user=caller(request).user)
+    services.remove_detector(detector=get_object_or_404(mine, id=detector_id))
+    return Status(204, None)
+
+
+@router.get(
+    "/detectors/{int:detector_id}/versions",
+    response=Page[VersionOut],
+    summary="Versions of a detector",
+    **needs("read"),
+)
+def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> Page[VersionOut]:
+    """Newest first, each with its figures."""
+    mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
+    rows = Version.objects.filter(detector=mine).select_related("detector__user").order_by("-number")
+    return page(request, rows, paging, _version_out)
+
+
+@router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
+def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
+    """Its figures, and its bundle's name and size."""
+    return _version_out(own_version(request, detector_id, number))
+
+
+@router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
+def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
+    """The file report.json: how it was measured, on what, and everything that was found."""
+    return own_version(request, detector_id, number).report()
+
+
+@router.get(VERSION + "/thresholds", response=list[ThresholdOut], summary="Settings of the dial", **needs("read"))
+def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
+    """What each rate of false alarms a day means, the rarest first: its threshold, and what it misses then."""
+    found = own_version(request, detector_id, number).report()
+    points = results.operating_points(found)
+    shipped = results.shipped_with(found, points)
+    rows = sorted(found["thresholds"], key=lambda row: row["fa_per_day"])
+    return [
+        ThresholdOut(
+            fa_per_day=row["fa_per_day"],
+            threshold=row["threshold"],
+            extrapolated=bool(row["extrapolated"]),
+            default=point is shipped,
+            miss_rate=MissRates(**point.y),
+            fa_per_hour=point.x,
+            false_alarms=point.count,
+        )
+        for row, point in zip(rows, points)
+    ]
+
+
+@router.get(VERSION + "/files", response=list[FileOut], summary="Files of a version", **needs("read"))
+def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
+    """What can be downloaded beside the bundle."""
+    found = own_version(request, detector_id, number)
+    return [
+        FileOut(
+            name=row["name"],
+            about=str(row["words"]),
+            bytes=row["bytes"],
+            href=f"/api/v1/detectors/{detector_id}/versions/{number}/files/{row['name']}",
+        )
+        for row in results.downloads(found)
+    ]
+
+
+@router.get(
+    VERSION + "/files/{name}",
+    response=None,
+    summary="Download a file",
+    **needs("read", **file_of("application/octet-stream")),
+)
+def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
+    """One of the files of a version, as its list names it."""
+    mine = own_version(request, detector_id, number)
+    if name not in results.FILES:
+        raise Http404
+    found = results.content(mine, name)
+    opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return FileResponse(opened, as_attachment=True, filename=name, content_type=kind)
+
+
+@router.get(
+    VERSION + "/bundle", response=None, summary="Download the bundle", **needs("read", **file_of("application/zip"))
+)
+def bundle(
+    request: HttpRequest,
+    detector_id: int,
+    number: int,
+    fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
+) -> FileResponse:
+    """The zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
+    shown = own_version(request, detector_id, number)
+    path = results.bundle_file(shown)
+    opened: IO[bytes]
+    if fa_per_day is None:
+        opened = path.open("rb")
+    else:
+        from pipeline.bundle import bundle_at
+
+        opened = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
+        try:
+            bundle_at(path, fa_per_day, opened)
+        except BaseException:
+            opened.close()
+            raise
+        opened.seek(0)
+    return FileResponse(opened, as_attachment=True, filename=shown.bundle, content_type="application/zip")
+
+
+@router.post(VERSION + "/detect", response=HeardOut, summary="Listen to a recording", **needs("audio"))
+def detect(
+    request: HttpRequest,
+    detector_id: int,
+    number: int,
+    audio: UploadedFile = RECORDING,
+    fa_per_day: float | None = Query(None, gt=0, le=1e6, examples=[2.0]),
+    scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
+) -> HeardOut:
+    """Where the phrase is heard in a recording. The recording is not kept."""
+    from webui.listening.services import hear_file
+
+    mine = own_version(request, detector_id, number)
+    with on_disk(audio) as path:
+        heard = hear_file(mine, path, fa_per_day)
+    if not scores:
+        heard["scores"] = heard["peaks"] = None
+    return HeardOut(**heard)
+
+
+@router.post(VERSION + "/samples", response={201: SampleOut}, summary="Mark what it was wrong about", **needs("audio"))
+@creation(in_transaction=False)
+def add_sample(
+    request: HttpRequest,
+    detector_id: int,
+    number: int,
+    audio: UploadedFile = RECORDING,
+    verdict: str = Form(..., pattern="^(false_alarm|missed)$", examples=["false_alarm"]),
+    start_s: float = Form(0.0, ge=0, examples=[0.0]),
+    end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
+) -> Made:
+    """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
+    from webui.api.routes.inbox import sample_out
+    from webui.listening.services import LONGEST_FILE_S, keep_sample
+
+    mine = own_version(request, detector_id, number)
+    with on_disk(audio) as path:
+        samples = read_audio(path, max_seconds=LONGEST_FILE_S)
+    end = len(samples) if end_s is None else round(min(end_s, LONGEST_FILE_S) * SAMPLE_RATE)
+    stretch = samples[round(min(start_s, LONGEST_FILE_S) * SAMPLE_RATE) : end]
+    made = keep_sample(user=caller(request).user, version=mine, verdict=verdict, audio=stretch)
+    return Made(sample_out(made), f"/api/v1/inbox/{made.pk}")

@@ -1,0 +1,92 @@
+"""The inbox: what detectors were wrong about."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from django.http import FileResponse, HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+from ninja import Query, Router, Status
+
+from webui.api.authentication import caller, needs
+from webui.api.documentation import file_of
+from webui.api.paging import Page, Paging, page
+from webui.api.schemas import SampleOut
+from webui.listening.models import Sample
+from webui.trainer.results import FileGone
+
+router = Router(tags=["Inbox"])
+
+
+def sample_out(sample: Sample) -> SampleOut:
+    """A sample as the API tells it."""
+    return SampleOut(
+        id=sample.pk,
+        detector=sample.detector_id,
+        version=sample.version,
+        verdict=sample.verdict,
+        state=sample.state,
+        seconds=round(sample.seconds, 3),
+        created_at=sample.created_at,
+    )
+
+
+def _sample(request: HttpRequest, sample_id: int) -> Sample:
+    mine = Sample.objects.select_related("user", "detector")
+    return get_object_or_404(mine, id=sample_id, user=caller(request).user)
+
+
+@router.get("/inbox", response=Page[SampleOut], summary="The inbox", **needs("read"))
+def inbox(
+    request: HttpRequest,
+    paging: Query[Paging],
+    state: Literal["new", "taken"] | None = None,
+    detector: int | None = Query(None, ge=1, examples=[1]),
+) -> Page[SampleOut]:
+    """What was marked, newest first."""
+    rows = Sample.objects.filter(user=caller(request).user)
+    if state is not None:
+        rows = rows.filter(state=state)
+    if detector is not None:
+        rows = rows.filter(detector_id=detector)
+    return page(request, rows.order_by("-created_at", "-id"), paging, sample_out)
+
+
+@router.get("/inbox/{int:sample_id}", response=SampleOut, summary="A sample", **needs("read"))
+def sample(request: HttpRequest, sample_id: int) -> SampleOut:
+    """What a person said about it."""
+    return sample_out(_sample(request, sample_id))
+
+
+@router.get(
+    "/inbox/{int:sample_id}/audio",
+    response=None,
+    summary="Hear a sample",
+    **needs("read", **file_of("audio/flac")),
+)
+def audio(request: HttpRequest, sample_id: int) -> FileResponse:
+    """As a FLAC file."""
+    found = _sample(request, sample_id)
+    try:
+        return FileResponse(found.path.open("rb"), content_type="audio/flac", filename=f"sample-{found.pk}.flac")
+    except OSError as error:
+        raise FileGone(_("The sample's audio is gone."), str(error.strerror), _("Discard the sample.")) from error
+
+
+@router.post("/inbox/{int:sample_id}/take", response=SampleOut, summary="Take a sample", **needs("audio"))
+def take(request: HttpRequest, sample_id: int) -> SampleOut:
+    """Makes it a clip of the library, for the next training. Twice is once."""
+    from webui.listening.services import take as take_sample
+
+    take_sample(sample=_sample(request, sample_id))
+    return sample_out(_sample(request, sample_id))
+
+
+@router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))
+def discard(request: HttpRequest, sample_id: int) -> Status:
+    """With its audio. A clip that it was taken as stays."""
+    from webui.listening.services import discard as discard_sample
+
+    discard_sample(sample=_sample(request, sample_id))
+    return Status(204, None)

@@ -1,0 +1,167 @@
+"""Jobs: train, look, cancel, try again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+from ninja import Query, Router
+
+from webui.accounts.models import User
+from webui.api.authentication import caller, missing_scope, needs
+from webui.api.idempotency import Made, creation
+from webui.api.paging import Page, Paging, page
+from webui.api.problems import ApiError
+from webui.api.schemas import ClipOut, EventsOut, JobOut, TrainIn, VersionPlace
+from webui.jobs import services
+from webui.jobs.models import Job, JobEvent
+from webui.trainer import services as trainer
+
+router = Router(tags=["Jobs"])
+
+MOST_EVENTS = 500
+SAMPLES = 12
+TRAINING_KINDS = ("train", "plan")  # all others need the scope audio
+
+
+def job_fields(job: Job) -> dict[str, Any]:
+    """What the API tells of a job."""
+    version = getattr(job, "version", None)
+    return {
+        **job.snapshot(),
+        "spec": job.spec,
+        "result": None if version is None else VersionPlace(detector=version.detector_id, version=version.number),
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def job_out(job: Job) -> JobOut:
+    """A job as the API tells it."""
+    return JobOut(**job_fields(job))
+
+
+def own_job(user: User, job_id: UUID) -> Job:
+    """A job of the user's. Raises Http404 where it is none."""
+    return get_object_or_404(Job.objects.select_related("version"), id=job_id, user=user)
+
+
+@router.post("/jobs", response={201: JobOut}, summary="Train a detector", **needs("train"))
+@creation()
+def train(request: HttpRequest, wish: TrainIn) -> Made:
+    """Queues a training run of a phrase, or of a plan. While the same run is waiting or at work, that job is answered.
+    The detector is there when the job is done: its ``result`` names it."""
+    user = caller(request).user
+    if (wish.plan is None) == (wish.phrase is None):
+        raise ApiError(
+            422,
+            _("It is not clear what shall be trained."),
+            _("There must be either a phrase or a plan."),
+            _("Send one of them; /api/docs shows examples."),
+        )
+    if wish.plan is not None:
+        if wish.model_fields_set != {"plan"}:
+            raise ApiError(
+                422,
+                _("It is not clear what shall be trained."),
+                _("A plan says everything already."),
+                _("Send the plan alone, or the choices without it."),
+            )
+        chosen = dict(get_object_or_404(Job, id=wish.plan, user=user, kind="plan").spec)
+    else:
+        chosen = wish.model_dump(exclude={"plan"})
+    chosen["engines"] = tuple(sorted(chosen.get("engines") or ()))
+    job = trainer.train(user=user, config=trainer.configuration(**chosen))
+    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+
+
+@router.get("/jobs", response=Page[JobOut], summary="All jobs", **needs("read"))
+def jobs(
+    request: HttpRequest,
+    paging: Query[Paging],
+    state: Literal["queued", "running", "cancelling", "cancelled", "failed", "interrupted", "done"] | None = None,
+    kind: str | None = Query(None, max_length=40, examples=["train"]),
+) -> Page[JobOut]:
+    """Newest first."""
+    mine = Job.objects.filter(user=caller(request).user).select_related("version")
+    if state is not None:
+        mine = mine.filter(state=state)
+    if kind is not None:
+        mine = mine.filter(kind=kind)
+    return page(request, mine.order_by("-created_at", "id"), paging, job_out)
+
+
+@router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
+def job(request: HttpRequest, job_id: UUID) -> JobOut:
+    """How far it is."""
+    return job_out(own_job(caller(request).user, job_id))
+
+
+@router.get("/jobs/{uuid:job_id}/events", response=EventsOut, summary="What a job says", **needs("read"))
+def events(
+    request: HttpRequest,
+    job_id: UUID,
+    after: int = Query(0, ge=0, le=2**62, description="The last number that is known already.", examples=[0]),
+    limit: int = Query(MOST_EVENTS, ge=1, le=MOST_EVENTS, examples=[MOST_EVENTS]),
+) -> EventsOut:
+    """Its events after a number, and how it is now. Ask once a second, or use the WebSocket ``/ws/jobs/{job_id}``."""
+    found = own_job(caller(request).user, job_id)
+    rows = list(JobEvent.objects.filter(job=found, id__gt=after).order_by("id")[: limit + 1])
+    shown = rows[:limit]
+    return EventsOut(
+        job=job_out(found),
+        events=[_event(row.event) for row in shown],
+        last=shown[-1].pk if shown else after,
+        more=len(rows) > limit,
+    )
+
+
+def _event(event: dict[str, Any]) -> dict[str, Any]:
+    """Without where things lie on the server."""
+    return {**event, "path": Path(str(event["path"])).name} if "path" in event else event
+
+
+@router.post("/jobs/{uuid:job_id}/cancel", response=JobOut, summary="Cancel a job", **needs("train", "audio"))
+def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
+    """A waiting job ends at once, one at work within seconds. One that has ended already stays as it is."""
+    found = _to_change(request, job_id)
+    services.cancel(job=found)
+    return job_out(own_job(caller(request).user, job_id))
+
+
+@router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Try a job again", **needs("train", "audio"))
+def retry(request: HttpRequest, job_id: UUID) -> JobOut:
+    """Queues a job again that was cancelled, failed or interrupted; it goes on from where it was."""
+    found = _to_change(request, job_id)
+    if not found.can_be_retried:
+        raise ApiError(
+            409,
+            _("The job cannot be tried again."),
+            _("It is %(state)s; only what was cancelled, failed or interrupted can.") % {"state": found.state},
+            _("Look at it first."),
+        )
+    services.retry(job=found)
+    return job_out(own_job(caller(request).user, job_id))
+
+
+@router.get("/jobs/{uuid:job_id}/clips", response=list[ClipOut], summary="Clips of a run", **needs("read"))
+def clips(request: HttpRequest, job_id: UUID) -> list[ClipOut]:
+    """The newest clips that a training run has had spoken so far, to listen to."""
+    from webui.api.routes.library import clip_out
+
+    found = own_job(caller(request).user, job_id)
+    return [clip_out(clip) for clip in trainer.clips_of_run(found, SAMPLES)]
+
+
+def _to_change(request: HttpRequest, job_id: UUID) -> Job:
+    allowed = caller(request)
+    found = own_job(allowed.user, job_id)
+    scope = "train" if found.kind in TRAINING_KINDS else "audio"
+    if scope not in allowed.scopes:
+        raise missing_scope(scope)
+    return found

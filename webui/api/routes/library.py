@@ -1,0 +1,126 @@
+"""The clip library: figures, search, audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from django.http import FileResponse, Http404, HttpRequest
+from ninja import Query, Router
+
+from webui.api.authentication import caller, needs
+from webui.api.documentation import file_of
+from webui.api.paging import MOST, USUAL
+from webui.api.schemas import ClipOut, ClipsOut, LibraryOut
+from webui.jobs.services import user_data
+
+if TYPE_CHECKING:
+    from db.db_api import Library
+    from db.records import Clip
+
+router = Router(tags=["Clip library"])
+
+
+@contextmanager
+def _library(request: HttpRequest) -> Iterator[Library | None]:
+    """The caller's library; None where nothing has been put into one yet."""
+    from db.db_api import DATABASE_NAME, Library
+
+    data = user_data(caller(request).user)
+    if not (data / DATABASE_NAME).is_file():
+        yield None
+        return
+    with Library(data) as library:
+        yield library
+
+
+def clip_out(clip: Clip) -> ClipOut:
+    """A clip as the API tells it."""
+    return ClipOut(
+        id=clip.id,
+        text=clip.text_original,
+        language=clip.language,
+        seconds=round(clip.duration_s, 3),
+        engine=clip.engine,
+        voice=clip.voice,
+        speaker=clip.speaker,
+        licence=clip.licence,
+        source=clip.source,
+        parent=clip.parent_id,
+        created_at=clip.created_at,
+        state=clip.state,
+    )
+
+
+@router.get("/library", response=LibraryOut, summary="What the library holds", **needs("read"))
+def figures(request: HttpRequest) -> LibraryOut:
+    """Counts and hours."""
+    from db.records import LibraryStats
+
+    with _library(request) as library:
+        stats = library.stats() if library else LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})
+    return LibraryOut(
+        clips=stats.clips,
+        hours=round(stats.hours, 3),
+        texts=stats.texts,
+        unknown_text=stats.unknown_text,
+        rejected=stats.rejected,
+        slices=stats.slices,
+        by_engine=stats.by_engine,
+        by_language=stats.by_language,
+        by_licence=stats.by_licence,
+    )
+
+
+@router.get("/clips", response=ClipsOut, summary="Search clips", **needs("read"))
+def clips(
+    request: HttpRequest,
+    phrase: str = Query("", max_length=300, description="Whole words of what is said.", examples=["compass"]),
+    language: str = Query("", max_length=20, examples=["en"]),
+    engine: str = Query("", max_length=40, examples=["espeak"]),
+    voice: str = Query("", max_length=100, description="A part of the voice's or speaker's name.", examples=["en-us"]),
+    origin: Literal["", "generated", "imported", "recorded", "cut"] = "",
+    state: Literal["", "ready", "rejected"] = "",
+    after: int = Query(0, ge=0, le=2**62, description="The last id that is known already.", examples=[0]),
+    limit: int = Query(USUAL, ge=1, le=MOST, examples=[USUAL]),
+) -> ClipsOut:
+    """In order of their ids; ``next`` leads on."""
+    from db.records import Filters
+
+    filters = Filters(phrase=phrase, engine=engine, voice=voice, language=language, origin=origin, state=state)
+    with _library(request) as library:
+        found = library.page(filters, limit + 1, after_id=after)[::-1] if library else []
+    following = None
+    if len(found) > limit:
+        query = request.GET.copy()
+        query["after"] = str(found[limit - 1].id)
+        following = f"{request.path}?{query.urlencode()}"
+    return ClipsOut(items=[clip_out(clip) for clip in found[:limit]], next=following)
+
+
+@router.get("/clips/{int:clip_id}", response=ClipOut, summary="A clip", **needs("read"))
+def clip(request: HttpRequest, clip_id: int) -> ClipOut:
+    """What is said in it, and by whom."""
+    with _library(request) as library:
+        found = library.clips([clip_id]) if library else []
+    if not found:
+        raise Http404
+    return clip_out(found[0])
+
+
+@router.get(
+    "/clips/{int:clip_id}/audio",
+    response=None,
+    summary="Hear a clip",
+    **needs("read", **file_of("audio/flac")),
+)
+def audio(request: HttpRequest, clip_id: int) -> FileResponse:
+    """As a FLAC (or WAV) file."""
+    with _library(request) as library:
+        found = library.clips([clip_id]) if library else []
+        if not library or not found or not library.file(found[0]).is_file():
+            raise Http404
+        path = library.file(found[0])
+    kind = "audio/flac" if path.suffix == ".flac" else "audio/wav"
+    return FileResponse(path.open("rb"), content_type=kind, filename=f"clip-{clip_id}{path.suffix}")

@@ -1,0 +1,93 @@
+"""Before training: advice on a phrase, the speech engines, an example spoken, a plan."""
+
+from __future__ import annotations
+
+import io
+from uuid import UUID
+
+from django.http import FileResponse, HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router
+
+from webui.api.authentication import caller, needs
+from webui.api.documentation import file_of
+from webui.api.idempotency import Made, creation
+from webui.api.routes.jobs import job_fields
+from webui.api.schemas import AdviceOut, EngineOut, PlanOut, RunIn
+from webui.jobs.models import Job
+from webui.trainer import services
+
+router = Router(tags=["Phrases and plans"])
+
+LONGEST_SPOKEN = 200  # letters
+
+
+@router.get("/advice", response=AdviceOut, summary="What to expect of a phrase", **needs("read"))
+def advice(
+    request: HttpRequest,
+    phrase: str = Query(..., max_length=300, examples=["hey compass"]),
+    language: str = Query("en", max_length=20, examples=["en"]),
+) -> AdviceOut:
+    """Too short, too common, too near to others? Answered in milliseconds; nothing is made."""
+    from pipeline.advice import advise
+
+    return AdviceOut.model_validate(advise(phrase, language).as_dict())
+
+
+@router.get("/engines", response=list[EngineOut], summary="Speech engines", **needs("read"))
+def engines(request: HttpRequest, language: str = Query("en", max_length=20, examples=["en"])) -> list[EngineOut]:
+    """What speaks here, what does not, and how to enable that."""
+    from audio_generation.registry import engines as all_engines
+
+    found = []
+    for name, engine in all_engines().items():
+        if name == "fake":
+            continue
+        readiness = engine.available()
+        found.append(
+            EngineOut(
+                name=name,
+                ready=readiness.ok,
+                why=readiness.why,
+                how_to_enable=readiness.how_to_enable,
+                licence=engine.licence,
+                paid=engine.paid,
+                voices=len(engine.voices(language)) if readiness.ok else 0,
+            )
+        )
+    return sorted(found, key=lambda row: (not row.ready, row.name))
+
+
+@router.get("/speech", response=None, summary="Hear a voice", **needs("train", **file_of("audio/wav")))
+def speech(
+    request: HttpRequest,
+    engine: str = Query(..., max_length=40, examples=["espeak"]),
+    voice: str = Query(..., max_length=100, examples=["en-us"]),
+    text: str = Query(..., min_length=1, max_length=LONGEST_SPOKEN, examples=["hey compass"]),
+    language: str = Query("en", max_length=20, examples=["en"]),
+) -> FileResponse:
+    """A text spoken now, as a WAV file; not by engines that cost money."""
+    return FileResponse(
+        io.BytesIO(services.speak(engine=engine, voice=voice, text=text, language=language)), content_type="audio/wav"
+    )
+
+
+@router.post("/plans", response={201: PlanOut}, summary="Make a plan", **needs("train"))
+@creation()
+def add_plan(request: HttpRequest, wish: RunIn) -> Made:
+    """Works out what training would reuse, speak and cost. A job does it, in seconds: ask for the plan until it is
+    there. Nothing else is made."""
+    chosen = wish.model_dump()
+    config = services.configuration(**{**chosen, "engines": tuple(sorted(wish.engines))})
+    job = services.plan(user=caller(request).user, config=config)
+    return Made(_plan(job), f"/api/v1/plans/{job.id}")
+
+
+@router.get("/plans/{uuid:plan_id}", response=PlanOut, summary="A plan", **needs("read"))
+def plan(request: HttpRequest, plan_id: UUID) -> PlanOut:
+    """The plan, or the job that is at work on it."""
+    return _plan(get_object_or_404(Job, id=plan_id, user=caller(request).user, kind="plan"))
+
+
+def _plan(job: Job) -> PlanOut:
+    return PlanOut(**job_fields(job), plan=job.result)

@@ -1,0 +1,95 @@
+"""Tokens: who am I, tokens for long, and pairs for those who sign in with name and password."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Status
+
+from webui.accounts import services
+from webui.accounts.models import ApiToken
+from webui.accounts.services import SCOPES, TokenPair
+from webui.accounts.sign_in import client_address, sign_in
+from webui.api.authentication import caller, missing_scope, needs
+from webui.api.idempotency import Made, creation
+from webui.api.paging import Page, Paging, page
+from webui.api.schemas import MeOut, PairIn, PairOut, RefreshIn, TokenIn, TokenMadeOut, TokenOut
+
+router = Router(tags=["Tokens"])
+
+
+@router.get("/me", response=MeOut, summary="Who am I", **needs())
+def me(request: HttpRequest) -> MeOut:
+    """Whose token it is, and what it allows."""
+    allowed = caller(request)
+    scopes = [scope for scope in SCOPES if scope in allowed.scopes]
+    return MeOut(user=allowed.user.get_username(), is_owner=allowed.user.is_owner, scopes=scopes)
+
+
+@router.get("/tokens", response=Page[TokenOut], summary="All tokens", **needs("read"))
+def tokens(request: HttpRequest, paging: Query[Paging]) -> Page[TokenOut]:
+    """Newest first, revoked ones too."""
+    return page(request, ApiToken.objects.filter(user=caller(request).user), paging, _out)
+
+
+@router.post("/tokens", response={201: TokenMadeOut}, summary="Make a token", **needs(person=True))
+@creation()
+def add(request: HttpRequest, wish: TokenIn) -> Made:
+    """The answer shows its text, this once. It may do no more than whoever makes it, who must have signed in: API
+    tokens (but for those with the scope admin) make none."""
+    allowed = caller(request)
+    beyond = set(wish.scopes) - allowed.scopes
+    if beyond:
+        raise missing_scope(*beyond)
+    made, text = services.create_token(user=allowed.user, name=wish.name, scopes=wish.scopes, days=wish.days)
+    return Made(TokenMadeOut(**_out(made).model_dump(), token=text), f"/api/v1/tokens/{made.pk}")
+
+
+@router.get("/tokens/{int:token_id}", response=TokenOut, summary="A token", **needs("read"))
+def token(request: HttpRequest, token_id: int) -> TokenOut:
+    """What it may do, and when it was used."""
+    return _out(get_object_or_404(ApiToken, id=token_id, user=caller(request).user))
+
+
+@router.delete("/tokens/{int:token_id}", response={204: None}, summary="Revoke a token", **needs(person=True))
+def revoke(request: HttpRequest, token_id: int) -> Status:
+    """From now on it lets nobody in."""
+    services.revoke_token(token=get_object_or_404(ApiToken, id=token_id, user=caller(request).user))
+    return Status(204, None)
+
+
+def _out(token: ApiToken) -> TokenOut:
+    return TokenOut(
+        id=token.pk,
+        name=token.name,
+        prefix=token.prefix,
+        scopes=token.scopes,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        last_used_at=token.last_used_at,
+        revoked_at=token.revoked_at,
+    )
+
+
+@router.post("/pairs", response={201: PairOut}, summary="Sign in with name and password", auth=None)
+def sign_in_for_pair(request: HttpRequest, wish: PairIn) -> Status:
+    """A pair of tokens for a program that a person uses. Wrong passwords are counted as on the page of signing in."""
+    user = sign_in(name=wish.name, password=wish.password, address=client_address(request))
+    return Status(201, _pair_out(services.issue_pair(user=user, scopes=SCOPES if wish.scopes is None else wish.scopes)))
+
+
+@router.post("/pairs/refresh", response={201: PairOut}, summary="Refresh a pair", auth=None)
+def refresh(request: HttpRequest, wish: RefreshIn) -> Status:
+    """A new pair. The refresh token is spent by that; used twice, all that came of the signing in is ended."""
+    return Status(201, _pair_out(services.rotate_pair(refresh=wish.refresh)))
+
+
+@router.post("/pairs/end", response={204: None}, summary="Sign out", auth=None)
+def end(request: HttpRequest, wish: RefreshIn) -> Status:
+    """Ends the pair, and all that came of the same signing in."""
+    services.end_pair(refresh=wish.refresh)
+    return Status(204, None)
+
+
+def _pair_out(pair: TokenPair) -> PairOut:
+    return PairOut(access=pair.access, refresh=pair.refresh, expires_in=pair.expires_in)

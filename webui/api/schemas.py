@@ -1,0 +1,413 @@
+"""What goes in and comes out of the API. The examples here are those of its documentation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from ninja import Field, Schema
+from pydantic import ConfigDict
+
+JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
+WHEN = "2026-11-20T20:30:00Z"
+PHRASE = "hey compass"
+
+Effort = Literal["trial", "quick", "standard", "thorough"]
+
+
+class Wish(Schema):
+    """What a program sends: a name that nobody knows is an error, not a wish that is not heard."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class WrongField(Schema):
+    """A field that does not fit."""
+
+    where: str = Field(examples=["body.wish.phrase"])
+    message: str = Field(examples=["Field required"])
+
+
+class Problem(Schema):
+    """Problem details (RFC 9457): what happened, why, and what to do."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["The request was not let in."])
+    status: int = Field(examples=[401])
+    what: str = Field(examples=["The request was not let in."])
+    why: str = Field(examples=["The token has expired."])
+    what_to_do: str = Field(examples=["Make a token on your account's page, or sign in for a new one."])
+    errors: list[WrongField] | None = Field(None, examples=[None])
+
+
+class Explained(Schema):
+    """Why a job did not end well."""
+
+    what: str = Field(examples=["The job was interrupted."])
+    why: str = Field(examples=["The process was killed, most likely because memory ran out."])
+    what_to_do: str = Field(examples=["Retry goes on from where it was."])
+
+
+# Phrases
+
+
+class NoteOut(Schema):
+    """One finding about a phrase."""
+
+    level: Literal["good", "caution", "warning"]
+    message: str = Field(examples=["7 phones and 3 syllables: a good length."])
+
+
+class WordOut(Schema):
+    """A word and how common it is (zipf: log10 of its occurrences in a billion words)."""
+
+    word: str = Field(examples=["compass"])
+    zipf: float = Field(examples=[3.6])
+
+
+class NeighbourOut(Schema):
+    """What sounds like the phrase; a distance of 0 is exactly alike."""
+
+    text: str = Field(examples=["hey campus"])
+    distance: float = Field(examples=[0.4])
+
+
+class AdviceOut(Schema):
+    """What is to be expected of a phrase."""
+
+    phrase: str = Field(examples=["Hey Compass!"])
+    normalized: str = Field(examples=[PHRASE])
+    language: str = Field(examples=["en"])
+    phones: list[list[str]] = Field(examples=[[["h", "eɪ"], ["k", "ʌ", "m", "p", "ə", "s"]]])
+    syllables: int = Field(examples=[3])
+    duration_s: float = Field(examples=[0.65])
+    commonness: list[WordOut]
+    heard_per_million: float = Field(examples=[0.01])
+    near_homophones: list[NeighbourOut]
+    notes: list[NoteOut]
+    suggestions: list[str] = Field(examples=[[]])
+
+
+class EngineOut(Schema):
+    """A speech engine, and what to do where it is not ready."""
+
+    name: str = Field(examples=["espeak"])
+    ready: bool = Field(examples=[True])
+    why: str = Field(examples=[""])
+    how_to_enable: str = Field(examples=[""])
+    licence: str = Field(examples=["GPL-3.0-or-later"])
+    paid: bool = Field(examples=[False])
+    voices: int = Field(description="Of the language that was asked for.", examples=[76])
+
+
+# Jobs
+
+
+class RunIn(Wish):
+    """What to train."""
+
+    phrase: str = Field(max_length=300, examples=[PHRASE])
+    language: str = Field("en", max_length=20, examples=["en"])
+    effort: Effort = Field("standard", examples=["quick"])
+    size: Literal["standard", "micro"] = Field("standard", examples=["standard"])
+    seed: int = Field(0, ge=0, le=2**31 - 1, examples=[0])
+    engines: list[str] = Field([], max_length=30, description="None: all free ones that are ready.", examples=[[]])
+    mining: bool = Field(True, description="Use recordings of the library.", examples=[True])
+    from_scratch: bool = Field(False, description="Without the shipped trunk.", examples=[False])
+
+
+class TrainIn(RunIn):
+    """What to train: the same as for a plan, or the plan itself."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"phrase": PHRASE, "effort": "quick"}})
+    phrase: str | None = Field(None, max_length=300)  # type: ignore[assignment]
+    plan: UUID | None = Field(None, description="Of a plan: everything else is taken from it.")
+
+
+class VersionPlace(Schema):
+    """Which version of which detector."""
+
+    detector: int = Field(examples=[1])
+    version: int = Field(examples=[1])
+
+
+class JobOut(Schema):
+    """A job: work that outlives the request that asked for it."""
+
+    id: UUID = Field(examples=[JOB_ID])
+    kind: str = Field(examples=["train"])
+    title: str = Field(examples=[PHRASE])
+    state: Literal["queued", "running", "cancelling", "cancelled", "failed", "interrupted", "done"] = Field(
+        examples=["running"]
+    )
+    going: bool = Field(description="Whether more will happen by itself.", examples=[True])
+    stage: str = Field(examples=["synthesize"])
+    message: str = Field(examples=["Speaking 1200 clips"])
+    done: float = Field(examples=[300.0])
+    total: float = Field(examples=[1200.0])
+    eta_s: float | None = Field(description="Left of this stage [s].", examples=[42.0])
+    seconds: float | None = Field(description="At work so far.", examples=[18.5])
+    error: Explained | None = Field(examples=[None])
+    spec: dict[str, Any] = Field(description="What was asked for.", examples=[{"phrase": PHRASE, "effort": "quick"}])
+    result: VersionPlace | None = Field(description="What a training run has made.", examples=[None])
+    created_at: datetime = Field(examples=[WHEN])
+    started_at: datetime | None = Field(examples=[WHEN])
+    finished_at: datetime | None = Field(examples=[None])
+
+
+class PlanOut(JobOut):
+    """The job of a plan, and the plan once it is done."""
+
+    kind: str = Field(examples=["plan"])
+    plan: dict[str, Any] | None = Field(
+        description="By bucket what is reused, mined and generated; engines; an estimate of the time.",
+        examples=[{"phrase": PHRASE, "effort": "quick", "estimate_s": 110, "buckets": {}}],
+    )
+
+
+class EventsOut(Schema):
+    """What a job said after an event's number, and how it is now. Progress is in the job, not among the events."""
+
+    job: JobOut
+    events: list[dict[str, Any]] = Field(
+        examples=[[{"event": "stage", "time": 1795206600.0, "name": "train", "message": "Training"}]]
+    )
+    last: int = Field(description="Ask with after=last for what comes next.", examples=[17])
+    more: bool = Field(description="Whether there are more already.", examples=[False])
+
+
+# Detectors
+
+
+class DetectorOut(Schema):
+    """A detector; each training run that ended well is a version of it."""
+
+    id: int = Field(examples=[1])
+    phrase: str = Field(examples=[PHRASE])
+    language: str = Field(examples=["en"])
+    created_at: datetime = Field(examples=[WHEN])
+    versions: int = Field(examples=[1])
+    newest: int | None = Field(description="Number of the newest version.", examples=[1])
+
+
+INTERVAL = {"value": 0.12, "low": 0.08, "high": 0.17}
+
+
+class VersionOut(Schema):
+    """A version, with the figures at its default threshold: each with its 95 % interval."""
+
+    detector: int = Field(examples=[1])
+    number: int = Field(examples=[1])
+    created_at: datetime = Field(examples=[WHEN])
+    job: UUID | None = Field(examples=[JOB_ID])
+    bundle: str = Field(description="Name of the bundle.", examples=["hey-compass-quick-1a2b3c4d.zip"])
+    bundle_bytes: int | None = Field(description="null: it is gone.", examples=[4_800_000])
+    metrics: dict[str, Any] = Field(examples=[{"miss_rate": INTERVAL, "fa_per_hour": INTERVAL, "threshold": 0.62}])
+
+
+class MissRates(Schema):
+    """Share missed, by condition."""
+
+    all: float | None = Field(examples=[0.12])
+    clean: float | None = Field(examples=[0.05])
+    noisy: float | None = Field(examples=[0.19])
+
+
+class ThresholdOut(Schema):
+    """A setting of the dial, as it was measured in the test."""
+
+    fa_per_day: float = Field(description="That it is set for.", examples=[2.0])
+    threshold: float = Field(examples=[0.62])
+    extrapolated: bool = Field(description="Too rare to be observed: an estimate.", examples=[False])
+    default: bool = Field(description="The bundle is shipped with it.", examples=[True])
+    miss_rate: MissRates
+    fa_per_hour: float = Field(description="In the test.", examples=[0.08])
+    false_alarms: int = Field(description="In the test.", examples=[1])
+
+
+class FileOut(Schema):
+    """A file of a version that can be downloaded."""
+
+    name: str = Field(examples=["model.onnx"])
+    about: str = Field(examples=["for onnxruntime: raw audio in, scores out"])
+    bytes: int | None = Field(examples=[2_400_000])
+    href: str = Field(examples=["/api/v1/detectors/1/versions/1/files/model.onnx"])
+
+
+class DetectionOut(Schema):
+    """The phrase was heard."""
+
+    time_s: float = Field(examples=[3.2])
+    score: float = Field(examples=[0.93])
+
+
+class HeardOut(Schema):
+    """What a detector heard in a recording."""
+
+    seconds: float = Field(examples=[12.4])
+    frame_s: float = Field(description="Seconds from one score to the next.", examples=[0.08])
+    threshold: float = Field(examples=[0.62])
+    silent: bool = Field(examples=[False])
+    detections: list[DetectionOut]
+    scores: list[float] | None = Field(description="Only where they were asked for.", examples=[None])
+    peaks: list[float] | None = Field(description="Outline of the waveform, with the scores.", examples=[None])
+
+
+# The inbox
+
+
+class SampleOut(Schema):
+    """A few seconds that a detector was wrong about."""
+
+    id: int = Field(examples=[1])
+    detector: int = Field(examples=[1])
+    version: int = Field(examples=[1])
+    verdict: str = Field(description="false_alarm or missed.", examples=["false_alarm"])
+    state: str = Field(description="new or taken.", examples=["new"])
+    seconds: float = Field(examples=[2.5])
+    created_at: datetime = Field(examples=[WHEN])
+
+
+# The clip library
+
+
+class ClipOut(Schema):
+    """A clip of the library."""
+
+    id: int = Field(examples=[1])
+    text: str = Field(examples=["Hey, compass!"])
+    language: str = Field(examples=["en"])
+    seconds: float = Field(examples=[0.9])
+    engine: str = Field(examples=["espeak"])
+    voice: str = Field(examples=["en-us+f3"])
+    speaker: str = Field(examples=["espeak-f3"])
+    licence: str = Field(examples=["GPL-3.0-or-later"])
+    source: str | None = Field(description="Where it was imported from.", examples=[None])
+    parent: int | None = Field(description="The clip that it was cut from.", examples=[None])
+    created_at: str = Field(examples=["2026-11-20T20:30:00+00:00"])
+    state: str = Field(examples=["ready"])
+
+
+class ClipsOut(Schema):
+    """Clips in order of their ids; ``next`` is the address of those after them, or null."""
+
+    items: list[ClipOut]
+    next: str | None = Field(None, examples=[None])
+
+
+class LibraryOut(Schema):
+    """What the library holds."""
+
+    clips: int = Field(examples=[4120])
+    hours: float = Field(examples=[1.9])
+    texts: int = Field(examples=[1800])
+    unknown_text: int = Field(examples=[0])
+    rejected: int = Field(examples=[3])
+    slices: int = Field(examples=[12])
+    by_engine: dict[str, int] = Field(examples=[{"espeak": 2900, "flite": 1220}])
+    by_language: dict[str, int] = Field(examples=[{"en": 4120}])
+    by_licence: dict[str, int] = Field(examples=[{"GPL-3.0-or-later": 4120}])
+
+
+# Tokens
+
+
+class MeOut(Schema):
+    """Who asks, and what they may do."""
+
+    user: str = Field(examples=["olivia"])
+    is_owner: bool = Field(examples=[True])
+    scopes: list[str] = Field(examples=[["read", "train"]])
+
+
+class TokenIn(Wish):
+    """A new API token."""
+
+    name: str = Field(max_length=100, description="What it is for.", examples=["home assistant"])
+    scopes: list[Literal["read", "train", "audio", "admin"]] = Field(examples=[["read", "train"]])
+    days: int | None = Field(90, ge=1, le=3650, description="How long it works; null: for ever.", examples=[90])
+
+
+class TokenOut(Schema):
+    """An API token, without its text."""
+
+    id: int = Field(examples=[1])
+    name: str = Field(examples=["home assistant"])
+    prefix: str = Field(examples=["hark_Ab3dE6g"])
+    scopes: list[str] = Field(examples=[["read", "train"]])
+    created_at: datetime = Field(examples=[WHEN])
+    expires_at: datetime | None = Field(examples=["2027-02-18T20:30:00Z"])
+    last_used_at: datetime | None = Field(examples=[None])
+    revoked_at: datetime | None = Field(examples=[None])
+
+
+class TokenMadeOut(TokenOut):
+    """A new API token; its text is shown now and never again."""
+
+    token: str = Field(examples=["hark_Ab3dE6g..."])
+
+
+class PairIn(Wish):
+    """Name (or e-mail address) and password."""
+
+    name: str = Field(max_length=254, examples=["olivia"])
+    password: str = Field(max_length=4096, examples=["a-good-long-password"])
+    scopes: list[Literal["read", "train", "audio", "admin"]] | None = Field(
+        None, description="None: all that the user may have.", examples=[["read", "train"]]
+    )
+
+
+class RefreshIn(Wish):
+    """A refresh token."""
+
+    refresh: str = Field(max_length=4096, examples=["eyJhbGciOiJIUzI1NiIs..."])
+
+
+class PairOut(Schema):
+    """``access`` works for ``expires_in`` seconds, ``refresh`` is good for one new pair."""
+
+    access: str = Field(examples=["eyJhbGciOiJIUzI1NiIs..."])
+    refresh: str = Field(examples=["eyJhbGciOiJIUzI1NiIs..."])
+    expires_in: int = Field(examples=[900])
+
+
+# Webhooks
+
+
+class WebhookIn(Wish):
+    """An address that is told how jobs end."""
+
+    url: str = Field(max_length=500, examples=["https://example.org/hark"])
+    events: list[Literal["job.done", "job.failed", "job.cancelled", "job.interrupted"]] = Field(
+        examples=[["job.done", "job.failed"]]
+    )
+
+
+class WebhookOut(Schema):
+    """A webhook."""
+
+    id: int = Field(examples=[1])
+    url: str = Field(examples=["https://example.org/hark"])
+    events: list[str] = Field(examples=[["job.done", "job.failed"]])
+    created_at: datetime = Field(examples=[WHEN])
+
+
+class WebhookMadeOut(WebhookOut):
+    """A new webhook; its secret is shown now and never again."""
+
+    secret: str = Field(examples=["whsec_..."])
+
+
+class DeliveryOut(Schema):
+    """A message to a webhook."""
+
+    id: UUID = Field(examples=["0d3c9f0a-6a55-4c8e-8f6e-2f5a3d0b7c22"])
+    event: str = Field(examples=["job.done"])
+    state: str = Field(description="waiting, delivered or failed.", examples=["delivered"])
+    created_at: datetime = Field(examples=[WHEN])
+    tries: int = Field(examples=[1])
+    tried_at: datetime | None = Field(examples=[WHEN])
+    next_try_at: datetime | None = Field(examples=[None])
+    answer_status: int | None = Field(examples=[204])
+    problem: str = Field(examples=[""])

@@ -1,0 +1,42 @@
+"""The documentation of the API: a page, and the schema that it is drawn from."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from webui.api.api import api
+from webui.api.documentation import shown
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    # Once through JSON: its keys are strings then, as programs see them.
+    loaded: dict[str, Any] = json.loads(json.dumps(api.get_openapi_schema(path_prefix="/api/v1/"), default=str))
+    return loaded
+
+
+@login_not_required
+@require_safe
+def schema(request: HttpRequest) -> HttpResponse:
+    """OpenAPI 3.1; it says nothing about this installation, so anybody may read it."""
+    return HttpResponse(json.dumps(_schema(), indent=1, ensure_ascii=False), content_type="application/json")
+
+
+@login_not_required
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    """The same to be read, without a line of JavaScript."""
+    described = _schema()
+    context = {
+        "about": described["info"]["description"].split("\n\n"),
+        "groups": shown(described),
+        "server": request.build_absolute_uri("/").rstrip("/"),
+    }
+    return render(request, "api/docs.html", context)

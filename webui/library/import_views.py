@@ -1,0 +1,149 @@
+"""Importing a corpus: a folder of the server (the owner only, where it is allowed) or an archive that is uploaded."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+from webui.signed_in import signed_in
+
+LARGEST_UPLOAD = 200_000_000  # bytes
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
+UPLOADS = "uploads/imports"  # below the user's data: a folder for each archive, gone when its job has ended
+FORGOTTEN_AFTER_S = 24 * 3600.0  # an archive whose job was cancelled and not retried
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
+
+
+@require_GET
+def start(request: HttpRequest) -> HttpResponse:
+    """The page: what can be imported, and the last imports."""
+    user = signed_in(request)
+    context = {
+        "folders": [str(folder) for folder in settings.IMPORT_FOLDERS] if user.is_owner else [],
+        "largest": LARGEST_UPLOAD // 1_000_000,
+        "suffixes": ",".join(SUFFIXES),
+        "imports": Job.objects.filter(user=user, kind="import")[:10],
+    }
+    return render(request, "library/import.html", context)
+
+
+@require_POST
+def folder(request: HttpRequest) -> HttpResponse:
+    """A folder of this machine."""
+    user = signed_in(request)
+    if not user.is_owner:
+        raise PermissionDenied
+    path = allowed_folder(request.POST.get("folder", ""), settings.IMPORT_FOLDERS)
+    job = jobs.submit(user=user, kind="import", title=path.name, spec={"folder": str(path), **_said(request)})
+    return redirect("jobs:detail", job.id)
+
+
+@require_POST
+def upload(request: HttpRequest) -> HttpResponse:
+    """An archive."""
+    user = signed_in(request)
+    sent = request.FILES.get("archive")
+    if sent is None or not sent.size:
+        raise HarkError("There is no archive.", "The form came without a file, or with an empty one.", "Choose a file.")
+    name = archive_name(sent.name or "")
+    if sent.size > LARGEST_UPLOAD:
+        raise HarkError(
+            "The archive is too large for an upload.",
+            f"It has {sent.size / 1e6:.0f} MB; {LARGEST_UPLOAD / 1e6:.0f} MB is the most.",
+            "Import it from a folder of the server, or in parts.",
+        )
+    said = _said(request)
+    archive = keep_archive(user, sent, name)
+    job = jobs.submit(user=user, kind="import", title=name, spec={"archive": archive, **said})
+    return redirect("jobs:detail", job.id)
+
+
+def _said(request: HttpRequest) -> dict[str, Any]:
+    language = request.POST.get("language", "").strip().lower() or "en"
+    if not LANGUAGE.fullmatch(language):
+        raise HarkError("That is no language.", "A language is a code such as en, de or pt-br.", "Write its code.")
+    return {"language": language, "licence": " ".join(request.POST.get("licence", "").split())[:100]}
+
+
+def allowed_folder(text: str, allowed: list[Path]) -> Path:
+    """A folder below one of the allowed ones, links followed. Raises HarkError for any other.
+
+    One that is not there and one that is not allowed are answered alike.
+    """
+    try:
+        path = Path(text.strip()).resolve()
+        inside = text.strip().startswith("/") and any(path.is_relative_to(root.resolve()) for root in allowed)
+        if inside and path.is_dir():
+            return path
+    except (OSError, ValueError, RuntimeError):  # no path at all, or a loop of links
+        pass
+    raise HarkError(
+        "That folder cannot be imported.",
+        "It is not there, or it is not below a folder that HARK_IMPORT_FOLDERS names"
+        + (f" ({', '.join(str(root) for root in allowed)})." if allowed else ", which is not set."),
+        "Start Hark with HARK_IMPORT_FOLDERS=/the/folder (several with colons between), or upload an archive.",
+    )
+
+
+def archive_name(sent: str) -> str:
+    """A file name out of what a browser says it is. Raises HarkError for what is no archive."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", sent.replace("\\", "/").rsplit("/", 1)[-1])[-80:].lstrip(".-")
+    if not plain.lower().endswith(SUFFIXES) or plain.startswith("."):
+        raise HarkError(
+            "That is no archive that Hark unpacks.", f"It unpacks {', '.join(SUFFIXES)}.", "Pack it as one of these."
+        )
+    return plain
+
+
+def keep_archive(user: User, sent: UploadedFile, name: str) -> str:
+    """Write an upload to disk; where, relative to the user's data. The same archive sent twice is one file."""
+    data = jobs.user_data(user)
+    uploads = data / UPLOADS
+    try:
+        uploads.mkdir(parents=True, exist_ok=True)
+        _forget_old(user, uploads)
+        digest = hashlib.sha256()
+        with tempfile.NamedTemporaryFile(dir=uploads, delete=False) as kept:
+            temporary = Path(kept.name)
+            try:
+                for chunk in sent.chunks():
+                    digest.update(chunk)
+                    kept.write(chunk)
+                kept.flush()
+                place = uploads / digest.hexdigest()[:32]
+                place.mkdir(exist_ok=True)
+                temporary.replace(place / name)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, "keeping the upload") from error
+    return f"{UPLOADS}/{place.name}/{name}"
+
+
+def _forget_old(user: User, uploads: Path) -> None:
+    """Remove the archives of imports that were cancelled or failed a day ago."""
+    going = Job.objects.filter(user=user, kind="import", state__in=Job.GOING).values_list("spec", flat=True)
+    needed = {str(spec.get("archive", "")).split("/")[-2] for spec in going if spec.get("archive")}
+    for place in uploads.iterdir():
+        if place.name not in needed and time.time() - place.stat().st_mtime > FORGOTTEN_AFTER_S:
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink(missing_ok=True)

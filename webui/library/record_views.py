@@ -1,0 +1,171 @@
+"""Recording one's own utterances: asked for one by one, judged, kept as a test or for training."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from core.audio_file import read_audio
+from core.errors import HarkError
+from db.records import Clip
+from model.metrics import wilson_interval
+from phrase_augmentation.normalize import validate_keyphrase
+from pipeline import recordings
+from webui.library import services
+from webui.listening.services import runtime_of
+from webui.signed_in import signed_in
+from webui.trainer.models import Detector, Version
+
+MOST_TAKES = 50  # that are asked for
+MOST_TRIED = 100  # the newest takes that a detector is tried on while a person waits
+LARGEST_TAKE = 2_000_000  # bytes
+
+
+@require_GET
+def record(request: HttpRequest) -> HttpResponse:
+    """Which phrase; and where that is said (``?phrase=&language=&count=``), the recorder."""
+    user = signed_in(request)
+    words, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
+    detectors = list(Detector.objects.filter(user=user))
+    context: dict[str, Any] = {"detectors": detectors, "phrase": words, "language": language, "count": recordings.COUNT}
+    if not words:
+        return render(request, "library/record.html", context)
+    try:
+        phrase = validate_keyphrase(words, language)
+    except HarkError as problem:
+        return render(request, "library/record.html", {**context, "problem": problem}, status=422)
+    wanted = services.id_of(request.GET.get("count")) or recordings.COUNT
+    hints = [asdict(hint) for hint in recordings.hints(min(wanted, MOST_TAKES))]
+    context |= {
+        "phrase": phrase,
+        "recording": True,
+        "count": len(hints),
+        "hints": json.dumps(hints),
+        "seconds": recordings.TAKE_S,
+        "takes": f"{reverse('library:takes')}?{urlencode({'phrase': phrase, 'language': language})}",
+    }
+    return render(request, "library/record.html", context)
+
+
+@require_POST
+def check(request: HttpRequest) -> JsonResponse:
+    """What is wrong with a take, and what of it would be kept. Nothing is stored."""
+    take = recordings.examine(_audio(request))
+    return JsonResponse(
+        {
+            "usable": take.usable,
+            "seconds": round(take.seconds, 2),
+            "level_db": take.level_db,
+            "problems": [_(words) for words in take.words],
+        }
+    )
+
+
+@require_POST
+def keep(request: HttpRequest) -> JsonResponse:
+    """Store a take: ``audio``, ``phrase``, ``language``, ``hint``, and ``take``, its id, by which it is stored once."""
+    user = signed_in(request)
+    try:
+        identifier = str(UUID(request.POST.get("take", "")))
+    except ValueError as error:
+        raise HarkError("That could not be read.", "The take has no id.", "Reload the page.") from error
+    take = recordings.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
+    phrase, language = request.POST.get("phrase", ""), request.POST.get("language") or "en"
+    with services.library_of(user) as library:
+        (clip_id,) = recordings.keep(
+            library, [take], phrase=phrase, language=language, speaker=f"user-{user.pk}", role=recordings.TEST
+        )
+    return JsonResponse({"kept": {"id": clip_id}})
+
+
+def _audio(request: HttpRequest) -> Any:
+    upload = request.FILES.get("audio")
+    if upload is None or not upload.size or upload.size > LARGEST_TAKE:
+        raise HarkError(
+            "That take cannot be used.",
+            f"It is empty, or longer than {recordings.LONGEST_TAKE_S:.0f} s.",
+            "Record it once more.",
+        )
+    folder = Path(settings.DATA) / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".wav") as kept:
+        for chunk in upload.chunks():
+            kept.write(chunk)
+        kept.flush()
+        return read_audio(kept.name, max_seconds=recordings.LONGEST_TAKE_S + 1.0)
+
+
+@require_GET
+def takes(request: HttpRequest) -> HttpResponse:
+    """A fragment: the takes of a phrase; with ``?try=1`` which of them its newest detector hears."""
+    user = signed_in(request)
+    phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
+    version = (
+        Version.objects.select_related("detector__user")
+        .filter(detector__user=user, detector__phrase=phrase, detector__language=language)
+        .order_by("-number")
+        .first()
+    )
+    context: dict[str, Any] = {"phrase": phrase, "language": language, "version": version, "rows": []}
+    if services.has_library(user):
+        with services.library_of(user) as library:
+            clips = recordings.kept_takes(library, phrase=phrase, language=language)[-MOST_TRIED:]
+            rows: list[dict[str, Any]] = [{"clip": clip, "heard": None} for clip in clips]
+            if version is not None and clips and "try" in request.GET:
+                audio = [library.read_audio(clip) for clip in clips]
+                for row, heard in zip(rows, recordings.heard(runtime_of(version), audio)):
+                    row["heard"] = heard
+                context["results"] = _results(rows)
+        context["rows"] = rows[::-1]
+        context["tests"] = _with_role(clips, recordings.TEST)
+        context["given"] = _with_role(clips, recordings.TRAIN)
+    context["seconds"] = len(context["rows"]) and round(sum(row["clip"].duration_s for row in context["rows"]))
+    return render(request, "library/takes.html", context)
+
+
+def _with_role(clips: list[Clip], role: str) -> int:
+    return sum(clip.settings["role"] == role for clip in clips)
+
+
+def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many are heard, those that were never trained on apart from the others."""
+    found = []
+    for role in recordings.ROLES:
+        of_role = [row["heard"] for row in rows if row["clip"].settings["role"] == role]
+        if of_role:
+            interval = wilson_interval(sum(of_role), len(of_role))
+            found.append(
+                {
+                    "role": role, "heard": sum(of_role), "of": len(of_role),
+                    "low": round(100 * interval.low), "high": round(100 * interval.high),
+                }
+            )  # fmt: skip
+    return found
+
+
+@require_POST
+def role(request: HttpRequest) -> HttpResponse:
+    """Give the takes of a phrase for training."""
+    user = signed_in(request)
+    phrase, language = request.POST.get("phrase", ""), request.POST.get("language", "en")
+    if services.has_library(user):
+        with services.library_of(user) as library:
+            clips = recordings.kept_takes(library, phrase=phrase, language=language)
+            given = [clip for clip in clips if clip.settings["role"] == recordings.TEST]
+            recordings.set_role(library, given, recordings.TRAIN)
+        if given:
+            messages.success(request, _("The next version of this detector is trained with your recordings."))
+    return redirect(f"{reverse('library:record')}?{urlencode({'phrase': phrase, 'language': language})}")

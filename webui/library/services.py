@@ -1,0 +1,213 @@
+"""What the pages do to a user's clip library. Every function takes that user's library and no other."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from db.db_api import DATABASE_NAME, EMISSIONS_FOLDER, Library
+from db.records import ORIGINS, Clip, Filters, NewClip
+from phrase_augmentation.normalize import normalize
+from pipeline.corpus import SHORTEST_S
+from pipeline.mining import ENGINE as MINED
+from pipeline.mining import faded
+from pipeline.splits import real_speaker
+from webui.accounts.models import User
+from webui.jobs.services import user_data
+
+PAGE = 50  # clips
+MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"
+MOST_AT_ONCE = 500  # clips that one form may change
+LARGEST_ID = 2**63 - 1
+PEAKS = 600  # of an outline that is drawn
+STATES = {"": "ready", "rejected": "rejected", "any": ""}  # what a page calls them, and what the library does
+LONGEST_TEXT = 2000  # letters of a transcript
+FOLDERS = ("clips", EMISSIONS_FOLDER, "models", "jobs")
+
+
+@contextmanager
+def library_of(user: User) -> Iterator[Library]:
+    """The user's own library, for as long as the block lasts."""
+    with Library(user_data(user)) as library:
+        yield library
+
+
+def has_library(user: User) -> bool:
+    """Whether there is one already; looking at it makes none."""
+    return (user_data(user) / DATABASE_NAME).is_file()
+
+
+def filters_of(query: Mapping[str, str]) -> Filters:
+    """What the form of the library page asks for; what makes no sense is left out."""
+    origin = query.get("origin", "")
+    language = query.get("language", "")[:20]
+    words = query.get("q", "")[:300]
+    return Filters(
+        phrase=normalize(words, language or "en") or words.strip(),
+        engine=query.get("engine", "")[:60],
+        voice=query.get("voice", "")[:100],
+        language=language,
+        origin=origin if origin in ORIGINS else "",
+        state=STATES.get(query.get("state", ""), "ready"),
+    )
+
+
+def id_of(text: str | None) -> int | None:
+    """A clip's id as an address has it; None for anything else."""
+    if not text or not text.isascii() or not text.isdecimal() or len(text) > 19:
+        return None
+    return min(int(text), LARGEST_ID)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Clips that were looked for, newest first; ``newer`` and ``older`` are the ids that the next page goes on from."""
+
+    clips: list[Clip]
+    newer: int | None
+    older: int | None
+
+
+def page(library: Library, filters: Filters, before: int | None = None, after: int | None = None) -> Page:
+    """The page before an id, or after one. It takes as long at the end of the library as at its beginning."""
+    clips = library.page(filters, PAGE + 1, before_id=before, after_id=None if before is not None else after)
+    more = len(clips) > PAGE
+    if after is not None and before is None:
+        clips = clips[-PAGE:]
+        older_left = bool(clips)  # we came from there
+        return Page(clips, clips[0].id if more else None, clips[-1].id if older_left else None)
+    clips = clips[:PAGE]
+    newer = clips[0].id if clips and before is not None else None
+    return Page(clips, newer, clips[-1].id if more else None)
+
+
+def space(user: User) -> dict[str, Any]:
+    """Bytes by folder, and what is free on that disk."""
+    data = user_data(user)
+    used = {name: _bytes_below(data / name) for name in FOLDERS}
+    try:
+        free = shutil.disk_usage(data).free
+    except OSError:
+        free = 0
+    return {"used": used, "total": sum(used.values()), "free": free}
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue  # it is not there, or has gone meanwhile
+    return total
+
+
+def outline(library: Library, clip: Clip) -> dict[str, Any]:
+    """The outline of a clip's waveform: its length [s] and the loudest sample (0 to 1) of each of its parts."""
+    audio = np.abs(library.read_audio(clip))
+    step = max(1, -(-len(audio) // PEAKS))
+    parts = np.pad(audio, (0, -len(audio) % step)).reshape(-1, step)
+    return {"seconds": round(clip.duration_s, 3), "peaks": [round(float(peak), 3) for peak in parts.max(axis=1)]}
+
+
+def relabel(library: Library, clip: Clip, text: str) -> None:
+    """Give a clip other words. What was mined out of it by the old ones goes.
+
+    Raises:
+        HarkError: nothing in the text can be said.
+    """
+    text = " ".join(text.split())[:LONGEST_TEXT]
+    normalized = normalize(text, clip.language)
+    if not normalized:
+        raise HarkError(
+            "A transcript says what is heard.",
+            "There is no word in this one.",
+            "Write the words, or put the clip aside.",
+        )
+    if (text, normalized) == (clip.text_original, clip.text_normalized) and clip.text_known:
+        return
+    library.set_texts({clip.id: (text, normalized)})
+    if normalized != clip.text_normalized:
+        library.delete_clips([cut.id for cut in library.cuts_of([clip.id]) if cut.engine == MINED])
+
+
+def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: str, put_aside: bool) -> int:
+    """A part of a clip as a clip of its own; its id. It is used wherever the whole one was.
+
+    Trimming twice alike gives the same clip.
+
+    Raises:
+        HarkError: the part is too short, or the whole clip, or the text holds no word.
+    """
+    if not (math.isfinite(start_s) and math.isfinite(end_s)):
+        raise _no_part("Start and end are numbers of seconds.")
+    start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)
+    if end_s - start_s < SHORTEST_S:
+        raise _no_part(f"A clip has at least {SHORTEST_S:g} s.")
+    if start_s == 0.0 and end_s >= round(clip.duration_s, 3) - 0.001:
+        raise _no_part("Start and end are those of the whole clip.")
+    audio = library.read_audio(clip)[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
+    text = " ".join(text.split())[:LONGEST_TEXT] or clip.text_original
+    normalized = normalize(text, clip.language)
+    settings = dict(clip.settings)
+    parent, offset_s = clip.id, 0.0
+    if clip.engine == MINED and clip.parent_id is not None:
+        # A part of a cut is a cut of the same recording; where the phrase is in it, moves.
+        parent, offset_s = clip.parent_id, clip.start_s or 0.0
+        length = end_s - start_s
+        for name in ("phrase_start_s", "phrase_end_s"):
+            settings[name] = round(min(max(0.0, settings.get(name, 0.0) - start_s), length), 3)
+    else:
+        settings["trimmed"] = True
+    milliseconds = f"{round(1000 * start_s)}-{round(1000 * end_s)}"
+    (trimmed,) = library.add_clips(
+        [
+            NewClip(
+                audio=faded(audio), text=text, text_normalized=normalized, text_known=bool(normalized),
+                language=clip.language, engine=clip.engine, model=clip.model, voice=clip.voice,
+                speaker=real_speaker(clip) if clip.engine == MINED else clip.speaker, licence=clip.licence,
+                settings=settings, parent_id=parent, start_s=round(offset_s + start_s, 3),
+                end_s=round(offset_s + end_s, 3), request_id=f"trimmed:{clip.sha256[:16]}:{clip.id}:{milliseconds}",
+                # As pieces of recordings are named everywhere: the same voice, and no name that an import makes.
+                source=None if clip.source is None else f"{clip.source}@{milliseconds}",
+            )
+        ]
+    )  # fmt: skip
+    if put_aside:
+        library.set_state([clip.id], "rejected")
+    return trimmed
+
+
+def _no_part(why: str) -> HarkError:
+    return HarkError("That is no part of the clip.", why, "Choose another start or end.")
+
+
+def change(library: Library, ids: Collection[int], action: str) -> int:
+    """``reject``, ``restore`` or ``delete`` clips; how many were there."""
+    there = [clip.id for clip in library.clips(ids)]
+    if action == "delete":
+        library.delete_clips(there)
+    else:
+        library.set_state(there, {"reject": "rejected", "restore": "ready"}[action])
+    return len(there)
+
+
+def anywhere(filters: Filters) -> bool:
+    """Whether nothing in particular is looked for."""
+    return filters == replace(Filters(), state=filters.state)

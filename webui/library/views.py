@@ -1,0 +1,182 @@
+"""The clip library in the browser: search, listen, trim, put right, put aside, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_GET, require_POST
+
+from core.errors import HarkError
+from db.db_api import Library
+from db.records import Clip
+from webui.library import services
+from webui.signed_in import signed_in
+
+FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of an address is the place
+ORIGIN_WORDS = {
+    "generated": _("spoken by an engine"),
+    "imported": _("recordings of people"),
+    "recorded": _("my own recordings"),
+    "cut": _("cuts"),
+}
+STATE_WORDS = {"": _("in use"), "rejected": _("put aside"), "any": _("in use or not")}
+ACTIONS = ("reject", "restore", "delete")
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """Clips, newest first, fifty at a time, with a search."""
+    user = signed_in(request)
+    if not services.has_library(user):
+        return render(request, "library/index.html", {"empty": True})
+    filters = services.filters_of(request.GET.dict())
+    with services.library_of(user) as library:
+        engines, languages = library.engines_and_languages()
+        before, after = (services.id_of(request.GET.get(name)) for name in ("before", "after"))
+        page = services.page(library, filters, before, after)
+        count = library.count(filters, services.MOST_COUNTED + 1)
+    kept = {name: value for name in FIELDS if (value := request.GET.get(name, ""))}
+    context = {
+        "empty": not engines,
+        "page": page,
+        "count": count,
+        "most": services.MOST_COUNTED,
+        "chosen": {name: request.GET.get(name, "") for name in FIELDS},
+        "anywhere": services.anywhere(filters),
+        "engines": engines,
+        "languages": languages,
+        "origins": ORIGIN_WORDS.items(),
+        "states": STATE_WORDS.items(),
+        "here": urlencode({**kept, **({"before": before} if before else {"after": after} if after else {})}),
+        "newer": urlencode({**kept, "after": page.newer}) if page.newer else "",
+        "older": urlencode({**kept, "before": page.older}) if page.older else "",
+        "first": urlencode(kept),
+    }
+    return render(request, "library/index.html", context)
+
+
+@require_GET
+def space(request: HttpRequest) -> HttpResponse:
+    """A fragment: what the library holds and what it takes."""
+    user = signed_in(request)
+    stats = None
+    if services.has_library(user):
+        with services.library_of(user) as library:
+            stats = library.stats()
+    engines = [] if stats is None else [(n, c, stats.hours_by_engine[n]) for n, c in stats.by_engine.items()]
+    return render(request, "library/space.html", {"stats": stats, "engines": engines, "space": services.space(user)})
+
+
+@require_GET
+def clip(request: HttpRequest, clip_id: int) -> HttpResponse:
+    """One clip: what is known of it, its waveform, its transcript, trimming."""
+    with _clip(request, clip_id) as (library, found):
+        parent = library.clips([found.parent_id]) if found.parent_id else []
+        cuts = library.cuts_of([found.id])
+    context = {
+        "clip": found,
+        "parent": parent[0] if parent else None,
+        "cuts": cuts,
+        "seconds": f"{found.duration_s:.3f}",
+    }
+    return render(request, "library/clip.html", context)
+
+
+@require_GET
+def outline(request: HttpRequest, clip_id: int) -> JsonResponse:
+    """The waveform, to be drawn."""
+    with _clip(request, clip_id) as (library, found):
+        return JsonResponse(services.outline(library, found))
+
+
+@require_POST
+def text(request: HttpRequest, clip_id: int) -> HttpResponse:
+    """Another transcript."""
+    with _clip(request, clip_id) as (library, found):
+        services.relabel(library, found, request.POST.get("text", ""))
+    messages.success(request, _("The transcript is changed."))
+    return redirect("library:clip", clip_id)
+
+
+@require_POST
+def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
+    """A part of it as a clip; the whole one is put aside unless it shall stay."""
+    put_aside = "put_aside" in request.POST
+    with _clip(request, clip_id) as (library, found):
+        try:
+            start_s, end_s = float(request.POST["start_s"]), float(request.POST["end_s"])
+        except (KeyError, ValueError) as error:
+            raise HarkError("That could not be read.", "The part has no start or no end.", "Choose both.") from error
+        trimmed = services.trim(
+            library, found, start_s=start_s, end_s=end_s, text=request.POST.get("text", ""), put_aside=put_aside
+        )
+    words = _("This is the part; the whole clip is put aside.") if put_aside else _("This is the part.")
+    messages.success(request, words)
+    return redirect("library:clip", trimmed)
+
+
+@require_POST
+def act(request: HttpRequest) -> HttpResponse:
+    """Put clips aside, put them back, or delete them: ``clip`` (ids), ``action``; deleting asks once more."""
+    ids = {number for text in request.POST.getlist("clip") if (number := services.id_of(text))}
+    action = request.POST.get("action", "")
+    if action not in ACTIONS or len(ids) > services.MOST_AT_ONCE:
+        raise HarkError("That could not be read.", "The form is not one of Hark's.", "Go back and try again.")
+    user = signed_in(request)
+    if not services.has_library(user):
+        raise Http404
+    with services.library_of(user) as library:
+        if action == "delete" and "sure" not in request.POST and ids:
+            clips = library.clips(ids)
+            cuts = [cut for cut in library.cuts_of(ids) if cut.id not in ids and "trimmed" not in cut.settings]
+            context = {
+                "clips": clips,
+                "cuts": len(cuts),
+                "back": request.POST.get("back", ""),
+                "at": services.id_of(request.POST.get("at")),
+            }
+            return render(request, "library/delete.html", context)
+        count = services.change(library, ids, action)
+    if count:
+        messages.success(request, _done(action, count))
+    else:
+        messages.warning(request, _("No clip was chosen."))
+    at = services.id_of(request.POST.get("at"))
+    if at and action != "delete":
+        return redirect("library:clip", at)
+    # Only the query comes from the form: it leads to this page and nowhere else.
+    back = QueryDict(request.POST.get("back", ""), mutable=False).urlencode()
+    return redirect(reverse("library:index") + (f"?{back}" if back else ""))
+
+
+def _done(action: str, count: int) -> str:
+    if action == "reject":
+        words = ngettext(
+            "%(n)d clip is put aside and trains nothing.", "%(n)d clips are put aside and train nothing.", count
+        )
+    elif action == "restore":
+        words = ngettext("%(n)d clip is in use again.", "%(n)d clips are in use again.", count)
+    else:
+        words = ngettext("%(n)d clip is deleted.", "%(n)d clips are deleted.", count)
+    return words % {"n": count}
+
+
+@contextmanager
+def _clip(request: HttpRequest, clip_id: int) -> Iterator[tuple[Library, Clip]]:
+    """The user's library, open, and a clip of it. Raises Http404: another's clip is not there."""
+    user = signed_in(request)
+    if clip_id > services.LARGEST_ID or not services.has_library(user):
+        raise Http404
+    with services.library_of(user) as library:
+        found = library.clips([clip_id])
+        if not found:
+            raise Http404
+        yield library, found[0]

@@ -1,0 +1,161 @@
+// Records a phrase again and again: a hint, a countdown, a few seconds, what is wrong with them, keep or discard.
+"use strict";
+
+const page = document.getElementById("record");
+const part = (name) => page.querySelector(`[data-${name}]`);
+const NAMESPACE = "http://www.w3.org/2000/svg";
+const RATE = 16000, WALK_S = 5;
+const hints = JSON.parse(page.dataset.hints);
+const wanted = Number(page.dataset.seconds) * RATE;
+let number = 0, microphone = null, chunks = null, gathered = 0, ended = null, take = null;
+
+function element(name, attributes) {
+  const made = document.createElementNS(NAMESPACE, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, 1000 * seconds); });
+const say = (text) => { part("now").textContent = text || "\u00a0"; };
+
+function ask() {
+  const over = number >= hints.length;
+  part("hint").textContent = over ? page.dataset.done : hints[number].words;
+  part("number").textContent = over ? "" : `${number + 1} ${page.dataset.of} ${hints.length}`;
+  part("start").hidden = part("skip").hidden = over;
+  part("start").disabled = part("skip").disabled = false;
+  part("take").hidden = true;
+  say("");
+  if (over) stop();
+}
+
+async function open() {
+  if (microphone) return;
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
+  const audio = new AudioContext({ sampleRate: RATE });
+  await audio.audioWorklet.addModule(page.dataset.worklet);
+  const node = new AudioWorkletNode(audio, "microphone", { numberOfOutputs: 0 });
+  audio.createMediaStreamSource(stream).connect(node);
+  node.port.addEventListener("message", (message) => hear(new Int16Array(message.data)));
+  node.port.start();
+  microphone = { stream, audio };
+}
+
+function stop() {
+  if (!microphone) return;
+  for (const track of microphone.stream.getTracks()) track.stop();
+  microphone.audio.close();
+  microphone = null;
+}
+
+function hear(samples) {
+  let peak = 0;
+  for (const value of samples) peak = Math.max(peak, Math.abs(value) / 32768);
+  const level = Math.max(0, 1 + 20 * Math.log10(Math.max(1e-3, peak)) / 60); // 60 dB are shown
+  const name = peak > 0.985 ? "level loud" : peak < 0.01 ? "level low" : "level";
+  part("meter").replaceChildren(element("rect", { class: name, x: 0, y: 0, width: (600 * level).toFixed(0), height: 16 }));
+  if (!chunks) return;
+  chunks.push(samples);
+  gathered += samples.length;
+  if (gathered >= wanted) ended();
+}
+
+function asWav(pieces, length) {
+  const view = new DataView(new ArrayBuffer(44 + 2 * length));
+  const word = (at, text) => { for (let i = 0; i < text.length; i++) view.setUint8(at + i, text.charCodeAt(i)); };
+  word(0, "RIFF"); view.setUint32(4, 36 + 2 * length, true); word(8, "WAVEfmt "); view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true); view.setUint16(22, 1, true); view.setUint32(24, RATE, true); view.setUint32(28, 2 * RATE, true);
+  view.setUint16(32, 2, true); view.setUint16(34, 16, true); word(36, "data"); view.setUint32(40, 2 * length, true);
+  let at = 44;
+  for (const piece of pieces) for (const value of piece) { view.setInt16(at, value, true); at += 2; }
+  return new Blob([view], { type: "audio/wav" });
+}
+
+async function post(address, fields) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  const answer = await fetch(address, { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": page.dataset.token } });
+  const content = await answer.json().catch(() => ({ what: `${answer.status} ${answer.statusText}`, why: "", what_to_do: "" }));
+  if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+  return content;
+}
+
+function drawTake(pieces) {
+  const path = [];
+  const bars = 300, step = gathered / bars;
+  const all = new Int16Array(gathered);
+  let at = 0;
+  for (const piece of pieces) { all.set(piece, at); at += piece.length; }
+  for (let bar = 0; bar < bars; bar++) {
+    let peak = 0;
+    for (let i = Math.floor(bar * step); i < Math.floor((bar + 1) * step); i++) peak = Math.max(peak, Math.abs(all[i]) / 32768);
+    path.push(`M${2 * bar + 1} ${(40 - 1 - 38 * peak).toFixed(1)}V${(40 + 1 + 38 * peak).toFixed(1)}`);
+  }
+  part("wave").replaceChildren(element("path", { class: "wave", d: path.join("") }));
+}
+
+function problems(words, good) {
+  part("problems").replaceChildren(...words.map((text) => {
+    const item = document.createElement("li");
+    if (good) item.className = "good";
+    item.textContent = text;
+    return item;
+  }));
+}
+
+part("start").addEventListener("click", async () => {
+  part("start").disabled = part("skip").disabled = true;
+  part("take").hidden = true;
+  try {
+    await open();
+  } catch {
+    ask();
+    return say(page.dataset.refused);
+  }
+  if (hints[number].away) for (let left = WALK_S; left > 0; left--) { say(`${page.dataset.walk} … ${left}`); await pause(1); }
+  say(page.dataset.speak);
+  const recorded = new Promise((resolve) => { ended = resolve; });
+  gathered = 0;
+  chunks = [];
+  await recorded;
+  const pieces = chunks;
+  chunks = null;
+  say(`${page.dataset.listening} …`);
+  const audio = asWav(pieces, gathered);
+  drawTake(pieces);
+  if (part("player").src) URL.revokeObjectURL(part("player").src);
+  part("player").src = URL.createObjectURL(audio);
+  part("take").hidden = false;
+  take = { audio, take: crypto.randomUUID(), hint: hints[number].words, phrase: page.dataset.phrase, language: page.dataset.language };
+  part("keep-it").disabled = true;
+  part("discard").disabled = false;
+  try {
+    const found = await post(page.dataset.check, { audio });
+    problems(found.problems.length ? found.problems : [page.dataset.fine], !found.problems.length);
+    part("keep-it").disabled = !found.usable;
+  } catch (error) {
+    problems([error.message]);
+  }
+  say("");
+  (part("keep-it").disabled ? part("discard") : part("keep-it")).focus();
+});
+
+part("keep-it").addEventListener("click", async () => {
+  part("keep-it").disabled = part("discard").disabled = true;
+  try {
+    await post(page.dataset.keep, take);
+  } catch (error) {
+    problems([error.message]);
+    part("keep-it").disabled = part("discard").disabled = false;
+    return;
+  }
+  number += 1;
+  ask();
+  window.htmx.trigger("#takes", "kept");
+  part("start").focus();
+});
+
+part("discard").addEventListener("click", () => { ask(); part("start").focus(); });
+part("skip").addEventListener("click", () => { number += 1; ask(); });
+addEventListener("pagehide", stop);
+ask();
