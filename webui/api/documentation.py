@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 from ninja.openapi.schema import OpenAPISchema
 
 from webui.api.schemas import JOB_ID, Problem
@@ -135,6 +138,14 @@ def _kinds(operation: dict[str, Any]) -> list[str]:
     ]
 
 
+def marked(text: str) -> SafeString:
+    """What stands between backticks as code."""
+    pieces = re.split(r"``?([^`]+)``?", text)
+    return mark_safe(  # every piece is escaped
+        "".join(format_html("<code>{}</code>" if place % 2 else "{}", piece) for place, piece in enumerate(pieces))
+    )
+
+
 @dataclass
 class Shown:
     """An operation as the page shows it."""
@@ -143,13 +154,12 @@ class Shown:
     method: str
     path: str
     summary: str
-    description: str
+    description: SafeString
     scopes: list[str]
     open: bool
     parameters: list[dict[str, Any]] = field(default_factory=list)
     sent: str = ""
     sent_limit: str = ""
-    fields: list[dict[str, Any]] = field(default_factory=list)
     status: str = ""
     answer: str = ""
     answer_kind: str = ""
@@ -166,26 +176,37 @@ def shown(schema: dict[str, Any]) -> list[tuple[str, list[Shown]]]:
             method=method.upper(),
             path=path,
             summary=operation["summary"],
-            description=operation.get("description", ""),
+            description=marked(operation.get("description", "")),
             scopes=operation.get("x-scopes", []),
             open="security" not in operation,
             curl=operation["x-codeSamples"][0]["source"],
         )
         for parameter in operation["parameters"]:
-            row.parameters.append({**parameter, "kind": _kind(parameter["schema"]), "where": parameter["in"]})
+            default = parameter["schema"].get("default")
+            row.parameters.append(
+                {
+                    "name": parameter["name"],
+                    "kind": _kind(parameter["schema"]),
+                    "where": parameter["in"],
+                    "required": parameter["required"],
+                    "default": "" if default in (None, "") else json.dumps(default),
+                    "description": parameter.get("description", ""),
+                }
+            )
         for kind, content in operation.get("requestBody", {}).get("content", {}).items():
             row.sent_limit = LIMITS[kind]
             body = content["schema"]
             found = known[body["$ref"].rsplit("/", 1)[-1]] if "$ref" in body else body
             required = found.get("required", [])
             for name, part in found.get("properties", {}).items():
-                row.fields.append(
+                row.parameters.append(
                     {
                         "name": name,
+                        "where": "body",
                         "kind": _kind(part),
                         "required": name in required,
                         "description": part.get("description", ""),
-                        "default": json.dumps(part["default"]) if "default" in part else "",
+                        "default": "" if part.get("default") in (None, "") else json.dumps(part["default"]),
                     }
                 )
             if kind == "application/json":
@@ -212,6 +233,6 @@ def _kind(schema: dict[str, Any]) -> str:
         return f"list of {_kind(schema['items'])}"
     if schema.get("format") == "binary":
         return "file"
-    limits = [f"{word} {schema[name]:g}" for name, word in (("minimum", "from"), ("maximum", "to")) if name in schema]
+    limits = [f"{word} {schema[name]:,}" for name, word in (("minimum", "from"), ("maximum", "to")) if name in schema]
     kind = str(schema.get("format") or schema.get("type") or schema.get("$ref", "").rsplit("/", 1)[-1])
     return " ".join([kind, *limits])

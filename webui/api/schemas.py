@@ -411,3 +411,35 @@ class DeliveryOut(Schema):
     next_try_at: datetime | None = Field(examples=[None])
     answer_status: int | None = Field(examples=[204])
     problem: str = Field(examples=[""])
+
+
+# Users
+
+
+class UserIn(Wish):
+    """A new user."""
+
+    name: str = Field(max_length=150, description="Letters, digits and . + - _ only.", examples=["paula"])
+    email: str = Field("", max_length=254, description="May be left out; it signs in too.", examples=[""])
+
+
+class UserChangeIn(Wish):
+    """Whether they may sign in."""
+
+    is_active: bool = Field(examples=[True])
+
+
+class UserOut(Schema):
+    """A user."""
+
+    id: int = Field(examples=[2])
+    name: str = Field(examples=["paula"])
+    email: str = Field(examples=[""])
+    is_owner: bool = Field(examples=[False])
+    is_active: bool = Field(examples=[True])
+
+
+class LinkOut(Schema):
+    """A link that works once; it is shown now and never again."""
+
+    link: str = Field(examples=["https://hark.example.org/account/setup/..."])

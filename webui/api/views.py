@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from webui.api.api import api
-from webui.api.documentation import shown
+from webui.api.documentation import marked, shown
 
 
 @cache
@@ -35,7 +35,7 @@ def docs(request: HttpRequest) -> HttpResponse:
     """The same to be read, without a line of JavaScript."""
     described = _schema()
     context = {
-        "about": described["info"]["description"].split("\n\n"),
+        "about": [marked(part) for part in described["info"]["description"].split("\n\n")],
         "groups": shown(described),
         "server": request.build_absolute_uri("/").rstrip("/"),
     }

@@ -14,7 +14,7 @@ import logging
 import secrets
 import time
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -102,8 +102,10 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
     with transaction.atomic():
         delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
-        old = Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]
-        Delivery.objects.filter(pk__in=list(old)).delete()
+        for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]:
+            _book(old, None)
+            Delivery.objects.filter(pk=old).delete()
+        _book(identifier, timezone.now() + AGAIN_AFTER[0])  # should the worker be killed before it has begun
         async_task(TASK, str(identifier), q_options={"cluster": AUDIO})
     return delivery
 
@@ -162,7 +164,7 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
     return answer.status, "", False
 
 
-def _book(delivery_id: UUID, at: Any) -> None:
+def _book(delivery_id: UUID, at: datetime | None) -> None:
     """Have it tried at that time (None: not again)."""
     from django_q.models import Schedule
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -47,6 +48,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context = {
         "empty": not engines,
         "page": page,
+        "rows": [_row(clip) for clip in page.clips],
         "count": count,
         "most": services.MOST_COUNTED,
         "chosen": {name: request.GET.get(name, "") for name in FIELDS},
@@ -61,6 +63,31 @@ def index(request: HttpRequest) -> HttpResponse:
         "first": urlencode(kept),
     }
     return render(request, "library/index.html", context)
+
+
+def _row(clip: Clip) -> dict[str, Any]:
+    """What the page shows of a clip, made here: fifty times each is noticed in a template."""
+    mark: Any = ""
+    if clip.settings.get("recorded"):
+        mark = _("mine, for training") if clip.settings.get("role") == "train" else _("mine, a test")
+    elif clip.parent_id is not None:
+        mark = _("cut")
+    return {
+        "id": clip.id,
+        "address": reverse("library:clip", args=[clip.id]),
+        "audio": reverse("trainer:clip", args=[clip.id]),
+        "text": _short(clip.text_original or clip.text_normalized, 160) if clip.text_known else "",
+        "mark": mark,
+        "aside": clip.state != "ready",
+        "engine": clip.engine,
+        "who": _short(clip.voice or clip.speaker, 40),
+        "seconds": f"{clip.duration_s:.1f}",
+        "licence": _short(clip.licence, 40),
+    }
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 @require_GET

@@ -13,7 +13,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from webui.accounts.middleware import LoginRequiredMiddleware
 from webui.accounts.models import User
 
-OPEN = {"accounts:login", "accounts:logout", "accounts:setup", "google_login", "google_callback"}
+OPEN = {
+    *("accounts:login", "accounts:logout", "accounts:setup", "google_login", "google_callback"),
+    *("api-docs", "api-schema"),
+}
 
 
 def patterns(resolver: URLResolver, prefix: str = "") -> list[tuple[str, URLPattern]]:

@@ -62,7 +62,7 @@ def engines(request: HttpRequest, language: str = Query("en", max_length=20, exa
 def speech(
     request: HttpRequest,
     engine: str = Query(..., max_length=40, examples=["espeak"]),
-    voice: str = Query(..., max_length=100, examples=["en-us"]),
+    voice: str = Query(..., max_length=100, examples=["gmw/en-US"]),
     text: str = Query(..., min_length=1, max_length=LONGEST_SPOKEN, examples=["hey compass"]),
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> FileResponse:

@@ -34,11 +34,18 @@ if (trim) {
   function draw() {
     const from = Number(start.value), to = Number(end.value);
     const line = (time, name) => element("line", { class: name, x1: x(time), x2: x(time), y1: 0, y2: HEIGHT });
+    const whole = Math.abs(to - from) >= seconds - 0.001;
     wave.replaceChildren(
-      element("rect", { class: "part", x: x(Math.min(from, to)), y: 0, width: x(Math.abs(to - from)), height: HEIGHT }),
+      element("rect", { class: "part", x: x(Math.min(from, to)), y: 0, width: whole ? 0 : x(Math.abs(to - from)), height: HEIGHT }),
       element("path", { class: "wave", d: outline }),
       line(from, "bound"), line(to, "bound"), line(player.currentTime || 0, "at"),
     );
+  }
+
+  // As a whole, so that it can be played from anywhere.
+  async function loadAudio() {
+    const answer = await fetch(player.src);
+    if (answer.ok) player.src = URL.createObjectURL(await answer.blob());
   }
 
   async function load() {
@@ -84,4 +91,5 @@ if (trim) {
   });
   player.addEventListener("pause", () => { playing = null; });
   load();
+  loadAudio();
 }

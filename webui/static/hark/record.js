@@ -46,6 +46,7 @@ function stop() {
   for (const track of microphone.stream.getTracks()) track.stop();
   microphone.audio.close();
   microphone = null;
+  part("meter").replaceChildren();
 }
 
 function hear(samples) {

@@ -1,0 +1,182 @@
+"""What a person does in the library: look, page through it, put right, delete for good."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from db.db_api import Library
+from db.records import AlignedUnit, Filters, NewClip, Where
+
+
+def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
+    audio = (0.1 * np.random.default_rng(seed).standard_normal(1600)).astype(np.float32)
+    values: dict[str, object] = {"audio": audio, "text": text, "text_normalized": text, "language": "en"}
+    return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library(tmp_path / "data") as opened:
+        yield opened
+
+
+def everything(library: Library, filters: Filters, size: int = 7) -> list[int]:
+    """All ids that paging down gives; paging up from the end gives the same."""
+    down: list[int] = []
+    while page := library.page(filters, size, before_id=down[-1] if down else None):
+        down += [clip.id for clip in page]
+    up: list[int] = []
+    while page := library.page(filters, size, after_id=up[0] if up else 0):
+        up = [clip.id for clip in page] + up
+    assert up == down
+    return down
+
+
+def test_every_filter_finds_its_clips_page_by_page(library: Library) -> None:
+    ids = library.add_clips(
+        [
+            new_clip(
+                "hey compass" if number % 2 else "other words",
+                number,
+                engine=("espeak", "flite", "corpus")[number % 3],
+                voice=f"Voice-{number % 4}",
+                speaker=f"speaker {number % 5}",
+                language="de" if number % 7 == 0 else "en",
+                source=f"{'recorded' if number < 9 else 'c'}:{number}" if number % 3 == 2 else None,
+            )
+            for number in range(40)
+        ]
+    )
+    (cut,) = library.add_clips([new_clip("hey", 99, parent_id=ids[2], start_s=0.0, end_s=0.05)])
+    library.set_state(ids[:6], "rejected")
+    clips = library.clips([*ids, cut])
+    for filters, wanted in {
+        Filters(): lambda c: True,
+        Filters(phrase="hey compass"): lambda c: c.text_normalized == "hey compass",
+        Filters(phrase="compass", engine="flite"): lambda c: "compass" in c.text_normalized and c.engine == "flite",
+        Filters(phrase="compas"): lambda c: False,
+        Filters(phrase='" OR hey'): lambda c: False,
+        Filters(engine="flite"): lambda c: c.engine == "flite",
+        Filters(voice="VOICE-3"): lambda c: c.voice == "Voice-3",
+        Filters(voice="er 2"): lambda c: c.speaker == "speaker 2",
+        Filters(voice="%"): lambda c: False,
+        Filters(language="de"): lambda c: c.language == "de",
+        Filters(origin="generated"): lambda c: c.source is None and c.parent_id is None,
+        Filters(origin="imported"): lambda c: (c.source or "").startswith("c:"),
+        Filters(origin="recorded"): lambda c: (c.source or "").startswith("recorded:"),
+        Filters(origin="cut"): lambda c: c.parent_id is not None,
+        Filters(state="ready"): lambda c: c.state == "ready",
+        Filters(state="rejected", phrase="hey compass"): lambda c: c.state == "rejected" and "hey" in c.text_original,
+    }.items():
+        found = everything(library, filters)
+        assert found == sorted((c.id for c in clips if wanted(c)), reverse=True), filters
+        assert library.count(filters, 1000) == len(found)
+        assert library.count(filters, 3) == min(3, len(found))
+    assert library.engines_and_languages() == (["corpus", "espeak", "fake", "flite"], ["de", "en"])
+
+
+def test_words_without_spaces_are_found_too(library: Library) -> None:
+    (clip_id,) = library.add_clips([new_clip("今日は天気", language="ja")])
+    assert everything(library, Filters(phrase="天気")) == [clip_id]
+
+
+def test_deleting_takes_the_row_the_file_and_what_was_found(library: Library) -> None:
+    one, same, other = library.add_clips(
+        [new_clip("a", 1, request_id="r1"), new_clip("a", 1, request_id="r2"), new_clip("b", 2, request_id="r3")]
+    )
+    clip, neighbour = library.clips([one])[0], library.clips([other])[0]
+    library.add_emissions("ctc", [(n, np.zeros((3, 4))) for n in (one, same, other)])
+    library.set_alignments("ctc", {one: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
+    library.set_occurrences("a", "ctc", {one: [(0.0, 0.1, 1.0)]})
+    emission = library.data_dir / f"emissions/ctc/{clip.sha256[:2]}/{clip.sha256}.npy"
+    assert library.delete_clips([one, 12345]) == 1
+    assert library.file(clip).is_file() and emission.is_file(), "another clip has the same audio"
+    assert library.emission(same, "ctc") is not None and library.occurrences("a") == []
+    assert library.delete_clips([same]) == 1 and library.delete_clips([same]) == 0
+    assert not library.file(clip).exists() and not emission.exists()
+    assert library.file(neighbour).is_file() and library.search("a", 9) == []
+    assert [found.id for found in library.search("b", 9)] == [other]
+    assert library.check(left_over_after_s=0).problems == ()
+
+
+def test_what_was_mined_out_of_a_clip_goes_with_it_and_what_a_person_trimmed_stays(library: Library) -> None:
+    (parent,) = library.add_clips([new_clip("he said hey compass", 1, source="c:1")])
+    mined, trimmed = library.add_clips(
+        [
+            new_clip("hey compass", 2, engine="mined", parent_id=parent, start_s=0.0, end_s=0.1),
+            new_clip("he said", 3, parent_id=parent, start_s=0.0, end_s=0.05, settings={"trimmed": True}),
+        ]
+    )
+    whole = Where(slices=False)
+    assert [clip.id for clip in library.iter_clips(whole)] == [parent, trimmed], "a trimmed clip stands for its parent"
+    assert [clip.id for clip in library.iter_clips(Where(slices=True))] == [mined]
+    assert [clip.id for clip in library.cuts_of([parent])] == [mined, trimmed]
+    assert library.delete_clips([parent]) == 2
+    (left,) = library.iter_clips(whole)
+    assert left.id == trimmed and left.parent_id is None
+    assert library.check(left_over_after_s=0).problems == ()
+
+
+def test_a_kill_while_deleting_leaves_nothing_that_check_cannot_mend(library: Library) -> None:
+    ids = library.add_clips([new_clip("a", number, request_id=f"r{number}") for number in range(4)])
+    program = f"""
+import os
+from pathlib import Path
+from db.db_api import Library
+library = Library(Path({str(library.data_dir)!r}))
+library._remove_file_without_row = lambda path, query: os._exit(9)
+library.delete_clips({ids[:3]})
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY)
+    assert ended.returncode == 9
+    assert [clip.id for clip in library.iter_clips()] == ids[3:]
+    assert library.check(mend=True, left_over_after_s=0).counts == {"file without row": 3}
+    assert library.check(left_over_after_s=0).problems == ()
+
+
+def test_a_failure_while_deleting_deletes_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = library.add_clips([new_clip("a", 1, request_id="r1")])
+    with sqlite3.connect(library.database, timeout=0.1) as locking:
+        locking.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr("db.db_api.BUSY_TIMEOUT_S", 0.1)
+        with Library(library.data_dir) as second, pytest.raises(HarkError) as raised:
+            second.delete_clips(ids)
+    assert "in use" in raised.value.what and library.file(library.clips(ids)[0]).is_file()
+
+
+def test_other_words_make_what_was_aligned_void(library: Library) -> None:
+    one, two = library.add_clips([new_clip("a", 1, request_id="r1"), new_clip("b", 2, request_id="r2")])
+    for clip_id in (one, two):
+        library.set_alignments("ctc", {clip_id: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
+        library.set_occurrences("a", "ctc", {clip_id: [(0.0, 0.1, 1.0)]})
+    library.set_texts({one: ("C!", "c"), two: ("B.", "b")})
+    assert library.with_alignment("ctc", [one, two]) == {two}
+    assert [found.clip_id for found in library.occurrences("a")] == [two]
+    assert [clip.id for clip in library.search("c", 9)] == [one] and library.search("a", 9) == []
+
+
+def test_settings_are_changed_and_the_others_stay(library: Library) -> None:
+    one, two = library.add_clips(
+        [new_clip("a", 1, settings={"role": "test", "hint": "é"}), new_clip("b", 2, settings={"role": "test"})]
+    )
+    library.change_settings([one], {"role": "train", "more": 1})
+    assert [clip.settings for clip in library.clips([one, two])] == [
+        {"role": "train", "hint": "é", "more": 1},
+        {"role": "test"},
+    ]
+    library.change_settings([one], {"more": None})
+    assert "more" not in library.clips([one])[0].settings
+
+
+def test_sources_of_one_kind(library: Library) -> None:
+    library.add_clips([new_clip("a", n, source=source) for n, source in enumerate(("a:1", "ab:1", "a:2", "b:1"))])
+    assert [clip.source for clip in library.with_source("a")] == ["a:1", "a:2"]

@@ -1,0 +1,142 @@
+"""A user of the API who has one of everything, and ways to call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from django.test import Client
+
+from core.audio_file import SAMPLE_RATE
+from db.db_api import Library
+from db.records import NewClip
+from tests.webui.trainer.test_results import make_version
+from webui.accounts.models import User
+from webui.accounts.services import SCOPES, create_token, issue_pair
+from webui.api import webhooks
+from webui.api.models import Webhook
+from webui.jobs.models import Job, JobEvent
+from webui.listening.models import Sample
+from webui.listening.services import keep_sample
+from webui.trainer.models import Version
+
+Call = Callable[..., Any]
+
+
+@dataclass
+class World:
+    """What the owner has."""
+
+    user: User
+    version: Version
+    plan: Job
+    failed: Job
+    sample: Sample
+    clip: int
+    token: int
+    token_text: str
+    webhook: Webhook
+    guest: User
+
+    def place(self, name: str, path: str) -> str:
+        """What stands for a name in an address."""
+        places = {
+            "plan_id": self.plan.id,
+            "job_id": self.failed.id,
+            "detector_id": self.version.detector_id,
+            "number": self.version.number,
+            "name": "model.onnx",
+            "sample_id": self.sample.pk,
+            "clip_id": self.clip,
+            "token_id": self.token,
+            "webhook_id": self.webhook.pk,
+            "user_id": self.guest.pk,
+        }
+        return str(places[name])
+
+
+@pytest.fixture
+def world(owner: User, portal: Path) -> World:
+    """One of everything, of the owner's."""
+    version = make_version(owner, portal)
+    assert version.job is not None
+    Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})
+    spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}
+    done, failed = Job.State.DONE, Job.State.FAILED
+    plan = Job.objects.create(
+        user=owner, kind="plan", lane="audio", title="hey compass", spec=spec, state=done, result={"buckets": {}}
+    )
+    error = {"what": "A.", "why": "B.", "what_to_do": "C."}
+    other = Job.objects.create(
+        user=owner, kind="train", lane="training", title="hey compass", spec=spec, state=failed, error=error
+    )
+    JobEvent.objects.create(job=other, event={"event": "artifact", "time": 1.0, "kind": "log", "path": "/srv/hark/log"})
+    sample = keep_sample(user=owner, version=version, verdict="missed", audio=noise(1.0))
+    with Library(portal) as library:
+        clip = NewClip(
+            audio=noise(0.5), text="Hey, compass!", text_normalized="hey compass", language="en", engine="espeak"
+        )
+        (clip_id,) = library.add_clips([clip])
+    token, text = create_token(user=owner, name="of the world", scopes=["read"])
+    hook, _secret = webhooks.add(user=owner, url="https://example.org/hark", events=["job.done"])
+    guest = User.objects.create_user("greta", "", None)
+    return World(owner, version, plan, other, sample, clip_id, token.pk, text, hook, guest)
+
+
+def noise(seconds: float) -> np.ndarray:
+    """Float32 [samples] at 16 kHz, the same every time."""
+    rng = np.random.default_rng(0)
+    return (0.1 * rng.standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """A second of noise as a file."""
+    path = tmp_path / "recording.wav"
+    soundfile.write(path, noise(1.0), SAMPLE_RATE)
+    return path
+
+
+def bearer(text: str) -> dict[str, str]:
+    """The header with a token."""
+    return {"Authorization": f"Bearer {text}"}
+
+
+def a_token(user: User, *scopes: str) -> dict[str, str]:
+    """The header with a new API token."""
+    return bearer(create_token(user=user, name="test", scopes=scopes or SCOPES[:3])[1])
+
+
+def a_pair(user: User) -> dict[str, str]:
+    """The header of who signed in with name and password."""
+    return bearer(issue_pair(user=user).access)
+
+
+@pytest.fixture
+def call(client: Client) -> Call:
+    """Calls the API: ``call("post", "/jobs", body={...}, headers=..., files=...)``."""
+
+    def do(method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Any:
+        address = path if path.startswith("/api/") else f"/api/v1{path}"
+        if body is not None and "content_type" not in more and not more.pop("form", False):
+            more["content_type"] = "application/json"
+        if body is not None:
+            more["data"] = body
+        return getattr(client, method)(address, headers=headers or {}, **more)
+
+    return do
+
+
+def problem_of(response: Any, status: int) -> dict[str, Any]:
+    """The problem details of an answer, which must be complete."""
+    assert response.status_code == status, (response.status_code, response.content[:500])
+    assert response["Content-Type"] == "application/problem+json"
+    said: dict[str, Any] = response.json()
+    assert said["status"] == status and said["title"] == said["what"]
+    assert all(said[name].strip() for name in ("what", "why", "what_to_do"))
+    return said

@@ -1,0 +1,133 @@
+"""What is written about the API: its page, its schema, and the examples of docs/api.md, which are run here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+
+from core.data_folder import REPOSITORY
+from tests.webui.api.conftest import Call, World, a_token
+from tests.webui.api.test_operations import HEARD, OPERATIONS, SCHEMA
+from webui.api import schemas, webhooks
+from webui.api.documentation import example_of
+
+pytestmark = pytest.mark.django_db
+
+DOCS = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code of docs/api.md that says that it runs."""
+    return re.findall(rf"^```{language} runs\n(.*?)^```$", DOCS, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_needs_no_script_and_nothing_from_elsewhere(client: Client) -> None:
+    response = client.get("/api/docs")
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert "script-src 'self'" in response["Content-Security-Policy"]
+    assert not re.search(r"<script(?![^>]*src=\"/static/)|<style|\son\w+=|style=", page)
+    assert set(re.findall(r"(?:src|<link[^>]*href)=\"(https?:)?//", page)) == set()
+    for _path, _method, operation in OPERATIONS:
+        assert f'id="{operation["operationId"]}"' in page and operation["summary"] in page
+
+
+def test_the_schema_is_complete(client: Client) -> None:
+    schema = client.get("/api/openapi.json").json()
+    assert schema == SCHEMA and schema["openapi"].startswith("3.1") and schema["info"]["title"] == "Hark"
+    referred = set(re.findall(r"#/components/schemas/(\w+)", str(schema)))
+    assert referred <= set(schema["components"]["schemas"])
+    identifiers = [operation["operationId"] for _path, _method, operation in OPERATIONS]
+    assert len(identifiers) == len(set(identifiers)) > 40
+    assert set(schema["components"]["securitySchemes"]) == {"Token", "Session"}
+
+
+@pytest.mark.parametrize("name", [name for name in dir(schemas) if name.endswith(("Out", "In")) or name == "Problem"])
+def test_examples_fit_their_schemas(name: str) -> None:
+    model: Any = getattr(schemas, name)
+    described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    model.model_validate(example_of(described, described.get("$defs", {})))
+
+
+def curl(call: Call, line: str, headers: dict[str, str], recording: Path) -> Any:
+    """What curl would do."""
+    words = shlex.split(line)
+    assert words[:2] == ["curl", "--fail-with-body"]
+    method, body, form, address = "get", None, {}, ""
+    sent = dict(headers)
+    rest = iter(words[2:])
+    for word in rest:
+        if word == "-X":
+            method = next(rest).lower()
+        elif word == "-H":
+            name, _colon, value = next(rest).partition(": ")
+            if name != "Authorization":
+                sent[name] = value
+        elif word == "--json":
+            method, body = "post", next(rest)
+        elif word == "-F":
+            name, _equals, value = next(rest).partition("=")
+            method = "post"
+            form[name] = recording.open("rb") if value.startswith("@") else value
+        elif word == "-o":
+            next(rest)
+        else:
+            assert word.startswith("$HARK_SERVER/")
+            parts = urlsplit(word.removeprefix("$HARK_SERVER"))
+            address = parts.path + (f"?{parts.query}" if parts.query else "")
+    if form:
+        return call(method, address, body=form, form=True, headers=sent)
+    return call(method, address, body=body, headers=sent)
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
+def test_the_lines_for_curl(
+    line: str, call: Call, world: World, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.listening.services.hear_file", lambda version, path, rate: dict(HEARD))
+    line = line.replace("/detectors/1/", f"/detectors/{world.version.detector_id}/")
+    response = curl(call, line, a_token(world.user), recording)
+    assert response.status_code in (200, 201), response.content
+
+
+def test_there_are_lines_for_curl() -> None:
+    assert len([line for block in blocks("sh") for line in block.splitlines()]) >= 8
+
+
+def test_the_check_of_a_signature() -> None:
+    import time
+
+    (source,) = blocks("python")
+    names: dict[str, Any] = {}
+    exec(source, names)
+    is_genuine = names["is_genuine"]
+    now = int(time.time())
+    assert is_genuine("whsec_x", webhooks.signature("whsec_x", now, '{"a": 1}'), b'{"a": 1}')
+    assert not is_genuine("whsec_x", webhooks.signature("whsec_x", now, '{"a": 1}'), b'{"a": 2}')
+    assert not is_genuine("whsec_y", webhooks.signature("whsec_x", now, '{"a": 1}'), b'{"a": 1}')
+    assert not is_genuine("whsec_x", webhooks.signature("whsec_x", now - 3600, '{"a": 1}'), b'{"a": 1}')
+
+
+def test_every_status_and_scope_that_is_described_is_one() -> None:
+    from webui.accounts.services import SCOPES
+
+    assert set(re.findall(r"^\| `(\w+)` \|", DOCS, flags=re.MULTILINE)) == set(SCOPES)
+    assert all(event in DOCS for event in webhooks.EVENTS)
+
+
+def test_the_addresses_need_no_torch() -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'webui.settings'; import django; django.setup(); "
+        "import webui.urls; from webui.api.api import api; api.get_openapi_schema(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "False", done.stderr[-1000:]

@@ -1,0 +1,132 @@
+"""Whatever goes wrong in the API is explained as problem details."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.webui.api.conftest import Call, World, a_token, problem_of
+from webui.accounts.models import User
+from webui.api.problems import ApiError
+from webui.jobs.services import LimitReached
+
+pytestmark = pytest.mark.django_db
+
+
+def test_what_does_not_fit_is_named_field_by_field(call: Call, owner: User) -> None:
+    body = {"effort": "enormous", "seed": -1, "colour": "blue"}
+    said = problem_of(call("post", "/plans", body=body, headers=a_token(owner)), 422)
+    assert {error["where"].rpartition(".")[2] for error in said["errors"]} == {"phrase", "effort", "seed", "colour"}
+    assert "phrase" in said["why"]
+
+
+def test_a_password_that_does_not_fit_is_not_repeated(call: Call) -> None:
+    response = call("post", "/pairs", body={"name": "olivia", "password": ["hunter2"]})
+    problem_of(response, 422)
+    assert b"hunter2" not in response.content
+
+
+def test_what_cannot_be_trained_is_explained(call: Call, owner: User) -> None:
+    said = problem_of(call("post", "/plans", body={"phrase": "!!!"}, headers=a_token(owner)), 422)
+    assert "!!!" in said["what"] + said["why"]
+
+
+@pytest.mark.parametrize("body", ["{", "[1, 2", '"text"', "[]", "null", "\x00"])
+def test_malformed_json(call: Call, owner: User, body: str) -> None:
+    response = call("post", "/plans", body=body, headers=a_token(owner))
+    problem_of(response, response.status_code)
+    assert response.status_code in (400, 422)
+
+
+def test_addresses_that_are_none(call: Call, owner: User) -> None:
+    for path in ("/nothing", "/jobs/7", "/detectors/x", "/api/v2/jobs", "/api/"):
+        problem_of_any(call("get", path, headers=a_token(owner)), 404)
+
+
+def problem_of_any(response: Any, status: int) -> None:
+    assert response.status_code == status and response["Content-Type"] == "application/problem+json"
+    assert {"title", "status", "what", "why", "what_to_do"} <= set(response.json())
+
+
+def test_methods_that_are_none(call: Call, owner: User) -> None:
+    response = call("put", "/jobs", headers=a_token(owner))
+    problem_of(response, 405)
+    assert "POST" in response["Allow"]
+
+
+def test_too_much_at_once(call: Call, owner: User, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    problem_of(call("post", "/plans", body={"phrase": "x" * 2000}, headers=a_token(owner)), 413)
+
+
+def test_bodies_are_counted_before_anything_reads_them() -> None:
+    from webui.asgi import application
+
+    async def ask(path: str, length: int) -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        headers = [(b"content-length", str(length).encode()), (b"host", b"localhost")]
+        scope = {
+            "type": "http", "path": path, "raw_path": path.encode(), "method": "POST", "headers": headers,
+            "query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("localhost", 80),
+        }  # fmt: skip
+        await application(scope, receive, send)
+        return sent
+
+    start, body = asyncio.run(ask("/api/v1/plans", 3_000_000))
+    assert start["status"] == 413 and (b"content-type", b"application/problem+json") in start["headers"]
+    assert set(json.loads(body["body"])) == {"title", "status", "what", "why", "what_to_do"}
+    start, _body = asyncio.run(ask("/api/v1/detectors/1/versions/1/detect", 300_000_000))
+    assert start["status"] == 413
+
+
+def test_a_bug_tells_nothing(call: Call, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("the secret")
+
+    monkeypatch.setattr("webui.trainer.services.plan", fail)
+    response = call("post", "/plans", body={"phrase": "hey compass"}, headers=a_token(owner))
+    problem_of(response, 500)
+    assert b"secret" not in response.content
+
+
+def test_when_the_queue_is_full(call: Call, world: World, settings: Any) -> None:
+    settings.JOBS_WAITING = 0
+    response = call("post", "/jobs", body={"phrase": "hey compass"}, headers=a_token(world.user))
+    problem_of(response, 429)
+    assert int(response["Retry-After"]) > 0
+
+
+def test_a_session_needs_the_token_of_its_form(owner: User) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(owner)
+    assert browser.get("/api/v1/jobs").status_code == 200
+    body = {"phrase": "hey compass"}
+    problem_of(browser.post("/api/v1/plans", body, content_type="application/json"), 403)
+    browser.get("/account/login")
+    browser.get("/")
+    token = browser.cookies["csrftoken"].value
+    headers = {"X-CSRFToken": token}
+    assert browser.post("/api/v1/plans", body, content_type="application/json", headers=headers).status_code == 201
+    # A bearer's request needs none, and a wrong bearer does not fall back to the session.
+    assert browser.post("/api/v1/plans", body, "application/json", headers=a_token(owner)).status_code == 201
+    problem_of(browser.get("/api/v1/jobs", headers={"Authorization": "Bearer hark_x"}), 401)
+    problem_of(browser.get("/api/v1/jobs", headers={"Authorization": "Basic b2s6b2s="}), 401)
+
+
+def test_errors_survive_being_pickled() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(ApiError(409, "A.", "B.", "C.", wait_s=2)))
+    assert (error.status, error.what, error.wait_s) == (409, "A.", 2)
+    assert LimitReached.status == 429

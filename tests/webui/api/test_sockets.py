@@ -1,0 +1,189 @@
+"""Sockets of programs: a token as the first message, in time, for one's own things only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.utils import timezone
+
+from tests.webui.api.conftest import World
+from webui.accounts.models import ApiToken, User
+from webui.accounts.services import create_token, issue_pair
+from webui.jobs.models import JobEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Socket:
+    """A program's end of a socket."""
+
+    def __init__(self, path: str, origin: str | None = None) -> None:
+        from webui.asgi import application
+
+        headers = [(b"host", b"localhost")] + ([(b"origin", origin.encode())] if origin else [])
+        scope = {"type": "websocket", "path": path, "headers": headers, "query_string": b"", "subprotocols": []}
+        self.end = ApplicationCommunicator(application, scope)
+
+    async def open(self) -> bool:
+        await self.end.send_input({"type": "websocket.connect"})
+        return bool((await self.end.receive_output(3))["type"] == "websocket.accept")
+
+    async def say(self, content: Any) -> None:
+        kind = "bytes" if isinstance(content, bytes) else "text"
+        text = content if isinstance(content, bytes | str) else json.dumps(content)
+        await self.end.send_input({"type": "websocket.receive", kind: text})
+
+    async def hear(self, wait_s: float = 3) -> Any:
+        """The next message, or the code with which it was closed."""
+        said = await self.end.receive_output(wait_s)
+        return said.get("code", 1000) if said["type"] == "websocket.close" else json.loads(said["text"])
+
+
+def talk(conversation: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(conversation())  # type: ignore[arg-type]
+
+
+def token_of(user: User, *scopes: str) -> str:
+    return create_token(user=user, name="socket", scopes=scopes or ("read", "audio"))[1]
+
+
+def test_a_program_follows_a_job(world: World) -> None:
+    JobEvent.objects.create(job=world.failed, event={"event": "log", "time": 2.0, "message": "m", "level": "info"})
+    text = token_of(world.user, "read")
+    access = issue_pair(user=world.user).access
+
+    async def conversation() -> None:
+        for token in (text, access):
+            socket = Socket(f"/ws/jobs/{world.failed.id}")
+            assert await socket.open()
+            await socket.say({"token": token})
+            await socket.say({"after": 0})
+            said = await socket.hear()
+            assert said["job"]["state"] == "failed" and [event["event"] for event in said["events"]][-1] == "log"
+            assert await socket.hear() == 1000
+
+    talk(conversation)
+
+
+def test_who_says_nothing_is_sent_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.socket_sign_in.WAIT_S", 0.2)
+
+    async def conversation() -> None:
+        for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
+            socket = Socket(path)
+            assert await socket.open()
+            assert await socket.hear() == 4401
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    "first",
+    ['{"after": 0}', "{", "[]", '{"token": 7}', '{"token": ""}', '{"token": "hark_x"}', b"\x00\x00", '{"mark": "x"}',
+     json.dumps({"token": "x" * 9000})],
+)  # fmt: skip
+def test_who_begins_with_anything_else_is_sent_away(world: World, first: Any) -> None:
+    async def conversation() -> None:
+        for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
+            socket = Socket(path)
+            assert await socket.open()
+            await socket.say(first)
+            said = await socket.hear()
+            assert set(said["error"]) == {"what", "why", "what_to_do"}
+            assert await socket.hear() == 4401
+
+    talk(conversation)
+
+
+def test_ended_tokens_and_other_scopes_are_refused(world: World) -> None:
+    token, text = create_token(user=world.user, name="old", scopes=["read"])
+    ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    only_train = token_of(world.user, "train")
+
+    async def conversation() -> None:
+        for sent, code, why in ((text, 4401, "expired"), (only_train, 4403, "scope")):
+            socket = Socket(f"/ws/jobs/{world.failed.id}")
+            await socket.open()
+            await socket.say({"token": sent})
+            assert why in (await socket.hear())["error"]["why"]
+            assert await socket.hear() == code
+
+    talk(conversation)
+
+
+def test_others_find_nothing(world: World, other: User) -> None:
+    text = token_of(other)
+
+    async def conversation() -> None:
+        for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
+            socket = Socket(path)
+            await socket.open()
+            await socket.say({"token": text})
+            assert await socket.hear() == 4404
+
+    talk(conversation)
+
+
+def test_pages_of_other_sites_are_refused(world: World) -> None:
+    async def conversation() -> None:
+        for origin, opens in (("https://evil.example", False), ("null", False), ("http://localhost:8000", True)):
+            assert await Socket(f"/ws/jobs/{world.failed.id}", origin).open() == opens
+
+    talk(conversation)
+
+
+def test_a_token_in_the_address_is_not_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.socket_sign_in.WAIT_S", 0.2)
+    text = token_of(world.user)
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/jobs/{world.failed.id}")
+        socket.end.scope["query_string"] = f"token={text}".encode()
+        assert await socket.open()
+        assert await socket.hear() == 4401
+
+    talk(conversation)
+
+
+def test_a_program_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Runtime:
+        threshold, score_period_s = 0.5, 0.08
+
+        def scores(self, audio: np.ndarray) -> list[float]:
+            return [0.25]
+
+        def detections(self, scores: list[float]) -> list[Any]:
+            return []
+
+    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
+    text = token_of(world.user, "audio")
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
+        await socket.open()
+        await socket.say({"token": text})
+        assert (await socket.hear())["ready"]
+        await socket.say(bytes(2 * 1280))
+        assert await socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
+
+    talk(conversation)
+
+
+def test_what_is_no_json_closes_the_socket_of_a_job(world: World) -> None:
+    text = token_of(world.user)
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/jobs/{world.failed.id}")
+        await socket.open()
+        await socket.say({"token": text})
+        await socket.say("{")
+        assert await socket.hear() == 1007
+
+    talk(conversation)

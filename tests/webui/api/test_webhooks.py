@@ -1,0 +1,354 @@
+"""Who is told how a job ended, by whose signature it is known, and where nothing is sent to."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django_q.models import OrmQ, Schedule
+
+from core.errors import HarkError
+from tests.webui.api.conftest import Call, a_token, problem_of
+from webui.accounts.models import User
+from webui.accounts.services import set_active
+from webui.api import outgoing, webhooks
+from webui.api.models import Delivery, Webhook
+from webui.jobs import services
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+
+
+@dataclass
+class Double:
+    """A server that is told things, and answers as it was told to."""
+
+    url: str = ""
+    status: int = 204
+    slow_s: float = 0.0
+    heard: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def double(settings: Any) -> Iterator[Double]:
+    """On this machine, which the webhooks of these tests may reach."""
+    settings.WEBHOOKS_PRIVATE = True
+    said = Double()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            said.heard.append((self.path, dict(self.headers), body))
+            if said.slow_s:
+                time.sleep(said.slow_s)
+            self.send_response(said.status)
+            if 300 <= said.status < 400:
+                self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    said.url = f"http://127.0.0.1:{server.server_port}/hook?for=hark"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield said
+    server.shutdown()
+    server.server_close()
+
+
+def ended(user: User, state: str, error: HarkError | None = None) -> Job:
+    """A job of the user's that ends like that, now."""
+    job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec={})
+    claimed = services.claim(job.id)
+    assert claimed is not None
+    services.finish(claimed, state, error)
+    return claimed
+
+
+def work() -> int:
+    """Do what is in the queue, as a worker does; how much there was."""
+    tasks = list(OrmQ.objects.filter(key="audio"))
+    OrmQ.objects.all().delete()
+    done = [webhooks.deliver(*row.task["args"]) for row in tasks if row.task["func"] == webhooks.TASK]
+    return len(done)
+
+
+def work_later() -> int:
+    """Do what is scheduled, whenever it is."""
+    rows = list(Schedule.objects.all())
+    Schedule.objects.all().delete()
+    for row in rows:
+        assert row.func == webhooks.TASK and row.cluster == "audio"
+        webhooks.deliver(*eval(row.args))
+    return len(rows)
+
+
+def test_a_message_is_signed_with_its_time(owner: User, double: Double) -> None:
+    _hook, secret = webhooks.add(user=owner, url=double.url, events=["job.done"])
+    job = ended(owner, Job.State.DONE)
+    assert work() == 1
+    ((path, headers, body),) = double.heard
+    assert path == "/hook?for=hark" and headers["Hark-Event"] == "job.done"
+    parts = dict(part.split("=", 1) for part in headers["Hark-Signature"].split(","))
+    signed = hmac.new(secret.encode(), parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(parts["v1"], signed) and abs(int(parts["t"]) - time.time()) < 60
+    said = json.loads(body)
+    assert said["event"] == "job.done" and said["job"]["id"] == str(job.id) and said["job"]["state"] == "done"
+    assert said["id"] == headers["Hark-Delivery"]
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.tries, delivery.answer_status) == ("delivered", 1, 204)
+    assert not Schedule.objects.exists()
+    webhooks.deliver(str(delivery.pk))  # a task that comes twice
+    assert len(double.heard) == 1
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "cancelled", "interrupted"])
+def test_each_way_to_end_is_an_event(owner: User, other: User, double: Double, state: str) -> None:
+    webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
+    webhooks.add(user=owner, url=double.url, events=[name for name in webhooks.EVENTS if name != f"job.{state}"])
+    webhooks.add(user=other, url=double.url, events=webhooks.EVENTS)
+    ended(owner, state, HarkError("A.", "B.", "C.") if state == "failed" else None)
+    assert work() == 1
+    ((_path, headers, body),) = double.heard
+    assert headers["Hark-Event"] == f"job.{state}"
+    assert (json.loads(body)["job"]["error"] is not None) == (state == "failed")
+
+
+def test_a_waiting_job_that_is_cancelled_and_one_whose_worker_died_are_told_of(owner: User, double: Double) -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
+    services.cancel(job=Job.objects.create(user=owner, kind="plan", lane="audio", title="a", spec={}))
+    job = services.claim(Job.objects.create(user=owner, kind="plan", lane="audio", title="b", spec={}, takeovers=1).id)
+    assert job is not None
+    Job.objects.filter(id=job.id).update(lease_until=timezone.now() - timedelta(seconds=1))
+    services.recover()
+    assert sorted(Delivery.objects.values_list("event", flat=True)) == ["job.cancelled", "job.interrupted"]
+
+
+def test_it_is_tried_again_later_and_later_then_given_up(owner: User, double: Double) -> None:
+    webhooks.add(user=owner, url=double.url, events=["job.done"])
+    double.status = 503
+    ended(owner, Job.State.DONE)
+    work()
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.answer_status) == ("waiting", 503) and "503" in delivery.problem
+    waits = []
+    while Schedule.objects.exists():
+        delivery.refresh_from_db()
+        assert delivery.next_try_at is not None and delivery.tried_at is not None
+        waits.append(delivery.next_try_at - delivery.tried_at)
+        work_later()
+    assert waits == list(webhooks.AGAIN_AFTER)
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.tries) == ("failed", len(waits) + 1)
+
+
+def test_the_next_try_is_booked_before_this_one(owner: User, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    webhooks.add(user=owner, url=double.url, events=["job.done"])
+    ended(owner, Job.State.DONE)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webui.api.webhooks.post", killed)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    monkeypatch.undo()
+    assert work_later() == 1 and Delivery.objects.get().state == "delivered"
+
+
+def test_a_worker_that_was_killed_before_it_began_loses_nothing(owner: User, double: Double) -> None:
+    webhooks.add(user=owner, url=double.url, events=["job.done"])
+    ended(owner, Job.State.DONE)
+    OrmQ.objects.all().delete()
+    assert work_later() == 1 and Delivery.objects.get().state == "delivered" and not Schedule.objects.exists()
+
+
+def test_redirects_are_not_followed(owner: User, double: Double) -> None:
+    webhooks.add(user=owner, url=double.url, events=["job.done"])
+    double.status = 302
+    ended(owner, Job.State.DONE)
+    work()
+    assert [path for path, _headers, _body in double.heard] == ["/hook?for=hark"]
+    assert Delivery.objects.get().answer_status == 302 and Delivery.objects.get().state == "waiting"
+
+
+def test_who_does_not_answer_is_not_waited_for(owner: User, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "ANSWER_S", 0.3)
+    webhooks.add(user=owner, url=double.url, events=["job.done"])
+    double.slow_s = 2.0
+    ended(owner, Job.State.DONE)
+    began = time.monotonic()
+    work()
+    assert time.monotonic() - began < 1.5
+    assert "No answer" in Delivery.objects.get().problem
+
+
+def test_who_answers_drop_by_drop_is_cut_off(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.WEBHOOKS_PRIVATE = True
+    monkeypatch.setattr(outgoing, "WHOLE_S", 0.6)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _address = listener.accept()
+        try:
+            for letter in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200:
+                connection.sendall(bytes([letter]))
+                time.sleep(0.1)
+        except OSError:
+            pass
+
+    threading.Thread(target=drip, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(outgoing.NotSent):
+        outgoing.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", b"{}", {})
+    assert time.monotonic() - began < 3
+    listener.close()
+
+
+def test_nobody_there(owner: User, settings: Any) -> None:
+    settings.WEBHOOKS_PRIVATE = True
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    webhooks.add(user=owner, url=f"http://127.0.0.1:{port}/", events=["job.done"])
+    ended(owner, Job.State.DONE)
+    work()
+    assert "No connection" in Delivery.objects.get().problem
+
+
+PRIVATE = [
+    "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+    "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1",
+    "fd12::1", "fec0::1", "ff02::1", "ff0e::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1",
+    "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:c0a8:101::1", "2001:db8::1", "x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_addresses_that_are_not_of_the_open_internet(address: str) -> None:
+    assert not outgoing.is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
+def test_addresses_that_are(address: str) -> None:
+    assert outgoing.is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/", "https://localhost/", "http://a.localhost/", "http://[::1]:8000/", "http://127.1/",
+        "http://0x7f000001/", "http://2130706433/", "http://0/", "http://169.254.169.254/latest/meta-data",
+        "http://[::ffff:10.0.0.1]/", "ftp://example.org/", "file:///etc/passwd", "https://", "example.org", "",
+        "https://user:secret@example.org/", "https://example.org/#part", "https://example.org/a b",
+        "https://example.org/\r\nHost: x", "https://example.org:99999/", "https://example.org:0/", "https://[::1/",
+        "https://example.org/" + "x" * 500, "https://exämple.org/", "gopher://example.org/",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_refused_at_once(url: str, call: Call, owner: User) -> None:
+    with pytest.raises(outgoing.AddressRefused):
+        outgoing.check_url(url)
+    problem_of(call("post", "/webhooks", body={"url": url, "events": ["job.done"]}, headers=a_token(owner)), 422)
+    assert not Webhook.objects.exists()
+
+
+def looked_up(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[Any]:
+    """Names stand for these addresses; the connections that were tried."""
+    real, tried = socket.getaddrinfo, []
+
+    def look_up(host: str, port: Any, *arguments: Any, **options: Any) -> Any:
+        if options.get("flags"):
+            return real(host, port, *arguments, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    def connect(address: Any, timeout: float) -> Any:
+        tried.append(address)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("webui.api.outgoing.socket.getaddrinfo", look_up)
+    monkeypatch.setattr("webui.api.outgoing.socket.create_connection", connect)
+    return tried
+
+
+def test_a_name_that_stands_for_this_network_gets_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = looked_up(monkeypatch, "93.184.216.34", "192.168.1.1")
+    webhooks.add(user=owner, url="https://inside.example/", events=["job.done"])
+    ended(owner, Job.State.DONE)
+    work()
+    delivery = Delivery.objects.get()
+    assert delivery.state == "failed" and "192.168.1.1" in delivery.problem and tried == []
+    assert not Schedule.objects.exists()
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = looked_up(monkeypatch, "93.184.216.34", "1.1.1.1")
+    with pytest.raises(outgoing.NotSent):
+        outgoing.post("https://outside.example/", b"{}", {})
+    assert tried == [("93.184.216.34", 443), ("1.1.1.1", 443)]
+
+
+def test_the_last_fifty_deliveries_are_kept(owner: User) -> None:
+    hook, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
+    for number in range(webhooks.KEPT + 3):
+        webhooks.send(webhook=hook, event="ping", content={"number": number})
+    assert Delivery.objects.count() == webhooks.KEPT == Schedule.objects.count()
+    assert json.loads(Delivery.objects.first().body)["number"] == webhooks.KEPT + 2  # type: ignore[union-attr]
+
+
+def test_a_job_ends_even_where_telling_fails(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
+
+    def fail(**_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("webui.api.webhooks.send", fail)
+    assert Job.objects.get(id=ended(owner, Job.State.DONE).id).state == "done"
+
+
+def test_the_secret_is_shown_once_and_not_readable_in_the_database(call: Call, owner: User, double: Double) -> None:
+    from django.db import connection
+
+    headers = a_token(owner, "train", "read")
+    made = call("post", "/webhooks", body={"url": double.url, "events": ["job.done"]}, headers=headers).json()
+    assert made["secret"].startswith("whsec_")
+    assert "secret" not in call("get", f"/webhooks/{made['id']}", headers=headers).json()
+    assert made["secret"] not in "\n".join(connection.connection.iterdump())
+    assert call("post", f"/webhooks/{made['id']}/ping", headers=headers).status_code == 201
+    work()
+    ((_path, sent, _body),) = double.heard
+    assert sent["Hark-Event"] == "ping"
+    (row,) = call("get", f"/webhooks/{made['id']}/deliveries", headers=headers).json()["items"]
+    assert (row["state"], row["answer_status"], row["tries"]) == ("delivered", 204, 1)
+    assert call("delete", f"/webhooks/{made['id']}", headers=headers).status_code == 204
+    assert not Delivery.objects.exists()
+
+
+def test_only_so_many_webhooks(owner: User) -> None:
+    for number in range(webhooks.MOST):
+        webhooks.add(user=owner, url=f"https://example.org/{number}", events=["job.done"])
+    with pytest.raises(HarkError, match="as many as"):
+        webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
+
+
+def test_who_is_deactivated_is_told_nothing(other: User, double: Double) -> None:
+    webhooks.add(user=other, url=double.url, events=["job.done"])
+    ended(other, Job.State.DONE)
+    set_active(user=other, active=False)
+    work()
+    assert double.heard == [] and Delivery.objects.get().state == "failed"

@@ -1,0 +1,199 @@
+"""Importing: which folders, which archives, who, and what becomes of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from db.db_api import Library
+from webui.accounts.models import User
+from webui.jobs import supervise
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+
+ASGI_UPLOAD = "/library/import/upload"
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.jobs.services.send_waiting", lambda: None)
+
+
+def wav(seed: int, seconds: float = 1.0) -> bytes:
+    written = io.BytesIO()
+    audio = 0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))
+    soundfile.write(written, audio, 16000, format="WAV")
+    return written.getvalue()
+
+
+def corpus_files() -> dict[str, bytes]:
+    files = {f"mine/{number}.wav": wav(number) for number in range(3)}
+    files |= {f"mine/{number}.txt": f"sentence number {number}".encode() for number in range(3)}
+    return files | {"mine/broken.wav": b"RIFF", "mine/short.wav": wav(9, 0.05), "mine/LICENSE": b"CC0"}
+
+
+def archive(files: dict[str, bytes], name: str = "mine.zip") -> SimpleUploadedFile:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as packed:
+        for path, content in files.items():
+            packed.writestr(path, content)
+    return SimpleUploadedFile(name, written.getvalue(), "application/zip")
+
+
+@pytest.fixture
+def corpora(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> Path:
+    """A folder that may be imported from, with a corpus in it."""
+    root = tmp_path_factory.mktemp("corpora")
+    for path, content in corpus_files().items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    settings.IMPORT_FOLDERS = [root]
+    return root
+
+
+def test_the_page_says_how_to_allow_a_folder(owners: Client, settings: Any, client: Client, other: User) -> None:
+    settings.IMPORT_FOLDERS = []
+    assert "HARK_IMPORT_FOLDERS=" in owners.get("/library/import").content.decode()
+    settings.IMPORT_FOLDERS = [Path("/srv/corpora")]
+    assert "/srv/corpora" in owners.get("/library/import").content.decode()
+    client.force_login(other)
+    page = client.get("/library/import").content.decode()
+    assert "/srv/corpora" not in page and "folder of this server" not in page
+
+
+def test_a_folder_becomes_a_job(owners: Client, corpora: Path) -> None:
+    for _ in range(2):  # a double click is one job
+        answer = owners.post(
+            "/library/import/folder", {"folder": f" {corpora}/mine ", "language": "EN", "licence": "x"}
+        )
+        assert answer.status_code == 302
+    (job,) = Job.objects.all()
+    assert answer["Location"] == f"/jobs/{job.id}" and job.kind == "import" and job.lane == "audio"
+    assert job.spec == {"folder": str(corpora / "mine"), "language": "en", "licence": "x"}
+
+
+def test_folders_that_nobody_allowed(owners: Client, corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (corpora / "link").symlink_to(elsewhere)
+    (corpora / "loop").symlink_to(corpora / "loop")
+    sibling = corpora.with_name(corpora.name + "-more")
+    sibling.mkdir()
+    for path in (
+        "", "/", "/etc", str(elsewhere), f"{corpora}/..", f"{corpora}/../{elsewhere.name}", f"{corpora}/link",
+        f"{corpora}/loop", str(sibling), f"{corpora}/none", f"{corpora}/mine/0.wav", "mine", "~", "\x00", "x" * 9000,
+        os.path.relpath(corpora),
+    ):  # fmt: skip
+        answer = owners.post("/library/import/folder", {"folder": path})
+        assert answer.status_code == 422, path
+        assert "HARK_IMPORT_FOLDERS" in answer.content.decode()
+    assert owners.post("/library/import/folder", {"folder": str(corpora), "language": "../x"}).status_code == 422
+    assert not Job.objects.exists()
+
+
+def test_only_the_owner_imports_folders(client: Client, other: User, corpora: Path) -> None:
+    client.force_login(other)
+    assert client.post("/library/import/folder", {"folder": str(corpora)}).status_code == 403
+    assert not Job.objects.exists()
+
+
+def finished(job: Job) -> Job:
+    supervise.run(str(job.id))
+    job.refresh_from_db()
+    return job
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_archive_is_imported_and_what_was_skipped_is_said(client: Client, other: User, portal: Path) -> None:
+    client.force_login(other)
+    for _ in range(2):
+        assert client.post(ASGI_UPLOAD, {"archive": archive(corpus_files())}).status_code == 302
+    job = finished(Job.objects.get())
+    assert job.state == "done", job.error
+    assert job.result is not None and job.result["added"] == 3
+    assert job.result["skipped"] == {"too short": 1, "unreadable": 1} and job.result["licence"].startswith("CC0")
+    data = user_data(other)
+    assert not list((data / "uploads/imports").iterdir()), "neither the archive nor what was in it is left"
+    with Library(data) as library:
+        clips = list(library.iter_clips())
+        assert {clip.text_normalized for clip in clips} == {f"sentence number {w}" for w in ("zero", "one", "two")}
+        assert all((clip.source or "").startswith("mine-") for clip in clips)
+    page = client.get(f"/jobs/{job.id}").content.decode()
+    assert "1 too short" in page and "1 unreadable" in page and "CC0" in page
+    assert "3 clips" in client.get("/library/import").content.decode()
+    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files(), "again.zip")})
+    again = finished(Job.objects.exclude(id=job.id).get())
+    assert again.result is not None and again.result["added"] == 0 and again.result["already_there"] == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -> None:
+    owners.post("/library/import/folder", {"folder": str(corpora), "licence": "mine"})
+    job = finished(Job.objects.get())
+    assert job.state == "done" and job.result is not None and job.result["added"] == 3
+    assert {clip.licence for clip in library.iter_clips()} == {"mine"}
+    assert (corpora / "mine/0.wav").is_file(), "what was imported from is left as it is"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hostile_archive_harms_nobody(owners: Client, portal: Path) -> None:
+    before = sorted(path.name for path in portal.parent.iterdir())
+    for number, name in enumerate(("../../../../escaped.wav", "/tmp/escaped-by-hark.wav")):
+        owners.post(ASGI_UPLOAD, {"archive": archive({name: wav(0)}, f"evil{number}.zip")})
+    for job in Job.objects.all():
+        finished(job)
+        assert job.state == "failed" and job.error is not None and "leads out" in job.error["why"]
+    assert sorted(path.name for path in portal.parent.iterdir()) == before
+    assert not Path("/tmp/escaped-by-hark.wav").exists() and not list(portal.rglob("escaped*"))
+    assert not list((portal / "uploads/imports").iterdir())
+
+
+def test_what_is_no_archive_is_refused_before_it_is_kept(owners: Client, portal: Path) -> None:
+    for sent in (
+        None,
+        SimpleUploadedFile("a.zip", b""),
+        SimpleUploadedFile("a.exe", b"x"),
+        SimpleUploadedFile("zip", b"x"),
+        SimpleUploadedFile(".zip", b"x"),
+    ):
+        answer = owners.post(ASGI_UPLOAD, {"archive": sent} if sent else {})
+        assert answer.status_code == 422
+    assert owners.post(ASGI_UPLOAD, {"archive": archive({}), "language": "no language"}).status_code == 422
+    assert not (portal / "uploads/imports").exists() and not Job.objects.exists()
+
+
+def test_a_name_of_an_upload_is_no_path(owners: Client, portal: Path) -> None:
+    sent = archive({"a.wav": wav(1)})
+    sent._name = "..\\..\\so me/ü<b>.tar.zip"  # type: ignore[attr-defined]  # past the check that Django makes itself
+    owners.post(ASGI_UPLOAD, {"archive": sent})
+    (job,) = Job.objects.all()
+    path = portal / job.spec["archive"]
+    assert path.is_file() and path.resolve().is_relative_to(portal / "uploads/imports")
+    assert set(path.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def test_archives_that_nobody_waits_for_are_forgotten(owners: Client, owner: User, portal: Path) -> None:
+    for number, name in enumerate(("waiting", "cancelled")):
+        owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(number)}, f"{name}.zip")})
+    Job.objects.filter(title="cancelled.zip").update(state=Job.State.CANCELLED)
+    for place in (portal / "uploads/imports").iterdir():
+        os.utime(place, (1, 1))
+    owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(5)}, "new.zip")})
+    left = {path.name for path in (portal / "uploads/imports").glob("*/*")}
+    assert left == {"waiting.zip", "new.zip"}
+
+
+def test_so_much_may_be_sent_there() -> None:
+    from webui.asgi import LARGEST_FORM, LARGEST_RECORDING, largest_body
+
+    assert largest_body(ASGI_UPLOAD) == LARGEST_RECORDING
+    assert largest_body("/library/record/keep") == LARGEST_FORM

@@ -1,0 +1,159 @@
+"""Recording: what is asked for, what is said of a take, what is stored and whose it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from db.db_api import Library
+from pipeline import recordings
+from webui.accounts.models import User
+from webui.jobs.services import user_data
+from webui.trainer.models import Detector, Version
+
+
+@pytest.fixture(autouse=True)
+def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from audio_augmentation.silence import speech_bounds
+
+    monkeypatch.setattr(recordings, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
+
+
+def wav(seed: int = 0, level: float = 0.1, rate: int = 16000) -> SimpleUploadedFile:
+    """Half a second of noise within silence."""
+    audio = np.pad(level * np.random.default_rng(seed).standard_normal(rate // 2), rate).clip(-1, 1)
+    return uploaded(audio, rate)
+
+
+def uploaded(audio: np.ndarray, rate: int = 16000) -> SimpleUploadedFile:
+    written = io.BytesIO()
+    soundfile.write(written, audio, rate, format="WAV", subtype="PCM_16")
+    return SimpleUploadedFile("take.wav", written.getvalue(), "audio/wav")
+
+
+def keep(client: Client, seed: int = 0, **fields: Any) -> Any:
+    values = {"phrase": "Hey, Compass!", "language": "en", "hint": "close", "take": str(uuid.uuid4())}
+    return client.post("/library/record/keep", values | {"audio": wav(seed)} | fields)
+
+
+def test_the_page_asks_for_a_phrase_and_then_for_takes(owners: Client, owner: User) -> None:
+    Detector.objects.create(user=owner, phrase="hey compass", language="en")
+    assert "hey compass" in owners.get("/library/record").content.decode()
+    page = owners.get("/library/record?phrase=Hey+Compass&count=12").content.decode()
+    hints = json.loads(unescape(page.split('data-hints="')[1].split('"')[0]))
+    assert len(hints) == 12 and len({hint["words"] for hint in hints}) >= 8
+    for count, wanted in (("0", 10), ("-3", 10), ("99999999999999999999999", 10), ("5000", 50), ("x", 10)):
+        page = owners.get(f"/library/record?phrase=hey&count={count}").content.decode()
+        assert len(json.loads(unescape(page.split('data-hints="')[1].split('"')[0]))) == wanted
+    bad = owners.get("/library/record?phrase=<b>🙂</b>")
+    assert bad.status_code in (200, 422) and "<b>🙂" not in bad.content.decode()
+    assert owners.get("/library/record?phrase=🙂").status_code == 422
+
+
+def test_a_take_is_judged_and_not_stored(owners: Client, portal: Path) -> None:
+    good = owners.post("/library/record/check", {"audio": wav()}).json()
+    assert good["usable"] and good["problems"] == [] and 0.9 < good["seconds"] < 1.3
+    loud = owners.post("/library/record/check", {"audio": wav(level=3.0)}).json()
+    assert loud["usable"] and "clipped" in loud["problems"][0]
+    silent = owners.post("/library/record/check", {"audio": uploaded(np.zeros(16000))}).json()
+    assert not silent["usable"] and silent["problems"]
+    assert not (portal / "library.sqlite3").exists() and not list((portal / "tmp").iterdir())
+
+
+def test_what_is_no_take_is_explained(owners: Client, portal: Path) -> None:
+    for fields in (
+        {},
+        {"audio": SimpleUploadedFile("x.wav", b"")},
+        {"audio": SimpleUploadedFile("x.wav", b"not audio at all")},
+        {"audio": SimpleUploadedFile("x.wav", bytes(2_100_000))},
+    ):
+        for address in ("check", "keep"):
+            values = {"phrase": "hey compass", "take": str(uuid.uuid4())}
+            answer = owners.post(f"/library/record/{address}", values | fields, headers={"Accept": "application/json"})
+            assert answer.status_code == 422 and answer.json()["what_to_do"]
+    assert keep(owners, take="../../x").status_code == 422
+    assert keep(owners, phrase="").status_code == 422
+    assert keep(owners, audio=uploaded(np.zeros(16000))).status_code == 422
+    assert not (portal / "library.sqlite3").exists() or Library(portal).stats().clips == 0
+
+
+def test_a_kept_take_is_the_user_s_own_clip_and_a_test(owners: Client, owner: User, library: Library) -> None:
+    take = str(uuid.uuid4())
+    first, again = (keep(owners, take=take).json()["kept"]["id"] for _ in range(2))
+    assert first == again
+    (clip,) = library.iter_clips()
+    assert clip.source == f"recorded:{take}" and clip.speaker == f"user-{owner.pk}" and clip.engine == "corpus"
+    assert clip.text_normalized == "hey compass" and clip.licence == "private"
+    assert clip.settings == {"recorded": True, "role": "test", "hint": "close"}
+    assert "mine, a test" in owners.get("/library/?origin=recorded").content.decode()
+
+
+def test_takes_are_given_for_training(owners: Client, library: Library) -> None:
+    for seed in range(3):
+        keep(owners, seed)
+    keep(owners, 9, phrase="hey campus")
+    fragment = owners.get("/library/record/takes?phrase=hey+compass&language=en").content.decode()
+    assert "3 of them are a test" in fragment and "Use them for training" in fragment
+    for _ in range(2):
+        answer = owners.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
+        assert answer.status_code == 302 and answer["Location"].startswith("/library/record?")
+    roles = [(clip.text_normalized, clip.settings["role"]) for clip in library.iter_clips()]
+    assert roles == [("hey compass", "train")] * 3 + [("hey campus", "test")]
+    fragment = owners.get("/library/record/takes?phrase=hey+compass&language=en").content.decode()
+    assert "3 are for training" in fragment and "Use them for training" not in fragment
+
+
+def test_it_hears_you_so_many_times(
+    owners: Client, owner: User, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        keep(owners, seed)
+    detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
+    for number in (1, 2):
+        Version.objects.create(detector=detector, number=number, folder=f"models/{number}", bundle="x.zip")
+    asked = []
+    monkeypatch.setattr("webui.library.record_views.runtime_of", lambda version: asked.append(version.number))
+    monkeypatch.setattr(recordings, "heard", lambda runtime, audio: [True, False, True][: len(audio)])
+    address = "/library/record/takes?phrase=hey+compass&language=en"
+    assert "hears you" not in owners.get(address).content.decode() and asked == []
+    page = owners.get(address + "&try=1").content.decode()
+    assert "It hears you 2 of 3 times" in page and asked == [2], "the newest version"
+    assert page.count("missed") == 1
+
+
+def test_another_user_s_takes_are_not_there(
+    client: Client, owners: Client, owner: User, other: User, library: Library
+) -> None:
+    keep(owners)
+    stranger = Client()
+    stranger.force_login(other)
+    assert "close" not in stranger.get("/library/record/takes?phrase=hey+compass&language=en").content.decode()
+    stranger.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
+    assert [clip.settings["role"] for clip in library.iter_clips()] == ["test"]
+    keep(stranger, 5)
+    with Library(user_data(other)) as theirs:
+        assert [clip.speaker for clip in theirs.iter_clips()] == [f"user-{other.pk}"]
+    assert library.stats().clips == 1
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_a_constant_number_of_queries(
+    owners: Client, owner: User, library: Library, number: int, django_assert_max_num_queries: Any
+) -> None:
+    for index in range(number):
+        detector = Detector.objects.create(user=owner, phrase=f"phrase {index}", language="en")
+        Version.objects.create(detector=detector, number=1, folder="f", bundle="b")
+        keep(owners, index, phrase="phrase one")
+    for address in ("/library/record", "/library/record?phrase=phrase+one", "/library/record/takes?phrase=phrase+one"):
+        with django_assert_max_num_queries(4):
+            assert owners.get(address).status_code == 200
