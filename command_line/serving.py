@@ -68,12 +68,12 @@ _WORKERS = [sys.executable, str(REPOSITORY / "webui" / "manage.py"), "qcluster"]
 
 
 def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order. Should it be
-    # killed, they end by themselves; workers finish their job first.
+    # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order. Should it
+    # be killed, they end by themselves; workers finish their job first.
     environment = {**os.environ, "Q_CLUSTER_NAME": name}  # which queue the workers take from
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, start_new_session=True,
-        preexec_fn=partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509  (there is one thread)
+        preexec_fn=partial(end_with_parent, signal.SIGTERM),
     )  # fmt: skip
 
 

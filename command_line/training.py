@@ -31,6 +31,10 @@ def register(commands: Commands[Parser]) -> None:
     train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
     _run_options(plan)
+    retrain = add_command(
+        commands, "retrain", "BUNDLE", "make a detector better with what was marked and recorded since", run_retrain
+    )
+    retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
     advise = add_command(commands, "advise", "PHRASE [--language en]", "say how good a phrase is", run_advise)
     _phrase(advise)
     advise.add_argument("--language", type=language, default="en", help="default: en")
@@ -109,6 +113,15 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     if not screen.json_wanted:
         _show_plan(config, screen, short=True)
     return _train(config, screen, options.tensorboard)
+
+
+def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
+    """``retrain BUNDLE``: from its run, which must be in this data folder."""
+    from pipeline.detection import open_detector
+    from pipeline.training_pipeline import retraining_of
+
+    run = str(open_detector(options.bundle).bundle.manifest["run"])
+    return _train(retraining_of(data_folder(), run), screen, tensorboard=False)
 
 
 def run_plan(options: argparse.Namespace, screen: Screen) -> int:

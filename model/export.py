@@ -22,6 +22,7 @@ from model.model import (
     SCORE_STRIDE,
     STEM_KERNELS,
     STEM_STRIDE,
+    Matcher,
     TinyCRNN,
     Trunk,
 )
@@ -74,7 +75,9 @@ class StreamingTinyCRNN(nn.Module):
             *((1, trunk.channels, (trunk.kernel - 1) * d) for d in trunk.dilations),
         ]
         if model.matcher is not None:
-            self.shapes += [(1, model.matcher.states), (1, MATCH_POOL - CHUNK_FRAMES // STEM_STRIDE), (1, 1)]
+            for matcher in filter(None, (model.matcher, model.decoys)):
+                self.shapes += [(1, matcher.states), (1, MATCH_POOL - CHUNK_FRAMES // STEM_STRIDE)]
+            self.shapes.append((1, 1))
         else:
             self.shapes.append((1, config.window_frames - SCORE_STRIDE, config.recurrent_input))
         self.state_size = sum(int(np.prod(shape)) for shape in self.shapes)
@@ -103,13 +106,18 @@ class StreamingTinyCRNN(nn.Module):
             # it is thrown away: the trunk's own past is not silence there, and a path through the phrase that began
             # with what it made of that would wait in the silence for the rest.
             begun = before[-1]  # 0 in a state of zeros, 1 from then on
-            value = before[len(kept)] + MATCH_FLOOR
-            scores, value = model.matcher(heard.transpose(1, 2), value)
-            kept.append((value - MATCH_FLOOR) * begun)
-            scores = extended((scores - MATCH_FLOOR) * begun, 1) + MATCH_FLOOR
-            starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_FRAMES // STEM_STRIDE)
-            index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
-            logits = model.match_logits(scores[0][index].unsqueeze(0))
+
+            def windows_of(matcher: Matcher) -> Tensor:
+                value = before[len(kept)] + MATCH_FLOOR
+                scores, value = matcher(heard.transpose(1, 2), value)
+                kept.append((value - MATCH_FLOOR) * begun)
+                scores = extended((scores - MATCH_FLOOR) * begun, 1) + MATCH_FLOOR
+                starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_FRAMES // STEM_STRIDE)
+                index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
+                return scores[0][index].unsqueeze(0)
+
+            phrase = windows_of(model.matcher)
+            logits = model.match_logits(phrase, windows_of(model.decoys) if model.decoys is not None else None)
             kept.append(torch.ones_like(begun))
         else:
             encoded = extended(model.to_recurrent(heard), 1)

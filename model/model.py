@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.features import HOP, MELS, WINDOW, StoredFrames
 
@@ -34,6 +35,7 @@ MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; mo
 MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # the best score of the last 200 ms counts
+DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy is heard better than the margin allows
 MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
@@ -87,6 +89,8 @@ class TinyCRNNConfig:
     pool_frames: int = 5  # the logit is a soft maximum over this many last frames: 200 ms
     dropout: float = 0.1
     pronunciations: tuple[tuple[int, ...], ...] = ()  # of the phrase, as outputs of the trunk: what the matcher follows
+    decoys: tuple[tuple[int, ...], ...] = ()  # likewise of what was taken for it and is not it: false alarms
+    decoy_margin: float = 0.0  # match score by which a decoy must be heard better than the phrase to count
 
     @staticmethod
     def of_size(
@@ -113,8 +117,10 @@ class TinyCRNNConfig:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> TinyCRNNConfig:
         """The inverse of :meth:`as_dict` (lists become tuples again)."""
-        said = tuple(tuple(phones) for phones in values["pronunciations"])
-        return TinyCRNNConfig(**{**values, "trunk": TrunkConfig.from_dict(values["trunk"]), "pronunciations": said})
+        phones = {
+            name: tuple(tuple(way) for way in values.get(name, ())) for name in ("pronunciations", "decoys")
+        }  # checkpoints older than decoys have none
+        return TinyCRNNConfig(**{**values, "trunk": TrunkConfig.from_dict(values["trunk"]), **phones})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
@@ -321,8 +327,10 @@ class TinyCRNN(nn.Module):
         self.config = config
         self.trunk = Trunk(config.trunk)
         self.matcher: Matcher | None = None
+        self.decoys: Matcher | None = None
         if config.pronunciations:
             self.matcher = Matcher(config.pronunciations)
+            self.decoys = Matcher(config.decoys) if config.decoys else None
             self.match = nn.Linear(1, 1)  # of the match score to a logit
             with torch.no_grad():
                 self.match.weight.fill_(MATCH_WEIGHT)
@@ -349,17 +357,28 @@ class TinyCRNN(nn.Module):
         peak = frame_logits.amax(dim=1, keepdim=True)
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
-    def match_logits(self, scores: Tensor) -> Tensor:
-        """Match scores of the last frames [batch, n, MATCH_POOL] to logits [batch, n]."""
-        logits: Tensor = self.match(scores.amax(dim=2, keepdim=True)).squeeze(2)
+    def match_logits(self, scores: Tensor, decoys: Tensor | None = None) -> Tensor:
+        """Match scores of the last frames [batch, n, MATCH_POOL], and those of decoys, to logits [batch, n].
+
+        What sounds more like a decoy than like the phrase loses :data:`DECOY_SLOPE` times the difference.
+        """
+        best = scores.amax(dim=2, keepdim=True)
+        if decoys is not None:
+            ahead = decoys.amax(dim=2, keepdim=True) - best - self.config.decoy_margin
+            best = best - DECOY_SLOPE * functional.relu(ahead)
+        logits: Tensor = self.match(best).squeeze(2)
         return logits
 
     def head_logits(self, heard: Tensor) -> Tensor:
         """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms."""
         if self.matcher is not None:
-            scores, _ = self.matcher(heard, self.matcher.start(heard))
             step = SCORE_STRIDE * BRIDGE_STRIDE
-            return self.match_logits(scores[:, self.config.head_frames - MATCH_POOL :].unfold(1, MATCH_POOL, step))
+
+            def windows_of(matcher: Matcher) -> Tensor:
+                scores, _ = matcher(heard, matcher.start(heard))
+                return scores[:, self.config.head_frames - MATCH_POOL :].unfold(1, MATCH_POOL, step)
+
+            return self.match_logits(windows_of(self.matcher), windows_of(self.decoys) if self.decoys else None)
         encoded = self.to_recurrent(heard.transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])

@@ -115,13 +115,15 @@ def train(
     folder: Path,
     on_progress: Callable[[TrainProgress], None],
     trunk: Trunk | None = None,
+    start: TinyCRNN | None = None,
 ) -> TrainResult:
     """Train a detector on the store's ``train`` split and choose the checkpoint on its ``validation`` split.
 
     Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
     needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
 
-    With a ``trunk`` that was trained before, the store holds its outputs and only the head is trained.
+    With a ``trunk`` that was trained before, the store holds its outputs and only the head is trained. With a ``start``
+    the weights begin as those of that detector.
     """
     device = best_device()
     torch.manual_seed(config.seed)
@@ -138,6 +140,8 @@ def train(
     model = TinyCRNN(model_config)
     if trunk is not None:
         model.trunk.load_state_dict(trunk.state_dict())
+    if start is not None:
+        model.load_state_dict(start.state_dict())
     model.trunk.requires_grad_(trunk is None)
     model = model.to(device)
     average = copy.deepcopy(model).eval()

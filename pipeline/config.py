@@ -117,6 +117,7 @@ class RunConfig:
     engines: tuple[str, ...] = ()  # empty: every free engine that is ready
     hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
     growth_constant: int = GROWTH_CONSTANT
+    start_from: str = ""  # the finished run whose detector this one makes better (./hark retrain)
 
     @property
     def run_name(self) -> str:

@@ -20,6 +20,7 @@ from pipeline.config import BUCKETS, EFFORTS
 from pipeline.mining import ENGINE as MINED
 from pipeline.mining import mined_clips
 from pipeline.plan import Plan, engines_used
+from pipeline.retraining import marked_false_alarms
 from pipeline.splits import VoiceSplits, is_for_test, real_speaker, split_of, splits_of_takes
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
@@ -115,6 +116,8 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
     for clip in library.clips(list(plan.real_clips)):
         if clip.id not in seen and clip.state == "ready":  # it may have been put aside since the plan was made
             add(clip, "plain_negative", splits.split_of_speaker(real_speaker(clip)))
+    for clip in marked_false_alarms(library, plan.config.phrase):
+        add(clip, "plain_negative", "train")
     return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
 
 

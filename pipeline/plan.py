@@ -25,6 +25,7 @@ from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from pipeline.config import BUCKETS, EFFORTS, RunConfig, training_steps
 from pipeline.events import Reporter
+from pipeline.retraining import FALSE_ALARM_OF
 from pipeline.splits import SPLITS, VoiceSplits, real_speaker, split_of, split_voices
 
 # The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
@@ -215,6 +216,8 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
             break
         speaker = real_speaker(clip)
         if used.get(speaker, 0.0) >= per_speaker:
+            continue
+        if FALSE_ALARM_OF in clip.settings:  # marked, of this phrase or another: used by name, not by chance
             continue
         if clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language):
             continue

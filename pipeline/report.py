@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pipeline import retraining
 from pipeline.config import BUCKETS
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.generation import GenerationReport
@@ -96,6 +97,8 @@ def build_report(
         "results": dict(results),
     }
     report["in_words"] = in_words(report)
+    if "compared" in report:
+        report["in_words"] += retraining.in_words(report["compared"])
     return report
 
 

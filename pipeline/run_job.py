@@ -1,8 +1,8 @@
 """The child process of one job: ``python -m pipeline.run_job NAME`` reads the job as JSON from stdin and writes its
 events, one JSON object a line, to stdout. The last event is ``result`` or ``error``.
 
-The process dies with whoever started it, and what it started dies with it: a job whose supervisor was killed must not go
-on beside the one that takes it up again.
+The process dies with whoever started it, and what it started dies with it: a job whose supervisor was killed must not
+go on beside the one that takes it up again.
 """
 
 from __future__ import annotations
@@ -89,7 +89,18 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return asdict(report)
 
 
-KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {"plan": _plan, "train": _train, "import": _import}
+def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.training_pipeline import retraining_of, run_training
+
+    return run_training(retraining_of(data, spec["run"]), data, reporter)
+
+
+KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {
+    "plan": _plan,
+    "train": _train,
+    "retrain": _retrain,
+    "import": _import,
+}
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from pipeline.events import Progress, Reporter
 from pipeline.generation import generate
 from pipeline.mining import MiningConfig, mine, mine_negatives
 from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan
+from pipeline.retraining import Decoys, compare, find_decoys, marked_false_alarms, same_trunk, version_before
 
 if TYPE_CHECKING:
     from model.model import Trunk
@@ -64,6 +65,18 @@ def prepare(config: RunConfig) -> RunConfig:
             f"There is no effort called {config.effort!r}.", f"Known are: {', '.join(EFFORTS)}.", "Choose one of them."
         )
     return replace(config, phrase=validate_keyphrase(config.phrase, config.language))
+
+
+def retraining_of(data: Path, run: str) -> RunConfig:
+    """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
+    plan = load_plan(data / "jobs" / run / "plan.json")
+    if plan is None or not (data / "models" / run / "model.pt").is_file():
+        raise HarkError(
+            "This detector cannot be retrained here.",
+            f"The run {run} was not made in this data folder, or it is gone.",
+            "Retrain it where it was made, or train the phrase anew.",
+        )
+    return replace(plan.config, start_from=run)
 
 
 def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
@@ -127,7 +140,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     from model.model import TinyCRNNConfig, load_checkpoint
     from model.train import TrainConfig, TrainProgress, train
     from pipeline.bundle import write_bundle
-    from pipeline.evaluation import calibrate, measure, score_split
+    from pipeline.evaluation import DEFAULT_FA_PER_DAY, calibrate, measure, score_split, threshold_at
     from pipeline.examples_plan import clip_table, plan_examples
     from pipeline.negative_bank import bank_about, bank_pieces, shipped_bank
     from pipeline.report import build_report
@@ -181,6 +194,21 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
 
         model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
         store = open_store(store_folder, model_config.stored.width)
+        before, decoys, marked = None, Decoys(), []
+        if config.start_from:
+            before, manifest_before = version_before(data, config.start_from)
+            if not same_trunk(before, trunk):
+                raise HarkError(
+                    "This detector cannot be retrained.",
+                    "It stands on a trunk that came with another version of Hark.",
+                    "Train the phrase anew.",
+                )
+            with clock.stage("train"):
+                reporter.stage("train", "Making decoys of marked false alarms")
+                marked = [library.read_audio(clip) for clip in marked_false_alarms(library, config.phrase)]
+                threshold = threshold_at(manifest_before["thresholds"], DEFAULT_FA_PER_DAY)
+                decoys = find_decoys(before, threshold, marked, store)
+                model_config = decoys.applied(replace(before.config, decoys=(), decoy_margin=0.0))
         with clock.stage("train"):
             steps = training_steps(config)
             reporter.stage("train", f"Training for {steps} steps")
@@ -200,7 +228,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 if state.measure is not None:
                     reporter.metric("validation_miss_rate", state.measure)
 
-            trained = train(store, model_config, train_config, folder, on_progress, trunk)
+            trained = train(store, model_config, train_config, folder, on_progress, trunk, before)
         model, _ = load_checkpoint(str(folder / "best.pt"))
 
         with clock.stage("report"):
@@ -211,6 +239,9 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             foundation: dict[str, Any] = {"trunk": about_trunk} if trunk is not None else {}
             if bank is not None:
                 foundation["negative_bank"] = bank_about(bank)
+            if before is not None:
+                compared = compare(before, manifest_before["thresholds"], model, thresholds, store, marked)
+                foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
             report = build_report(plan, clips, store, model, trained, thresholds, results, generated, foundation)
         with clock.stage("bundle"):
             reporter.stage("bundle", "Exporting and checking that all forms agree")
@@ -223,6 +254,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
         "seconds": clock.seconds,
         "counts": report["counts"],
         "metrics": report["summary"],
+        **({"compared": report["compared"]} if before is not None else {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with atomic_path(folder / "result.json") as temporary:

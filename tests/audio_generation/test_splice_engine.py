@@ -75,6 +75,7 @@ def test_people_with_aligned_recordings_are_voices_under_their_own_names(engine:
         ids = fill(library, "libri-77", licence="CC0-1.0") + fill(library, "libri-78")
         fill(library, "unaligned", aligned=False)
         fill(library, "")
+        library.change_settings(fill(library, "user-1"), {"role": "test"})  # never trained on, as no voice either
         speakers = {real_speaker(clip) for clip in library.clips(ids)}
     voices = engine.voices("en")
     assert {voice.speaker for voice in voices} == speakers == {"libri-77", "libri-78"}

@@ -98,13 +98,17 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     problem = ""
     for address in _look_up(host, port):
         connection = _Connection(host, port, address, secure=parts.scheme == "https")
+        cut = threading.Timer(WHOLE_S, _cut_off, [connection])
+        cut.daemon = True
+        cut.start()
         try:
             connection.connect()
+            return _ask(connection, target, body, headers)
         except (OSError, ValueError) as error:
             problem = _said(error)
+        finally:
+            cut.cancel()
             connection.close()
-            continue
-        return _ask(connection, target, body, headers)
     raise NotSent(_("No connection: %(why)s") % {"why": problem})
 
 
@@ -147,23 +151,20 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.create_connection((self._address, self.port), CONNECT_S)
         self.sock.settimeout(ANSWER_S)
         if self._secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            context = ssl.create_default_context()
+            secured = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock = secured  # before the handshake, which can be cut off so
+            secured.do_handshake()
 
 
 def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    cut = threading.Timer(WHOLE_S, _cut_off, [connection])
-    cut.daemon = True
-    cut.start()
     try:
         connection.request("POST", target, body, dict(headers))
         response = connection.getresponse()
         response.read(READ_BYTES)
-        return Answer(response.status)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NotSent(_("No answer: %(why)s") % {"why": _said(error)}) from error
-    finally:
-        cut.cancel()
-        connection.close()
+    return Answer(response.status)
 
 
 def _cut_off(connection: _Connection) -> None:

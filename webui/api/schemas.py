@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
 WHEN = "2026-11-20T20:30:00Z"
 PHRASE = "hey compass"
+LANGUAGE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 
 Effort = Literal["trial", "quick", "standard", "thorough"]
 
@@ -108,7 +109,7 @@ class RunIn(Wish):
     """What to train."""
 
     phrase: str = Field(max_length=300, examples=[PHRASE])
-    language: str = Field("en", max_length=20, examples=["en"])
+    language: str = Field("en", max_length=20, pattern=LANGUAGE, examples=["en"])
     effort: Effort = Field("standard", examples=["quick"])
     size: Literal["standard", "micro"] = Field("standard", examples=["standard"])
     seed: int = Field(0, ge=0, le=2**31 - 1, examples=[0])
@@ -287,6 +288,13 @@ class ClipOut(Schema):
     parent: int | None = Field(description="The clip that it was cut from.", examples=[None])
     created_at: str = Field(examples=["2026-11-20T20:30:00+00:00"])
     state: str = Field(examples=["ready"])
+
+
+class ClipChangeIn(Wish):
+    """What shall be different; what is left out stays."""
+
+    text: str | None = Field(None, max_length=2000, description="What is said in it.", examples=["Hey, compass!"])
+    state: Literal["ready", "rejected"] | None = Field(None, examples=["rejected"])
 
 
 class ClipsOut(Schema):

@@ -37,6 +37,7 @@ class Kind:
 
 KINDS = {
     "train": Kind(TRAINING, "webui.trainer.services:trained"),
+    "retrain": Kind(TRAINING, "webui.trainer.services:trained"),
     "plan": Kind(AUDIO),
     "import": Kind(AUDIO),
 }

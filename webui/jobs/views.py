@@ -74,15 +74,17 @@ def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 
 # What a page shows of a job before it has begun: stages in their order, with a word for each.
+TRAINING_STAGES = (
+    ("plan", "Plan"),
+    ("mine", "Find the phrase in recordings"),
+    ("synthesize", "Let voices speak it"),
+    ("features", "Put it into rooms and noise"),
+    ("train", "Train"),
+    ("report", "Measure on unheard voices"),
+    ("bundle", "Pack and check"),
+)
 STAGES: dict[str, tuple[tuple[str, str], ...]] = {
-    "train": (
-        ("plan", "Plan"),
-        ("mine", "Find the phrase in recordings"),
-        ("synthesize", "Let voices speak it"),
-        ("features", "Put it into rooms and noise"),
-        ("train", "Train"),
-        ("report", "Measure on unheard voices"),
-        ("bundle", "Pack and check"),
-    ),
+    "train": TRAINING_STAGES,
+    "retrain": TRAINING_STAGES,
     "import": (("unpack", "Unpack"), ("import", "Take in the recordings")),
 }

@@ -11,12 +11,14 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import storage_error
 from core.errors import HarkError
-from db.db_api import Library
+from db.db_api import Library, source_id
 from db.records import NewClip
 from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.normalize import normalize
 from pipeline.detection import listen, open_detector
 from pipeline.events import silent_reporter
+from pipeline.recordings import TRAIN
+from pipeline.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
 from webui.jobs.services import user_data
 from webui.listening.models import Sample
@@ -114,8 +116,8 @@ def take(*, sample: Sample) -> None:
         engine="corpus",
         speaker=f"user-{sample.user_id}",
         licence="private",
-        source=f"inbox:{Path(sample.file).name}",
-        settings={"false_alarm_of": "" if missed else detector.phrase},
+        source=source_id(CORPUS, Path(sample.file).name),
+        settings={"role": TRAIN} if missed else {FALSE_ALARM_OF: detector.phrase},
     )
     with Library(user_data(sample.user)) as library:
         library.add_clips([clip])

@@ -26,6 +26,12 @@ class Detector(models.Model):
     def __str__(self) -> str:
         return self.phrase
 
+    @property
+    def current(self) -> Version | None:
+        """The newest version that is offered: one that was no better than the one before it is kept, not offered."""
+        versions = list(self.versions.all())
+        return next((version for version in versions if version.offered), versions[0] if versions else None)
+
 
 class Version(models.Model):
     """One trained detector: a folder of files under the user's data, and the figures that lists show."""
@@ -36,6 +42,7 @@ class Version(models.Model):
     folder = models.CharField(max_length=400)  # relative to the user's data folder
     bundle = models.CharField(max_length=200)  # name of the file in it
     summary = models.JSONField(default=dict)  # the report's summary
+    offered = models.BooleanField(default=True)  # false: retrained, and no better than the version it came from
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import HarkError
-from webui.accounts.models import User
 from webui.jobs.services import user_data
 from webui.jobs.views import STAGES
+from webui.signed_in import signed_in
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
 from webui.trainer.views import BUCKET_WORDS
@@ -25,18 +25,13 @@ from webui.trainer.views import BUCKET_WORDS
 IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
 
 
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # LoginRequiredMiddleware has seen to it
-    return request.user
-
-
 def _detector(request: HttpRequest, detector_id: int) -> Detector:
-    return get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=_user(request))
+    return get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=signed_in(request))
 
 
 def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
     versions = Version.objects.select_related("detector__user", "job")
-    return get_object_or_404(versions, detector_id=detector_id, number=number, detector__user=_user(request))
+    return get_object_or_404(versions, detector_id=detector_id, number=number, detector__user=signed_in(request))
 
 
 def _versions(detector: Detector) -> QuerySet[Version]:
@@ -45,8 +40,8 @@ def _versions(detector: Detector) -> QuerySet[Version]:
 
 @require_safe
 def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """The newest version."""
-    newest = _versions(_detector(request, detector_id)).first()
+    """The newest version that is offered."""
+    newest = _detector(request, detector_id).current
     if newest is None:
         raise Http404
     return redirect("trainer:version", detector_id, newest.number)
@@ -91,6 +86,12 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 
 def _conditions() -> list[tuple[str, str]]:
     return [("all", _("all")), ("clean", _("close and quiet")), ("noisy", _("across a room in noise"))]
+
+
+@require_POST
+def retrain(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """Make the next version from this one and what was marked since."""
+    return redirect("jobs:detail", services.retrain(version=_version(request, detector_id, number)).id)
 
 
 @require_safe

@@ -39,6 +39,17 @@ def as_spec(config: RunConfig) -> dict[str, Any]:
     return {name: list(value) if isinstance(value := getattr(config, name), tuple) else value for name in CHOICES}
 
 
+def free_engines(language: str) -> list[str]:
+    """The engines that a run in the portal may use: ready, with voices of the language, and costing nothing."""
+    from audio_generation.registry import engines
+
+    return [
+        name
+        for name, engine in engines().items()
+        if name != "fake" and not engine.paid and engine.available().ok and engine.voices(language)
+    ]
+
+
 def plan(*, user: User, config: RunConfig) -> Job:
     """A job that works out what training would do."""
     return jobs.submit(user=user, kind="plan", title=config.phrase, spec=as_spec(config))
@@ -47,6 +58,13 @@ def plan(*, user: User, config: RunConfig) -> Job:
 def train(*, user: User, config: RunConfig) -> Job:
     """A job that trains."""
     return jobs.submit(user=user, kind="train", title=config.phrase, spec=as_spec(config))
+
+
+def retrain(*, version: Version) -> Job:
+    """A job that makes the next version from this one and what was marked."""
+    detector = version.detector
+    spec = {"phrase": detector.phrase, "language": detector.language, "run": Path(version.folder).name}
+    return jobs.submit(user=detector.user, kind="retrain", title=detector.phrase, spec=spec)
 
 
 def trained(job: Job) -> None:
@@ -66,6 +84,7 @@ def trained(job: Job) -> None:
                 "folder": str(bundle.parent.relative_to(jobs.user_data(job.user))),
                 "bundle": bundle.name,
                 "summary": result["metrics"],
+                "offered": result.get("compared", {}).get("better", True),
             },
         )
 

@@ -35,7 +35,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
-    form = RunForm(request.POST or None, engines=_engine_choices(request.POST.get("language") or "en"))
+    form = RunForm(request.POST or None, engines=_choices(request.POST.get("language") or "en"))
     if request.method == "POST" and form.is_valid():
         job = services.plan(user=signed_in(request), config=form.config)
         return redirect("trainer:plan", job.id)
@@ -72,7 +72,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "plan": found,
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
-        "form": RunForm(engines=_engine_choices(job.spec["language"])),
+        "form": RunForm(engines=_choices(job.spec["language"])),
     }
     return render(request, "trainer/plan.html", context)
 
@@ -166,14 +166,8 @@ def engines(request: HttpRequest) -> HttpResponse:
     return render(request, "trainer/engines.html", {"rows": sorted(rows, key=lambda row: not row["readiness"].ok)})
 
 
-def _engine_choices(language: str) -> dict[str, str]:
-    from audio_generation.registry import engines as all_engines
-
-    return {
-        name: name
-        for name, engine in all_engines().items()
-        if name != "fake" and not engine.paid and engine.available().ok and engine.voices(language)
-    }
+def _choices(language: str) -> dict[str, str]:
+    return {name: name for name in services.free_engines(language)}
 
 
 def _languages() -> list[str]:

@@ -376,3 +376,38 @@ def test_users_are_invited_and_let_out(call: Call, owner: User) -> None:
     assert Client().get(link).status_code == 410
     problem_of(call("patch", f"/users/{owner.pk}", body={"is_active": False}, headers=headers), 422)
     problem_of(call("patch", "/users/999", body={"is_active": False}, headers=headers), 404)
+
+
+def test_engines_that_cost_money_are_not_used(call: Call, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = a_token(owner, "train")
+    for engine in ("elevenlabs", "unknown", "fake"):
+        said = problem_of(
+            call("post", "/plans", body={"phrase": "hey compass", "engines": [engine]}, headers=headers), 422
+        )
+        assert engine in said["what"] and "espeak" in said["what_to_do"]
+        problem_of(call("post", "/jobs", body={"phrase": "hey compass", "engines": [engine]}, headers=headers), 422)
+    made = call("post", "/plans", body={"phrase": "hey compass", "engines": ["espeak"]}, headers=headers)
+    assert made.json()["spec"]["engines"] == ["espeak"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/detectors/{}", "/detectors/{}/versions/1", "/detectors/1/versions/{}", "/inbox/{}", "/clips/{}"),
+        *("/tokens/{}", "/webhooks/{}", "/webhooks/{}/deliveries", "/users/{}"),
+    ],
+)
+def test_numbers_that_nothing_can_have(call: Call, owner: User, path: str) -> None:
+    problem_of(call("get", path.format(10**23), headers=a_pair(owner)), 404)
+
+
+def test_clips_are_mended_and_deleted(call: Call, world: World, portal: Path) -> None:
+    headers = a_token(world.user, "train", "read")
+    place = f"/clips/{world.clip}"
+    said = call("patch", place, body={"text": "Hey campus.", "state": "rejected"}, headers=headers).json()
+    assert (said["text"], said["state"]) == ("Hey campus.", "rejected")
+    assert call("get", "/clips?phrase=campus&state=ready", headers=headers).json()["items"] == []
+    problem_of(call("patch", place, body={"text": "!"}, headers=headers), 422)
+    assert call("delete", place, headers=headers).status_code == 204
+    problem_of(call("get", f"{place}/audio", headers=headers), 404)
+    problem_of(call("delete", place, headers=headers), 404)

@@ -68,7 +68,7 @@ def _version_out(version: Version) -> VersionOut:
 def own_version(request: HttpRequest, detector_id: int, number: int) -> Version:
     """A version of the caller's. Raises Http404 where it is none."""
     mine = Version.objects.select_related("detector__user").filter(detector__user=caller(request).user)
-    return get_object_or_404(mine, detector_id=detector_id, number=number)
+    return get_object_or_404(mine, detector__id=detector_id, number=number)
 
 
 @router.get("/detectors", response=Page[DetectorOut], summary="All detectors", **needs("read"))

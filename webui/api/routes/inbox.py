@@ -42,7 +42,7 @@ def inbox(
     request: HttpRequest,
     paging: Query[Paging],
     state: Literal["new", "taken"] | None = None,
-    detector: int | None = Query(None, ge=1, examples=[1]),
+    detector: int | None = Query(None, ge=1, le=2**62, examples=[1]),
 ) -> Page[SampleOut]:
     """What was marked, newest first."""
     rows = Sample.objects.filter(user=caller(request).user)

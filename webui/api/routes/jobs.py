@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from ninja import Query, Router
 
+from pipeline.config import RunConfig
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
@@ -51,6 +52,22 @@ def own_job(user: User, job_id: UUID) -> Job:
     return get_object_or_404(Job.objects.select_related("version"), id=job_id, user=user)
 
 
+def configuration(chosen: dict[str, Any]) -> RunConfig:
+    """Of a run that was asked for. Raises HarkError for what cannot be trained, by engines that may be used."""
+    engines = tuple(sorted(set(chosen.get("engines") or ())))
+    if engines:
+        free = trainer.free_engines(chosen["language"])
+        unknown = [engine for engine in engines if engine not in free]
+        if unknown:
+            raise ApiError(
+                422,
+                _("The engine %(name)s cannot be used.") % {"name": unknown[0][:40]},
+                _("It is unknown, not ready, costs money, or has no voice of the language."),
+                _("Name some of these, or none: %(names)s.") % {"names": ", ".join(free)},
+            )
+    return trainer.configuration(**{**chosen, "engines": engines})
+
+
 @router.post("/jobs", response={201: JobOut}, summary="Train a detector", **needs("train"))
 @creation()
 def train(request: HttpRequest, wish: TrainIn) -> Made:
@@ -75,8 +92,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
         chosen = dict(get_object_or_404(Job, id=wish.plan, user=user, kind="plan").spec)
     else:
         chosen = wish.model_dump(exclude={"plan"})
-    chosen["engines"] = tuple(sorted(chosen.get("engines") or ()))
-    job = trainer.train(user=user, config=trainer.configuration(**chosen))
+    job = trainer.train(user=user, config=configuration(chosen))
     return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from django.http import FileResponse, Http404, HttpRequest
-from ninja import Query, Router
+from ninja import Query, Router, Status
 
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.paging import MOST, USUAL
-from webui.api.schemas import ClipOut, ClipsOut, LibraryOut
+from webui.api.schemas import ClipChangeIn, ClipOut, ClipsOut, LibraryOut
 from webui.jobs.services import user_data
 
 if TYPE_CHECKING:
@@ -107,6 +107,33 @@ def clip(request: HttpRequest, clip_id: int) -> ClipOut:
     if not found:
         raise Http404
     return clip_out(found[0])
+
+
+@router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Mend a clip", **needs("train"))
+def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> ClipOut:
+    """Gives it other words (what was mined out of it by the old ones goes), or puts it aside: a rejected clip is kept,
+    but not used any more."""
+    from webui.library import services
+
+    with _library(request) as library:
+        found = library.clips([clip_id]) if library else []
+        if not library or not found:
+            raise Http404
+        if wish.text is not None:
+            services.relabel(library, found[0], wish.text)
+        if wish.state is not None:
+            library.set_state([clip_id], wish.state)
+        return clip_out(library.clips([clip_id])[0])
+
+
+@router.delete("/clips/{int:clip_id}", response={204: None}, summary="Delete a clip", **needs("train"))
+def delete(request: HttpRequest, clip_id: int) -> Status:
+    """With its audio, if no other clip has the same."""
+    with _library(request) as library:
+        if not library or not library.clips([clip_id]):
+            raise Http404
+        library.delete_clips([clip_id])
+    return Status(204, None)
 
 
 @router.get(

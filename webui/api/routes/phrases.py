@@ -12,7 +12,7 @@ from ninja import Query, Router
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.idempotency import Made, creation
-from webui.api.routes.jobs import job_fields
+from webui.api.routes.jobs import configuration, job_fields
 from webui.api.schemas import AdviceOut, EngineOut, PlanOut, RunIn
 from webui.jobs.models import Job
 from webui.trainer import services
@@ -77,9 +77,7 @@ def speech(
 def add_plan(request: HttpRequest, wish: RunIn) -> Made:
     """Works out what training would reuse, speak and cost. A job does it, in seconds: ask for the plan until it is
     there. Nothing else is made."""
-    chosen = wish.model_dump()
-    config = services.configuration(**{**chosen, "engines": tuple(sorted(wish.engines))})
-    job = services.plan(user=caller(request).user, config=config)
+    job = services.plan(user=caller(request).user, config=configuration(wish.model_dump()))
     return Made(_plan(job), f"/api/v1/plans/{job.id}")
 
 

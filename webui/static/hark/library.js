@@ -79,10 +79,14 @@ if (trim) {
     pressed = null;
   });
   for (const field of [start, end]) field.addEventListener("input", draw);
-  player.addEventListener("timeupdate", () => {
-    if (playing !== null && player.currentTime >= playing) { player.pause(); playing = null; }
+  // "timeupdate" comes four times a second, which is too late to stop by.
+  function follow() {
+    if (playing !== null && player.currentTime >= playing) player.pause();
     draw();
-  });
+    if (!player.paused) requestAnimationFrame(follow);
+  }
+  player.addEventListener("play", follow);
+  player.addEventListener("seeked", draw);
   hear.hidden = false;
   hear.addEventListener("click", () => {
     player.currentTime = Math.min(Number(start.value), Number(end.value));
