@@ -49,9 +49,12 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _pytest(arguments: list[str]) -> int:
+    if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
+        arguments = ["-n", "auto", "--dist", "loadfile", *arguments]
     # Not in this process: Hark's handlers of signals and warnings are none of the tests' business. Ctrl-C reaches both;
     # pytest then says how far it came.
     environment = {name: value for name, value in os.environ.items() if name != "HARK_DATA"}
+    environment.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each core
     command = [sys.executable, "-m", "pytest", *arguments]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
     try:

@@ -141,6 +141,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     # the result: the dial, the download
     page.get_by_role("link", name="See the detector").click()
     page.locator("svg.chart [class*=curve]").first.wait_for(state="attached")
+    detector = page.url
     dial = page.get_by_role("slider")
     before = page.locator("main").inner_text()
     dial.focus()
@@ -181,9 +182,24 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_role("link", name="Inbox").click()
     page.get_by_text("false alarm", exact=True).wait_for()
     problems += _axe(page)
-    for address in ("", "/jobs/", "/engines", "/account/"):
+    for address in ("", "/jobs/", "/engines", "/account/", "/library/"):
         page.goto(portal.address + address)
         problems += _axe(page)
+
+    # what was marked makes the next version
+    page.goto(portal.address + "/inbox")
+    page.get_by_role("button", name="Use as a negative").click()
+    page.get_by_text("in the library").wait_for()
+    page.goto(detector)
+    page.get_by_role("button", name="Retrain").click()
+    page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
+    page.get_by_role("link", name="See the detector").click()
+    page.get_by_role("row", name=re.compile("fires on marked false alarms, of 1")).wait_for()
+    problems += _axe(page)
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_text("Version 2").first.wait_for()
+    assert page.get_by_text("Version 1").count() > 0
+    problems += _axe(page)
     page.goto(job)
     page.get_by_role("link", name="See the detector").wait_for()
     assert not problems, "\n".join(problems)

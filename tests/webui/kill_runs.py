@@ -146,8 +146,12 @@ def _wrong(data: Path, job: object) -> list[str]:
     asked = [request.request_id for request in plan.requests]
     with Library(data) as library:
         there = library.request_ids_present(asked)
-    said = [] if len(there) == len(asked) == len(set(asked)) else [f"{len(asked)} clips planned, {len(there)} are there"]
-    return said + ([] if Path(job.result["bundle"]).is_file() else ["its bundle is gone"])  # type: ignore[attr-defined]
+    said = []
+    if not len(there) == len(asked) == len(set(asked)):
+        said.append(f"{len(asked)} clips planned, {len(there)} are there")
+    if not Path(job.result["bundle"]).is_file():  # type: ignore[attr-defined]
+        said.append("its bundle is gone")
+    return said
 
 
 def _check(data: Path) -> dict[str, object]:
