@@ -117,7 +117,7 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         if clip.id not in seen and clip.state == "ready":  # it may have been put aside since the plan was made
             add(clip, "plain_negative", splits.split_of_speaker(real_speaker(clip)))
     for clip in marked_false_alarms(library, plan.config.phrase):
-        if splits.speaker_split.get(real_speaker(clip)) != "test":  # else somebody in the test would be heard in training
+        if splits.speaker_split.get(real_speaker(clip)) != "test":  # nobody is in both
             add(clip, "plain_negative", "train")
     return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
 

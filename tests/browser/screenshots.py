@@ -19,7 +19,12 @@ from core.data_folder import REPOSITORY
 
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 SCHEMES = ("light", "dark")
-IN_DOCS = {"plan": ("wide", "light"), "version": ("wide", "light"), "try": ("wide", "dark"), "start": ("narrow", "dark")}
+IN_DOCS = {
+    "plan": ("wide", "light"),
+    "version": ("wide", "light"),
+    "try": ("wide", "dark"),
+    "start": ("narrow", "dark"),
+}
 PORT = 8093
 
 

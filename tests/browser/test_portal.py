@@ -78,7 +78,7 @@ def page(chromium: Browser, portal: Portal) -> Iterator[Page]:
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     yield page
     context.close()
-    assert not wrong
+    assert [said for said in wrong if "410 (Gone)" not in said] == []  # of the link that works once
 
 
 def _axe(page: Page) -> list[str]:
@@ -179,7 +179,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.locator("svg[data-live] .curve[points*=',']").wait_for(state="attached")
     page.get_by_role("button", name="Stop").click()
 
-    page.get_by_role("link", name="Inbox").click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Inbox").click()
     page.get_by_text("false alarm", exact=True).wait_for()
     problems += _axe(page)
     for address in ("", "/jobs/", "/engines", "/account/", "/library/"):
@@ -196,7 +196,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_role("link", name="See the detector").click()
     page.get_by_role("row", name=re.compile("fires on marked false alarms, of 1")).wait_for()
     problems += _axe(page)
-    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("link", name="Compare", exact=True).click()
     page.get_by_text("Version 2").first.wait_for()
     assert page.get_by_text("Version 1").count() > 0
     problems += _axe(page)
