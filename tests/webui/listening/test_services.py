@@ -1,0 +1,144 @@
+"""Hearing a recording, and what becomes of what was marked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.errors import HarkError
+from db.db_api import Library
+from pipeline.retraining import FALSE_ALARM_OF, marked_false_alarms
+from tests.untrained_bundle import matcher_bundle, spoken
+from webui.accounts.models import User
+from webui.jobs.models import Job
+from webui.listening import services
+from webui.listening.models import Sample
+from webui.trainer.models import Detector, Version
+
+PHRASE = "hey compass"
+
+
+@pytest.fixture
+def version(owner: User, portal: Path) -> Version:
+    """A detector that hears the phrase without training; its bundle is a folder."""
+    matcher_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
+    detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
+    summary = {"miss_rate": {"value": 0.1, "low": 0.0, "high": 0.2}}
+    return Version.objects.create(detector=detector, number=1, folder="models/run-1", bundle="bundle", summary=summary)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "said.wav"
+    write_audio(path, spoken(PHRASE))
+    return path
+
+
+def test_a_recording_is_heard_whole(version: Version, recording: Path) -> None:
+    heard = services.hear_file(version, recording)
+    assert len(heard["detections"]) == 1
+    assert heard["seconds"] == pytest.approx(len(spoken(PHRASE)) / SAMPLE_RATE, abs=0.01)
+    assert len(heard["peaks"]) <= services.PEAKS and max(heard["peaks"]) > 0.1
+    assert max(heard["scores"]) >= heard["threshold"]
+    json.dumps(heard)
+
+
+def test_what_is_no_recording_says_so(version: Version, tmp_path: Path) -> None:
+    bad = tmp_path / "letter.wav"
+    bad.write_bytes(b"%PDF-1.4 no audio")
+    with pytest.raises(HarkError):
+        services.hear_file(version, bad)
+
+
+def test_a_long_recording_is_refused(version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "LONGEST_FILE_S", 1.0)
+    path = tmp_path / "long.wav"
+    write_audio(path, np.zeros(3 * SAMPLE_RATE, np.float32))
+    with pytest.raises(HarkError, match="too long"):
+        services.hear_file(version, path)
+
+
+def test_the_page_hears_an_upload_and_keeps_a_marked_stretch(
+    owners: Client, version: Version, recording: Path, portal: Path
+) -> None:
+    address = f"/detectors/{version.detector_id}/1/try"
+    assert owners.get(address).status_code == 200
+    answer = owners.post(f"{address}/file", {"audio": SimpleUploadedFile("a.wav", recording.read_bytes())})
+    hit = answer.json()["detections"][0]["time_s"]
+    answer = owners.post(
+        f"{address}/mark",
+        {
+            "audio": SimpleUploadedFile("../../a.wav", recording.read_bytes()),
+            "verdict": "false_alarm", "start_s": hit - 1.5, "end_s": hit,
+        },
+    )  # fmt: skip
+    sample = Sample.objects.get(id=answer.json()["kept"]["id"])
+    assert sample.path.is_file() and sample.path.parent == portal / "inbox"
+    assert sample.seconds == pytest.approx(1.5, abs=0.1)
+    assert list((portal / "tmp").iterdir()) == []
+    played = owners.get(f"/inbox/{sample.pk}.flac")
+    assert b"".join(played.streaming_content)[:4] == b"fLaC"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("changes", [{"start_s": "x"}, {"start_s": "0", "end_s": "0"}, {"verdict": "something"}])
+def test_a_stretch_that_makes_no_sense_is_refused(
+    owners: Client, version: Version, recording: Path, changes: dict[str, str]
+) -> None:
+    fields = {"verdict": "missed", "start_s": "0", "end_s": "1", **changes}
+    upload = SimpleUploadedFile("a.wav", recording.read_bytes())
+    answer = owners.post(
+        f"/detectors/{version.detector_id}/1/try/mark",
+        {**fields, "audio": upload},
+        headers={"Accept": "application/json"},
+    )
+    assert answer.status_code == 422 and set(answer.json()) >= {"what", "why", "what_to_do"}
+    assert Sample.objects.count() == 0
+
+
+def test_a_false_alarm_that_is_taken_is_no_clip_of_the_phrase(owner: User, version: Version, portal: Path) -> None:
+    sample = services.keep_sample(user=owner, version=version, verdict="false_alarm", audio=spoken("hay come past"))
+    services.take(sample=sample)
+    services.take(sample=sample)
+    with Library(portal) as library:
+        (clip,) = marked_false_alarms(library, PHRASE)
+        assert not clip.text_known and clip.settings == {FALSE_ALARM_OF: PHRASE}
+        assert library.clips_with_texts([PHRASE], "en") == []
+    sample.refresh_from_db()
+    assert sample.state == Sample.State.TAKEN
+
+
+def test_a_miss_that_is_taken_is_the_phrase_for_training(owner: User, version: Version, portal: Path) -> None:
+    sample = services.keep_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
+    services.take(sample=sample)
+    with Library(portal) as library:
+        (clip,) = library.clips_with_texts([PHRASE], "en")
+        assert clip.settings["role"] == "train" and clip.speaker == f"user-{owner.pk}"
+
+
+def test_discarding_forgets_the_audio(owners: Client, owner: User, version: Version) -> None:
+    sample = services.keep_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
+    path = sample.path
+    assert owners.post(f"/inbox/{sample.pk}", {"decision": "discard"}).status_code == 302
+    assert not path.exists() and Sample.objects.count() == 0
+
+
+def test_retrain_is_one_job_however_often_it_is_pressed(owners: Client, version: Version) -> None:
+    address = f"/detectors/{version.detector_id}/1/retrain"
+    first, second = owners.post(address), owners.post(address)
+    assert first["Location"] == second["Location"]
+    job = Job.objects.get()
+    assert (job.kind, job.spec["run"], job.lane) == ("retrain", "run-1", "training")
+
+
+def test_a_version_that_is_no_better_is_kept_but_not_offered(owners: Client, owner: User, version: Version) -> None:
+    summary = version.summary
+    Version.objects.create(detector=version.detector, number=2, folder="f", bundle="b", summary=summary, offered=False)
+    assert owners.get(f"/detectors/{version.detector_id}")["Location"].endswith("/1")
+    Version.objects.create(detector=version.detector, number=3, folder="f", bundle="b", summary=summary)
+    assert owners.get(f"/detectors/{version.detector_id}")["Location"].endswith("/3")
