@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 
@@ -45,28 +46,31 @@ class ExplainErrorsMiddleware:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404; also the answer to whom the thing does not belong, so that ids tell nothing."""
     error = HarkError(
-        "There is nothing here.",
-        "The address is wrong, or what was here is gone or not yours.",
-        "Go back to the start.",
+        _("There is nothing here."),
+        _("The address is wrong, or what was here is gone or not yours."),
+        _("Go back to the start."),
     )
     return explain(request, error, 404)
 
 
 def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
-    return explain(request, HarkError("That is not allowed.", "Your account may not do it.", "Ask the owner."), 403)
+    error = HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
+    return explain(request, error, 403)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400."""
-    error = HarkError("That could not be read.", "The request is malformed.", "Go back and try again.")
+    error = HarkError(_("That could not be read."), _("The request is malformed."), _("Go back and try again."))
     return explain(request, error, 400)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 of a form that was opened too long ago, or sent from another site."""
     error = HarkError(
-        "The form was not accepted.", "It was opened long ago, or sent from elsewhere.", "Go back, reload, send again."
+        _("The form was not accepted."),
+        _("It was opened long ago, or sent from elsewhere."),
+        _("Go back, reload, send again."),
     )
     return explain(request, error, 403)
 
@@ -74,6 +78,6 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def bug(request: HttpRequest) -> HttpResponse:
     """500: Django has logged the traceback."""
     error = HarkError(
-        "Something is broken in Hark.", "The log of the server says more.", "Try again; if it stays, report it."
+        _("Something is broken in Hark."), _("The log of the server says more."), _("Try again; if it stays, report it.")
     )
     return explain(request, error, 500)

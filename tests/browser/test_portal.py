@@ -180,7 +180,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_role("button", name="Stop").click()
 
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Inbox").click()
-    page.get_by_text("false alarm", exact=True).wait_for()
+    page.get_by_role("row", name=re.compile("false alarm")).wait_for()
     problems += _axe(page)
     for address in ("", "/jobs/", "/engines", "/account/", "/library/"):
         page.goto(portal.address + address)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from django.urls import path
+from django.views.decorators.http import require_POST
+from django.views.i18n import set_language
 
 from webui.accounts import user_views, views
 
@@ -10,6 +12,7 @@ app_name = "accounts"
 urlpatterns = [
     path("", views.me, name="me"),
     path("password", views.password, name="password"),
+    path("language", require_POST(set_language), name="language"),
     path("tokens", views.tokens, name="tokens"),
     path("tokens/<int:token_id>/revoke", views.revoke, name="revoke"),
     path("setup/<str:secret>", views.setup, name="setup"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class Job(models.Model):
@@ -19,13 +20,13 @@ class Job(models.Model):
     class State(models.TextChoices):
         """How far it is."""
 
-        QUEUED = "queued"
-        RUNNING = "running"
-        CANCELLING = "cancelling"
-        CANCELLED = "cancelled"
-        FAILED = "failed"
-        INTERRUPTED = "interrupted"
-        DONE = "done"
+        QUEUED = "queued", _("Queued")
+        RUNNING = "running", _("Running")
+        CANCELLING = "cancelling", _("Cancelling")
+        CANCELLED = "cancelled", _("Cancelled")
+        FAILED = "failed", _("Failed")
+        INTERRUPTED = "interrupted", _("Interrupted")
+        DONE = "done", _("Done")
 
     GOING = (State.QUEUED, State.RUNNING, State.CANCELLING)
     WORKING = (State.RUNNING, State.CANCELLING)

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
@@ -73,9 +74,10 @@ def submit(*, user: User, kind: str, title: str, spec: dict[str, Any]) -> Job:
         waiting = going.filter(state=Job.State.QUEUED).count()
         if waiting >= settings.JOBS_WAITING:
             raise LimitReached(
-                "Hark is busy.",
-                f"{waiting} jobs are waiting, and no more than {settings.JOBS_WAITING} may.",
-                "Try again when some are done.",
+                _("Hark is busy."),
+                _("%(n)d jobs are waiting, and no more than %(most)d may.")
+                % {"n": waiting, "most": settings.JOBS_WAITING},
+                _("Try again when some are done."),
             )
         job = Job.objects.create(user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec)
         transaction.on_commit(send_waiting)

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from webui.jobs import services
@@ -75,16 +76,16 @@ def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 # What a page shows of a job before it has begun: stages in their order, with a word for each.
 TRAINING_STAGES = (
-    ("plan", "Plan"),
-    ("mine", "Find the phrase in recordings"),
-    ("synthesize", "Let voices speak it"),
-    ("features", "Put it into rooms and noise"),
-    ("train", "Train"),
-    ("report", "Measure on unheard voices"),
-    ("bundle", "Pack and check"),
+    ("plan", _("Plan")),
+    ("mine", _("Find the phrase in recordings")),
+    ("synthesize", _("Let voices speak it")),
+    ("features", _("Put it into rooms and noise")),
+    ("train", _("Train")),
+    ("report", _("Measure on unheard voices")),
+    ("bundle", _("Pack and check")),
 )
-STAGES: dict[str, tuple[tuple[str, str], ...]] = {
+STAGES: dict[str, tuple[tuple[str, Any], ...]] = {
     "train": TRAINING_STAGES,
     "retrain": TRAINING_STAGES,
-    "import": (("unpack", "Unpack"), ("import", "Take in the recordings")),
+    "import": (("unpack", _("Unpack")), ("import", _("Take in the recordings"))),
 }

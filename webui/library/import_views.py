@@ -15,6 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.data_folder import storage_error
@@ -61,13 +62,15 @@ def upload(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     sent = request.FILES.get("archive")
     if sent is None or not sent.size:
-        raise HarkError("There is no archive.", "The form came without a file, or with an empty one.", "Choose a file.")
+        why = _("The form came without a file, or with an empty one.")
+        raise HarkError(_("There is no archive."), why, _("Choose a file."))
     name = archive_name(sent.name or "")
     if sent.size > LARGEST_UPLOAD:
         raise HarkError(
-            "The archive is too large for an upload.",
-            f"It has {sent.size / 1e6:.0f} MB; {LARGEST_UPLOAD / 1e6:.0f} MB is the most.",
-            "Import it from a folder of the server, or in parts.",
+            _("The archive is too large for an upload."),
+            _("It has %(mb)d MB; %(most)d MB is the most.")
+            % {"mb": round(sent.size / 1e6), "most": round(LARGEST_UPLOAD / 1e6)},
+            _("Import it from a folder of the server, or in parts."),
         )
     said = _said(request)
     archive = keep_archive(user, sent, name)
@@ -78,7 +81,8 @@ def upload(request: HttpRequest) -> HttpResponse:
 def _said(request: HttpRequest) -> dict[str, Any]:
     language = request.POST.get("language", "").strip().lower() or "en"
     if not LANGUAGE.fullmatch(language):
-        raise HarkError("That is no language.", "A language is a code such as en, de or pt-br.", "Write its code.")
+        why = _("A language is a code such as en, de or pt-br.")
+        raise HarkError(_("That is no language."), why, _("Write its code."))
     return {"language": language, "licence": " ".join(request.POST.get("licence", "").split())[:100]}
 
 
@@ -94,11 +98,15 @@ def allowed_folder(text: str, allowed: list[Path]) -> Path:
             return path
     except (OSError, ValueError, RuntimeError):  # no path at all, or a loop of links
         pass
+    if allowed:
+        why = _("It is not there, or it is not below a folder that HARK_IMPORT_FOLDERS names (%(folders)s).")
+        why %= {"folders": ", ".join(str(root) for root in allowed)}
+    else:
+        why = _("It is not there, or it is not below a folder that HARK_IMPORT_FOLDERS names, which is not set.")
     raise HarkError(
-        "That folder cannot be imported.",
-        "It is not there, or it is not below a folder that HARK_IMPORT_FOLDERS names"
-        + (f" ({', '.join(str(root) for root in allowed)})." if allowed else ", which is not set."),
-        "Start Hark with HARK_IMPORT_FOLDERS=/the/folder (several with colons between), or upload an archive.",
+        _("That folder cannot be imported."),
+        why,
+        _("Start Hark with HARK_IMPORT_FOLDERS=/the/folder (several with colons between), or upload an archive."),
     )
 
 
@@ -107,7 +115,9 @@ def archive_name(sent: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", sent.replace("\\", "/").rsplit("/", 1)[-1])[-80:].lstrip(".-")
     if not plain.lower().endswith(SUFFIXES) or plain.startswith("."):
         raise HarkError(
-            "That is no archive that Hark unpacks.", f"It unpacks {', '.join(SUFFIXES)}.", "Pack it as one of these."
+            _("That is no archive that Hark unpacks."),
+            _("It unpacks %(endings)s.") % {"endings": ", ".join(SUFFIXES)},
+            _("Pack it as one of these."),
         )
     return plain
 

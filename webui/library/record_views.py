@@ -48,13 +48,13 @@ def record(request: HttpRequest) -> HttpResponse:
     except HarkError as problem:
         return render(request, "library/record.html", {**context, "problem": problem}, status=422)
     wanted = services.id_of(request.GET.get("count")) or recordings.COUNT
-    hints = [asdict(hint) for hint in recordings.hints(min(wanted, MOST_TAKES))]
+    hints = [{**asdict(hint), "shown": _(hint.words)} for hint in recordings.hints(min(wanted, MOST_TAKES))]
     context |= {
         "phrase": phrase,
         "recording": True,
         "count": len(hints),
         "hints": json.dumps(hints),
-        "seconds": recordings.TAKE_S,
+        "seconds": str(recordings.TAKE_S),  # for the script: with a point in every language
         "takes": f"{reverse('library:takes')}?{urlencode({'phrase': phrase, 'language': language})}",
     }
     return render(request, "library/record.html", context)
@@ -81,7 +81,7 @@ def keep(request: HttpRequest) -> JsonResponse:
     try:
         identifier = str(UUID(request.POST.get("take", "")))
     except ValueError as error:
-        raise HarkError("That could not be read.", "The take has no id.", "Reload the page.") from error
+        raise HarkError(_("That could not be read."), _("The take has no id."), _("Reload the page.")) from error
     take = recordings.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
     phrase, language = request.POST.get("phrase", ""), request.POST.get("language") or "en"
     with services.library_of(user) as library:
@@ -95,9 +95,9 @@ def _audio(request: HttpRequest) -> Any:
     upload = request.FILES.get("audio")
     if upload is None or not upload.size or upload.size > LARGEST_TAKE:
         raise HarkError(
-            "That take cannot be used.",
-            f"It is empty, or longer than {recordings.LONGEST_TAKE_S:.0f} s.",
-            "Record it once more.",
+            _("That take cannot be used."),
+            _("It is empty, or longer than %(most)d s.") % {"most": recordings.LONGEST_TAKE_S},
+            _("Record it once more."),
         )
     folder = Path(settings.DATA) / "tmp"
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
@@ -136,9 +138,9 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
     normalized = normalize(text, clip.language)
     if not normalized:
         raise HarkError(
-            "A transcript says what is heard.",
-            "There is no word in this one.",
-            "Write the words, or put the clip aside.",
+            _("A transcript says what is heard."),
+            _("There is no word in this one."),
+            _("Write the words, or put the clip aside."),
         )
     if (text, normalized) == (clip.text_original, clip.text_normalized) and clip.text_known:
         return
@@ -156,12 +158,12 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
         HarkError: the part is too short, or the whole clip, or the text holds no word.
     """
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
-        raise _no_part("Start and end are numbers of seconds.")
+        raise _no_part(_("Start and end are numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)
     if end_s - start_s < SHORTEST_S:
-        raise _no_part(f"A clip has at least {SHORTEST_S:g} s.")
+        raise _no_part(_("A clip has at least %(s)s s.") % {"s": number_format(SHORTEST_S)})
     if start_s == 0.0 and end_s >= round(clip.duration_s, 3) - 0.001:
-        raise _no_part("Start and end are those of the whole clip.")
+        raise _no_part(_("Start and end are those of the whole clip."))
     audio = library.read_audio(clip)[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
     text = " ".join(text.split())[:LONGEST_TEXT] or clip.text_original
     normalized = normalize(text, clip.language)
@@ -195,7 +197,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
 
 
 def _no_part(why: str) -> HarkError:
-    return HarkError("That is no part of the clip.", why, "Choose another start or end.")
+    return HarkError(_("That is no part of the clip."), why, _("Choose another start or end."))
 
 
 def change(library: Library, ids: Collection[int], action: str) -> int:

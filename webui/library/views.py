@@ -11,8 +11,8 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
@@ -141,7 +141,8 @@ def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
         try:
             start_s, end_s = float(request.POST["start_s"]), float(request.POST["end_s"])
         except (KeyError, ValueError) as error:
-            raise HarkError("That could not be read.", "The part has no start or no end.", "Choose both.") from error
+            why = gettext("The part has no start or no end.")
+            raise HarkError(gettext("That could not be read."), why, gettext("Choose both.")) from error
         trimmed = services.trim(
             library, found, start_s=start_s, end_s=end_s, text=request.POST.get("text", ""), put_aside=put_aside
         )
@@ -156,7 +157,8 @@ def act(request: HttpRequest) -> HttpResponse:
     ids = {number for text in request.POST.getlist("clip") if (number := services.id_of(text))}
     action = request.POST.get("action", "")
     if action not in ACTIONS or len(ids) > services.MOST_AT_ONCE:
-        raise HarkError("That could not be read.", "The form is not one of Hark's.", "Go back and try again.")
+        why = gettext("The form is not one of Hark's.")
+        raise HarkError(gettext("That could not be read."), why, gettext("Go back and try again."))
     user = signed_in(request)
     if not services.has_library(user):
         raise Http404

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import storage_error
@@ -49,9 +51,9 @@ def hear_file(version: Version, path: Path, fa_per_day: float | None = None) -> 
     audio = read_audio(path, max_seconds=LONGEST_FILE_S + 1.0)
     if max(seconds, len(audio) / SAMPLE_RATE) > LONGEST_FILE_S:
         raise HarkError(
-            "The recording is too long for this page.",
-            f"It hears {LONGEST_FILE_S / 60:.0f} minutes at most.",
-            "Use ./hark detect, which hears any length.",
+            _("The recording is too long for this page."),
+            _("It hears %(most)d minutes at most.") % {"most": LONGEST_FILE_S / 60},
+            _("Use ./hark detect, which hears any length."),
         )
     detector = runtime_of(version, fa_per_day)
     heard = listen(detector, path, silent_reporter(), keep_scores=True)
@@ -79,7 +81,9 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
     seconds = len(audio) / SAMPLE_RATE
     if not SHORTEST_S <= seconds <= LONGEST_S or verdict not in Sample.Verdict.values:
         raise HarkError(
-            "That cannot be kept.", f"A sample has {SHORTEST_S} to {LONGEST_S:.0f} seconds.", "Mark it once more."
+            _("That cannot be kept."),
+            _("A sample has %(least)s to %(most)d seconds.") % {"least": number_format(SHORTEST_S), "most": LONGEST_S},
+            _("Mark it once more."),
         )
     name = f"inbox/{uuid.uuid4().hex}.flac"
     path = user_data(user) / name

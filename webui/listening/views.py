@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.audio_file import SAMPLE_RATE, read_audio
@@ -47,7 +48,8 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
     except (KeyError, ValueError) as error:
-        raise HarkError("That could not be read.", "The stretch has no start or no end.", "Mark it again.") from error
+        why = _("The stretch has no start or no end.")
+        raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
         audio = read_audio(path.name, max_seconds=services.LONGEST_FILE_S)
     stretch = audio[max(0, round(start * SAMPLE_RATE)) : max(0, round(end * SAMPLE_RATE))]
@@ -61,7 +63,7 @@ def _uploaded(request: HttpRequest) -> tempfile._TemporaryFileWrapper[bytes]:
     """The uploaded file as one on disk, gone when it is closed."""
     upload = request.FILES.get("audio")
     if upload is None:
-        raise HarkError("There is no recording.", "The form came without a file.", "Choose a file.")
+        raise HarkError(_("There is no recording."), _("The form came without a file."), _("Choose a file."))
     folder = Path(settings.DATA) / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(upload.name or "").suffix[:10])  # noqa: SIM115
@@ -86,7 +88,7 @@ def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
     try:
         return FileResponse(sample.path.open("rb"), content_type="audio/flac")
     except OSError as error:
-        raise HarkError("The sample's audio is gone.", str(error.strerror), "Discard the sample.") from error
+        raise HarkError(_("The sample's audio is gone."), str(error.strerror), _("Discard the sample.")) from error
 
 
 @require_POST

@@ -209,7 +209,8 @@ def _alarms_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float:
 
 
 def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[str, str]:
-    names = {"rate": point.rate, "hour": f"{fa_per_day / 24:.2g}", "threshold": point.threshold, "n": point.count}
+    rates = {"rate": number_format(point.rate), "hour": number_format(f"{fa_per_day / 24:.2g}")}
+    names = {**rates, "threshold": point.threshold, "n": point.count}
     figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": _number(hours)}
     setting = _("%(rate)s false alarms a day (%(hour)s an hour)") % names
     return {
@@ -380,9 +381,10 @@ def content(version: Version, name: str) -> bytes | Path:
         return Bundle(version.path / version.bundle).read(name)
     except BundleError as error:
         raise FileGone(
-            f"{name} is gone.",
-            f"It is no longer in the folder of this version, nor to be read from its bundle {version.bundle}.",
-            "Bring the folder back from a backup, or train the phrase again.",
+            _("%(file)s is gone.") % {"file": name},
+            _("It is no longer in the folder of this version, nor to be read from its bundle %(bundle)s.")
+            % {"bundle": version.bundle},
+            _("Bring the folder back from a backup, or train the phrase again."),
         ) from error
 
 
@@ -391,9 +393,9 @@ def bundle_file(version: Version) -> Path:
     path = version.path / version.bundle
     if not path.is_file():
         raise FileGone(
-            "The bundle of this version is gone.",
-            f"There is no file {version.bundle} in its folder.",
-            "Bring the folder back from a backup, or train the phrase again.",
+            _("The bundle of this version is gone."),
+            _("There is no file %(file)s in its folder.") % {"file": version.bundle},
+            _("Bring the folder back from a backup, or train the phrase again."),
         )
     return path
 
@@ -408,9 +410,9 @@ def dataset_manifest(version: Version) -> bytes:
             rows = list(csv.DictReader(table))
     except OSError as error:
         raise FileGone(
-            "The list of clips is gone.",
-            "The folder of the training run was removed; the clips are in the library still.",
-            "Train the phrase again to have a list.",
+            _("The list of clips is gone."),
+            _("The folder of the training run was removed; the clips are in the library still."),
+            _("Train the phrase again to have a list."),
         ) from error
     lines = [
         json.dumps(

@@ -96,7 +96,9 @@ def read_report(version: Version) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise HarkError(
-            "The report of this version cannot be read.", f"{path.name} is gone or damaged.", "Train the phrase again."
+            _("The report of this version cannot be read."),
+            _("%(file)s is gone or damaged.") % {"file": path.name},
+            _("Train the phrase again."),
         ) from error
     return report
 

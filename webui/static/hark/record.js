@@ -20,7 +20,7 @@ const say = (text) => { part("now").textContent = text || "\u00a0"; };
 
 function ask() {
   const over = number >= hints.length;
-  part("hint").textContent = over ? page.dataset.done : hints[number].words;
+  part("hint").textContent = over ? page.dataset.done : hints[number].shown;
   part("number").textContent = over ? "" : `${number + 1} ${page.dataset.of} ${hints.length}`;
   part("start").hidden = part("skip").hidden = over;
   part("start").disabled = part("skip").disabled = false;
