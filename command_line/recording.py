@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from command_line.options import Commands, Parser, add_command, folder, language
-from core.audio_file import SAMPLE_RATE
 from core.data_folder import data_folder
 from core.errors import HarkError
 
@@ -96,6 +93,9 @@ def _meaning(role: str) -> str:
 
 def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -> Iterator[tuple[str, Take]]:
     """Asks for one after the other. Raises HarkError where nobody can be asked, or there is no microphone."""
+    import numpy as np
+
+    from core.audio_file import SAMPLE_RATE
     from pipeline.recordings import TAKE_S, examine, hints
 
     sounddevice = _sounddevice()

@@ -78,6 +78,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def bug(request: HttpRequest) -> HttpResponse:
     """500: Django has logged the traceback."""
     error = HarkError(
-        _("Something is broken in Hark."), _("The log of the server says more."), _("Try again; if it stays, report it.")
+        _("Something is broken in Hark."),
+        _("The log of the server says more."),
+        _("Try again; if it stays, report it."),
     )
     return explain(request, error, 500)

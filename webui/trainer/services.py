@@ -119,7 +119,7 @@ def remove_detector(*, detector: Detector) -> None:
             try:
                 shutil.rmtree(folder)
             except OSError as error:
-                raise storage_error(error, _("removing the detector's files")) from error
+                raise storage_error(error, "removing the detector's files") from error
 
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:

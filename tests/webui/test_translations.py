@@ -1,0 +1,149 @@
+"""The German translation: whole, with the placeholders of the original, compiled, and shown to whoever asks for it."""
+
+from __future__ import annotations
+
+import ast
+import gettext
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from core.data_folder import REPOSITORY
+from pipeline import recordings
+from pipeline.config import EFFORTS
+from webui import pipeline_words
+from webui.jobs.models import Job
+from webui.jobs.services import KINDS
+
+LOCALE = REPOSITORY / "webui" / "locale" / "de" / "LC_MESSAGES"
+PLACEHOLDER = re.compile(r"%%|%(?:\(\w+\))?[sd]|</?\w+>")
+GERMAN = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"}
+
+
+def entries(path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Of a .po file: the comments of each entry, and its msgid, msgid_plural, msgstr, msgstr[0] …"""
+    found = []
+    for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
+        comments, parts, name = [], {}, ""
+        for line in block.splitlines():
+            if line.startswith("#"):
+                comments.append(line)
+            elif match := re.fullmatch(r'(msg\w+(?:\[\d\])?) (".*")', line):
+                name = match[1]
+                parts[name] = ast.literal_eval(match[2])
+            else:
+                parts[name] += ast.literal_eval(line)
+        found.append(("\n".join(comments), parts))
+    return found
+
+
+HEADER, *ENTRIES = entries(LOCALE / "django.po")
+
+
+def translations(parts: dict[str, str]) -> list[tuple[str, str]]:
+    """Original and translation of an entry, each form by itself."""
+    if "msgid_plural" not in parts:
+        return [(parts["msgid"], parts["msgstr"])]
+    return [(parts["msgid"], parts["msgstr[0]"]), (parts["msgid_plural"], parts["msgstr[1]"])]
+
+
+def test_everything_is_translated() -> None:
+    assert len(ENTRIES) > 600
+    assert not [parts["msgid"] for comments, parts in ENTRIES if "fuzzy" in comments or "#~" in comments]
+    assert not [one for _, parts in ENTRIES for one, other in translations(parts) if not other.strip()]
+
+
+def test_placeholders_and_edges_are_those_of_the_original() -> None:
+    for one, other in (pair for _, parts in ENTRIES for pair in translations(parts)):
+        assert Counter(PLACEHOLDER.findall(one)) == Counter(PLACEHOLDER.findall(other)), one
+        assert (one[:1].isspace(), one[-1:].isspace()) == (other[:1].isspace(), other[-1:].isspace()), one
+        assert one[-1] not in ".:?" or one[-1] == other[-1] or other.endswith("_"), one
+
+
+def test_what_is_compiled_is_what_is_written() -> None:
+    """Else: manage.py compilemessages."""
+    with (LOCALE / "django.mo").open("rb") as file:
+        compiled = dict(gettext.GNUTranslations(file)._catalog)  # type: ignore[attr-defined]
+    assert set(compiled.pop("").splitlines()) <= set(HEADER[1]["msgstr"].splitlines())
+    written: dict[object, str] = {}
+    for _, parts in ENTRIES:
+        if "msgid_plural" in parts:
+            written |= {(parts["msgid"], form): parts[f"msgstr[{form}]"] for form in (0, 1)}
+        else:
+            written[parts["msgid"]] = parts["msgstr"]
+    assert compiled == written
+
+
+def test_nothing_of_a_machine_is_in_it() -> None:
+    places = [line[3:].split() for comments, _ in ENTRIES for line in comments.splitlines() if line.startswith("#: ")]
+    assert places and all((REPOSITORY / "webui" / place).is_file() for line in places for place in line)
+
+
+def written_in(path: Path) -> set[str]:
+    """What a template has translated, as far as it is simple."""
+    return set(re.findall(r"""\{% translate "([^"]+)" (?:as \w+ )?%\}""", path.read_text(encoding="utf-8")))
+
+
+def test_what_the_templates_say_is_in_it() -> None:
+    """Else: manage.py makemessages -l de --add-location file, in webui/."""
+    known = {parts["msgid"].replace("%%", "%") for _, parts in ENTRIES}
+    templates = list((REPOSITORY / "webui" / "templates").rglob("*.html"))
+    assert not {words for path in templates for words in written_in(path)} - known
+
+
+def test_the_words_of_the_pipeline_are_in_it() -> None:
+    assert [hint.words for hint in recordings.HINTS] == list(pipeline_words.HINTS)
+    assert list(recordings.PROBLEMS.values()) == list(pipeline_words.PROBLEMS)
+    assert set(EFFORTS) == set(pipeline_words.EFFORTS)
+    assert set(KINDS) <= set(pipeline_words.KINDS)
+    known = {parts["msgid"] for _, parts in ENTRIES}
+    named = (pipeline_words.HINTS, pipeline_words.PROBLEMS, pipeline_words.INTERRUPTED, pipeline_words.CONDITIONS)
+    assert known.issuperset(words for group in named for words in group)
+
+
+def test_a_page_is_german_for_whoever_asks_for_it(owners: Client) -> None:
+    page = owners.get("/", headers=GERMAN).content.decode()
+    assert '<html lang="de">' in page and "Detektoren" in page and "Abmelden" in page and "Sign out" not in page
+    page = owners.get("/").content.decode()
+    assert '<html lang="en">' in page and "Sign out" in page
+
+
+def test_a_problem_is_german_too(owners: Client, owner: object) -> None:
+    assert "Hier ist nichts." in owners.get("/nothing", headers=GERMAN).content.decode()
+    error = {"what": "The job was interrupted.", "why": "100 % <b>odd</b>", "what_to_do": ""}
+    job = Job.objects.create(user=owner, kind="train", lane="training", title="p", spec={}, state="failed", error=error)
+    page = owners.get(f"/jobs/{job.id}", headers=GERMAN).content.decode()
+    assert "Der Auftrag wurde unterbrochen." in page and "100 % &lt;b&gt;odd&lt;/b&gt;" in page
+    assert "fehlgeschlagen" in page and "Von Stimmen sprechen lassen" in page
+    assert "Training" in owners.get("/jobs/", headers=GERMAN).content.decode()
+
+
+def test_scripts_get_numbers_that_they_can_read(owners: Client) -> None:
+    page = owners.get("/library/record?phrase=hey+compass", headers=GERMAN).content.decode()
+    assert f'data-seconds="{recordings.TAKE_S}"' in page and "nah, mit normaler Stimme" in page
+
+
+def test_the_language_can_be_chosen(owners: Client) -> None:
+    page = owners.get("/account/").content.decode()
+    assert 'value="de"' in page and "Deutsch" in page
+    answer = owners.post("/account/language", {"language": "de", "next": "/account/"})
+    assert answer.status_code == 302 and answer["Location"] == "/account/"
+    assert '<html lang="de">' in owners.get("/account/").content.decode()
+    owners.post("/account/language", {"language": "en", "next": "/account/"})
+    assert '<html lang="en">' in owners.get("/account/", headers=GERMAN).content.decode()
+
+
+@pytest.mark.parametrize("sent", [{"language": "de", "next": "https://evil.example/"}, {"language": "../x"}])
+def test_choosing_a_language_leads_nowhere_else(owners: Client, sent: dict[str, str]) -> None:
+    answer = owners.post("/account/language", sent)
+    assert answer.status_code in (204, 302) and "evil" not in answer.get("Location", "")
+
+
+def test_choosing_a_language_is_a_form_of_ours(owner: object) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(owner)  # type: ignore[arg-type]
+    assert strict.get("/account/language").status_code == 405
+    assert strict.post("/account/language", {"language": "de"}).status_code == 403
