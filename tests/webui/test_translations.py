@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils.translation.template import templatize
 
 from core.data_folder import REPOSITORY
 from pipeline import recordings
@@ -20,6 +21,7 @@ from webui.jobs.services import KINDS
 
 LOCALE = REPOSITORY / "webui" / "locale" / "de" / "LC_MESSAGES"
 PLACEHOLDER = re.compile(r"%%|%(?:\(\w+\))?[sd]|</?\w+>")
+CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}
 GERMAN = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"}
 
 
@@ -82,16 +84,26 @@ def test_nothing_of_a_machine_is_in_it() -> None:
     assert places and all((REPOSITORY / "webui" / place).is_file() for line in places for place in line)
 
 
-def written_in(path: Path) -> set[str]:
-    """What a template has translated, as far as it is simple."""
-    return set(re.findall(r"""\{% translate "([^"]+)" (?:as \w+ )?%\}""", path.read_text(encoding="utf-8")))
+def said_in_template(path: Path) -> set[str]:
+    """What a template has translated."""
+    text = templatize(path.read_text(encoding="utf-8"))
+    called = re.findall(r"""\b(?:_|n?gettext)\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", text)
+    return {ast.literal_eval(literal) for literal in called}
 
 
-def test_what_the_templates_say_is_in_it() -> None:
-    """Else: manage.py makemessages -l de --add-location file, in webui/."""
-    known = {parts["msgid"].replace("%%", "%") for _, parts in ENTRIES}
-    templates = list((REPOSITORY / "webui" / "templates").rglob("*.html"))
-    assert not {words for path in templates for words in written_in(path)} - known
+def said_in_code(path: Path) -> set[str]:
+    """What a module has translated."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    texts = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id in CALLED and call.args]
+    return {str(text.value) for text in texts if isinstance(text, ast.Constant)}
+
+
+def test_nothing_has_been_added_since() -> None:
+    """Else, in webui/: manage.py makemessages -l de --add-location file, translate, manage.py compilemessages."""
+    portal = REPOSITORY / "webui"
+    said = {words for path in (portal / "templates").rglob("*.html") for words in said_in_template(path)}
+    said |= {words for path in portal.rglob("*.py") for words in said_in_code(path)}
+    assert said == {parts["msgid"] for _, parts in ENTRIES}
 
 
 def test_the_words_of_the_pipeline_are_in_it() -> None:

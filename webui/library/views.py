@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -81,7 +82,7 @@ def _row(clip: Clip) -> dict[str, Any]:
         "aside": clip.state != "ready",
         "engine": clip.engine,
         "who": _short(clip.voice or clip.speaker, 40),
-        "seconds": f"{clip.duration_s:.1f}",
+        "seconds": number_format(f"{clip.duration_s:.1f}"),
         "licence": _short(clip.licence, 40),
     }
 

@@ -64,7 +64,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "report": report,
         "versions": _versions(shown.detector),
         "headline": results.headline(report),
-        "default_rate": default.rate,
+        "default_rate": default.words["rate"],
         "points": points,
         "chosen": chosen,
         "conditions": _conditions(),

@@ -214,6 +214,7 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
     figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": _number(hours)}
     setting = _("%(rate)s false alarms a day (%(hour)s an hour)") % names
     return {
+        "rate": rates["rate"],
         "setting": setting,
         "option": setting + (", " + _("extrapolated") if point.extrapolated else ""),
         "alarms": _("in %(hours)s h of test: %(alarms)s an hour (%(interval)s)") % figures,
