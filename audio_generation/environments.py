@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.data_folder import data_folder, storage_error
+from core.data_folder import installation_folder, storage_error
 from core.errors import HarkError
 
 STAMP = "installed.txt"  # digest of the requirements that are in the environment; written last
@@ -30,7 +30,7 @@ def requirements(name: str) -> Path:
 def environment(name: str) -> Path:
     """The folder of an engine's environment, made or not."""
     base = os.environ.get("HARK_ENGINES_ENV")
-    return (Path(base).expanduser().resolve() if base else data_folder() / "engines") / name / "venv"
+    return (Path(base).expanduser().resolve() if base else installation_folder() / "engines") / name / "venv"
 
 
 def is_enabled(name: str) -> bool:

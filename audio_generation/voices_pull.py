@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.data_folder import atomic_path, data_folder, storage_error
+from core.data_folder import atomic_path, installation_folder, storage_error
 from core.errors import HarkError
 
 HUB = "https://huggingface.co"  # HF_ENDPOINT in the environment names a mirror
@@ -114,7 +114,7 @@ def _target(engine: str, voice: str, source: _Source, file: _RemoteFile) -> Path
     name = _name(source, file)
     if name == "MODEL_CARD":
         name = f"{voice}.MODEL_CARD"
-    folder = (data_folder() / "voices" / engine).resolve()
+    folder = (installation_folder() / "voices" / engine).resolve()
     target = (folder / name).resolve()
     if not target.is_relative_to(folder):
         raise HarkError(
@@ -188,7 +188,8 @@ def _no_network(wanted: str, address: str, error: Exception) -> HarkError:
     return HarkError(
         f"{wanted} could not be pulled: {host} cannot be reached.",
         f"{getattr(error, 'reason', None) or error}.",
-        f"Check the network, name a mirror in HF_ENDPOINT, or copy the files into {data_folder() / 'voices'} by hand.",
+        "Check the network, name a mirror in HF_ENDPOINT, or copy the files by hand into "
+        f"{installation_folder() / 'voices'}.",
     )
 
 

@@ -80,7 +80,7 @@ def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
 def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[bytes]], screen: Screen) -> None:
     from django.db import close_old_connections
 
-    from webui.jobs.services import recover
+    from webui.jobs.services import recover, stuck_lanes
 
     began = dict.fromkeys(parts, time.monotonic())
     next_recovery = 0.0
@@ -108,6 +108,9 @@ def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[byte
             else:
                 if taken:
                     screen.note(f"{taken} jobs whose worker was killed are taken care of.")
+                for lane in stuck_lanes():
+                    screen.note(f"The workers for {lane} take no jobs.")
+                    _kill(running[lane])  # started again above
             close_old_connections()
         time.sleep(0.3)
 

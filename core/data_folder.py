@@ -19,6 +19,15 @@ def data_folder() -> Path:
     return Path(os.environ.get("HARK_DATA") or REPOSITORY / "data").expanduser().resolve()
 
 
+def installation_folder() -> Path:
+    """Where voices, engines and caches are: HARK_INSTALLATION, or the data folder itself.
+
+    In the portal users have data folders of their own, and all the same engines.
+    """
+    given = os.environ.get("HARK_INSTALLATION")
+    return Path(given).expanduser().resolve() if given else data_folder()
+
+
 def storage_error(error: OSError, doing: str) -> HarkError:
     """The HarkError for an OSError met while writing (full disk, read-only folder, other)."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data_folder import atomic_path, data_folder
+from core.data_folder import atomic_path, installation_folder
 from phrase_augmentation.distance import PhoneMatrix
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
 from phrase_augmentation.phonemes import (
@@ -259,7 +259,7 @@ def _phones_through_disk(words: Sequence[str], accent: str) -> None:
     if not words:
         return
     digest = hashlib.sha256(f"{version()}\n{accent}\n".encode() + "\n".join(words).encode()).hexdigest()
-    path = data_folder() / "cache" / f"phones-{accent}-{digest[:16]}.json"
+    path = installation_folder() / "cache" / f"phones-{accent}-{digest[:16]}.json"
     kept = _read_phones(path, len(words))
     if kept is not None:
         remember_raw_phones(accent, dict(zip(words, kept)))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.child_process import end_with_parent, parent_is_gone
+from core.data_folder import atomic_path, data_folder
 from core.errors import HarkError
 from pipeline.config import RunConfig
 from pipeline.events import Reporter, json_lines_sink
@@ -103,6 +104,11 @@ KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {
 }
 
 
+def finished_file(data: Path, name: str) -> Path:
+    """Where a job's result is kept until whoever asked for it has it."""
+    return data / "jobs" / f"finished-{name}.json"
+
+
 def main() -> int:
     """Run the job on stdin; the exit code says how it ended."""
     parent = os.getppid()
@@ -117,9 +123,17 @@ def main() -> int:
     sink = json_lines_sink(events)
     reporter = Reporter(sink)
     data = Path(job["data"])
+    os.environ.setdefault("HARK_INSTALLATION", str(data_folder()))  # before the next line
     os.environ["HARK_DATA"] = str(data)
+    name = sys.argv[1]
+    finished = finished_file(data, name)
+    if finished.is_file():  # a worker was killed before it could write down the end
+        sink({"event": "result", "result": json.loads(finished.read_text())})
+        return DONE
     try:
         result = KINDS[job["kind"]](job["spec"], data, reporter)
+        with atomic_path(finished) as temporary:
+            temporary.write_text(json.dumps(result))
     except KeyboardInterrupt:
         return INTERRUPTED
     except HarkError as error:
@@ -132,7 +146,7 @@ def main() -> int:
         reporter.error(
             HarkError(
                 "The job stopped because of a bug in Hark.",
-                f"The log of job {sys.argv[1] if len(sys.argv) > 1 else ''} says where.",
+                f"The log of job {name} says where.",
                 "Retry goes on from where it was; if it fails again, please report it with the log.",
             )
         )

@@ -157,14 +157,22 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             else:
                 plan = make_plan(config, folder.name, library, reporter)
                 save_plan(plan, plan_file)
+        trunk, about_trunk = _trunk_of(config)
+        before = None
+        if config.start_from:  # what speaks against it is said before anything is made
+            before, manifest_before = version_before(data, config.start_from)
+            if not same_trunk(before, trunk):
+                raise HarkError(
+                    "This detector cannot be retrained.",
+                    "It stands on a trunk that came with another version of Hark.",
+                    "Train the phrase anew.",
+                )
         engines, _ = ready_engines(tuple(plan.engines), config.language)
         splits = run_splits(plan, engines)
         with clock.stage("mine"):
             _mine(plan, library, reporter)
         with clock.stage("synthesize"):
             generated = generate(plan, engines, library, reporter)
-
-        trunk, about_trunk = _trunk_of(config)
         bank = shipped_bank(config.size) if trunk is not None else None
         store_folder = folder / "features"
         with clock.stage("features"):
@@ -194,15 +202,8 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
 
         model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
         store = open_store(store_folder, model_config.stored.width)
-        before, decoys, marked = None, Decoys(), []
-        if config.start_from:
-            before, manifest_before = version_before(data, config.start_from)
-            if not same_trunk(before, trunk):
-                raise HarkError(
-                    "This detector cannot be retrained.",
-                    "It stands on a trunk that came with another version of Hark.",
-                    "Train the phrase anew.",
-                )
+        decoys, marked = Decoys(), []
+        if before is not None:
             with clock.stage("train"):
                 reporter.stage("train", "Making decoys of marked false alarms")
                 marked = [library.read_audio(clip) for clip in marked_false_alarms(library, config.phrase)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
@@ -17,18 +18,21 @@ from django.conf import settings
 from django.urls import path
 
 from webui.jobs.consumers import JobConsumer
-from webui.limits import Application, limit_bodies
+from webui.limits import Application, Scope, limit_bodies
 from webui.listening.consumers import ListenConsumer
 from webui.socket_sign_in import OwnPagesAndPrograms
 
-LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 200_000_000  # bytes
+LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 201_000_000  # bytes; a form around a file takes some, too
 
 
-def largest_body(path: str) -> int:
-    """Bytes that may be sent to an address."""
-    if path.startswith("/api/") and path.endswith(("/detect", "/samples")):
-        return LARGEST_RECORDING
-    return LARGEST_RECORDING if path.endswith(("/try/file", "/try/mark", "/import/upload")) else LARGEST_FORM
+UPLOADS = re.compile(r"/detectors/\d+/\d+/try/(file|mark)|/library/import/upload|/api/v1/\S+/(detect|samples)")
+
+
+def largest_body(scope: Scope) -> int:
+    """Bytes that may be sent with a request: many only to where they belong, by who at least claims to be somebody."""
+    headers = dict(scope["headers"])
+    somebody = b"authorization" in headers or b"sessionid=" in headers.get(b"cookie", b"")
+    return LARGEST_RECORDING if somebody and UPLOADS.fullmatch(scope["path"]) else LARGEST_FORM
 
 
 sockets = URLRouter(

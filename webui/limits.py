@@ -23,11 +23,11 @@ class _TooLarge(Exception):
     pass
 
 
-def limit_bodies(application: Application, largest: Callable[[str], int]) -> Application:
-    """An ASGI application that answers 413 where a body is longer than ``largest(path)`` bytes, said or sent."""
+def limit_bodies(application: Application, largest: Callable[[Scope], int]) -> Application:
+    """An ASGI application that answers 413 where a body is longer than ``largest(scope)`` bytes, said or sent."""
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-        most = largest(scope["path"])
+        most = largest(scope)
         said = dict(scope["headers"]).get(b"content-length", b"")
         answered = False
         read = 0

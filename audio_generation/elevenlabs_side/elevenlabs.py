@@ -11,7 +11,7 @@ import numpy as np
 
 from audio_generation.engine import Readiness, Setting, SpeechRequest, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import data_folder
+from core.data_folder import installation_folder
 
 KEY = "ELEVENLABS_API_KEY"
 LIMIT = "ELEVENLABS_CHARACTER_LIMIT"
@@ -112,7 +112,7 @@ class ElevenLabs(WorkerEngine):
 
     @staticmethod
     def _spent_file() -> Path:
-        return data_folder() / "engines" / "elevenlabs" / "characters-spent.txt"
+        return installation_folder() / "engines" / "elevenlabs" / "characters-spent.txt"
 
 
 def _configured(name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from audio_generation.engine import Readiness, Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import data_folder
+from core.data_folder import installation_folder
 
 ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
 # Standard deviation of the pitch in Hz around which a voice is varied; women's voices move further.
@@ -28,7 +28,7 @@ class Flite(WorkerEngine):
 
     def worker_environment(self) -> Mapping[str, str]:
         """Where further voices lie."""
-        return {"HARK_FLITE_VOICES": str(data_folder() / "voices" / "flite")}
+        return {"HARK_FLITE_VOICES": str(installation_folder() / "voices" / "flite")}
 
     def find_voices(self, language: str) -> list[Voice]:
         """English only."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from audio_generation.engine import Readiness, Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import data_folder
+from core.data_folder import installation_folder
 
 # The first letter of a voice's name; Japanese (j) and Mandarin (z) need packages that are not installed.
 LANGUAGES = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
@@ -29,7 +29,7 @@ class Kokoro(WorkerEngine):
     @staticmethod
     def folder() -> Path:
         """Where model, configuration and voices lie."""
-        return data_folder() / "voices" / "kokoro"
+        return installation_folder() / "voices" / "kokoro"
 
     def missing(self) -> Readiness | None:
         """The model, its configuration and at least one voice are needed."""

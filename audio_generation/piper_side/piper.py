@@ -11,7 +11,7 @@ import numpy as np
 
 from audio_generation.engine import Readiness, Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import data_folder
+from core.data_folder import installation_folder
 
 
 class Piper(WorkerEngine):
@@ -26,7 +26,7 @@ class Piper(WorkerEngine):
     @staticmethod
     def folder() -> Path:
         """Where the voices lie."""
-        return data_folder() / "voices" / "piper"
+        return installation_folder() / "voices" / "piper"
 
     def missing(self) -> Readiness | None:
         """At least one voice is needed."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from audio_generation.engine import Readiness, Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import data_folder
+from core.data_folder import installation_folder
 
 LICENCE = "MIT (Bark)"
 
@@ -28,7 +28,7 @@ class Suno(WorkerEngine):
     @staticmethod
     def folder() -> Path:
         """Where the model lies, in the layout of the repository suno/bark-small."""
-        return data_folder() / "voices" / "suno"
+        return installation_folder() / "voices" / "suno"
 
     def missing(self) -> Readiness | None:
         """The model's weights are needed."""

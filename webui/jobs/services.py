@@ -110,7 +110,7 @@ def send_waiting() -> None:
 def claim(job_id: UUID | str) -> Job | None:
     """Take a queued job to work on it; None where it is not queued (any more)."""
     now = timezone.now()
-    mine = Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(
+    mine = Job.objects.filter(id=job_id, state=Job.State.QUEUED, sent_at__isnull=False).update(
         state=Job.State.RUNNING,
         lease=uuid4().hex,
         lease_until=now + timedelta(seconds=settings.JOBS_LEASE_S),
@@ -261,6 +261,19 @@ def recover() -> int:
     unseen.update(sent_at=None)
     send_waiting()
     return taken
+
+
+def stuck_lanes() -> set[str]:
+    """Lanes with a job that was given to their cluster long ago and that no free worker takes.
+
+    A worker of django-q that is killed while it waits for a task takes the lock of the task queue with it: the cluster
+    lives, and does nothing more. It has to be started again.
+    """
+    patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
+    waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("lane", flat=True).distinct()
+    return {
+        lane for lane in waiting if Job.objects.filter(lane=lane, state__in=Job.WORKING).count() < settings.JOBS_RUNNING
+    }
 
 
 def end_group(process_group: int, job_id: str) -> None:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
+from pipeline.run_job import finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
 
@@ -95,11 +96,13 @@ def _supervise(job: Job) -> None:
 
 
 def _conclude(job: Job, exit_code: int) -> None:
-    job.refresh_from_db()
-    if job.state == Job.State.CANCELLING:
+    # The lease stays the one that this worker was given: whoever has another one by now has the job.
+    job.refresh_from_db(fields=["state", "result", "error"])
+    if exit_code == 0 and job.result is not None:
+        services.finish(job, Job.State.DONE)  # a wish to cancel came too late to throw anything away
+        finished_file(services.user_data(job.user), str(job.id)).unlink(missing_ok=True)
+    elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)
-    elif exit_code == 0 and job.result is not None:
-        services.finish(job, Job.State.DONE)
     elif job.error is not None:
         services.finish(job, Job.State.FAILED)
     elif exit_code == -signal.SIGKILL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from webui.trainer.models import Version
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
-KEPT_S = 6.0  # of what was just heard, from which a marked sample is taken
+KEPT_S = 60.0  # of what was just heard, from which a marked sample is taken
 BEFORE_ALARM_S = 2.5
 TOO_MUCH = 4413  # close code
 
@@ -86,8 +87,10 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
             verdict, time_s = str(wish["mark"]), float(wish["time_s"])
         except (ValueError, TypeError, KeyError):
             return
-        end = min(len(self.heard), max(0, len(self.heard) - round((self.samples / SAMPLE_RATE - time_s) * SAMPLE_RATE)))
-        audio = self.heard[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : end]
+        if not math.isfinite(time_s):
+            return
+        end = min(len(self.heard), len(self.heard) - self.samples + round(time_s * SAMPLE_RATE))
+        audio = self.heard[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]
         try:
             sample = await database_sync_to_async(services.keep_sample)(
                 user=self.user, version=self.version, verdict=verdict, audio=audio

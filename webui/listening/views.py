@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import storage_error
 from core.errors import HarkError
 from webui.listening import services
 from webui.listening.models import Sample
@@ -47,6 +49,8 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     version = _version(request, detector_id, number)
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
+        if not (math.isfinite(start) and math.isfinite(end)):
+            raise ValueError("not a time")
     except (KeyError, ValueError) as error:
         why = _("The stretch has no start or no end.")
         raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
@@ -65,11 +69,14 @@ def _uploaded(request: HttpRequest) -> tempfile._TemporaryFileWrapper[bytes]:
     if upload is None:
         raise HarkError(_("There is no recording."), _("The form came without a file."), _("Choose a file."))
     folder = Path(settings.DATA) / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(upload.name or "").suffix[:10])  # noqa: SIM115
-    for chunk in upload.chunks():
-        kept.write(chunk)
-    kept.flush()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(upload.name or "").suffix[:10])  # noqa: SIM115
+        for chunk in upload.chunks():
+            kept.write(chunk)
+        kept.flush()
+    except OSError as error:
+        raise storage_error(error, "the upload") from error
     return kept
 
 

@@ -39,14 +39,19 @@ def as_spec(config: RunConfig) -> dict[str, Any]:
     return {name: list(value) if isinstance(value := getattr(config, name), tuple) else value for name in CHOICES}
 
 
-def free_engines(language: str) -> list[str]:
-    """The engines that a run in the portal may use: ready, with voices of the language, and costing nothing."""
+def free_engines(language: str, user: User) -> list[str]:
+    """The engines that a run in the portal may use: ready, with voices of the language, and costing nothing.
+
+    ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
+    """
     from audio_generation.registry import engines
 
     return [
         name
         for name, engine in engines().items()
-        if name != "fake" and not engine.paid and engine.available().ok and engine.voices(language)
+        if not (name == "fake" or engine.paid or (name == "splice" and not user.is_owner))
+        and engine.available().ok
+        and engine.voices(language)
     ]
 
 
@@ -84,9 +89,18 @@ def trained(job: Job) -> None:
                 "folder": str(bundle.parent.relative_to(jobs.user_data(job.user))),
                 "bundle": bundle.name,
                 "summary": result["metrics"],
-                "offered": result.get("compared", {}).get("better", True),
+                "offered": _is_offered(detector, result),
             },
         )
+
+
+def _is_offered(detector: Detector, result: dict[str, Any]) -> bool:
+    """A retrained version only if it is better than the one it came from, and that is the one in use."""
+    if "compared" not in result:
+        return True
+    current = detector.current
+    came_from = result["compared"]["run"]
+    return bool(result["compared"]["better"]) and (current is None or Path(current.folder).name == came_from)
 
 
 def read_report(version: Version) -> dict[str, Any]:
@@ -136,7 +150,7 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
         return library.generated_by(run, most)
 
 
-def speak(*, engine: str, voice: str, text: str, language: str) -> bytes:
+def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:
     """A text spoken now, as a WAV file. Engines that cost money do not.
 
     Raises:
@@ -148,7 +162,7 @@ def speak(*, engine: str, voice: str, text: str, language: str) -> bytes:
 
     speaker = engine_named(engine)
     found = next((v for v in speaker.voices(language) if v.name == voice), None)
-    if found is None or speaker.paid or not text.strip():
+    if found is None or not text.strip() or engine not in free_engines(language, user):
         raise Http404
     with tempfile.TemporaryDirectory() as folder:
         wish = SpeechRequest("example", text, found.name, found.language, {})

@@ -29,13 +29,13 @@ LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
 def home(request: HttpRequest) -> HttpResponse:
     """The user's detectors, and what is going on."""
     detectors = Detector.objects.filter(user=signed_in(request)).prefetch_related("versions")
-    going = Job.objects.filter(user=signed_in(request), state__in=Job.GOING, kind="train")
+    going = Job.objects.filter(user=signed_in(request), state__in=Job.GOING, kind__in=("train", "retrain"))
     return render(request, "trainer/home.html", {"detectors": detectors, "going": going})
 
 
 def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
-    form = RunForm(request.POST or None, engines=_choices(request.POST.get("language") or "en"))
+    form = RunForm(request.POST or None, engines=_choices(request, request.POST.get("language") or "en"))
     if request.method == "POST" and form.is_valid():
         job = services.plan(user=signed_in(request), config=form.config)
         return redirect("trainer:plan", job.id)
@@ -72,7 +72,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "plan": found,
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
-        "form": RunForm(engines=_choices(job.spec["language"])),
+        "form": RunForm(engines=_choices(request, job.spec["language"])),
     }
     return render(request, "trainer/plan.html", context)
 
@@ -117,6 +117,7 @@ def _tuples(spec: dict[str, object]) -> dict[str, object]:
 def speak(request: HttpRequest) -> FileResponse:
     """An example of the plan, spoken now: ``?engine=&voice=&text=&language=``. Engines that cost money do not."""
     content = services.speak(
+        user=signed_in(request),
         engine=request.GET.get("engine", ""),
         voice=request.GET.get("voice", ""),
         text=request.GET.get("text", "")[:LONGEST_SPOKEN],
@@ -166,8 +167,8 @@ def engines(request: HttpRequest) -> HttpResponse:
     return render(request, "trainer/engines.html", {"rows": sorted(rows, key=lambda row: not row["readiness"].ok)})
 
 
-def _choices(language: str) -> dict[str, str]:
-    return {name: name for name in services.free_engines(language)}
+def _choices(request: HttpRequest, language: str) -> dict[str, str]:
+    return {name: name for name in services.free_engines(language, signed_in(request))}
 
 
 def _languages() -> list[str]:

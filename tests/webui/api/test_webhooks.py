@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from core.errors import HarkError
@@ -69,7 +70,7 @@ def double(settings: Any) -> Iterator[Double]:
 
 def ended(user: User, state: str, error: HarkError | None = None) -> Job:
     """A job of the user's that ends like that, now."""
-    job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec={})
+    job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec={}, sent_at=timezone.now())
     claimed = services.claim(job.id)
     assert claimed is not None
     services.finish(claimed, state, error)
@@ -128,11 +129,12 @@ def test_each_way_to_end_is_an_event(owner: User, other: User, double: Double, s
 def test_a_waiting_job_that_is_cancelled_and_one_whose_worker_died_are_told_of(owner: User, double: Double) -> None:
     from datetime import timedelta
 
-    from django.utils import timezone
-
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
     services.cancel(job=Job.objects.create(user=owner, kind="plan", lane="audio", title="a", spec={}))
-    job = services.claim(Job.objects.create(user=owner, kind="plan", lane="audio", title="b", spec={}, takeovers=1).id)
+    queued = Job.objects.create(
+        user=owner, kind="plan", lane="audio", title="b", spec={}, takeovers=1, sent_at=timezone.now()
+    )
+    job = services.claim(queued.id)
     assert job is not None
     Job.objects.filter(id=job.id).update(lease_until=timezone.now() - timedelta(seconds=1))
     services.recover()

@@ -128,6 +128,21 @@ def test_a_job_that_the_cluster_lost_is_sent_again(owner: User) -> None:
     assert OrmQ.objects.count() == 1
 
 
+def test_a_lane_whose_workers_take_nothing_is_found(owner: User) -> None:
+    job = submit(owner)
+    assert services.stuck_lanes() == set()
+    Job.objects.filter(id=job.id).update(sent_at=timezone.now() - timedelta(days=1))
+    assert services.stuck_lanes() == {"training"}
+    assert services.claim(job.id) is not None
+    assert services.stuck_lanes() == set()
+
+
+def test_an_old_task_starts_nothing_that_limits_keep_waiting(owner: User) -> None:
+    job = submit(owner)
+    Job.objects.filter(id=job.id).update(sent_at=None)
+    assert services.claim(job.id) is None
+
+
 def test_events_are_written_by_the_lease_holder_only(owner: User) -> None:
     job = services.claim(submit(owner).id)
     assert job is not None

@@ -84,6 +84,48 @@ def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path:
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
+def test_what_was_finished_before_the_worker_was_killed_is_not_done_again(job: Job, portal: Path) -> None:
+    from pipeline.run_job import finished_file
+
+    finished = finished_file(portal, str(job.id))
+    finished.parent.mkdir()
+    finished.write_text('{"made": "before"}')
+    run(job)  # the real child
+    assert job.state == Job.State.DONE and job.result == {"made": "before"}
+    assert not finished.exists()
+
+
+def test_a_cancel_that_comes_too_late_throws_nothing_away(
+    job: Job, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child("say('result', result={'made': 1})")
+    record = services.record
+
+    def cancel_meanwhile(job: Job, events: list[dict[str, object]]) -> None:
+        record(job, events)
+        if any(event["event"] == "result" for event in events):
+            services.cancel(job=job)
+
+    monkeypatch.setattr(services, "record", cancel_meanwhile)
+    assert run(job).state == Job.State.DONE
+
+
+def test_who_lost_the_lease_at_the_very_end_changes_nothing(
+    job: Job, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child("os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(services, "renew", lambda job: Job.State.RUNNING)  # it has slept through its lease
+    conclude = supervise._conclude
+
+    def late(mine: Job, exit_code: int) -> None:
+        Job.objects.filter(id=mine.id).update(lease="somebody else's")
+        conclude(mine, exit_code)
+
+    monkeypatch.setattr(supervise, "_conclude", late)
+    run(job)
+    assert job.state == Job.State.RUNNING and job.lease == "somebody else's"
+
+
 def test_who_has_lost_the_lease_stops(job: Job, child: Child, tmp_path: Path) -> None:
     child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
 

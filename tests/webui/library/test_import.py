@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
 from db.db_api import Library
 from webui.accounts.models import User
@@ -107,6 +108,7 @@ def test_only_the_owner_imports_folders(client: Client, other: User, corpora: Pa
 
 
 def finished(job: Job) -> Job:
+    Job.objects.filter(id=job.id).update(sent_at=timezone.now())  # nothing commits in a test
     supervise.run(str(job.id))
     job.refresh_from_db()
     return job
@@ -195,5 +197,8 @@ def test_archives_that_nobody_waits_for_are_forgotten(owners: Client, owner: Use
 def test_so_much_may_be_sent_there() -> None:
     from webui.asgi import LARGEST_FORM, LARGEST_RECORDING, largest_body
 
-    assert largest_body(ASGI_UPLOAD) == LARGEST_RECORDING
-    assert largest_body("/library/record/keep") == LARGEST_FORM
+    cookie = [(b"cookie", b"a=b; sessionid=c")]
+    assert largest_body({"path": ASGI_UPLOAD, "headers": cookie}) == LARGEST_RECORDING
+    assert largest_body({"path": ASGI_UPLOAD, "headers": []}) == LARGEST_FORM
+    assert largest_body({"path": "/library/record/keep", "headers": cookie}) == LARGEST_FORM
+    assert largest_body({"path": "/nowhere/try/file", "headers": cookie}) == LARGEST_FORM

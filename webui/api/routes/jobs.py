@@ -52,11 +52,11 @@ def own_job(user: User, job_id: UUID) -> Job:
     return get_object_or_404(Job.objects.select_related("version"), id=job_id, user=user)
 
 
-def configuration(chosen: dict[str, Any]) -> RunConfig:
+def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
     """Of a run that was asked for. Raises HarkError for what cannot be trained, by engines that may be used."""
     engines = tuple(sorted(set(chosen.get("engines") or ())))
     if engines:
-        free = trainer.free_engines(chosen["language"])
+        free = trainer.free_engines(chosen["language"], user)
         unknown = [engine for engine in engines if engine not in free]
         if unknown:
             raise ApiError(
@@ -92,7 +92,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
         chosen = dict(get_object_or_404(Job, id=wish.plan, user=user, kind="plan").spec)
     else:
         chosen = wish.model_dump(exclude={"plan"})
-    job = trainer.train(user=user, config=configuration(chosen))
+    job = trainer.train(user=user, config=configuration(user, chosen))
     return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 

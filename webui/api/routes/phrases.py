@@ -68,7 +68,8 @@ def speech(
 ) -> FileResponse:
     """A text spoken now, as a WAV file; not by engines that cost money."""
     return FileResponse(
-        io.BytesIO(services.speak(engine=engine, voice=voice, text=text, language=language)), content_type="audio/wav"
+        io.BytesIO(services.speak(user=caller(request).user, engine=engine, voice=voice, text=text, language=language)),
+        content_type="audio/wav",
     )
 
 
@@ -77,7 +78,7 @@ def speech(
 def add_plan(request: HttpRequest, wish: RunIn) -> Made:
     """Works out what training would reuse, speak and cost. A job does it, in seconds: ask for the plan until it is
     there. Nothing else is made."""
-    job = services.plan(user=caller(request).user, config=configuration(wish.model_dump()))
+    job = services.plan(user=caller(request).user, config=configuration(caller(request).user, wish.model_dump()))
     return Made(_plan(job), f"/api/v1/plans/{job.id}")
 
 

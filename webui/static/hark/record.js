@@ -32,7 +32,7 @@ function ask() {
 async function open() {
   if (microphone) return;
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
-  const audio = new AudioContext({ sampleRate: RATE });
+  const audio = new AudioContext();
   await audio.audioWorklet.addModule(page.dataset.worklet);
   const node = new AudioWorkletNode(audio, "microphone", { numberOfOutputs: 0 });
   audio.createMediaStreamSource(stream).connect(node);

@@ -66,7 +66,7 @@ async function listen() {
   } catch {
     return say(page.dataset.refused);
   }
-  audio = new AudioContext({ sampleRate: 16000 });
+  audio = new AudioContext();
   await audio.audioWorklet.addModule(page.dataset.worklet);
   const microphone = new AudioWorkletNode(audio, "microphone", { numberOfOutputs: 0 });
   audio.createMediaStreamSource(stream).connect(microphone);
