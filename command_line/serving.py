@@ -81,6 +81,7 @@ def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[byte
     from django.db import close_old_connections
 
     from webui.jobs.services import recover, stuck_lanes
+    from webui.trainer.services import adopt_runs
 
     began = dict.fromkeys(parts, time.monotonic())
     next_recovery = 0.0
@@ -108,6 +109,7 @@ def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[byte
             else:
                 if taken:
                     screen.note(f"{taken} jobs whose worker was killed are taken care of.")
+                adopt_runs()
                 for lane in stuck_lanes():
                     screen.note(f"The workers for {lane} take no jobs.")
                     _kill(running[lane])  # started again above

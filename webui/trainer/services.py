@@ -25,6 +25,7 @@ from webui.trainer.models import Detector, Version
 if TYPE_CHECKING:
     from db.records import Clip
 
+TRAINING_KINDS = ("train", "retrain")  # of jobs that end in a version
 # What a person may choose; the rest of RunConfig has one right value in the portal.
 CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "from_scratch", "engines")
 
@@ -74,23 +75,51 @@ def retrain(*, version: Version) -> Job:
 
 def trained(job: Job) -> None:
     """A training job is done: its bundle becomes the newest version. Called within the job's transaction."""
-    result = job.result
-    assert result is not None
+    assert job.result is not None
+    _new_version(job.user, job.result, str(job.spec["language"]), job)
+
+
+def adopt_runs() -> int:
+    """Make versions of what the owner has trained on the command line; how many there were.
+
+    Called every few seconds by ``./hark serve``. Runs of the portal's own jobs become versions when the job is done.
+    """
+    owner = User.objects.filter(is_owner=True).first()
+    if owner is None or Job.objects.filter(user=owner, kind__in=TRAINING_KINDS, state__in=Job.GOING).exists():
+        return 0
+    data = jobs.user_data(owner)
+    known = set(Version.objects.filter(detector__user=owner).values_list("folder", flat=True))
+    adopted = 0
+    for path in sorted((data / "jobs").glob("*/result.json"), key=lambda path: path.stat().st_mtime):
+        if f"models/{path.parent.name}" in known:
+            continue
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            bundle = Path(result["bundle"])
+            report = json.loads(bundle.with_name("report.json").read_text(encoding="utf-8"))
+            if bundle.is_file() and bundle.parent == data / "models" / path.parent.name:
+                _new_version(owner, result, str(report["language"]), None)
+                adopted += 1
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # moved, deleted or cut off: it is no version
+    return adopted
+
+
+def _new_version(user: User, result: dict[str, Any], language: str, job: Job | None) -> None:
     bundle = Path(result["bundle"])
-    config = configuration(**job.spec)
+    folder = str(bundle.parent.relative_to(jobs.user_data(user)))
     with transaction.atomic():
-        detector, _new = Detector.objects.get_or_create(user=job.user, phrase=config.phrase, language=config.language)
+        detector, _new = Detector.objects.get_or_create(user=user, phrase=result["phrase"], language=language)
+        if detector.versions.filter(folder=folder).update(job=job):
+            return
         newest = detector.versions.aggregate(newest=Max("number"))["newest"] or 0
-        Version.objects.get_or_create(
+        detector.versions.create(
             job=job,
-            defaults={
-                "detector": detector,
-                "number": newest + 1,
-                "folder": str(bundle.parent.relative_to(jobs.user_data(job.user))),
-                "bundle": bundle.name,
-                "summary": result["metrics"],
-                "offered": _is_offered(detector, result),
-            },
+            number=newest + 1,
+            folder=folder,
+            bundle=bundle.name,
+            summary=result["metrics"],
+            offered=_is_offered(detector, result),
         )
 
 

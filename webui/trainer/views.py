@@ -29,7 +29,7 @@ LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
 def home(request: HttpRequest) -> HttpResponse:
     """The user's detectors, and what is going on."""
     detectors = Detector.objects.filter(user=signed_in(request)).prefetch_related("versions")
-    going = Job.objects.filter(user=signed_in(request), state__in=Job.GOING, kind__in=("train", "retrain"))
+    going = Job.objects.filter(user=signed_in(request), state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     return render(request, "trainer/home.html", {"detectors": detectors, "going": going})
 
 
