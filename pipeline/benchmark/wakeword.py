@@ -131,6 +131,18 @@ def best_scores(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: 
     return best
 
 
+def heard(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
+    """Whether a detector with that threshold fires [clips] from the start of each clip until a second after its end.
+
+    It fires as in :func:`count_alarms`: a score that is still up from what was before is no hit, as it is no alarm.
+    Were a high score enough, one that never comes down would hit everything, at a single alarm.
+    """
+    fired = detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
+    first = np.asarray([int(start / SAMPLE_RATE / period_s) for start, _ in spans])
+    last = np.asarray([int(np.ceil(end / SAMPLE_RATE / period_s + HIT_AFTER_S / period_s)) for _, end in spans])
+    return np.searchsorted(fired, last) > np.searchsorted(fired, first)
+
+
 def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
     """How often a detector with that threshold fires, with a refractory time of a second."""
     # `detections` counts scores of 80 ms; with a time that is longer by as much as these are shorter, it counts these.
@@ -261,15 +273,15 @@ def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.nda
         other = others[condition][:, column]
         hours = len(other) * period_s / 3600
         scores = yard.scores(listener, positives, condition, yard.seed)[:, column]
-        best = best_scores(scores, positives.spans, period_s)
         at: Figures = {}
         missed[condition] = {}
         for rate in RATES:
             threshold = threshold_at(other, period_s, rate)
-            missed[condition][f"{rate:g}"] = best < threshold
-            at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": _share(best < threshold).as_dict()}
+            lost = ~heard(scores, positives.spans, threshold, period_s)
+            missed[condition][f"{rate:g}"] = lost
+            at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": _share(lost).as_dict()}
         conditions[condition] = {
-            "clips": len(best),
+            "clips": len(positives.spans),
             "hours": round(hours, 3),
             "at_fa_per_hour": at,
             "alarms_in": alarms_in(yard.other_speech, other, threshold, period_s),  # at the highest of the rates
@@ -278,7 +290,7 @@ def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.nda
             alarms = count_alarms(other, thresholds[column], period_s)
             conditions[condition][name] = {
                 "threshold": thresholds[column],
-                "miss_rate": _share(best < thresholds[column]).as_dict(),
+                "miss_rate": _share(~heard(scores, positives.spans, thresholds[column], period_s)).as_dict(),
                 "fa_per_hour": poisson_interval(alarms, hours).as_dict(),
             }
         if kind == SYNTHESIZED:

@@ -25,6 +25,7 @@ from pipeline.benchmark.wakeword import (
     bench_wakeword,
     best_scores,
     count_alarms,
+    heard,
     recordings_of,
     score_stream,
     threshold_at,
@@ -71,6 +72,17 @@ def test_a_hit_counts_from_the_clips_start_until_a_second_after_its_end() -> Non
         scores[int(second / 0.08)] = 0.7
         assert (best_scores(scores, [span], 0.08)[0] > 0) == counts, second
     assert best_scores(scores, [(20 * SAMPLE_RATE, 21 * SAMPLE_RATE)], 0.08)[0] == 0
+
+
+def test_a_score_that_stays_up_is_one_alarm_and_one_hit() -> None:
+    scores = np.full(300, 0.9, np.float32)
+    scores[:20] = 0.01
+    spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (1, 6, 11, 16)]
+    assert count_alarms(scores, 0.5, 0.08) == 1
+    assert heard(scores, spans, 0.5, 0.08).tolist() == [True, False, False, False]
+    scores[200:210] = 0.3  # down and up again
+    assert heard(scores, spans, 0.5, 0.08).tolist() == [True, False, False, True]
+    assert not heard(scores, spans, 0.95, 0.08).any()
 
 
 def test_alarms_are_traced_to_their_recordings(tmp_path: Path) -> None:
