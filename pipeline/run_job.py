@@ -96,11 +96,39 @@ def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return run_training(retraining_of(data, spec["run"]), data, reporter)
 
 
+def _enable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from audio_generation.environments import enable
+
+    reporter.stage("enable", f"Making the environment of {spec['engine']} (some minutes)")
+    # Of all that pip says, what is being fetched is what shows that it goes on.
+    interesting = ("Collecting ", "Building ", "Installing ")
+    enable(spec["engine"], lambda line: reporter.log(line[:200]) if line.startswith(interesting) else None)
+    return {"engine": spec["engine"]}
+
+
+def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from audio_generation.voices_pull import pull
+
+    current = ""
+
+    def progress(name: str, done: int, total: int) -> None:
+        nonlocal current
+        if name != current:
+            current = name
+            reporter.stage("pull", f"Downloading {name} ({total / 1e6:.0f} MB)")
+        reporter.progress(done, total)
+
+    files = pull(spec["engine"], spec["voice"], progress)
+    return {"engine": spec["engine"], "files": [path.name for path in files]}
+
+
 KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {
     "plan": _plan,
     "train": _train,
     "retrain": _retrain,
     "import": _import,
+    "enable": _enable,
+    "pull": _pull,
 }
 
 

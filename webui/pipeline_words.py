@@ -6,7 +6,7 @@ from django.utils.translation import gettext_noop as _
 
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
 CONDITIONS = (_("clean"), _("noisy"))
-KINDS = (_("train"), _("retrain"), _("plan"), _("import"))  # of jobs
+KINDS = (_("train"), _("retrain"), _("plan"), _("import"), _("enable"), _("pull"))  # of jobs
 
 HINTS = (
     _("close, in your normal voice"),

@@ -41,6 +41,8 @@ KINDS = {
     "retrain": Kind(TRAINING, "webui.trainer.services:trained"),
     "plan": Kind(AUDIO),
     "import": Kind(AUDIO),
+    "enable": Kind(AUDIO),
+    "pull": Kind(AUDIO),
 }
 
 

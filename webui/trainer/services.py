@@ -25,6 +25,7 @@ from webui.trainer.models import Detector, Version
 if TYPE_CHECKING:
     from db.records import Clip
 
+PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
 TRAINING_KINDS = ("train", "retrain")  # of jobs that end in a version
 # What a person may choose; the rest of RunConfig has one right value in the portal.
 CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "from_scratch", "engines")
@@ -177,6 +178,23 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
     run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
     with Library(data) as library:
         return library.generated_by(run, most)
+
+
+def enable_engine(*, user: User, engine: str) -> Job:
+    """A job that makes an engine's own environment. Raises Http404 where it has none, or for anybody but the owner."""
+    from audio_generation.environments import requirements
+    from audio_generation.registry import engines
+
+    if not user.is_owner or engine not in engines() or not requirements(engine).is_file():
+        raise Http404
+    return jobs.submit(user=user, kind="enable", title=engine, spec={"engine": engine})
+
+
+def pull_voice(*, user: User, engine: str, voice: str) -> Job:
+    """A job that downloads a voice. Raises Http404 where the engine takes none, or for anybody but the owner."""
+    if not user.is_owner or engine not in PULLED:
+        raise Http404
+    return jobs.submit(user=user, kind="pull", title=f"{engine} {voice}"[:100], spec={"engine": engine, "voice": voice})
 
 
 def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:

@@ -155,6 +155,7 @@ def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
 @require_GET
 def engines(request: HttpRequest) -> HttpResponse:
     """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
+    from audio_generation.environments import is_enabled, requirements
     from audio_generation.registry import engines as all_engines
 
     rows = []
@@ -163,8 +164,30 @@ def engines(request: HttpRequest) -> HttpResponse:
             continue
         readiness = engine.available()
         voices = engine.voices("en") if readiness.ok else []
-        rows.append({"name": name, "engine": engine, "readiness": readiness, "voices": len(voices)})
+        rows.append(
+            {
+                "name": name,
+                "engine": engine,
+                "readiness": readiness,
+                "voices": len(voices),
+                "can_be_enabled": requirements(name).is_file() and not is_enabled(name),
+                "example": services.PULLED.get(name),
+            }
+        )
     return render(request, "trainer/engines.html", {"rows": sorted(rows, key=lambda row: not row["readiness"].ok)})
+
+
+@require_POST
+def enable(request: HttpRequest, engine: str) -> HttpResponse:
+    """Make an engine's environment, as a job; the owner only."""
+    return redirect("jobs:detail", services.enable_engine(user=signed_in(request), engine=engine).id)
+
+
+@require_POST
+def pull(request: HttpRequest, engine: str) -> HttpResponse:
+    """Download a voice, as a job; the owner only."""
+    voice = request.POST.get("voice", "").strip()[:80]
+    return redirect("jobs:detail", services.pull_voice(user=signed_in(request), engine=engine, voice=voice).id)
 
 
 def _choices(request: HttpRequest, language: str) -> dict[str, str]:

@@ -1,0 +1,36 @@
+"""The page of engines: what is missing can be had with a button, by the owner."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from webui.accounts.models import User
+from webui.jobs.models import Job
+
+
+def test_the_owner_enables_an_engine_as_a_job(owners: Client) -> None:
+    page = owners.get("/engines").content.decode()
+    assert "espeak" in page
+    answer = owners.post("/engines/kokoro/enable")
+    job = Job.objects.get()
+    assert answer["Location"] == f"/jobs/{job.id}" and (job.kind, job.spec) == ("enable", {"engine": "kokoro"})
+    assert owners.get(f"/jobs/{job.id}").status_code == 200
+
+
+def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:
+    owners.post("/engines/piper/pull", {"voice": "en_US-lessac-medium"})
+    assert Job.objects.get().spec == {"engine": "piper", "voice": "en_US-lessac-medium"}
+
+
+@pytest.mark.parametrize("address", ["/engines/espeak/enable", "/engines/nothing/enable", "/engines/espeak/pull"])
+def test_what_comes_with_hark_needs_no_enabling(owners: Client, address: str) -> None:
+    assert owners.post(address, {"voice": "x"}).status_code == 404
+
+
+def test_nobody_else_changes_the_installation(client: Client, owner: User, other: User) -> None:
+    client.force_login(other)
+    assert client.post("/engines/kokoro/enable").status_code == 404
+    assert client.post("/engines/piper/pull", {"voice": "en_US-lessac-medium"}).status_code == 404
+    assert not Job.objects.exists()
+    assert "Enable kokoro" not in client.get("/engines").content.decode()
