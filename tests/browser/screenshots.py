@@ -87,7 +87,6 @@ def _prepare() -> tuple[dict[str, str], str]:
         "library": "/library/",
         "record": "/library/record",
         "import": "/library/import",
-        "space": "/library/space",
         "engines": "/engines",
         "account": "/account/",
         "users": "/account/users",
