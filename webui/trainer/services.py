@@ -77,7 +77,8 @@ def retrain(*, version: Version) -> Job:
 def trained(job: Job) -> None:
     """A training job is done: its bundle becomes the newest version. Called within the job's transaction."""
     assert job.result is not None
-    _new_version(job.user, job.result, str(job.spec["language"]), job)
+    config = configuration(**job.spec)
+    _new_version(job.user, job.result, config.phrase, config.language, job)
 
 
 def adopt_runs() -> int:
@@ -99,18 +100,18 @@ def adopt_runs() -> int:
             bundle = Path(result["bundle"])
             report = json.loads(bundle.with_name("report.json").read_text(encoding="utf-8"))
             if bundle.is_file() and bundle.parent == data / "models" / path.parent.name:
-                _new_version(owner, result, str(report["language"]), None)
+                _new_version(owner, result, str(result["phrase"]), str(report["language"]), None)
                 adopted += 1
         except (OSError, ValueError, KeyError, TypeError):
             continue  # moved, deleted or cut off: it is no version
     return adopted
 
 
-def _new_version(user: User, result: dict[str, Any], language: str, job: Job | None) -> None:
+def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> None:
     bundle = Path(result["bundle"])
     folder = str(bundle.parent.relative_to(jobs.user_data(user)))
     with transaction.atomic():
-        detector, _new = Detector.objects.get_or_create(user=user, phrase=result["phrase"], language=language)
+        detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
             return
         newest = detector.versions.aggregate(newest=Max("number"))["newest"] or 0
