@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command
-from core.child_process import end_with_parent
+from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 
@@ -119,7 +119,7 @@ def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[byte
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
-        _signal_group(process, signal.SIGTERM)
+        signal_group(process.pid, signal.SIGTERM)
     until = time.monotonic() + STOPPING_S
     for process in processes:
         try:
@@ -130,15 +130,8 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    _signal_group(process, signal.SIGKILL)
+    signal_group(process.pid)
     process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -85,21 +85,12 @@ def _some(voices: list[Voice]) -> str:
 
 def run_pull(options: argparse.Namespace, screen: Screen) -> int:
     """``voices pull ENGINE VOICE``."""
-    from audio_generation.voices_pull import pull
     from command_line.console import short_path
+    from pipeline.engine_setup import pull_voice
 
     engine = _engine(options.engine)
     with screen.reporter() as reporter:
-        current = ""
-
-        def progress(name: str, done: int, total: int) -> None:
-            nonlocal current
-            if name != current:
-                current = name
-                reporter.stage("pull", f"Downloading {name} ({total / 1e6:.0f} MB)")
-            reporter.progress(done, total)
-
-        files = pull(options.engine, options.voice, progress)
+        files = pull_voice(options.engine, options.voice, reporter)
     readiness = engine.available()
     screen.result(
         {
@@ -155,19 +146,12 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
     """``engines enable NAME``."""
-    from audio_generation.environments import enable
     from command_line.console import short_path
+    from pipeline.engine_setup import enable_engine
 
     engine = _engine(options.name)
     with screen.reporter() as reporter:
-        reporter.stage("enable", f"Making the environment of {options.name} (some minutes)")
-
-        def report(line: str) -> None:
-            # Of all that pip says, what is being fetched is what shows that it goes on.
-            if line.startswith(("Collecting ", "Building ", "Installing ")):
-                reporter.log(f"  {line[:100]}")
-
-        environment = enable(options.name, report)
+        environment = enable_engine(options.name, reporter)
     readiness = engine.available()
     screen.result(
         {

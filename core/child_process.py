@@ -19,6 +19,14 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
 
 
+def signal_group(process_group: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Signal a process and all that it started; one that has ended already, or is somebody else's by now, is left."""
+    try:
+        os.killpg(process_group, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
 def parent_is_gone(parent: int) -> bool:
     """Whether the process ``parent``, which started this one, ended before :func:`end_with_parent` was called."""
     return os.getppid() != parent

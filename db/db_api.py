@@ -74,6 +74,11 @@ def source_id(corpus: str, relative: str) -> str:
     return f"{_plain(corpus)}:{_plain(relative)}"
 
 
+def library_exists(data_dir: Path) -> bool:
+    """Whether anything was put into a library under this data folder yet; looking at it makes none."""
+    return (data_dir / DATABASE_NAME).is_file()
+
+
 class Library:
     """The clips under one data folder. Any number of processes and threads may use one at once.
 

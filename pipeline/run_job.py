@@ -97,28 +97,16 @@ def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _enable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from audio_generation.environments import enable
+    from pipeline.engine_setup import enable_engine
 
-    reporter.stage("enable", f"Making the environment of {spec['engine']} (some minutes)")
-    # Of all that pip says, what is being fetched is what shows that it goes on.
-    interesting = ("Collecting ", "Building ", "Installing ")
-    enable(spec["engine"], lambda line: reporter.log(line[:200]) if line.startswith(interesting) else None)
+    enable_engine(spec["engine"], reporter)
     return {"engine": spec["engine"]}
 
 
 def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from audio_generation.voices_pull import pull
+    from pipeline.engine_setup import pull_voice
 
-    current = ""
-
-    def progress(name: str, done: int, total: int) -> None:
-        nonlocal current
-        if name != current:
-            current = name
-            reporter.stage("pull", f"Downloading {name} ({total / 1e6:.0f} MB)")
-        reporter.progress(done, total)
-
-    files = pull(spec["engine"], spec["voice"], progress)
+    files = pull_voice(spec["engine"], spec["voice"], reporter)
     return {"engine": spec["engine"], "files": [path.name for path in files]}
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.child_process import signal_group
 from core.data_folder import REPOSITORY, data_folder, storage_error
 from core.errors import HarkError
 from pipeline.benchmark import BenchOptions, Figures
@@ -62,7 +61,7 @@ def _measure(config: RunConfig, folder: Path, reporter: Reporter) -> Figures:
                 last = json.loads(line)
                 _pass_on(last, reporter)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)  # the processes that it started too
+            signal_group(process.pid)  # the processes that it started too
             raise
         finally:
             process.wait()

@@ -48,7 +48,6 @@ class Job(models.Model):
     lease_until = models.DateTimeField(null=True)
     process_group = models.IntegerField(null=True)
     takeovers = models.IntegerField(default=0)  # after a worker was killed
-    tries = models.IntegerField(default=0)
 
     stage = models.CharField(max_length=40, default="")
     message = models.CharField(max_length=400, default="")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from core.child_process import signal_group
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
@@ -285,7 +284,4 @@ def end_group(process_group: int, job_id: str) -> None:
     except OSError:
         return
     if job_id.encode() in command:
-        try:
-            os.killpg(process_group, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        signal_group(process_group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import threading
 import time
 from typing import IO, Any
 
+from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
 from pipeline.run_job import finished_file
@@ -137,8 +137,5 @@ def _drain(said: queue.SimpleQueue[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill the child and all that it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
+    signal_group(process.pid)
     process.wait()

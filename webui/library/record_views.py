@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -28,6 +25,7 @@ from webui.library import services
 from webui.listening.services import runtime_of
 from webui.signed_in import signed_in
 from webui.trainer.models import Detector, Version
+from webui.uploads import on_disk
 
 MOST_TAKES = 50  # that are asked for
 MOST_TRIED = 100  # the newest takes that a detector is tried on while a person waits
@@ -99,13 +97,8 @@ def _audio(request: HttpRequest) -> Any:
             _("It is empty, or longer than %(most)d s.") % {"most": recordings.LONGEST_TAKE_S},
             _("Record it once more."),
         )
-    folder = Path(settings.DATA) / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".wav") as kept:
-        for chunk in upload.chunks():
-            kept.write(chunk)
-        kept.flush()
-        return read_audio(kept.name, max_seconds=recordings.LONGEST_TAKE_S + 1.0)
+    with on_disk(upload) as path:
+        return read_audio(path, max_seconds=recordings.LONGEST_TAKE_S + 1.0)
 
 
 @require_GET

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from db.db_api import DATABASE_NAME, EMISSIONS_FOLDER, Library
+from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import ORIGINS, Clip, Filters, NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpus import SHORTEST_S
@@ -26,6 +25,7 @@ from pipeline.mining import faded
 from pipeline.splits import real_speaker
 from webui.accounts.models import User
 from webui.jobs.services import user_data
+from webui.waveform import peaks
 
 PAGE = 50  # clips
 MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"
@@ -46,7 +46,7 @@ def library_of(user: User) -> Iterator[Library]:
 
 def has_library(user: User) -> bool:
     """Whether there is one already; looking at it makes none."""
-    return (user_data(user) / DATABASE_NAME).is_file()
+    return library_exists(user_data(user))
 
 
 def filters_of(query: Mapping[str, str]) -> Filters:
@@ -122,10 +122,7 @@ def _bytes_below(folder: Path) -> int:
 
 def outline(library: Library, clip: Clip) -> dict[str, Any]:
     """The outline of a clip's waveform: its length [s] and the loudest sample (0 to 1) of each of its parts."""
-    audio = np.abs(library.read_audio(clip))
-    step = max(1, -(-len(audio) // PEAKS))
-    parts = np.pad(audio, (0, -len(audio) % step)).reshape(-1, step)
-    return {"seconds": round(clip.duration_s, 3), "peaks": [round(float(peak), 3) for peak in parts.max(axis=1)]}
+    return {"seconds": round(clip.duration_s, 3), "peaks": peaks(library.read_audio(clip), PEAKS)}
 
 
 def relabel(library: Library, clip: Clip, text: str) -> None:

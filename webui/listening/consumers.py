@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.http import Http404
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
@@ -18,6 +19,7 @@ from webui.accounts.models import User
 from webui.listening import services
 from webui.socket_sign_in import SignsIn
 from webui.trainer.models import Version
+from webui.trainer.services import version_of
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
@@ -106,5 +108,7 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
     @database_sync_to_async
     def _version(self, user: User) -> Version | None:
         place = self.scope["url_route"]["kwargs"]
-        mine = Version.objects.select_related("detector__user").filter(detector__user_id=user.pk)
-        return mine.filter(detector_id=place["detector_id"], number=place["number"]).first()
+        try:
+            return version_of(user=user, detector_id=place["detector_id"], number=place["number"])
+        except Http404:
+            return None

@@ -25,6 +25,7 @@ from webui.accounts.models import User
 from webui.jobs.services import user_data
 from webui.listening.models import Sample
 from webui.trainer.models import Version
+from webui.waveform import peaks
 
 LONGEST_FILE_S = 600.0  # that is heard while a person waits
 PEAKS = 1200  # of a waveform that is drawn
@@ -59,15 +60,13 @@ def hear_file(version: Version, path: Path, fa_per_day: float | None = None) -> 
     heard = listen(detector, path, silent_reporter(), keep_scores=True)
     if heard.failure is not None:
         raise heard.failure
-    step = max(1, -(-len(audio) // PEAKS))
-    padded = np.pad(np.abs(audio), (0, -len(audio) % step)).reshape(-1, step)
     return {
         "seconds": round(len(audio) / SAMPLE_RATE, 3),
         "frame_s": detector.score_period_s,
         "threshold": detector.threshold,
         "scores": heard.scores,
         "detections": [{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in heard.detections],
-        "peaks": [round(float(peak), 3) for peak in padded.max(axis=1)],
+        "peaks": peaks(audio, PEAKS),
         "silent": heard.silent,
     }
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,19 +13,19 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import storage_error
 from core.errors import HarkError
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.signed_in import signed_in
 from webui.trainer.models import Version
+from webui.trainer.services import version_of
+from webui.uploads import on_disk
 
 PAGE = 30
 
 
 def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
-    mine = Version.objects.select_related("detector__user").filter(detector__user=signed_in(request))
-    return get_object_or_404(mine, detector_id=detector_id, number=number)
+    return version_of(user=signed_in(request), detector_id=detector_id, number=number)
 
 
 @require_GET
@@ -40,7 +39,7 @@ def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """A recording, heard whole: its outline, scores and detections as JSON."""
     version = _version(request, detector_id, number)
     with _uploaded(request) as path:
-        return JsonResponse(services.hear_file(version, Path(path.name)))
+        return JsonResponse(services.hear_file(version, path))
 
 
 @require_POST
@@ -55,7 +54,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
         why = _("The stretch has no start or no end.")
         raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
-        audio = read_audio(path.name, max_seconds=services.LONGEST_FILE_S)
+        audio = read_audio(path, max_seconds=services.LONGEST_FILE_S)
     stretch = audio[max(0, round(start * SAMPLE_RATE)) : max(0, round(end * SAMPLE_RATE))]
     sample = services.keep_sample(
         user=signed_in(request), version=version, verdict=request.POST.get("verdict", ""), audio=stretch
@@ -63,21 +62,12 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     return JsonResponse({"kept": {"id": sample.pk}})
 
 
-def _uploaded(request: HttpRequest) -> tempfile._TemporaryFileWrapper[bytes]:
-    """The uploaded file as one on disk, gone when it is closed."""
+def _uploaded(request: HttpRequest) -> AbstractContextManager[Path]:
+    """The uploaded file as one on disk, gone afterwards."""
     upload = request.FILES.get("audio")
     if upload is None:
         raise HarkError(_("There is no recording."), _("The form came without a file."), _("Choose a file."))
-    folder = Path(settings.DATA) / "tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(upload.name or "").suffix[:10])  # noqa: SIM115
-        for chunk in upload.chunks():
-            kept.write(chunk)
-        kept.flush()
-    except OSError as error:
-        raise storage_error(error, "the upload") from error
-    return kept
+    return on_disk(upload)
 
 
 @require_GET

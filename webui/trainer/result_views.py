@@ -30,8 +30,7 @@ def _detector(request: HttpRequest, detector_id: int) -> Detector:
 
 
 def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
-    versions = Version.objects.select_related("detector__user", "job")
-    return get_object_or_404(versions, detector_id=detector_id, number=number, detector__user=signed_in(request))
+    return services.version_of(user=signed_in(request), detector_id=detector_id, number=number)
 
 
 def _versions(detector: Detector) -> QuerySet[Version]:

@@ -265,11 +265,11 @@ def sources(report: Report) -> list[dict[str, Any]]:
 
 def confusers(report: Report, data: Path) -> list[dict[str, Any]]:
     """The confusers that fooled it, each with some of its clips in the library under ``data``."""
-    from db.db_api import Library
+    from db.db_api import Library, library_exists
 
     worst = report["results"]["confusers"]["worst"]
     clips: dict[str, list[Any]] = {}
-    if worst and (data / "library.sqlite3").is_file():
+    if worst and library_exists(data):
         with Library(data) as library:
             for clip in library.clips_with_texts([row["text"] for row in worst], report["language"]):
                 clips.setdefault(clip.text_normalized, []).append(clip)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import Max
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 
 from core.data_folder import storage_error
 from core.errors import HarkError
 from pipeline.config import RunConfig
+from pipeline.run_job import run_config
 from pipeline.training_pipeline import prepare
 from webui.accounts.models import User
 from webui.jobs import services as jobs
@@ -33,7 +35,7 @@ CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "from_scrat
 
 def configuration(**choices: Any) -> RunConfig:
     """The run's configuration, its phrase normalized. Raises HarkError for what cannot be trained."""
-    return prepare(RunConfig(**{name: value for name, value in choices.items() if name in CHOICES}))
+    return prepare(run_config({name: value for name, value in choices.items() if name in CHOICES}))
 
 
 def as_spec(config: RunConfig) -> dict[str, Any]:
@@ -55,6 +57,13 @@ def free_engines(language: str, user: User) -> list[str]:
         and engine.available().ok
         and engine.voices(language)
     ]
+
+
+def version_of(*, user: User, detector_id: int, number: int) -> Version:
+    """A version of the user's own. Raises Http404 where it is none."""
+    versions = Version.objects.select_related("detector__user", "job")
+    # detector__id, not detector_id: Django finds nothing for a number too large for the database there, and fails here.
+    return get_object_or_404(versions, detector__id=detector_id, number=number, detector__user=user)
 
 
 def plan(*, user: User, config: RunConfig) -> Job:
@@ -169,12 +178,11 @@ def remove_detector(*, detector: Detector) -> None:
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:
     """The newest clips that a training run has had spoken so far."""
-    from db.db_api import Library
+    from db.db_api import Library, library_exists
     from pipeline.config import job_folder
-    from pipeline.run_job import run_config
 
     data = jobs.user_data(job.user)
-    if job.kind != "train" or not (data / "library.sqlite3").is_file():
+    if job.kind != "train" or not library_exists(data):
         return []
     run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
     with Library(data) as library:

@@ -98,7 +98,7 @@ def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: 
 def start(request: HttpRequest) -> HttpResponse:
     """Train what the plan page showed."""
     job = get_object_or_404(Job, id=_uuid(request.POST.get("plan", "")), user=signed_in(request), kind="plan")
-    run = services.train(user=signed_in(request), config=services.configuration(**_tuples(job.spec)))
+    run = services.train(user=signed_in(request), config=services.configuration(**job.spec))
     return redirect("jobs:detail", run.id)
 
 
@@ -107,10 +107,6 @@ def _uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise Http404 from error
-
-
-def _tuples(spec: dict[str, object]) -> dict[str, object]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()}
 
 
 @require_GET
@@ -139,10 +135,10 @@ def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @require_GET
 def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
     """A clip of the user's library."""
-    from db.db_api import Library
+    from db.db_api import Library, library_exists
 
     data = user_data(signed_in(request))
-    if not (data / "library.sqlite3").is_file():
+    if not library_exists(data):
         raise Http404
     with Library(data) as library:
         found = library.clips([clip_id])

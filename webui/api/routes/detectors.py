@@ -27,9 +27,9 @@ from webui.api.schemas import (
     ThresholdOut,
     VersionOut,
 )
-from webui.api.uploads import on_disk
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
+from webui.uploads import on_disk
 
 router = Router(tags=["Detectors"])
 
@@ -67,8 +67,7 @@ def _version_out(version: Version) -> VersionOut:
 
 def own_version(request: HttpRequest, detector_id: int, number: int) -> Version:
     """A version of the caller's. Raises Http404 where it is none."""
-    mine = Version.objects.select_related("detector__user").filter(detector__user=caller(request).user)
-    return get_object_or_404(mine, detector__id=detector_id, number=number)
+    return services.version_of(user=caller(request).user, detector_id=detector_id, number=number)
 
 
 @router.get("/detectors", response=Page[DetectorOut], summary="All detectors", **needs("read"))

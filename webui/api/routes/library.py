@@ -25,10 +25,10 @@ router = Router(tags=["Clip library"])
 @contextmanager
 def _library(request: HttpRequest) -> Iterator[Library | None]:
     """The caller's library; None where nothing has been put into one yet."""
-    from db.db_api import DATABASE_NAME, Library
+    from db.db_api import Library, library_exists
 
     data = user_data(caller(request).user)
-    if not (data / DATABASE_NAME).is_file():
+    if not library_exists(data):
         yield None
         return
     with Library(data) as library:

@@ -4,18 +4,10 @@
 const section = document.getElementById("det");
 const chart = section.querySelector("svg.det");
 const data = JSON.parse(document.getElementById("det-data").textContent);
-const NAMESPACE = "http://www.w3.org/2000/svg";
 const MARGIN = { left: 58, right: 14, top: 12, bottom: 44 };
 const NONE = 44; // width of the band left of the logarithmic axis: no false alarm at all
 let chosen = null;
 for (const drawn of section.querySelectorAll("svg.det, .legend")) drawn.removeAttribute("hidden");
-
-function element(name, attributes, text) {
-  const made = document.createElementNS(NAMESPACE, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 function scales(width, height) {
   const left = MARGIN.left + NONE, right = width - MARGIN.right;

@@ -2,7 +2,6 @@
 "use strict";
 
 const page = document.getElementById("job");
-const NAMESPACE = "http://www.w3.org/2000/svg";
 let last = 0;
 let failures = 0;
 let ended = page.dataset.going !== "true";
@@ -92,13 +91,6 @@ function draw(name) {
       : element("circle", { class: "dot", cx: points[0].split(",")[0], cy: points[0].split(",")[1], r: 3 }),
   );
   chart.setAttribute("aria-label", `${name}: ${values[values.length - 1].toPrecision(3)}`);
-}
-
-function element(name, attributes, text) {
-  const made = document.createElementNS(NAMESPACE, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
 }
 
 function connect() {

@@ -18,16 +18,11 @@ if (everything) {
 
 const trim = document.getElementById("trim");
 if (trim) {
-  const NAMESPACE = "http://www.w3.org/2000/svg", WIDTH = 600, HEIGHT = 120;
+  const WIDTH = 600, HEIGHT = 120;
   const seconds = Number(trim.dataset.seconds);
   const wave = trim.querySelector("[data-wave]"), player = trim.querySelector("[data-player]");
   const start = document.getElementById("start_s"), end = document.getElementById("end_s");
   const hear = trim.querySelector("[data-part]");
-  const element = (name, attributes) => {
-    const made = document.createElementNS(NAMESPACE, name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    return made;
-  };
   const x = (time) => (WIDTH * time / seconds).toFixed(2);
   let outline = "", playing = null;
 

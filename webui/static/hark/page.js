@@ -1,4 +1,4 @@
-// On every page: one sound at a time, and buttons that cannot be pressed twice.
+// On every page: one sound at a time, buttons that cannot be pressed twice, and what the other scripts draw with.
 "use strict";
 
 document.addEventListener("play", (event) => {
@@ -24,3 +24,11 @@ document.addEventListener("click", (event) => {
   player.addEventListener("error", () => { button.title = button.dataset.failed || ""; button.textContent = "✕"; });
   player.play();
 });
+
+// An element of a drawing.
+function element(name, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}

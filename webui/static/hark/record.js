@@ -3,17 +3,10 @@
 
 const page = document.getElementById("record");
 const part = (name) => page.querySelector(`[data-${name}]`);
-const NAMESPACE = "http://www.w3.org/2000/svg";
 const RATE = 16000, WALK_S = 5;
 const hints = JSON.parse(page.dataset.hints);
 const wanted = Number(page.dataset.seconds) * RATE;
 let number = 0, microphone = null, chunks = null, gathered = 0, ended = null, take = null;
-
-function element(name, attributes) {
-  const made = document.createElementNS(NAMESPACE, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
 
 const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, 1000 * seconds); });
 const say = (text) => { part("now").textContent = text || "\u00a0"; };
@@ -31,20 +24,12 @@ function ask() {
 
 async function open() {
   if (microphone) return;
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
-  const audio = new AudioContext();
-  await audio.audioWorklet.addModule(page.dataset.worklet);
-  const node = new AudioWorkletNode(audio, "microphone", { numberOfOutputs: 0 });
-  audio.createMediaStreamSource(stream).connect(node);
-  node.port.addEventListener("message", (message) => hear(new Int16Array(message.data)));
-  node.port.start();
-  microphone = { stream, audio };
+  microphone = await openMicrophone(page.dataset.worklet, (samples) => hear(new Int16Array(samples)));
 }
 
 function stop() {
   if (!microphone) return;
-  for (const track of microphone.stream.getTracks()) track.stop();
-  microphone.audio.close();
+  microphone.close();
   microphone = null;
   part("meter").replaceChildren();
 }

@@ -3,16 +3,8 @@
 
 const page = document.getElementById("try");
 const part = (name) => page.querySelector(`[data-${name}]`);
-const NAMESPACE = "http://www.w3.org/2000/svg";
 const SHOWN = 250; // scores: twenty seconds
 const BEFORE_S = 2.5, AFTER_S = 0.2; // around a hit that is marked
-
-function element(name, attributes, text) {
-  const made = document.createElementNS(NAMESPACE, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 function button(text, act) {
   const made = document.createElement("button");
@@ -31,7 +23,7 @@ function line(list, text, ...more) {
 
 // ---- microphone
 
-let socket = null, audio = null, stream = null, scores = [], threshold = 0.5, now = 0, hits = [];
+let socket = null, microphone = null, scores = [], threshold = 0.5, now = 0, hits = [];
 
 function drawLive() {
   const x = (index) => 600 * index / SHOWN, y = (score) => 130 - 120 * score;
@@ -62,28 +54,23 @@ function say(text) { part("state").textContent = text; }
 
 async function listen() {
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
+    microphone = await openMicrophone(page.dataset.worklet, (samples) => {
+      if (socket && socket.readyState === WebSocket.OPEN) socket.send(samples);
+    });
   } catch {
     return say(page.dataset.refused);
   }
-  audio = new AudioContext();
-  await audio.audioWorklet.addModule(page.dataset.worklet);
-  const microphone = new AudioWorkletNode(audio, "microphone", { numberOfOutputs: 0 });
-  audio.createMediaStreamSource(stream).connect(microphone);
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   socket = new WebSocket(`${scheme}//${location.host}${page.dataset.socket}`);
   socket.addEventListener("message", (message) => hear(JSON.parse(message.data)));
-  socket.addEventListener("close", () => { if (audio) { stop(); say(page.dataset.lost); } });
-  microphone.port.addEventListener("message", (message) => { if (socket.readyState === WebSocket.OPEN) socket.send(message.data); });
-  microphone.port.start();
+  socket.addEventListener("close", () => { if (microphone) { stop(); say(page.dataset.lost); } });
   scores = []; hits = []; say("");
   toggle(true);
 }
 
 function stop() {
-  for (const track of stream ? stream.getTracks() : []) track.stop();
-  if (audio) audio.close();
-  audio = null;
+  if (microphone) microphone.close();
+  microphone = null;
   if (socket) socket.close();
   toggle(false);
 }

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
-from ninja import UploadedFile
+from django.core.files.uploadedfile import UploadedFile
 
 from core.data_folder import storage_error
 from core.errors import HarkError
