@@ -1,7 +1,7 @@
 """Training runs of the portal, each killed at a random moment: ``python -m tests.webui.kill_runs --runs 50``.
 
 Starts ``serve``, submits runs at the smallest effort, and kills, at random, the child process of a run, the worker that
-supervises it, or the server itself (which is then started again), or cancels the run. At the end every run must be done
+supervises it, a process of the workers that has no run (one that waits, hands out or writes down), or the server itself (which is then started again), or cancels the run. At the end every run must be done
 or cancelled, with exactly the clips of its plan, one version each, and a library that passes its check. Prints one JSON
 object. Too long for every test run: about half an hour on two cores for 50.
 """
@@ -24,8 +24,8 @@ from pathlib import Path
 from core.data_folder import REPOSITORY
 
 PHRASES = ("hey compass", "okay garden", "night lantern", "silver anchor", "hello harbour")
-KILLS = ("child", "worker", "server", "cancel")
-WEIGHTS = (4, 4, 2, 1)
+KILLS = ("child", "worker", "idle", "server", "cancel")
+WEIGHTS = (4, 4, 3, 2, 1)
 MOMENT_S = (0.5, 45.0)  # after its start, in which a run is killed
 
 
@@ -99,6 +99,8 @@ def main() -> int:
                     services.cancel(job=job)
                 elif how == "server":
                     server.kill()
+                elif how == "idle":
+                    _kill(rng.choice(_without_a_child(server.process.pid) or [2**22]))
                 else:
                     pid = job.process_group if how == "child" else _parent(job.process_group)
                     _kill(pid)
@@ -133,6 +135,23 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, IndexError):
         return 2**22  # no process has it
+
+
+def _without_a_child(server: int) -> list[int]:
+    """The processes of the workers below ``serve`` that supervise nothing: waiting workers, pusher, monitor."""
+    parents = {int(entry.name): _parent(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    below = {server}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    having = set(parents.values())
+    return [pid for pid in sorted(below - having) if b"qcluster" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _wrong(data: Path, job: object) -> list[str]:
