@@ -1,9 +1,10 @@
 """Training runs of the portal, each killed at a random moment: ``python -m tests.webui.kill_runs --runs 50``.
 
 Starts ``serve``, submits runs at the smallest effort, and kills, at random, the child process of a run, the worker that
-supervises it, a process of the workers that has no run (one that waits, hands out or writes down), or the server itself (which is then started again), or cancels the run. At the end every run must be done
-or cancelled, with exactly the clips of its plan, one version each, and a library that passes its check. Prints one JSON
-object. Too long for every test run: about half an hour on two cores for 50.
+supervises it, a process of the workers that has no run (one that waits, hands out or writes down), or the server itself
+(which is then started again), or cancels the run. At the end every run must be done or cancelled, with exactly the
+clips of its plan, one version each, and a library that passes its check. Prints one JSON object. Too long for every
+test run: about half an hour on two cores for 50.
 """
 
 from __future__ import annotations
