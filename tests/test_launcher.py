@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COPIED = ("hark", "requirements.txt", "requirements-gpu.txt", "requirements-dev.txt", "constraints.txt")
+COPIED = (
+    "hark", "requirements.txt", "requirements-alone.txt", "requirements-gpu.txt", "requirements-dev.txt",
+    "requirements-dev-alone.txt", "constraints.txt",
+)  # fmt: skip
+REQUIREMENTS = tuple(sorted(path.name for path in REPOSITORY.glob("requirements*.txt") if "gpu" not in path.name))
 TOOLS = (
     "sh readlink dirname cat cksum grep sed awk date df env cp mkdir mktemp mv rm touch tail cut uname sleep timeout"
 )
@@ -76,12 +80,12 @@ class Launcher:
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
-    def pip_calls(self) -> list[str]:
-        """What pip was asked for since the last look."""
+    def pip_calls(self, alone: bool = False) -> list[str]:
+        """What pip was asked for since the last look; of packages without what they declare, or of the others."""
         calls = self.folder / "calls"
         lines = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
-        return lines
+        return [line for line in lines if line.endswith("-alone.txt") is alone]
 
     def pip_fails(self, saying: str) -> dict[str, str]:
         """The environment for a run in which the next pip call fails."""
@@ -129,7 +133,7 @@ def test_every_requirement_is_pinned_and_agrees_with_the_constraints() -> None:
         return found
 
     constraints = pins("constraints.txt")
-    for name in ("requirements.txt", "requirements-dev.txt", "requirements-extras.txt"):
+    for name in REQUIREMENTS:
         for package, version in pins(name).items():
             assert constraints.get(package) == version, f"{name}: {package}"
 
@@ -148,7 +152,14 @@ def test_installs_once_then_only_runs(launcher: Launcher) -> None:
     assert launcher.pip_calls() == []
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt"])
+def test_some_packages_are_installed_without_what_they_declare(launcher: Launcher) -> None:
+    launcher.run("test")
+    base, dev = launcher.pip_calls(alone=True)
+    assert f"--no-deps -r {launcher.folder}/requirements-alone.txt" in base
+    assert f"--no-deps -r {launcher.folder}/requirements-dev-alone.txt" in dev
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-alone.txt", "constraints.txt"])
 def test_installs_again_when_a_pin_changed(launcher: Launcher, name: str) -> None:
     launcher.run()
     launcher.pip_calls()
