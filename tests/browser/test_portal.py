@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from core.audio_file import read_audio, write_audio
-from core.data_folder import REPOSITORY
 from model.runtime.detector import Bundle
+from tests.browser.portal_driver import Portal, axe, make_owner, served, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -28,85 +23,26 @@ pytestmark = pytest.mark.slow
 
 PHRASE = "hey compass"
 TRAINING_MS = 400_000
-PASSWORD = "a-good-long-password"
-
-
-@dataclass
-class Portal:
-    """A running portal: its address, the one-time link, its data."""
-
-    address: str
-    link: str
-    data: Path
 
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    data = tmp_path_factory.mktemp("portal")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = data / "serve.log"
-    environment = {**os.environ, "HARK_DATA": str(data)}
-    command = [sys.executable, "main.py", "serve", "--port", str(port)]
-    with log.open("w") as said:
-        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=said, stdout=said)
-    try:
-        until = time.monotonic() + 90
-        while not (found := re.search(r"http\S+/account/setup/\S+", log.read_text())) or not _answers(port):
-            assert process.poll() is None and time.monotonic() < until, log.read_text()
-            time.sleep(0.3)
-        yield Portal(f"http://localhost:{port}", found.group(0), data)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-    assert "Traceback" not in log.read_text(), log.read_text()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with served(tmp_path_factory.mktemp("portal")) as portal:
+        yield portal
 
 
 @pytest.fixture(scope="module")
-def page(chromium: Browser, portal: Portal) -> Iterator[Page]:
-    """A page that remembers what went wrong in its scripts, and against the content-security policy."""
-    context = chromium.new_context(accept_downloads=True)
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
-    assert [said for said in wrong if "410 (Gone)" not in said] == []  # of the link that works once
-
-
-def _axe(page: Page) -> list[str]:
-    """What the accessibility checker axe calls serious or critical on the page."""
-    from importlib.resources import files
-
-    script = files("axe_core_python").joinpath("axe.min.js").read_text()
-    # The portal's content-security policy allows no inline scripts, so the checker comes through the debugger.
-    page.evaluate(script + "\nundefined")
-    found: dict[str, Any] = page.evaluate("axe.run()")
-    return [
-        f"{page.url}: {problem['id']}: {problem['help']}: {[node['html'] for node in problem['nodes']][:3]}"
-        for problem in found["violations"]
-        if problem["impact"] in ("serious", "critical")
-    ]
+def page(chromium: Browser) -> Iterator[Page]:
+    with watched(chromium) as page:
+        yield page
 
 
 def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Portal, tmp_path: Path) -> None:
     problems: list[str] = []
 
     # the owner's account, by the one-time link
-    page.goto(portal.link)
-    page.fill("[name=username]", "olivia")
-    page.fill("[name=new_password1]", PASSWORD)
-    page.fill("[name=new_password2]", PASSWORD)
-    page.get_by_role("button", name="Create the account").click()
-    page.get_by_text("Train the first one").wait_for()
-    problems += _axe(page)
+    make_owner(page, portal)
+    problems += axe(page)
     page.goto(portal.link)
     assert page.get_by_role("button", name="Create the account").count() == 0  # it works once
     page.goto(portal.address)
@@ -115,12 +51,12 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_role("link", name="New detector").click()
     page.locator("#id_phrase").press_sequentially(PHRASE, delay=20)
     page.locator("#advice").get_by_text("3 syllables", exact=False).first.wait_for()
-    problems += _axe(page)
+    problems += axe(page)
     page.get_by_label("trial", exact=False).check()
     page.get_by_role("button", name="Show the plan").click()
     page.get_by_role("button", name="Start training").wait_for(timeout=TRAINING_MS)
     assert page.get_by_role("row", name=re.compile("Your phrase")).get_by_text("200").count() == 2
-    problems += _axe(page)
+    problems += axe(page)
 
     # an example of it, spoken
     with page.expect_response(re.compile("/speak")) as spoken:
@@ -136,7 +72,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
     page.wait_for_function("document.querySelectorAll('[data-stage].past').length === 7")
     page.locator("svg[data-metric=loss] .curve").wait_for(state="attached")
-    problems += _axe(page)
+    problems += axe(page)
 
     # the result: the dial, the download
     page.get_by_role("link", name="See the detector").click()
@@ -147,7 +83,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     dial.focus()
     dial.press("End")
     assert page.locator("main").inner_text() != before
-    problems += _axe(page)
+    problems += axe(page)
     with page.expect_download() as download:
         page.get_by_role("link", name=re.compile("Download this")).click()
     bundle = tmp_path / "bundle.zip"
@@ -170,7 +106,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_role("button", name="Hear it").click()
     mark = page.get_by_role("button", name="That was a false alarm")
     mark.first.wait_for()
-    problems += _axe(page)
+    problems += axe(page)
     mark.first.click()
     page.get_by_text("kept in the inbox").wait_for()
 
@@ -181,10 +117,10 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
 
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Inbox").click()
     page.get_by_role("row", name=re.compile("false alarm")).wait_for()
-    problems += _axe(page)
+    problems += axe(page)
     for address in ("", "/jobs/", "/engines", "/account/", "/library/"):
         page.goto(portal.address + address)
-        problems += _axe(page)
+        problems += axe(page)
 
     # what was marked makes the next version
     page.goto(portal.address + "/inbox")
@@ -195,11 +131,11 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
     page.get_by_role("link", name="See the detector").click()
     page.get_by_role("row", name=re.compile("fires on marked false alarms, of 1")).wait_for()
-    problems += _axe(page)
+    problems += axe(page)
     page.get_by_role("link", name="Compare", exact=True).click()
     page.get_by_text("Version 2").first.wait_for()
     assert page.get_by_text("Version 1").count() > 0
-    problems += _axe(page)
+    problems += axe(page)
     page.goto(job)
     page.get_by_role("link", name="See the detector").wait_for()
     assert not problems, "\n".join(problems)

@@ -1,0 +1,98 @@
+"""What the tests in a browser share: a running portal, its first account, a page that remembers what went wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.data_folder import REPOSITORY
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PASSWORD = "a-good-long-password"
+
+
+@dataclass
+class Portal:
+    """A running portal: its address, the one-time link, its data."""
+
+    address: str
+    link: str
+    data: Path
+
+
+@contextmanager
+def served(data: Path, **settings: str) -> Iterator[Portal]:
+    """``serve`` on a free port, ended afterwards; nothing in its log may be a traceback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = data / "serve.log"
+    environment = {**os.environ, "HARK_DATA": str(data), **settings}
+    command = [sys.executable, "main.py", "serve", "--port", str(port)]
+    with log.open("w") as said:
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=said, stdout=said)
+    try:
+        until = time.monotonic() + 90
+        while not (found := re.search(r"http\S+/account/setup/\S+", log.read_text())) or not _answers(port):
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.3)
+        yield Portal(f"http://localhost:{port}", found.group(0), data)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def watched(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page that remembers what went wrong in its scripts, and against the content-security policy."""
+    context = browser.new_context(accept_downloads=True, **options)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert [said for said in wrong if "410 (Gone)" not in said] == []  # of links that work no more
+
+
+def make_owner(page: Page, portal: Portal) -> None:
+    """The owner's account, by the one-time link."""
+    page.goto(portal.link)
+    page.fill("[name=username]", "olivia")
+    page.fill("[name=new_password1]", PASSWORD)
+    page.fill("[name=new_password2]", PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    page.get_by_text("Train the first one").wait_for()
+
+
+def axe(page: Page) -> list[str]:
+    """What the accessibility checker axe calls serious or critical on the page."""
+    from importlib.resources import files
+
+    script = files("axe_core_python").joinpath("axe.min.js").read_text()
+    # The portal's content-security policy allows no inline scripts, so the checker comes through the debugger.
+    page.evaluate(script + "\nundefined")
+    found: dict[str, Any] = page.evaluate("axe.run()")
+    return [
+        f"{page.url}: {problem['id']}: {problem['help']}: {[node['html'] for node in problem['nodes']][:3]}"
+        for problem in found["violations"]
+        if problem["impact"] in ("serious", "critical")
+    ]
