@@ -1,6 +1,6 @@
 """Word and character error rates of the shipped recognizer on speakers it never heard, its speed and its memory.
 
-Where pocketsphinx is installed (requirements-extras.txt), its own English model reads the same files in the same run.
+Where pocketsphinx is installed, its own English model reads the same files in the same run.
 librispeech-dev-clean and -test-other were not trained on; which words follow each other comes from neither.
 """
 

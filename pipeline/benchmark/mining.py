@@ -10,6 +10,7 @@ import itertools
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +27,15 @@ from pipeline.alignment import METHODS, align
 from pipeline.benchmark import BenchOptions, Figures
 from pipeline.benchmark.wakeword import shared_folder
 from pipeline.events import Progress, Reporter
-from pipeline.mining import MiningConfig, MiningResult, mine
+from pipeline.mining import MARGIN_S, MiningConfig, MiningResult, mine
 
 HOURS = 100.0
 PHRASE = "something"  # unless another one is asked for
 ALIGNED_CLIPS = 120  # with known word times
+FRAME_S = 0.01  # of pocketsphinx
+CHOICES = 20  # phrases, and how many of them another recognizer chooses from
+NEAR_S = 0.2  # of the phrase's start and end: a cut in the same place
+LETTERS = 11  # that the two words of such a phrase have at least
 HEARD_S = 600.0  # audio by which emissions are timed
 
 
@@ -51,6 +56,9 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
         phrase = PHRASE if options.phrase == BenchOptions.phrase else options.phrase
         with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
             figures["queries"] = _queries(speech, Path(folder), aligner, phrase, reporter)
+        reporter.stage("bench", "Precision of the cuts")
+        with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
+            figures["precision"] = _precision(speech, Path(folder), aligner)
     finally:
         torch.set_num_threads(threads)
     return figures
@@ -110,9 +118,57 @@ def _boundaries(speech: Path, seed: int) -> dict[str, Any]:
                 **_errors(np.asarray(errors)),
                 "median_confidence": round(float(np.median(confidences)), 3),
             }
-    apart = np.abs(np.subtract(starts[f"phones_viterbi_top_{KEPT}"], starts["phones_ctc-segmentation"]))
+    ours = f"phones_viterbi_top_{KEPT}"
+    apart = np.abs(np.subtract(starts[ours], starts["phones_ctc-segmentation"]))
     figures["methods_agree_within_50_ms"] = round(float((apart <= 0.05).mean()), 4)
+    figures["pocketsphinx"] = _second_aligner(rows, audios, iter(starts[ours]))
     return figures
+
+
+def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: Iterator[float]) -> dict[str, Any]:
+    """The same words placed by pocketsphinx (an acoustic model of its own): its errors, and how far Hark is from it.
+
+    Args:
+        ours: where Hark's aligner has put the starts of all words of ``rows``, in seconds.
+    """
+    import pocketsphinx
+
+    decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, lm=None, loglevel="FATAL")
+    errors: list[tuple[float, float]] = []
+    apart: list[float] = []
+    left_out = 0
+    for row, audio in zip(rows, audios):
+        starts = list(itertools.islice(ours, len(row["words"])))
+        places = _placed(decoder, [word for word, _, _ in row["words"]], audio)
+        left_out += not places
+        for (found_s, found_end_s), start_s, (_, start, end) in zip(places, starts, row["words"]):
+            errors.append((found_s - start, found_end_s - end))
+            apart.append(abs(found_s - start_s))
+    return {
+        **_errors(np.asarray(errors)),
+        "recordings_left_out": left_out,
+        "from_hark_median_ms": round(1000 * float(np.median(apart)), 1),
+        "agrees_with_hark_within_50_ms": round(float((np.asarray(apart) <= 0.05).mean()), 4),
+        "agrees_with_hark_within_100_ms": round(float((np.asarray(apart) <= 0.1).mean()), 4),
+    }
+
+
+def _placed(decoder: Any, words: list[str], audio: np.ndarray) -> list[tuple[float, float]]:
+    """(start, end) [s] of each word by pocketsphinx; empty where its dictionary lacks one, or it finds no way."""
+    if not all(decoder.lookup_word(word) for word in words):
+        return []
+    decoder.set_align_text(" ".join(words))
+    _heard_by(decoder, audio)
+    found = [unit for unit in decoder.seg() or () if unit.word[0] not in "<[("]
+    if len(found) != len(words):
+        return []
+    return [(unit.start_frame * FRAME_S, (unit.end_frame + 1) * FRAME_S) for unit in found]
+
+
+def _heard_by(decoder: Any, audio: np.ndarray) -> None:
+    decoder.start_utt()
+    decoder.process_raw((audio * 32767).astype("<i2").tobytes(), full_utt=True)
+    decoder.end_utt()
 
 
 def _errors(errors: np.ndarray) -> dict[str, float]:
@@ -174,6 +230,66 @@ def _queries(speech: Path, folder: Path, aligner: RecognizerAligner, phrase: str
         "aligning_at_query_time_s": round(nothing + alignments[0], 1),
         "hearing_the_whole_library_s": round(nothing / max(1e-9, sum(c.duration_s for c in chosen)) * stored * 3600),
     }
+
+
+def _precision(speech: Path, folder: Path, aligner: RecognizerAligner) -> dict[str, Any]:
+    """What another recognizer (pocketsphinx) thinks of real cuts.
+
+    ``in_place``: it places the phrase in the parent within :data:`NEAR_S` of the cut's own place, given the whole
+    transcript. ``taken_for_it``: hearing nothing but the cut it chooses the phrase among CHOICES that are as likely;
+    ``taken_for_it_at_its_own_places`` says how often it does so on cuts that it has placed itself.
+    """
+    import pocketsphinx
+
+    decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
+    source = speech / "librispeech-dev-clean"
+    rows = [(row, normalize(row["text"], "en")) for row in _rows(source)]
+    pairs = Counter(
+        f"{first} {second}"
+        for _, text in rows
+        for first, second in itertools.pairwise(text.split())
+        if len(first) + len(second) >= LETTERS and decoder.lookup_word(first) and decoder.lookup_word(second)
+    )
+    phrases = [pair for pair, _ in pairs.most_common(CHOICES)]
+    figures: Counter[str] = Counter()
+
+    def taken_for(phrase: str, audio: np.ndarray) -> bool:
+        decoder.add_jsgf_string("choice", f"#JSGF V1.0; grammar choice; public <one> = {' | '.join(phrases)};")
+        decoder.activate_search("choice")
+        _heard_by(decoder, audio)
+        return decoder.hyp() is not None and decoder.hyp().hypstr == phrase
+
+    with Library(folder) as library:
+        library.add_clips(
+            NewClip(
+                audio=read_audio(source / row["audio_filepath"]), text=text, text_normalized=text, language="en",
+                engine="corpus", speaker=row["speaker"], source=source_id("bench", row["audio_filepath"]),
+            )
+            for row, text in rows
+            if any(f" {phrase} " in f" {text} " for phrase in phrases)
+        )  # fmt: skip
+        for phrase in phrases:
+            for cut in mine(phrase, library, Reporter(lambda event: None), MiningConfig(), aligner).cuts:
+                (own,), (parent,) = library.clips([cut.clip_id]), library.clips([cut.parent_id])
+                audio, words = library.read_audio(parent), parent.text_normalized.split()
+                figures["cuts"] += 1
+                figures["taken_for_it"] += taken_for(phrase, library.read_audio(own))
+                places = _placed(decoder, words, audio)
+                if not places:
+                    continue
+                figures["placed"] += 1
+                wanted = (cut.start_s + cut.phrase_start_s, cut.start_s + cut.phrase_end_s)
+                there = [
+                    (places[n][0], places[n + 1][1])
+                    for n in range(len(words) - 1)
+                    if words[n : n + 2] == phrase.split()
+                ]
+                start, end = min(there, key=lambda place: abs(place[0] - wanted[0]))
+                figures["in_place"] += abs(start - wanted[0]) <= NEAR_S and abs(end - wanted[1]) <= NEAR_S
+                margin = round(MARGIN_S * SAMPLE_RATE)
+                at = slice(max(0, round(start * SAMPLE_RATE) - margin), round(end * SAMPLE_RATE) + margin)
+                figures["taken_for_it_at_its_own_places"] += taken_for(phrase, audio[at])
+    return {"phrases": CHOICES, "chance": round(1 / CHOICES, 3), **figures}
 
 
 def _repeated(library: Library, aligner: RecognizerAligner, clips: list[Any]) -> Iterator[tuple[int, np.ndarray]]:
