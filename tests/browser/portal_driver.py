@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from core.data_folder import REPOSITORY
 
@@ -30,6 +33,22 @@ class Portal:
     address: str
     link: str
     data: Path
+
+
+@contextmanager
+def chromium_running(microphone: Path | None = None) -> Iterator[Browser]:
+    """Headless Chromium; its microphone plays a tone, or that WAV over and over. Skips where there is no browser."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (requirements-dev.txt)")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs chromium (apt-get install chromium)")
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    if microphone is not None:
+        arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
 
 
 @contextmanager

@@ -1,0 +1,133 @@
+"""A recording's whole way, in a real browser: upload, transcript, corrections, questions, sharing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.data_folder import REPOSITORY
+from tests.browser.portal_driver import axe, chromium_running, make_owner, served, watched
+from tests.untrained_bundle import spoken
+
+pytestmark = pytest.mark.slow
+
+REAL = REPOSITORY.parent / "shared" / "data" / "conversation" / "google" / "commercial_mono.ogg"
+WORK_MS = 300_000
+
+
+def _conversation(path: Path) -> None:
+    """A telephone call of two people; without the shared recordings two voices that take turns."""
+    if REAL.is_file():
+        write_audio(path, read_audio(REAL))
+        return
+    turns = [
+        spoken("the garden gate is open today", 0.3, 0.5),
+        spoken("please close the window in the kitchen", 0.3, 0.5),
+    ]
+    write_audio(path, np.concatenate(turns * 2))
+
+
+def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
+    conversation, question = tmp_path / "a call.wav", tmp_path / "question.wav"
+    _conversation(conversation)
+    write_audio(
+        question, np.concatenate([np.zeros(SAMPLE_RATE // 2, np.float32), spoken("what about the morning", 0.2, 0.5)])
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    problems: list[str] = []
+    with served(data) as portal, chromium_running(question) as browser, watched(browser) as page:
+        make_owner(page, portal)
+
+        # the upload, watched to its end
+        page.get_by_role("navigation", name="Main").get_by_role("link", name="Recordings").click()
+        problems += axe(page)
+        page.set_input_files("#audio", conversation)
+        page.get_by_role("button", name="Transcribe").click()
+        page.get_by_role("link", name="a call").first.wait_for(timeout=WORK_MS)
+        page.get_by_role("link", name="a call").first.click()
+        page.locator("[data-words] .word").first.wait_for(timeout=WORK_MS)
+        address = page.url
+        problems += axe(page)
+
+        # a word is corrected; it stays corrected
+        page.get_by_role("button", name=re.compile("^Correct the passage")).first.click()
+        field = page.get_by_label("What is said")
+        before = field.input_value().split()
+        field.fill(" ".join(["Pomegranates", *before[1:]]))
+        page.get_by_role("button", name="Save", exact=True).first.click()
+        page.locator("[data-edited]").first.wait_for()
+        page.reload()
+        first = page.locator("[data-words] .word").first
+        first.wait_for()
+        assert first.inner_text() == "Pomegranates"
+
+        # a speaker gets a name
+        name = page.locator("#name-1")
+        name.fill("Margaret")
+        page.get_by_role("button", name="Rename").first.click()
+        page.locator(".who b", has_text="Margaret").first.wait_for()
+
+        # played from a word
+        word = page.locator("[data-words] .word").nth(min(3, len(before) - 1))
+        start = float(word.get_attribute("data-start") or "nan")
+        word.click()
+        page.wait_for_function("start => document.querySelector('[data-player]').currentTime >= start - 0.1", arg=start)
+        page.wait_for_function("!document.querySelector('[data-player]').paused")
+
+        # asked in writing; the answer cites the place, and is spoken
+        page.get_by_label("Your question").fill("Who said pomegranates?")
+        page.get_by_role("button", name="Ask", exact=True).click()
+        answer = page.locator("#answer .said")
+        answer.wait_for(timeout=WORK_MS)
+        page.locator("#answer .citations", has_text="Pomegranates").wait_for()
+        page.locator("#answer .citations", has_text="Margaret").wait_for()
+        with page.expect_response(re.compile("/speak")) as said:
+            page.eval_on_selector("[data-aloud]", "player => { player.preload = 'auto'; player.load(); }")
+        assert said.value.status in (200, 206)
+        problems += axe(page)
+
+        # asked aloud
+        page.get_by_role("button", name="Ask aloud").click()
+        page.wait_for_timeout(4000)
+        page.get_by_role("button", name="Stop and ask").click()
+        page.locator("#answer", has_text="Heard:").wait_for(timeout=WORK_MS)
+
+        # the summary cites what was said
+        assert page.get_by_role("heading", name="Summary").count() == 1
+        page.locator(".points .cite").first.click()
+
+        # what can be taken away
+        page.locator("summary", has_text="Export").click()
+        for format, begins in (("SRT", b"1\r\n00:00:"), ("DOCX", b"PK")):
+            with page.expect_download() as download:
+                page.get_by_role("link", name=format, exact=True).click()
+            content = Path(download.value.path()).read_bytes()
+            assert content.replace(b"\r\n", b"\n").startswith(begins.replace(b"\r\n", b"\n")), content[:40]
+            assert format != "SRT" or b"Pomegranates" in content
+
+        # shared with somebody who has no account, and taken back
+        page.goto(address)
+        page.get_by_role("button", name="Make a link").click()
+        link = page.locator("#new-link")
+        link.wait_for()
+        shared = link.input_value() if link.evaluate("node => 'value' in node") else link.inner_text()
+        with watched(browser) as stranger:
+            stranger.goto(shared.strip())
+            stranger.locator("[data-words] .word", has_text="Pomegranates").wait_for()
+            problems += axe(stranger)
+            assert stranger.get_by_role("button", name=re.compile("^Correct")).count() == 0
+            page.get_by_role("button", name="Take it back").click()
+            page.get_by_text("taken back").wait_for()
+            assert stranger.reload().status == 410
+        # and the live page
+        page.goto(portal.address + "/recordings/live")
+        problems += axe(page)
+        page.goto(portal.address + "/recordings/search?q=pomegranates")
+        page.get_by_text("Pomegranates").first.wait_for()
+        problems += axe(page)
+    assert not problems, "\n".join(problems)
