@@ -1,0 +1,184 @@
+"""The training loop of the character summarizer, from top to bottom.
+
+Every step draws its random numbers from the seed and its own number, so a run that was stopped and goes on ends with
+the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.data_folder import atomic_path
+from core.errors import HarkError
+from model.summarizer.decoding import load_summarizer, padded, save_summarizer, summarize
+from model.summarizer.network import END, PAD, START, Summarizer, SummarizerConfig
+from model.summarizer.pairs import Pair, Split
+from model.summarizer.rouge import first_sentence, rouge_1
+
+MEASURED = 200  # pairs of the test for ROUGE-1: writing is slow
+BEST, LAST = "best.pt", "last.pt"
+
+
+@dataclass(frozen=True)
+class SummarizerTraining:
+    """How to train."""
+
+    epochs: int = 20
+    batch_size: int = 32
+    seed: int = 0
+    learning_rate: float = 5e-4
+    warmup_share: float = 0.05  # of all steps
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    label_smoothing: float = 0.05
+    save_every_s: float = 120.0  # besides the end of each epoch
+
+
+@dataclass(frozen=True)
+class SummarizerProgress:
+    """What the loop tells its caller."""
+
+    step: int
+    steps: int
+    loss: float  # of this step, nats a character
+    validation_loss: float | None  # at the end of an epoch
+
+
+@dataclass(frozen=True)
+class SummarizerResult:
+    """What came of it; ROUGE-1 on pairs that had no part in it."""
+
+    best: Path
+    steps: int
+    validation_loss: float
+    rouge_1: float
+    rouge_1_first_sentence: float
+    test_pairs: int
+
+
+def train_summarizer(
+    split: Split,
+    shape: SummarizerConfig,
+    training: SummarizerTraining,
+    folder: Path,
+    on_progress: Callable[[SummarizerProgress], None],
+    device: str = "cpu",
+) -> SummarizerResult:
+    """Train on ``split.train``; ``folder/best.pt`` is the model with the lowest loss on ``split.validation``.
+
+    ``folder/last.pt`` holds all that is needed to go on; where one of the same configuration and data lies there,
+    training goes on from it. With a CUDA device the arithmetic is bfloat16 where that is safe (AMP).
+
+    Raises OSError from the file system, HarkError where the loss is never a number.
+    """
+    torch.manual_seed(training.seed)
+    model = Summarizer(shape).to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), training.learning_rate, betas=(0.9, 0.98), weight_decay=training.weight_decay
+    )
+    steps_an_epoch = math.ceil(len(split.train) / training.batch_size)
+    steps = training.epochs * steps_an_epoch
+    identity = _identity(split, shape, training)
+    step, best = 0, math.inf
+    last, best_path = folder / LAST, folder / BEST
+    if last.is_file():
+        saved = torch.load(last, map_location=device, weights_only=True)
+        if saved["identity"] == identity and (best_path.is_file() or saved["best"] == math.inf):
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            step, best = saved["step"], saved["best"]
+
+    saved_at = time.monotonic()
+    while step < steps:
+        epoch, within = divmod(step, steps_an_epoch)
+        order = np.random.default_rng((training.seed, epoch)).permutation(len(split.train))
+        batch = [split.train[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]
+        step += 1
+        torch.manual_seed(training.seed * 1_000_003 + step)  # of the dropout
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rate * schedule(step, steps, training.warmup_share)
+        model.train()
+        loss = batch_loss(model, batch, training.label_smoothing, device)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
+        if bool(torch.isfinite(norm)):  # one batch with an overflow must not spoil the model
+            optimizer.step()
+        validation = None
+        if step % steps_an_epoch == 0:
+            validation = mean_loss(model, split.validation, training.batch_size, device)
+            if validation < best:
+                best = validation
+                save_summarizer(best_path, model, {"step": step, "validation_loss": validation})
+        if validation is not None or time.monotonic() - saved_at > training.save_every_s:
+            saved_at = time.monotonic()
+            state = {
+                "identity": identity, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                "step": step, "best": best,
+            }  # fmt: skip
+            with atomic_path(last) as temporary:
+                torch.save(state, temporary)
+        on_progress(SummarizerProgress(step, steps, loss.item(), validation))
+
+    if best == math.inf:
+        raise HarkError(
+            "The training failed.",
+            "The loss is no number at the end of any epoch.",
+            "Train again with another --seed, or look for texts in the data that are not language.",
+        )
+    measured = split.test[:MEASURED]
+    written = summarize(load_summarizer(best_path, device), [pair.text for pair in measured])
+    wanted = [pair.summary for pair in measured]
+    baseline = [first_sentence(pair.text, shape.longest_summary) for pair in measured]
+    return SummarizerResult(best_path, step, best, rouge_1(written, wanted), rouge_1(baseline, wanted), len(measured))
+
+
+def _identity(split: Split, shape: SummarizerConfig, training: SummarizerTraining) -> str:
+    """What a run that goes on must have in common with the one that was stopped."""
+    told = (split, shape, replace(training, save_every_s=0.0))
+    return hashlib.sha256(repr(told).encode(errors="backslashreplace")).hexdigest()
+
+
+def schedule(step: int, steps: int, warmup_share: float) -> float:
+    """The share of the learning rate at a step: a line up, then half a cosine down."""
+    warmup = max(1, round(warmup_share * steps))
+    if step <= warmup:
+        return step / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def batch_loss(model: Summarizer, batch: Sequence[Pair], label_smoothing: float, device: str) -> Tensor:
+    """The cross-entropy of the summaries' characters, their ends included: nats a character."""
+    shape = model.config
+    text = padded([shape.encode(pair.text, shape.longest_text) for pair in batch], device)
+    summary = padded([[START, *shape.encode(pair.summary, shape.longest_summary), END] for pair in batch], device)
+    with torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
+        logits = model(text, summary[:, :-1])
+    return functional.cross_entropy(
+        logits.float().flatten(0, 1), summary[:, 1:].flatten(), ignore_index=PAD, label_smoothing=label_smoothing
+    )
+
+
+@torch.no_grad()
+def mean_loss(model: Summarizer, pairs: Sequence[Pair], batch_size: int, device: str) -> float:
+    """The mean loss of a batch over these pairs, without dropout and smoothing."""
+    model.eval()
+    losses: list[Any] = [
+        (
+            batch_loss(model, pairs[start : start + batch_size], 0.0, device).item(),
+            len(pairs[start : start + batch_size]),
+        )
+        for start in range(0, len(pairs), batch_size)
+    ]
+    return sum(loss * count for loss, count in losses) / sum(count for _, count in losses)

@@ -1,0 +1,106 @@
+"""A language model on this machine that does as it is told: answers, hangs, refuses, lies."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+KEY = "sk-very-secret-0123456789"
+MODEL = "double-1"
+
+# What a request gets: (status, headers, body), or text as an answer of the model.
+Reply = tuple[int, dict[str, str], bytes] | str
+
+
+class Double:
+    """Keeps what it was asked; ``replies`` are called with the request's messages, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.replies: list[Callable[[list[dict[str, str]]], Reply]] = []
+        self.url = ""
+
+    def says(self, *replies: Reply | Callable[[list[dict[str, str]]], Reply]) -> None:
+        """Give these replies, one a request."""
+        self.replies = [reply if callable(reply) else lambda _, reply=reply: reply for reply in replies]
+
+    def next(self, path: str, headers: dict[str, str], request: dict[str, Any]) -> Reply:
+        self.paths.append(path)
+        self.headers.append(headers)
+        self.requests.append(request)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        return reply(request["messages"])
+
+
+def data_of(messages: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The rows between <data> and </data> of the first request."""
+    text = messages[1]["content"]
+    inside = text[text.index("<data>\n") + 7 : text.index("\n</data>")]
+    return [json.loads(line) for line in inside.split("\n")]
+
+
+@contextmanager
+def running_double() -> Iterator[Double]:
+    double = Double()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            reply = double.next(self.path, dict(self.headers), json.loads(body))
+            if isinstance(reply, str):
+                message = {"choices": [{"message": {"role": "assistant", "content": reply}}]}
+                reply = (200, {"Content-Type": "application/json"}, json.dumps(message).encode())
+            status, headers, content = reply
+            try:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+            except OSError:
+                pass  # the client has gone
+
+        def log_message(self, *unused: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    double.url = f"http://127.0.0.1:{server.server_port}/v1"
+    try:
+        yield double
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def hang(seconds: float = 1.5) -> Callable[[list[dict[str, str]]], Reply]:
+    """A reply that comes when nobody waits any more."""
+
+    def reply(messages: list[dict[str, str]]) -> Reply:
+        time.sleep(seconds)
+        return "{}"
+
+    return reply
+
+
+def set_up(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the settings at it."""
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "HARK_LLM_PART_CHARACTERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HARK_LLM_URL", double.url + "/")
+    monkeypatch.setenv("HARK_LLM_KEY", KEY)
+    monkeypatch.setenv("HARK_LLM_MODEL", MODEL)
+    monkeypatch.setenv("HARK_LLM_TIMEOUT_S", "0.5")
