@@ -111,6 +111,34 @@ def test_the_page_has_the_thresholds_of_detect_py() -> None:
     assert single == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize("rate", [48_000, 44_100, 16_000, 8_000])
+def test_a_microphone_of_any_rate_is_heard_at_16_khz(rate: int) -> None:
+    """Tones that 16 kHz has come through as they are, however the sound is cut into pieces; higher ones do not."""
+    seconds = 0.5
+    time = np.arange(int(seconds * rate)) / rate
+    heard = 0.3 * np.sin(2 * np.pi * 440 * time) + 0.2 * np.sin(2 * np.pi * 3_000 * time)
+    beyond = 0.3 * np.sin(2 * np.pi * 11_000 * time)
+    program = """
+    const results = data.streams.map((stream) => {
+      const resampler = new Resampler(data.rate, 16000);
+      const result = [];
+      for (let start = 0; start < stream.length; start += data.piece) {
+        result.push(...resampler.process(Float32Array.from(stream.slice(start, start + data.piece))));
+      }
+      return result;
+    });
+    console.log(JSON.stringify(results));
+    """
+    streams = [(heard + (beyond if rate > 32_000 else 0)).tolist()]
+    (found,) = in_node(program, {"rate": rate, "piece": 128, "streams": streams})
+    assert in_node(program, {"rate": rate, "piece": 1_000, "streams": streams})[0] == pytest.approx(found, abs=1e-9)
+    places = np.arange(len(found)) / 16_000
+    wanted = 0.3 * np.sin(2 * np.pi * 440 * places) + 0.2 * np.sin(2 * np.pi * 3_000 * places)
+    assert len(found) == pytest.approx(seconds * 16_000, abs=40)
+    middle = slice(200, len(found) - 200)
+    assert np.abs(np.asarray(found)[middle] - wanted[middle]).max() < 0.01
+
+
 def test_the_page_is_plain() -> None:
     page, script = (programs()[name].decode() for name in ("detect.html", "detect.js"))
     assert len(page) < 4_000 and "<script type" in page

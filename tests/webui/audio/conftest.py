@@ -1,0 +1,93 @@
+"""A recording that is transcribed: a few seconds of tones, and a transcript that a person wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from pipeline.summarization import Point, Sentiment, Summary, save_summary
+from pipeline.transcript import Segment, Transcript, Word, save_transcript
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.jobs.models import Job
+
+SAID = (
+    ("S1", "We meet in the harbour on Tuesday", 0.9),
+    ("S2", "Who brings the <b>lantern</b>", 0.3),
+    ("S1", "Anna brings the lantern and the map", 0.9),
+)
+
+
+def transcript_of_words(said: tuple[tuple[str, str, float], ...] = SAID) -> Transcript:
+    """One second a segment, its words equally long."""
+    segments = []
+    for number, (speaker, text, confidence) in enumerate(said):
+        parts = text.split()
+        step = 0.9 / len(parts)
+        words = tuple(
+            Word(part, round(number + step * i, 3), round(number + step * (i + 1), 3), confidence)
+            for i, part in enumerate(parts)
+        )
+        segments.append(Segment(float(number), number + 0.9, text, confidence, words, speaker=speaker))
+    return Transcript(
+        float(len(said)), "en", "test engine", tuple(segments), {"S1": "S1", "S2": "S2"}, diarization="acoustic"
+    )
+
+
+def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcript | None = None) -> Recording:
+    """As the job leaves it, and as ``transcribed`` takes it up."""
+    transcript = transcript or transcript_of_words()
+    recording = Recording(user=user, name=name, state=Recording.State.WORKING, originals=["original.wav"])
+    recording.folder = f"audio/{recording.pk}"
+    recording.path.mkdir(parents=True)
+    time = np.arange(round(transcript.duration_s * SAMPLE_RATE)) / SAMPLE_RATE
+    tone = (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+    write_audio(recording.path / "original.wav", tone)
+    write_audio(recording.path / services.AUDIO_FILE, tone)
+    (recording.path / services.WAVEFORM).write_text("[0.1, 0.5, 0.1]")
+    save_transcript(transcript, recording.path / services.TRANSCRIPT)
+    summary = Summary(
+        "A meeting in the harbour.", (Point("Tuesday, in the harbour.", (0,)), Point("The lantern is missing.", (1,))),
+        (Point("Anna brings the lantern.", (2,)),), Sentiment("neutral", 0.0), "test", (0, 2),
+    )  # fmt: skip
+    save_summary(summary, recording.path / services.SUMMARY)
+    spec = {"recording": str(recording.pk), "folder": recording.folder, "originals": ["original.wav"], "options": {}}
+    recording.options = services.checked_options({})
+    recording.job = Job.objects.create(
+        user=user, kind="transcribe", lane="audio", title=name, state=Job.State.DONE, spec=spec,
+        result={"channels": 1, "words": 18, "warnings": []},
+    )  # fmt: skip
+    recording.save(force_insert=True)
+    services.transcribed(recording.job)
+    return services.recordings_of(user).select_related("user").get(pk=recording.pk)
+
+
+@pytest.fixture
+def recording(owner: User) -> Recording:
+    """The owner's."""
+    return ready_recording(owner)
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    """A file as it may be uploaded: a second of a tone."""
+    path = tmp_path / "upload.wav"
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    write_audio(path, (0.1 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
+    return path
+
+
+@pytest.fixture
+def speaking() -> None:
+    """Engines are asked for their voices, which takes a while."""
+
+
+@pytest.fixture(autouse=True)
+def nobody_speaks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """No engine has a voice, unless a test asks for ``speaking``."""
+    if "speaking" not in request.fixturenames:
+        monkeypatch.setattr("webui.audio.asking.voice_for", lambda user, language: None)

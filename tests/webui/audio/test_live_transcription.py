@@ -1,0 +1,243 @@
+"""Live transcription over WebSocket: words, detectors, answers, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audio_generation.engine import Readiness
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.errors import HarkError
+from pipeline.transcript import Segment, Word
+from tests.untrained_bundle import matcher_bundle, spoken
+from tests.webui.api.test_sockets import Socket
+from tests.webui.audio.conftest import ready_recording, transcript_of_words
+from webui.accounts.models import User
+from webui.accounts.services import create_token
+from webui.audio import consumers, live, services
+from webui.audio.models import Recording
+from webui.trainer.models import Detector, Version
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PHRASE = "hey compass"
+MESSAGE = 1280  # samples
+
+
+class Double:
+    """An engine that hears one sentence in whatever it is given."""
+
+    name, model, hosted = "double", "test", False
+    said = "who brings the map"
+
+    def available(self) -> Readiness:
+        return Readiness(True)
+
+    def hear(self, audio: np.ndarray) -> list[Segment]:
+        words = self.said.split()
+        step = len(audio) / SAMPLE_RATE / max(1, len(words))
+        parts = tuple(Word(word, i * step, (i + 1) * step, 0.9) for i, word in enumerate(words))
+        return [Segment(0.0, len(audio) / SAMPLE_RATE, self.said, 0.9, parts, "en")]
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> Double:
+    double = Double()
+    monkeypatch.setattr("pipeline.transcription.registry.choose", lambda name, language: (double, "it is a test"))
+    monkeypatch.setattr(
+        "pipeline.transcription.recognizing.recognize", lambda engine, audio, language: double.hear(audio)
+    )
+    return double
+
+
+def sound() -> list[bytes]:
+    """Somebody says the phrase, then a pause, as a microphone sends it."""
+    samples = (np.clip(spoken(PHRASE, 0.5, 1.5), -1, 1) * 32767).astype("<i2")
+    return [samples[at : at + MESSAGE].tobytes() for at in range(0, len(samples), MESSAGE)]
+
+
+def talk(user: User, conversation: Callable[[Socket], Awaitable[list[Any]]]) -> list[Any]:
+    token = create_token(user=user, name="live", scopes=("audio",))[1]
+
+    async def whole() -> list[Any]:
+        socket = Socket("/ws/transcribe")
+        assert await socket.open()
+        await socket.say({"token": token})
+        return await conversation(socket)
+
+    return asyncio.run(whole())
+
+
+async def to_the_end(socket: Socket) -> list[Any]:
+    heard = []
+    while not isinstance(said := await socket.hear(20), int):
+        heard.append(said)
+    return [*heard, said]
+
+
+def of_kind(heard: list[Any], kind: str) -> list[Any]:
+    return [said[kind] for said in heard if isinstance(said, dict) and kind in said]
+
+
+async def all_of_it(socket: Socket, **start: Any) -> list[Any]:
+    await socket.say({"start": start})
+    for message in sound():
+        await socket.say(message)
+    await socket.say({"stop": True})
+    return await to_the_end(socket)
+
+
+def test_words_come_while_they_are_said(owner: User) -> None:
+    heard = talk(owner, all_of_it)
+    assert heard[0] == {"ready": True, "engine": "double test", "why": "it is a test"}
+    (final,) = of_kind(heard, "final")
+    assert final["text"] == Double.said and 0.2 < final["start_s"] < 0.9 < final["end_s"]
+    assert final["segments"][0]["words"][0]["text"] == "who"
+    assert heard[-2:] == [{"ended": True}, 1000] and not of_kind(heard, "answer")
+    assert not Recording.objects.exists()
+
+
+def test_samples_may_come_without_a_word(owner: User) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        for message in sound():
+            await socket.say(message)
+        await socket.say({"stop": True})
+        return await to_the_end(socket)
+
+    assert of_kind(talk(owner, conversation), "final")
+
+
+def test_questions_that_are_heard_are_answered_from_one_s_own_transcripts(owner: User, other: User) -> None:
+    ready_recording(owner)
+
+    async def conversation(socket: Socket) -> list[Any]:
+        return await all_of_it(socket, answer=True)
+
+    (answer,) = of_kind(talk(owner, conversation), "answer")
+    assert answer["question"] == Double.said and answer["text"] == "Anna brings the lantern and the map"
+    assert answer["citations"][0]["address"].startswith("/recordings/")
+    assert of_kind(talk(other, conversation), "answer") == []
+
+
+@pytest.mark.slow
+def test_the_user_s_detectors_listen_along(owner: User, other: User, portal: Path) -> None:
+    matcher_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
+    detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
+    Version.objects.create(detector=detector, number=1, folder="models/run-1", bundle="bundle", summary={})
+
+    async def conversation(socket: Socket) -> list[Any]:
+        return await all_of_it(socket, detectors=[detector.pk, 999, "x", None])
+
+    (event,) = of_kind(talk(owner, conversation), "event")
+    assert event["phrase"] == PHRASE and event["score"] > 0.5
+    assert of_kind(talk(other, conversation), "event") == []
+
+
+def test_what_was_heard_is_kept_where_that_is_wished(owner: User, portal: Path) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        return await all_of_it(socket, save=True)
+
+    (saved,) = of_kind(talk(owner, conversation), "saved")
+    recording = services.recordings_of(owner).select_related("user").get()
+    assert saved == {"recording": str(recording.pk), "address": f"/recordings/{recording.pk}"}
+    kept = read_audio(recording.path / "original.wav")
+    assert len(kept) == len(spoken(PHRASE, 0.5, 1.5)) and recording.now == "working"
+    assert recording.name.startswith("Live, ") and not list((portal / "uploads" / "recordings").iterdir())
+
+
+def test_a_connection_that_breaks_loses_nothing(owner: User) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        await socket.say({"start": {"save": True}})
+        for message in sound():
+            await socket.say(message)
+        await socket.end.send_input({"type": "websocket.disconnect", "code": 1006})
+        await socket.end.wait(10)
+        return []
+
+    talk(owner, conversation)
+    recording = services.recordings_of(owner).select_related("user").get()
+    assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
+
+
+def test_nothing_is_kept_of_a_session_without_sound(owner: User, portal: Path) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        await socket.say({"start": {"save": True}})
+        await socket.say({"stop": True})
+        return await to_the_end(socket)
+
+    assert not of_kind(talk(owner, conversation), "saved")
+    assert not list((portal / "uploads" / "recordings").iterdir())
+
+
+def test_an_engine_that_fails_once_does_not_end_the_stream(
+    owner: User, engine: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(audio: np.ndarray) -> list[Segment]:
+        raise HarkError("It failed.", "Because.", "Do.")
+
+    monkeypatch.setattr(engine, "hear", fail)
+    heard = talk(owner, all_of_it)
+    assert of_kind(heard, "error")[0]["what"] == "It failed."
+    assert heard[-2:] == [{"ended": True}, 1000]
+
+
+def test_without_an_engine_it_says_why(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_is_ready(name: str, language: str | None) -> Any:
+        raise HarkError("No engine is ready.", "Because.", "Do.")
+
+    monkeypatch.setattr("pipeline.transcription.registry.choose", none_is_ready)
+    heard = talk(owner, all_of_it)
+    assert heard[0]["error"]["what"] == "No engine is ready." and heard[-1] == 1000
+
+
+@pytest.mark.parametrize(("said", "code"), [("{", 1007), ("[]", 1007), (b"\0" * 100_000, 4413)])
+def test_nonsense_ends_it(owner: User, said: Any, code: int) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        await socket.say(said)
+        return await to_the_end(socket)
+
+    assert talk(owner, conversation)[-1] == code
+
+
+def test_it_does_not_go_on_for_ever(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "LONGEST_S", 0.5)
+    assert talk(owner, all_of_it)[-1] == 4413
+
+
+def test_a_token_must_be_for_audio(owner: User) -> None:
+    token = create_token(user=owner, name="live", scopes=("read",))[1]
+
+    async def whole() -> list[Any]:
+        socket = Socket("/ws/transcribe")
+        assert await socket.open()
+        await socket.say({"token": token})
+        return await to_the_end(socket)
+
+    assert asyncio.run(whole())[-1] == 4403
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("Who brings the map", ["Who brings the map"]),
+        ("We are late. What time is it? Never mind.", ["What time is it?"]),
+        ("Wann treffen wir uns", ["Wann treffen wir uns"]),
+        ("You bring it?", ["You bring it?"]),
+        ("What", []),
+        ("whatever he says is fine", []),
+        ("We know what he says", []),
+        ("", []),
+    ],
+)
+def test_what_is_a_question(text: str, asked: list[str]) -> None:
+    assert live.questions_in(text) == asked
+
+
+def test_detectors_without_a_version_are_not_offered(owner: User) -> None:
+    Detector.objects.create(user=owner, phrase="no version", language="en")
+    assert live.detectors_of(owner) == [] and live.chosen_versions(owner, [1, 2]) == []
+    assert transcript_of_words().text

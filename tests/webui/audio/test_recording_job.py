@@ -1,0 +1,154 @@
+"""The job "transcribe": every stage once, what is finished is not done again, and what fails says so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.errors import HarkError
+from pipeline import recording_job
+from pipeline.events import Event, Reporter, silent_reporter
+from pipeline.transcript import Transcript, load_transcript
+from tests.untrained_bundle import spoken
+from tests.webui.audio.conftest import transcript_of_words
+
+OPTIONS = {"engine": "auto", "language": None, "speakers": None, "diarize": True, "summarize": True}
+
+
+def tone(path: Path, seconds: float) -> None:
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    write_audio(path, (0.1 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> dict[str, Any]:
+    folder = tmp_path / "audio" / "r"
+    folder.mkdir(parents=True)
+    tone(folder / "original.wav", 3.0)
+    return {
+        "recording": "r", "folder": "audio/r", "originals": ["original.wav"], "name": "meeting.wav",
+        "options": {**OPTIONS, "diarize": False},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Recognition is a double that writes down how it was asked."""
+    asked: list[Any] = []
+
+    def transcribe(audio: Path, options: Any, work: Path, reporter: Reporter) -> Transcript:
+        asked.append((audio, options, work))
+        alone = tuple(replace(segment, speaker="") for segment in transcript_of_words().segments)
+        return replace(transcript_of_words(), segments=alone, speakers={}, diarization="")
+
+    monkeypatch.setattr("pipeline.transcription.transcribe.transcribe", transcribe)
+    return asked
+
+
+def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+    events: list[Event] = []
+    spec["options"] = {**spec["options"], "engine": "hark", "language": "en"}
+    result = recording_job.transcribe_recording(spec, tmp_path, Reporter(events.append))
+    folder = tmp_path / "audio" / "r"
+    assert len(read_audio(folder / "audio.flac")) == 3 * SAMPLE_RATE
+    assert 1 < len(json.loads((folder / "waveform.json").read_text())) <= 1600
+    assert load_transcript(folder / "transcript.json").segments[0].text == "We meet in the harbour on Tuesday"
+    assert (
+        "harbour" in (folder / "transcript.txt").read_text()
+        and "meeting.wav" in (folder / "transcript.txt").read_text()
+    )
+    assert json.loads((folder / "summary.json").read_text())["engine"]
+    assert result == {
+        "duration_s": 3.0, "channels": 1, "language": "en", "engine": "test engine", "speakers": 0, "words": 18,
+        "warnings": [],
+    }  # fmt: skip
+    ((audio, options, work),) = engine
+    assert (audio, options.engine, options.language, work) == (folder / "audio.flac", "hark", "en", folder)
+    assert [event["name"] for event in events if event["event"] == "stage"] == ["normalize", "summarize"]
+    assert {path.suffix for path in folder.iterdir()} == {".wav", ".flac", ".json", ".txt"}
+
+
+def test_what_is_finished_is_not_done_again(
+    spec: dict[str, Any], engine: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    before = (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns
+    (tmp_path / "audio/r/original.wav").unlink()  # it is not needed any more
+    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    assert (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns == before and len(engine) == 2
+
+
+def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+    folder = tmp_path / "audio" / "r"
+    tone(folder / "second.wav", 2.0)
+    spec["originals"].append("second.wav")
+    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    assert 5.0 <= len(read_audio(folder / "audio.flac")) / SAMPLE_RATE < 7.0
+    assert not list(folder.glob("part-*"))
+
+
+def test_a_recording_that_is_gone_says_so(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "audio/r/original.wav").unlink()
+    with pytest.raises(HarkError, match="gone"):
+        recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+
+
+def test_what_is_no_recording_says_so(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "audio/r/original.wav").write_bytes(b"%PDF-1.7 a letter")
+    with pytest.raises(HarkError):
+        recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    assert not (tmp_path / "audio/r/audio.flac").exists() and engine == []
+
+
+def test_silence_gives_a_transcript_without_words(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = replace(transcript_of_words(), segments=(), speakers={}, diarization="")
+    monkeypatch.setattr("pipeline.transcription.transcribe.transcribe", lambda *given: nothing)
+    spec["options"]["diarize"] = True
+    result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    assert result["words"] == 0 and not (tmp_path / "audio/r/summary.json").exists()
+
+
+def test_without_a_summary_the_transcript_is_there(
+    spec: dict[str, Any], engine: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any, **more: Any) -> Any:
+        raise HarkError("It cannot be summarized.", "Because.", "Do.")
+
+    monkeypatch.setattr("pipeline.summarization.summarize", fail)
+    result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    assert result["warnings"] == ["It cannot be summarized. Because. Do."]
+    assert (tmp_path / "audio/r/transcript.json").is_file()
+
+
+def test_a_summary_that_nobody_wants_is_not_made(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    spec["options"]["summarize"] = False
+    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    assert not (tmp_path / "audio/r/summary.json").exists()  # nor left over from the transcript before
+
+
+@pytest.mark.slow
+def test_real_speech_from_the_file_to_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    monkeypatch.setenv("HARK_DATA", str(tmp_path))
+    folder = tmp_path / "audio" / "r"
+    folder.mkdir(parents=True)
+    write_audio(folder / "original.wav", spoken("the house is near the river and the children play in the garden"))
+    spec = {"recording": "r", "folder": "audio/r", "originals": ["original.wav"], "name": "a",
+            "options": {**OPTIONS, "engine": "hark"}}  # fmt: skip
+    result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    transcript = load_transcript(folder / "transcript.json")
+    assert result["engine"].startswith("hark") and result["language"] == "en" and result["warnings"] == []
+    words = transcript.text.lower().split()
+    assert len({"house", "river", "children", "garden", "play", "near"} & set(words)) >= 3, transcript.text
+    assert all(0.5 < word.start_s < word.end_s < result["duration_s"] for s in transcript.segments for word in s.words)
+    assert {segment.speaker for segment in transcript.segments} <= set(transcript.speakers)
+    assert (folder / "summary.json").is_file()

@@ -1,0 +1,184 @@
+"""Finding words in all recordings, and asking them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from pipeline.transcript import Segment
+from tests.webui.audio.conftest import ready_recording, transcript_of_words
+from webui.accounts.models import User
+from webui.audio import asking, services
+from webui.audio.models import Passage, Recording
+from webui.audio.search import terms
+
+HTMX = {"HX-Request": "true"}
+
+
+def numbers(user: User, query: str, **more: Any) -> list[int]:
+    return sorted(hit.number for hit in services.search(user=user, query=query, **more))
+
+
+def test_words_are_found_in_all_recordings_and_in_one(owner: User, recording: Recording) -> None:
+    second = ready_recording(owner, "call.mp3", transcript_of_words((("S1", "The lantern burns", 0.9),)))
+    assert numbers(owner, "lantern") == [0, 1, 2]
+    assert numbers(owner, "LANTERN", recording=recording) == [1, 2]
+    assert [hit.recording_id for hit in services.search(user=owner, query="burns")] == [second.pk]
+    assert numbers(owner, "lantern map") == [2]  # all words
+    assert numbers(owner, "lant") == [0, 1, 2]  # the beginning of the last one
+    assert numbers(owner, '"the lantern and"') == [2] and numbers(owner, '"lantern the"') == []
+    assert len(services.search(user=owner, query="lantern", limit=1)) == 1
+
+
+def test_accents_and_case_do_not_matter(owner: User) -> None:
+    ready_recording(owner, "a.wav", transcript_of_words((("S1", "Im Café Größe", 0.9),)))
+    assert numbers(owner, "cafe") == [0] and numbers(owner, "GRÖSSE") in ([], [0]) and numbers(owner, "größe") == [0]
+
+
+def test_what_matched_is_marked_and_the_rest_is_text(owner: User, recording: Recording) -> None:
+    (hit,) = services.search(user=owner, query="brings who")
+    assert hit.marked == "<mark>Who</mark> <mark>brings</mark> the &lt;b&gt;lantern&lt;/b&gt;"
+    assert hit.text == "Who brings the <b>lantern</b>" and hit.speaker == "S2" and hit.recording == "meeting.wav"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "", "   ", '"', '""', '"a', "*", "a*", "NEAR(a b)", "a AND", "OR", "NOT lantern", "text:lantern", "-lantern",
+        "^lantern", "(", "lantern)", "'; DROP TABLE audio_passage; --", "\x00lantern", "%_", "🙂", "½", "_",
+        "x" * 10_000, "a " * 5_000, "\ud800", "العربية", "漢字", "{lantern} : ", 'lantern" OR "map',
+        "<script>alert(1)</script>",
+    ],
+)  # fmt: skip
+def test_any_text_is_a_query(owners: Client, owner: User, recording: Recording, query: str) -> None:
+    services.search(user=owner, query=query)
+    answer = owners.get("/recordings/search", {"q": query.encode("utf-8", "replace").decode()})
+    assert answer.status_code == 200 and b"<script>alert" not in answer.content
+    assert Passage.objects.count() == 3
+
+
+def test_terms() -> None:
+    assert terms('one "two three" fo-ur " " "!" five*') == ["one", "two three", "fo", "ur", "five"]
+
+
+def test_the_index_follows_what_is_deleted_and_made_again(owner: User, recording: Recording) -> None:
+    services.transcribed(recording.job)  # type: ignore[arg-type]
+    assert numbers(owner, "lantern") == [1, 2]
+    services.delete(recording=recording)
+    assert numbers(owner, "lantern") == []
+
+
+def test_the_page_plays_what_it_finds(owners: Client, recording: Recording) -> None:
+    page = owners.get("/recordings/search?q=map").content.decode()
+    assert f'data-play="/recordings/{recording.pk}/audio#t=2.000,2.900"' in page
+    assert f"/recordings/{recording.pk}#t=2.000" in page and "<mark>map</mark>" in page
+    assert "Nobody says that" in owners.get("/recordings/search?q=submarine").content.decode()
+
+
+def test_an_answer_cites_who_said_it_when(owner: User, recording: Recording) -> None:
+    answer = services.answer(user=owner, question="When do we meet in the harbour?", recording=recording)
+    assert answer["found"] and answer["text"] == "We meet in the harbour on Tuesday"
+    (citation,) = answer["citations"]
+    assert citation["recording"] == str(recording.pk) and citation["name"] == "meeting.wav"
+    assert (citation["start_s"], citation["end_s"], citation["speaker"]) == (0.0, 0.9, "S1")
+
+
+def test_all_recordings_are_asked_and_nobody_else_s(owner: User, other: User, recording: Recording) -> None:
+    ready_recording(owner, "b.wav", transcript_of_words((("S1", "The password of the boat is seagull", 0.9),)))
+    assert services.answer(user=owner, question="What is the password of the boat?")["citations"][0]["name"] == "b.wav"
+    assert services.answer(user=other, question="What is the password of the boat?")["found"] is False
+    assert services.answer(user=owner, question="How old is the queen of Sweden?")["found"] is False
+
+
+def test_a_damaged_transcript_does_not_keep_the_others_from_answering(owner: User, recording: Recording) -> None:
+    broken = ready_recording(owner, "b.wav")
+    (broken.path / "transcript.json").write_text("{")
+    answer = services.answer(user=owner, question="Who brings the lantern and the map?")
+    assert answer["found"] and answer["citations"][0]["name"] == "meeting.wav"
+
+
+@pytest.mark.parametrize("question", ["", "  ", "word " * 10_000])
+def test_questions_that_are_none_are_explained(owners: Client, recording: Recording, question: str) -> None:
+    for address in (f"/recordings/{recording.pk}/ask", "/recordings/ask"):
+        assert owners.post(address, {"question": question}).status_code == 422
+        fragment = owners.post(address, {"question": question}, headers=HTMX)
+        assert fragment.status_code == 200 and b"error" in fragment.content  # HTMX shows no other
+
+
+def test_the_answer_as_a_page_and_as_a_fragment(owners: Client, recording: Recording) -> None:
+    form = {"question": "Who brings the lantern and the map?"}
+    page = owners.post(f"/recordings/{recording.pk}/ask", form).content.decode()
+    assert "<html" in page and "Anna brings the lantern and the map" in page
+    fragment = owners.post(f"/recordings/{recording.pk}/ask", form, headers=HTMX).content.decode()
+    assert "<html" not in fragment and 'data-seek="2.000"' in fragment and "fits best" in fragment
+    fragment = owners.post("/recordings/ask", form, headers=HTMX).content.decode()
+    assert f'data-play="/recordings/{recording.pk}/audio#t=2.000,2.900"' in fragment
+    fragment = owners.post("/recordings/ask", {"question": "Where is Atlantis?"}, headers=HTMX).content.decode()
+    assert "Not in the recording." in fragment and "data-play" not in fragment
+
+
+def test_a_question_may_be_spoken(
+    owners: Client, recording: Recording, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+
+    def recognize(engine: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        heard.append(len(audio))
+        return [Segment(0.0, 1.0, "who brings the map", 0.9)]
+
+    monkeypatch.setattr("pipeline.transcription.recognizing.recognize", recognize)
+    upload = SimpleUploadedFile("question.wav", wav.read_bytes())
+    fragment = owners.post(f"/recordings/{recording.pk}/ask", {"audio": upload}, headers=HTMX).content.decode()
+    assert heard == [SAMPLE_RATE] and "Heard:" in fragment and "Anna brings the lantern and the map" in fragment
+
+
+def test_a_question_in_which_nothing_is_heard_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.transcription.recognizing.recognize", lambda *given: [])
+    with pytest.raises(HarkError, match="not heard"):
+        asking.question_of(np.zeros(SAMPLE_RATE, np.float32))
+    with pytest.raises(HarkError, match="too long"):
+        asking.question_of(np.zeros(31 * SAMPLE_RATE, np.float32))
+
+
+@pytest.mark.usefixtures("speaking")
+def test_the_answer_is_spoken_by_an_engine_that_is_ready(owners: Client, recording: Recording) -> None:
+    form = {"question": "Who brings the lantern and the map?"}
+    fragment = owners.post(f"/recordings/{recording.pk}/ask", form, headers=HTMX).content.decode()
+    if "data-aloud" not in fragment:
+        pytest.skip("no speech engine is ready here")
+    address = fragment.split('data-aloud src="')[1].split('"')[0].replace("&amp;", "&")
+    answer = owners.get(address)
+    assert answer["Content-Type"] == "audio/wav" and b"".join(answer.streaming_content)[:4] == b"RIFF"  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("speaking")
+def test_kathleen_speaks_where_she_is(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Engine:
+        def __init__(self, *names: str) -> None:
+            self.names = names
+
+        def voices(self, language: str) -> list[Any]:
+            return [type("Voice", (), {"name": name}) for name in self.names]
+
+    there = {"espeak": Engine("gmw/en"), "piper": Engine("en_US-lessac-medium", "en_US-kathleen-low")}
+    monkeypatch.setattr("webui.trainer.services.free_engines", lambda language, user: list(there))
+    monkeypatch.setattr("audio_generation.registry.engine_named", lambda name: there[name])
+    assert asking.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
+    there["piper"] = Engine("en_US-lessac-medium")
+    assert asking.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")
+    del there["piper"]
+    assert asking.voice_for(owner, "en") == ("espeak", "gmw/en")
+    there.clear()
+    assert asking.voice_for(owner, "en") is None
+
+
+@pytest.mark.parametrize("query", ["", "text=", "text=" + "x" * 601, "text=a&language=" + "x" * 30])
+def test_nothing_else_is_spoken(owners: Client, owner: User, query: str) -> None:
+    assert owners.get(f"/recordings/speak?{query}").status_code == 404

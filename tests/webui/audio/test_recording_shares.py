@@ -1,0 +1,94 @@
+"""Links by which a recording is shown to people without an account."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from webui.accounts.models import User
+from webui.accounts.services import digest
+from webui.audio import services
+from webui.audio.models import Recording, Share
+
+
+@pytest.fixture
+def link(owners: Client, recording: Recording) -> str:
+    """The path of a link that was made on the page."""
+    page = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"}).content.decode()
+    found = re.search(r'value="http://testserver(/recordings/shared/[\w-]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def test_whoever_has_the_link_reads_and_hears(recording: Recording, link: str) -> None:
+    stranger = Client()
+    answer = stranger.get(link)
+    page = answer.content.decode()
+    assert answer.status_code == 200 and "We meet in the harbour" in page and "Anna brings the lantern." in page
+    assert answer["X-Robots-Tag"] == "noindex" and "no-store" in answer["Cache-Control"]
+    part = stranger.get(f"{link}/audio", headers={"Range": "bytes=0-3"})
+    assert part.status_code == 206 and b"".join(part.streaming_content) == b"fLaC"  # type: ignore[attr-defined]
+    assert stranger.get(f"{link}/words").json()["segments"] and stranger.get(f"{link}/waveform").json()["peaks"]
+
+
+def test_who_reads_cannot_change_anything(recording: Recording, link: str) -> None:
+    stranger = Client()
+    page = stranger.get(link).content.decode()
+    for word in ("data-edit", "data-change", "Rename", "Delete", "/ask", "export", str(recording.pk)):
+        assert word not in page.replace("data-edited", ""), word
+    assert stranger.post(link).status_code == 405
+    answer = stranger.post(f"/recordings/{recording.pk}/segments/0", {"text": "x"})
+    assert answer.status_code == 303 and answer["Location"].startswith("/account/login")
+
+
+def test_the_token_is_shown_once_and_kept_as_a_digest(owners: Client, recording: Recording, link: str) -> None:
+    token = link.rsplit("/", 1)[1]
+    assert len(token) >= 32 and Share.objects.get().digest == digest(token)
+    assert token not in owners.get(f"/recordings/{recording.pk}").content.decode()
+
+
+def test_a_link_that_is_taken_back_works_no_more(owners: Client, recording: Recording, link: str) -> None:
+    share = Share.objects.get()
+    assert owners.post(f"/recordings/{recording.pk}/share/{share.pk}/revoke").status_code == 302
+    for rest in ("", "/audio", "/words", "/waveform"):
+        answer = Client().get(link + rest)
+        assert answer.status_code == 410 and b"harbour" not in answer.content
+    assert b"taken back" in owners.get(f"/recordings/{recording.pk}").content
+
+
+def test_a_link_runs_out(recording: Recording, link: str) -> None:
+    assert timedelta(days=6) < Share.objects.get().expires_at - timezone.now() < timedelta(days=7, seconds=1)
+    Share.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert Client().get(link).status_code == 410
+
+
+def test_a_link_ends_with_its_recording_and_with_its_user(owner: User, recording: Recording, link: str) -> None:
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    assert Client().get(link).status_code == 410
+    User.objects.filter(pk=owner.pk).update(is_active=True)
+    services.delete(recording=recording)
+    assert Client().get(link).status_code == 404
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 32, "..", "%00"])
+def test_a_token_that_was_never_given_is_not_there(db: None, token: str) -> None:
+    assert Client().get(f"/recordings/shared/{token}").status_code == 404
+
+
+@pytest.mark.parametrize("days", ["", "0", "91", "-1", "x", "99999999"])
+def test_links_do_not_work_for_ever(owners: Client, recording: Recording, days: str) -> None:
+    assert owners.post(f"/recordings/{recording.pk}/share", {"days": days}).status_code == 422
+    assert not Share.objects.exists()
+
+
+def test_of_another_s_recording_nobody_makes_or_takes_links(client: Client, other: User, recording: Recording) -> None:
+    share, _token = services.share(recording=recording)
+    client.force_login(other)
+    assert client.post(f"/recordings/{recording.pk}/share", {"days": "7"}).status_code == 404
+    assert client.post(f"/recordings/{recording.pk}/share/{share.pk}/revoke").status_code == 404
+    share.refresh_from_db()
+    assert share.works

@@ -1,0 +1,186 @@
+"""Files that come in pieces: resumed, refused, forgotten."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from webui.accounts.models import User
+from webui.asgi import LARGEST_FORM, largest_body
+from webui.audio import services, uploads
+from webui.audio.models import Recording, UploadInProgress
+
+JSON = {"Accept": "application/json"}
+
+
+def begin(client: Client, name: str, size: Any) -> Any:
+    sent = json.dumps({"name": name, "size": size})
+    return client.post("/recordings/uploads", sent, content_type="application/json", headers=JSON)
+
+
+def send(client: Client, address: str, at: int, content: bytes, method: str = "patch") -> Any:
+    return getattr(client, method)(f"{address}?offset={at}", content, content_type="application/octet-stream")
+
+
+def done(client: Client, address: str, **content: Any) -> Any:
+    return client.post(f"{address}/done", json.dumps(content), content_type="application/json", headers=JSON)
+
+
+def test_a_file_in_pieces_becomes_a_recording(owners: Client, owner: User, wav: Path, portal: Path) -> None:
+    content = wav.read_bytes()
+    upload = begin(owners, "Call.WAV", len(content)).json()
+    assert upload["offset"] == 0 and upload["chunk"] == uploads.LARGEST_CHUNK
+    assert send(owners, upload["address"], 0, content[:1000]).json()["offset"] == 1000
+    assert done(owners, upload["address"]).status_code == 422  # the rest is missing
+    assert owners.get(upload["address"]).json()["offset"] == 1000
+    assert send(owners, upload["address"], 1000, content[1000:], "put").json()["offset"] == len(content)
+    made = done(owners, upload["address"], options={"engine": "hark", "speakers": 2})
+    assert made.status_code == 201
+    recording = services.recordings_of(owner).select_related("user").get()
+    assert made.json() == {"recording": str(recording.pk), "address": f"/recordings/{recording.pk}"}
+    assert recording.name == "Call.WAV" and recording.options["speakers"] == 2
+    assert (recording.path / "original.wav").read_bytes() == content
+    assert not UploadInProgress.objects.exists() and not list((portal / "uploads" / "recordings").iterdir())
+
+
+def test_a_piece_that_was_sent_twice_is_taken_once(owners: Client, owner: User) -> None:
+    upload = begin(owners, "a.wav", 10).json()
+    send(owners, upload["address"], 0, b"12345")
+    again = send(owners, upload["address"], 0, b"12345")
+    assert again.status_code == 409 and again.json()["offset"] == 5
+    assert send(owners, upload["address"], 7, b"890").status_code == 409
+    assert send(owners, upload["address"], 5, b"67890").json()["offset"] == 10
+    assert UploadInProgress.objects.get().path.read_bytes() == b"1234567890"
+
+
+def test_an_endless_upload_ends_at_what_was_said(owners: Client, owner: User) -> None:
+    upload = begin(owners, "a.wav", 10).json()
+    send(owners, upload["address"], 0, b"12345")
+    assert send(owners, upload["address"], 5, b"6" * 100).status_code == 413
+    assert owners.get(upload["address"]).json()["offset"] == 5
+
+
+def test_a_piece_is_not_longer_than_allowed(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "LARGEST_CHUNK", 4)
+    upload = begin(owners, "a.wav", 10).json()
+    assert send(owners, upload["address"], 0, b"12345").status_code == 413
+    assert send(owners, upload["address"], 0, b"1234").json()["offset"] == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(0, 422), (-1, 422), (1_000_000_001, 413), ("9", 422), (None, 422), (True, 422), (1.5, 422)]
+)
+def test_sizes_are_refused_at_the_beginning(owners: Client, owner: User, size: Any, status: int) -> None:
+    answer = begin(owners, "a.wav", size)
+    assert answer.status_code == status and set(answer.json()) >= {"what", "why", "what_to_do"}
+    assert not UploadInProgress.objects.exists()
+
+
+def test_a_full_disk_is_said_at_the_beginning(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "KEPT_FREE", 10**18)
+    assert "no room" in begin(owners, "a.wav", 10).json()["what"]
+
+
+def test_many_at_once_are_refused_clearly(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_AT_ONCE", 2)
+    assert [begin(owners, "a.wav", 10).status_code for _ in range(3)] == [201, 201, 429]
+
+
+def test_a_full_queue_keeps_the_upload(owners: Client, owner: User, settings: Any) -> None:
+    upload = begin(owners, "a.wav", 3).json()
+    send(owners, upload["address"], 0, b"abc")
+    settings.JOBS_WAITING = 0
+    assert done(owners, upload["address"]).status_code == 429
+    assert owners.get(upload["address"]).json()["offset"] == 3 and not Recording.objects.exists()
+    settings.JOBS_WAITING = 50
+    assert done(owners, upload["address"]).status_code == 201
+
+
+def test_a_hundred_uploads_are_all_taken_or_refused(owners: Client, owner: User) -> None:
+    taken, refused = [], []
+    for number in range(100):
+        upload = begin(owners, f"{number}.wav", 3).json()
+        send(owners, upload["address"], 0, b"abc")
+        answer = done(owners, upload["address"])
+        (taken if answer.status_code == 201 else refused).append((upload, answer.status_code))
+    assert {status for _, status in refused} <= {429} and len(taken) >= 50
+    assert Recording.objects.count() == len(taken) and UploadInProgress.objects.count() == len(refused)
+    assert all(owners.get(upload["address"]).json()["offset"] == 3 for upload, _ in refused)  # none is lost
+
+
+def test_several_uploads_become_one_recording(owners: Client, owner: User) -> None:
+    sent = []
+    for name, content in (("one.wav", b"first"), ("two.mp3", b"second")):
+        upload = begin(owners, name, len(content)).json()
+        send(owners, upload["address"], 0, content)
+        sent.append(upload)
+    assert done(owners, sent[0]["address"], **{"with": [sent[1]["id"]]}).status_code == 201
+    recording = services.recordings_of(owner).select_related("user").get()
+    files = [(recording.path / name).read_bytes() for name in recording.originals]
+    assert files == [b"first", b"second"] and recording.originals == ["original-1.wav", "original-2.mp3"]
+    assert not UploadInProgress.objects.exists()
+
+
+def test_abandoned_uploads_are_forgotten_after_a_day(owners: Client, owner: User, portal: Path) -> None:
+    upload = begin(owners, "a.wav", 3).json()
+    path = UploadInProgress.objects.get().path
+    old = timezone.now() - timedelta(days=1, minutes=1)
+    UploadInProgress.objects.update(touched_at=old)
+    begin(owners, "b.wav", 3)
+    assert not path.exists() and owners.get(upload["address"]).status_code == 404
+
+
+def test_an_upload_can_be_given_up(owners: Client, owner: User) -> None:
+    upload = begin(owners, "a.wav", 3).json()
+    path = UploadInProgress.objects.get().path
+    assert owners.delete(upload["address"]).status_code == 204 and not path.exists()
+
+
+@pytest.mark.parametrize("offset", ["", "x", "-1", "9" * 30])
+def test_an_offset_is_a_number(owners: Client, owner: User, offset: str) -> None:
+    upload = begin(owners, "a.wav", 3).json()
+    answer = owners.patch(f"{upload['address']}?offset={offset}", b"abc", content_type="application/octet-stream")
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{", '{"with": 3}', '{"with": ["x"]}', '{"options": []}'])
+def test_nonsense_at_the_end_is_refused(owners: Client, owner: User, body: str) -> None:
+    upload = begin(owners, "a.wav", 3).json()
+    answer = owners.post(f"{upload['address']}/done", body, content_type="application/json", headers=JSON)
+    assert answer.status_code in (404, 422)
+
+
+def test_another_s_upload_is_not_there(owners: Client, owner: User, other: User) -> None:
+    upload = begin(owners, "a.wav", 3).json()
+    stranger = Client()
+    stranger.force_login(other)
+    assert stranger.get(upload["address"]).status_code == 404
+    assert send(stranger, upload["address"], 0, b"abc").status_code == 404
+    mine = begin(stranger, "b.wav", 3).json()
+    send(stranger, mine["address"], 0, b"abc")
+    send(owners, upload["address"], 0, b"abc")
+    assert done(stranger, mine["address"], **{"with": [upload["id"]]}).status_code == 404
+
+
+def test_forms_need_their_token(owner: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(owner)
+    assert begin(strict, "a.wav", 3).status_code == 403
+    assert strict.patch(f"/recordings/uploads/{uuid4()}?offset=0", b"x").status_code == 403
+
+
+def test_bodies_are_as_long_as_their_address_takes() -> None:
+    def largest(path: str, cookie: bytes = b"sessionid=x") -> int:
+        return largest_body({"path": path, "headers": [(b"cookie", cookie)]})
+
+    assert largest(f"/recordings/uploads/{uuid4()}") == uploads.LARGEST_CHUNK
+    assert largest(f"/recordings/uploads/{uuid4()}", b"") == LARGEST_FORM
+    assert largest("/recordings/uploads") == LARGEST_FORM
+    assert largest("/recordings/upload") > 200_000_000 > largest("/recordings/")

@@ -1,0 +1,19 @@
+"""The application of recordings: transcripts, speakers, answers and summaries."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class AudioConfig(AppConfig):
+    """Known to Django as ``audio``."""
+
+    name = "webui.audio"
+    label = "audio"
+
+    def ready(self) -> None:
+        """A recording's state is that of its job."""
+        from webui.audio.services import job_has_ended
+        from webui.jobs.services import job_ended
+
+        job_ended.connect(job_has_ended, dispatch_uid="recordings")

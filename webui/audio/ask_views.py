@@ -1,0 +1,112 @@
+"""Finding and asking: in one recording or in all of them, in writing or aloud."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from core.audio_file import read_audio
+from core.errors import HarkError
+from webui.audio import asking, services
+from webui.audio.models import Recording
+from webui.audio.views import recording_of
+from webui.signed_in import signed_in
+from webui.uploads import on_disk
+
+LARGEST_QUESTION = 2_000_000  # bytes of a spoken one
+HITS = 50
+
+
+@require_GET
+def search(request: HttpRequest) -> HttpResponse:
+    """``?q=``: where something was said, in all recordings; and the field for questions to all of them."""
+    from pipeline.captions import clock
+
+    user = signed_in(request)
+    query = request.GET.get("q", "").strip()[:400]
+    hits = services.search(user=user, query=query, limit=HITS) if query else []
+    context = {
+        "query": query,
+        "hits": [{"hit": hit, "clock": clock(hit.start_s)} for hit in hits],
+        "most": HITS,
+        "anything": services.recordings_of(user).exists(),
+        "speaks": asking.voice_for(user, "en") is not None,
+    }
+    return render(request, "audio/search.html", context)
+
+
+@require_POST
+def ask(request: HttpRequest) -> HttpResponse:
+    """A question to all recordings: ``question``, or ``audio`` in which it is asked."""
+    return _answered(request, None)
+
+
+@require_POST
+def ask_one(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """A question to one recording."""
+    return _answered(request, recording_of(request, recording_id))
+
+
+def _answered(request: HttpRequest, recording: Recording | None) -> HttpResponse:
+    fragment = bool(getattr(request, "htmx", False))
+    context: dict[str, Any] = {"recording": recording}
+    status = 200
+    try:
+        context |= _answer(request, recording)
+    except HarkError as problem:
+        context["problem"] = problem
+        # HTMX shows nothing of an answer with an error's status.
+        status = 200 if fragment else getattr(problem, "status", 422)
+    return render(request, "audio/answer.html" if fragment else "audio/asked.html", context, status=status)
+
+
+def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]:
+    from pipeline.captions import clock
+
+    user = signed_in(request)
+    spoken = request.FILES.get("audio")
+    if spoken is not None and spoken.size:
+        if spoken.size > LARGEST_QUESTION:
+            raise HarkError(
+                _("The question is too long."),
+                _("It has %(most)d seconds at most.") % {"most": asking.LONGEST_QUESTION_S},
+                _("Ask more briefly, or type it."),
+            )
+        with on_disk(spoken) as path:
+            audio = read_audio(path, max_seconds=asking.LONGEST_QUESTION_S + 1.0)
+        question = asking.question_of(audio, (recording.language or None) if recording is not None else None)
+    else:
+        question = request.POST.get("question", "")
+    answer = services.answer(user=user, question=question, recording=recording)
+    for citation in answer["citations"]:
+        page = reverse("audio:recording", args=[citation["recording"]])
+        sound = reverse("audio:audio", args=[citation["recording"]])
+        citation["clock"] = clock(citation["start_s"])
+        citation["start"] = f"{citation['start_s']:.3f}"
+        citation["address"] = f"{page}#t={citation['start']}"
+        citation["play"] = f"{sound}#t={citation['start']},{citation['end_s']:.3f}"
+    aloud = None
+    if asking.voice_for(user, answer["language"]) is not None:
+        said = {"text": answer["text"][: asking.LONGEST_SPOKEN], "language": answer["language"]}
+        aloud = f"{reverse('audio:speak')}?{urlencode(said)}"
+    return {"answer": answer, "aloud": aloud, "by_voice": spoken is not None}
+
+
+@require_GET
+def speak(request: HttpRequest) -> FileResponse:
+    """An answer, spoken: ``?text=&language=``."""
+    text, language = request.GET.get("text", "").strip(), request.GET.get("language") or "en"
+    if not text or len(text) > asking.LONGEST_SPOKEN or len(language) > 20:
+        raise Http404
+    content = asking.spoken(user=signed_in(request), text=text, language=language)
+    response = FileResponse(io.BytesIO(content), content_type="audio/wav")
+    response["Cache-Control"] = "private, max-age=3600"
+    return response

@@ -1,0 +1,130 @@
+"""Questions to recordings, and their answers: as text with what is cited, and spoken by an installed engine."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.audio import search, services
+from webui.audio.models import Recording
+
+MOST_RECORDINGS = 20  # that are read for one answer to a question to all of them
+MOST_SEGMENTS = 300  # by which those are chosen
+LONGEST_SPOKEN = 600  # letters
+LONGEST_QUESTION_S = 30.0  # of a question that is spoken
+VOICES = (("piper", "en_US-kathleen-low"),)  # that speak before all others
+SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
+
+
+def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
+    """An answer with what it cites, as plain JSON.
+
+    Returns:
+        ``question``, ``text``, ``found``, ``how`` ("reader", "best sentence", "nothing"), ``score``, ``language``, and
+        ``citations``: each ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``, ``text``.
+
+    Raises:
+        HarkError: the question is empty or far too long, or the one recording has no transcript yet.
+    """
+    from pipeline.question_answering import answer as answer_from
+    from pipeline.question_answering import passages, rank
+
+    asked = {recording.pk: recording} if recording is not None else _promising(user, question)
+    texts = []
+    language = "en"
+    for one in asked.values():
+        try:
+            transcript = services.transcript_of(one)
+        except HarkError:
+            if recording is not None:
+                raise
+            continue  # damaged, or being deleted: the others still answer
+        language = transcript.language or language
+        texts += passages(str(one.pk), transcript)
+    if not texts:
+        rank(question, [], 1)  # says what is wrong with the question, if anything is
+    found = answer_from(question, texts, read=_read)
+    citations = [
+        {**citation, "name": asked[UUID(citation["recording"])].name} for citation in found.as_dict()["citations"]
+    ]
+    return {
+        "question": question.strip(), "text": found.text, "found": found.found, "how": found.how,
+        "score": found.score, "language": language, "citations": citations,
+    }  # fmt: skip
+
+
+def _promising(user: User, question: str) -> dict[UUID, Recording]:
+    """The user's recordings in which words of the question occur, best first."""
+    words = search.terms(question.replace('"', " "))
+    hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
+    ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
+    found = {one.pk: one for one in services.recordings_of(user).select_related("user", "job").filter(pk__in=ids)}
+    return {pk: found[pk] for pk in ids if pk in found}
+
+
+def _read(request: dict[str, Any]) -> dict[str, Any]:
+    """A model that reads, in the speech service; not ready where there is none, which costs no process."""
+    from pipeline.question_answering import reader_readiness
+    from pipeline.speech_client import call
+
+    if not reader_readiness().ok:
+        return {"ready": False}
+    return call("read_answer", request, timeout_s=60.0)
+
+
+def question_of(audio: np.ndarray, language: str | None = None) -> str:
+    """What is asked in a recorded question (float32 [samples], 16 kHz). Raises HarkError where nothing is heard."""
+    from core.audio_file import SAMPLE_RATE
+    from pipeline.transcription.recognizing import recognize
+    from pipeline.transcription.registry import choose
+
+    if len(audio) > LONGEST_QUESTION_S * SAMPLE_RATE:
+        raise HarkError(
+            _("The question is too long."),
+            _("It has %(most)d seconds at most.") % {"most": LONGEST_QUESTION_S},
+            _("Ask more briefly, or type it."),
+        )
+    engine, _why = choose("auto", language)
+    text = " ".join(segment.text for segment in recognize(engine, audio, language)).strip()
+    if not text:
+        raise HarkError(
+            _("The question was not heard."),
+            _("No words were recognized in the recording."),
+            _("Speak nearer to the microphone, or type the question."),
+        )
+    return text
+
+
+def voice_for(user: User, language: str) -> tuple[str, str] | None:
+    """Engine and voice that speak answers in a language here; None where none does."""
+    from audio_generation.registry import engine_named
+    from webui.trainer.services import free_engines
+
+    ready = [name for name in free_engines(language, user) if name != "splice"]
+    voices = {name: [voice.name for voice in engine_named(name).voices(language)] for name in ready}
+    for engine, voice in VOICES:
+        if voice in voices.get(engine, ()):
+            return engine, voice
+    for engine in (*SPEAKING_ORDER, *sorted(voices)):
+        if voices.get(engine):
+            return engine, voices[engine][0]
+    return None
+
+
+def spoken(*, user: User, text: str, language: str) -> bytes:
+    """A text as a WAV file, spoken by the best voice that there is. Raises HarkError where there is none."""
+    from webui.trainer.services import speak
+
+    voice = voice_for(user, language)
+    if voice is None:
+        raise HarkError(
+            _("The answer cannot be spoken."),
+            _("No engine that is ready here speaks %(language)s.") % {"language": language},
+            _("See the page of the engines."),
+        )
+    return speak(user=user, engine=voice[0], voice=voice[1], text=text[:LONGEST_SPOKEN], language=language)

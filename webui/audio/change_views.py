@@ -1,0 +1,173 @@
+"""What a person changes about a transcript: words, names, whether detectors may use it, who may read it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from core.errors import HarkError
+from webui.audio import services
+from webui.audio.models import Recording, Share
+from webui.audio.views import (
+    recording_of,
+    send_audio,
+    send_waveform,
+    transcript_context,
+    transcript_json,
+    transcript_page,
+)
+from webui.signed_in import signed_in
+
+
+def _version_of(request: HttpRequest) -> int | None:
+    text = request.POST.get("version", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+@require_POST
+def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonResponse:
+    """Correct a passage: ``text`` (without any the passage goes), ``version`` that was seen.
+
+    Answers ``{"version", "segment": {"text", "words"} or null}``; 409 with ``version`` and ``text`` where somebody else
+    was faster.
+    """
+    found = recording_of(request, recording_id)
+    try:
+        changed, version = services.update_segment(
+            recording=found, number=number, text=request.POST.get("text", ""), version=_version_of(request)
+        )
+    except services.Changed as error:
+        return JsonResponse({**error.as_dict(), "version": error.version, "text": error.text}, status=409)
+    shown = None
+    if changed is not None:
+        words = [[word.text, word.start_s, word.end_s, word.confidence] for word in changed.words]
+        shown = {"text": changed.text, "words": words}
+    return JsonResponse({"version": version, "segment": shown})
+
+
+@require_POST
+def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Name a speaker: ``speaker``, ``name``; with ``remember`` and ``consent`` the voice is remembered."""
+    found = recording_of(request, recording_id)
+    who, name = request.POST.get("speaker", ""), request.POST.get("name", "").strip()
+    remember = "remember" in request.POST
+    if remember and not ("consent" in request.POST and name):
+        raise HarkError(
+            _("The voice is not remembered."),
+            _("That needs a name, and the consent of the person whose voice it is."),
+            _("Ask them, then tick both boxes."),
+        )
+    services.rename_speaker(recording=found, speaker=who, name=name)
+    if remember:
+        services.remember_voice(recording=found, speaker=who, name=name)
+        messages.success(
+            request, _("%(name)s is named in later recordings where the voice is recognized.") % {"name": name}
+        )
+    else:
+        messages.success(request, _("The name is kept."))
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
+
+
+@require_POST
+def forget_voice(request: HttpRequest) -> HttpResponse:
+    """Delete a remembered voice: ``name``."""
+    services.forget_voice(user=signed_in(request), name=request.POST.get("name", ""))
+    messages.success(request, _("The voice is forgotten."))
+    return redirect("audio:index")
+
+
+@require_POST
+def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Another name for the recording."""
+    name = services.shown_name(request.POST.get("name", ""))
+    recording_of(request, recording_id)
+    Recording.objects.filter(pk=recording_id).update(name=name)
+    return redirect("audio:recording", recording_id)
+
+
+@require_POST
+def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Whether phrases of it may go into detectors."""
+    wanted = "minable" in request.POST
+    services.set_minable(recording=recording_of(request, recording_id), minable=wanted)
+    if wanted:
+        words = _("Its passages are put into your clip library: training finds phrases in them from now on.")
+    else:
+        words = _("Its passages are taken out of your clip library.")
+    messages.success(request, words)
+    return redirect("audio:recording", recording_id)
+
+
+# ---- sharing
+
+
+@never_cache
+@require_POST
+def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """A new link for ``days`` days; the answer shows it, and nothing does after that."""
+    found = recording_of(request, recording_id)
+    days = request.POST.get("days", "")
+    number = int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0
+    _made, token = services.share(recording=found, days=number)
+    return transcript_page(request, found, request.build_absolute_uri(reverse("audio:shared", args=[token])))
+
+
+@require_POST
+def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpResponse:
+    """Take a link back."""
+    found = recording_of(request, recording_id)
+    services.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
+    messages.success(request, _("The link does not work any more."))
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
+
+
+def _shared(token: str) -> Recording:
+    try:
+        return services.shared(token).recording
+    except Share.DoesNotExist as error:
+        raise Http404 from error
+
+
+@login_not_required
+@never_cache
+@require_GET
+def shared(request: HttpRequest, token: str) -> HttpResponse:
+    """What the owner of a recording shows to whoever has the link: to be read and heard, not to be changed."""
+    found = _shared(token)
+    context = {"recording": found, "token": token, **transcript_context(found, services.transcript_of(found))}
+    response = render(request, "audio/shared.html", context)
+    response["X-Robots-Tag"] = "noindex"
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@login_not_required
+@require_safe
+def shared_audio(request: HttpRequest, token: str) -> HttpResponseBase:
+    """Its sound."""
+    return send_audio(request, _shared(token))
+
+
+@login_not_required
+@never_cache
+@require_GET
+def shared_waveform(request: HttpRequest, token: str) -> HttpResponse:
+    """Its outline."""
+    return send_waveform(_shared(token))
+
+
+@login_not_required
+@never_cache
+@require_GET
+def shared_words(request: HttpRequest, token: str) -> JsonResponse:
+    """Its words with their times."""
+    found = _shared(token)
+    return JsonResponse(transcript_json(found, services.transcript_of(found)))

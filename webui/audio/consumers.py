@@ -1,0 +1,183 @@
+"""Live transcription over WebSocket: ``/ws/transcribe``, 16-bit mono samples at 16 kHz in, words out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.urls import reverse
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.audio import live
+from webui.socket_sign_in import SignsIn
+
+LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
+LONGEST_S = 1800.0  # of one connection
+MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
+TOO_MUCH = 4413  # close code
+UNREADABLE = 1007
+
+
+class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
+    """Answers samples with ``{"partial": {"text", "start_s", "end_s"}}`` and ``{"final": the same and "segments"}``.
+
+    A first text message may say how: ``{"start": {"engine", "language", "detectors": [ids], "answer": true, "save":
+    true}}``. Then there are also ``{"event": {"phrase", "time_s", "score"}}`` of detectors, ``{"answer": {...}}`` to
+    questions that are heard, out of the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``.
+    ``{"stop": true}`` ends it: what is left is said, then ``{"ended": true}``. Where the connection breaks, what was to
+    be saved is saved.
+    """
+
+    needed_scope = "audio"
+    session: live.Session | None = None
+    working: asyncio.Task[None] | None = None
+
+    async def may(self, user: User) -> bool:
+        """Whoever is signed in."""
+        return True
+
+    async def begin(self) -> None:
+        """Wait for the first message."""
+        self.waiting = bytearray()
+        self.news = asyncio.Event()
+        self.stopping = False
+        self.received = 0
+        self.wish: dict[str, Any] = {}
+        self.answering: set[asyncio.Task[None]] = set()
+
+    async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
+        """Samples, or what to do."""
+        if bytes_data is not None:
+            if self.stopping:
+                return
+            self.received += len(bytes_data)
+            too_long = len(bytes_data) > LONGEST_MESSAGE or self.received > LONGEST_S * SAMPLE_RATE * 2
+            if too_long or len(self.waiting) > MOST_WAITING:
+                await self.close(TOO_MUCH)
+                return
+            if self.session is None and not await self._start({}):
+                return
+            assert self.session is not None
+            try:
+                self.session.write(bytes_data)
+            except HarkError as error:
+                await self._say(error=error.as_dict())
+                await self.close()
+                return
+            self.waiting += bytes_data
+            self.news.set()
+        elif text_data is not None:
+            try:
+                wish = json.loads(text_data)
+                assert isinstance(wish, dict)
+            except (ValueError, AssertionError):
+                await self.close(UNREADABLE)
+                return
+            if "start" in wish and self.session is None:
+                await self._start(wish["start"] if isinstance(wish["start"], dict) else {})
+            elif wish.get("stop"):
+                self.stopping = True
+                self.news.set()
+                if self.session is None:
+                    await self.close()
+
+    async def disconnect(self, code: int) -> None:
+        """The client has gone: what it wanted to be saved is saved."""
+        await super().disconnect(code)
+        if self.session is None or self.working is None:
+            return
+        for task in self.answering:
+            task.cancel()
+        if not self.working.done():
+            self.working.cancel()
+            await asyncio.gather(self.working, return_exceptions=True)
+            await self._keep(self.session)
+
+    async def _start(self, wish: dict[str, Any]) -> bool:
+        assert self.user is not None
+        engine, language = wish.get("engine"), wish.get("language")
+        self.wish = {
+            "engine": engine if isinstance(engine, str) and engine else "auto",
+            "language": language if isinstance(language, str) and language else None,
+            "answer": wish.get("answer") is True,
+            "save": wish.get("save") is True,
+        }
+        try:
+            versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
+            path = live.new_file(self.user) if self.wish["save"] else None
+            self.session = await asyncio.to_thread(
+                live.Session, self.wish["engine"], self.wish["language"], versions, path
+            )
+        except HarkError as error:
+            await self._say(error=error.as_dict())
+            await self.close()
+            return False
+        await self._say(ready=True, engine=self.session.engine, why=self.session.why)
+        self.working = asyncio.create_task(self._work(self.session))
+        return True
+
+    async def _work(self, session: live.Session) -> None:
+        """Hear what has come meanwhile, all at once: a recognizer that falls behind catches up."""
+        while True:
+            await self.news.wait()
+            self.news.clear()
+            content, last = bytes(self.waiting), self.stopping
+            self.waiting.clear()
+            if content:
+                await self._tell(await asyncio.to_thread(session.hear, content))
+            if last:
+                await self._tell(await asyncio.to_thread(session.finish))
+                break
+        if self.answering:
+            await asyncio.wait(self.answering, timeout=30.0)
+        await self._keep(session, told=True)
+        await self._say(ended=True)
+        await self.close()
+
+    async def _tell(self, news: list[dict[str, Any]]) -> None:
+        for one in news:
+            await self._say(**one)
+            if "final" in one and self.wish["answer"]:
+                for question in live.questions_in(one["final"]["text"]):
+                    task = asyncio.create_task(self._answer(question, one["final"]["start_s"]))
+                    self.answering.add(task)
+                    task.add_done_callback(self.answering.discard)
+
+    async def _answer(self, question: str, time_s: float) -> None:
+        assert self.user is not None
+        found = await database_sync_to_async(live.answer, thread_sensitive=False)(user=self.user, question=question)
+        if found is not None:
+            for citation in found["citations"]:
+                citation["address"] = reverse("audio:recording", args=[citation["recording"]])
+            await self._say(answer={**found, "time_s": time_s})
+
+    async def _keep(self, session: live.Session, told: bool = False) -> None:
+        """Make a recording of what was heard, if that was wished for and there is anything."""
+        session.close()
+        path: Path | None = session.path
+        if path is None or not path.exists():
+            return
+        if not session.samples:
+            path.unlink()
+            return
+        assert self.user is not None
+        try:
+            recording = await database_sync_to_async(live.keep)(
+                user=self.user, path=path, engine=self.wish["engine"], language=self.wish["language"]
+            )
+        except HarkError as error:
+            if told:
+                await self._say(error=error.as_dict())
+            return
+        if told:
+            address = reverse("audio:recording", args=[recording.pk])
+            await self._say(saved={"recording": str(recording.pk), "address": address})
+
+    async def _say(self, **content: Any) -> None:
+        await self.send(text_data=json.dumps(content))

@@ -1,0 +1,70 @@
+"""What becomes of a segment's words, and of what a summary cites, when a person corrects a transcript."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pipeline.transcript import Segment, Word
+
+_EDGES = re.compile(r"^\W+|\W+$")
+
+
+def corrected(segment: Segment, text: str) -> Segment:
+    """The segment with another text. Words that stay keep their times, others share those of what they replace.
+
+    A word that a person wrote is certain (confidence 1).
+    """
+    new = text.split()
+    old = segment.words
+    if not old:
+        return replace(segment, text=" ".join(new), edited=True, confidence=1.0)
+    matcher = difflib.SequenceMatcher(None, [_bare(word.text) for word in old], [_bare(word) for word in new], False)
+    words: list[Word] = []
+    for what, from_old, to_old, from_new, to_new in matcher.get_opcodes():
+        if what == "equal":
+            pairs = zip(old[from_old:to_old], new[from_new:to_new], strict=True)
+            words += [was if was.text == word else replace(was, text=word) for was, word in pairs]
+        elif from_new < to_new:
+            # The time of what they replace, or the gap where nothing was.
+            start = old[from_old].start_s if from_old < to_old else words[-1].end_s if words else segment.start_s
+            end = old[to_old - 1].end_s if from_old < to_old else old[from_old].start_s if from_old < len(old) else 0.0
+            end = max(start, end) if from_old < to_old or from_old < len(old) else max(start, segment.end_s)
+            words += _spread(new[from_new:to_new], start, end)
+    confidence = sum(word.confidence for word in words) / len(words) if words else 1.0
+    return replace(segment, text=" ".join(new), words=tuple(words), confidence=round(confidence, 4), edited=True)
+
+
+def _bare(word: str) -> str:
+    """A word without case and without the punctuation around it: these change nothing about when it was said."""
+    return _EDGES.sub("", word).casefold() or word
+
+
+def _spread(words: list[str], start_s: float, end_s: float) -> list[Word]:
+    """Words one after another, each as long as its letters are many."""
+    total = sum(map(len, words))
+    made, said = [], 0
+    for word in words:
+        begins, said = said, said + len(word)
+        span = end_s - start_s
+        times = [round(start_s + span * letters / total, 3) for letters in (begins, said)]
+        made.append(Word(word, times[0], times[1], 1.0))
+    return made
+
+
+def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A summary (as in ``summary.json``) after a segment was removed: later ones have a smaller number now.
+
+    A point that rests on nothing else goes with it.
+    """
+
+    def changed(point: Mapping[str, Any]) -> dict[str, Any]:
+        return {**point, "segments": [n - (n > number) for n in point["segments"] if n != number]}
+
+    points = {
+        name: [new for new in map(changed, summary[name]) if new["segments"]] for name in ("key_points", "action_items")
+    }
+    return {**changed(summary), **points}

@@ -1,0 +1,159 @@
+"""Listening along: words while they are said, detectors that fire, and answers to questions that are heard."""
+
+from __future__ import annotations
+
+import re
+import uuid
+import wave
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.audio_file import SAMPLE_RATE
+from core.data_folder import storage_error
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.audio import services, uploads
+from webui.audio.models import Recording
+from webui.listening.services import runtime_of
+from webui.trainer.models import Detector, Version
+
+MOST_DETECTORS = 8  # at once
+SHORTEST_QUESTION = 3  # words
+_SENTENCE = re.compile(r"[^.!?…]+[.!?…]*")
+_ASKS = re.compile(
+    r"(who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have|"
+    r"wer|wen|wem|wessen|was|wann|wo|woher|wohin|welche\w*|warum|wieso|weshalb|wie|wieviele?)\b",
+    re.IGNORECASE,
+)
+
+
+def questions_in(text: str) -> list[str]:
+    """Sentences that ask something: they end with a question mark, or begin with a word that asks."""
+    found = []
+    for sentence in _SENTENCE.findall(text):
+        plain = sentence.strip()
+        if len(plain.split()) >= SHORTEST_QUESTION and (plain.endswith("?") or _ASKS.match(plain)):
+            found.append(plain)
+    return found
+
+
+def detectors_of(user: User) -> list[tuple[Detector, Version]]:
+    """The user's detectors, each with the version that is in use."""
+    found = Detector.objects.filter(user=user).prefetch_related("versions__detector__user")
+    return [(detector, version) for detector in found if (version := detector.current) is not None]
+
+
+def chosen_versions(user: User, ids: object) -> list[Version]:
+    """The versions in use of the user's detectors with these ids; what is no id of theirs is left out."""
+    wanted = {number for number in ids if isinstance(number, int)} if isinstance(ids, list) else set()
+    return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MOST_DETECTORS]
+
+
+class Session:
+    """One live transcription. Nothing in it touches the database, so ``hear`` and ``finish`` may run in any thread.
+
+    Args:
+        engine: of recognition, or "auto".
+        language: as a code; None: the engine decides.
+        versions: of detectors that listen along.
+        keep: a file that the audio is written to, so that it can become a recording.
+
+    Raises:
+        HarkError: no engine is ready, or a detector's bundle cannot be read.
+    """
+
+    def __init__(self, engine: str, language: str | None, versions: list[Version], keep: Path | None) -> None:
+        from pipeline.transcription.engine import described
+        from pipeline.transcription.recognizing import recognize
+        from pipeline.transcription.registry import choose
+        from pipeline.transcription.streaming import StreamingTranscriber
+
+        chosen, self.why = choose(engine, language)
+        self.engine = described(chosen)
+        self.detectors = [(version.detector.phrase, runtime_of(version)) for version in versions]
+        self.transcriber = StreamingTranscriber(lambda audio: recognize(chosen, audio, language))
+        self.samples = 0
+        self.path = keep
+        self.file: wave.Wave_write | None = None
+        if keep is not None:
+            try:
+                self.file = wave.open(str(keep), "wb")  # noqa: SIM115, closed by close()
+                self.file.setnchannels(1)
+                self.file.setsampwidth(2)
+                self.file.setframerate(SAMPLE_RATE)
+            except OSError as error:
+                raise storage_error(error, "keeping what is heard") from error
+
+    def write(self, content: bytes) -> None:
+        """Keep 16-bit samples as soon as they are there. Raises HarkError where the disk is full."""
+        self.samples += len(content) // 2
+        if self.file is not None:
+            try:
+                self.file.writeframesraw(content[: len(content) // 2 * 2])
+            except OSError as error:
+                raise storage_error(error, "keeping what is heard") from error
+
+    def hear(self, content: bytes) -> list[dict[str, Any]]:
+        """What is new after more 16-bit samples: ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
+        audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
+        news: list[dict[str, Any]] = []
+        for phrase, runtime in self.detectors:
+            for hit in runtime.detections(runtime.scores(audio)):
+                event = {"phrase": phrase, "time_s": hit.time_s, "score": round(hit.score, 4)}
+                news.append({"event": event})
+        try:
+            return news + [_said(result) for result in self.transcriber.feed(audio)]
+        except HarkError as error:  # an utterance is lost, the stream goes on
+            return [*news, {"error": error.as_dict()}]
+
+    def finish(self) -> list[dict[str, Any]]:
+        """What was not said yet when the audio ended."""
+        try:
+            return [_said(result) for result in self.transcriber.finish()]
+        except HarkError as error:
+            return [{"error": error.as_dict()}]
+
+    def close(self) -> None:
+        """No more audio will come: the file is whole."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+def _said(result: Any) -> dict[str, Any]:
+    from pipeline.transcription.streaming import Final
+
+    said = {"text": result.text, "start_s": result.start_s, "end_s": result.end_s}
+    if isinstance(result, Final):
+        return {"final": {**said, "segments": [asdict(segment) for segment in result.segments]}}
+    return {"partial": said}
+
+
+def new_file(user: User) -> Path:
+    """Where the audio of a session is written until it is a recording. Raises HarkError."""
+    try:
+        return uploads.folder_of(user) / f"live-{uuid.uuid4().hex}.wav"
+    except OSError as error:
+        raise storage_error(error, "keeping what is heard") from error
+
+
+def keep(*, user: User, path: Path, engine: str, language: str | None) -> Recording:
+    """Make a recording of what was heard. Raises HarkError; the file is still there then."""
+    name = _("Live, %(time)s") % {"time": f"{timezone.localtime():%Y-%m-%d %H.%M}"}
+    return services.create_recording(
+        user=user, name=f"{name}.wav", source=path, options={"engine": engine, "language": language}
+    )
+
+
+def answer(*, user: User, question: str) -> dict[str, Any] | None:
+    """What the user's own transcripts say about a question that was heard; None where they say nothing."""
+    try:
+        found = services.answer(user=user, question=question)
+    except HarkError:
+        return None
+    return found if found["found"] else None

@@ -1,0 +1,129 @@
+"""Recordings, what is found in them, uploads that are under way, and links by which a recording is shared."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from webui.jobs.models import Job
+
+
+class Recording(models.Model):
+    """Audio that was given to Hark to be transcribed. Its files are in a folder of its own below the user's data."""
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        UPLOADED = "uploaded", _("Uploaded")
+        WORKING = "working", _("Working")
+        READY = "ready", _("Ready")
+        FAILED = "failed", _("Failed")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recordings")
+    name = models.CharField(max_length=200)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.UPLOADED, db_index=True)
+    job = models.OneToOneField(Job, on_delete=models.SET_NULL, null=True, related_name="recording")
+    folder = models.CharField(max_length=200)  # relative to the user's data folder
+    originals = models.JSONField(default=list)  # names of the files in it as they came, in their order
+    options = models.JSONField(default=dict)  # of the transcription
+    bytes = models.BigIntegerField(default=0)  # of the originals
+    duration_s = models.FloatField(null=True)
+    channels = models.IntegerField(null=True)
+    language = models.CharField(max_length=20, default="")
+    engine = models.CharField(max_length=200, default="")
+    speakers = models.IntegerField(default=0)
+    words = models.IntegerField(default=0)
+    version = models.IntegerField(default=0)  # of the transcript: one more with each change
+    minable = models.BooleanField(default=False)  # phrases of it may go into detectors
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        indexes = (models.Index(fields=("user", "-created_at")),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def path(self) -> Path:
+        """The folder of its files."""
+        from webui.jobs.services import user_data
+
+        return user_data(self.user) / self.folder
+
+    @property
+    def minutes(self) -> str:
+        """Its length as people write it: h:mm:ss."""
+        from pipeline.captions import clock
+
+        return clock(self.duration_s or 0.0)
+
+    @property
+    def now(self) -> str:
+        """Its state; a job that was taken up again on its own page counts too."""
+        return self.State.WORKING if self.job is not None and self.job.is_going else self.state
+
+
+class Passage(models.Model):
+    """A segment of a transcript, so that it is found. The full-text index beside this table follows it by triggers."""
+
+    recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="passages")
+    number = models.IntegerField()  # of the segment
+    start_s = models.FloatField()
+    end_s = models.FloatField()
+    speaker = models.CharField(max_length=100, default="")  # as it is shown
+    text = models.TextField()
+
+    class Meta:
+        ordering = ("recording", "number")
+        constraints = (models.UniqueConstraint(fields=("recording", "number"), name="one_passage_a_segment"),)
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
+class UploadInProgress(models.Model):
+    """A file that comes in pieces. What there is of it is as long as its file."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recording_uploads")
+    name = models.CharField(max_length=200)
+    size = models.BigIntegerField()  # bytes, as it was said at the beginning
+    touched_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def path(self) -> Path:
+        """What there is of it."""
+        from webui.jobs.services import user_data
+
+        return user_data(self.user) / "uploads" / "recordings" / self.id.hex
+
+
+class Share(models.Model):
+    """A link by which anybody reads and hears a recording for a time. Of its token only the SHA-256 is kept."""
+
+    recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="shares")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+
+    def __str__(self) -> str:
+        return f"share of {self.recording}"
+
+    @property
+    def works(self) -> bool:
+        """Whether it has neither been revoked nor run out."""
+        return self.revoked_at is None and self.expires_at > timezone.now()

@@ -1,0 +1,543 @@
+"""Everything that is done to recordings: what the pages, the API and the earlier systems' addresses share."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from pipeline.transcript import Segment, Transcript, load_transcript, save_transcript
+from webui.accounts.models import User
+from webui.accounts.services import digest
+from webui.audio import search as searching
+from webui.audio.editing import corrected, without_segment
+from webui.audio.models import Passage, Recording, Share
+from webui.audio.search import Hit
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+
+log = logging.getLogger(__name__)
+
+KIND, MINABLE_KIND = "transcribe", "minable"  # of jobs
+KINDS = (KIND, MINABLE_KIND, "polish")  # of jobs that are about one recording
+FOLDER = "audio"  # below the user's data
+TRANSCRIPT, SUMMARY, AUDIO_FILE, WAVEFORM = "transcript.json", "summary.json", "audio.flac", "waveform.json"
+DEFAULTS: dict[str, Any] = {
+    "engine": "auto",  # of recognition
+    "language": None,  # as a code; None: found out
+    "speakers": None,  # how many there are; None: estimated
+    "diarize": True,
+    "summarize": True,
+    "session": None,  # what an earlier system called the session that a recording belongs to
+}
+MOST_SPEAKERS = 20
+LONGEST_NAME, LONGEST_TEXT = 100, 5000  # letters of a speaker's name, of a passage
+SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
+
+
+class NotReady(HarkError):
+    """There is no transcript yet; answered with 409."""
+
+    status = 409
+
+
+class Changed(HarkError):
+    """Somebody else changed it meanwhile; answered with 409. ``version`` and ``text`` are what there is now."""
+
+    status = 409
+    version = 0
+    text = ""
+
+
+class Gone(HarkError):
+    """A link that does not work any more; answered with 410."""
+
+    status = 410
+
+
+# ---- recordings
+
+
+def recordings_of(user: User) -> QuerySet[Recording]:
+    """A user's recordings, newest first."""
+    return Recording.objects.filter(user=user).select_related("job")
+
+
+def create_recording(
+    *, user: User, name: str, source: Path, options: Mapping[str, Any] | None = None, more: Sequence[Path] = ()
+) -> Recording:
+    """Take an audio file over (it is moved) and queue its transcription.
+
+    Args:
+        name: as it is shown; a file's name, without its path and what cannot be shown.
+        options: of :data:`DEFAULTS`; others are refused.
+        more: further files that belong to it, joined behind ``source`` in this order (moved, too).
+
+    Raises:
+        HarkError: an empty or too large file, options that make no sense, or a full disk.
+        webui.jobs.services.LimitReached: too many are waiting. The files are where they were.
+    """
+    chosen = checked_options(options or {})
+    sources = [source, *more]
+    size = _checked_size(sources)
+    name = shown_name(name)
+    identifier = uuid.uuid4()
+    recording = Recording(
+        id=identifier, user=user, name=name, folder=f"{FOLDER}/{identifier}", options=chosen, bytes=size,
+        originals=_kept_names(name, sources),
+    )  # fmt: skip
+    moved: list[tuple[Path, Path]] = []
+    try:
+        recording.path.mkdir(parents=True)
+        for path, kept in zip(sources, recording.originals, strict=True):
+            shutil.move(path, recording.path / kept)
+            moved.append((path, recording.path / kept))
+        with transaction.atomic():
+            recording.save(force_insert=True)
+            _submit(recording)
+    except BaseException as error:
+        for path, kept_path in moved:
+            shutil.move(kept_path, path)
+        shutil.rmtree(recording.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise storage_error(error, "keeping the recording") from error
+        raise
+    return recording
+
+
+def _submit(recording: Recording) -> None:
+    """Queue the transcription with the recording's options."""
+    spec = {
+        "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
+        "name": recording.name, "options": recording.options,
+    }  # fmt: skip
+    recording.job = jobs.submit(user=recording.user, kind=KIND, title=recording.name, spec=spec)
+    recording.state = Recording.State.WORKING
+    recording.save(update_fields=["job", "state", "options"])
+
+
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a transcription, all of them, with what was not said as in :data:`DEFAULTS`. Raises HarkError."""
+    unknown = set(options) - set(DEFAULTS)
+    chosen = {**DEFAULTS, **options}
+    if unknown:
+        raise _no_options(_("There is no option %(name)s.") % {"name": str(min(unknown))[:40]})
+    engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or None, chosen["speakers"] or None
+    if engine != "auto" and engine not in engine_names():
+        raise _no_options(_("There is no engine of recognition called %(name)s.") % {"name": str(engine)[:40]})
+    if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language.lower())):
+        raise _no_options(_("A language is a code such as en, de or pt-br."))
+    if speakers is not None and not (
+        isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MOST_SPEAKERS
+    ):
+        raise _no_options(_("The number of speakers is from 1 to %(most)d.") % {"most": MOST_SPEAKERS})
+    session = chosen["session"]
+    return {
+        "engine": engine,
+        "language": language.lower() if language else None,
+        "speakers": speakers,
+        "diarize": bool(chosen["diarize"]),
+        "summarize": bool(chosen["summarize"]),
+        "session": None if session is None else str(session)[:100],
+    }
+
+
+def _no_options(why: str) -> HarkError:
+    return HarkError(_("The recording cannot be transcribed like that."), why, _("Choose something else."))
+
+
+def engine_names() -> list[str]:
+    """The engines of recognition, ready or not."""
+    from pipeline.transcription.registry import engines
+
+    return [engine.name for engine in engines()]
+
+
+def shown_name(name: str) -> str:
+    """What a recording is called: without folders, control characters and what turns text around."""
+    from pipeline.media import clean_name
+
+    return clean_name(name)
+
+
+def check_size(size: int) -> None:
+    """Raise HarkError (413) for a recording of more bytes than are allowed."""
+    from pipeline.media import MediaLimits
+
+    limits = MediaLimits.from_environment()
+    try:
+        limits.check_bytes(size)
+    except HarkError as error:
+        error.__dict__["status"] = 413
+        raise
+
+
+def _checked_size(sources: Sequence[Path]) -> int:
+    sizes = [path.stat().st_size for path in sources]
+    if not min(sizes):
+        raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
+    check_size(sum(sizes))
+    return sum(sizes)
+
+
+def _kept_names(name: str, sources: Sequence[Path]) -> list[str]:
+    """Names of the files in the recording's folder: of what was sent they have a harmless suffix, nothing else."""
+    from pipeline.media import suffix_of
+
+    if len(sources) == 1:
+        return [f"original{suffix_of(name) or suffix_of(sources[0].name)}"]
+    return [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
+
+
+def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
+    """Queue another transcription; what there is stays until the new one is there.
+
+    Raises:
+        HarkError: it is being transcribed, or options make no sense.
+    """
+    if recording.job is not None and recording.job.is_going:
+        raise NotReady(
+            _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
+        )
+    old = recording.job
+    with transaction.atomic():
+        if options is not None:
+            recording.options = checked_options({**recording.options, **options})
+        recording.job = None
+        recording.save(update_fields=["job"])
+        _submit(recording)
+        if old is not None and old.pk != recording.job_id:
+            _forget_job(old)
+    (recording.path / "progress.jsonl").unlink(missing_ok=True)
+
+
+def retry(*, recording: Recording) -> None:
+    """Go on with a transcription that did not end well, from where it was."""
+    if recording.job is None:
+        transcribe_again(recording=recording)
+    elif recording.job.can_be_retried:
+        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING)
+        jobs.retry(job=recording.job)
+
+
+def transcribed(job: Job) -> None:
+    """A transcription is done. Called within the job's transaction."""
+    result = job.result or {}
+    recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
+    if recording is None:
+        return  # deleted meanwhile
+    try:
+        transcript = load_transcript(recording.path / TRANSCRIPT)
+    except HarkError:
+        log.exception("recording %s has no transcript although its job is done", recording.pk)
+        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED)
+        return
+    recording.state = Recording.State.READY
+    recording.duration_s, recording.language = transcript.duration_s, transcript.language[:20]
+    recording.engine, recording.speakers = transcript.engine[:200], len(transcript.speakers)
+    recording.channels, recording.words = result.get("channels"), result.get("words", 0)
+    recording.version += 1
+    recording.save()
+    searching.index(recording, transcript)
+    if recording.minable:
+        _bring_library_up_to_date(recording)
+
+
+def job_has_ended(sender: object, job: Job, **more: Any) -> None:
+    """However a job has ended: its recording's state; and what it wrote after its recording was deleted goes, too."""
+    if job.kind not in KINDS:
+        return
+    recording = Recording.objects.filter(pk=job.spec["recording"])
+    if not recording.exists():
+        transaction.on_commit(lambda: _remove_leftovers(job))
+    elif job.kind == KIND and job.state != Job.State.DONE:
+        recording.update(state=Recording.State.FAILED)
+
+
+def _remove_leftovers(job: Job) -> None:
+    shutil.rmtree(user_data(job.user) / job.spec["folder"], ignore_errors=True)
+    _forget_job(job)
+
+
+def _forget_job(job: Job) -> None:
+    """A job's title and log say what was in the recording."""
+    (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
+    Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
+
+
+def delete(*, recording: Recording) -> None:
+    """Delete a recording with all that was made of it: files, text, links, clips in the library, its job and its log.
+
+    Raises:
+        HarkError: a file could not be removed; the recording is still there then.
+    """
+    from pipeline.recording_job import remove_from_library
+
+    going = list(Job.objects.filter(user=recording.user, kind__in=KINDS, spec__recording=str(recording.pk)))
+    for job in going:
+        jobs.cancel(job=job)
+    try:
+        remove_from_library(user_data(recording.user), str(recording.pk))
+        if recording.path.exists():
+            shutil.rmtree(recording.path)
+    except OSError as error:
+        raise storage_error(error, "deleting the recording") from error
+    recording.delete()
+    for job in going:
+        job.refresh_from_db()
+        if not job.is_going:
+            _remove_leftovers(job)  # of one that is going, when it has ended
+
+
+# ---- transcripts
+
+
+def transcript_of(recording: Recording) -> Transcript:
+    """What was said. Raises NotReady while nobody knows, HarkError where the file is damaged."""
+    if recording.version == 0:
+        if recording.now == Recording.State.FAILED:
+            raise NotReady(
+                _("There is no transcript."),
+                _("The transcription did not end well; the recording's page says why."),
+                _("Try again there."),
+            )
+        raise NotReady(_("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little."))
+    return load_transcript(recording.path / TRANSCRIPT)
+
+
+def summary_of(recording: Recording) -> dict[str, Any] | None:
+    """The summary as in ``summary.json``; None where there is none."""
+    try:
+        summary: dict[str, Any] = json.loads((recording.path / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary
+
+
+def update_segment(
+    *, recording: Recording, number: int, text: str, version: int | None = None
+) -> tuple[Segment | None, int]:
+    """Correct a segment's text; without any text the segment goes. The segment (None: it is gone) and the new version.
+
+    Args:
+        version: that the person saw; None changes whatever is there.
+
+    Raises:
+        Changed: the transcript is another one by now.
+        HarkError: no such segment, or a text that is too long.
+    """
+    from pipeline.recording_job import bring_up_to_date
+
+    text = " ".join(searching.plain(text).split())
+    if len(text) > LONGEST_TEXT:
+        raise HarkError(
+            _("The text is too long."), _("A passage has %(most)d letters at most.") % {"most": LONGEST_TEXT},
+            _("Write what is said in it."),
+        )  # fmt: skip
+    with transaction.atomic():
+        recording, transcript = _to_change(recording)
+        segments = list(transcript.segments)
+        if version is not None and version != recording.version:
+            raise _changed(recording, segments[number].text if number < len(segments) else "")
+        if not 0 <= number < len(segments):
+            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        changed = corrected(segments[number], text) if text else None
+        segments[number : number + 1] = [changed] if changed is not None else []
+        transcript = transcript.with_segments(tuple(segments))
+        summary = summary_of(recording)
+        _keep(recording, transcript)
+        if changed is not None:
+            Passage.objects.filter(recording=recording, number=number).update(text=changed.text)
+        else:
+            searching.index(recording, transcript)
+            if summary is not None:
+                _write_json(recording.path / SUMMARY, without_segment(summary, number))
+        if recording.minable:
+            bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
+    return changed, recording.version
+
+
+def rename_speaker(*, recording: Recording, speaker: str, name: str, version: int | None = None) -> int:
+    """Call a speaker by a name; "" gives the id back. The new version.
+
+    Raises:
+        Changed: the transcript is another one by now.
+        HarkError: no such speaker.
+    """
+    name = shown_name(name)[:LONGEST_NAME] if name.strip() else ""
+    with transaction.atomic():
+        recording, transcript = _to_change(recording)
+        if version is not None and version != recording.version:
+            raise _changed(recording, "")
+        if speaker not in transcript.speakers:
+            raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
+        speakers = {**transcript.speakers, speaker: name or speaker}
+        transcript = Transcript(**{**transcript.__dict__, "speakers": speakers})
+        _keep(recording, transcript)
+        numbers = [number for number, segment in enumerate(transcript.segments) if segment.speaker == speaker]
+        shown = transcript.speaker_name(speaker)
+        Passage.objects.filter(recording=recording, number__in=numbers).update(speaker=shown)
+    return recording.version
+
+
+def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
+    """The recording as it is in the database now, held until the transaction ends."""
+    current = Recording.objects.select_for_update(of=("self",)).select_related("user", "job").get(pk=recording.pk)
+    if current.now == Recording.State.WORKING:
+        raise NotReady(
+            _("The recording is being transcribed again."),
+            _("The new transcript would undo the change."),
+            _("Wait a little."),
+        )
+    return current, transcript_of(current)
+
+
+def _keep(recording: Recording, transcript: Transcript) -> None:
+    """Write a changed transcript, as JSON and as text."""
+    from pipeline.captions import write
+
+    try:
+        save_transcript(transcript, recording.path / TRANSCRIPT)
+        with atomic_path(recording.path / "transcript.txt") as temporary:
+            temporary.write_bytes(write(transcript, "txt", recording.name))
+    except OSError as error:
+        raise storage_error(error, "keeping the transcript") from error
+    recording.version += 1
+    recording.save(update_fields=["version"])
+
+
+def _changed(recording: Recording, text: str) -> Changed:
+    error = Changed(
+        _("The transcript was changed meanwhile."),
+        _("By another page, or by another program."),
+        _("Your text is still in its field: read what is there now, then save again."),
+    )
+    error.version, error.text = recording.version, text
+    return error
+
+
+def _write_json(path: Path, content: Any) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        raise storage_error(error, "keeping the summary") from error
+
+
+def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
+    """Remember a speaker's voice under a name, so that later recordings name it. Only with that person's consent.
+
+    Raises:
+        HarkError: no such speaker, or too little speech of theirs.
+    """
+    from pipeline.diarization import channels, voiceprints
+
+    transcript = transcript_of(recording)
+    alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
+    side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
+    audio = voiceprints.voice_of(recording.path / AUDIO_FILE, [(part.start_s, part.end_s) for part in alone], side)
+    voiceprints.remember(_voices(recording.user), shown_name(name)[:LONGEST_NAME], audio, consent=True)
+
+
+def voices_of(user: User) -> list[str]:
+    """The names of the voices that are remembered for a user."""
+    from pipeline.diarization import voiceprints
+
+    return voiceprints.names(_voices(user))
+
+
+def forget_voice(*, user: User, name: str) -> None:
+    """Delete a remembered voice; nothing where there is none of that name."""
+    from pipeline.diarization import voiceprints
+
+    voiceprints.forget(_voices(user), name)
+
+
+def _voices(user: User) -> Path:
+    from pipeline.diarization.voiceprints import FILE
+
+    return user_data(user) / FILE
+
+
+# ---- finding and asking
+
+
+def search(*, user: User, query: str, recording: Recording | None = None, limit: int = 50) -> list[Hit]:
+    """Segments that hold all words of a query, best first. Any text is a query; one without words finds nothing."""
+    return searching.find(user, searching.terms(query), recording=recording, limit=limit, every=True)
+
+
+def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
+    """What one recording, or all of the user's, say about a question: see ``webui.audio.asking.answer``."""
+    from webui.audio import asking
+
+    return asking.answer(user=user, question=question, recording=recording)
+
+
+# ---- sharing
+
+
+def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
+    """A link that works for so many days, and its token, which is shown now and never again."""
+    transcript_of(recording)
+    if not 1 <= days <= MOST_SHARE_DAYS:
+        raise HarkError(
+            _("The link was not made."), _("It works for 1 to %(most)d days.") % {"most": MOST_SHARE_DAYS},
+            _("Choose another time."),
+        )  # fmt: skip
+    token = secrets.token_urlsafe(24)
+    until = timezone.now() + timedelta(days=days)
+    return Share.objects.create(recording=recording, digest=digest(token), expires_at=until), token
+
+
+def revoke(*, share: Share) -> None:
+    """The link stops working."""
+    Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def shared(token: str) -> Share:
+    """The share of a token. Raises Share.DoesNotExist where there is none, Gone where it works no more."""
+    found = Share.objects.select_related("recording__user", "recording__job").get(digest=digest(token))
+    if not found.works or not found.recording.user.is_active:
+        raise Gone(
+            _("This link does not work any more."),
+            _("Its time has run out, or it was taken back."),
+            _("Ask whoever gave it to you for another one."),
+        )
+    return found
+
+
+# ---- detectors
+
+
+def set_minable(*, recording: Recording, minable: bool) -> Job | None:
+    """Let phrases of a recording go into detectors, or take them out again; the job that does it, None if none must."""
+    transcript_of(recording)
+    with transaction.atomic():
+        Recording.objects.filter(pk=recording.pk).update(minable=minable)
+        recording.minable = minable
+        return _bring_library_up_to_date(recording)
+
+
+def _bring_library_up_to_date(recording: Recording) -> Job | None:
+    spec = {
+        "recording": str(recording.pk), "folder": recording.folder, "minable": recording.minable,
+        "version": recording.version,
+    }  # fmt: skip
+    return jobs.submit(user=recording.user, kind=MINABLE_KIND, title=recording.name, spec=spec)

@@ -1,0 +1,164 @@
+"""How recordings come in: a form of small files, or pieces of large ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.audio import services, uploads
+from webui.audio.models import UploadInProgress
+from webui.audio.views import options_of
+from webui.signed_in import signed_in
+
+MOST_FILES = 100  # of one form
+LARGEST_JSON = 100_000  # bytes
+
+
+@require_POST
+def form(request: HttpRequest) -> HttpResponse:
+    """Files of a form: ``audio`` (several), ``together``: they are one recording; and the options."""
+    user = signed_in(request)
+    sent = request.FILES.getlist("audio")
+    if not sent or len(sent) > MOST_FILES:
+        raise HarkError(
+            _("There is no recording."),
+            _("The form came without a file, or with more than %(most)d.") % {"most": MOST_FILES},
+            _("Choose at least one file."),
+        )
+    options = options_of(request)
+    with contextlib.ExitStack() as kept:
+        files = [kept.enter_context(_on_disk(user, file)) for file in sent]
+        if "together" in request.POST and len(files) > 1:
+            first, *more = files
+            made = [
+                services.create_recording(
+                    user=user, name=sent[0].name or "", source=first, options=options, more=more
+                )
+            ]  # fmt: skip
+        else:
+            made = [
+                services.create_recording(user=user, name=file.name or "", source=path, options=options)
+                for file, path in zip(sent, files, strict=True)
+            ]
+    if len(made) == 1:
+        return redirect("audio:recording", made[0].pk)
+    messages.success(
+        request, ngettext("%(n)d recording is taken.", "%(n)d recordings are taken.", len(made)) % {"n": len(made)}
+    )
+    return redirect("audio:index")
+
+
+@contextlib.contextmanager
+def _on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
+    """An uploaded file below the user's data, so that it can be moved; gone afterwards if nobody took it."""
+    from pipeline.media import suffix_of
+
+    services.check_size(file.size or 0)
+    try:
+        handle, name = tempfile.mkstemp(dir=uploads.folder_of(user), prefix="form-", suffix=suffix_of(file.name or ""))
+        os.close(handle)
+        path = Path(name)
+        with path.open("wb") as kept:
+            for chunk in file.chunks():
+                kept.write(chunk)
+    except OSError as error:
+        raise storage_error(error, "receiving the recording") from error
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@require_POST
+def begin(request: HttpRequest) -> JsonResponse:
+    """``{"name", "size"}`` to ``{"id", "offset", "address", "chunk"}``: a file that comes in pieces."""
+    sent = _json(request)
+    size = sent.get("size")
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise HarkError(_("That could not be read."), _("The upload has no size."), _("Send its size in bytes."))
+    upload = uploads.begin(user=signed_in(request), name=str(sent.get("name", "")), size=size)
+    return JsonResponse(_shown(upload), status=201)
+
+
+@require_http_methods(["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
+    """How much of it is there; PUT and PATCH with ``?offset=N`` add a piece, the body of the request."""
+    upload = _upload(request, upload_id)
+    if request.method == "DELETE":
+        uploads.discard(upload=upload)
+        return HttpResponse(status=204)
+    if request.method in ("PUT", "PATCH"):
+        at = request.GET.get("offset", "")
+        if not (at.isascii() and at.isdecimal() and len(at) < 19):
+            raise HarkError(_("That could not be read."), _("The piece has no offset."), _("Send ?offset=BYTES."))
+        try:
+            uploads.append(upload=upload, at=int(at), body=request)
+        except uploads.WrongPlace as error:
+            return JsonResponse({**error.as_dict(), "offset": error.offset}, status=409)
+    return JsonResponse(_shown(upload))
+
+
+@require_POST
+def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
+    """``{"options", "with": [ids of further uploads that belong to it]}`` to ``{"recording", "address"}``."""
+    upload = _upload(request, upload_id)
+    sent = _json(request)
+    others = sent.get("with") or []
+    if not isinstance(others, list) or len(others) > MOST_FILES or not isinstance(sent.get("options") or {}, dict):
+        raise HarkError(_("That could not be read."), _("It is not what this address takes."), _("Reload the page."))
+    more = [_upload(request, _uuid(other)) for other in others]
+    recording = uploads.finish(user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more)
+    address = reverse("audio:recording", args=[recording.pk])
+    return JsonResponse({"recording": str(recording.pk), "address": address}, status=201)
+
+
+def _shown(upload: UploadInProgress) -> dict[str, Any]:
+    return {
+        "id": str(upload.pk), "name": upload.name, "size": upload.size, "offset": uploads.offset(upload),
+        "address": reverse("audio:upload", args=[upload.pk]), "chunk": uploads.LARGEST_CHUNK,
+    }  # fmt: skip
+
+
+def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
+    upload = uploads.of_user(signed_in(request), upload_id)
+    if upload is None:
+        raise Http404
+    return upload
+
+
+def _uuid(text: object) -> UUID:
+    try:
+        return UUID(str(text))
+    except ValueError as error:
+        raise Http404 from error
+
+
+def _json(request: HttpRequest) -> dict[str, Any]:
+    """The body as a JSON object. Raises HarkError."""
+    try:
+        sent = json.loads(request.read(LARGEST_JSON) or b"{}")
+        if not isinstance(sent, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise HarkError(
+            _("That could not be read."), _("The request is no JSON object."), _("Reload the page.")
+        ) from error
+    return sent

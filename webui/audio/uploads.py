@@ -1,0 +1,210 @@
+"""Files that come in pieces, so that a broken connection costs no more than one of them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+from django.db.models import Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording, UploadInProgress
+from webui.jobs.services import user_data
+
+LARGEST_CHUNK = 8_000_000  # bytes of one request
+BLOCK = 256 * 1024  # bytes that are in memory
+MOST_AT_ONCE = 200  # uploads of a user that have not ended
+KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
+FORGOTTEN_AFTER = timedelta(days=1)
+
+
+class WrongPlace(HarkError):
+    """A piece that does not begin where the last one ended; answered with 409. ``offset`` is where that is."""
+
+    status = 409
+    offset = 0
+
+
+class Refused(HarkError):
+    """Too many or too much; answered with 429."""
+
+    status = 429
+
+
+def begin(*, user: User, name: str, size: int) -> UploadInProgress:
+    """A new upload of ``size`` bytes.
+
+    Raises:
+        HarkError: an empty file, one that is larger than allowed, a full disk, too many uploads at once.
+    """
+    forget_abandoned()
+    if size <= 0:
+        raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
+    services.check_size(size)
+    going = UploadInProgress.objects.filter(user=user)
+    if going.count() >= MOST_AT_ONCE:
+        raise Refused(
+            _("Too many uploads at once."),
+            _("%(most)d have not ended yet.") % {"most": MOST_AT_ONCE},
+            _("Wait until some have ended; those that nobody goes on with are forgotten after a day."),
+        )
+    upload = UploadInProgress(user=user, name=services.shown_name(name), size=size)
+    try:
+        forget_leftovers(user)
+        promised = UploadInProgress.objects.aggregate(total=Sum("size"))["total"] or 0
+        if shutil.disk_usage(folder_of(user)).free - promised - size < KEPT_FREE:
+            raise HarkError(
+                _("There is no room for this recording."),
+                _("The disk of this server is nearly full."),
+                _("Delete recordings that nobody needs, or ask whoever runs Hark."),
+            )
+        upload.path.touch()
+    except OSError as error:
+        raise storage_error(error, "receiving the recording") from error
+    upload.save(force_insert=True)
+    return upload
+
+
+def offset(upload: UploadInProgress) -> int:
+    """How many bytes of it are there."""
+    try:
+        return upload.path.stat().st_size
+    except OSError:
+        return 0
+
+
+def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
+    """Add a piece that begins at byte ``at``, read from ``body``; how many bytes there are now.
+
+    A piece that is too long, or that makes the file longer than was said, leaves nothing behind.
+
+    Raises:
+        WrongPlace: it begins elsewhere than where the last one ended.
+        HarkError: it is too long, or the disk is full.
+    """
+    try:
+        with upload.path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # of two who send the same piece the second is in the wrong place
+            there = file.seek(0, os.SEEK_END)
+            if at != there:
+                error = WrongPlace(
+                    _("This piece does not fit."),
+                    _("%(there)d bytes are there, and it begins at byte %(at)d.") % {"there": there, "at": at},
+                    _("Go on from byte %(there)d.") % {"there": there},
+                )
+                error.offset = there
+                raise error
+            try:
+                end = _copy(body, file, there, min(upload.size, there + LARGEST_CHUNK))
+            except BaseException:
+                file.truncate(there)
+                raise
+    except FileNotFoundError as error:
+        raise HarkError(_("The upload is gone."), _("It was forgotten after a day."), _("Begin again.")) from error
+    except OSError as error:
+        raise storage_error(error, "receiving the recording") from error
+    UploadInProgress.objects.filter(pk=upload.pk).update(touched_at=timezone.now())
+    return end
+
+
+def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
+    """Write all of a body behind ``start``; raises HarkError (413) where that goes beyond ``most``."""
+    end = start
+    while block := body.read(BLOCK):
+        end += len(block)
+        if end > most:
+            error = HarkError(
+                _("This piece is too long."),
+                _("A piece has %(mb)d MB at most, and all of them together what was said at the beginning.")
+                % {"mb": LARGEST_CHUNK // 1_000_000},
+                _("Send less at once, or begin again."),
+            )
+            error.__dict__["status"] = 413
+            raise error
+        file.write(block)
+    file.flush()
+    return end
+
+
+def finish(
+    *, user: User, upload: UploadInProgress, options: dict[str, Any], more: list[UploadInProgress] | None = None
+) -> Recording:
+    """Make a recording of an upload that is complete, or one of several together.
+
+    Raises:
+        HarkError: something is missing, or see ``services.create_recording``; the uploads are still there then.
+    """
+    together = [upload, *(more or [])]
+    for one in together:
+        if offset(one) != one.size:
+            raise HarkError(
+                _("The upload has not ended."),
+                _("%(there)d of %(size)d bytes of %(name)s are there.")
+                % {"there": offset(one), "size": one.size, "name": one.name},
+                _("Send the rest first."),
+            )
+    with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
+    recording = services.create_recording(
+        user=user, name=upload.name, source=with_suffixes[0], options=options, more=with_suffixes[1:]
+    )
+    for one in together:
+        discard(upload=one)
+    return recording
+
+
+def _named(upload: UploadInProgress) -> Path:
+    """Its file under a name with the suffix that it was sent with: a link, so that the upload stays where it is."""
+    from pipeline.media import suffix_of
+
+    path = upload.path.with_name(upload.path.name + suffix_of(upload.name))
+    if path != upload.path:
+        path.unlink(missing_ok=True)
+        path.hardlink_to(upload.path)
+    return path
+
+
+def of_user(user: User, upload_id: UUID) -> UploadInProgress | None:
+    """The user's upload with that id."""
+    return UploadInProgress.objects.select_related("user").filter(pk=upload_id, user=user).first()
+
+
+def discard(*, upload: UploadInProgress) -> None:
+    """Forget an upload and what there is of it."""
+    for path in upload.path.parent.glob(f"{upload.id.hex}*"):
+        path.unlink(missing_ok=True)
+    upload.delete()
+
+
+def forget_abandoned() -> int:
+    """Forget the uploads that nobody has gone on with for a day; how many there were."""
+    old = UploadInProgress.objects.filter(touched_at__lt=timezone.now() - FORGOTTEN_AFTER).select_related("user")
+    found = list(old)
+    for upload in found:
+        discard(upload=upload)
+    return len(found)
+
+
+def folder_of(user: User) -> Path:
+    """Where what comes in is written. Raises OSError."""
+    folder = user_data(user) / "uploads" / "recordings"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def forget_leftovers(user: User) -> None:
+    """Remove what processes that were killed had begun to write, a day ago and earlier."""
+    until = time.time() - FORGOTTEN_AFTER.total_seconds()
+    for path in folder_of(user).glob("*-*"):
+        if path.stat().st_mtime < until:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,297 @@
+"""The pages of recordings: all of them, one of them, its sound and its files."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from core.errors import HarkError
+from pipeline.transcript import Transcript
+from webui.audio import asking, services
+from webui.audio.models import Recording
+from webui.audio.ranges import file_or_part
+from webui.jobs.views import STAGES
+from webui.signed_in import signed_in
+
+PAGE = 25
+UNSURE = 0.5  # words with less confidence are shaded
+COLOURS = 8  # of speakers, in the style sheet
+
+
+def recording_of(request: HttpRequest, recording_id: UUID) -> Recording:
+    """The user's own recording. Raises Http404 where it is none."""
+    recordings = Recording.objects.select_related("user", "job")
+    return get_object_or_404(recordings, id=recording_id, user=signed_in(request))
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """All recordings, newest first, and the form for more."""
+    voices = services.voices_of(signed_in(request))
+    return render(request, "audio/index.html", {**_rows(request), **form_context(), "voices": voices})
+
+
+@require_GET
+def rows(request: HttpRequest) -> HttpResponse:
+    """A fragment: the list, for as long as something in it goes on."""
+    return render(request, "audio/rows.html", _rows(request))
+
+
+def _rows(request: HttpRequest) -> dict[str, Any]:
+    page = Paginator(services.recordings_of(signed_in(request)), PAGE).get_page(request.GET.get("page"))
+    recordings = list(page.object_list)
+    going = any(recording.now == Recording.State.WORKING for recording in recordings)
+    return {"page": page, "recordings": recordings, "going": going}
+
+
+def form_context() -> dict[str, Any]:
+    """What a form that transcribes offers."""
+    from pipeline.media import MediaLimits
+    from pipeline.transcription.engine import described
+    from pipeline.transcription.registry import choose, engines
+
+    limits = MediaLimits.from_environment()
+    chosen, why = choose("auto", None)
+    return {
+        "engines": [(engine.name, described(engine)) for engine in engines() if engine.available().ok],
+        "auto": described(chosen),
+        "auto_why": why,
+        "most_speakers": range(1, services.MOST_SPEAKERS + 1),
+        "most_mb": limits.max_bytes // 1_000_000,
+        "most_bytes": limits.max_bytes,
+        "most_minutes": round(limits.max_seconds / 60),
+    }
+
+
+@require_GET
+def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """One recording: how far it is, or what was said in it."""
+    found = recording_of(request, recording_id)
+    if found.now == Recording.State.WORKING or found.version == 0:
+        problem = found.job.error if found.job is not None else None
+        context = {"recording": found, "job": found.job, "stages": STAGES[services.KIND], "problem": problem}
+        return render(request, "audio/working.html", context)
+    return transcript_page(request, found)
+
+
+def transcript_page(request: HttpRequest, found: Recording, new_link: str = "") -> HttpResponse:
+    """The page of a recording that is transcribed; a link that was made just now is shown on it, once."""
+    context = {
+        "recording": found,
+        **transcript_context(found, services.transcript_of(found)),
+        "shares": list(found.shares.all()),
+        "share_days": services.SHARE_DAYS,
+        "most_share_days": services.MOST_SHARE_DAYS,
+        "new_link": new_link,
+        "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
+        "may_change": True,
+        "problem": found.job.error if found.now == Recording.State.FAILED and found.job is not None else None,
+        "speaks": asking.voice_for(found.user, found.language or "en") is not None,
+        **form_context(),
+    }
+    return render(request, "audio/recording.html", context)
+
+
+def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
+    """What the page of a transcript shows, for its owner and for whom it is shared with."""
+    from pipeline.captions import FORMATS, clock
+
+    colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}
+    said: dict[str, float] = {}
+    rows = []
+    for number, segment in enumerate(transcript.segments):
+        said[segment.speaker] = said.get(segment.speaker, 0.0) + segment.end_s - segment.start_s
+        rows.append(
+            {
+                "number": number,
+                "start": f"{segment.start_s:.3f}",
+                "end": f"{segment.end_s:.3f}",
+                "clock": clock(segment.start_s),
+                "speaker": transcript.speaker_name(segment.speaker),
+                "colour": colours.get(segment.speaker),
+                # Named where it changes: a column of equal names says nothing.
+                "named": number == 0 or segment.speaker != transcript.segments[number - 1].speaker,
+                "text": segment.text,
+                "overlap": segment.overlap,
+                "edited": segment.edited,
+            }
+        )
+    total = sum(said.values()) or 1.0
+    speakers = [
+        {"id": speaker, "name": name, "colour": colours[speaker], "share": round(100 * said.get(speaker, 0.0) / total)}
+        for speaker, name in transcript.speakers.items()
+    ]
+    return {
+        "transcript": transcript,
+        "segments": rows,
+        "speakers": speakers,
+        "formats": list(FORMATS),
+        "summary": summary_context(services.summary_of(recording), transcript),
+        "duration": f"{transcript.duration_s:.3f}",
+        "clock": clock(transcript.duration_s),
+        "unsure": str(UNSURE),
+    }
+
+
+def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:
+    """A summary with the times that its points cite. What does not fit the transcript (any more) is left out."""
+    from pipeline.captions import clock
+
+    if summary is None:
+        return None
+
+    def cited(point: dict[str, Any]) -> dict[str, Any]:
+        numbers = [n for n in point.get("segments") or () if isinstance(n, int) and 0 <= n < len(transcript.segments)]
+        places = [transcript.segments[number] for number in numbers]
+        return {
+            "text": point.get("text", ""),
+            "places": [
+                {"start": f"{s.start_s:.3f}", "clock": clock(s.start_s), "speaker": transcript.speaker_name(s.speaker)}
+                for s in places
+            ],
+        }
+
+    return {
+        "text": summary.get("text", ""),
+        "key_points": [cited(point) for point in summary.get("key_points") or ()],
+        "action_items": [cited(point) for point in summary.get("action_items") or ()],
+        "sentiment": summary.get("sentiment"),
+        "note": summary.get("note", ""),
+        "engine": summary.get("engine", ""),
+    }
+
+
+def transcript_json(recording: Recording, transcript: Transcript) -> dict[str, Any]:
+    """The words with their times, for the script of the page."""
+    return {
+        "version": recording.version,
+        "segments": [
+            {
+                "start_s": segment.start_s,
+                "end_s": segment.end_s,
+                "text": segment.text,
+                "words": [[word.text, word.start_s, word.end_s, word.confidence] for word in segment.words],
+            }
+            for segment in transcript.segments
+        ],
+    }
+
+
+@require_GET
+def words(request: HttpRequest, recording_id: UUID) -> JsonResponse:
+    """The words with their times."""
+    found = recording_of(request, recording_id)
+    return JsonResponse(transcript_json(found, services.transcript_of(found)))
+
+
+@require_safe
+def audio(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
+    """Its sound, or a part of it."""
+    return send_audio(request, recording_of(request, recording_id))
+
+
+def send_audio(request: HttpRequest, recording: Recording) -> HttpResponseBase:
+    """The normalized audio. Raises HarkError (404) where it is not there (yet)."""
+    try:
+        return file_or_part(request, recording.path / services.AUDIO_FILE, "audio/flac")
+    except OSError as error:
+        raise _no_file(_("The recording's audio is not there.")) from error
+
+
+@require_GET
+def waveform(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Its outline, to be drawn."""
+    return send_waveform(recording_of(request, recording_id))
+
+
+def send_waveform(recording: Recording) -> HttpResponse:
+    """``{"peaks": [0 to 1, ...]}``. Raises HarkError (404) where it is not there (yet)."""
+    try:
+        content = json.loads((recording.path / services.WAVEFORM).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_file(_("The recording's outline is not there.")) from error
+    return JsonResponse({"peaks": content})
+
+
+def _no_file(what: str) -> HarkError:
+    error = HarkError(what, _("It is made while the recording is transcribed."), _("Wait, or transcribe it again."))
+    error.__dict__["status"] = 404
+    return error
+
+
+@require_GET
+def export(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """The transcript as a file: ``?format=`` one of ``pipeline.captions.FORMATS``."""
+    from pipeline.captions import FORMATS, write
+
+    found = recording_of(request, recording_id)
+    wanted = request.GET.get("format", "txt").lower()
+    content = write(services.transcript_of(found), wanted, found.name)
+    name = f"{re.sub(r'[.][A-Za-z0-9]{1,8}$', '', found.name) or 'recording'}.{wanted}"
+    ascii_name = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
+    return HttpResponse(
+        content,
+        content_type=FORMATS[wanted].content_type,
+        headers={"Content-Disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name)}"},
+    )
+
+
+@require_GET
+def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
+    """The file as it was uploaded; of several the first."""
+    found = recording_of(request, recording_id)
+    try:
+        file = (found.path / found.originals[0]).open("rb")
+    except (OSError, IndexError) as error:
+        raise _no_file(_("The uploaded file is not there.")) from error
+    return FileResponse(file, as_attachment=True, filename=found.name, content_type="application/octet-stream")
+
+
+@require_POST
+def again(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Transcribe it once more, with other options."""
+    found = recording_of(request, recording_id)
+    services.transcribe_again(recording=found, options=options_of(request))
+    return redirect("audio:recording", recording_id)
+
+
+@require_POST
+def retry(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Go on with a transcription that has failed."""
+    services.retry(recording=recording_of(request, recording_id))
+    return redirect("audio:recording", recording_id)
+
+
+def options_of(request: HttpRequest) -> dict[str, Any]:
+    """The options of a transcription as a form has them. Raises HarkError."""
+    sent = request.POST
+    speakers = sent.get("speakers", "")
+    return services.checked_options(
+        {
+            "engine": sent.get("engine") or "auto",
+            "language": sent.get("language", "").strip() or None,
+            "speakers": int(speakers) if speakers.isascii() and speakers.isdecimal() and len(speakers) < 5 else None,
+            "diarize": speakers != "none",
+            "summarize": "summarize" in sent,
+        }
+    )
+
+
+def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Asks once more, then deletes."""
+    found = recording_of(request, recording_id)
+    if request.method != "POST":
+        return render(request, "audio/delete.html", {"recording": found})
+    services.delete(recording=found)
+    messages.success(request, _("The recording is deleted."))
+    return redirect("audio:index")

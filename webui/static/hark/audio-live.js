@@ -1,0 +1,103 @@
+// Live transcription: the microphone to the server, words, phrases that fire and answers back.
+"use strict";
+
+const page = document.getElementById("live");
+const part = (name) => page.querySelector(`[data-${name}]`);
+const form = part("form");
+let socket = null, microphone = null, ended = false, failed = false;
+
+const say = (text, ...more) => part("state").replaceChildren(text, ...more);
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
+function made(name, text, ...more) {
+  const node = document.createElement(name);
+  node.append(text, ...more);
+  return node;
+}
+
+function linked(text, address) {
+  const node = made("a", text);
+  node.href = address;
+  return node;
+}
+
+function assist(...content) {
+  part("nothing").hidden = true;
+  part("assist").prepend(made("li", "", ...content));
+}
+
+function hear(news) {
+  if (news.ready) say(`${page.dataset.listening} (${news.engine})`);
+  if (news.partial) part("partial").textContent = news.partial.text;
+  if (news.final) {
+    const log = part("finals");
+    const time = made("span", clock(news.final.start_s) + " ");
+    time.className = "faint small number";
+    log.append(made("p", time, news.final.text));
+    log.scrollTop = log.scrollHeight;
+    part("partial").textContent = "";
+  }
+  if (news.event) assist(made("b", news.event.phrase), ` ${page.dataset.heard} ${clock(news.event.time_s)}`);
+  if (news.answer) {
+    const question = made("span", `“${news.answer.question}” `);
+    question.className = "faint";
+    const places = news.answer.citations.map((one) => linked(`${one.speaker ? one.speaker + ", " : ""}${one.name} ${clock(one.start_s)}`, `${one.address}#t=${one.start_s.toFixed(3)}`));
+    assist(question, made("b", news.answer.text), " ", ...places.flatMap((place) => [place, " "]));
+  }
+  if (news.error) { failed = true; say(`${news.error.what} ${news.error.why} ${news.error.what_to_do}`); }
+  if (news.saved) say(page.dataset.saved + " ", linked(page.dataset.open, news.saved.address));
+  if (news.ended) { ended = true; if (!failed && !part("state").querySelector("a")) say(page.dataset.ended); }
+}
+
+function toggle(on) {
+  part("start").hidden = on;
+  part("stop").hidden = !on;
+  for (const field of form.elements) field.disabled = on;
+}
+
+function closeMicrophone() {
+  if (microphone) microphone.close();
+  microphone = null;
+}
+
+part("start").addEventListener("click", async () => {
+  part("start").disabled = true;
+  try {
+    microphone = await openMicrophone(page.dataset.worklet, (samples) => {
+      if (socket && socket.readyState === WebSocket.OPEN) socket.send(samples);
+    });
+  } catch {
+    say(page.dataset.refused);
+    return;
+  } finally {
+    part("start").disabled = false;
+  }
+  const values = new FormData(form);
+  const start = {
+    engine: values.get("engine"), language: values.get("language").trim() || null, answer: values.has("answer"),
+    save: values.has("save"), detectors: values.getAll("detector").map(Number),
+  };
+  ended = failed = false;
+  part("finals").replaceChildren();
+  part("assist").replaceChildren();
+  say(page.dataset.loading);
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  socket = new WebSocket(`${scheme}//${location.host}${page.dataset.socket}`);
+  socket.addEventListener("open", () => socket.send(JSON.stringify({ start })));
+  socket.addEventListener("message", (message) => hear(JSON.parse(message.data)));
+  socket.addEventListener("close", () => {
+    closeMicrophone();
+    toggle(false);
+    if (!ended && !failed) say(page.dataset.lost);
+  });
+  toggle(true);
+  part("stop").disabled = false;
+});
+
+part("stop").addEventListener("click", () => {
+  part("stop").disabled = true;
+  closeMicrophone();
+  say(page.dataset.ending);
+  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ stop: true }));
+});
+addEventListener("pagehide", closeMicrophone);

@@ -1,0 +1,337 @@
+// The page of a transcript: sound and words belong together. Without this script it can be read and heard, too.
+"use strict";
+
+const page = document.getElementById("transcript");
+const part = (name) => page.querySelector(`[data-${name}]`);
+const sound = part("player"), canvas = part("wave"), passages = part("passages");
+const said = page.dataset;
+const duration = Number(said.duration), unsureBelow = Number(said.unsure);
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+let words = []; // {node, start, end, sure, text}, in the order of their times
+let version = Number(said.version), segments = [], current = null, matches = [], match = -1;
+let anchor = null; // the word at which a selection with the keyboard began
+
+document.documentElement.classList.add("scripted");
+
+// ---- words
+
+function wordNode(word) {
+  const node = document.createElement("span");
+  const [text, start, end, sure] = word;
+  node.className = sure < unsureBelow ? "word unsure" : "word";
+  node.tabIndex = -1;
+  node.textContent = text;
+  node.dataset.start = start;
+  if (sure < unsureBelow) node.title = `${Math.round(100 * sure)} % ${said.wordSure}`;
+  return { node, start, end, sure, text };
+}
+
+function fill(item, segment) {
+  const place = item.querySelector("[data-words]");
+  if (!segment.words.length) {
+    place.textContent = segment.text;
+    return [];
+  }
+  const made = segment.words.map(wordNode);
+  place.replaceChildren(...made.flatMap((word, index) => (index ? [" ", word.node] : [word.node])));
+  return made;
+}
+
+function gather() {
+  words = [...page.querySelectorAll(".passage")].flatMap((item) => item.words || []);
+  const first = words.find((word) => word.node.tabIndex === 0);
+  if (!first && words.length) words[0].node.tabIndex = 0;
+  words.sort((one, other) => one.start - other.start);
+  part("unsure-next").hidden = !words.some((word) => word.sure < unsureBelow);
+}
+
+async function load() {
+  const answer = await fetch(said.wordsAddress, { headers: { Accept: "application/json" } });
+  if (!answer.ok || !passages) return;
+  const content = await answer.json();
+  segments = content.segments;
+  version = content.version;
+  for (const item of passages.children) {
+    const segment = segments[Number(item.dataset.number)];
+    if (segment) item.words = fill(item, segment);
+    const edit = item.querySelector("[data-edit]");
+    if (edit) edit.hidden = false;
+  }
+  gather();
+  fromAddress();
+}
+
+// ---- playing
+
+function seek(time, play) {
+  sound.currentTime = Math.min(Math.max(0, time), duration);
+  if (play) sound.play().catch(() => {});
+  show();
+}
+
+function wordAt(time) {
+  let low = 0, high = words.length - 1, found = null;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if (words[middle].start <= time + 0.02) { found = words[middle]; low = middle + 1; } else high = middle - 1;
+  }
+  return found && time < found.end + 0.4 ? found : null;
+}
+
+function show() {
+  const now = sound.currentTime > 0 || !sound.paused ? wordAt(sound.currentTime) : null;
+  if (now !== current) {
+    if (current) current.node.classList.remove("now");
+    if (now) {
+      now.node.classList.add("now");
+      if (part("follow").checked && !sound.paused) follow(now.node);
+    }
+    current = now;
+  }
+  draw();
+}
+
+function follow(node) {
+  const box = node.getBoundingClientRect();
+  if (box.top < 140 || box.bottom > window.innerHeight - 60) {
+    node.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
+  }
+}
+
+function frame() {
+  show();
+  if (!sound.paused) requestAnimationFrame(frame);
+}
+sound.addEventListener("play", frame);
+for (const name of ["seeked", "pause", "timeupdate"]) sound.addEventListener(name, show);
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-seek]");
+  if (button) seek(Number(button.dataset.seek), true);
+});
+
+if (passages) {
+  passages.addEventListener("click", (event) => {
+    const node = event.target.closest(".word");
+    if (node && window.getSelection().isCollapsed) {
+      reach(node, false);
+      seek(Number(node.dataset.start), true);
+    }
+  });
+  // One stop of the tab key for all words; arrows move between them.
+  passages.addEventListener("keydown", (event) => {
+    const node = event.target.closest(".word");
+    if (!node) return;
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      seek(Number(node.dataset.start), true);
+      return;
+    }
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 10, ArrowUp: -10 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const at = words.findIndex((word) => word.node === node);
+    const next = words[Math.min(Math.max(0, at + step), words.length - 1)];
+    const selection = window.getSelection();
+    if (event.shiftKey) { // words are selected with the keyboard, too
+      if (!anchor) anchor = node;
+      const back = anchor.compareDocumentPosition(next.node) & Node.DOCUMENT_POSITION_PRECEDING;
+      selection.setBaseAndExtent(anchor, back ? 1 : 0, next.node, back ? 0 : 1);
+    } else {
+      anchor = null;
+      selection.removeAllRanges();
+    }
+    reach(next.node, true);
+  });
+}
+
+function reach(node, focus) {
+  for (const word of words) if (word.node.tabIndex === 0) word.node.tabIndex = -1;
+  node.tabIndex = 0;
+  if (focus) { node.focus(); follow(node); }
+}
+
+function fromAddress() {
+  const time = /^#t=([0-9.]+)$/.exec(location.hash);
+  if (!time) return;
+  const start = () => seek(Number(time[1]), false);
+  if (sound.readyState > 0) start(); else sound.addEventListener("loadedmetadata", start, { once: true });
+  const word = wordAt(Number(time[1])) || words.find((one) => one.start >= Number(time[1]) - 0.05);
+  if (word) word.node.scrollIntoView({ block: "center" });
+}
+addEventListener("hashchange", fromAddress);
+
+part("shade").addEventListener("change", (event) => page.classList.toggle("unshaded", !event.target.checked));
+
+let unsureAt = -1;
+part("unsure-next").addEventListener("click", () => {
+  const unsure = words.filter((word) => word.sure < unsureBelow);
+  if (!unsure.length) return;
+  unsureAt = (unsureAt + 1) % unsure.length;
+  const word = unsure[unsureAt];
+  part("unsure-said").textContent = `${unsureAt + 1} ${said.wordOf} ${unsure.length}: “${word.text}”, ${Math.round(100 * word.sure)} %`;
+  reach(word.node, false);
+  word.node.scrollIntoView({ block: "center" });
+  seek(Math.max(0, word.start - 0.5), true);
+});
+
+// ---- the outline
+
+let peaks = [];
+
+function draw() {
+  const context = canvas.getContext("2d");
+  const style = getComputedStyle(canvas);
+  const { width, height } = canvas;
+  const at = duration ? sound.currentTime / duration : 0;
+  context.clearRect(0, 0, width, height);
+  const highest = Math.max(0.02, ...peaks);
+  const step = width / Math.max(1, peaks.length);
+  peaks.forEach((peak, index) => {
+    context.fillStyle = index / peaks.length < at ? style.getPropertyValue("--accent") : style.getPropertyValue("--faint");
+    const half = 1 + (height / 2 - 3) * peak / highest;
+    context.fillRect(index * step, height / 2 - half, Math.max(0.6, step * 0.8), 2 * half);
+  });
+  context.fillStyle = style.getPropertyValue("--second");
+  context.fillRect(at * width - 1, 0, 3, height);
+}
+
+async function loadOutline() {
+  const answer = await fetch(said.waveform, { headers: { Accept: "application/json" } });
+  if (answer.ok) peaks = (await answer.json()).peaks;
+  draw();
+}
+canvas.addEventListener("click", (event) => {
+  const box = canvas.getBoundingClientRect();
+  seek(duration * (event.clientX - box.left) / box.width, true);
+});
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+// ---- finding words
+
+function find() {
+  for (const word of words) word.node.classList.remove("match", "chosen");
+  const wanted = part("find").value.toLowerCase().split(/\s+/).map(bare).filter(Boolean);
+  matches = [];
+  match = -1;
+  if (wanted.length) {
+    for (const item of page.querySelectorAll(".passage")) {
+      const texts = (item.words || []).map((word) => bare(word.text.toLowerCase()));
+      for (let start = 0; start + wanted.length <= texts.length; start++) {
+        const fits = wanted.every((word, index) => (index === wanted.length - 1 ? texts[start + index].startsWith(word) : texts[start + index] === word));
+        if (fits) matches.push(item.words.slice(start, start + wanted.length));
+      }
+    }
+  }
+  for (const group of matches) for (const word of group) word.node.classList.add("match");
+  part("next").hidden = !matches.length;
+  part("found").textContent = !wanted.length ? "" : matches.length ? String(matches.length) : said.wordNone;
+}
+const bare = (word) => word.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, "");
+
+function next() {
+  if (!matches.length) return;
+  for (const word of matches[match] || []) word.node.classList.remove("chosen");
+  match = (match + 1) % matches.length;
+  for (const word of matches[match]) word.node.classList.add("chosen");
+  matches[match][0].node.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
+  part("found").textContent = `${match + 1} ${said.wordOf} ${matches.length}`;
+}
+part("find").addEventListener("input", find);
+part("find").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); next(); } });
+part("next").addEventListener("click", next);
+
+// ---- selected words become a detector
+
+const chosen = part("selected");
+if (chosen) {
+  document.addEventListener("selectionchange", () => {
+    const selection = window.getSelection();
+    const inside = passages && !selection.isCollapsed && passages.contains(selection.anchorNode) && passages.contains(selection.focusNode);
+    const picked = inside ? words.filter((word) => selection.containsNode(word.node, true)).map((word) => word.text) : [];
+    chosen.hidden = !picked.length || picked.length > 12;
+    if (chosen.hidden) return;
+    const phrase = picked.map(bare).filter(Boolean).join(" ");
+    part("selected-words").textContent = `“${phrase}”`;
+    part("train").href = `${said.new}?${new URLSearchParams({ phrase, language: said.language || "en" })}`;
+  });
+}
+
+// ---- corrections
+
+function button(text, name) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = name;
+  made.textContent = text;
+  return made;
+}
+
+function correct(item) {
+  const number = Number(item.dataset.number);
+  const place = item.querySelector("[data-words]"), edit = item.querySelector("[data-edit]");
+  const field = document.createElement("textarea");
+  const note = document.createElement("p");
+  const save = button(said.wordSave, ""), cancel = button(said.wordCancel, "quiet");
+  const box = document.createElement("div");
+  const row = document.createElement("div");
+  field.value = segments[number].text;
+  field.rows = Math.max(2, Math.ceil(field.value.length / 60));
+  field.maxLength = 5000;
+  field.setAttribute("aria-label", said.wordField);
+  note.className = "help";
+  note.textContent = said.wordEmpty;
+  note.setAttribute("role", "status");
+  row.className = "row";
+  row.append(save, cancel);
+  box.append(field, note, row);
+  place.hidden = edit.hidden = true;
+  place.after(box);
+  field.focus();
+  const close = () => { box.remove(); place.hidden = edit.hidden = false; edit.focus(); };
+  cancel.addEventListener("click", close);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save.click();
+  });
+  save.addEventListener("click", async () => {
+    save.disabled = true;
+    try {
+      const answer = await fetch(said.change.replace(/0$/, number), {
+        method: "POST",
+        headers: { Accept: "application/json", "X-CSRFToken": said.token },
+        body: new URLSearchParams({ text: field.value, version }),
+      });
+      const content = await answer.json();
+      if (answer.status === 409 && content.version !== undefined) {
+        // What somebody else wrote is shown; saving once more is a decision.
+        version = content.version;
+        note.className = "error";
+        note.textContent = `${content.what} ${said.wordNow} “${content.text}”`;
+      } else if (!answer.ok) {
+        note.className = "error";
+        note.textContent = `${content.what} ${content.why} ${content.what_to_do}`;
+      } else if (content.segment === null) {
+        location.reload(); // the numbers of all later passages are others now
+      } else {
+        version = content.version;
+        segments[number] = { ...segments[number], ...content.segment };
+        item.words = fill(item, segments[number]);
+        item.querySelector("[data-edited]").hidden = false;
+        gather();
+        close();
+      }
+    } catch {
+      note.className = "error";
+      note.textContent = said.wordLost;
+    }
+    save.disabled = false;
+  });
+}
+if (passages) passages.addEventListener("click", (event) => {
+  const edit = event.target.closest("[data-edit]");
+  if (edit) correct(edit.closest(".passage"));
+});
+
+load();
+loadOutline();
