@@ -1,0 +1,74 @@
+"""Settings from files named ``.env``: lines of NAME=value that stand in for environment variables.
+
+Two are read: the one in the data folder, then the one beside the code. What the environment says already stays, and
+what the first file says is not changed by the second. Keys of hosted models, caches of models and limits are put there,
+so that nobody has to write them on a command line, where others can read them.
+
+``HARK_SETTINGS_FILE`` names another file to be read instead; empty, none is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from core.data_folder import REPOSITORY, data_folder
+from core.errors import HarkError
+
+NAME = ".env"
+CHOSEN = "HARK_SETTINGS_FILE"
+PLACE = "HARK_DATA"  # of the data folder; the file beside the code may say it
+
+
+def read_settings_files() -> list[Path]:
+    """Put the settings of the files into the environment; which were read, the first that counts first.
+
+    Calling it again changes nothing. To be called before anything else looks at the environment.
+
+    Raises:
+        HarkError: a file is there and cannot be read, or the one that HARK_SETTINGS_FILE names is not there.
+    """
+    chosen = os.environ.get(CHOSEN)
+    if chosen is not None:
+        if not chosen:
+            return []
+        path = Path(chosen).expanduser()
+        if not path.is_file():
+            raise HarkError(
+                "The settings file is not there.", f"{CHOSEN} names {path}.", f"Change {CHOSEN}, or make the file."
+            )
+        _take(_values(path))
+        return [path]
+    beside_code = REPOSITORY / NAME
+    later = _values(beside_code) if beside_code.is_file() else {}
+    _take({PLACE: later[PLACE]} if PLACE in later else {})
+    in_data = data_folder() / NAME
+    read = []
+    if in_data.is_file() and in_data != beside_code:
+        _take(_values(in_data))
+        read.append(in_data)
+    if later:
+        _take(later)
+        read.append(beside_code)
+    return read
+
+
+def _values(path: Path) -> dict[str, str]:
+    """The settings of one file. ``$`` is a character like others there: keys hold it."""
+    from dotenv import dotenv_values
+
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            values = dotenv_values(stream=lines, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        # The content is not repeated: it holds keys.
+        said = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise HarkError(
+            "A settings file cannot be read.", f"{path}: {said}.", "Mend the file, or take it away."
+        ) from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _take(values: dict[str, str]) -> None:
+    for name, value in values.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,298 @@
+"""The job "train-recognizer": Hark's recognizer fitted to a user's own recordings, and measured before and after.
+
+It learns from passages whose words somebody has written or checked: those that were corrected, and texts that came
+with an upload. About every fifth is left out; what the recognizer gets wrong there says whether it was worth it. The
+weights are kept below the user's data, the sound is not; the shipped weights stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.data_folder import storage_error
+from core.errors import HarkError
+from core.worded import worded
+from phrase_augmentation.normalize import base_language, normalize
+from phrase_augmentation.phonemes import accents, phones_of_texts
+from pipeline.events import Reporter
+from pipeline.transcript import Segment, Transcript, load_transcript
+
+RECORDINGS = "audio"  # below the user's data, a folder each
+AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
+FOLDER = Path("asr") / "own"  # below the user's data
+WEIGHTS = "recognizer.safetensors"
+STAGES = ("collect", "cut", "synthesize", "pack", "measure", "train", "compare")
+
+LANGUAGE = "en"  # the recognizer knows no other
+LONGEST_TEXT = 100_000  # characters that come with one recording
+MOST_EPOCHS = 50
+SHORTEST_S, LONGEST_S = 0.5, 15.0  # of a passage
+PAUSE_S = 0.25  # in a text that was laid over its recording, a passage may end
+AROUND_S = 0.1  # kept before and after a passage
+SURE = 0.6  # confidence from which words that nobody has checked are learned from, if they are wanted
+LEAST_PASSAGES = 5  # below which there is nothing to leave out
+HELD_OUT = 5  # every so many passages are not learned from
+SYNTHETIC = 300  # clips of the speech engines, so that what it knew is not forgotten
+REAL_SHARE = 0.5  # of the batches
+BATCH_S = 60.0
+LEARNING_RATE = 1e-4  # a tenth of what it was trained with
+FEWEST_STEPS, MOST_STEPS = 50, 3000
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some seconds of a recording whose words are known; ``text`` is normalized."""
+
+    recording: str
+    start_s: float
+    end_s: float
+    text: str
+    speaker: str
+    checked: bool  # somebody has written or corrected it
+
+    @property
+    def name(self) -> str:
+        """A file name that is the same for the same words at the same place, and another otherwise."""
+        content = f"{self.recording} {self.start_s:.3f} {self.end_s:.3f} {self.text}"
+        return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+    @property
+    def held_out(self) -> bool:
+        """The same for ever, so that what was once learned from is never measured on."""
+        return int(hashlib.sha256(f"held out {self.name}".encode()).hexdigest()[:8], 16) % HELD_OUT == 0
+
+
+def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """Collect, train, measure. Ended before its end, it goes on from its last checkpoint.
+
+    Args:
+        spec: ``epochs`` over the passages, and ``all``: also learn from sure words that nobody has checked.
+
+    Returns:
+        ``weights`` (path), ``segments``, ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the
+        passages left out ``before`` and ``after`` (and as ``_percent``, for showing), and whether it got ``better``.
+
+    Raises:
+        HarkError: too few passages whose words are known, or a full disk.
+    """
+    reporter.stage("collect", "Collecting passages whose words are known")
+    passages = list(collect(data, bool(spec.get("all")), reporter))
+    learned = [passage for passage in passages if not passage.held_out]
+    measured = [passage for passage in passages if passage.held_out]
+    if len(passages) < LEAST_PASSAGES or not learned or not measured:
+        raise HarkError(
+            "There is too little to learn from.",
+            f"{len(passages)} passages have words that somebody wrote or checked, {len(measured)} of them would be "
+            f"left out for measuring; {LEAST_PASSAGES} are the least, and some take longer to fall on both sides.",
+            "Correct more passages of your transcripts, or upload recordings together with what is said in them.",
+        )
+    folder = data / FOLDER
+    try:
+        return _train(passages, int(spec.get("epochs") or 1), folder, reporter)
+    except OSError as error:
+        raise storage_error(error, "training the recognizer") from error
+
+
+def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+    from model.asr.packed import open_pack
+    from model.asr.train import AcousticProgress, AcousticTrainConfig, evaluate, load_acoustic, train_acoustic
+    from model.shipped_weights import save_weights, shipped_recognizer
+    from model.train import best_device
+
+    _pack(passages, folder, reporter)
+    packed = open_pack(folder / "speech")
+    real = [index for index in packed.where("train", transcribed=True) if packed.utterances[index].real]
+    if not real or not len(packed.where("validation", transcribed=True)):
+        raise HarkError(
+            "There is too little to learn from.",
+            "None of the passages could be read.",
+            "Transcribe the recordings again.",
+        )
+    seconds = float(packed.length[real].sum()) / SAMPLE_RATE
+    steps = min(MOST_STEPS, max(FEWEST_STEPS, math.ceil(epochs * seconds / (BATCH_S * REAL_SHARE))))
+    device = "cuda" if best_device() == "cuda" else "cpu"
+
+    model, _about = shipped_recognizer()
+    augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
+    reporter.stage("measure", "Measuring what it gets wrong now")
+    before = _word_errors(evaluate(model.to(device), packed, "validation", device, augmenter))
+    reporter.metric("before", before)
+    config = AcousticTrainConfig(
+        steps=steps, batch_seconds=BATCH_S, learning_rate=LEARNING_RATE, warmup_steps=min(50, steps // 4), easy_steps=0,
+        real_share=REAL_SHARE, evaluations=max(2, min(10, steps // 50)),
+    )  # fmt: skip
+    minutes = round(seconds / 60, 1)
+    reporter.stage(
+        "train", worded("Training on %(minutes)s minutes of speech for %(n)d steps", minutes=minutes, n=steps)
+    )
+
+    def show(state: AcousticProgress) -> None:
+        reporter.progress(state.step, steps)
+        reporter.metric("loss", state.loss)
+        for name, value in (state.errors or {}).items():
+            reporter.metric(name, value)
+
+    out = folder / "run"
+    train_acoustic(model, packed, config, out, show, device=device)
+    reporter.stage("compare", "Measuring what it gets wrong after the training")
+    # The last weights, not the best of those on the passages left out: what is measured must not choose.
+    trained = load_acoustic(out / "final.pt", device)
+    after = _word_errors(evaluate(trained, packed, "validation", device, augmenter))
+    reporter.metric("after", after)
+    weights = folder / WEIGHTS
+    save_weights(trained.cpu(), weights, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
+    reporter.artifact("weights", str(weights))
+    forget_speech(folder)
+    shutil.rmtree(out, ignore_errors=True)  # checkpoints; the next run is another one
+    return {
+        "weights": str(weights),
+        "segments": len(passages),
+        "checked": sum(passage.checked for passage in passages),
+        "held_out": sum(passage.held_out for passage in passages),
+        "hours": round(seconds / 3600, 4),
+        "steps": steps,
+        "before": before,
+        "after": after,
+        "before_percent": round(100 * before, 1),
+        "after_percent": round(100 * after, 1),
+        "better": after < before,
+    }
+
+
+def forget_speech(folder: Path) -> None:
+    """Remove the sound that a run has cut out. A run that is training keeps what it has open."""
+    for name in ("cuts", "synthetic", "speech"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _word_errors(errors: Mapping[str, float]) -> float:
+    """The word error rate of real speech among a model's errors by group."""
+    return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
+
+
+def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage]:
+    """The passages of a user's recordings, in order of their ids; recordings in other languages are left out."""
+    folders = sorted(path.parent for path in (data / RECORDINGS).glob(f"*/{TRANSCRIPT}"))
+    for number, folder in enumerate(folders):
+        reporter.progress(number, len(folders))
+        try:
+            transcript = load_transcript(folder / TRANSCRIPT)
+        except HarkError as error:
+            reporter.log(f"{folder.name} is left out: {error.why}", "warning")
+            continue
+        if base_language(transcript.language or LANGUAGE) != LANGUAGE or not (folder / AUDIO).is_file():
+            continue
+        if (folder / GIVEN_TEXT).is_file():
+            yield from _of_text(folder, transcript, reporter)
+        else:
+            for segment in transcript.segments:
+                if segment.edited or (unchecked and segment.confidence >= SURE):
+                    yield from _passage(folder.name, segment, segment.edited)
+
+
+def _passage(recording: str, segment: Segment, checked: bool) -> Iterator[Passage]:
+    text = normalize(segment.text, LANGUAGE)
+    if text and not segment.overlap and SHORTEST_S <= segment.end_s - segment.start_s <= LONGEST_S:
+        yield Passage(recording, segment.start_s, segment.end_s, text, segment.speaker, checked)
+
+
+def _of_text(folder: Path, transcript: Transcript, reporter: Reporter) -> Iterator[Passage]:
+    """Passages of a recording whose words came with it: laid over the audio, and cut at pauses."""
+    from pipeline.alignment import NotAligned, align
+
+    text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
+    audio, _rate = soundfile.read(str(folder / AUDIO), dtype="float32", always_2d=True)
+    mono = audio.mean(axis=1)
+    aligner = _aligner()
+    try:
+        aligned = align(aligner.log_probabilities(mono), text, aligner, LANGUAGE)
+    except NotAligned as error:
+        reporter.log(f"The text of {folder.name} is left out: {error.why}", "warning")
+        return
+    words: list[Any] = []
+    for unit in (*aligned.words, None):
+        ended = unit is None or (words and _is_full(words, unit))
+        if words and ended:
+            segment = Segment(words[0].start_s, words[-1].end_s, " ".join(word.label for word in words), 1.0)
+            yield from _passage(folder.name, segment, True)
+            words = []
+        if unit is not None:
+            words.append(unit)
+
+
+def _is_full(words: list[Any], following: Any) -> bool:
+    pause = following.start_s - words[-1].end_s
+    length = words[-1].end_s - words[0].start_s
+    return bool(pause >= PAUSE_S and length >= 1.0) or following.end_s - words[0].start_s > LONGEST_S
+
+
+@cache
+def _aligner() -> Any:
+    from model.asr.emissions import RecognizerAligner
+
+    return RecognizerAligner()
+
+
+def _pack(passages: list[Passage], folder: Path, reporter: Reporter) -> None:
+    """Cut the passages, have the engines speak, and pack both; nothing is done again that is there already."""
+    from audio_augmentation.reverb import room_pool
+    from audio_generation.registry import close_engines, default_engines
+    from model.asr.packed import TABLE_FILE, Utterance, pack
+    from pipeline.acoustic_data import synthetic_utterances
+
+    wanted = json.dumps(sorted(passage.name for passage in passages))
+    made_from = folder / "speech" / "made_from.json"
+    if (folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # of other passages: also their checkpoint
+    cuts = folder / "cuts"
+    cuts.mkdir(parents=True)
+    phones = phones_of_texts([passage.text for passage in passages], accents(LANGUAGE)[0])
+    utterances = []
+    reporter.stage("cut", worded("Cutting %(n)d passages", n=len(passages)))
+    for number, (passage, said) in enumerate(zip(passages, phones)):
+        reporter.progress(number, len(passages))
+        _cut(folder.parent.parent / RECORDINGS / passage.recording / AUDIO, passage, cuts / f"{passage.name}.flac")
+        utterances.append(
+            Utterance(
+                f"cuts/{passage.name}.flac", passage.text, said, f"{passage.recording}/{passage.speaker}", "own", True,
+                "validation" if passage.held_out else "train",
+            )
+        )  # fmt: skip
+    engines = default_engines()
+    if engines:
+        reporter.stage("synthesize", worded("Letting %(engines)s speak", engines=", ".join(sorted(engines))))
+        counts = dict.fromkeys(engines, -(-SYNTHETIC // len(engines)))
+        texts = [passage.text for passage in passages if not passage.held_out and " " in passage.text]
+        try:
+            spoken = synthetic_utterances(engines, counts, texts, folder / "synthetic", 0, reporter, LANGUAGE)
+            utterances += [replace(one, path=f"synthetic/{one.path}", split="train") for one in spoken]
+        finally:
+            close_engines()
+    reporter.stage("pack", worded("Decoding %(n)d recordings", n=len(utterances)))
+    pack(utterances, folder, folder / "speech", [], room_pool(20, 0))
+    made_from.write_text(wanted)
+    shutil.rmtree(cuts, ignore_errors=True)
+    shutil.rmtree(folder / "synthetic", ignore_errors=True)
+
+
+def _cut(audio: Path, passage: Passage, target: Path) -> None:
+    with soundfile.SoundFile(str(audio)) as file:
+        file.seek(max(0, round((passage.start_s - AROUND_S) * SAMPLE_RATE)))
+        samples = file.read(
+            round((passage.end_s - passage.start_s + 2 * AROUND_S) * SAMPLE_RATE), dtype="float32", always_2d=True
+        )
+    write_audio(target, samples.mean(axis=1))

@@ -1,0 +1,52 @@
+"""What is transcribed or summarized while somebody waits, within the speech service: no job, and nothing is kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import HarkError
+from pipeline.events import silent_reporter
+from pipeline.transcript import as_json, from_json
+
+TRANSCRIBE, SUMMARIZE = "transcribe", "summarize"  # their names in the speech service's table
+
+
+def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = None) -> dict[str, Any]:
+    """An operation of the speech service: a whole short file to words.
+
+    Args:
+        request: ``audio_file`` (as ``pipeline.media.normalize`` writes it), ``engine`` ("auto" unless given) and
+            ``language`` (None: the engine decides).
+
+    Returns:
+        The transcript as :func:`pipeline.transcript.as_json` writes it.
+
+    Raises:
+        HarkError: see ``pipeline.transcription.transcribe``; or the file is gone.
+    """
+    from pipeline.transcription.transcribe import TranscribeOptions, transcribe
+
+    path = Path(str(request["audio_file"]))
+    if not path.is_file():
+        raise HarkError("The recording is gone.", "It was removed before it was heard.", "Send it again.")
+    options = TranscribeOptions(engine=str(request.get("engine") or "auto"), language=request.get("language") or None)
+    with tempfile.TemporaryDirectory(prefix="hark-") as work:
+        return as_json(transcribe(path, options, Path(work), silent_reporter()))
+
+
+def summarize_operation(request: Mapping[str, Any], audio: np.ndarray | None = None) -> dict[str, Any]:
+    """An operation of the speech service: a transcript (``transcript``, as JSON) to its summary, as JSON.
+
+    Raises:
+        HarkError: see ``pipeline.summarization``.
+    """
+    from pipeline.summarization import summarize
+
+    transcript = from_json(request["transcript"])
+    return asdict(summarize(transcript, engine=str(request.get("engine") or "auto")))

@@ -1,0 +1,88 @@
+"""Settings from ``.env``: which file counts, and that the environment counts more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core import settings_file
+from core.errors import HarkError
+from core.settings_file import read_settings_files
+
+NAMES = ("HARK_LLM_URL", "HARK_LLM_KEY", "HF_HOME", "HARK_DATA")
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A data folder and a folder with the code, both without a file, and an environment without the names."""
+    data, code = tmp_path / "data", tmp_path / "code"
+    data.mkdir()
+    code.mkdir()
+    for name in NAMES:
+        monkeypatch.setenv(name, "for monkeypatch to take away afterwards")
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("HARK_SETTINGS_FILE", raising=False)
+    monkeypatch.setattr(settings_file, "REPOSITORY", code)
+    monkeypatch.setenv("HARK_DATA", str(data))
+    return data, code
+
+
+def test_the_environment_counts_most_then_the_data_folder(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, code = places
+    (data / ".env").write_text("HARK_LLM_URL=http://data\nHARK_LLM_KEY=of-data\n")
+    (code / ".env").write_text("HARK_LLM_URL=http://code\nHF_HOME=/models\n")
+    monkeypatch.setenv("HARK_LLM_KEY", "of-environment")
+    assert read_settings_files() == [data / ".env", code / ".env"]
+    assert os.environ["HARK_LLM_KEY"] == "of-environment"
+    assert os.environ["HARK_LLM_URL"] == "http://data"
+    assert os.environ["HF_HOME"] == "/models"
+
+
+def test_the_file_beside_the_code_may_say_where_the_data_are(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, code = places
+    monkeypatch.delenv("HARK_DATA")
+    (code / ".env").write_text(f"HARK_DATA={data}\n")
+    (data / ".env").write_text("HARK_LLM_URL=http://data\n")
+    read_settings_files()
+    assert os.environ["HARK_LLM_URL"] == "http://data"
+
+
+def test_values_are_taken_as_they_are(places: tuple[Path, Path]) -> None:
+    data, _code = places
+    (data / ".env").write_text("\ufeff# a comment\nexport HARK_LLM_KEY='sk-$HOME ${HOME}#1'\nHARK_LLM_URL\n")
+    read_settings_files()
+    assert os.environ["HARK_LLM_KEY"] == "sk-$HOME ${HOME}#1"
+    assert "HARK_LLM_URL" not in os.environ  # a name alone says nothing
+
+
+def test_no_file_is_no_failure() -> None:
+    assert read_settings_files() == []
+
+
+def test_another_file_can_be_named_or_none(
+    places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _code = places
+    (data / ".env").write_text("HARK_LLM_URL=http://data\n")
+    monkeypatch.setenv("HARK_SETTINGS_FILE", "")
+    assert read_settings_files() == [] and "HARK_LLM_URL" not in os.environ
+    named = tmp_path / "hark.env"
+    monkeypatch.setenv("HARK_SETTINGS_FILE", str(named))
+    with pytest.raises(HarkError, match="not there"):
+        read_settings_files()
+    named.write_text("HARK_LLM_URL=http://named\n")
+    assert read_settings_files() == [named] and os.environ["HARK_LLM_URL"] == "http://named"
+
+
+def test_what_cannot_be_read_is_said_without_its_content(places: tuple[Path, Path]) -> None:
+    data, _code = places
+    (data / ".env").write_bytes(b"HARK_LLM_KEY=secret\xff\xfe\n")
+    with pytest.raises(HarkError) as raised:
+        read_settings_files()
+    assert "secret" not in str(raised.value) and ".env" in raised.value.why

@@ -1,0 +1,155 @@
+"""Recordings through the API: what ``test_operations.py`` does not see, which walks every operation once."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from tests.webui.api.conftest import Call, World, a_token, problem_of
+from tests.webui.compatibility.conftest import SAID, ready_recording
+from webui.accounts.models import User
+from webui.api import recording_schemas
+from webui.api.documentation import example_of
+from webui.audio.models import Recording
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("name", [name for name in dir(recording_schemas) if name.endswith(("Out", "In"))])
+def test_examples_fit_their_schemas(name: str) -> None:
+    model: Any = getattr(recording_schemas, name)
+    described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    model.model_validate(example_of(described, described.get("$defs", {})))
+
+
+def upload(call: Call, headers: dict[str, str], recording: Path, **options: Any) -> Any:
+    with recording.open("rb") as file:
+        return call("post", "/recordings", body={"audio": file, **options}, form=True, headers=headers)
+
+
+def test_an_upload_is_queued_with_its_options(call: Call, owner: User, recording: Path) -> None:
+    headers = a_token(owner)
+    made = upload(call, headers, recording, engine="hark", language="EN", speakers="2", diarize="true", summarize="0")
+    assert made.status_code == 201 and made["Location"] == f"/api/v1/recordings/{made.json()['id']}"
+    kept = Recording.objects.get()
+    assert kept.options == {
+        "engine": "hark", "language": "en", "speakers": 2, "diarize": True, "summarize": False, "session": None,
+    }  # fmt: skip
+    assert made.json()["state"] == "working" and made.json()["job"] == str(kept.job_id)
+    assert call("get", f"/jobs/{kept.job_id}", headers=headers).json()["kind"] == "transcribe"
+    for wrong in ({"engine": "ears"}, {"speakers": "0"}, {"speakers": "x"}, {"language": "??"}):
+        problem_of(upload(call, headers, recording, **wrong), 422)
+    assert Recording.objects.count() == 1
+
+
+def test_sent_twice_it_is_made_once(call: Call, owner: User, recording: Path) -> None:
+    headers = {**a_token(owner), "Idempotency-Key": "one"}
+    first, again = upload(call, headers, recording), upload(call, headers, recording)
+    assert first.json() == again.json() and again["Idempotent-Replayed"] == "true"
+    assert Recording.objects.count() == 1
+
+
+def test_what_cannot_be_taken_leaves_nothing(
+    call: Call, owner: User, recording: Path, portal: Path, settings: Any
+) -> None:
+    headers = a_token(owner)
+    empty = SimpleUploadedFile("empty.wav", b"")
+    assert call("post", "/recordings", body={"audio": empty}, form=True, headers=headers).status_code == 422
+    settings.JOBS_WAITING = 0
+    problem_of(upload(call, headers, recording), 429)
+    assert not Recording.objects.exists() and not [path for path in (portal / "audio").rglob("*") if path.is_file()]
+    assert not list((portal / "uploads" / "received").iterdir())
+
+
+def test_a_name_is_nothing_but_a_name(call: Call, owner: User, recording: Path) -> None:
+    sent = SimpleUploadedFile("x.wav", recording.read_bytes())
+    sent._name = "../../etc/\x1b[31mpass\u202ewd.wav"
+    made = call("post", "/recordings", body={"audio": sent}, form=True, headers=a_token(owner)).json()
+    assert "/" not in made["name"] and "\x1b" not in made["name"] and "\u202e" not in made["name"]
+    assert Recording.objects.get().originals == ["original.wav"]
+
+
+def test_transcript_summary_and_words_that_are_found(call: Call, world: World) -> None:
+    headers = a_token(world.user, "read")
+    place = f"/recordings/{world.recording.pk}"
+    said = call("get", f"{place}/transcript", headers=headers).json()
+    assert [segment["text"] for segment in said["segments"]] == list(SAID) and "schema" not in said
+    assert said["segments"][0]["words"][0]["text"] == "We"
+    assert call("get", f"{place}/summary", headers=headers).json()["key_points"][0]["segments"] == [0]
+    (hit,) = call("get", "/recordings/search?q=budget", headers=headers).json()["items"]
+    assert (hit["segment"], hit["text"], hit["recording"]) == (1, SAID[1], str(world.recording.pk))
+    other = ready_recording(world.user, "other.wav")
+    assert len(call("get", "/recordings/search?q=budget", headers=headers).json()["items"]) == 2
+    (hit,) = call("get", f"/recordings/search?q=budget&recording={other.pk}", headers=headers).json()["items"]
+    assert hit["name"] == "other.wav"
+    problem_of(call("get", f"/recordings/search?q=budget&recording={uuid.uuid4()}", headers=headers), 404)
+
+
+def test_questions(call: Call, world: World, other: User) -> None:
+    wish = {"question": "When do we ship the compass?", "recording": str(world.recording.pk)}
+    said = call("post", "/recordings/ask", body=wish, headers=a_token(world.user, "read")).json()
+    assert said["found"] and said["citations"][0]["text"] == SAID[0] and said["citations"][0]["speaker"] == "S1"
+    problem_of(call("post", "/recordings/ask", body=wish, headers=a_token(other)), 404)
+    del wish["recording"]
+    said = call("post", "/recordings/ask", body=wish, headers=a_token(other)).json()
+    assert not said["found"] and not said["citations"], "others' recordings answer nothing"
+    for question in ("", "  ", "word " * 900):
+        wish = {"question": question}
+        problem_of(call("post", "/recordings/ask", body=wish, headers=a_token(world.user, "read")), 422)
+
+
+def test_exports(call: Call, world: World) -> None:
+    headers = a_token(world.user, "read")
+    for name in ("txt", "srt", "vtt", "json", "csv", "docx"):
+        answer = call("get", f"/recordings/{world.recording.pk}/export?format={name}", headers=headers)
+        content = b"".join(answer.streaming_content)
+        assert f"meeting.{name}" in answer["Content-Disposition"]
+        if name == "docx":
+            assert zipfile.is_zipfile(io.BytesIO(content))
+        else:
+            assert b"compass" in content
+        if name == "json":
+            assert json.loads(content)["segments"]
+    problem_of(call("get", f"/recordings/{world.recording.pk}/export?format=exe", headers=headers), 422)
+
+
+def test_what_is_not_ready_says_so(call: Call, owner: User, recording: Path) -> None:
+    headers = a_token(owner)
+    made = upload(call, headers, recording).json()
+    for what in ("transcript", "summary", "export"):
+        problem_of(call("get", f"/recordings/{made['id']}/{what}", headers=headers), 409)
+    error = {"what": "A.", "why": "B.", "what_to_do": "C."}
+    Job.objects.update(state=Job.State.FAILED, error=error)
+    Recording.objects.update(state=Recording.State.FAILED)
+    said = call("get", f"/recordings/{made['id']}", headers=headers).json()
+    assert said["state"] == "failed" and said["error"] == error
+
+
+def test_a_recording_without_a_summary(call: Call, world: World) -> None:
+    (world.recording.path / "summary.json").unlink()
+    said = problem_of(call("get", f"/recordings/{world.recording.pk}/summary", headers=a_token(world.user)), 409)
+    assert "summary" in said["what"]
+
+
+def test_the_list(call: Call, world: World) -> None:
+    headers = a_token(world.user, "read")
+    ready_recording(world.user, "b.wav")
+    said = call("get", "/recordings?limit=1&state=ready", headers=headers).json()
+    assert said["total"] == 2 and said["items"][0]["name"] == "b.wav" and said["next"]
+    assert call("get", "/recordings?state=failed", headers=headers).json()["items"] == []
+
+
+def test_deleting_removes_its_files(call: Call, world: World) -> None:
+    headers = a_token(world.user, "audio")
+    folder = world.recording.path
+    assert folder.is_dir()
+    assert call("delete", f"/recordings/{world.recording.pk}", headers=headers).status_code == 204
+    assert not folder.exists() and not Recording.objects.exists()

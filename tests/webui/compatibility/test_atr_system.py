@@ -1,0 +1,189 @@
+"""ATR: upload, train on real recordings, interact by text and by voice; and its three tabs."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from tests.webui.compatibility.conftest import SAID, Finish, token_text
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.compatibility import atr
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+PAGE = {"Accept": "text/html,application/xhtml+xml"}
+
+
+def send(client: Client, token: dict[str, str], path: Path, **more: Any) -> Any:
+    with path.open("rb") as file:
+        return client.post("/upload", {"file": file, **more}, headers=token)
+
+
+def test_upload(client: Client, token: dict[str, str], recording_file: Path) -> None:
+    answer = send(client, token, recording_file)
+    (row,) = answer.json()["files"]
+    made = Recording.objects.get()
+    assert answer.status_code == 200 and row == {"id": str(made.pk), "name": "call.wav", "state": "working"}
+    assert made.job is not None and made.job.kind == "transcribe" and not (made.path / "given.txt").exists()
+
+
+def test_what_is_said_can_come_with_it(client: Client, token: dict[str, str], recording_file: Path) -> None:
+    send(client, token, recording_file, text=" We  ship it. ")
+    assert (Recording.objects.get().path / "given.txt").read_text() == "We ship it."
+    Recording.objects.all().delete()
+    content = recording_file.read_bytes()
+    files = [
+        SimpleUploadedFile("a.wav", content),
+        SimpleUploadedFile("b.wav", content),
+        SimpleUploadedFile("b.txt", "Über b.".encode()),
+    ]
+    assert len(client.post("/upload", {"files": files}, headers=token).json()["files"]) == 2
+    texts = {one.name: (one.path / "given.txt").is_file() for one in Recording.objects.all()}
+    assert texts == {"a.wav": False, "b.wav": True}
+
+
+def test_uploads_that_make_no_sense(client: Client, token: dict[str, str], recording_file: Path) -> None:
+    text = SimpleUploadedFile("alone.txt", b"nothing to hear")
+    assert client.post("/upload", {"files": text}, headers=token).status_code == 422
+    assert client.post("/upload", {"text": "no file"}, headers=token).status_code == 422
+    content = recording_file.read_bytes()
+    two = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("b.wav", content)]
+    assert client.post("/upload", {"files": two, "text": "which?"}, headers=token).status_code == 422
+    latin = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("a.txt", "é".encode("latin-1"))]
+    assert "UTF-8" in client.post("/upload", {"files": latin}, headers=token).json()["why"]
+    assert not Recording.objects.exists()
+
+
+def test_training_and_its_progress(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, other: User
+) -> None:
+    assert client.get("/progress", headers=token).json()["status"] == "idle"
+    assert client.post("/train-real", headers=token).status_code == 409
+    send(client, token, recording_file)
+    uploading = client.get("/progress", headers=token).json()["uploads"]
+    assert [row["name"] for row in uploading] == ["call.wav"]
+    finish(Recording.objects.get())
+    begun = client.post("/train-real", {"epochs": "3"}, headers=token)
+    assert begun.status_code == 202
+    job = Job.objects.get(kind="train-recognizer")
+    assert begun.json()["job"] == str(job.id) and job.lane == "training" and job.spec["epochs"] == 3
+    again = client.post("/train-real", {"epochs": "9"}, headers=token).json()
+    assert again["job"] == str(job.id), "one at a time"
+    Job.objects.filter(pk=job.pk).update(state="running", stage="train", message="Training", done=50, total=200)
+    said = client.get("/progress", headers=token).json()
+    assert (said["status"], said["progress"], said["stage"]) == ("running", 25.0, "train") and not said["uploads"]
+    assert said["stages"].index("train") > 0
+    theirs = {"Authorization": f"Bearer {token_text(other)}"}
+    assert client.get("/progress", headers=theirs).json()["status"] == "idle"
+    result = {"weights": "/srv/x", "segments": 9, "before": 0.5, "after": 0.4}
+    Job.objects.filter(pk=job.pk).update(state="done", result=result)
+    said = client.get("/progress", headers=token).json()
+    assert said["progress"] == 100.0 and said["result"]["after"] == 0.4 and "/srv" not in str(said)
+
+
+@pytest.mark.parametrize("epochs", ["0", "51", "x", "-1"])
+def test_a_number_of_epochs_that_is_none(client: Client, token: dict[str, str], epochs: str) -> None:
+    assert client.post("/train-real", {"epochs": epochs}, headers=token).status_code == 422
+
+
+def test_a_typed_question_is_answered_and_spoken(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
+) -> None:
+    send(client, token, recording_file)
+    finish(Recording.objects.get())
+    ask = {"text": "When do we ship the compass?"}
+    said = client.post("/interact", ask, content_type="application/json", headers=token).json()
+    assert said["found"] and SAID[0] in said["reply"] and said["citations"][0]["start_s"] == 0.5
+    answer = client.get(said["audio_url"], headers=token)
+    assert answer["Content-Type"] == "audio/wav"
+    assert soundfile.info(io.BytesIO(b"".join(answer.streaming_content))).duration > 0.5
+
+
+def test_a_recorded_question(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, asked: Any
+) -> None:
+    send(client, token, recording_file)
+    finish(Recording.objects.get())
+    with recording_file.open("rb") as audio:
+        said = client.post("/interact", {"audio": audio}, headers=token).json()
+    assert said["question"] == " ".join(SAID) and said["found"] and said["audio_url"]
+    assert Recording.objects.count() == 1, "the question is not kept"
+
+
+def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str]) -> None:
+    said = client.post("/interact", {"text": "Who painted the elephant?"}, headers=token).json()
+    assert not said["found"] and said["reply"] and said["audio_url"] and said["citations"] == []
+
+
+def test_an_answer_that_nobody_can_speak_is_still_an_answer(
+    client: Client, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.audio.asking.voice_for", lambda user, language: None)
+    said = client.post("/interact", {"text": "Who painted it?"}, headers=token).json()
+    assert said["reply"] and said["audio_url"] is None and said["audio_problem"]["what_to_do"]
+
+
+def test_questions_that_are_none(client: Client, token: dict[str, str], recording_file: Path, asked: Any) -> None:
+    for wish in ({}, {"text": "  "}, {"text": "word " * 10_000}):
+        assert client.post("/interact", wish, headers=token).status_code == 422
+    body = '{"text": ["a"]}'
+    assert client.post("/interact", body, content_type="application/json", headers=token).status_code == 422
+
+
+def test_spoken_answers_are_their_asker_s_and_go_after_an_hour(
+    client: Client, token: dict[str, str], other: User, portal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = client.post("/interact", {"text": "Who painted it?"}, headers=token).json()["audio_url"]
+    theirs = {"Authorization": f"Bearer {token_text(other)}"}
+    assert client.get(place, headers=theirs).status_code == 404 and client.get(place).status_code == 401
+    assert client.get(f"/interact/{uuid.uuid4()}.wav", headers=token).status_code == 404
+    monkeypatch.setattr(atr, "REPLY_KEPT_S", -1.0)
+    client.post("/interact", {"text": "Who painted it?"}, headers=token)
+    assert client.get(place, headers=token).status_code == 404
+    assert len(list(portal.rglob("replies/*.wav"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "address"), [("post", "/upload"), ("post", "/train-real"), ("post", "/interact"), ("get", "/progress")]
+)
+def test_strangers(client: Client, owner: User, method: str, address: str) -> None:
+    assert getattr(client, method)(address).status_code == 401
+    scopes = {"/train-real": "audio"}.get(address, "read" if method == "post" else "admin")
+    headers = {"Authorization": f"Bearer {token_text(owner, scopes)}"}
+    assert getattr(client, method)(address, headers=headers).status_code == 403
+
+
+def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
+    for address in ("/workspace", "/workspace/training", "/workspace/interact"):
+        page = owners.get(address)
+        assert page.status_code == 200
+        for name in ("Upload", "Training", "Interact"):
+            assert f">{name}</a>" in page.content.decode()
+    with recording_file.open("rb") as file:
+        assert owners.post("/upload", {"files": file}, headers=PAGE)["Location"] == "/workspace"
+    assert "call.wav" in owners.get("/workspace").content.decode()
+    finish(services.recordings_of(owner).get())
+    assert owners.post("/train-real", {"epochs": "1"}, headers=PAGE)["Location"] == "/workspace/training"
+    Job.objects.filter(kind="train-recognizer").update(state="running", stage="train", done=1, total=4)
+    page = owners.get("/workspace/training").content.decode()
+    assert 'value="25.0"' in page and 'hx-trigger="every 2s"' in page
+    page = owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE).content.decode()
+    assert SAID[0] in page and '<audio controls src="/interact/' in page
+
+
+def test_a_form_from_elsewhere_is_refused(owner: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner)
+    assert client.post("/interact", {"text": "Hello?"}).status_code == 403
+    page = client.get("/workspace/interact").content.decode()
+    secret = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    assert client.post("/interact", {"text": "Hello?", "csrfmiddlewaretoken": secret}).status_code == 200

@@ -1,0 +1,45 @@
+"""docs/compatibility.md: every address in it answers, with the method, and no address is missing."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from django.test import Client
+from django.urls import resolve
+
+from core.data_folder import REPOSITORY
+from webui.compatibility.uploads import takes_recordings
+from webui.compatibility.urls import urlpatterns
+
+PAGE = (REPOSITORY / "docs" / "compatibility.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(GET|POST|DELETE) (/\S+)` \| ([\w ,-]+) \|", PAGE, flags=re.MULTILINE)
+SENT = re.findall(r"^\| `(POST) (/\S+)` \| [\w ,-]+ \| ([^|]*)\|", PAGE, flags=re.MULTILINE)
+NOT_LISTED = {"reply", "nothing"}  # an answer names the one; the other says that there is nothing
+
+
+def filled(address: str) -> str:
+    return address.replace("{name}", "transcript.txt").replace("{meeting_id}", str(uuid.uuid4())).replace(
+        "{session_id}", str(uuid.uuid4())
+    )  # fmt: skip
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("method", "address", "scopes"), ROWS)
+def test_it_answers_whom_it_says(client: Client, method: str, address: str, scopes: str) -> None:
+    answer = getattr(client, method.lower())(filled(address))
+    assert answer.status_code == (200 if scopes == "-" else 401)
+
+
+def test_what_takes_recordings_may_be_as_large_as_one() -> None:
+    with_files = {address for _method, address, sent in SENT if "form:" in sent}
+    assert len(with_files) == 7
+    assert all(takes_recordings(address) for address in with_files) and takes_recordings("/api/v1/recordings")
+    assert not any(takes_recordings(address) for _method, address, _scopes in ROWS if address not in with_files)
+
+
+def test_all_are_listed() -> None:
+    listed = {resolve(filled(address)).url_name for _method, address, _scopes in ROWS}
+    tabs = {resolve(address).url_name for address in re.findall(r"`(/workspace\S*)`", PAGE)}
+    assert listed | tabs | NOT_LISTED == {pattern.name for pattern in urlpatterns}

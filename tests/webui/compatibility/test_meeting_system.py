@@ -1,0 +1,162 @@
+"""Meetings: uploaded, transcribed, polished, fetched as files; called as that system's documentation called it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from pipeline.events import silent_reporter
+from pipeline.run_job import KINDS as DONE_BY
+from tests.webui.compatibility.conftest import SAID, Finish, token_text
+from webui.accounts.models import User
+from webui.audio.models import Recording
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+ADDRESS = "/api/meetings"
+
+
+@pytest.fixture(autouse=True)
+def no_llm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the environment's: no language model."""
+    for name in ("HARK_LLM_URL", "HARK_LLM_KEY", "HARK_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def llm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A language model, as a `.env` sets it up; what it writes is in capitals."""
+    monkeypatch.setenv("HARK_LLM_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("HARK_LLM_MODEL", "double")
+
+    def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
+        return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
+
+    monkeypatch.setattr("pipeline.llm.ask", ask)
+
+
+def send(client: Client, token: dict[str, str], path: Path, **options: Any) -> Any:
+    with path.open("rb") as audio:
+        return client.post(ADDRESS, {"audio": audio, **options}, headers=token)
+
+
+def test_from_audio_to_artefacts(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, portal: Path
+) -> None:
+    answer = send(client, token, recording_file, speakers="2", language="en", summary="1")
+    assert answer.status_code == 202 and answer["Location"] == f"{ADDRESS}/{answer.json()['meeting_id']}"
+    meeting = Recording.objects.get()
+    assert meeting.options["speakers"] == 2 and meeting.options["diarize"] and meeting.options["summarize"]
+    going = client.get(answer["Location"], headers=token).json()
+    assert going["status"] == "working" and going["progress"]["state"] == "queued" and going["artefacts"] == []
+    finish(meeting)
+    said = client.get(answer["Location"], headers=token).json()
+    assert said["status"] == "ready"
+    files = {row["name"]: row["url"] for row in said["artefacts"]}
+    assert set(files) == {"transcript.txt", "transcript.json", "summary.json"}
+    text = b"".join(client.get(files["transcript.txt"], headers=token).streaming_content).decode()
+    assert SAID[0] in text
+    content = json.loads(b"".join(client.get(files["transcript.json"], headers=token).streaming_content))
+    assert [segment["speaker"] for segment in content["segments"]] == ["S1", "S2"]
+    assert client.get(f"{answer['Location']}/artefacts/audio.flac", headers=token).status_code == 404
+    assert client.get(ADDRESS, headers=token).json()["meetings"][0]["meeting_id"] == str(meeting.pk)
+    assert client.delete(answer["Location"], headers=token).status_code == 204
+    assert not meeting.path.exists() and client.get(answer["Location"], headers=token).status_code == 404
+
+
+def test_it_is_polished_where_a_language_model_is_set_up(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, llm: None, portal: Path
+) -> None:
+    place = send(client, token, recording_file)["Location"]
+    meeting = Recording.objects.get()
+    assert meeting.job is not None
+    Job.objects.filter(pk=meeting.job_id).update(state=Job.State.RUNNING, lease="mine", sent_at=meeting.created_at)
+    finish(meeting)
+    Job.objects.filter(pk=meeting.job_id).update(state=Job.State.RUNNING)
+    job = Job.objects.get(pk=meeting.job_id)
+    jobs.finish(job, Job.State.DONE)
+    polishing = Job.objects.get(kind="polish")
+    assert polishing.lane == "audio"
+    meeting.refresh_from_db()
+    assert client.get(place, headers=token).json()["status"] == "polishing"
+    waiting = client.get(f"{ADDRESS}/progress", headers=token).json()["meetings"]
+    assert [row["status"] for row in waiting] == ["polishing"]
+    assert DONE_BY["polish"](polishing.spec, portal, silent_reporter()) == {"segments": 2}
+    Job.objects.filter(pk=polishing.pk).update(state=Job.State.DONE)
+    said = client.get(place, headers=token).json()
+    assert {"polished.txt", "polished.json"} <= {row["name"] for row in said["artefacts"]}
+    text = b"".join(client.get(f"{place}/artefacts/polished.txt", headers=token).streaming_content).decode()
+    assert SAID[0].upper() in text
+    assert SAID[0] in (meeting.path / "transcript.txt").read_text(), "and what was recognized is there still"
+
+
+def test_polish_is_refused_where_nobody_can(client: Client, token: dict[str, str], recording_file: Path) -> None:
+    answer = send(client, token, recording_file, polish="1")
+    assert answer.status_code == 422 and "HARK_LLM_URL" in answer.json()["what_to_do"]
+    assert not Recording.objects.exists()
+    assert send(client, token, recording_file, polish="0").status_code == 202
+    assert Recording.objects.get().options["session"] == "meeting"
+
+
+def test_a_polish_after_the_meeting_was_deleted_leaves_nothing(portal: Path, llm: None) -> None:
+    from core.errors import HarkError
+
+    with pytest.raises(HarkError, match="gone"):
+        DONE_BY["polish"]({"recording": "x", "folder": "audio/x"}, portal, silent_reporter())
+    assert not (portal / "audio").exists()
+
+
+def test_several_files_are_one_meeting(client: Client, token: dict[str, str], recording_file: Path) -> None:
+    with recording_file.open("rb") as first, recording_file.open("rb") as second:
+        answer = client.post(ADDRESS, {"audio": [first, second]}, headers=token)
+    assert answer.status_code == 202
+    assert len(Recording.objects.get().originals) == 2
+
+
+def test_progress_is_each_caller_s_own(
+    client: Client, token: dict[str, str], recording_file: Path, other: User, settings: Any
+) -> None:
+    send(client, token, recording_file)
+    Job.objects.update(state=Job.State.RUNNING, stage="transcribe", message="Writing", done=3, total=12, eta_s=9.0)
+    said = client.get(f"{ADDRESS}/progress", headers=token).json()
+    (row,) = said["meetings"]
+    assert row["progress"]["percent"] == 25.0 and row["progress"]["stage"] == "transcribe"
+    assert said["queue"]["most_waiting"] == settings.JOBS_WAITING and said["queue"]["accepts"]
+    theirs = {"Authorization": f"Bearer {token_text(other)}"}
+    assert client.get(f"{ADDRESS}/progress", headers=theirs).json()["meetings"] == []
+
+
+def test_the_queue_is_limited(client: Client, token: dict[str, str], recording_file: Path, settings: Any) -> None:
+    settings.JOBS_WAITING = 1
+    assert send(client, token, recording_file).status_code == 202
+    answer = send(client, token, recording_file)
+    assert answer.status_code == 429 and answer["Retry-After"]
+    assert all(answer.json()[name] for name in ("what", "why", "what_to_do"))
+    assert Recording.objects.count() == 1
+    assert not client.get(f"{ADDRESS}/progress", headers=token).json()["queue"]["accepts"]
+
+
+@pytest.mark.parametrize("options", [{"speakers": "many"}, {"speakers": "99"}, {"engine": "ears"}, {"language": "!"}])
+def test_options_that_make_no_sense(
+    client: Client, token: dict[str, str], recording_file: Path, options: dict[str, str]
+) -> None:
+    answer = send(client, token, recording_file, **options)
+    assert answer.status_code == 422 and answer.json()["what_to_do"] and not Recording.objects.exists()
+
+
+def test_strangers_and_others(client: Client, token: dict[str, str], recording_file: Path, other: User) -> None:
+    place = send(client, token, recording_file)["Location"]
+    theirs = {"Authorization": f"Bearer {token_text(other)}"}
+    for method, address in (
+        ("get", ADDRESS), ("post", ADDRESS), ("get", place), ("delete", place), ("get", f"{ADDRESS}/progress"),
+        ("get", f"{place}/artefacts/transcript.txt"),
+    ):  # fmt: skip
+        assert getattr(client, method)(address).status_code == 401
+    for method, address in (("get", place), ("delete", place), ("get", f"{place}/artefacts/transcript.txt")):
+        assert getattr(client, method)(address, headers=theirs).status_code == 404
+    assert Recording.objects.count() == 1

@@ -1,0 +1,187 @@
+"""Recognition and summaries, called as that system's documentation called it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.webui.compatibility.conftest import SAID, token_text
+from webui.accounts.models import User
+from webui.audio.models import Recording
+from webui.compatibility import hearing
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+Asked = list[tuple[str, dict[str, Any]]]
+
+
+def test_health_is_for_everybody(client: Client) -> None:
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "asr_loaded": True, "nlp_loaded": True}
+
+
+def test_without_an_engine_it_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.transcription.registry.engines", lambda: [])
+    assert client.get("/health").json() == {"status": "degraded", "asr_loaded": False, "nlp_loaded": True}
+
+
+def test_audio_to_a_transcript(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:
+    with recording_file.open("rb") as audio:
+        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    assert answer.status_code == 200 and answer.json() == {"transcript": " ".join(SAID)}
+    assert asked[0][1]["engine"] == "auto"
+    assert not Recording.objects.exists(), "and nothing is kept"
+    assert not Path(asked[0][1]["audio_file"]).exists()
+
+
+def test_a_text_to_a_summary(client: Client, token: dict[str, str], asked: Asked) -> None:
+    text = "The compass ships on Friday. Nobody minds.\nThe budget is fine!"
+    answer = client.post("/api/nlp/summarize", {"text": text}, content_type="application/json", headers=token)
+    assert answer.status_code == 200 and answer.json() == {"summary": "The compass ships on Friday."}
+    said = [segment["text"] for segment in asked[0][1]["transcript"]["segments"]]
+    assert said == ["The compass ships on Friday.", "Nobody minds.", "The budget is fine!"]
+
+
+def test_audio_to_notes(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:
+    with recording_file.open("rb") as audio:
+        answer = client.post("/api/voice-to-notes", {"audio": audio, "language": "en"}, headers=token)
+    assert answer.json() == {"transcript": " ".join(SAID), "summary": SAID[0]}
+    assert [operation for operation, _ in asked] == ["transcribe", "summarize"] and asked[0][1]["language"] == "en"
+
+
+@pytest.mark.parametrize("address", ["/api/asr/transcribe", "/api/voice-to-notes", "/api/nlp/summarize"])
+def test_who_may_not(client: Client, owner: User, address: str) -> None:
+    assert client.post(address).status_code == 401
+    wrong = {"Authorization": f"Bearer {token_text(owner, 'read')}"}
+    refused = client.post(address, headers=wrong)
+    assert refused.status_code == 403 and "audio" in refused.json()["why"]
+    assert client.get(address).status_code == 405
+    client.force_login(owner)
+    checked = Client(enforce_csrf_checks=True)
+    checked.force_login(owner)
+    assert checked.post(address).status_code == 403
+    assert client.post(address).status_code == 422  # and with the session, but without anything to work on
+
+
+@pytest.mark.parametrize("content", [b"", b"no audio at all, whatever its name says"])
+def test_what_is_no_recording_is_explained(
+    client: Client, token: dict[str, str], tmp_path: Path, asked: Asked, content: bytes
+) -> None:
+    path = tmp_path / "letter.wav"
+    path.write_bytes(content)
+    with path.open("rb") as audio:
+        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    assert answer.status_code in (400, 422) and all(answer.json()[name] for name in ("what", "why", "what_to_do"))
+    assert str(tmp_path) not in answer.content.decode() and not asked
+    assert not list((tmp_path / "uploads").rglob("*.wav")), "and nothing of it is left"
+
+
+@pytest.mark.parametrize("body", ["[]", "no json", '{"text": 1}', '{"text": "  "}'])
+def test_a_body_that_makes_no_sense(client: Client, token: dict[str, str], body: str) -> None:
+    answer = client.post("/api/nlp/summarize", body, content_type="application/json", headers=token)
+    assert answer.status_code in (400, 422) and answer["Content-Type"] == "application/problem+json"
+
+
+def test_too_large_is_said_before_it_is_kept(
+    client: Client, token: dict[str, str], recording_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "1000")
+    with recording_file.open("rb") as audio:
+        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    assert answer.status_code == 413 and "HARK_UPLOAD_MAX_BYTES" in answer.json()["what_to_do"]
+
+
+class _Clock:
+    """Time that passes when somebody waits."""
+
+    def __init__(self, at_each: Any) -> None:
+        self.now, self.at_each = 0.0, at_each
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.at_each()
+
+
+@pytest.fixture
+def long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds are too long to be heard at once here."""
+    monkeypatch.setattr(hearing, "AT_ONCE_S", 1.0)
+
+
+def test_a_longer_one_is_a_job_that_is_waited_for(
+    client: Client,
+    token: dict[str, str],
+    recording_file: Path,
+    long_ones: None,
+    finish: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hearing, "time", _Clock(lambda: finish(Recording.objects.get())))
+    with recording_file.open("rb") as audio:
+        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    assert answer.json() == {"transcript": " ".join(SAID)}
+    assert not Recording.objects.exists(), "it is removed when it has been answered"
+
+
+def test_who_waits_too_long_is_told_where_it_will_be(
+    client: Client,
+    token: dict[str, str],
+    recording_file: Path,
+    long_ones: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HARK_WAIT_S", "3")
+    monkeypatch.setattr(hearing, "time", _Clock(lambda: None))
+    with recording_file.open("rb") as audio:
+        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    kept = Recording.objects.get()
+    assert answer.status_code == 504 and str(kept.pk) in answer.json()["what_to_do"]
+    assert kept.job is not None and kept.job.is_going
+
+
+def test_a_job_that_fails_says_why(
+    client: Client,
+    token: dict[str, str],
+    recording_file: Path,
+    long_ones: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        error = {"what": "No engine.", "why": "None is ready.", "what_to_do": "Get one."}
+        Job.objects.update(state=Job.State.FAILED, error=error)
+        Recording.objects.update(state=Recording.State.FAILED)
+
+    monkeypatch.setattr(hearing, "time", _Clock(fail))
+    with recording_file.open("rb") as audio:
+        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    assert answer.status_code == 422 and answer.json()["what_to_do"] == "Get one."
+
+
+def test_a_full_queue_is_said(
+    client: Client, token: dict[str, str], recording_file: Path, long_ones: None, settings: Any, portal: Path
+) -> None:
+    settings.JOBS_WAITING = 0
+    with recording_file.open("rb") as audio:
+        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    assert answer.status_code == 429 and answer["Retry-After"] and answer.json()["what"] == "Hark is busy."
+    assert not list((portal / "uploads").rglob("*.wav"))
+
+
+def test_only_so_many_wait_at_once(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:
+    places = [hearing._places.acquire(blocking=False) for _ in range(hearing.MOST_AT_ONCE)]
+    try:
+        with recording_file.open("rb") as audio:
+            answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+        assert answer.status_code == 429 and not asked
+    finally:
+        for _ in filter(None, places):
+            hearing._places.release()
+    with recording_file.open("rb") as audio:
+        assert client.post("/api/asr/transcribe", {"audio": audio}, headers=token).status_code == 200

@@ -1,0 +1,179 @@
+"""The OpenAI audio API with the official client, against a server of its own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from tests.webui.compatibility.conftest import SAID, token_text
+from webui.accounts.models import User
+from webui.audio.models import Recording
+
+openai = pytest.importorskip("openai", reason="the official client is not installed (requirements-dev.txt)")
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TEXT = " ".join(SAID)
+VOICED = ("espeak", "alloy")
+
+
+@pytest.fixture
+def api(live_server: Any, owner: User) -> Any:
+    """A client of a program: only the base URL and the key are not OpenAI's."""
+    with openai.OpenAI(base_url=f"{live_server.url}/v1", api_key=token_text(owner), max_retries=0) as client:
+        yield client
+
+
+def test_json(api: Any, recording_file: Path, asked: Any) -> None:
+    with recording_file.open("rb") as file:
+        said = api.audio.transcriptions.create(model="whisper-1", file=file)
+    assert said.text == TEXT and said.usage.type == "duration" and said.usage.seconds == 2
+    assert not Recording.objects.exists()
+
+
+def test_text(api: Any, recording_file: Path, asked: Any) -> None:
+    with recording_file.open("rb") as file:
+        said = api.audio.transcriptions.create(
+            model="whisper-1", file=file, response_format="text", language="en", prompt="Names: compass."
+        )
+    assert said == TEXT + "\n" and asked[0][1]["language"] == "en"
+
+
+def test_captions(api: Any, recording_file: Path, asked: Any) -> None:
+    for wanted, first in (("srt", "1\n00:00:00,500 --> 00:00:0"), ("vtt", "WEBVTT\n\n")):
+        said = api.audio.transcriptions.create(
+            model="hark", file=("call.wav", recording_file.read_bytes()), response_format=wanted
+        )
+        assert said.startswith(first) and "compass" in said
+    assert asked[0][1]["engine"] == "hark"
+
+
+def test_verbose_json(api: Any, recording_file: Path, asked: Any) -> None:
+    said = api.audio.transcriptions.create(
+        model="whisper-1",
+        file=recording_file,
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+    )
+    assert said.text == TEXT and said.language == "english" and said.duration == pytest.approx(2.0, abs=0.01)
+    first, second = said.segments
+    assert (first.id, first.start, first.end, first.text) == (0, 0.5, 2.0, SAID[0]) and second.text == SAID[1]
+    assert first.avg_logprob == pytest.approx(-0.105, abs=0.001) and first.compression_ratio > 0
+    assert [word.word for word in said.words] == TEXT.split()
+    assert all(word.start < word.end for word in said.words)
+    only = api.audio.transcriptions.create(model="whisper-1", file=recording_file, response_format="verbose_json")
+    assert only.words is None and len(only.segments) == 2
+
+
+def test_what_a_program_did_wrong(api: Any, recording_file: Path, asked: Any) -> None:
+    with pytest.raises(openai.NotFoundError) as raised:
+        api.audio.transcriptions.create(model="whisper-9", file=recording_file)
+    assert raised.value.code == "model_not_found" and raised.value.param == "model"
+    with pytest.raises(openai.BadRequestError) as raised:
+        api.audio.transcriptions.create(model="whisper-1", file=recording_file, timestamp_granularities=["word"])
+    assert raised.value.param == "timestamp_granularities" and raised.value.type == "invalid_request_error"
+    with pytest.raises(openai.BadRequestError):
+        api.audio.transcriptions.create(model="whisper-1", file=recording_file, temperature=7)
+    with pytest.raises(openai.BadRequestError) as raised:
+        api.audio.transcriptions.create(model="whisper-1", file=("letter.txt", b"Dear Sir,"))
+    assert "recording" in raised.value.message
+    with pytest.raises(openai.NotFoundError):
+        api.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
+    assert not asked
+
+
+def test_a_key_that_lets_nobody_in(live_server: Any, owner: User, recording_file: Path) -> None:
+    with (
+        openai.OpenAI(base_url=f"{live_server.url}/v1", api_key="sk-none", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError) as raised,
+    ):
+        client.audio.transcriptions.create(model="whisper-1", file=recording_file)
+    assert raised.value.code == "invalid_api_key"
+    key = token_text(owner, "read")
+    with (
+        openai.OpenAI(base_url=f"{live_server.url}/v1", api_key=key, max_retries=0) as client,
+        pytest.raises(openai.PermissionDeniedError),
+    ):
+        client.audio.speech.create(model="tts-1", voice="alloy", input="Hello.")
+
+
+def test_a_full_queue_is_a_rate_limit(
+    api: Any, recording_file: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.compatibility.hearing.AT_ONCE_S", 1.0)
+    settings.JOBS_WAITING = 0
+    with pytest.raises(openai.RateLimitError) as raised:
+        api.audio.transcriptions.create(model="whisper-1", file=recording_file)
+    assert "waiting" in raised.value.message and raised.value.code == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize("wanted", ["wav", "mp3", "flac", "opus", "aac", "pcm"])
+def test_speech(api: Any, wanted: str) -> None:
+    said = api.audio.speech.create(model="tts-1", voice="nova", input="The compass is here.", response_format=wanted)
+    content = said.read()
+    if wanted == "pcm":
+        seconds = len(content) / 2 / 24_000
+    elif wanted == "aac":
+        assert content[:1] == b"\xff" and content[1] & 0xF0 == 0xF0  # the syncword of ADTS
+        return
+    else:
+        seconds = soundfile.info(io.BytesIO(content)).duration
+    assert 0.6 < seconds < 5.0
+
+
+def test_speed_is_length(api: Any) -> None:
+    lengths = []
+    for speed in (0.25, 1.0, 4.0):
+        said = api.audio.speech.create(
+            model="espeak", voice="alloy", input="The compass is here today.", speed=speed, response_format="wav"
+        )
+        lengths.append(soundfile.read(io.BytesIO(said.read()))[0].shape[0])
+    slow, plain, fast = lengths
+    assert slow / plain == pytest.approx(4, rel=0.1) and plain / fast == pytest.approx(4, rel=0.2)
+
+
+def test_long_texts_are_said_in_pieces(api: Any) -> None:
+    text = "The compass is here. " * 40
+    said = api.audio.speech.create(model="espeak", voice="echo", input=text, response_format="wav")
+    assert soundfile.info(io.BytesIO(said.read())).duration > 30
+
+
+def test_an_engine_s_own_voice(api: Any) -> None:
+    from audio_generation.registry import engines
+
+    voice = engines()["espeak"].voices("en")[0].name
+    said = api.audio.speech.create(model="espeak", voice=voice, input="Hello there.", response_format="flac")
+    assert said.read()[:4] == b"fLaC"
+
+
+@pytest.mark.parametrize(
+    ("wish", "param"),
+    [
+        ({"voice": "nobody"}, "voice"),
+        ({"input": "  "}, "input"),
+        ({"input": "x" * 5000}, "input"),
+        ({"speed": 9}, "speed"),
+        ({"response_format": "midi"}, "response_format"),
+        ({"input": "!?"}, None),
+    ],
+)
+def test_speech_that_cannot_be(api: Any, wish: dict[str, Any], param: str | None) -> None:
+    asked = {"model": "espeak", "voice": "alloy", "input": "Hello.", "response_format": "wav", **wish}
+    with pytest.raises(openai.BadRequestError) as raised:
+        api.audio.speech.create(**asked)
+    assert raised.value.param == param
+
+
+def test_paid_engines_and_unknown_ones_do_not_speak(api: Any) -> None:
+    with pytest.raises(openai.BadRequestError):
+        api.audio.speech.create(model="elevenlabs", voice="alloy", input="Hello.")
+    with pytest.raises(openai.NotFoundError):
+        api.audio.speech.create(model="gpt-9-tts", voice="alloy", input="Hello.")
+
+
+def test_models_that_may_be_named(api: Any) -> None:
+    names = {model.id for model in api.models.list()}
+    assert {"whisper-1", "hark", "tts-1", "espeak"} <= names and "fake" not in names

@@ -1,0 +1,100 @@
+"""The same addresses with nothing replaced: Hark's own engine in a speech service of its own, and a real job."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from audio_generation.registry import close_engines, engine_named
+from pipeline import speech_client
+from pipeline.events import silent_reporter
+from pipeline.run_job import KINDS
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.compatibility.speaking import named_voice, spoken
+from webui.jobs.models import Job
+
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+
+SAID = "The weather is very good in the morning."
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process with models of this test's own data folder, gone afterwards."""
+    monkeypatch.delenv("HARK_SPEECH_SERVICE", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    try:
+        yield
+    finally:
+        speech_client.stop()
+        close_engines()
+
+
+def speech(engine: str, text: str) -> np.ndarray:
+    """A text as it is spoken by the first voice of an engine, [samples] at 16 kHz."""
+    chosen = engine_named(engine)
+    if not chosen.available().ok:
+        pytest.skip(f"the engine {engine} is not installed")
+    voice = next((v for v in chosen.voices("en") if "slt" in v.name), chosen.voices("en")[0])
+    content = spoken(chosen, named_voice(chosen, voice.name), text)
+    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
+    assert rate == 16_000
+    return samples
+
+
+def wav(name: str, samples: np.ndarray) -> SimpleUploadedFile:
+    content = io.BytesIO()
+    soundfile.write(content, samples, 16_000, format="WAV")
+    return SimpleUploadedFile(name, content.getvalue())
+
+
+def heard(text: str) -> int:
+    """How many of the words that were said are in a text."""
+    return len(set(SAID.lower().rstrip(".").split()) & set(text.lower().split()))
+
+
+def test_audio_is_heard_and_summarized(client: Client, token: dict[str, str], service: None) -> None:
+    sound = speech("flite", SAID)
+    files = {"file": wav("said.wav", sound), "model": "hark", "response_format": "verbose_json"}
+    said = client.post("/v1/audio/transcriptions", files, headers=token).json()
+    assert heard(said["text"]) >= 4, said
+    assert 0 <= said["segments"][0]["start"] < said["segments"][-1]["end"] <= said["duration"] + 0.01
+    notes = client.post("/api/voice-to-notes", {"audio": wav("said.wav", sound), "engine": "hark"}, headers=token)
+    assert heard(notes.json()["transcript"]) >= 4 and heard(notes.json()["summary"]) >= 4
+    quiet = wav("quiet.wav", np.zeros(32_000, np.float32))
+    silence = client.post("/api/asr/transcribe", {"audio": quiet, "engine": "hark"}, headers=token)
+    assert silence.json() == {"transcript": ""}, "nothing is invented"
+
+
+def test_a_call_with_a_person_on_each_channel(
+    client: Client, token: dict[str, str], service: None, portal: Path
+) -> None:
+    left, right = speech("flite", SAID), speech("flite", "Please open the door of the house.")
+    gap = np.zeros(8_000, np.float32)
+    call = np.zeros((len(left) + len(right) + len(gap), 2), np.float32)
+    call[: len(left), 0] = left
+    call[len(left) + len(gap) :, 1] = right
+    call += 1e-4 * np.random.default_rng(0).standard_normal(call.shape).astype(np.float32)
+    answer: Any = client.post("/api/v1/transcribe", {"file": wav("call.wav", call), "engine": "hark"}, headers=token)
+    assert answer.status_code == 202
+    recording = Recording.objects.get()
+    job = recording.job
+    assert job is not None
+    result = KINDS[job.kind](job.spec, portal, silent_reporter())
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
+    job.refresh_from_db()
+    services.transcribed(job)
+    said = client.get(f"/api/v1/transcribe/{recording.pk}", headers=token).json()
+    assert said["status"] == "completed"
+    sides = [segment["speaker"] for segment in said["segments"]]
+    assert set(sides) == {"left", "right"} and sides[0] == "left" and sides[-1] == "right", said
+    assert said["summary"]["text"] and said["metadata"]["model_versions"]

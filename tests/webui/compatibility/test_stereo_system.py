@@ -1,0 +1,124 @@
+"""Stereo transcription, called as that system's documentation called it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.webui.compatibility.conftest import SAID, Finish, token_text
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+ADDRESS = "/api/v1/transcribe"
+
+
+def begin(client: Client, token: dict[str, str], path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        answer = client.post(ADDRESS, {"file": file}, headers=token)
+    assert answer.status_code == 202, answer.content
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+def test_a_session_from_its_beginning_to_its_end(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
+) -> None:
+    begun = begin(client, token, recording_file)
+    assert begun["status"] == "pending" and begun["filename"] == "call.wav"
+    place = f"{ADDRESS}/{begun['session_id']}"
+    assert "segments" not in client.get(place, headers=token).json()
+    Job.objects.update(state=Job.State.RUNNING, stage="transcribe", done=1, total=4)
+    going = client.get(place, headers=token).json()
+    assert going["status"] == "processing"
+    assert going["progress"] == {"stage": "transcribe", "done": 1.0, "total": 4.0}
+    finish(Recording.objects.get(), diarization="channels")
+    said = client.get(place, headers=token).json()
+    assert said["status"] == "completed"
+    assert [segment["speaker"] for segment in said["segments"]] == ["left", "right"]
+    assert said["segments"][0] == {
+        "speaker": "left", "start_time": 0.5, "end_time": 2.0, "text": SAID[0], "confidence": 0.9,
+    }  # fmt: skip
+    assert said["summary"] == {"text": SAID[0], "key_points": [SAID[0]], "sentiment": "positive"}
+    assert set(said["metadata"]) == {"duration", "processing_time", "model_versions"}
+    assert said["metadata"]["duration"] == 4.0 and said["metadata"]["model_versions"] == {"double": "1"}
+
+
+def test_without_a_person_on_each_channel_nobody_is_left_or_right(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
+) -> None:
+    begun = begin(client, token, recording_file)
+    finish(Recording.objects.get(), diarization="acoustic", summary=None)
+    said = client.get(f"{ADDRESS}/{begun['session_id']}", headers=token).json()
+    assert [segment["speaker"] for segment in said["segments"]] == ["S1", "S2"] and said["summary"] is None
+
+
+def test_the_list(client: Client, token: dict[str, str], recording_file: Path, finish: Finish, owner: User) -> None:
+    for _number in range(3):
+        begin(client, token, recording_file)
+    newest, middle, oldest = services.recordings_of(owner)
+    finish(oldest)
+    Job.objects.filter(pk=middle.job_id).update(state=Job.State.RUNNING)
+    said = client.get(f"{ADDRESS}?limit=2&offset=1", headers=token).json()
+    assert said["total"] == 3 and (said["limit"], said["offset"]) == (2, 1)
+    assert [row["session_id"] for row in said["sessions"]] == [str(middle.pk), str(oldest.pk)]
+    for status, expected in (("pending", newest), ("processing", middle), ("completed", oldest)):
+        rows = client.get(f"{ADDRESS}?status={status}", headers=token).json()
+        assert [row["session_id"] for row in rows["sessions"]] == [str(expected.pk)] and rows["total"] == 1
+        assert rows["sessions"][0]["status"] == status
+    assert client.get(f"{ADDRESS}?status=failed", headers=token).json()["sessions"] == []
+    for wrong in ("limit=x", "limit=101", "offset=-1", "status=lost"):
+        assert client.get(f"{ADDRESS}?{wrong}", headers=token).status_code == 422
+
+
+def test_one_that_failed_says_why(client: Client, token: dict[str, str], recording_file: Path) -> None:
+    begun = begin(client, token, recording_file)
+    error = {"what": "A.", "why": "B.", "what_to_do": "C."}
+    Job.objects.update(state=Job.State.FAILED, error=error)
+    Recording.objects.update(state=Recording.State.FAILED)
+    said = client.get(f"{ADDRESS}/{begun['session_id']}", headers=token).json()
+    assert said["status"] == "failed" and said["error"] == error
+
+
+def test_sessions_are_their_owner_s(
+    client: Client, token: dict[str, str], recording_file: Path, owner: User, other: User
+) -> None:
+    begun = begin(client, token, recording_file)
+    theirs = {"Authorization": f"Bearer {token_text(other)}"}
+    assert client.get(f"{ADDRESS}/{begun['session_id']}", headers=theirs).status_code == 404
+    assert client.get(ADDRESS, headers=theirs).json()["sessions"] == []
+    assert client.get(ADDRESS).status_code == client.post(ADDRESS).status_code == 401
+    assert client.get(f"{ADDRESS}/{uuid.uuid4()}", headers=token).status_code == 404
+    # What came another way is no session of this system's.
+    Recording.objects.update(options={"session": None})
+    assert client.get(f"{ADDRESS}/{begun['session_id']}", headers=token).status_code == 404
+
+
+def test_health(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.get("/api/v1/health/live").json() == {"status": "alive"}
+    ready = client.get("/api/v1/health/ready")
+    assert ready.status_code == 200 and ready.json()["status"] == "ready" and ready.json()["checks"]["database"]
+    assert client.get("/api/v1/health").json()["status"] == "healthy"
+    monkeypatch.setattr("pipeline.transcription.registry.engines", lambda: [])
+    assert client.get("/api/v1/health/ready").status_code == 503
+    assert client.get("/api/v1/health").json()["status"] == "degraded"
+
+
+def test_metrics_are_prometheus_s(client: Client, token: dict[str, str], recording_file: Path) -> None:
+    begin(client, token, recording_file)
+    answer = Client().get("/api/v1/health/metrics")
+    assert answer.status_code == 200 and answer["Content-Type"].startswith("text/plain; version=0.0.4")
+    lines = answer.content.decode().splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r'hark_\w+(\{\w+="\w+"(,\w+="\w+")*\})? \d+', line) for line in samples)
+    described = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    assert described == {line.split("{")[0].split()[0] for line in samples}
+    assert 'hark_jobs{lane="audio",state="queued"} 1' in samples
+    assert "call.wav" not in answer.content.decode()

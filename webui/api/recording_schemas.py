@@ -1,0 +1,120 @@
+"""What goes in and comes out of the API's part about recordings. The examples are those of its documentation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from ninja import Field, Schema
+
+from webui.api.schemas import JOB_ID, WHEN, Explained, Wish
+
+RECORDING_ID = "0c1f6a52-4f0e-4b7e-9a53-1a2b3c4d5e6f"
+SAID = "We ship the compass on Friday."
+
+ExportFormat = Literal["txt", "srt", "vtt", "json", "csv", "docx"]
+
+
+class RecordingOut(Schema):
+    """A recording, and how far its transcription is."""
+
+    id: UUID = Field(examples=[RECORDING_ID])
+    name: str = Field(examples=["meeting.mp3"])
+    state: str = Field(description="uploaded, working, ready or failed.", examples=["ready"])
+    seconds: float | None = Field(description="null until it has been decoded.", examples=[62.5])
+    channels: int | None = Field(examples=[2])
+    language: str = Field(examples=["en"])
+    engine: str = Field(description="Which wrote the transcript, with its model.", examples=["faster-whisper small"])
+    speakers: int = Field(examples=[2])
+    words: int = Field(examples=[143])
+    version: int = Field(description="Of the transcript: one more with each change; 0: none yet.", examples=[1])
+    bytes: int = Field(examples=[998_400])
+    options: dict[str, Any] = Field(examples=[{"engine": "auto", "language": None, "diarize": True}])
+    job: UUID | None = Field(examples=[JOB_ID])
+    error: Explained | None = Field(description="Why there is no transcript.", examples=[None])
+    created_at: datetime = Field(examples=[WHEN])
+
+
+class TranscriptOut(Schema):
+    """What was said: segments with words, times [s], speakers and confidences (0 to 1)."""
+
+    duration_s: float = Field(examples=[62.5])
+    language: str = Field(examples=["en"])
+    engine: str = Field(examples=["faster-whisper small"])
+    diarization: str = Field(description="channels, acoustic, pyannote, or nothing.", examples=["acoustic"])
+    speakers: dict[str, str] = Field(description="What each speaker is called.", examples=[{"S1": "Paula"}])
+    versions: dict[str, str] = Field(examples=[{"faster-whisper": "1.2.1"}])
+    segments: list[dict[str, Any]] = Field(
+        examples=[
+            [
+                {
+                    "start_s": 0.5, "end_s": 2.0, "text": SAID, "confidence": 0.9, "language": "", "speaker": "S1",
+                    "overlap": False, "edited": False,
+                    "words": [{"text": "We", "start_s": 0.5, "end_s": 0.7, "confidence": 0.9}],
+                }
+            ]
+        ]
+    )  # fmt: skip
+
+
+class PointOut(Schema):
+    """A sentence and the numbers (from 0) of the segments that say it."""
+
+    text: str = Field(examples=[SAID])
+    segments: list[int] = Field(examples=[[0]])
+
+
+class SentimentOut(Schema):
+    """How it sounds, and a score from -1 to 1."""
+
+    label: str = Field(examples=["positive"])
+    score: float = Field(examples=[0.4])
+
+
+class RecordingSummaryOut(Schema):
+    """What a recording comes down to."""
+
+    text: str = Field(examples=[SAID])
+    segments: list[int] = Field(description="That the text rests on.", examples=[[0]])
+    key_points: list[PointOut]
+    action_items: list[PointOut]
+    sentiment: SentimentOut | None = Field(description="null where nobody can tell.")
+    engine: str = Field(examples=["extractive LexRank"])
+    note: str = Field(description="How it came about, where that matters.", examples=[""])
+
+
+class HitOut(Schema):
+    """A segment in which the words were found."""
+
+    recording: UUID = Field(examples=[RECORDING_ID])
+    name: str = Field(examples=["meeting.mp3"])
+    segment: int = Field(examples=[0])
+    start_s: float = Field(examples=[0.5])
+    end_s: float = Field(examples=[2.0])
+    speaker: str = Field(examples=["Paula"])
+    text: str = Field(examples=[SAID])
+
+
+class HitsOut(Schema):
+    """Segments, best first."""
+
+    items: list[HitOut]
+
+
+class QuestionIn(Wish):
+    """A question, to one recording or to all."""
+
+    question: str = Field(max_length=4000, examples=["When do we ship the compass?"])
+    recording: UUID | None = Field(None, description="None: all of yours.", examples=[None])
+
+
+class AnswerOut(Schema):
+    """An answer with what it cites; that the recordings do not say it is an answer, too."""
+
+    question: str = Field(examples=["When do we ship the compass?"])
+    text: str = Field(examples=[SAID])
+    found: bool = Field(examples=[True])
+    how: str = Field(description="reader (a model marked it), best sentence, or nothing.", examples=["best sentence"])
+    score: float = Field(examples=[0.8])
+    citations: list[HitOut]

@@ -1,0 +1,198 @@
+"""Recordings: upload, transcripts, exports, search, questions, summaries."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import FileResponse, HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+from ninja import File, Form, Query, Router, Status, UploadedFile
+
+from pipeline.captions import FORMATS, write
+from pipeline.transcript import as_json
+from webui.api.authentication import caller, needs
+from webui.api.documentation import file_of
+from webui.api.idempotency import Made, creation
+from webui.api.paging import Page, Paging, page
+from webui.api.problems import ApiError
+from webui.api.recording_schemas import (
+    AnswerOut,
+    ExportFormat,
+    HitOut,
+    HitsOut,
+    QuestionIn,
+    RecordingOut,
+    RecordingSummaryOut,
+    TranscriptOut,
+)
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.compatibility.uploads import name_of, received
+
+router = Router(tags=["Recordings"])
+
+ONE = "/recordings/{uuid:recording_id}"
+MOST_HITS, USUAL_HITS = 200, 50
+IN_ONE = Query(None, description="In this one only.", examples=[None])
+FORMAT = Query("txt", examples=["srt"])
+LARGE: dict[str, Any] = {"x-limit": "1 GB"}  # what the documentation says of it
+RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 30 minutes unless the server says otherwise.")
+
+
+def recording_out(recording: Recording) -> RecordingOut:
+    """A recording as the API tells it."""
+    job = recording.job
+    state = recording.now
+    return RecordingOut(
+        id=recording.pk,
+        name=recording.name,
+        state=state,
+        seconds=recording.duration_s,
+        channels=recording.channels,
+        language=recording.language,
+        engine=recording.engine,
+        speakers=recording.speakers,
+        words=recording.words,
+        version=recording.version,
+        bytes=recording.bytes,
+        options=recording.options,
+        job=recording.job_id,
+        error=job.error if job is not None and state == Recording.State.FAILED else None,
+        created_at=recording.created_at,
+    )
+
+
+def own_recording(request: HttpRequest, recording_id: UUID) -> Recording:
+    """A recording of the caller's. Raises Http404 where it is none."""
+    mine = services.recordings_of(caller(request).user).select_related("user", "job")
+    return get_object_or_404(mine, pk=recording_id)
+
+
+@router.get("/recordings", response=Page[RecordingOut], summary="All recordings", **needs("read"))
+def recordings(
+    request: HttpRequest,
+    paging: Query[Paging],
+    state: Literal["uploaded", "working", "ready", "failed"] | None = None,
+) -> Page[RecordingOut]:
+    """Newest first."""
+    rows = services.recordings_of(caller(request).user)
+    if state is not None:
+        rows = rows.filter(state=state)
+    return page(request, rows, paging, recording_out)
+
+
+@router.post(
+    "/recordings",
+    response={201: RecordingOut},
+    summary="Upload a recording",
+    **needs("audio", **LARGE),
+)
+@creation(in_transaction=False)
+def create(
+    request: HttpRequest,
+    audio: UploadedFile = RECORDING,
+    engine: str = Form("auto", max_length=40, examples=["auto"]),
+    language: str | None = Form(None, max_length=20, description="None: found out.", examples=["en"]),
+    speakers: int | None = Form(None, ge=1, le=20, description="None: estimated.", examples=[2]),
+    diarize: bool = Form(True, description="Tell the speakers apart.", examples=[True]),
+    summarize: bool = Form(True, examples=[True]),
+) -> Made:
+    """Keeps it and queues its transcription; its ``state`` is ready when the transcript is there."""
+    user = caller(request).user
+    options = {
+        "engine": engine, "language": language or None, "speakers": speakers, "diarize": diarize,
+        "summarize": summarize,
+    }  # fmt: skip
+    with received(user, audio) as path:
+        made = services.create_recording(user=user, name=name_of(audio), source=path, options=options)
+    return Made(recording_out(made), f"/api/v1/recordings/{made.pk}")
+
+
+@router.get("/recordings/search", response=HitsOut, summary="Search transcripts", **needs("read"))
+def search(
+    request: HttpRequest,
+    q: str = Query(..., max_length=400, description="Words; phrases in quotation marks.", examples=["compass"]),
+    recording: UUID | None = IN_ONE,
+    limit: int = Query(USUAL_HITS, ge=1, le=MOST_HITS, examples=[USUAL_HITS]),
+) -> HitsOut:
+    """Segments that hold all of the words, best first."""
+    one = own_recording(request, recording) if recording is not None else None
+    hits = services.search(user=caller(request).user, query=q, recording=one, limit=limit)
+    return HitsOut(
+        items=[
+            HitOut(
+                recording=hit.recording_id, name=hit.recording, segment=hit.number, start_s=hit.start_s,
+                end_s=hit.end_s, speaker=hit.speaker, text=hit.text,
+            )
+            for hit in hits
+        ]
+    )  # fmt: skip
+
+
+@router.post("/recordings/ask", response=AnswerOut, summary="Ask the recordings", **needs("read"))
+def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
+    """An answer that cites who said it, where and when. Nothing is sent anywhere for it."""
+    one = own_recording(request, wish.recording) if wish.recording is not None else None
+    found = services.answer(user=caller(request).user, question=wish.question, recording=one)
+    return AnswerOut(**{name: found[name] for name in AnswerOut.model_fields})
+
+
+@router.get(ONE, response=RecordingOut, summary="A recording", **needs("read"))
+def recording(request: HttpRequest, recording_id: UUID) -> RecordingOut:
+    """How far it is, and why it failed if it did."""
+    return recording_out(own_recording(request, recording_id))
+
+
+@router.delete(ONE, response={204: None}, summary="Delete a recording", **needs("audio"))
+def delete(request: HttpRequest, recording_id: UUID) -> Status:
+    """With everything that was made of it: files, text, links, clips in the library."""
+    services.delete(recording=own_recording(request, recording_id))
+    return Status(204, None)
+
+
+@router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
+def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
+    """Words, times, speakers. 409 while there is none."""
+    found = as_json(services.transcript_of(own_recording(request, recording_id)))
+    return {name: value for name, value in found.items() if name != "schema"}
+
+
+@router.get(
+    ONE + "/export",
+    response=None,
+    summary="Export the transcript",
+    **needs("read", **file_of("application/octet-stream")),
+)
+def export(
+    request: HttpRequest,
+    recording_id: UUID,
+    format: ExportFormat = FORMAT,
+) -> FileResponse:
+    """As a file: text, captions (SRT, VTT), JSON, a table (CSV) or a document (DOCX)."""
+    mine = own_recording(request, recording_id)
+    content = write(services.transcript_of(mine), format, mine.name)
+    return FileResponse(
+        io.BytesIO(content),
+        as_attachment=True,
+        filename=f"{mine.name.rpartition('.')[0] or mine.name}.{format}",
+        content_type=FORMATS[format].content_type,
+    )
+
+
+@router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))
+def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
+    """Text, key points and action items, each with the segments that say it; sentiment. 409 where there is none."""
+    mine = own_recording(request, recording_id)
+    services.transcript_of(mine)
+    found = services.summary_of(mine)
+    if found is None:
+        raise ApiError(
+            409,
+            _("There is no summary."),
+            _("Nobody asked for one, nothing was said, or no engine could write it."),
+            _("Upload it again with summarize, or look at the job of the recording."),
+        )
+    return found

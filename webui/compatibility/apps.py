@@ -1,0 +1,24 @@
+"""The application of the addresses that other systems had."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class CompatibilityConfig(AppConfig):
+    """Known to Django as ``compatibility``."""
+
+    name = "webui.compatibility"
+    label = "compatibility"
+
+    def ready(self) -> None:
+        """A meeting is polished when it has been transcribed; what was cut out of a recording goes with it."""
+        from django.db.models.signals import post_delete
+
+        from webui.audio.models import Recording
+        from webui.compatibility.atr import forget_cuts
+        from webui.compatibility.meetings import polish_when_transcribed
+        from webui.jobs.services import job_ended
+
+        job_ended.connect(polish_when_transcribed, dispatch_uid="meetings")
+        post_delete.connect(forget_cuts, Recording, dispatch_uid="cuts of recordings")

@@ -1,0 +1,249 @@
+"""The earlier system ATR: upload recordings, train on them, and ask them something by voice. Its three tabs, too."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.core.files.uploadedfile import UploadedFile
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from pipeline.recognizer_job import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, STAGES, forget_speech
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.asking import LONGEST_QUESTION_S, spoken
+from webui.audio.models import Recording
+from webui.compatibility.endpoint import endpoint, switch, user_of, wrong
+from webui.compatibility.hearing import hear, text_of
+from webui.compatibility.meetings import progress_of
+from webui.compatibility.notes import json_or_form
+from webui.compatibility.uploads import name_of, received, sent_file, sent_files
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+from webui.signed_in import signed_in
+
+SESSION = "atr"  # the option of the recordings that were sent here
+KIND = "train-recognizer"
+MOST_FILES = 50  # of one upload
+EPOCHS = 4  # unless another number is asked for
+REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
+REPLY_KEPT_S = 3600.0
+SHOWN = 10  # recordings and runs on a tab
+
+
+@endpoint("POST", scopes=("audio",))
+def upload(request: HttpRequest) -> HttpResponse:
+    """``POST /upload``: recordings, and what is said in them where that is known (``text``, or ``name.txt`` beside)."""
+    sent = sent_files(request, "file", "files", "audio")
+    texts = {Path(name_of(one)).stem: one for one in sent if name_of(one).lower().endswith(".txt")}
+    sounds = [one for one in sent if not name_of(one).lower().endswith(".txt")]
+    if len(sounds) > MOST_FILES:
+        raise wrong("That are too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
+    alone = set(texts) - {Path(name_of(one)).stem for one in sounds}
+    if alone or not sounds:
+        why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "There is no recording."
+        raise wrong("A text needs its recording.", why, "Send name.wav with name.txt.")
+    given = request.POST.get("text", "")
+    if given.strip() and len(sounds) > 1:
+        raise wrong("The text is of one recording.", f"{len(sounds)} were sent.", "Send name.txt beside each instead.")
+    made = []
+    for sound in sounds:
+        text = given or _read_text(texts.get(Path(name_of(sound)).stem))
+        made.append(_keep(user_of(request), sound, text, request.POST.get("language") or None))
+    if _is_page(request):
+        return redirect("compatibility:workspace")
+    files = [{"id": str(one.pk), "name": one.name, "state": str(one.now)} for one in made]
+    return JsonResponse({"message": f"{len(made)} uploaded.", "files": files})
+
+
+def _read_text(sent: UploadedFile | None) -> str:
+    if sent is None:
+        return ""
+    try:
+        text = sent.read(4 * LONGEST_TEXT + 1).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise wrong("A text cannot be read.", f"{name_of(sent)} is not UTF-8.", "Save it as UTF-8.") from error
+    if len(text) > LONGEST_TEXT:
+        raise wrong("A text is too long.", f"It may have {LONGEST_TEXT:,} characters.", "Split the recording.", 413)
+    return text
+
+
+def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> Recording:
+    with received(user, sound) as path:
+        made = services.create_recording(
+            user=user, name=name_of(sound), source=path, options={"language": language, "session": SESSION}
+        )
+    if text.strip():
+        try:
+            with atomic_path(made.path / GIVEN_TEXT) as temporary:
+                temporary.write_text(" ".join(text.split()), encoding="utf-8")
+        except OSError as error:
+            raise storage_error(error, "keeping the text") from error
+    return made
+
+
+@endpoint("POST", scopes=("train",))
+def train_real(request: HttpRequest) -> HttpResponse:
+    """``POST /train-real``: fit the recognizer to the caller's recordings whose words are known. One run at a time."""
+    wish = json_or_form(request)
+    try:
+        epochs = int(str(wish.get("epochs") or EPOCHS))
+    except ValueError:
+        epochs = 0
+    if not 1 <= epochs <= MOST_EPOCHS:
+        raise wrong(
+            "That is no number of epochs.", f"It must be from 1 to {MOST_EPOCHS}.", "Leave it out, or send one."
+        )
+    user = user_of(request)
+    if not services.recordings_of(user).filter(state=Recording.State.READY).exists():
+        raise wrong(
+            "There is nothing to learn from.", "None of your recordings is transcribed yet.", "Upload some first.", 409
+        )
+    job = _newest_run(user)
+    if job is None or not job.is_going:
+        spec = {"epochs": epochs, "all": switch(wish.get("all"), False)}
+        job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
+    if _is_page(request):
+        return redirect("compatibility:training")
+    return JsonResponse({"message": "Training.", "job": str(job.id), "status": job.state}, status=202)
+
+
+def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
+    """A recording was deleted: a training run that did not end may have left parts of its sound."""
+    forget_speech(user_data(instance.user) / FOLDER)
+
+
+def _newest_run(user: User) -> Job | None:
+    return Job.objects.filter(user=user, kind=KIND).order_by("-created_at").first()
+
+
+@endpoint("GET", scopes=("audio", "train", "read"))
+def progress(request: HttpRequest) -> HttpResponse:
+    """``GET /progress``: of the caller's newest training run, and of uploads that are being transcribed."""
+    return JsonResponse(progress_shape(user_of(request)))
+
+
+def progress_shape(user: User) -> dict[str, Any]:
+    """Percent is of the present stage, as the run itself reports it; ``stages`` says which are before and after it."""
+    job = _newest_run(user)
+    going = services.recordings_of(user).filter(job__state__in=Job.GOING)
+    uploads = [{"id": str(one.pk), "name": one.name, **progress_of(one.job)} for one in going if one.job is not None]
+    if job is None:
+        return {"status": "idle", "progress": 0.0, "stage": "", "stages": list(STAGES), "uploads": uploads}
+    said = progress_of(job)
+    return {
+        "status": job.state,
+        "progress": 100.0 if job.state == Job.State.DONE else said["percent"] or 0.0,
+        "stage": job.stage,
+        "stages": list(STAGES),
+        "message": job.message,
+        "eta_s": job.eta_s,
+        "job": str(job.id),
+        "error": job.error,
+        "result": _shown_result(job.result),
+        "uploads": uploads,
+    }
+
+
+def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Without where things lie on the server."""
+    return None if result is None else {name: value for name, value in result.items() if name != "weights"}
+
+
+@endpoint("POST", scopes=("audio",))
+def interact(request: HttpRequest) -> HttpResponse:
+    """``POST /interact``: a question, typed or recorded, answered from the caller's recordings, and spoken."""
+    user = user_of(request)
+    wish = json_or_form(request)
+    question = wish.get("text") or wish.get("message") or ""
+    if not isinstance(question, str):
+        raise wrong("The question cannot be read.", "text is no text.", 'Send {"text": "..."}, or a recording.')
+    if not question.strip():
+        if not request.FILES:
+            raise wrong("There is no question.", "Neither text nor a recording was sent.", "Send one of them.")
+        sound = sent_file(request, "audio", "file")
+        question = text_of(hear(user=user, upload=sound, most_s=LONGEST_QUESTION_S))
+        if not question:
+            raise wrong("The question was not heard.", "No words were recognized in it.", "Speak nearer, or type it.")
+    answer = services.answer(user=user, question=question)
+    reply = {
+        "question": answer["question"],
+        "reply": answer["text"],
+        "found": answer["found"],
+        "how": answer["how"],
+        "citations": answer["citations"],
+        "audio_url": None,
+        "audio_problem": None,
+    }
+    try:
+        name = _keep_reply(user, spoken(user=user, text=answer["text"], language=answer["language"]))
+        reply["audio_url"] = reverse("compatibility:reply", args=[name])
+    except HarkError as error:  # the answer is worth having without its sound
+        reply["audio_problem"] = error.as_dict()
+    if _is_page(request):
+        return _tab(request, "interact", {"reply": reply})
+    return JsonResponse(reply)
+
+
+def _keep_reply(user: User, wav: bytes) -> UUID:
+    """A spoken answer as a file for an hour; older ones go."""
+    folder, name = user_data(user) / REPLIES, uuid4()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.wav"):
+            if time.time() - old.stat().st_mtime > REPLY_KEPT_S:
+                old.unlink(missing_ok=True)
+        with atomic_path(folder / f"{name}.wav") as temporary:
+            temporary.write_bytes(wav)
+    except OSError as error:
+        raise storage_error(error, "keeping the spoken answer") from error
+    return name
+
+
+@endpoint("GET", scopes=("audio",))
+def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
+    """``GET /interact/<id>.wav``: an answer of the caller's, for an hour."""
+    path = user_data(user_of(request)) / REPLIES / f"{reply_id}.wav"
+    try:
+        return FileResponse(path.open("rb"), content_type="audio/wav")
+    except OSError as error:
+        raise Http404 from error
+
+
+def _is_page(request: HttpRequest) -> bool:
+    """Whether a browser's form sent it: a page is the answer then."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+@require_safe
+def upload_tab(request: HttpRequest) -> HttpResponse:
+    """The tab Upload."""
+    recordings = services.recordings_of(signed_in(request)).filter(options__session=SESSION)[:SHOWN]
+    return _tab(request, "upload", {"recordings": recordings})
+
+
+@require_safe
+def training_tab(request: HttpRequest) -> HttpResponse:
+    """The tab Training; a fragment of it while a run goes on."""
+    user = signed_in(request)
+    runs = Job.objects.filter(user=user, kind=KIND).order_by("-created_at")[:SHOWN]
+    context = {"runs": runs, "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MOST_EPOCHS}
+    return _tab(request, "training", context)
+
+
+@require_safe
+def interact_tab(request: HttpRequest) -> HttpResponse:
+    """The tab Interact."""
+    return _tab(request, "interact", {"reply": None})
+
+
+def _tab(request: HttpRequest, tab: str, context: dict[str, Any]) -> HttpResponse:
+    return render(request, f"compatibility/{tab}.html", {"tab": tab, **context})

@@ -1,0 +1,112 @@
+"""What all these addresses have in common: who may call, and how a failure is answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.api.authentication import Token
+from webui.api.problems import ApiError, forbidden, not_found, problem, too_large
+
+log = logging.getLogger(__name__)
+
+Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
+
+UNREADABLE = HarkError(
+    "The request could not be read.", "Its body is malformed, or was cut off.", "See docs/compatibility.md."
+)
+BUG = HarkError(
+    "Something is broken in Hark.", "The log of the server says more.", "Try again; if it stays, report it."
+)
+
+
+def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem) -> Callable[..., Any]:
+    """A view for programs: an API token or a session with its CSRF token, and errors that are explained.
+
+    Args:
+        methods: that the address takes; HEAD goes with GET.
+        scopes: a token needs one of them; none: anybody may call, signed in or not.
+        shape: how errors are written; problem details unless given.
+    """
+    allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
+
+    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        @csrf_exempt  # Token looks at it, where a session is what lets somebody in
+        @login_not_required
+        @never_cache
+        @wraps(view)
+        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.method not in allowed:
+                why = f"{request.method} is not for this address, but {', '.join(methods)}."
+                response = shape(HarkError("That cannot be done.", why, "See docs/compatibility.md."), 405)
+                response["Allow"] = ", ".join(allowed)
+                return response
+            try:
+                if scopes:
+                    Token(*scopes)(request)
+                return view(request, *args, **kwargs)
+            except Exception as error:
+                found, status = _explained(request, error)
+                return shape(found, status)
+
+        return answered
+
+    return decorate
+
+
+def _explained(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
+    if isinstance(error, HarkError):
+        return error, int(getattr(error, "status", 422))
+    if isinstance(error, Http404):
+        return not_found(), 404
+    if isinstance(error, PermissionDenied):
+        return forbidden(), 403
+    if isinstance(error, RequestDataTooBig):
+        return too_large(), 413
+    if isinstance(error, SuspiciousOperation | MultiPartParserError):
+        return UNREADABLE, 400
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return BUG, 500
+
+
+def user_of(request: HttpRequest) -> User:
+    """Whom :func:`endpoint` has let in."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> ApiError:
+    """An error in what was sent."""
+    return ApiError(status, what, why, what_to_do)
+
+
+def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
+    """A whole number of the query, from 0 to ``most``. Raises ApiError for anything else."""
+    text = request.GET.get(name, "")
+    if not text:
+        return usual
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) <= most):
+        raise wrong(
+            "The request does not fit this address.",
+            f"{name} must be a whole number from 0 to {most:,}.",
+            f"Leave {name} out, or send one.",
+        )
+    return int(text)
+
+
+def switch(value: object, usual: bool) -> bool:
+    """A yes or no as forms and JSON have it."""
+    if value in (None, ""):
+        return usual
+    return str(value).strip().lower() in ("1", "true", "yes", "on")

@@ -1,0 +1,150 @@
+"""Recordings that are transcribed while somebody waits for the answer.
+
+Short ones are heard by the speech service, where the models are loaded already, and are not kept. Longer ones are
+transcribed by a job, as those on the page of recordings are, and removed when they have been answered; who waits too
+long is told where the transcript will be.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.uploadedfile import UploadedFile
+
+from core.errors import HarkError
+from pipeline import speech_client
+from pipeline.media import MediaLimits, normalize, probe
+from pipeline.short_transcription import SUMMARIZE, TRANSCRIBE
+from pipeline.transcript import Segment, Transcript, as_json, from_json
+from webui.accounts.models import User
+from webui.api.problems import ApiError
+from webui.compatibility.uploads import name_of, received
+
+if TYPE_CHECKING:
+    from webui.audio.models import Recording
+
+AT_ONCE_S = 120.0  # seconds of sound that are heard without a job
+AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
+LOOK_EVERY_S = 0.5
+MOST_AT_ONCE = 8  # requests that wait for the speech service; it hears one piece after the other
+SENTENCE_S = 5.0  # that a sentence of a text without sound is given, so that it can be cited
+
+_places = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+
+def longest_wait_s() -> float:
+    """How long an address waits for a job (HARK_WAIT_S, 300 s unless given)."""
+    text = os.environ.get("HARK_WAIT_S", "")
+    return float(text) if text.isascii() and text.isdecimal() else 300.0
+
+
+def hear(
+    *, user: User, upload: UploadedFile, engine: str = "auto", language: str | None = None, most_s: float | None = None
+) -> Transcript:
+    """What is said in an upload, which may have ``most_s`` seconds.
+
+    Raises:
+        HarkError: it is no recording, is beyond the limits, or could not be transcribed.
+        ApiError: it takes longer than this address waits (504), or too many wait already (429).
+    """
+    with received(user, upload) as path, _place():
+        facts = probe(path)
+        limits = MediaLimits.from_environment()
+        if most_s is not None:
+            limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
+            limits.check_seconds(facts.duration_s)
+        if facts.duration_s <= AT_ONCE_S:
+            flac = path.with_name(f"{path.stem}.16k.flac")
+            try:
+                measured = normalize(path, flac, limits)
+                if measured.duration_s <= AT_ONCE_S:
+                    request = {"audio_file": str(flac), "engine": engine, "language": language}
+                    return from_json(speech_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S))
+            finally:
+                flac.unlink(missing_ok=True)
+        options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
+        recording = _recording(user, name_of(upload), path, options)
+    return _waited_for(recording)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    if not _places.acquire(blocking=False):
+        raise ApiError(
+            429,
+            "Hark is busy.",
+            f"{MOST_AT_ONCE} recordings are being heard for others who wait.",
+            "Try again in a moment, or upload it as a recording (POST /api/v1/recordings), which waits its turn.",
+            wait_s=5,
+        )
+    try:
+        yield
+    finally:
+        _places.release()
+
+
+def _recording(user: User, name: str, path: Path, options: dict[str, Any]) -> Recording:
+    from webui.audio import services
+
+    return services.create_recording(user=user, name=name, source=path, options=options)
+
+
+def _waited_for(recording: Recording) -> Transcript:
+    from webui.audio import services
+
+    until = time.monotonic() + longest_wait_s()
+    while time.monotonic() < until:
+        recording.refresh_from_db()
+        if recording.state == recording.State.READY:
+            transcript = services.transcript_of(recording)
+            services.delete(recording=recording)
+            return transcript
+        if recording.state == recording.State.FAILED:
+            error = failure_of(recording)
+            services.delete(recording=recording)
+            raise error
+        time.sleep(LOOK_EVERY_S)
+    raise ApiError(
+        504,
+        "The recording takes longer than this address waits.",
+        f"It is longer than {AT_ONCE_S / 60:.0f} minutes or many wait before it; it is being transcribed still.",
+        f"Ask GET /api/v1/recordings/{recording.pk} for it, and then its /transcript.",
+    )
+
+
+def failure_of(recording: Recording) -> HarkError:
+    """Why a recording has no transcript, in the words of its job."""
+    said = (recording.job.error if recording.job is not None else None) or {}
+    return HarkError(
+        said.get("what", "The recording could not be transcribed."),
+        said.get("why", "Its job was ended before it was done."),
+        said.get("what_to_do", "Send it again."),
+    )
+
+
+def text_of(transcript: Transcript) -> str:
+    """All that is said, in one line."""
+    return " ".join(segment.text.strip() for segment in transcript.segments if segment.text.strip())
+
+
+def summary_of_transcript(transcript: Transcript) -> dict[str, Any]:
+    """Summary of a transcript by the best engine that is ready (``pipeline.summarization``), as JSON."""
+    return speech_client.call(SUMMARIZE, {"transcript": as_json(transcript)}, timeout_s=AT_ONCE_TIMEOUT_S)
+
+
+def as_transcript(text: str) -> Transcript:
+    """A text that nobody said here, a sentence a segment."""
+    found = [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.!?…])\s+|\n+|(?<=[。！？])", text)]
+    segments = tuple(
+        Segment(number * SENTENCE_S, (number + 1) * SENTENCE_S, sentence, 1.0)
+        for number, sentence in enumerate(filter(None, found))
+    )
+    return Transcript(len(segments) * SENTENCE_S, "", "text", segments)

@@ -1,0 +1,200 @@
+"""The earlier system for meetings: a recording to a polished transcript with speakers and a summary, as files."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+
+from core.errors import HarkError
+from pipeline import llm
+from pipeline.polish_job import POLISHED_JSON, POLISHED_TEXT
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.compatibility.endpoint import endpoint, switch, user_of, wrong
+from webui.compatibility.hearing import failure_of
+from webui.compatibility.uploads import name_of, received, sent_files
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+
+log = logging.getLogger(__name__)
+
+SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option of the recordings that were sent here
+POLISH = "polish"  # kind of job
+ARTEFACTS = {
+    "transcript.txt": "text/plain; charset=utf-8",
+    "transcript.json": "application/json",
+    "summary.json": "application/json",
+    POLISHED_TEXT: "text/plain; charset=utf-8",
+    POLISHED_JSON: "application/json",
+}
+MOST_FILES = 20  # of one meeting
+MOST_SHOWN = 100
+
+
+@endpoint("GET", "POST", scopes=("audio",))
+def meetings(request: HttpRequest) -> HttpResponse:
+    """``POST /api/meetings``: audio (several files are one meeting, in their order); ``GET`` lists the caller's."""
+    if request.method == "GET":
+        found = _meetings(user_of(request))[:MOST_SHOWN]
+        return JsonResponse({"meetings": [_head(meeting) for meeting in found]})
+    uploads = sent_files(request, "audio", "file")
+    if len(uploads) > MOST_FILES:
+        raise wrong("That are too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
+    polish = _polish_wanted(request.POST.get("polish", "auto"))
+    options = {
+        "engine": request.POST.get("engine") or "auto",
+        "language": request.POST.get("language") or None,
+        "speakers": _count(request.POST.get("speakers")),
+        "diarize": switch(request.POST.get("diarize"), True),
+        "summarize": switch(request.POST.get("summary"), True),
+        "session": POLISHED_SESSION if polish else SESSION,
+    }
+    user = user_of(request)
+    with ExitStack() as kept:
+        first, *more = [kept.enter_context(received(user, upload)) for upload in uploads]
+        meeting = services.create_recording(
+            user=user, name=name_of(uploads[0]), source=first, options=options, more=more
+        )
+    response = JsonResponse(_head(meeting), status=202)
+    response["Location"] = f"/api/meetings/{meeting.pk}"
+    return response
+
+
+def _count(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 3:
+        raise wrong("That is no number of speakers.", "speakers must be a whole number.", "Leave it out, or send one.")
+    return int(text)
+
+
+def _polish_wanted(text: str) -> bool:
+    """``auto``: where a language model is configured. Raises ApiError where it is asked for and none is."""
+    ready = llm.available()
+    if text.strip().lower() in ("", "auto"):
+        return ready.ok
+    if not switch(text, False):
+        return False
+    if not ready.ok:
+        raise wrong("The transcript cannot be polished here.", ready.why, ready.how_to_enable)
+    return True
+
+
+def _meetings(user: User) -> QuerySet[Recording]:
+    return services.recordings_of(user).select_related("user").filter(options__session__in=(SESSION, POLISHED_SESSION))
+
+
+def _polishing(meeting: Recording) -> Job | None:
+    """The newest job that polishes it."""
+    mine = Job.objects.filter(user_id=meeting.user_id, kind=POLISH, spec__recording=str(meeting.pk))
+    return mine.order_by("-created_at").first()
+
+
+def _head(meeting: Recording) -> dict[str, Any]:
+    status, job = meeting.now, meeting.job
+    said: dict[str, Any] = {
+        "meeting_id": str(meeting.pk),
+        "name": meeting.name,
+        "status": str(status),
+        "created_at": meeting.created_at.isoformat(),
+    }
+    if status == Recording.State.READY and meeting.options.get("session") == POLISHED_SESSION:
+        polishing = _polishing(meeting)
+        if polishing is not None and polishing.is_going:
+            said["status"], job = "polishing", polishing
+    if job is not None and job.is_going:
+        said["progress"] = progress_of(job)
+    return said
+
+
+def progress_of(job: Job) -> dict[str, Any]:
+    """How far a job is, of its present stage."""
+    percent = round(100 * job.done / job.total, 1) if job.total else None
+    return {
+        "job": str(job.id),
+        "state": job.state,
+        "stage": job.stage,
+        "message": job.message,
+        "percent": percent,
+        "eta_s": job.eta_s,
+    }
+
+
+@endpoint("GET", "DELETE", scopes=("audio",))
+def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
+    """``GET /api/meetings/<id>``: how far it is, and its artefacts; ``DELETE`` removes it with all files."""
+    found = get_object_or_404(_meetings(user_of(request)), pk=meeting_id)
+    if request.method == "DELETE":
+        services.delete(recording=found)
+        return HttpResponse(status=204)
+    said = _head(found)
+    if said["status"] == Recording.State.FAILED:
+        said["error"] = failure_of(found).as_dict()
+    polishing = _polishing(found) if found.options.get("session") == POLISHED_SESSION else None
+    if polishing is not None and polishing.error is not None:
+        said["polish_error"] = polishing.error
+    said["artefacts"] = [
+        {"name": name, "url": f"/api/meetings/{found.pk}/artefacts/{name}", "bytes": (found.path / name).stat().st_size}
+        for name in ARTEFACTS
+        if (found.path / name).is_file()
+    ]
+    return JsonResponse(said)
+
+
+@endpoint("GET", scopes=("audio",))
+def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
+    """``GET /api/meetings/<id>/artefacts/<name>``: one of the files that the meeting's own address lists."""
+    found = get_object_or_404(_meetings(user_of(request)), pk=meeting_id)
+    if name not in ARTEFACTS:
+        raise Http404
+    try:
+        opened = (found.path / name).open("rb")
+    except OSError as error:
+        raise Http404 from error
+    return FileResponse(opened, content_type=ARTEFACTS[name], filename=name, as_attachment=True)
+
+
+@endpoint("GET", scopes=("audio",))
+def progress(request: HttpRequest) -> HttpResponse:
+    """``GET /api/meetings/progress``: the caller's meetings that are not done, and what the queue allows."""
+    user = user_of(request)
+    going = list(_meetings(user).filter(job__state__in=Job.GOING))
+    polishing = {
+        str(job.spec.get("recording")): job
+        for job in Job.objects.filter(user=user, kind=POLISH, state__in=Job.GOING).order_by("created_at")
+    }
+    going += list(_meetings(user).filter(pk__in=polishing).exclude(job__state__in=Job.GOING))
+    waiting = Job.objects.filter(state=Job.State.QUEUED).count()
+    return JsonResponse(
+        {
+            "meetings": [_head(meeting) for meeting in going],
+            "queue": {
+                "waiting": waiting,
+                "most_waiting": settings.JOBS_WAITING,
+                "most_running": settings.JOBS_RUNNING,
+                "most_running_per_user": settings.JOBS_RUNNING_PER_USER,
+                "accepts": waiting < settings.JOBS_WAITING,
+            },
+        }
+    )
+
+
+def polish_when_transcribed(sender: object, *, job: Job, **more: Any) -> None:
+    """A transcription has ended; called within its transaction, which must not fail for this."""
+    if job.kind != services.KIND or job.state != Job.State.DONE:
+        return
+    if job.spec.get("options", {}).get("session") != POLISHED_SESSION:
+        return
+    spec = {"recording": job.spec["recording"], "folder": job.spec["folder"]}
+    try:
+        jobs.submit(user=job.user, kind=POLISH, title=job.title, spec=spec)
+    except HarkError:
+        log.exception("the meeting %s is not polished", job.spec["recording"])

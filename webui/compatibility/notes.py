@@ -1,0 +1,80 @@
+"""The earlier system of recognition and summaries: a recording to a transcript, a text to a summary, both at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from webui.compatibility.endpoint import endpoint, user_of, wrong
+from webui.compatibility.hearing import as_transcript, hear, summary_of_transcript, text_of
+from webui.compatibility.uploads import sent_file
+
+LONGEST_TEXT = 1_000_000  # characters
+FIELDS = ("audio", "file")
+
+
+@endpoint("GET")
+def health(request: HttpRequest) -> HttpResponse:
+    """``GET /health``: whether something here can recognize speech, and something summarize."""
+    asr, nlp = can_recognize(), can_summarize()
+    return JsonResponse({"status": "ok" if asr and nlp else "degraded", "asr_loaded": asr, "nlp_loaded": nlp})
+
+
+def can_recognize() -> bool:
+    """Whether an engine of recognition is ready; nothing is loaded for that."""
+    from pipeline.transcription.registry import engines
+
+    return any(engine.available().ok for engine in engines())
+
+
+def can_summarize() -> bool:
+    """Whether an engine of summaries is ready; nothing is loaded for that."""
+    from pipeline.summarization import engines
+
+    return any(engine.available().ok for engine in engines())
+
+
+@endpoint("POST", scopes=("audio",))
+def transcribe(request: HttpRequest) -> HttpResponse:
+    """``POST /api/asr/transcribe``: audio to ``{transcript}``."""
+    transcript = hear(user=user_of(request), upload=sent_file(request, *FIELDS), **_chosen(request))
+    return JsonResponse({"transcript": text_of(transcript)})
+
+
+@endpoint("POST", scopes=("audio",))
+def summarize(request: HttpRequest) -> HttpResponse:
+    """``POST /api/nlp/summarize``: ``{text}`` (JSON, or a form) to ``{summary}``."""
+    text = json_or_form(request).get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise wrong("There is nothing to summarize.", "The field text is missing or empty.", 'Send {"text": "..."}.')
+    if len(text) > LONGEST_TEXT:
+        raise wrong("The text is too long.", f"It may have {LONGEST_TEXT:,} characters.", "Send it in parts.", 413)
+    return JsonResponse({"summary": summary_of_transcript(as_transcript(text))["text"]})
+
+
+@endpoint("POST", scopes=("audio",))
+def voice_to_notes(request: HttpRequest) -> HttpResponse:
+    """``POST /api/voice-to-notes``: audio to ``{transcript, summary}``; nothing said gives both empty."""
+    transcript = hear(user=user_of(request), upload=sent_file(request, *FIELDS), **_chosen(request))
+    text = text_of(transcript)
+    summary = summary_of_transcript(transcript)["text"] if text else ""
+    return JsonResponse({"transcript": text, "summary": summary})
+
+
+def _chosen(request: HttpRequest) -> dict[str, Any]:
+    return {"engine": request.POST.get("engine") or "auto", "language": request.POST.get("language") or None}
+
+
+def json_or_form(request: HttpRequest) -> dict[str, Any]:
+    """What was sent, as JSON or as a form. Raises ApiError for JSON that is none."""
+    if request.content_type != "application/json":
+        return dict(request.POST.items())
+    try:
+        content = json.loads(request.body)
+    except (ValueError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict):
+        raise wrong("The request could not be read.", "Its body is no JSON object.", 'Send {"text": "..."}.', 400)
+    return content

@@ -1,0 +1,236 @@
+"""OpenAI's audio API, for programs that were written for it: their base URL becomes ``<this server>/v1``."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import get_language_info
+
+from core.errors import HarkError
+from pipeline.captions import write
+from pipeline.transcript import Segment, Transcript
+from webui.api.problems import ApiError
+from webui.compatibility import speaking
+from webui.compatibility.endpoint import endpoint, user_of
+from webui.compatibility.hearing import hear, text_of
+from webui.compatibility.uploads import sent_file
+from webui.trainer.services import free_engines
+
+ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # the best engine that is ready
+ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+GRANULARITIES = ("segment", "word")
+# OpenAI's voices; each is one of the engine's own here.
+VOICES = ("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
+LEAST_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
+
+
+class Refused(ApiError):
+    """An error about one parameter, with OpenAI's code for it."""
+
+    def __init__(self, status: int, message: str, param: str | None, code: str | None = None) -> None:
+        super().__init__(status, message, "", "")
+        self.param, self.code = param, code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.what, self.param, self.code)
+
+
+def as_openai(error: HarkError, status: int) -> HttpResponse:
+    """An error as OpenAI writes it. Theirs for what does not fit is 400, not 422."""
+    status = 400 if status == 422 else status
+    code = getattr(error, "code", None) or {401: "invalid_api_key", 429: "rate_limit_exceeded"}.get(status)
+    kinds = {403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    message = " ".join(filter(None, (error.what, error.why, error.what_to_do)))
+    content = {"message": message, "type": kind, "param": getattr(error, "param", None), "code": code}
+    response = JsonResponse({"error": content}, status=status)
+    if status == 504:  # asking again would only begin a second transcription
+        response["x-should-retry"] = "false"
+    wait_s = getattr(error, "wait_s", None)
+    if wait_s:
+        response["Retry-After"] = str(wait_s)
+    return response
+
+
+@endpoint("POST", scopes=("audio",), shape=as_openai)
+def transcriptions(request: HttpRequest) -> HttpResponse:
+    """``POST /v1/audio/transcriptions``."""
+    if not request.FILES.getlist("file"):
+        raise Refused(400, "There is no file: send the recording as the form's field “file”.", "file")
+    form = request.POST
+    wanted = form.get("response_format") or "json"
+    if wanted not in TEXT_FORMATS:
+        raise Refused(400, f"response_format must be one of {', '.join(TEXT_FORMATS)}.", "response_format")
+    granularities = form.getlist("timestamp_granularities[]") or form.getlist("timestamp_granularities")
+    if set(granularities) - set(GRANULARITIES):
+        raise Refused(400, "A timestamp granularity is word or segment.", "timestamp_granularities")
+    if granularities and wanted != "verbose_json":
+        raise Refused(400, "Timestamp granularities need response_format verbose_json.", "timestamp_granularities")
+    if form.get("stream", "").lower() in ("true", "1"):
+        raise Refused(400, "Streaming is not done here; /ws/ of Hark's own API streams.", "stream")
+    _number(form.get("temperature") or 0, 0.0, 1.0, "temperature")
+    transcript = hear(
+        user=user_of(request),
+        upload=sent_file(request, "file"),
+        engine=_engine(form.get("model", "")),
+        language=form.get("language") or None,
+    )
+    if wanted in ("srt", "vtt"):
+        kind = "application/x-subrip" if wanted == "srt" else "text/vtt"
+        return HttpResponse(write(transcript, wanted), content_type=f"{kind}; charset=utf-8")
+    if wanted == "text":
+        return HttpResponse(text_of(transcript) + "\n", content_type="text/plain; charset=utf-8")
+    if wanted == "json":
+        return JsonResponse({"text": text_of(transcript), "usage": _usage(transcript)})
+    return JsonResponse(_verbose(transcript, granularities or ["segment"]))
+
+
+def _engine(model: str) -> str:
+    from pipeline.transcription.registry import engines
+
+    names = [engine.name for engine in engines()]
+    if model in ANY_MODEL:
+        return "auto"
+    if model not in names:
+        if not model:
+            raise Refused(400, "you must provide a model parameter", "model")
+        known = ", ".join((*ANY_MODEL, *names))
+        raise Refused(404, f"The model {model[:80]!r} does not exist; here are {known}.", "model", "model_not_found")
+    return model
+
+
+def _usage(transcript: Transcript) -> dict[str, Any]:
+    return {"type": "duration", "seconds": math.ceil(transcript.duration_s)}
+
+
+def _verbose(transcript: Transcript, granularities: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "task": "transcribe",
+        "language": _language_name(transcript.language),
+        "duration": round(transcript.duration_s, 3),
+        "text": text_of(transcript),
+        "usage": _usage(transcript),
+    }
+    if "segment" in granularities:
+        found["segments"] = [_segment(number, segment) for number, segment in enumerate(transcript.segments)]
+    if "word" in granularities:
+        found["words"] = [
+            {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
+            for segment in transcript.segments
+            for word in segment.words
+        ]
+    return found
+
+
+def _language_name(code: str) -> str:
+    """``english`` for ``en``, as OpenAI writes it; the code itself where Django does not know the name."""
+    try:
+        return str(get_language_info(code)["name"]).lower()
+    except KeyError:
+        return code
+
+
+def _segment(number: int, segment: Segment) -> dict[str, Any]:
+    """A segment with the fields of OpenAI's; no engine here has tokens or a temperature to tell."""
+    encoded = segment.text.encode()
+    return {
+        "id": number,
+        "seek": 0,
+        "start": round(segment.start_s, 3),
+        "end": round(segment.end_s, 3),
+        "text": segment.text,
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": round(math.log(max(segment.confidence, LEAST_CONFIDENCE)), 4),
+        "compression_ratio": round(len(encoded) / len(zlib.compress(encoded)), 3),
+        "no_speech_prob": 0.0,  # where the detector of speech heard none there is no segment
+    }
+
+
+@endpoint("POST", scopes=("audio",), shape=as_openai)
+def speech(request: HttpRequest) -> HttpResponse:
+    """``POST /v1/audio/speech``."""
+    wish = _wish(request)
+    text = wish.get("input")
+    if not isinstance(text, str) or not text.strip():
+        raise Refused(400, "There is nothing to say: input must be a text.", "input")
+    if len(text) > speaking.LONGEST_TEXT:
+        raise Refused(400, f"input may have {speaking.LONGEST_TEXT} characters.", "input", "string_above_max_length")
+    wanted = wish.get("response_format") or "mp3"
+    if not isinstance(wanted, str) or wanted not in speaking.FORMATS:
+        raise Refused(400, f"response_format must be one of {', '.join(speaking.FORMATS)}.", "response_format")
+    if wish.get("stream_format", "audio") != "audio":
+        raise Refused(400, "stream_format must be audio: events are not streamed here.", "stream_format")
+    speed = _number(wish.get("speed", 1.0), speaking.SLOWEST, speaking.FASTEST, "speed")
+    language = wish.get("language") or "en"
+    if not isinstance(language, str) or len(language) > 20:
+        raise Refused(400, "language must be a code such as en.", "language")
+    engine, voice = _speaker(request, wish, language)
+    content = speaking.converted(speaking.spoken(engine, voice, text), wanted, speed)
+    return HttpResponse(content, content_type=speaking.FORMATS[wanted][1])
+
+
+def _wish(request: HttpRequest) -> dict[str, Any]:
+    try:
+        wish = json.loads(request.body)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Refused(400, "The body must be a JSON object.", None) from error
+    if not isinstance(wish, dict):
+        raise Refused(400, "The body must be a JSON object.", None)
+    return wish
+
+
+def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple[Any, Any]:
+    """Engine and voice: OpenAI's names stand for the engine's own voices, which can be named themselves."""
+    from audio_generation.registry import engines
+
+    model, name = wish.get("model"), wish.get("voice")
+    if isinstance(name, dict):
+        name = name.get("id")
+    if not isinstance(model, str) or not model:
+        raise Refused(400, "you must provide a model parameter", "model")
+    if not isinstance(name, str) or not name:
+        raise Refused(400, "you must provide a voice parameter", "voice")
+    if model not in ANY_SPEAKER and model not in engines():
+        known = ", ".join((*ANY_SPEAKER, *(name for name in engines() if name != "fake")))
+        raise Refused(404, f"The model {model[:80]!r} does not exist; here are {known}.", "model", "model_not_found")
+    engine = speaking.chosen_engine(user_of(request), "" if model in ANY_SPEAKER else model, language)
+    if name in VOICES:
+        voices = engine.voices(language)
+        return engine, voices[VOICES.index(name) % len(voices)]
+    try:
+        return engine, speaking.named_voice(engine, name, language)
+    except HarkError as error:
+        raise Refused(400, f"{error.what} {error.why} Or one of {', '.join(VOICES)}.", "voice") from error
+
+
+def _number(value: object, least: float, most: float, name: str) -> float:
+    try:
+        found = float(str(value))
+    except ValueError:
+        found = math.nan
+    if not least <= found <= most:
+        raise Refused(400, f"{name} must be a number from {least:g} to {most:g}.", name)
+    return found
+
+
+@endpoint("GET", scopes=("read", "audio"), shape=as_openai)
+def models(request: HttpRequest) -> HttpResponse:
+    """``GET /v1/models``: what may be named as ``model``, as far as it is ready."""
+    from pipeline.transcription.registry import engines as hearing
+
+    ready = [*ANY_MODEL[1:], *(engine.name for engine in hearing() if engine.available().ok), *ANY_SPEAKER[1:]]
+    ready += free_engines("en", user_of(request))
+    rows = [{"id": name, "object": "model", "created": 0, "owned_by": "hark"} for name in dict.fromkeys(ready)]
+    return JsonResponse({"object": "list", "data": rows})
+
+
+@endpoint("GET", "POST", "DELETE", "PUT", "PATCH", shape=as_openai)
+def nothing(request: HttpRequest, rest: str) -> HttpResponse:
+    """Everything else of OpenAI's API."""
+    raise Refused(404, f"Unknown request URL: {request.method} /v1/{rest[:80]}. Only the audio API is here.", None)

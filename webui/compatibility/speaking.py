@@ -1,0 +1,145 @@
+"""Texts that are spoken by an installed engine, in the file format that was asked for."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import tempfile
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audio_generation.engine import Engine, FailedRequest, SpeechRequest, Voice
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.audio.asking import voice_for
+from webui.trainer.services import free_engines
+
+LONGEST_TEXT = 4096  # characters
+LONGEST_PIECE = 250  # characters that an engine is given at once
+PAUSE_S = 0.2  # between pieces
+TIMEOUT_S = 120.0
+PCM_RATE = 24_000  # Hz, of OpenAI's "pcm"
+
+# What ffmpeg writes for each format, and its media type.
+FORMATS = {
+    "wav": (("-c:a", "pcm_s16le", "-f", "wav"), "audio/wav"),
+    "mp3": (("-c:a", "libmp3lame", "-b:a", "64k", "-f", "mp3"), "audio/mpeg"),
+    "flac": (("-c:a", "flac", "-f", "flac"), "audio/flac"),
+    "opus": (("-c:a", "libopus", "-b:a", "32k", "-f", "ogg"), "audio/ogg"),
+    "aac": (("-c:a", "aac", "-b:a", "64k", "-f", "adts"), "audio/aac"),
+    "pcm": (("-c:a", "pcm_s16le", "-ar", str(PCM_RATE), "-f", "s16le"), "audio/pcm"),
+}
+SLOWEST, FASTEST = 0.25, 4.0
+
+
+def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
+    """The engine of that name, or the one that speaks answers on the pages; it is ready and costs nothing.
+
+    Raises:
+        HarkError: none is ready for the language, or not that one.
+    """
+    from audio_generation.registry import engine_named
+
+    if not name:
+        return engine_named(_answering(user, language)[0])
+    engine, free = engine_named(name), free_engines(language, user)
+    if name not in free:
+        raise HarkError(
+            f"The engine {name} cannot be used here.",
+            f"It costs money, is the owner's alone, or has no voice for {language!r}.",
+            f"Name one of these: {', '.join(free)}." if free else "Add a voice: ./hark voices.",
+        )
+    return engine
+
+
+def _answering(user: User, language: str) -> tuple[str, str]:
+    found = voice_for(user, language)
+    if found is None:
+        why = "No engine that is ready has a voice for it."
+        raise HarkError(f"Nothing here speaks {language!r}.", why, "Add a voice: ./hark voices.")
+    return found
+
+
+def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
+    """The engine's voice of that name. Raises HarkError where there is none."""
+    voices = engine.voices(language)
+    found = next((voice for voice in voices if voice.name == name), None)
+    if found is None:
+        few = ", ".join(voice.name for voice in voices[:12]) + (" ..." if len(voices) > 12 else "")
+        raise HarkError(
+            f"There is no voice {name[:80]!r}.", f"The engine {engine.name} has {few}.", "Name one of these."
+        )
+    return found
+
+
+def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
+    """A text as a WAV file in the engine's own sample rate (mono, 16 bits).
+
+    Raises:
+        HarkError: there is nothing to say, or the engine failed.
+    """
+    pieces = _pieces(text)
+    if not pieces:
+        raise HarkError("There is nothing to say.", "The text has no letters or digits.", "Send a text.")
+    parts: list[np.ndarray] = []
+    rate = 0
+    with tempfile.TemporaryDirectory() as folder:
+        wishes = [
+            SpeechRequest(f"said-{n:03d}", piece, voice.name, voice.language, {}) for n, piece in enumerate(pieces)
+        ]
+        for clip in engine.synthesize(wishes, Path(folder)):
+            if isinstance(clip, FailedRequest):
+                raise HarkError("That could not be spoken.", clip.why, "Try another voice.")
+            audio, rate = soundfile.read(str(clip.path), dtype="float32")
+            parts += [audio, np.zeros(round(PAUSE_S * rate), np.float32)]
+    written = io.BytesIO()
+    soundfile.write(written, np.concatenate(parts[:-1]), rate, subtype="PCM_16", format="WAV")
+    return written.getvalue()
+
+
+def _pieces(text: str) -> list[str]:
+    """Sentences, or parts of long ones; what holds nothing that can be said is left out."""
+    sentences = re.split(r"(?<=[.!?;:…])\s+|\n+", text)
+    found = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
+    return [piece for piece in found if any(character.isalnum() for character in piece)]
+
+
+def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
+    """A WAV file in another of :data:`FORMATS`, said ``speed`` times as fast at the same pitch.
+
+    Raises:
+        HarkError: ffmpeg is not installed or failed.
+    """
+    if format_name == "wav" and speed == 1.0:
+        return wav
+    if shutil.which("ffmpeg") is None:
+        raise HarkError(
+            f"{format_name} cannot be written here.",
+            "The program ffmpeg is not installed.",
+            "Ask for wav at speed 1, or install it (apt-get install ffmpeg).",
+        )
+    # One atempo goes from 0.5 to 100; slower is done in two steps.
+    tempo = [f"atempo={step:.4f}" for step in ((0.5, speed / 0.5) if speed < 0.5 else (speed,)) if step != 1.0]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "wav", "-i", "pipe:0"]
+    command += ["-af", ",".join(tempo)] if tempo else []
+    command += ["-map_metadata", "-1", *FORMATS[format_name][0]]
+    # Into a file: into a pipe ffmpeg cannot go back to write how long a WAV or FLAC has become.
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "speech"
+        try:
+            done = subprocess.run(
+                [*command, str(target)], input=wav, capture_output=True, timeout=TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            why = f"ffmpeg took longer than {TIMEOUT_S:.0f} s."
+        else:
+            if done.returncode == 0:
+                return target.read_bytes()
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            why = f"ffmpeg: {said[0][:200] if said else f'exit code {done.returncode}'}."
+    raise HarkError(f"The speech could not be written as {format_name}.", why, "Ask for another format.")

@@ -1,0 +1,221 @@
+"""The earlier system for calls with one person on each channel: sessions, and how the server is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+
+from pipeline.transcript import Transcript
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.compatibility.endpoint import endpoint, number, user_of, wrong
+from webui.compatibility.hearing import failure_of
+from webui.compatibility.notes import can_recognize, can_summarize
+from webui.compatibility.uploads import name_of, received, sent_file
+from webui.jobs.models import Job
+
+SESSION = "stereo"  # the option of the recordings that were sent here
+USUAL, MOST = 20, 100  # sessions of a list
+STATES = {
+    "pending": (Recording.State.UPLOADED,),
+    "processing": (Recording.State.WORKING,),
+    "completed": (Recording.State.READY,),
+    "failed": (Recording.State.FAILED,),
+}
+SIDES = {"L": "left", "R": "right"}  # what the recognition of two channels calls them
+
+
+@endpoint("GET", "POST", scopes=("audio",))
+def sessions(request: HttpRequest) -> HttpResponse:
+    """``POST /api/v1/transcribe`` begins a session, ``GET`` lists those of the caller, newest first."""
+    if request.method == "POST":
+        return _begin(request)
+    limit, offset = number(request, "limit", USUAL, MOST), number(request, "offset", 0, 10**6)
+    status = request.GET.get("status", "")
+    rows = _sessions(user_of(request))
+    if status:
+        if status not in STATES:
+            raise wrong("There is no such status.", f"{status[:40]!r} is none.", f"Ask for {', '.join(STATES)}.")
+        rows = _with_status(rows, status)
+    total = rows.count()
+    found = [_head(recording) for recording in rows[offset : offset + limit]]
+    return JsonResponse({"sessions": found, "total": total, "limit": limit, "offset": offset})
+
+
+def _sessions(user: User) -> QuerySet[Recording]:
+    return services.recordings_of(user).filter(options__session=SESSION)
+
+
+def _with_status(rows: QuerySet[Recording], status: str) -> QuerySet[Recording]:
+    """A recording that waits for its turn is pending, whatever its own state says."""
+    waiting = {"job__state": Job.State.QUEUED, "state": Recording.State.WORKING}
+    if status == "pending":
+        return rows.filter(state=Recording.State.UPLOADED) | rows.filter(**waiting)
+    found = rows.filter(state__in=STATES[status])
+    return found.exclude(**waiting) if status == "processing" else found
+
+
+def _begin(request: HttpRequest) -> HttpResponse:
+    upload = sent_file(request, "file", "audio")
+    language = request.POST.get("language") or None
+    options = {"engine": request.POST.get("engine") or "auto", "language": language, "session": SESSION}
+    with received(user_of(request), upload) as path:
+        recording = services.create_recording(user=user_of(request), name=name_of(upload), source=path, options=options)
+    return JsonResponse(_head(recording), status=202)
+
+
+@endpoint("GET", scopes=("audio", "read"))
+def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    """``GET /api/v1/transcribe/{session_id}``: how far it is; when it is completed, all that was said."""
+    recording = get_object_or_404(_sessions(user_of(request)).select_related("user"), pk=session_id)
+    said = _head(recording)
+    if said["status"] == "failed":
+        said["error"] = failure_of(recording).as_dict()
+    if said["status"] == "completed":
+        transcript = services.transcript_of(recording)
+        said["segments"] = segments_of(transcript)
+        said["summary"] = summary_shape(services.summary_of(recording))
+        said["metadata"] = {
+            "duration": round(transcript.duration_s, 3),
+            "processing_time": _seconds(recording),
+            "model_versions": dict(transcript.versions),
+        }
+    return JsonResponse(said)
+
+
+def _head(recording: Recording) -> dict[str, Any]:
+    status = next(name for name, states in STATES.items() if recording.now in states)
+    job = recording.job
+    if status == "processing" and job is not None and job.state == Job.State.QUEUED:
+        status = "pending"
+    return {
+        "session_id": str(recording.pk),
+        "status": status,
+        "filename": recording.name,
+        "created_at": recording.created_at.isoformat(),
+        "progress": {"stage": job.stage, "done": job.done, "total": job.total} if job is not None else None,
+    }
+
+
+def _seconds(recording: Recording) -> float | None:
+    seconds = recording.job.seconds if recording.job is not None else None
+    return None if seconds is None else round(seconds, 3)
+
+
+def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
+    """The segments in that system's shape: left or right where each channel holds one person, else the speaker."""
+    return [
+        {
+            "speaker": side_of(transcript, segment.speaker),
+            "start_time": round(segment.start_s, 3),
+            "end_time": round(segment.end_s, 3),
+            "text": segment.text,
+            "confidence": round(segment.confidence, 4),
+        }
+        for segment in transcript.segments
+    ]
+
+
+def side_of(transcript: Transcript, speaker: str) -> str | None:
+    """On which channel a speaker is; the id where the recording is not one person a channel, None where unknown."""
+    if transcript.diarization == "channels":
+        # Where the speakers were told apart after the words were heard, the side is in the name only.
+        named = transcript.speaker_name(speaker).partition(" ")[0].lower()
+        side = SIDES.get(speaker) or (named if named in SIDES.values() else None)
+        if side is not None:
+            return side
+    return speaker or None
+
+
+def summary_shape(summary: dict[str, Any] | None) -> dict[str, Any] | None:
+    """``{text, key_points, sentiment}`` of a summary file; None where there is none."""
+    if summary is None:
+        return None
+    sentiment = summary["sentiment"]
+    return {
+        "text": summary["text"],
+        "key_points": [point["text"] for point in summary["key_points"]],
+        "sentiment": sentiment["label"] if sentiment is not None else None,
+    }
+
+
+@endpoint("GET")
+def live(request: HttpRequest) -> HttpResponse:
+    """``GET /api/v1/health/live``: the process answers."""
+    return JsonResponse({"status": "alive"})
+
+
+def checks() -> dict[str, bool]:
+    """What has to be in order for work to be taken."""
+    return {
+        "database": _database_answers(),
+        "storage": _can_write(),
+        "ffmpeg": shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None,
+        "recognition": can_recognize(),
+        "summaries": can_summarize(),
+    }
+
+
+NEEDED = ("database", "storage", "recognition")
+
+
+@endpoint("GET")
+def ready(request: HttpRequest) -> HttpResponse:
+    """``GET /api/v1/health/ready``: 200 where recordings are taken, else 503."""
+    found = checks()
+    good = all(found[name] for name in NEEDED)
+    return JsonResponse({"status": "ready" if good else "not ready", "checks": found}, status=200 if good else 503)
+
+
+@endpoint("GET")
+def health(request: HttpRequest) -> HttpResponse:
+    """``GET /api/v1/health``."""
+    found = checks()
+    good = all(found.values())
+    return JsonResponse({"status": "healthy" if good else "degraded", "checks": found})
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except DatabaseError:
+        return False
+
+
+def _can_write() -> bool:
+    """The data folder, or the folder that it will be made in."""
+    folder = Path(settings.DATA)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+@endpoint("GET")
+def metrics(request: HttpRequest) -> HttpResponse:
+    """``GET /api/v1/health/metrics``: how much waits and runs, for Prometheus. Sums of all users, and no names."""
+    found = checks()
+    lines = ["# HELP hark_check Whether a part is in order.", "# TYPE hark_check gauge"]
+    lines += [f'hark_check{{part="{name}"}} {int(good)}' for name, good in found.items()]
+    lines += ["# HELP hark_jobs Jobs that wait or are at work.", "# TYPE hark_jobs gauge"]
+    counts = {
+        (row["lane"], row["state"]): row["n"]
+        for row in Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
+    }
+    for lane in ("training", "audio"):
+        lines += [f'hark_jobs{{lane="{lane}",state="{s.value}"}} {counts.get((lane, s.value), 0)}' for s in Job.GOING]
+    for name, most in (("running", settings.JOBS_RUNNING), ("waiting", settings.JOBS_WAITING)):
+        lines += [f"# HELP hark_jobs_{name}_limit How many may be {name}.", f"# TYPE hark_jobs_{name}_limit gauge"]
+        lines += [f"hark_jobs_{name}_limit {most}"]
+    return HttpResponse("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")

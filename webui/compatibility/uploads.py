@@ -1,0 +1,81 @@
+"""Files that are sent to these addresses, on disk below the user's data, within the limits of every upload."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest
+
+from core.data_folder import storage_error
+from pipeline.media import clean_name, suffix_of
+from webui.accounts.models import User
+from webui.audio import services
+from webui.compatibility.endpoint import wrong
+from webui.jobs.services import user_data
+
+PLACE = Path("uploads") / "received"
+# Addresses whose bodies hold whole recordings; all others take no more than a form.
+_WHOLE = re.compile(
+    r"/upload|/interact|/v1/audio/transcriptions"
+    r"|/api/(asr/transcribe|voice-to-notes|meetings|v1/(transcribe|recordings))"
+)
+
+
+def takes_recordings(path: str) -> bool:
+    """Whether a request to this address may be as large as a recording."""
+    return _WHOLE.fullmatch(path) is not None
+
+
+def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
+    """The files in any of these fields, in the order of the fields. Raises ApiError where there is none."""
+    found = [file for name in names for file in request.FILES.getlist(name)]
+    if not found:
+        raise wrong(
+            "No recording was sent.",
+            f"The form has no file in a field named {' or '.join(names)}.",
+            f"Send multipart/form-data, such as curl -F {names[0]}=@recording.wav.",
+        )
+    return found
+
+
+def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
+    """The one file in one of these fields. Raises ApiError where there is none, or more than one."""
+    found = sent_files(request, *names)
+    if len(found) > 1:
+        raise wrong("There are several files.", f"{len(found)} were sent; this address takes one.", "Send one a time.")
+    return found[0]
+
+
+def name_of(upload: UploadedFile) -> str:
+    """What an upload is shown as."""
+    return clean_name(upload.name or "recording")
+
+
+@contextmanager
+def received(user: User, upload: UploadedFile) -> Iterator[Path]:
+    """The upload as a file on the disk of the user's data; it is removed afterwards, unless somebody has moved it.
+
+    Raises:
+        HarkError: it is too large, or the disk is full.
+    """
+    services.check_size(upload.size or 0)
+    folder = user_data(user) / PLACE
+    path: Path | None = None
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(upload.name or ""), delete=False) as kept:
+                path = Path(kept.name)
+                for chunk in upload.chunks():
+                    kept.write(chunk)
+        except OSError as error:
+            raise storage_error(error, "receiving the recording") from error
+        yield path
+    finally:
+        if path is not None:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,42 @@
+"""Addresses of the earlier systems, as docs/compatibility.md lists them."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from webui.compatibility import atr, meetings, notes, openai_audio, stereo
+
+app_name = "compatibility"
+urlpatterns = [
+    # Recognition and summaries
+    path("health", notes.health, name="health"),
+    path("api/asr/transcribe", notes.transcribe, name="asr"),
+    path("api/nlp/summarize", notes.summarize, name="nlp"),
+    path("api/voice-to-notes", notes.voice_to_notes, name="voice-to-notes"),
+    # ATR
+    path("upload", atr.upload, name="upload"),
+    path("train-real", atr.train_real, name="train-real"),
+    path("interact", atr.interact, name="interact"),
+    path("interact/<uuid:reply_id>.wav", atr.reply_audio, name="reply"),
+    path("progress", atr.progress, name="progress"),
+    path("workspace", atr.upload_tab, name="workspace"),
+    path("workspace/training", atr.training_tab, name="training"),
+    path("workspace/interact", atr.interact_tab, name="interact-tab"),
+    # Meetings
+    path("api/meetings", meetings.meetings, name="meetings"),
+    path("api/meetings/progress", meetings.progress, name="meetings-progress"),
+    path("api/meetings/<uuid:meeting_id>", meetings.meeting, name="meeting"),
+    path("api/meetings/<uuid:meeting_id>/artefacts/<str:name>", meetings.artefact, name="artefact"),
+    # Stereo
+    path("api/v1/transcribe", stereo.sessions, name="sessions"),
+    path("api/v1/transcribe/<uuid:session_id>", stereo.session, name="session"),
+    path("api/v1/health", stereo.health, name="stereo-health"),
+    path("api/v1/health/ready", stereo.ready, name="ready"),
+    path("api/v1/health/live", stereo.live, name="live"),
+    path("api/v1/health/metrics", stereo.metrics, name="metrics"),
+    # OpenAI
+    path("v1/audio/transcriptions", openai_audio.transcriptions, name="transcriptions"),
+    path("v1/audio/speech", openai_audio.speech, name="speech"),
+    path("v1/models", openai_audio.models, name="models"),
+    path("v1/<path:rest>", openai_audio.nothing, name="nothing"),
+]
