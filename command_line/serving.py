@@ -16,6 +16,7 @@ from command_line.options import Commands, Parser, add_command
 from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
+from pipeline.speech_client import stop as stop_speech_service
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -54,6 +55,7 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
         _watch(parts, running, screen)
     finally:
         _stop(list(running.values()))
+        stop_speech_service()
     return 0
 
 
@@ -64,7 +66,7 @@ def _web(options: argparse.Namespace) -> list[str]:
     ]  # fmt: skip
 
 
-_WORKERS = [sys.executable, str(REPOSITORY / "webui" / "manage.py"), "qcluster"]
+_WORKERS = [sys.executable, "-m", "webui.jobs.cluster"]
 
 
 def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:

@@ -145,7 +145,7 @@ def _without_a_child(server: int) -> list[int]:
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
     having = set(parents.values())
-    return [pid for pid in sorted(below - having) if b"qcluster" in _command(pid)]
+    return [pid for pid in sorted(below - having) if b"webui.jobs.cluster" in _command(pid)]
 
 
 def _command(pid: int) -> bytes:

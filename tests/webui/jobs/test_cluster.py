@@ -1,0 +1,69 @@
+"""A lane's workers end with whoever started them, even where they cannot do so in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.data_folder import REPOSITORY
+
+STARTER = """
+import subprocess, sys, time
+from functools import partial
+import signal
+from core.child_process import end_with_parent
+started = subprocess.Popen([sys.executable, "-m", "webui.jobs.cluster"], start_new_session=True,
+                           preexec_fn=partial(end_with_parent, signal.SIGTERM))
+print(started.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def _group(leader: int) -> list[int]:
+    """The processes of a group."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getpgid(int(entry.name)) == leader:
+                    found.append(int(entry.name))
+            except ProcessLookupError:
+                continue
+    return found
+
+
+def _wait(condition: object, seconds: float = 60.0) -> None:
+    assert callable(condition)
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_that_cannot_end_are_ended_when_their_server_was_killed(portal: Path) -> None:
+    environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "2", "Q_CLUSTER_NAME": "audio"}
+    migrated = [sys.executable, "webui/manage.py", "migrate", "-v0"]
+    (portal / "portal").mkdir()
+    subprocess.run(migrated, cwd=REPOSITORY, env=environment, check=True, timeout=120)
+    starter = subprocess.Popen([sys.executable, "-c", STARTER], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE)
+    assert starter.stdout is not None
+    leader = int(starter.stdout.readline())
+    try:
+        _wait(lambda: len(_group(leader)) >= 5)  # cluster, sentinel, monitor, pusher, workers
+        for process in set(_group(leader)) - {leader}:
+            os.kill(process, signal.SIGSTOP)  # as one that waits for a lock which a killed one has taken along
+        starter.kill()
+        starter.wait()
+        _wait(lambda: not _group(leader), 30.0)
+    finally:
+        starter.kill()
+        for process in _group(leader):
+            os.kill(process, signal.SIGKILL)

@@ -1,0 +1,42 @@
+"""The workers of one lane, as ``serve`` starts them: ``python -m webui.jobs.cluster``, Q_CLUSTER_NAME says which lane.
+
+django-q's cluster ends when it is told to, unless one of its processes was killed while it held a lock of their queue:
+then it waits for ever. Where ``serve`` was killed, too, nobody is left to end it, so it does that itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from core.child_process import parent_is_gone, signal_group
+from core.data_folder import REPOSITORY
+
+LOOK_EVERY_S = 1.0
+
+
+def main() -> None:
+    """Work until the end of whoever started this; leaves a process group of its own."""
+    from django.core.management import execute_from_command_line
+
+    sys.path[:0] = [str(REPOSITORY)]
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
+    threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+    execute_from_command_line(["manage.py", "qcluster"])
+
+
+def _end_after(parent: int) -> None:
+    from django.conf import settings
+
+    while not parent_is_gone(parent):
+        time.sleep(LOOK_EVERY_S)
+    # The signal that the kernel sent has told the workers to end. After the time of a lease their jobs are others'.
+    time.sleep(settings.JOBS_LEASE_S)
+    signal_group(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
