@@ -17,6 +17,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/samples", views.samples, name="samples"),
     path("clips/<int:clip_id>.wav", views.clip_audio, name="clip"),
     path("engines", views.engines, name="engines"),
+    path("engines/models/<str:kind>/pull", views.pull_model, name="pull_model"),
     path("engines/<str:engine>/enable", views.enable, name="enable"),
     path("engines/<str:engine>/pull", views.pull, name="pull"),
     path("detectors/<int:detector_id>", result_views.detector, name="detector"),

@@ -34,3 +34,16 @@ def test_nobody_else_changes_the_installation(client: Client, owner: User, other
     assert client.post("/engines/piper/pull", {"voice": "en_US-lessac-medium"}).status_code == 404
     assert not Job.objects.exists()
     assert "Enable kokoro" not in client.get("/engines").content.decode()
+
+
+def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Client) -> None:
+    assert b"For recordings" in owners.get("/engines").content
+    owners.post("/engines/models/faster-whisper/pull", {"size": "base"})
+    owners.post("/engines/models/reader/pull")
+    specs = list(Job.objects.filter(kind="pull").order_by("created_at").values_list("spec", flat=True))
+    assert specs == [
+        {"engine": "faster-whisper", "voice": "base", "model": True},
+        {"engine": "reader", "voice": "", "model": True},
+    ]
+    for kind, size in (("faster-whisper", "../x"), ("nothing", "")):
+        assert owners.post(f"/engines/models/{kind}/pull", {"size": size}).status_code == 404

@@ -1,0 +1,58 @@
+"""What recordings are transcribed, told apart, asked and summarized with, and what of it is ready here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from audio_generation.engine import Readiness
+
+RECOGNITION, SPEAKERS, QUESTIONS, SUMMARIES = "recognition", "speakers", "questions", "summaries"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One engine or model: what it is for (one of the words above), what it is called, and whether it can be used.
+
+    Attributes:
+        pulled: the name by which ``pipeline.engine_setup.pull_model`` downloads it; "" where it cannot.
+        sizes: of which one has to be chosen.
+    """
+
+    use: str
+    name: str
+    licence: str
+    readiness: Readiness
+    pulled: str = ""
+    sizes: tuple[str, ...] = ()
+
+
+def tools() -> Iterator[Tool]:
+    """All of them, the best of each kind first. Loads no model and asks no network."""
+    from pipeline import question_answering, summarization, text_similarity
+    from pipeline.diarization import acoustic, pyannote_engine
+    from pipeline.transcription.engine import described
+    from pipeline.transcription.registry import engines
+
+    for engine in engines():
+        pulled = (engine.name, SIZES) if engine.name == "faster-whisper" else ("", ())
+        yield Tool(RECOGNITION, described(engine), engine.licence, engine.available(), *pulled)
+    yield Tool(SPEAKERS, "pyannote", "MIT", _either(pyannote_engine.available(), PYANNOTE))
+    yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", _either(acoustic.available(), RESEMBLYZER))
+    yield Tool(QUESTIONS, question_answering.READER, "Apache-2.0", question_answering.reader_readiness(), "reader")
+    near = text_similarity.similarity_readiness()
+    yield Tool(QUESTIONS, text_similarity.MODEL, "Apache-2.0", near, "embedding")
+    for writer in summarization.engines():
+        yield Tool(SUMMARIES, writer.name, writer.licence, writer.available())
+
+
+SIZES = ("small", "base", "tiny", "medium", "turbo", "large-v3")  # of Whisper; the first is what most want
+PYANNOTE = (
+    "pyannote.audio is not installed, or HARK_PYANNOTE_MODEL names no pipeline.",
+    "Install pyannote.audio, get one of its pipelines, and name its file in HARK_PYANNOTE_MODEL.",
+)
+RESEMBLYZER = ("The package resemblyzer is not installed.", "./hark installs it (requirements-alone.txt).")
+
+
+def _either(ok: bool, otherwise: tuple[str, str]) -> Readiness:
+    return Readiness(True) if ok else Readiness(False, *otherwise)
