@@ -1,8 +1,9 @@
 """Environments of their own for the large optional engines, made on demand.
 
-An engine's ``internals/requirements.txt`` names what its worker needs. ``enable`` installs that into
-``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV names another folder than ``<data>/engines``). Until then the worker
-runs in Hark's own interpreter, which is enough for the embedded engines and for packages that happen to be there.
+An engine's ``internals/requirements.txt`` (of recognition: ``pipeline/transcription/environments/NAME.txt``) names
+what its worker needs. ``enable`` installs that into ``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV names another
+folder than ``<data>/engines``). Until then the worker runs in Hark's own interpreter, which is enough for the embedded
+engines and for packages that happen to be there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.data_folder import installation_folder, storage_error
+from core.data_folder import REPOSITORY, installation_folder, storage_error
 from core.errors import HarkError
 
 STAMP = "installed.txt"  # digest of the requirements that are in the environment; written last
@@ -24,7 +25,9 @@ STAMP = "installed.txt"  # digest of the requirements that are in the environmen
 
 def requirements(name: str) -> Path:
     """The requirements file of an engine; it exists only where the engine can have its own environment."""
-    return Path(__file__).parent / f"{name}_side" / "internals" / "requirements.txt"
+    speaks = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
+    hears = REPOSITORY / "pipeline" / "transcription" / "environments" / f"{name}.txt"
+    return hears if hears.is_file() else speaks
 
 
 def environment(name: str) -> Path:
@@ -95,9 +98,14 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
 
 
 def _options(name: str) -> list[str]:
-    """Extra pip options: HARK_TORCH_INDEX names the package index that has the torch build for this machine."""
+    """Extra pip options: HARK_TORCH_INDEX names the package index that has the torch build for this machine.
+
+    Where a requirements file says that it names everything (``# complete``), what its packages declare is left out.
+    """
+    text = requirements(name).read_text()
     index = os.environ.get("HARK_TORCH_INDEX")
-    return ["--extra-index-url", index] if index and "torch==" in requirements(name).read_text() else []
+    options = ["--extra-index-url", index] if index and "torch==" in text else []
+    return [*options, "--no-deps"] if "# complete" in text else options
 
 
 def _digest(name: str) -> str:

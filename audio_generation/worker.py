@@ -64,7 +64,7 @@ class WorkerEngine:
     request_timeout_s: float = 30.0
 
     def __init__(self) -> None:
-        self._worker: _Worker | None = None
+        self._worker: WorkerProcess | None = None
         self._starting = threading.RLock()
         self._speaking = threading.Lock()
         self._named: dict[str, dict[str, Voice]] = {}  # by language and name
@@ -192,7 +192,7 @@ class WorkerEngine:
             if self._worker is not None and not self._worker.alive() and not self._speaking.locked():
                 self.close()  # it was ended while it had nothing to do
             if self._worker is None:
-                self._worker = _Worker(
+                self._worker = WorkerProcess(
                     self.name,
                     [str(environments.interpreter(self.name)), "-m", f"audio_generation.{self.name}_side.worker"],
                     self.worker_environment(),
@@ -276,7 +276,7 @@ class _InFlight:
         }
 
 
-class _Worker:
+class WorkerProcess:
     """One worker process: started, asked, listened to with a time limit, killed."""
 
     def __init__(self, name: str, command: list[str], extra: Mapping[str, str], start_timeout_s: float) -> None:

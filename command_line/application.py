@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from command_line.options import PROGRAM, Parser, UsageError, common_options
 from core.errors import HarkError
+from core.settings_file import read_settings_files
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -23,7 +24,8 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 # Each has ``register(commands)``; --help shows the commands in this order. They import what is slow when they run.
 GROUPS = (
     "training", "detecting", "serving_wyoming", "web_bundle", "serving", "admin", "remote",
-    "recording", "mining", "clip_library", "asr", "speech", "benchmarks", "doctor", "testing",
+    "recording", "mining", "clip_library", "transcribing", "asr", "summarizing", "speech",
+    "benchmarks", "doctor", "testing",
 )  # fmt: skip
 
 STOPPED = "stopped; run the same command again to go on"
@@ -83,6 +85,8 @@ def _run(options: argparse.Namespace) -> int:
         with screen, keep_warnings():
             handler = getattr(options, "handler", None) or _ask
             try:
+                if handler is not _test:  # tests have settings of their own
+                    read_settings_files()
                 return int(handler(options, screen))
             except (KeyboardInterrupt, EOFError):
                 _ignore_signals()

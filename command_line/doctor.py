@@ -89,6 +89,7 @@ def _findings() -> Iterator[Finding]:
     yield _torch()
     yield from _data_folder()
     yield from _engines()
+    yield from _recording_tools()
     yield _program("ffmpeg", "reads M4A, WebM and other formats")
     yield _microphone()
     yield _library()
@@ -199,6 +200,17 @@ def _engines() -> Iterator[Finding]:
     if not ready:
         to_do = "./hark installs espeakng-loader; apt-get install flite adds more"
         yield Finding("speech", BROKEN, "no engine that is used by default is ready", to_do)
+
+
+def _recording_tools() -> Iterator[Finding]:
+    from pipeline.recording_tools import tools
+
+    for tool in tools():
+        name = f"{tool.use}: {tool.name}"
+        if tool.readiness.ok:
+            yield Finding(name, OK, "ready")
+        else:
+            yield Finding(name, OPTIONAL, tool.readiness.why, tool.readiness.how_to_enable)
 
 
 def _program(name: str, use: str) -> Finding:

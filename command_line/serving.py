@@ -16,7 +16,6 @@ from command_line.options import Commands, Parser, add_command
 from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from pipeline.speech_client import stop as stop_speech_service
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -40,11 +39,13 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
     """``serve``: runs until Ctrl-C; a part that ends is started again."""
     _refuse_taken_port(options.host, options.port)
     os.environ["HARK_DATA"] = str(data_folder())  # the children's too, wherever they are started
+    from pipeline.speech_client import stop as stop_speech_service
     from webui.setup import ready
 
     ready()
     from webui.accounts.services import owner, owner_link
 
+    stop_speech_service()  # one of an earlier version may still hold its models
     address = f"http://{'localhost' if options.host in ('127.0.0.1', '0.0.0.0') else options.host}:{options.port}"
     parts = {"web": _web(options), **dict.fromkeys(LANES, _WORKERS)}
     running = {name: _start(name, command) for name, command in parts.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from command_line.options import PROGRAM, Commands, Parser, add_command, add_group, language
 from core.errors import HarkError
@@ -12,7 +12,9 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from audio_generation.engine import Engine, Voice
     from command_line.console import Screen
+    from pipeline.transcription.engine import RecognitionEngine
 
+T = TypeVar("T")
 TEST_DOUBLE = "fake"  # an engine like the others, but nothing to offer to people
 SHOWN_VOICES = 3
 
@@ -31,17 +33,20 @@ def register(commands: Commands[Parser]) -> None:
     engines = add_group(commands, "engines", "the speech engines, and enabling more", run_engines)
     add_command(engines, "list", "", "every engine, and what it lacks", run_engines)
     enable = add_command(engines, "enable", "NAME", "make an engine's own environment", run_enable)
-    enable.add_argument("name", metavar="NAME", help="an engine, such as piper or kokoro")
+    enable.add_argument("name", metavar="NAME", help="an engine, such as piper, kokoro or whisper-timestamped")
 
 
 def _engine(name: str) -> Engine:
     from audio_generation.registry import engines
 
-    known = engines()
-    if name not in known:
-        others = ", ".join(other for other in known if other != TEST_DOUBLE)
+    return _known(name, dict(engines()))
+
+
+def _known(name: str, engines: dict[str, T]) -> T:
+    if name not in engines:
+        others = ", ".join(other for other in engines if other != TEST_DOUBLE)
         raise HarkError(f"There is no speech engine called {name!r}.", f"Hark has {others}.", "Name one of these.")
-    return known[name]
+    return engines[name]
 
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
@@ -146,10 +151,13 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
     """``engines enable NAME``."""
+    from audio_generation import registry as speaking
     from command_line.console import short_path
     from pipeline.engine_setup import enable_engine
+    from pipeline.transcription import registry as hearing
 
-    engine = _engine(options.name)
+    hears: dict[str, Engine | RecognitionEngine] = {engine.name: engine for engine in hearing.engines()}
+    engine = _known(options.name, {**speaking.engines(), **hears})
     with screen.reporter() as reporter:
         environment = enable_engine(options.name, reporter)
     readiness = engine.available()
@@ -167,7 +175,7 @@ def run_enable(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _show_readiness(engine: Engine, screen: Screen) -> None:
+def _show_readiness(engine: Engine | RecognitionEngine, screen: Screen) -> None:
     readiness = engine.available()
     if readiness.ok:
         screen.show(f"{engine.name} is ready.")

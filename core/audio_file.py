@@ -25,7 +25,7 @@ MAX_BLOCK_VALUES = 16_000_000  # samples times channels read at a time, whatever
 # A WAV that was written into a pipe cannot know its length and carries a placeholder from about here upward.
 _WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
 # What ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
-_FFMPEG_FORMATS = (
+FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,asf,avi,flac,mp3,ogg,wav,w64,amr,amrnb,amrwb,caf,aiff,au,"
     "flv,mpeg,mpegts,mpegvideo,ape,wv,tta,dts,gsm,voc"
 )
@@ -96,7 +96,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterat
                 yield mono
             if last:
                 break
-        missing = _missing_frames(source, frames_read)
+        missing = missing_frames(source, frames_read)
         if produced and missing:
             raise _broken_off(path, produced, f"Its header promises {missing / source.samplerate:.1f} s more.")
     if produced == 0:
@@ -119,7 +119,7 @@ def _broken_off(path: Path, produced: int, why: str) -> HarkError:
     )
 
 
-def _missing_frames(source: soundfile.SoundFile, frames_read: int) -> int:
+def missing_frames(source: soundfile.SoundFile, frames_read: int) -> int:
     """How many frames the header of a WAV, FLAC or AIFF promises beyond those that were read (0 where unknown)."""
     if source.format == "FLAC":
         return max(0, source.frames - frames_read)
@@ -144,7 +144,7 @@ def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str) -> Ite
     if shutil.which("ffmpeg") is None:
         raise not_audio
     command = ["ffmpeg", "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe"]
-    command += ["-format_whitelist", _FFMPEG_FORMATS, "-i", f"file:{path}", "-vn"]
+    command += ["-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path}", "-vn"]
     command += ["-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE), "-"]
     produced = 0
     with (

@@ -52,8 +52,11 @@ class ScoredStream:
         return len(self.scores) * SCORE_PERIOD_S / 3600.0
 
 
-def wilson_interval(successes: int, trials: int) -> Interval:
-    """A proportion with its Wilson score interval (Wilson 1927); NaN with no trials."""
+def wilson_interval(successes: float, trials: int) -> Interval:
+    """A proportion with its Wilson score interval (Wilson 1927); NaN with no trials.
+
+    ``successes`` need not be whole: of a trial that was rendered twice, one rendering may have succeeded.
+    """
     if trials == 0:
         return Interval(float("nan"), 0.0, 1.0)
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
@@ -159,10 +162,17 @@ def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
     return Operating(fa_per_hour, float(1.0 / (1.0 + np.exp(-min(height, 18.0)))), True)
 
 
-def miss_rate_at(positives: list[ScoredStream], threshold: float) -> Interval:
-    """Missed occurrences at a threshold, with Wilson's interval."""
+def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: int | None = None) -> Interval:
+    """Missed occurrences at a threshold, with Wilson's interval.
+
+    Args:
+        utterances: how many were said, where the streams hold each in several renderings (quiet, in noise). What is
+            heard of one rendering says much about the other, so the interval is that of so many trials.
+    """
     best = phrase_scores(positives)
-    return wilson_interval(int((best < threshold).sum()), len(best))
+    if utterances is None or not len(best):
+        utterances = len(best)
+    return wilson_interval(int((best < threshold).sum()) * utterances / max(1, len(best)), utterances)
 
 
 def det_curve(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from core.worded import worded
 from phrase_augmentation.confusers import distances_to
 from phrase_augmentation.distance import REDUCED, is_vowel
 from phrase_augmentation.heard import PhraseEar, spoken_form
@@ -228,19 +229,37 @@ def _commonness(text: str, language: str) -> float:
 
 
 def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
-    measure = f"{syllables} syllable{'s' if syllables != 1 else ''} and {phones} sounds"
+    measure = worded(
+        "%(n)d syllable and %(sounds)d sounds", "%(n)d syllables and %(sounds)d sounds", n=syllables, sounds=phones
+    )
+    seconds = round(duration, 1)
     if phones < SHORT_PHONES or syllables < SHORT_SYLLABLES:
         return Note(
             "warning",
-            f"It is too short: {measure}. So little turns up inside other words, and false alarms will be frequent.",
+            worded(
+                "It is too short: %(measure)s. So little turns up inside other words, and false alarms will be "
+                "frequent.",
+                measure=measure,
+            ),
         )
     if phones < ENOUGH_PHONES or syllables < ENOUGH_SYLLABLES:
-        return Note("caution", f"It is rather short: {measure}. Three syllables or more are told apart much better.")
+        return Note(
+            "caution",
+            worded(
+                "It is rather short: %(measure)s. Three syllables or more are told apart much better.", measure=measure
+            ),
+        )
     if syllables > LONG_SYLLABLES:
         return Note(
-            "caution", f"It is long: {measure}, about {duration:.1f} s. People leave out parts of it when in a hurry."
-        )
-    return Note("good", f"Its length is good: {measure}, about {duration:.1f} s.")
+            "caution",
+            worded(
+                "It is long: %(measure)s, about %(seconds)s s. People leave out parts of it when in a hurry.",
+                measure=measure, seconds=seconds,
+            ),
+        )  # fmt: skip
+    return Note(
+        "good", worded("Its length is good: %(measure)s, about %(seconds)s s.", measure=measure, seconds=seconds)
+    )
 
 
 def _notes_on_commonness(per_million: float, known: bool) -> list[Note]:
@@ -250,10 +269,26 @@ def _notes_on_commonness(per_million: float, known: bool) -> list[Note]:
         ]
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
     if per_million >= FREQUENT_PER_MILLION:
-        often = f"{1 / hours:.0f} times an hour" if hours < 0.7 else f"once in {max(1.0, hours):.0f} h"
-        return [Note("warning", f"People say this all the time: in talk it may come up {often} without being meant.")]
+        often = (
+            worded("%(n)d times an hour", n=round(1 / hours))
+            if hours < 0.7
+            else worded("once in %(hours)d h", hours=round(max(1.0, hours)))
+        )
+        return [
+            Note(
+                "warning",
+                worded(
+                    "People say this all the time: in talk it may come up %(often)s without being meant.", often=often
+                ),
+            )
+        ]
     if per_million >= COMMON_PER_MILLION:
-        return [Note("caution", f"It comes up in ordinary talk, perhaps once in {hours:.0f} h of it.")]
+        return [
+            Note(
+                "caution",
+                worded("It comes up in ordinary talk, perhaps once in %(hours)d h of it.", hours=round(hours)),
+            )
+        ]
     return [Note("good", "It hardly ever comes up in ordinary talk.")]
 
 
@@ -263,10 +298,21 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
     close = [other.text for other in said if 0.1 < other.distance <= VERY_NEAR]
     notes: list[Note] = []
     if same:
-        notes.append(Note("caution", f"It sounds the same as {_listed(same)}: the detector will answer to that too."))
+        notes.append(
+            Note(
+                "caution",
+                worded("It sounds the same as %(texts)s: the detector will answer to that too.", texts=_listed(same)),
+            )
+        )
     if close:
         notes.append(
-            Note("caution", f"It is very near to {_listed(close)}: those are trained against, but expect mistakes.")
+            Note(
+                "caution",
+                worded(
+                    "It is very near to %(texts)s: those are trained against, but expect mistakes.",
+                    texts=_listed(close),
+                ),
+            )
         )
     if not same and not close:
         notes.append(Note("good", "Nothing that people often say sounds nearly like it."))
@@ -282,8 +328,11 @@ def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: 
         notes.append(
             Note(
                 "caution",
-                f"Not in the word list: {_listed(unknown)}. Voices may read that in their own ways: listen to a few "
-                "clips, and write it as it sounds where they are wrong.",
+                worded(
+                    "Not in the word list: %(words)s. Voices may read that in their own ways: listen to a few clips, "
+                    "and write it as it sounds where they are wrong.",
+                    words=_listed(unknown),
+                ),
             )
         )
     return notes
@@ -299,7 +348,9 @@ def _suggestions(words: list[str], syllables: int, language: str, per_million: f
         return ["try its most unusual words alone, three to five syllables in all"]
     greetings = GREETINGS.get(base_language(language), ())
     if words[0] in greetings:
-        return [f'try a longer and rarer word after "{words[0]}", three to five syllables in all']
+        return [
+            worded('try a longer and rarer word after "%(word)s", three to five syllables in all', word=words[0]),
+        ]
     if not greetings or len(words) > 1:
         return ["try a phrase of three to five syllables with at least one rare word"]
     known = vocabulary(language)
@@ -311,5 +362,5 @@ def _suggestions(words: list[str], syllables: int, language: str, per_million: f
         and sum(map(len, phonemes_of_words(offer.split(), language))) >= ENOUGH_PHONES
     ]
     if not rarer:
-        return [f'try a rarer word, for example after a greeting: "{greetings[0]} ..."']
-    return [f'try "{offer}"' for offer in rarer[:2]]
+        return [worded('try a rarer word, for example after a greeting: "%(greeting)s ..."', greeting=greetings[0])]
+    return [worded('try "%(phrase)s"', phrase=offer) for offer in rarer[:2]]

@@ -99,6 +99,7 @@ EFFORTS = {
 }
 
 TRUNK_LANGUAGE = "en"
+NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 MATCHER_STEPS = 100  # a matcher's line from score to logit is two numbers
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
 

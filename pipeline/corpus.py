@@ -24,6 +24,7 @@ import soxr
 from audio_generation.tps_side import peoples_speech
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio
 from core.errors import HarkError
+from core.worded import worded
 from db.clip_files import digest_of, to_samples
 from db.db_api import Library, source_id
 from db.records import NewClip
@@ -142,7 +143,11 @@ def import_corpus(
     reporter.stage("import", f"{folder.name}: {layout.name}")
     if said == UNKNOWN_LICENCE:
         reporter.log(
-            f"No licence found in {folder.name}: its clips are marked 'unknown'. --licence names one.", "warning"
+            worded(
+                "No licence found in %(corpus)s: its clips are marked 'unknown'. --licence names one.",
+                corpus=folder.name,
+            ),
+            "warning",
         )
 
     def listed() -> Iterator[tuple[str, Utterance]]:

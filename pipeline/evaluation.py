@@ -32,6 +32,14 @@ class ScoredSplit:
         """The streams of the rows that ``mask`` [rows] selects."""
         return [self.streams[i] for i in np.flatnonzero(mask)]
 
+    def utterances(self, mask: np.ndarray) -> int:
+        """How many clips the rows that ``mask`` [rows] selects are renderings of: most are heard quiet and in noise."""
+        return int(self.table["clip_id"][mask].nunique())
+
+    def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
+        """The share missed of the selected rows, which hold the phrase; its interval counts utterances."""
+        return metrics.miss_rate_at(self.pick(mask), threshold, self.utterances(mask)).as_dict()
+
     @property
     def positive(self) -> np.ndarray:
         """Mask of the segments that hold the phrase."""
@@ -41,6 +49,11 @@ class ScoredSplit:
     def ordinary(self) -> np.ndarray:
         """Mask of ordinary speech and noise: what false alarms per hour are counted on."""
         return self.table["bucket"].isin(["plain_negative", "noise"]).to_numpy()
+
+    @property
+    def people(self) -> np.ndarray:
+        """Mask of the segments that hold the phrase, spoken by a person."""
+        return self.positive & self.table["engine"].isin(REAL_ENGINES).to_numpy()
 
     @property
     def confusers(self) -> np.ndarray:
@@ -75,6 +88,21 @@ def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> flo
     return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
 
 
+def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
+    """What a detector with that threshold did: false alarms in ordinary sound, and misses by condition."""
+    negatives = test.pick(test.ordinary)
+    alarms = metrics.count_false_alarms(negatives, threshold)
+    return {
+        "threshold": threshold,
+        "false_alarms": alarms,
+        "fa_per_hour": metrics.poisson_interval(alarms, sum(s.hours for s in negatives)).as_dict(),
+        "miss_rate": {
+            name: test.miss_rate(test.positive & mask, threshold)
+            for name, mask in _conditions(test.table["condition"].to_numpy())
+        },
+    }
+
+
 def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit) -> dict[str, Any]:
     """Results on the test split, which neither training nor the choice of checkpoint and thresholds has seen."""
     negatives = test.pick(test.ordinary)
@@ -84,36 +112,22 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
     # The same rule as for the bundle's thresholds, so that a rate that is in both has one threshold.
     calibrated = calibrate(validation, sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)}))
     for rate in REPORTED_FA_PER_HOUR:
-        threshold = threshold_at(calibrated, 24 * rate)
-        alarms = metrics.count_false_alarms(negatives, threshold)
-        misses = {
-            name: metrics.miss_rate_at(test.pick(test.positive & mask), threshold).as_dict()
-            for name, mask in _conditions(condition)
-        }
-        results.append(
-            {
-                "fa_per_hour_wanted": rate,
-                "threshold": threshold,
-                "false_alarms": alarms,
-                "fa_per_hour": metrics.poisson_interval(alarms, hours).as_dict(),
-                "miss_rate": misses,
-            }
-        )
+        results.append({"fa_per_hour_wanted": rate, **at_threshold(test, threshold_at(calibrated, 24 * rate))})
     threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
-    people = test.positive & test.table["engine"].isin(REAL_ENGINES).to_numpy()
     return {
         "people": {
-            "utterances": int(people.sum()),
-            "miss_rate": metrics.miss_rate_at(test.pick(people), threshold).as_dict(),
+            "utterances": test.utterances(test.people),
+            "miss_rate": test.miss_rate(test.people, threshold),
         },
         "hours": hours,
-        "positives": int(test.positive.sum()),
+        "positives": int(test.positive.sum()),  # renderings
+        "utterances": test.utterances(test.positive),
         "at_rates": results,
         "default_threshold": threshold,
         "by_engine": _misses_by(test, ["engine", "condition"], threshold),
         "by_speaker": _misses_by(test, ["engine", "speaker"], threshold),
         "false_alarms_by": _alarms_by(test, threshold),
-        "confusers": _confusers(test, threshold),
+        "confusers": accepted_confusers(test, threshold),
         "det": {
             name: metrics.det_curve(test.pick(test.positive & mask), negatives) for name, mask in _conditions(condition)
         },
@@ -131,8 +145,8 @@ def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list
         mask = np.zeros(len(table), bool)
         mask[group.index.to_numpy()] = True
         keys = dict(zip(columns, names if isinstance(names, tuple) else (names,)))
-        interval = metrics.miss_rate_at(split.pick(mask), threshold).as_dict()
-        rows.append({**keys, "clips": len(group), "miss_rate": interval})
+        said = {"clips": len(group), "utterances": split.utterances(mask)}
+        rows.append({**keys, **said, "miss_rate": split.miss_rate(mask, threshold)})
     return rows
 
 
@@ -150,17 +164,18 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _confusers(split: ScoredSplit, threshold: float) -> dict[str, Any]:
-    """How many confusers were taken for the phrase, and which ones most often."""
+def accepted_confusers(split: ScoredSplit, threshold: float) -> dict[str, Any]:
+    """How many confusers were taken for the phrase, and which ones most often; the interval counts utterances."""
     indices = np.flatnonzero(split.confusers)
     fired = {int(i): len(metrics.detections(split.streams[i].scores, threshold)) > 0 for i in indices}
     by_text: dict[str, list[bool]] = {}
     for index, accepted in fired.items():
         by_text.setdefault(str(split.table.loc[index, "text"]), []).append(accepted)
+    utterances = split.utterances(split.confusers)
     worst = sorted(((sum(v), len(v), text) for text, v in by_text.items() if any(v)), reverse=True)[:20]
     return {
         "said": len(fired),
         "accepted": sum(fired.values()),
-        "rate": metrics.wilson_interval(sum(fired.values()), len(fired)).as_dict(),
+        "rate": metrics.wilson_interval(sum(fired.values()) * utterances / max(1, len(fired)), utterances).as_dict(),
         "worst": [{"text": text, "accepted": accepted, "said": said} for accepted, said, text in worst],
     }

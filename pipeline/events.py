@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from core.errors import HarkError
+from core.worded import Worded
 
 Event = dict[str, Any]
 
@@ -17,7 +18,8 @@ class Reporter:
     """Emits events to a sink. Each event has ``event`` (its kind) and ``time`` (seconds since the epoch).
 
     Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``log`` (message, level), ``metric`` (name,
-    value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do).
+    value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside a message that can be translated stands
+    ``said``: its template and values (``core.worded``).
     """
 
     def __init__(self, sink: Callable[[Event], None]) -> None:
@@ -28,7 +30,7 @@ class Reporter:
 
     def stage(self, name: str, message: str) -> None:
         """A new stage of the run has begun."""
-        self._emit("stage", name=name, message=message)
+        self._emit("stage", name=name, **_said(message))
 
     def progress(self, done: float, total: float, eta_s: float | None = None) -> None:
         """How far the stage is; ``eta_s`` seconds are left where that is known."""
@@ -36,7 +38,7 @@ class Reporter:
 
     def log(self, message: str, level: str = "info") -> None:
         """Something a person may want to know; ``level`` is info or warning."""
-        self._emit("log", message=message, level=level)
+        self._emit("log", **_said(message), level=level)
 
     def metric(self, name: str, value: float) -> None:
         """A number worth a curve."""
@@ -49,6 +51,10 @@ class Reporter:
     def error(self, error: HarkError) -> None:
         """The run stopped for a reason that the user can mend."""
         self._emit("error", **error.as_dict())
+
+
+def _said(message: str) -> dict[str, Any]:
+    return {"message": str(message), "said": message.parts()} if isinstance(message, Worded) else {"message": message}
 
 
 class Progress:

@@ -31,6 +31,7 @@ MEASURED_CLIPS = 200  # positives whose length is looked at
 STREAM_S = 25.0  # speech in one block of a stream
 NOISE_BLOCKS = 40  # of 12 s without speech
 BABBLE_CLIPS = 40
+Row = dict[str, Any]
 CLIP_COLUMNS = (
     "clip_id",
     "path",
@@ -50,6 +51,29 @@ CLIP_COLUMNS = (
 )
 
 
+def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:
+    """A row of a run's table of clips; ``parent`` is the recording that a cut was cut out of."""
+    source = parent.source if parent else clip.source
+    place = clip.settings if clip.engine == MINED else {}
+    return {
+        "clip_id": clip.id,
+        "path": str(library.file(clip)),
+        "label": int(bucket == "positive"),
+        "bucket": bucket,
+        "engine": clip.engine,
+        "voice": clip.voice,
+        "speaker": clip.speaker,
+        "split": split,
+        "text": clip.text_normalized,
+        "licence": clip.licence,
+        "seconds": clip.duration_s,
+        "corpus": (source or "").split(":")[0],
+        "reused": int(reused),
+        "phrase_start_s": place.get("phrase_start_s", -1.0),
+        "phrase_end_s": place.get("phrase_end_s", -1.0),
+    }
+
+
 def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFrame:
     """The clips of a run, a row each, with :data:`CLIP_COLUMNS`.
 
@@ -60,34 +84,15 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
     language = plan.config.language
     takes = library.clips_with_texts([plan.config.phrase], language)
     splits = replace(splits, speaker_split={**splits.speaker_split, **splits_of_takes(takes)})
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     seen: set[int] = set()
 
     def add(clip: Clip, bucket: str, split: str, parent: Clip | None = None) -> None:
         seen.add(clip.id)
         if is_for_test(parent or clip) and split != "test":
             return
-        source = parent.source if parent else clip.source
-        place = clip.settings if clip.engine == MINED else {}
-        rows.append(
-            {
-                "clip_id": clip.id,
-                "path": str(library.file(clip)),
-                "label": int(bucket == "positive"),
-                "bucket": bucket,
-                "engine": clip.engine,
-                "voice": clip.voice,
-                "speaker": clip.speaker,
-                "split": split,
-                "text": clip.text_normalized,
-                "licence": clip.licence,
-                "seconds": clip.duration_s,
-                "corpus": (source or "").split(":")[0],
-                "reused": int(not (clip.request_id or "").startswith(f"{plan.run}:")),
-                "phrase_start_s": place.get("phrase_start_s", -1.0),
-                "phrase_end_s": place.get("phrase_end_s", -1.0),
-            }
-        )
+        reused = not (clip.request_id or "").startswith(f"{plan.run}:")
+        rows.append(clip_row(library, clip, bucket, split, reused, parent))
 
     for bucket in BUCKETS:
         row = plan.bucket(bucket)

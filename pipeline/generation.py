@@ -16,6 +16,7 @@ from audio_generation.worker import STORAGE_ERRORS
 from core.audio_file import read_audio
 from core.data_folder import storage_error
 from core.errors import HarkError
+from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
@@ -48,7 +49,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     todo = remaining(plan.requests, library)
     if not todo:
         return report
-    reporter.stage("synthesize", f"Speaking {len(todo)} clips")
+    reporter.stage("synthesize", worded("Speaking %(n)d clips", n=len(todo)))
     progress = Progress(reporter, len(todo))
     try:
         folder = _empty_folder(library.data_dir / "tmp" / f"speech-{plan.run}")
@@ -58,7 +59,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         failed = _speak(todo, plan, engines, library, folder, progress, report, reporter)
         if failed and len(engines) > 1:
             retried = _reassign(failed, plan, engines)
-            reporter.log(f"{len(retried)} clips failed and are spoken by other engines.", "warning")
+            reporter.log(worded("%(n)d clips failed and are spoken by other engines.", n=len(retried)), "warning")
             failed = _speak(retried, plan, engines, library, folder, progress, report, reporter)
     finally:
         for engine in engines.values():
@@ -66,7 +67,9 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         shutil.rmtree(folder, ignore_errors=True)
     for engine_name, reasons in report.failed.items():
         for why, count in sorted(reasons.items(), key=lambda item: -item[1])[:3]:
-            reporter.log(f"{engine_name}: {count} clips failed: {why}", "warning")
+            reporter.log(
+                worded("%(engine)s: %(n)d clips failed: %(why)s", engine=engine_name, n=count, why=why), "warning"
+            )
     if not report.generated and len(todo) == len(plan.requests):
         raise HarkError(
             "No speech engine could speak.",
@@ -168,7 +171,7 @@ def _speak(
                 reasons = report.failed.setdefault(name, {})
                 why = f"the engine stopped: {type(item).__name__}: {item}"
                 reasons[why] = reasons.get(why, 0) + 1
-                reporter.log(f"{name} stopped: {item}", "warning")
+                reporter.log(worded("%(engine)s stopped: %(why)s", engine=name, why=str(item)), "warning")
             elif isinstance(item, FailedRequest):
                 reasons = report.failed.setdefault(name, {})
                 reasons[item.why] = reasons.get(item.why, 0) + 1

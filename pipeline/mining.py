@@ -17,6 +17,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.worded import worded
 from db.db_api import Library
 from db.records import AlignedUnit, Clip, NewClip, Where
 from model.asr.emissions import Aligner, RecognizerAligner
@@ -150,7 +151,7 @@ def mine_negatives(
     wanted = validate_keyphrase(phrase, config.language)
     listener = ear(wanted, config.language)
     found: dict[str, MiningResult] = {}
-    reporter.stage("mine", f"Mining what resembles {wanted!r}")
+    reporter.stage("mine", worded("Looking in the recordings for what resembles “%(phrase)s”", phrase=wanted))
     normalized = dict.fromkeys(normalize(text, config.language) for text in texts)
     candidates = [text for text in normalized if text and not listener.hears([text])[0]]
     quiet = Reporter(lambda event: None)
@@ -192,7 +193,7 @@ def _mine_one(
     forbidden: Callable[[str], bool],
 ) -> MiningResult:
     started = time.perf_counter()
-    reporter.stage("mine", f"Mining {phrase!r}")
+    reporter.stage("mine", worded("Looking in the recordings for “%(phrase)s”", phrase=phrase))
     forms = word_forms(phrase, config.language) if config.word_forms else (phrase,)
     ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(config))})
     # Whoever mines more later looks into the same recordings first.
@@ -216,7 +217,12 @@ def _mine_one(
         chosen, left_out = _balanced(places, config)
     looked_into = min(looked_into, len(order))
     if looked_into < len(ids):
-        reporter.log(f"{len(ids)} recordings hold {phrase!r}; a sample of {looked_into} was looked into.")
+        reporter.log(
+            worded(
+                "%(n)d recordings hold “%(phrase)s”; a sample of %(sample)d was looked into.",
+                n=len(ids), phrase=phrase, sample=looked_into,
+            )
+        )  # fmt: skip
     aligned = time.perf_counter()
     rejected += left_out
     cuts = _cut(library, aligner, chosen, config, rejected)

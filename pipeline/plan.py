@@ -14,6 +14,7 @@ from audio_generation.engine import Engine, Setting, Voice
 from audio_generation.registry import engines as all_engines
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from core.worded import worded
 from db.db_api import Library
 from db.records import Clip, Where
 from phrase_augmentation.confusers import confusers
@@ -268,7 +269,7 @@ def draw_requests(
 
 def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter) -> Plan:
     """Decide everything. Reads the library, makes nothing."""
-    reporter.stage("plan", f"Planning {config.phrase!r} ({config.effort})")
+    reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     effort = EFFORTS[config.effort]
     engines, missing = ready_engines(config.engines, config.language)
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from audio_generation.engine import Readiness
+from audio_generation.environments import is_enabled, requirements
 
 RECOGNITION, SPEAKERS, QUESTIONS, SUMMARIES = "recognition", "speakers", "questions", "summaries"
 
@@ -15,6 +16,7 @@ class Tool:
     """One engine or model: what it is for (one of the words above), what it is called, and whether it can be used.
 
     Attributes:
+        enabled: the name by which ``pipeline.engine_setup.enable_engine`` makes its environment, or "".
         pulled: the name by which ``pipeline.engine_setup.pull_model`` downloads it; "" where it cannot.
         sizes: of which one has to be chosen.
     """
@@ -23,6 +25,7 @@ class Tool:
     name: str
     licence: str
     readiness: Readiness
+    enabled: str = ""
     pulled: str = ""
     sizes: tuple[str, ...] = ()
 
@@ -35,13 +38,16 @@ def tools() -> Iterator[Tool]:
     from pipeline.transcription.registry import engines
 
     for engine in engines():
+        enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
         pulled = (engine.name, SIZES) if engine.name == "faster-whisper" else ("", ())
-        yield Tool(RECOGNITION, described(engine), engine.licence, engine.available(), *pulled)
+        yield Tool(RECOGNITION, described(engine), engine.licence, engine.available(), enabled, *pulled)
     yield Tool(SPEAKERS, "pyannote", "MIT", _either(pyannote_engine.available(), PYANNOTE))
     yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", _either(acoustic.available(), RESEMBLYZER))
-    yield Tool(QUESTIONS, question_answering.READER, "Apache-2.0", question_answering.reader_readiness(), "reader")
+    yield Tool(
+        QUESTIONS, question_answering.READER, "Apache-2.0", question_answering.reader_readiness(), pulled="reader"
+    )
     near = text_similarity.similarity_readiness()
-    yield Tool(QUESTIONS, text_similarity.MODEL, "Apache-2.0", near, "embedding")
+    yield Tool(QUESTIONS, text_similarity.MODEL, "Apache-2.0", near, pulled="embedding")
     for writer in summarization.engines():
         yield Tool(SUMMARIES, writer.name, writer.licence, writer.available())
 

@@ -118,10 +118,10 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     engines = sorted({row["engine"] for row in results["by_engine"]})
     alarms = summary["fa_per_hour"]
     sentences = [
-        f"The detector for “{report['phrase']}” missed {_rate(summary['miss_rate'])} of {results['positives']} test "
-        f"utterances ({_percent(summary['miss_rate_clean']['value'])} close and quiet, "
-        f"{_percent(summary['miss_rate_noisy']['value'])} across a room at 10 dB signal-to-noise), at a threshold that "
-        f"was set for {DEFAULT_FA_PER_DAY / 24:g} false alarms an hour on the validation streams.",
+        f"The detector for “{report['phrase']}” missed {_rate(summary['miss_rate'])} of {results['utterances']} test "
+        f"utterances, each heard close and quiet ({_percent(summary['miss_rate_clean']['value'])}) and across a room "
+        f"at 10 dB signal-to-noise ({_percent(summary['miss_rate_noisy']['value'])}), at a threshold that was set for "
+        f"{DEFAULT_FA_PER_DAY / 24:g} false alarms an hour on the validation streams.",
         f"At that threshold it gave {alarms['value']:.2f} false alarms an hour (95 % interval {alarms['low']:.2f} to "
         f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise, and took "
         f"{_rate(summary['confusers_accepted'])} of the confusing phrases for the keyphrase.",
@@ -302,7 +302,7 @@ def html_report(report: Mapping[str, Any]) -> str:
         "<h2>Voices it hears worst</h2>",
         _table(
             ["engine", "speaker", "utterances", "missed"],
-            [(r["engine"], r["speaker"], r["clips"], _short(r["miss_rate"])) for r in speakers],
+            [(r["engine"], r["speaker"], r["utterances"], _short(r["miss_rate"])) for r in speakers],
         ),
         "<h2>False alarms by kind of sound</h2>",
         _table(["source", "condition", "hours", "false alarms", "FA/h"], alarms),

@@ -19,10 +19,12 @@ from typing import Any
 from core.child_process import end_with_parent, parent_is_gone
 from core.data_folder import atomic_path, data_folder
 from core.errors import HarkError
+from core.worded import worded
 from pipeline.config import RunConfig
 from pipeline.events import Reporter, json_lines_sink
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
+NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (./hark bench portal)
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
 
 Spec = Mapping[str, Any]
@@ -71,7 +73,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
         if archive is not None:
             if not archive.is_file():
                 raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
-            reporter.stage("unpack", f"Unpacking {archive.name}")
+            reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
             shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # what a killed one left
             unpack(archive, folder)
             # Most archives hold one folder with everything in it; macOS adds another with nothing of use.
@@ -96,6 +98,12 @@ def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return run_training(retraining_of(data, spec["run"]), data, reporter)
 
 
+def _compare(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.comparison import compare_versions
+
+    return compare_versions(spec["runs"], data, reporter)
+
+
 def _enable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.engine_setup import enable_engine
 
@@ -104,19 +112,49 @@ def _enable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.engine_setup import pull_voice
+    from pipeline.engine_setup import pull_model, pull_voice
 
-    files = pull_voice(spec["engine"], spec["voice"], reporter)
+    pull = pull_model if spec.get("model") else pull_voice
+    files = pull(spec["engine"], spec["voice"], reporter)
     return {"engine": spec["engine"], "files": [path.name for path in files]}
+
+
+def _transcribe(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recording_job import transcribe_recording
+
+    return transcribe_recording(spec, data, reporter)
+
+
+def _minable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recording_job import make_minable
+
+    return make_minable(spec, data, reporter)
+
+
+def _polish(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.polish_job import polish_recording
+
+    return polish_recording(spec, data, reporter)
+
+
+def _train_recognizer(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recognizer_job import train_recognizer
+
+    return train_recognizer(spec, data, reporter)
 
 
 KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {
     "plan": _plan,
     "train": _train,
     "retrain": _retrain,
+    "compare": _compare,
     "import": _import,
     "enable": _enable,
     "pull": _pull,
+    "transcribe": _transcribe,
+    "minable": _minable,
+    "polish": _polish,
+    "train-recognizer": _train_recognizer,
 }
 
 
@@ -131,6 +169,7 @@ def main() -> int:
     end_with_parent()
     if parent_is_gone(parent):
         return INTERRUPTED
+    os.nice(NICENESS)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,21 +15,31 @@ import pandas as pd
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from core.lock import held
+from core.worded import worded
 from db.db_api import Library
 from db.records import Where
 from phrase_augmentation.normalize import base_language, validate_keyphrase
-from pipeline.config import BUCKETS, EFFORTS, TRUNK_LANGUAGE, RunConfig, builds_on_trunk, job_folder, training_steps
+from pipeline.config import (
+    BUCKETS,
+    EFFORTS,
+    NOISE_FOLDER,
+    TRUNK_LANGUAGE,
+    RunConfig,
+    builds_on_trunk,
+    job_folder,
+    training_steps,
+)
 from pipeline.events import Progress, Reporter
 from pipeline.generation import generate
 from pipeline.mining import MiningConfig, mine, mine_negatives
 from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan
-from pipeline.retraining import Decoys, compare, find_decoys, marked_false_alarms, same_trunk, version_before
+from pipeline.retraining import Decoys, Marked, compare, find_decoys, marked_audio, same_trunk, version_before
 
 if TYPE_CHECKING:
     from model.model import Trunk
 
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
-NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 
 
 class StageClock:
@@ -108,28 +116,16 @@ def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard:
 def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
     folder = job_folder(data, config)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+
+    def going_on(holder: str) -> HarkError:
+        return HarkError(
+            f"The run {folder.name} is going on already.",
+            f"Process {holder} holds its lock.",
+            "Wait for it, stop it, or start another run with another --seed.",
+        )
+
+    with held(folder / "lock", going_on):
         return _run_alone(config, data, folder, reporter, tensorboard)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the run's lock; it goes with the process, however that ends. Raises HarkError where another one has it."""
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise HarkError(
-                f"The run {folder.name} is going on already.",
-                f"Process {lock.read().strip() or 'unknown'} holds its lock.",
-                "Wait for it, stop it, or start another run with another --seed.",
-            ) from error
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
 
 
 def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
@@ -153,7 +149,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             saved = load_plan(plan_file)
             if saved is not None:
                 plan = saved
-                reporter.stage("plan", f"Going on with the run {folder.name}")
+                reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
             else:
                 plan = make_plan(config, folder.name, library, reporter)
                 save_plan(plan, plan_file)
@@ -189,7 +185,8 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                     plan, clips, data / NOISE_FOLDER, trunk.config if trunk else None, str(trunk_file) if trunk else ""
                 )
                 (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
-                reporter.stage("features", f"Putting {len(examples.specs)} examples into rooms and noise")
+                count = len(examples.specs)
+                reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=count))
                 progress = Progress(reporter, len(examples.specs))
                 writer = FeatureWriter(store_folder)
                 for features, row in build_examples(examples.specs, examples.sources):
@@ -202,17 +199,17 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
 
         model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
         store = open_store(store_folder, model_config.stored.width)
-        decoys, marked = Decoys(), []
+        decoys, marked = Decoys(), Marked()
         if before is not None:
             with clock.stage("train"):
                 reporter.stage("train", "Making decoys of marked false alarms")
-                marked = [library.read_audio(clip) for clip in marked_false_alarms(library, config.phrase)]
+                marked = marked_audio(library, config.phrase, config.language)
                 threshold = threshold_at(manifest_before["thresholds"], DEFAULT_FA_PER_DAY)
-                decoys = find_decoys(before, threshold, marked, store)
+                decoys = find_decoys(before, threshold, marked.false_alarms, store)
                 model_config = decoys.applied(replace(before.config, decoys=(), decoy_margin=0.0))
         with clock.stage("train"):
             steps = training_steps(config)
-            reporter.stage("train", f"Training for {steps} steps")
+            reporter.stage("train", worded("Training for %(n)d steps", n=steps))
             board = str(folder / "tensorboard") if tensorboard else ""
             train_config = TrainConfig(
                 steps=steps,
@@ -280,9 +277,11 @@ def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
     texts = [text for bucket in ("confuser", "inbetween") for text in plan.bucket(bucket).texts]
     near = mine_negatives(config.phrase, texts, library, reporter, MINED_NEGATIVES)
     reporter.log(
-        f"Real recordings: {len(found.cuts)} of the phrase, {sum(len(result.cuts) for result in near.values())} of "
-        f"{len(near)} confusers."
-    )
+        worded(
+            "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d confusers.",
+            cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusers=len(near),
+        )
+    )  # fmt: skip
 
 
 def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HARK_SETTINGS_FILE"] = ""  # no .env of this machine reaches the tests
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

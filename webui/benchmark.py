@@ -1,21 +1,32 @@
-"""``./hark bench portal``: how long pages take with 10,000 clips, 200 jobs and 50 detectors."""
+"""``./hark bench portal``: how long pages take with 10,000 clips, 200 jobs and 50 detectors, with nothing else to do
+and while a training job is at work.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.child_process import signal_group
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
 from pipeline.events import Progress, Reporter
 
 CLIPS, JOBS, DETECTORS = 10_000, 200, 50
-ROUNDS = 40  # of all pages
+ROUNDS = 40  # of all pages, with nothing else to do
+PAUSE_S = 0.2  # between rounds: people do not ask without end, and a training run has to be met in each of its stages
+PHRASE = "silver lantern"  # that is trained meanwhile
+LONGEST_S = 900.0  # of the training that is watched
 SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
 SUMMARY = {
     **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusers_accepted"), SHARE),
@@ -38,7 +49,66 @@ def run(reporter: Reporter) -> dict[str, Any]:
         reporter.stage("bench", "Filling a portal")
         _fill(Path(folder), reporter)
         reporter.stage("bench", "Asking for pages")
-        return {"clips": CLIPS, "jobs": JOBS, "detectors": DETECTORS, "pages": _measure(reporter)}
+        progress = Progress(reporter, ROUNDS)
+        idle = _measure(lambda turn: _counted(progress, turn))
+        reporter.stage("bench", "Asking for the same while a training job is at work")
+        started = time.monotonic()
+        with _training(Path(folder)) as at_work:
+            busy = _measure(lambda turn: at_work() and time.monotonic() - started < LONGEST_S)
+        ratios = {name: round(busy[name]["p95_ms"] / idle[name]["p95_ms"], 2) for name in idle}
+        slowest = max(ratios, key=lambda name: ratios[name])
+        return {
+            "clips": CLIPS,
+            "jobs": JOBS,
+            "detectors": DETECTORS,
+            "pages": idle,
+            "while_training": {name: {**row, "times_idle": ratios[name]} for name, row in busy.items()},
+            "training_s": round(time.monotonic() - started, 1),
+            "largest_ratio": ratios[slowest],
+            "largest_ratio_of": slowest,
+        }
+
+
+def _counted(progress: Progress, turn: int) -> bool:
+    if turn:
+        progress.advance()
+    return turn <= ROUNDS  # the first one is not counted
+
+
+@contextmanager
+def _training(data: Path) -> Iterator[Callable[[], bool]]:
+    """A training run of the smallest effort, started as a worker starts it; yields whether it is still at work.
+
+    Raises:
+        HarkError: it did not end well.
+    """
+    from webui.jobs.supervise import CHILD
+
+    spec = {"phrase": PHRASE, "language": "en", "effort": "trial"}
+    job = {"kind": "train", "spec": spec, "data": str(data / "users" / "2")}
+    log = data / "training.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [*CHILD, "bench"], stdin=subprocess.PIPE, stdout=said, stderr=subprocess.DEVNULL, cwd=REPOSITORY,
+            start_new_session=True,
+        )  # fmt: skip
+    assert process.stdin is not None
+    try:
+        with process.stdin as given:
+            given.write(json.dumps(job).encode())
+        while process.poll() is None and not log.stat().st_size:
+            time.sleep(0.1)  # it is still being loaded
+        yield lambda: process.poll() is None
+        if process.returncode not in (None, 0):
+            last = json.loads(log.read_text().splitlines()[-1] or "{}")
+            raise HarkError(
+                "The training run that was to be measured against did not end well.",
+                str(last.get("why") or f"It ended with code {process.returncode}."),
+                "See whether ./hark train works here.",
+            )
+    finally:
+        signal_group(process.pid)
+        process.wait()
 
 
 def _fill(data: Path, reporter: Reporter) -> None:
@@ -83,7 +153,8 @@ def _clips(reporter: Reporter) -> Iterator[Any]:
         progress.advance()
 
 
-def _measure(reporter: Reporter) -> dict[str, Any]:
+def _measure(goes_on: Callable[[int], bool]) -> dict[str, Any]:
+    """Ask for all pages, round after round, while ``goes_on(rounds so far)``."""
     from django.test import Client
     from django.urls import NoReverseMatch, reverse
 
@@ -101,8 +172,8 @@ def _measure(reporter: Reporter) -> dict[str, Any]:
         pass
     spent: dict[str, list[float]] = {name: [] for name in pages}
     sizes: dict[str, int] = {}
-    progress = Progress(reporter, ROUNDS * len(pages))
-    for turn in range(ROUNDS + 1):
+    turn = 0
+    while goes_on(turn):
         for name, address in pages.items():
             started = time.perf_counter()
             answer = client.get(address)
@@ -110,9 +181,11 @@ def _measure(reporter: Reporter) -> dict[str, Any]:
             assert answer.status_code == 200, (name, answer.status_code)
             if turn:  # the first one loads templates and engines
                 spent[name].append(1000 * (time.perf_counter() - started))
-                progress.advance()
+        turn += 1
+        time.sleep(PAUSE_S)
     return {
         name: {
+            "asked": len(times),
             "p50_ms": round(statistics.median(times), 1),
             "p95_ms": round(statistics.quantiles(times, n=20)[-1], 1),
             "bytes": sizes[name],

@@ -1,4 +1,5 @@
-"""Django's settings. Everything comes from the environment; without any of it the portal runs on this machine alone.
+"""Django's settings. Everything comes from the environment, or from a file ``.env`` in the data folder or beside the
+code (``core.settings_file``; HARK_SETTINGS_FILE names another); without any of it the portal runs on this machine.
 
 HARK_DATA           the data folder (default: data/ beside the code)
 HARK_SECRET_KEY     else one is made in the data folder at the first start
@@ -8,6 +9,8 @@ HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER, HARK_JOBS_WAITING    limits (3, 2, 50)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
+HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 1800)
+HARK_WAIT_S         how long an earlier system's address waits for a long recording (300)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
 HARK_OPEN_SIGN_UP   1: whoever has a Google account gets an account; else only users whom the owner has added sign in
 """
@@ -23,12 +26,14 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
 from core.data_folder import data_folder
+from core.settings_file import read_settings_files
 from webui.secret import secret_key
 
 # Small files (style sheets, scripts) are read at once wherever they are served from.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 HERE = Path(__file__).resolve().parent
+read_settings_files()
 DATA = data_folder()
 PORTAL_DATA = DATA / "portal"
 
@@ -70,7 +75,9 @@ INSTALLED_APPS = [
     "webui.trainer",
     "webui.listening",
     "webui.library",
+    "webui.audio",
     "webui.api",
+    "webui.compatibility",
 ]
 
 MIDDLEWARE = [
@@ -173,6 +180,13 @@ Q_CLUSTER = {
     "catch_up": False,
     "ALT_CLUSTERS": {"audio": {"workers": JOBS_RUNNING, "timeout": _YEAR_S, "retry": 10 * _YEAR_S}},
 }
+
+FILE_UPLOAD_TEMP_DIR = DATA / "tmp"
+SILENCED_SYSTEM_CHECKS = ["files.E001"]  # that folder is made by the first upload
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "webui.uploads.DataFolderUploads",
+]
 
 # Pages
 STATIC_URL = "static/"

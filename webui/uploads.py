@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from core.data_folder import storage_error
 from core.errors import HarkError
@@ -16,11 +18,20 @@ from core.errors import HarkError
 LONGEST_SUFFIX = 10
 
 
+class DataFolderUploads(TemporaryFileUploadHandler):
+    """Large uploads come in on the data folder's disk: the system's folder for temporary files may be small."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        """A file begins."""
+        Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
+        super().new_file(*args, **kwargs)
+
+
 @contextmanager
 def on_disk(upload: UploadedFile) -> Iterator[Path]:
     """The upload's file; what goes wrong with it is said of the name that it was sent under."""
     name = Path(upload.name or "recording").name
-    folder = Path(settings.DATA) / "tmp"
+    folder = Path(settings.FILE_UPLOAD_TEMP_DIR)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(name).suffix[:LONGEST_SUFFIX])  # noqa: SIM115

@@ -10,8 +10,10 @@ urlpatterns = [
     path("jobs/", include("webui.jobs.urls")),
     path("api/", include("webui.api.urls")),
     path("library/", include("webui.library.urls")),
+    path("recordings/", include("webui.audio.urls")),
     path("account/", include("webui.accounts.urls")),
     path("sign-in/", include("webui.accounts.google_urls")),
+    path("", include("webui.compatibility.urls")),
 ]
 handler404 = "webui.errors.not_found"
 handler403 = "webui.errors.refused"

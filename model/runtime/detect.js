@@ -7,6 +7,8 @@ const ORT = "ort/ort.wasm.bundle.min.mjs";
 const FLUSH_S = 0.32; // silence added after the end of a recording, so that a phrase at its very end is scored
 const BLOCK_CHUNKS = 375; // model chunks a call when audio is not live: 30 s
 export const REARM = 1.0; // logits by which a score must have risen since its lowest after a detection
+const ZEROS = 16; // of the resampler's sinc on each side, at the lower of the two rates
+const PASSED = 0.94; // of the band that the lower rate has
 
 /** Causal mean over the model's outputs; `before` holds those just before them. */
 export function smoothScores(raw, before) {
@@ -66,6 +68,46 @@ export function thresholdFor(manifest, faPerDay) {
     level = levels[next - 1] + part * (levels[next] - levels[next - 1]);
   }
   return 1 / (1 + Math.exp(-level));
+}
+
+/** Brings a stream from the rate of the device to another one: not every browser lets a page choose the rate of a
+    microphone. A windowed sinc at places between the samples (Smith, "Digital Audio Resampling"). */
+export class Resampler {
+  constructor(from, to) {
+    this.step = from / to; // input samples for each output sample
+    const lower = Math.min(1, 1 / this.step);
+    this.cut = PASSED * lower;
+    this.reach = Math.ceil(ZEROS / lower);
+    this.past = new Float32Array(this.reach); // silence before the first sample
+    this.at = this.reach; // where the next output sample lies in them
+  }
+
+  /** The samples that are complete with these ones, which follow those given before. */
+  process(samples) {
+    if (this.step === 1) return samples;
+    const all = new Float32Array(this.past.length + samples.length);
+    all.set(this.past);
+    all.set(samples, this.past.length);
+    const found = [];
+    for (; this.at + this.reach < all.length; this.at += this.step) found.push(this.between(all));
+    const done = Math.max(0, Math.floor(this.at) - this.reach);
+    this.past = all.slice(done);
+    this.at -= done;
+    return found;
+  }
+
+  between(all) {
+    const middle = Math.floor(this.at);
+    let sum = 0;
+    for (let index = middle - this.reach + 1; index <= middle + this.reach; index++) {
+      const away = index - this.at;
+      const x = Math.PI * away * this.cut;
+      const sinc = x === 0 ? 1 : Math.sin(x) / x;
+      const near = 0.5 + 0.5 * Math.cos(Math.PI * Math.max(-1, Math.min(1, away / this.reach)));
+      sum += all[index] * sinc * near;
+    }
+    return sum * this.cut;
+  }
 }
 
 /** Scores one stream of 16 kHz audio. */
@@ -230,9 +272,9 @@ function page() {
     try {
       const plain = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
       stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
-      context = new AudioContext({ sampleRate: detector.sampleRate });
+      context = new AudioContext(); // of the device's rate: Firefox connects no microphone to any other
       await context.audioWorklet.addModule(import.meta.url);
-      const options = { channelCount: 1, channelCountMode: "explicit", processorOptions: { size: detector.chunk } };
+      const options = { channelCount: 1, channelCountMode: "explicit", processorOptions: { size: detector.chunk, rate: detector.sampleRate } };
       const blocks = new AudioWorkletNode(context, "hark-blocks", options);
       blocks.port.onmessage = inOrder(({ data }) => hearLive(data));
       context.createMediaStreamSource(stream).connect(blocks).connect(context.destination); // which gets silence
@@ -325,7 +367,7 @@ function inOrder(handle) {
   };
 }
 
-// This file is the worklet, too: the microphone's sound in blocks of the model's size.
+// This file is the worklet, too: the microphone's sound at the model's rate, in blocks of its size.
 
 if (typeof registerProcessor === "function") {
   registerProcessor(
@@ -335,10 +377,11 @@ if (typeof registerProcessor === "function") {
         super();
         this.block = new Float32Array(processorOptions.size);
         this.filled = 0;
+        this.resampler = new Resampler(sampleRate, processorOptions.rate);
       }
 
       process([[samples]]) {
-        for (const sample of samples ?? []) {
+        for (const sample of this.resampler.process(samples ?? [])) {
           this.block[this.filled++] = sample;
           if (this.filled === this.block.length) {
             this.port.postMessage(this.block);

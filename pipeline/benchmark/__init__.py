@@ -36,6 +36,9 @@ BENCHMARKS = {
     "detector": "a detector's share of one core and its size, for each size and form",
     "training": "a whole training run: seconds by stage and memory",
     "asr": "the shipped recognizer's word and character errors, its speed and memory (needs the shared audio)",
+    "audio": "engines of recognition: speed and memory; word errors of those that are trained (needs the shared audio)",
+    "diarization": "speakers told apart: error rate, number found, speed (needs the shared audio)",
+    "questions": "answers found to 30 questions on real transcripts (needs the shared audio)",
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
     "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.metrics import ScoredStream, count_false_alarms
+from model.metrics import ScoredStream, count_false_alarms, wilson_interval
 from pipeline.evaluation import (
     DEFAULT_FA_PER_DAY,
     FA_PER_DAY,
@@ -29,7 +29,7 @@ def split_of(seed: int, minutes: int = 240) -> ScoredSplit:
     rows, streams = [], []
 
     def add(scores: np.ndarray, ends: list[float], **row: object) -> None:
-        rows.append({"text": "", "voice": "v", "speaker": "s", **row})
+        rows.append({"text": "", "voice": "v", "speaker": "s", "clip_id": len(rows), **row})
         streams.append(ScoredStream(scores.astype(np.float32), np.array(ends)))
 
     for number in range(80):
@@ -116,6 +116,27 @@ def test_results_come_from_the_test_at_the_bundles_thresholds(
     misses = [row["miss_rate"]["all"]["value"] for row in results["at_rates"]]
     assert misses == sorted(misses, reverse=True) and misses[0] > misses[-1]
     json.dumps(results, allow_nan=False)
+
+
+def test_an_utterance_that_is_heard_twice_is_one_trial(validation: ScoredSplit, test: ScoredSplit) -> None:
+    """40 utterances quiet and in noise: the mean of 80 renderings, with the interval of 40 trials."""
+    table = test.table.copy()
+    positive = np.flatnonzero(test.positive)
+    table.loc[positive, "clip_id"] = [1000 + place // 4 * 2 + place % 2 for place in range(len(positive))]
+    confusing = np.flatnonzero(test.confusers)
+    table.loc[confusing, "clip_id"] = [2000 + place // 2 for place in range(len(confusing))]
+    twice = measure(ScoredSplit(table, test.streams), calibrate(validation), validation)
+    once = measure(test, calibrate(validation), validation)
+    assert (twice["positives"], twice["utterances"]) == (80, 40) and once["utterances"] == 80
+    for rate, before in zip(twice["at_rates"], once["at_rates"]):
+        new, old = rate["miss_rate"]["all"], before["miss_rate"]["all"]
+        assert new["value"] == pytest.approx(old["value"])
+        assert new == pytest.approx(wilson_interval(old["value"] * 40, 40).as_dict())
+        assert new["low"] < old["low"] and new["high"] > old["high"]
+        assert rate["miss_rate"]["clean"] == before["miss_rate"]["clean"], "each is there once"
+    assert twice["confusers"]["said"] == 40
+    assert twice["confusers"]["rate"] == pytest.approx(wilson_interval(3, 20).as_dict())
+    assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
 
 
 def test_tables_add_up(results: dict[str, Any]) -> None:

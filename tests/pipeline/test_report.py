@@ -34,7 +34,8 @@ def results_of(real: bool) -> dict[str, Any]:
     return {
         "hours": 2.5,
         "people": {"utterances": 0, "miss_rate": {"value": None, "low": 0.0, "high": 1.0}},
-        "positives": 40,
+        "positives": 80,
+        "utterances": 40,
         "at_rates": [
             {
                 "fa_per_hour_wanted": rate, "threshold": 0.7, "false_alarms": 2, "fa_per_hour": ALARMS,
@@ -43,8 +44,10 @@ def results_of(real: bool) -> dict[str, Any]:
             for rate in REPORTED_FA_PER_HOUR
         ],
         "default_threshold": 0.7,
-        "by_engine": [{"engine": engine, "condition": "clean", "clips": 40, "miss_rate": INTERVAL}],
-        "by_speaker": [{"engine": engine, "speaker": f"s{n}", "clips": 2, "miss_rate": INTERVAL} for n in range(3)],
+        "by_engine": [{"engine": engine, "condition": "clean", "clips": 40, "utterances": 40, "miss_rate": INTERVAL}],
+        "by_speaker": [
+            {"engine": engine, "speaker": f"s{n}", "clips": 4, "utterances": 2, "miss_rate": INTERVAL} for n in range(3)
+        ],
         "false_alarms_by": [
             {"engine": engine, "condition": "clean", "hours": 2.0, "false_alarms": 2, "fa_per_hour": ALARMS},
             {"engine": "noise", "condition": "noisy", "hours": 0.5, "false_alarms": 0, "fa_per_hour": ALARMS},
@@ -143,7 +146,7 @@ def test_what_was_not_measured_is_unknown() -> None:
     report = report_of()
     report["summary"]["confusers_accepted"] = interval(None)
     report["summary"]["miss_rate_noisy"] = interval(None)
-    assert "took unknown" in words(report) and "unknown across a room" in words(report)
+    assert "took unknown" in words(report) and "at 10 dB signal-to-noise (unknown)" in words(report)
     assert "unknown" in html_report(report)
 
 

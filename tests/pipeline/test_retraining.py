@@ -21,9 +21,20 @@ from model.model import TinyCRNN, TinyCRNNConfig
 from model.shipped_weights import shipped_trunk
 from pipeline import retraining
 from pipeline.config import RunConfig
+from pipeline.evaluation import score_split
 from pipeline.first_guess import pronunciations
 from pipeline.plan import real_negatives
-from pipeline.retraining import CORPUS, FALSE_ALARM_OF, Decoys, find_decoys, marked_false_alarms, with_decoys
+from pipeline.retraining import (
+    CORPUS,
+    FALSE_ALARM_OF,
+    Decoys,
+    Marked,
+    counted,
+    find_decoys,
+    marked_audio,
+    marked_false_alarms,
+    with_decoys,
+)
 from pipeline.training_pipeline import retraining_of
 from tests.untrained_bundle import spoken
 
@@ -118,21 +129,48 @@ def test_checkpoints_without_decoys_load(model: TinyCRNN) -> None:
         ({"missed": 12, "marked_fired": 0}, False),
         ({"false_alarms": 5, "missed": 2}, False),
         ({"marked_fired": 3, "missed": 2}, False),
+        ({"marked_missed": 0}, True),
+        ({"marked_missed": 0, "false_alarms": 4}, True),
+        ({"marked_missed": 0, "missed": 12}, False),
+        ({"marked_missed": 2, "marked_fired": 0}, False),
     ],
 )
 def test_a_version_is_better_only_if_nothing_is_worse(
     monkeypatch: pytest.MonkeyPatch, after: dict[str, int], better: bool
 ) -> None:
-    old = {"utterances": 100, "missed": 10, "hours": 1.0, "false_alarms": 3, "marked_fired": 2, "threshold": 0.5}
+    old = {"utterances": 50, "renderings": 100, "missed": 10, "hours": 1.0, "false_alarms": 3, "threshold": 0.5}
+    old |= {"marked_fired": 2, "marked_missed": 1}
     counted = iter([old, {**old, **after}])
-    monkeypatch.setattr(retraining, "_counted", lambda *arguments: next(counted))
+    monkeypatch.setattr(retraining, "score_split", lambda *arguments: None)
+    monkeypatch.setattr(retraining, "counted", lambda *arguments: next(counted))
     thresholds = [{"fa_per_day": 12.0, "threshold": 0.5}]
     nothing: Any = None
-    compared = retraining.compare(nothing, thresholds, nothing, thresholds, nothing, [np.zeros(1)] * 2)
+    marked = Marked([np.zeros(1)] * 2, [np.zeros(1)] * 3)
+    compared = retraining.compare(nothing, thresholds, nothing, thresholds, nothing, marked)
     assert compared["better"] is better
     words = retraining.in_words({**compared, "run": "run-1", "decoys": {"phones": [(1, 2, 3)], "alike": 0}})
     assert words[-1].startswith("It is better" if better else "It is not better")
-    assert f"missed {compared['after']['missed']} of 100 utterances (before: 10)" in words[0]
+    assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (before: 10)" in words[0]
+    assert f"Of 3 marked misses it misses {compared['after']['marked_missed']} (before: 1)" in words[2]
+
+
+def test_what_was_marked_is_counted_for_each_version(
+    model: TinyCRNN, store: FeatureStore, tmp_path: Path, new_clip: Callable[..., NewClip]
+) -> None:
+    taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
+    with Library(tmp_path) as library:
+        said = replace(new_clip("computer", settings={"role": "train"}, **taken), audio=spoken("computer"))
+        unheard = new_clip("computer", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "b.flac")})
+        other = new_clip("hey compass", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "c.flac")})
+        alarm = new_clip("", settings={FALSE_ALARM_OF: "computer"}, **{**taken, "source": source_id(CORPUS, "d.flac")})
+        library.add_clips([said, unheard, other, replace(alarm, audio=spoken("commuter"), text_known=False)])
+        marked = marked_audio(library, "computer", "en")
+        assert (len(marked.misses), len(marked.false_alarms)) == (2, 1)
+    found = counted(model, score_split(model, store, "validation"), THRESHOLD, marked)
+    assert (found["marked_missed"], found["marked_fired"]) == (1, 1), "one of the misses is nothing but a tone"
+    assert (found["utterances"], found["renderings"], found["missed"]) == (6, 6, 0)
+    deaf = counted(model, score_split(model, store, "validation"), 1.1, marked)
+    assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)
 
 
 def test_marked_clips_are_decoys_of_their_phrase_and_never_ordinary_speech(

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from core import lock
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.db_api import Library
@@ -316,10 +317,20 @@ def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, 
         Detector(tmp_path / "b.zip")
 
 
-def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
-    with training_pipeline._alone(tmp_path):
-        with pytest.raises(HarkError, match="going on already") as raised, training_pipeline._alone(tmp_path):
-            pass
-        assert str(os.getpid()) in raised.value.why
-    with training_pipeline._alone(tmp_path):
-        assert (tmp_path / "lock").read_text().strip() == str(os.getpid())
+def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Path] = []
+    monkeypatch.setattr(training_pipeline, "_run_alone", lambda *arguments: begun.append(arguments[2]) or {})
+    config = replace(CONFIG, effort="quick")
+    folder = job_folder(tmp_path, config)
+    folder.mkdir(parents=True)
+
+    def refusal(holder: str) -> HarkError:
+        raise AssertionError(holder)
+
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.0)
+    with lock.held(folder / "lock", refusal):
+        with pytest.raises(HarkError, match="going on already") as raised:
+            run_training(config, tmp_path, silent_reporter())
+        assert folder.name in raised.value.what and str(os.getpid()) in raised.value.why and not begun
+    run_training(config, tmp_path, silent_reporter())
+    assert begun == [folder]

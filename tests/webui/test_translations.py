@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import ast
 import gettext
+import json
 import re
 from collections import Counter
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from django.utils.translation.template import templatize
 
 from core.data_folder import REPOSITORY
+from core.worded import worded
 from pipeline import recordings
 from pipeline.config import EFFORTS
+from pipeline.events import Reporter
 from webui import pipeline_words
+from webui.accounts.models import User
+from webui.jobs import services
 from webui.jobs.models import Job
 from webui.jobs.services import KINDS
 
 LOCALE = REPOSITORY / "webui" / "locale" / "de" / "LC_MESSAGES"
 PLACEHOLDER = re.compile(r"%%|%(?:\(\w+\))?[sd]|</?\w+>")
-CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}
+CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy"}
+# Modules whose stages are seen at a terminal only, or are names and nothing else.
+NOT_TRANSLATED = {"acoustic_training.py", "detection.py", "corpus.py", "training.py"}
 GERMAN = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"}
 
 
@@ -110,10 +120,76 @@ def test_the_words_of_the_pipeline_are_in_it() -> None:
     assert [hint.words for hint in recordings.HINTS] == list(pipeline_words.HINTS)
     assert list(recordings.PROBLEMS.values()) == list(pipeline_words.PROBLEMS)
     assert set(EFFORTS) == set(pipeline_words.EFFORTS)
-    assert set(KINDS) <= set(pipeline_words.KINDS)
+    assert set(KINDS) <= {*pipeline_words.KINDS, *pipeline_words.AUDIO_KINDS}
     known = {parts["msgid"] for _, parts in ENTRIES}
     named = (pipeline_words.HINTS, pipeline_words.PROBLEMS, pipeline_words.INTERRUPTED, pipeline_words.CONDITIONS)
     assert known.issuperset(words for group in named for words in group)
+
+
+def literals(call: ast.Call, first: int) -> list[str]:
+    """The texts among a call's arguments, from one on."""
+    return [arg.value for arg in call.args[first:] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+
+
+def test_the_sentences_of_the_pipeline_are_in_it() -> None:
+    """What ``worded`` makes, and what stages of jobs are called: each must be listed in ``webui.pipeline_words``."""
+    plurals = {parts["msgid"]: parts.get("msgid_plural", "") for _, parts in ENTRIES}
+    said: dict[str, str] = {}
+    for path in (REPOSITORY / "pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "worded":
+                template, plural = [*literals(node, 0), ""][:2]
+                said[template] = plural
+            elif "benchmark" in path.parts or path.name in NOT_TRANSLATED:
+                continue
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "stage"
+                and len(node.args) == 2
+            ):
+                assert not isinstance(node.args[1], ast.JoinedStr), f"{path.name}: what is to be translated is worded"
+                said |= dict.fromkeys(literals(node, 1), "")
+    assert len(said) > 40
+    assert {template: plurals.get(template) for template in said} == said
+
+
+def test_advice_is_german_for_whoever_asks_for_it(owners: Client) -> None:
+    def advice(phrase: str) -> str:
+        answer = owners.get("/new/advice", {"phrase": phrase}, headers=GERMAN)
+        return unescape(answer.content.decode())
+
+    good, short = advice("hey compass"), advice("go")
+    assert "Die Länge ist gut: 3 Silben und 8 Laute, etwa 0,6 s." in good
+    assert "1 Silbe und 2 Laute" in short and "→ " in short
+    assert not re.search(r"\b(It|People|Nothing|the|try)\b", short.split("</p>", 1)[1].split("Klingt")[0])
+    english = unescape(owners.get("/new/advice", {"phrase": "hey compass"}).content.decode())
+    assert "Its length is good: 3 syllables and 8 sounds, about 0.6 s." in english
+
+
+def test_what_a_job_says_is_german_too(owners: Client, owner: User) -> None:
+    job = services.submit(user=owner, kind="train", title="hey compass", spec={"phrase": "hey compass"})
+    Job.objects.filter(id=job.id).update(sent_at=timezone.now())
+    claimed = services.claim(job.id)
+    assert claimed is not None
+    events: list[dict[str, Any]] = []
+    reporter = Reporter(lambda event: events.append(json.loads(json.dumps(event))))
+    reporter.stage("plan", "Measuring on voices that were held out")
+    reporter.log(worded("%(engine)s stopped: %(why)s", engine="train", why="100 %"), "warning")
+    reporter.stage("synthesize", worded("Speaking %(n)d clips", n=1200))
+    services.record(claimed, events)
+    page = owners.get(f"/jobs/{job.id}", headers=GERMAN).content.decode()
+    assert "1200 Clips werden gesprochen" in page
+    told = owners.get(f"/jobs/{job.id}/events", headers=GERMAN).json()
+    assert told["job"]["message"] == "1200 Clips werden gesprochen"
+    messages = [event["message"] for event in told["events"]]
+    assert messages == [
+        "An zurückgehaltenen Stimmen wird gemessen", "train wurde beendet: 100 %", "1200 Clips werden gesprochen"
+    ]  # fmt: skip
+    told = owners.get(f"/jobs/{job.id}/events").json()
+    assert told["job"]["message"] == "Speaking 1200 clips" and told["events"][1]["message"] == "train stopped: 100 %"
+    job.refresh_from_db()
+    assert job.message == "Speaking 1200 clips", "what is kept is English, as in the log"
 
 
 def test_a_page_is_german_for_whoever_asks_for_it(owners: Client) -> None:

@@ -22,6 +22,12 @@ SCOPE_WORDS = {
     "audio": _("audio: upload and transcribe"),
     "admin": _("admin: users and the installation"),
 }
+EVENT_WORDS = {
+    "job.done": _("a job is done"),
+    "job.failed": _("a job has failed"),
+    "job.cancelled": _("a job was cancelled"),
+    "job.interrupted": _("a job was interrupted"),
+}
 LIVES = ((30, _("30 days")), (90, _("90 days")), (365, _("a year")), (0, _("until it is revoked")))
 NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
 
@@ -149,3 +155,19 @@ class TokenForm(forms.Form):
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
             raise ValidationError(_("You have a token of this name. Revoke it, or choose another name."))
         return name
+
+
+class WebhookForm(forms.Form):
+    """A new webhook. Whether its address can be used is for :func:`webui.api.webhooks.add` to say."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=500,
+        widget=forms.URLInput(attrs={"placeholder": "https://example.org/hark", "autocomplete": "off"}),
+    )
+    events = forms.MultipleChoiceField(
+        label=_("It is told when"),
+        choices=list(EVENT_WORDS.items()),
+        initial=["job.done", "job.failed"],
+        widget=forms.CheckboxSelectMultiple,
+    )

@@ -18,9 +18,19 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
 from webui.accounts import services
-from webui.accounts.forms import ChangePasswordForm, NewPasswordForm, PersonForm, SignInForm, TokenForm
+from webui.accounts.forms import (
+    EVENT_WORDS,
+    ChangePasswordForm,
+    NewPasswordForm,
+    PersonForm,
+    SignInForm,
+    TokenForm,
+    WebhookForm,
+)
 from webui.accounts.models import ApiToken, User
 from webui.accounts.sign_in import TooManyFailures, client_address, forgive, sign_in
+from webui.api import webhooks as outgoing
+from webui.api.models import Webhook
 from webui.signed_in import signed_in
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -165,6 +175,30 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     return redirect("accounts:me")
 
 
+@never_cache
+@require_POST
+def webhooks(request: HttpRequest) -> HttpResponse:
+    """A new webhook. The answer shows its secret, this once."""
+    form = WebhookForm(request.POST)
+    if form.is_valid():
+        values = form.cleaned_data
+        try:
+            hook, secret = outgoing.add(user=signed_in(request), url=values["url"], events=values["events"])
+            return _page(request, hook=hook, hook_secret=secret)
+        except HarkError as error:
+            form.add_error("url", error.why)
+    return _page(request, webhook=form)
+
+
+@require_POST
+def remove_webhook(request: HttpRequest, webhook_id: int) -> HttpResponse:
+    """Forget a webhook; what was not sent yet is not sent any more."""
+    hook = get_object_or_404(Webhook, pk=webhook_id, user=signed_in(request))
+    outgoing.remove(webhook=hook)
+    messages.success(request, _("The webhook %(url)s is removed.") % {"url": hook.url})
+    return redirect("accounts:me")
+
+
 def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     user = signed_in(request)
     # Else one could take somebody else's address, and they would land in this account when they sign in with Google.
@@ -187,6 +221,8 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "password": _password_form(request),
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
+        "webhook": WebhookForm(),
+        "webhooks": [(hook, [EVENT_WORDS[event] for event in hook.events]) for hook in user.webhooks.all()],
         **content,
     }
     return render(request, "accounts/me.html", content, status=INVALID if invalid else 200)

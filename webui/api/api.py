@@ -11,7 +11,7 @@ from ninja.operation import Operation
 
 from webui.api import problems
 from webui.api.documentation import complete
-from webui.api.routes import detectors, inbox, jobs, library, phrases, tokens, users, webhooks
+from webui.api.routes import detectors, inbox, jobs, library, phrases, recordings, tokens, users, webhooks
 
 ABOUT = """Everything that the pages do, for programs: from a phrase to a detector, and what it hears.
 
@@ -35,5 +35,5 @@ class PortalApi(NinjaAPI):
 
 api = PortalApi(title="Hark", version="1", description=ABOUT, urls_namespace="api-1", openapi_url=None, docs_url=None)
 problems.install(api)
-for subject in (phrases, jobs, detectors, inbox, library, tokens, webhooks, users):
+for subject in (phrases, jobs, detectors, inbox, library, recordings, tokens, webhooks, users):
     api.add_router("", subject.router)

@@ -194,7 +194,7 @@ def shown(schema: dict[str, Any]) -> list[tuple[str, list[Shown]]]:
                 }
             )
         for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-            row.sent_limit = LIMITS[kind]
+            row.sent_limit = operation.get("x-limit") or LIMITS[kind]
             body = content["schema"]
             found = known[body["$ref"].rsplit("/", 1)[-1]] if "$ref" in body else body
             required = found.get("required", [])

@@ -207,6 +207,16 @@ class VersionOut(Schema):
     metrics: dict[str, Any] = Field(examples=[{"miss_rate": INTERVAL, "fa_per_hour": INTERVAL, "threshold": 0.62}])
 
 
+class ComparisonOut(Schema):
+    """Versions of a detector on one stream, each with its figures and their 95 % intervals."""
+
+    outdated: bool = Field(description="Comparing now would be of other versions.", examples=[False])
+    comparison: dict[str, Any] | None = Field(
+        description="null: they were not compared yet.",
+        examples=[{"versions": [{"run": "hey-compass-quick-1a2b3c4d", "miss_rate": {"all": INTERVAL}}]}],
+    )
+
+
 class MissRates(Schema):
     """Share missed, by condition."""
 

@@ -60,6 +60,7 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
                 found, status = _explained(request, error)
                 return shape(found, status)
 
+        answered.scopes = scopes  # type: ignore[attr-defined]  # a test looks at who may come in
         return answered
 
     return decorate

@@ -7,6 +7,8 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+from django.utils import translation
 
 from webui.accounts.models import User
 from webui.jobs.models import Job
@@ -21,9 +23,11 @@ class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
     """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last"}``.
 
     It reads the database, as polling does, so it needs no message broker and nothing is lost while it is not connected.
-    The client says ``{"after": N}`` first: events up to N are not sent again. Programs send their token before that.
+    The client says ``{"after": N}`` first: events up to N are not sent again; ``"language": "de"`` beside it is that of
+    the messages. Programs send their token before that.
     """
 
+    language = "en"
     following: asyncio.Task[None] | None = None
 
     async def may(self, user: User) -> bool:
@@ -41,6 +45,9 @@ class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """The client says from where on."""
         after = content.get("after") if isinstance(content, dict) else None
+        language = content.get("language") if isinstance(content, dict) else None
+        if isinstance(language, str) and language in dict(settings.LANGUAGES):
+            self.language = language
         if self.following is None and isinstance(after, int):
             self.following = asyncio.create_task(self._follow(after))
 
@@ -54,7 +61,7 @@ class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
         before = None
         while True:
             try:
-                said = await database_sync_to_async(news)(self.job_id, after)
+                said = await self._news(after)
             except Job.DoesNotExist:
                 await self.close(NOT_YOURS)
                 return
@@ -66,6 +73,11 @@ class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
                 await self.close()
                 return
             await asyncio.sleep(EVERY_S)
+
+    @database_sync_to_async
+    def _news(self, after: int) -> dict[str, Any]:
+        with translation.override(self.language):
+            return news(self.job_id, after)
 
     @database_sync_to_async
     def _is_theirs(self, user: User) -> bool:

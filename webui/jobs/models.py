@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from webui.pipeline_words import shown
+
 
 class Job(models.Model):
     """Work that outlives the page that asked for it. ``webui.jobs.services`` changes its state, nothing else does.
@@ -51,6 +53,7 @@ class Job(models.Model):
 
     stage = models.CharField(max_length=40, default="")
     message = models.CharField(max_length=400, default="")
+    said = models.JSONField(null=True)  # what the message is made of, where it can be translated (core.worded)
     done = models.FloatField(default=0.0)
     total = models.FloatField(default=0.0)
     eta_s = models.FloatField(null=True)
@@ -83,6 +86,11 @@ class Job(models.Model):
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
+    @property
+    def shown_message(self) -> str:
+        """The message in the language of whoever looks at it."""
+        return shown(self.said or self.message)
+
     def snapshot(self) -> dict[str, Any]:
         """What a page needs to draw it, as plain JSON."""
         return {
@@ -91,7 +99,7 @@ class Job(models.Model):
             "title": self.title,
             "state": self.state,
             "stage": self.stage,
-            "message": self.message,
+            "message": self.shown_message,
             "done": self.done,
             "total": self.total,
             "eta_s": self.eta_s,

@@ -38,10 +38,15 @@ class Kind:
 KINDS = {
     "train": Kind(TRAINING, "webui.trainer.services:trained"),
     "retrain": Kind(TRAINING, "webui.trainer.services:trained"),
+    "compare": Kind(TRAINING),
     "plan": Kind(AUDIO),
     "import": Kind(AUDIO),
     "enable": Kind(AUDIO),
     "pull": Kind(AUDIO),
+    "transcribe": Kind(AUDIO, "webui.audio.services:transcribed"),
+    "minable": Kind(AUDIO),
+    "polish": Kind(AUDIO),
+    "train-recognizer": Kind(TRAINING),
 }
 
 
@@ -150,7 +155,8 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             fields["result"] = event["result"]
             continue
         if kind == "stage":
-            fields.update(stage=event["name"], message=event["message"][:400], done=0.0, total=0.0, eta_s=None)
+            fields.update(stage=event["name"], message=event["message"][:400], said=event.get("said"))
+            fields.update(done=0.0, total=0.0, eta_s=None)
         elif kind == "error":
             fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do")}
         kept.append(JobEvent(job=job, event=event))
@@ -220,7 +226,7 @@ def retry(*, job: Job) -> None:
     """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was."""
     Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, sent_at=None, error=None, result=None, finished_at=None, takeovers=0,
-        done=0.0, total=0.0, stage="", message="",
+        done=0.0, total=0.0, stage="", message="", said=None,
     )  # fmt: skip
     send_waiting()
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
+from webui.pipeline_words import shown
 from webui.signed_in import signed_in
 
 PAGE = 25
@@ -32,9 +33,15 @@ def news(job_id: UUID | str, after: int) -> dict[str, Any]:
         snapshot["going"] = True  # there is more to be fetched
     return {
         "job": snapshot,
-        "events": [event.event for event in events],
+        "events": [_shown(event.event) for event in events],
         "last": events[-1].pk if events else after,
     }
+
+
+def _shown(event: dict[str, Any]) -> dict[str, Any]:
+    """An event in the language of whoever looks at it."""
+    said = event.get("said") or event.get("message")
+    return {**event, "message": shown(said)} if said else event
 
 
 @require_GET
@@ -87,5 +94,23 @@ TRAINING_STAGES = (
 STAGES: dict[str, tuple[tuple[str, Any], ...]] = {
     "train": TRAINING_STAGES,
     "retrain": TRAINING_STAGES,
+    "compare": (("gather", _("Find what none of them has heard")), ("listen", _("Let all of them listen"))),
     "import": (("unpack", _("Unpack")), ("import", _("Take in the recordings"))),
+    "transcribe": (
+        ("normalize", _("Prepare the audio")),
+        ("listen", _("Look for speech")),
+        ("transcribe", _("Write down what is said")),
+        ("speakers", _("Tell the speakers apart")),
+        ("summarize", _("Summarize")),
+    ),
+    "polish": (("polish", _("Polish")),),
+    "train-recognizer": (
+        ("collect", _("Collect what is transcribed")),
+        ("cut", _("Cut it into passages")),
+        ("synthesize", _("Generate speech")),
+        ("pack", _("Compute the features")),
+        ("measure", _("Count the errors before")),
+        ("train", _("Train")),
+        ("compare", _("Count the errors after")),
+    ),
 }

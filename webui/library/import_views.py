@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -27,7 +28,7 @@ from webui.signed_in import signed_in
 
 LARGEST_UPLOAD = 200_000_000  # bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
-UPLOADS = "uploads/imports"  # below the user's data: a folder for each archive, gone when its job has ended
+UPLOADS = "uploads/imports"  # below the user's data: a folder for each upload, gone when its job has ended
 FORGOTTEN_AFTER_S = 24 * 3600.0  # an archive whose job was cancelled and not retried
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
@@ -72,10 +73,30 @@ def upload(request: HttpRequest) -> HttpResponse:
             % {"mb": round(sent.size / 1e6), "most": round(LARGEST_UPLOAD / 1e6)},
             _("Import it from a folder of the server, or in parts."),
         )
-    said = _said(request)
-    archive = keep_archive(user, sent, name)
-    job = jobs.submit(user=user, kind="import", title=name, spec={"archive": archive, **said})
+    job = import_archive(user=user, sent=sent, name=name, said=_said(request))
     return redirect("jobs:detail", job.id)
+
+
+def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str, Any]) -> Job:
+    """Keep an upload and import it; each has a folder of its own, so that no two imports meet in one.
+
+    While the same archive waits or is at work, under the same name and with the same answers, that job is answered: a
+    double click is one import.
+    """
+    archive, digest = keep_archive(user, sent, name)
+    spec = {"archive": archive, "digest": digest, **said}
+    job = None
+    try:
+        with transaction.atomic():
+            going = Job.objects.filter(user=user, kind="import", title=name, state__in=Job.GOING)
+            going = going.exclude(state=Job.State.CANCELLING)
+            job = next((one for one in going if {**one.spec, "archive": archive} == spec), None) or jobs.submit(
+                user=user, kind="import", title=name, spec=spec
+            )
+    finally:
+        if job is None or job.spec["archive"] != archive:
+            shutil.rmtree((jobs.user_data(user) / archive).parent, ignore_errors=True)
+    return job
 
 
 def _said(request: HttpRequest) -> dict[str, Any]:
@@ -122,29 +143,26 @@ def archive_name(sent: str) -> str:
     return plain
 
 
-def keep_archive(user: User, sent: UploadedFile, name: str) -> str:
-    """Write an upload to disk; where, relative to the user's data. The same archive sent twice is one file."""
+def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
+    """Write an upload to disk, into a new folder; where, relative to the user's data, and the digest of it."""
     data = jobs.user_data(user)
     uploads = data / UPLOADS
     try:
         uploads.mkdir(parents=True, exist_ok=True)
         _forget_old(user, uploads)
         digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=uploads, delete=False) as kept:
-            temporary = Path(kept.name)
-            try:
+        place = Path(tempfile.mkdtemp(dir=uploads))
+        try:
+            with (place / name).open("wb") as kept:
                 for chunk in sent.chunks():
                     digest.update(chunk)
                     kept.write(chunk)
-                kept.flush()
-                place = uploads / digest.hexdigest()[:32]
-                place.mkdir(exist_ok=True)
-                temporary.replace(place / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
     except OSError as error:
         raise storage_error(error, "keeping the upload") from error
-    return f"{UPLOADS}/{place.name}/{name}"
+    return f"{UPLOADS}/{place.name}/{name}", digest.hexdigest()
 
 
 def _forget_old(user: User, uploads: Path) -> None:

@@ -24,7 +24,7 @@ from pipeline import recordings
 from webui.library import services
 from webui.listening.services import runtime_of
 from webui.signed_in import signed_in
-from webui.trainer.models import Detector, Version
+from webui.trainer.models import Detector, Version, in_use_of
 from webui.uploads import on_disk
 
 MOST_TAKES = 50  # that are asked for
@@ -103,15 +103,11 @@ def _audio(request: HttpRequest) -> Any:
 
 @require_GET
 def takes(request: HttpRequest) -> HttpResponse:
-    """A fragment: the takes of a phrase; with ``?try=1`` which of them its newest detector hears."""
+    """A fragment: the takes of a phrase; with ``?try=1`` which of them its detector hears: the version in use."""
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
-    version = (
-        Version.objects.select_related("detector__user")
-        .filter(detector__user=user, detector__phrase=phrase, detector__language=language)
-        .order_by("-number")
-        .first()
-    )
+    mine = Version.objects.select_related("detector__user").filter(detector__user=user)
+    version = in_use_of(list(mine.filter(detector__phrase=phrase, detector__language=language)))
     context: dict[str, Any] = {"phrase": phrase, "language": language, "version": version, "rows": []}
     if services.has_library(user):
         with services.library_of(user) as library:

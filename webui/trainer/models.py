@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,12 @@ class Detector(models.Model):
     @property
     def current(self) -> Version | None:
         """The newest version that is offered: one that was no better than the one before it is kept, not offered."""
-        versions = list(self.versions.all())
-        return next((version for version in versions if version.offered), versions[0] if versions else None)
+        return in_use_of(list(self.versions.all()))
+
+
+def in_use_of(versions: Sequence[Version]) -> Version | None:
+    """Of all versions of a detector, newest first, the one that is offered."""
+    return next((version for version in versions if version.offered), versions[0] if versions else None)
 
 
 class Version(models.Model):

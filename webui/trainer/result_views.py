@@ -12,14 +12,15 @@ from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
 from webui.jobs.services import user_data
 from webui.jobs.views import STAGES
+from webui.pipeline_words import shown
 from webui.signed_in import signed_in
 from webui.trainer import results, services
-from webui.trainer.models import Detector, Version
+from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.views import BUCKET_WORDS
 
 IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
@@ -93,22 +94,39 @@ def retrain(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     return redirect("jobs:detail", services.retrain(version=_version(request, detector_id, number)).id)
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Versions side by side, each on the test of its own run; ``?v=1&v=2`` chooses the curves."""
+    """Versions side by side: on the same stream, where that was measured (POST does), and each on the test of its own
+    run; ``?v=1&v=2`` chooses the curves."""
     mine = _detector(request, detector_id)
-    rows = results.compared(_versions(mine))
+    if request.method == "POST":
+        return redirect("jobs:detail", services.compare(detector=mine).id)
+    versions = list(_versions(mine))
+    comparison, outdated = services.comparison_of(versions)
+    together = results.same_stream(comparison, versions) if comparison else []
+    rows = results.compared(versions)
+    # The curves are of what all have heard, where there is such a thing.
+    reports = {row["version"]: results.as_report(comparison, row["found"]) for row in together if comparison}
+    for row in rows:
+        row["curve"] = reports.get(row["version"]) if reports else row["report"]
     wanted = set(request.GET.getlist("v"))
-    drawn = [row for row in rows if row["report"] and (not wanted or str(row["version"].number) in wanted)]
-    drawn = drawn[: results.CURVES_COMPARED]
+    drawn = [row for row in rows if row["curve"] and (not wanted or str(row["version"].number) in wanted)]
     curves: list[tuple[str, str, results.Report, str]] = []
-    for place, row in enumerate(drawn):
+    for place, row in enumerate(drawn[: results.CURVES_COMPARED]):
         row["drawn"] = True
         label = _("Version %(number)d") % {"number": row["version"].number}
-        curves.append((f"c{place}", label, row["report"], "all"))
+        curves.append((f"c{place}", label, row["curve"], "all"))
+    runs = {version.path.name: version for version in versions}
     context = {
         "detector": mine,
         "rows": rows,
+        "in_use": in_use_of(versions),
+        "comparison": comparison,
+        "outdated": outdated,
+        "together": together,
+        "left_out": [(runs[run], shown(why)) for run, why in comparison["left_out"].items() if run in runs]
+        if comparison
+        else [],
         "plot": results.plot(curves) if curves else None,
         "most": results.CURVES_COMPARED,
     }

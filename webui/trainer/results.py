@@ -144,10 +144,12 @@ def headline(report: Report) -> list[dict[str, Any]]:
 
 
 def _trials(report: Report) -> dict[str, int]:
-    """How many utterances of the phrase the test had, by condition."""
-    by_engine = report["results"]["by_engine"]
-    counts = {name: sum(row["clips"] for row in by_engine if row["condition"] == name) for name in CONDITIONS[1:]}
-    return {"all": int(report["results"]["positives"]), **counts}
+    """How many utterances of the phrase the test had, by condition: of all, each is counted once."""
+    results = report["results"]
+    counts = {
+        name: sum(row["clips"] for row in results["by_engine"] if row["condition"] == name) for name in CONDITIONS[1:]
+    }
+    return {"all": int(results.get("utterances", results["positives"])), **counts}  # older reports count renderings
 
 
 def operating_points(report: Report) -> list[OperatingPoint]:
@@ -167,9 +169,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
     else:
         shares = {name: _missed_at(results["det"][name], threshold) for name in CONDITIONS}
         missed = {
-            name: wilson_interval(
-                round((part or 0.0) * trials[name]), trials[name] if part is not None else 0
-            ).as_dict()
+            name: wilson_interval((part or 0.0) * trials[name], trials[name] if part is not None else 0).as_dict()
             for name, part in shares.items()
         }
         count = round(_alarms_at(results["det"]["all"], threshold) * hours)
@@ -279,7 +279,7 @@ def confusers(report: Report, data: Path) -> list[dict[str, Any]]:
 def speakers(report: Report) -> list[dict[str, Any]]:
     """Voices of the test, those heard worst first."""
     rows = sorted(report["results"]["by_speaker"], key=lambda row: (-(row["miss_rate"]["value"] or 0.0), -row["clips"]))
-    return [{**row, "figure": share(row["miss_rate"])} for row in rows]
+    return [{**row, "said": row.get("utterances", row["clips"]), "figure": share(row["miss_rate"])} for row in rows]
 
 
 def by_engine(report: Report) -> list[dict[str, Any]]:
@@ -315,6 +315,7 @@ def compared(versions: Iterable[Version]) -> list[dict[str, Any]]:
             {
                 "version": version,
                 "report": report,
+                "said": _trials(report)["all"] if report else None,
                 "missed": share(summary["miss_rate"]),
                 "clean": share(summary["miss_rate_clean"]),
                 "noisy": share(summary["miss_rate_noisy"]),
@@ -324,6 +325,29 @@ def compared(versions: Iterable[Version]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[str, Any]]:
+    """The figures that each version in a comparison has on the stream that all of them heard, the newest first."""
+    by_run = {version.path.name: version for version in versions}
+    return [
+        {
+            "version": by_run[found["run"]],
+            "found": found,
+            "missed": {name: share(found["miss_rate"][name]) for name in CONDITIONS},
+            "people": share(found["people"]),
+            "confusers": share(found["confusers"]),
+            "alarms": rate(found["fa_per_hour"]),
+        }
+        for found in comparison["versions"]
+        if found["run"] in by_run
+    ]
+
+
+def as_report(comparison: Report, found: Report) -> dict[str, Any]:
+    """As much of a report as :func:`plot` needs, of one version's figures in a comparison."""
+    measured = {"hours": comparison["stream"]["hours"], "det": {"all": found["det"]}}
+    return {"results": measured, "thresholds": [{"threshold": found["threshold"]}]}
 
 
 def downloads(version: Version) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from pipeline.training_pipeline import prepare
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.trainer.models import Detector, Version
+from webui.trainer.models import Detector, Version, in_use_of
 
 if TYPE_CHECKING:
     from db.records import Clip
@@ -81,6 +82,49 @@ def retrain(*, version: Version) -> Job:
     detector = version.detector
     spec = {"phrase": detector.phrase, "language": detector.language, "run": Path(version.folder).name}
     return jobs.submit(user=detector.user, kind="retrain", title=detector.phrase, spec=spec)
+
+
+def runs_to_compare(versions: Sequence[Version]) -> list[str]:
+    """The runs of those versions (all of a detector, newest first) that are compared, the one in use among them."""
+    from pipeline.comparison import MOST_VERSIONS
+
+    chosen = list(versions[:MOST_VERSIONS])
+    in_use = in_use_of(versions)
+    if in_use is not None and in_use not in chosen:
+        chosen[-1] = in_use
+    return [Path(version.folder).name for version in chosen]
+
+
+def compare(*, detector: Detector) -> Job:
+    """A job that measures the versions of a detector on one stream.
+
+    Raises:
+        HarkError: it has one version only.
+    """
+    versions = list(detector.versions.all())
+    if len(versions) < 2:
+        raise HarkError(
+            _("There is nothing to compare."),
+            _("This detector has one version."),
+            _("Retrain it, or train its phrase again, and compare then."),
+        )
+    spec = {"detector": detector.pk, "phrase": detector.phrase, "language": detector.language}
+    spec["runs"] = runs_to_compare(versions)
+    return jobs.submit(user=detector.user, kind="compare", title=detector.phrase, spec=spec)
+
+
+def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
+    """The newest comparison of the versions (all of a detector, newest first), and whether one of now would be of
+    others."""
+    from pipeline.comparison import COMPARISON
+
+    for version in versions:
+        try:
+            found: dict[str, Any] = json.loads((version.path / COMPARISON).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return found, found["asked"] != runs_to_compare(versions)
+    return None, True
 
 
 def trained(job: Job) -> None:
@@ -193,8 +237,10 @@ def enable_engine(*, user: User, engine: str) -> Job:
     """A job that makes an engine's own environment. Raises Http404 where it has none, or for anybody but the owner."""
     from audio_generation.environments import requirements
     from audio_generation.registry import engines
+    from pipeline.transcription import registry
 
-    if not user.is_owner or engine not in engines() or not requirements(engine).is_file():
+    known = {*engines(), *(found.name for found in registry.engines())}
+    if not user.is_owner or engine not in known or not requirements(engine).is_file():
         raise Http404
     return jobs.submit(user=user, kind="enable", title=engine, spec={"engine": engine})
 
@@ -204,6 +250,17 @@ def pull_voice(*, user: User, engine: str, voice: str) -> Job:
     if not user.is_owner or engine not in PULLED:
         raise Http404
     return jobs.submit(user=user, kind="pull", title=f"{engine} {voice}"[:100], spec={"engine": engine, "voice": voice})
+
+
+def pull_model(*, user: User, kind: str, size: str) -> Job:
+    """A job that downloads a model for recordings. Raises Http404 where there is none, or for anybody but the owner."""
+    from pipeline.recording_tools import tools
+
+    known = {tool.pulled: tool for tool in tools() if tool.pulled}
+    if not user.is_owner or kind not in known or (known[kind].sizes and size not in known[kind].sizes):
+        raise Http404
+    spec = {"engine": kind, "voice": size, "model": True}
+    return jobs.submit(user=user, kind="pull", title=f"{known[kind].name} {size}".strip()[:100], spec=spec)
 
 
 def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
+from webui.pipeline_words import shown
 from webui.signed_in import signed_in
 from webui.trainer import services
 from webui.trainer.forms import RunForm
@@ -35,7 +36,13 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
-    form = RunForm(request.POST or None, engines=_choices(request, request.POST.get("language") or "en"))
+    asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
+    language = asked.get("language") or "en"
+    form = RunForm(
+        request.POST or None,
+        initial={"phrase": asked.get("phrase", "")[:300], "language": language},
+        engines=_choices(request, language),
+    )
     if request.method == "POST" and form.is_valid():
         job = services.plan(user=signed_in(request), config=form.config)
         return redirect("trainer:plan", job.id)
@@ -52,9 +59,15 @@ def advice(request: HttpRequest) -> HttpResponse:
     if not phrase:
         return HttpResponse("")
     try:
-        return render(request, "trainer/advice.html", {"advice": advise(phrase, language)})
+        found = advise(phrase, language)
     except HarkError as error:
         return render(request, "trainer/advice.html", {"problem": error})
+    context = {
+        "advice": found,
+        "notes": [(note.level, shown(note.message)) for note in found.notes],
+        "suggestions": [shown(suggestion) for suggestion in found.suggestions],
+    }
+    return render(request, "trainer/advice.html", context)
 
 
 @require_GET
@@ -153,8 +166,9 @@ def engines(request: HttpRequest) -> HttpResponse:
     """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
     from audio_generation.environments import is_enabled, requirements
     from audio_generation.registry import engines as all_engines
+    from pipeline.recording_tools import tools
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, engine in all_engines().items():
         if name == "fake":
             continue
@@ -170,7 +184,8 @@ def engines(request: HttpRequest) -> HttpResponse:
                 "example": services.PULLED.get(name),
             }
         )
-    return render(request, "trainer/engines.html", {"rows": sorted(rows, key=lambda row: not row["readiness"].ok)})
+    context = {"rows": sorted(rows, key=lambda row: not row["readiness"].ok), "tools": list(tools())}
+    return render(request, "trainer/engines.html", context)
 
 
 @require_POST
@@ -184,6 +199,13 @@ def pull(request: HttpRequest, engine: str) -> HttpResponse:
     """Download a voice, as a job; the owner only."""
     voice = request.POST.get("voice", "").strip()[:80]
     return redirect("jobs:detail", services.pull_voice(user=signed_in(request), engine=engine, voice=voice).id)
+
+
+@require_POST
+def pull_model(request: HttpRequest, kind: str) -> HttpResponse:
+    """Download a model for recordings, as a job; the owner only."""
+    size = request.POST.get("size", "").strip()[:40]
+    return redirect("jobs:detail", services.pull_model(user=signed_in(request), kind=kind, size=size).id)
 
 
 def _choices(request: HttpRequest, language: str) -> dict[str, str]:

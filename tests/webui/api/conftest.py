@@ -15,11 +15,13 @@ from django.test import Client
 from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
 from db.records import NewClip
+from tests.webui.compatibility.conftest import ready_recording
 from tests.webui.trainer.test_results import make_version
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, create_token, issue_pair
 from webui.api import webhooks
 from webui.api.models import Webhook
+from webui.audio.models import Recording
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
 from webui.listening.services import keep_sample
@@ -42,6 +44,7 @@ class World:
     token_text: str
     webhook: Webhook
     guest: User
+    recording: Recording
 
     def place(self, name: str, path: str) -> str:
         """What stands for a name in an address."""
@@ -56,6 +59,7 @@ class World:
             "token_id": self.token,
             "webhook_id": self.webhook.pk,
             "user_id": self.guest.pk,
+            "recording_id": self.recording.pk,
         }
         return str(places[name])
 
@@ -64,6 +68,7 @@ class World:
 def world(owner: User, portal: Path) -> World:
     """One of everything, of the owner's."""
     version = make_version(owner, portal)
+    make_version(owner, portal, 2)  # so that there is something to compare
     assert version.job is not None
     Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}
@@ -85,7 +90,8 @@ def world(owner: User, portal: Path) -> World:
     token, text = create_token(user=owner, name="of the world", scopes=["read"])
     hook, _secret = webhooks.add(user=owner, url="https://example.org/hark", events=["job.done"])
     guest = User.objects.create_user("greta", "", None)
-    return World(owner, version, plan, other, sample, clip_id, token.pk, text, hook, guest)
+    recording = ready_recording(owner)
+    return World(owner, version, plan, other, sample, clip_id, token.pk, text, hook, guest, recording)
 
 
 def noise(seconds: float) -> np.ndarray:

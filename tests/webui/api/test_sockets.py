@@ -13,10 +13,11 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.utils import timezone
 
+from core.worded import worded
 from tests.webui.api.conftest import World
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import create_token, issue_pair
-from webui.jobs.models import JobEvent
+from webui.jobs.models import Job, JobEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,6 +69,25 @@ def test_a_program_follows_a_job(world: World) -> None:
             said = await socket.hear()
             assert said["job"]["state"] == "failed" and [event["event"] for event in said["events"]][-1] == "log"
             assert await socket.hear() == 1000
+
+    talk(conversation)
+
+
+def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
+    token = token_of(world.user)
+    said = worded("Speaking %(n)d clips", n=3).parts()
+    event = {"event": "stage", "time": 1.0, "name": "synthesize", "message": "Speaking 3 clips", "said": said}
+    JobEvent.objects.create(job=world.failed, event=event)
+    Job.objects.filter(pk=world.failed.pk).update(message="Speaking 3 clips", said=said)
+
+    async def conversation() -> None:
+        for language, message in (("de", "3 Clips werden gesprochen"), ("../x", "Speaking 3 clips"), (7, None)):
+            socket = Socket(f"/ws/jobs/{world.failed.id}")
+            await socket.open()
+            await socket.say({"token": token})
+            await socket.say({"after": 0, "language": language})
+            heard = await socket.hear()
+            assert heard["job"]["message"] == heard["events"][-1]["message"] == (message or "Speaking 3 clips")
 
     talk(conversation)
 

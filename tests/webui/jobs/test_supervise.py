@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.data_folder import REPOSITORY
+from pipeline.run_job import NICENESS
 from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
 from webui.jobs import services, supervise
@@ -180,3 +182,19 @@ def test_a_child_dies_with_its_supervisor() -> None:
             return
         time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_job_leaves_the_machine_to_whoever_waits_for_a_page(tmp_path: Path) -> None:
+    program = (
+        "import os, subprocess, sys\nfrom pipeline import run_job\n"
+        "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
+        "nice = lambda *of_job: {'job': os.nice(0), 'its own': int(subprocess.check_output(child))}\n"
+        "run_job.KINDS['nice'] = nice\nsys.argv = ['run_job', 'name']\nsys.exit(run_job.main())"
+    )
+    job = json.dumps({"kind": "nice", "spec": {}, "data": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=job, capture_output=True, text=True, cwd=REPOSITORY, timeout=60
+    )
+    said = json.loads(done.stdout.splitlines()[-1])
+    wanted = min(19, os.nice(0) + NICENESS)
+    assert said["result"] == {"job": wanted, "its own": wanted}, done.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from core.data_folder import REPOSITORY
 from db.db_api import Library
 from webui.accounts.models import User
 from webui.jobs import supervise
@@ -144,6 +147,72 @@ def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -
     assert job.state == "done" and job.result is not None and job.result["added"] == 3
     assert {clip.licence for clip in library.iter_clips()} == {"mine"}
     assert (corpora / "mine/0.wav").is_file(), "what was imported from is left as it is"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_archive_with_other_answers_is_another_import(client: Client, other: User, portal: Path) -> None:
+    """Two at once: each has its own copy, so the end of one takes nothing from the other."""
+    client.force_login(other)
+    for licence in ("CC0", "mine", "mine"):
+        client.post(ASGI_UPLOAD, {"archive": archive(corpus_files()), "licence": licence})
+    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files(), "other.zip"), "licence": "mine"})
+    jobs = list(Job.objects.order_by("created_at"))
+    assert [(job.title, job.spec["licence"]) for job in jobs] == [
+        ("mine.zip", "CC0"), ("mine.zip", "mine"), ("other.zip", "mine")
+    ]  # fmt: skip
+    uploads = user_data(other) / "uploads/imports"
+    assert len(list(uploads.iterdir())) == 3, "the double click left nothing behind"
+    first, second, third = (finished(job) for job in jobs)
+    assert (first.state, second.state, third.state) == ("done", "done", "done"), (second.error, third.error)
+    assert [job.result and job.result["added"] for job in (first, second, third)] == [3, 0, 0]
+    assert not list(uploads.iterdir())
+
+
+def test_archives_sent_at_the_same_moment_are_one_import(tmp_path: Path) -> None:
+    """Threads against a database on the disk, as the portal has it."""
+    program = """
+import io, threading, zipfile
+from webui.setup import ready
+ready()
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from webui.accounts.models import User
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+from webui.library.import_views import import_archive
+user = User.objects.create_user("olivia", "", "x", is_owner=True)
+written = io.BytesIO()
+with zipfile.ZipFile(written, "w") as packed:
+    packed.writestr("a.wav", b"RIFF")
+answers, barrier = [], threading.Barrier(6)
+
+def send():
+    sent = SimpleUploadedFile("mine.zip", written.getvalue())
+    barrier.wait()
+    answers.append(import_archive(user=user, sent=sent, name="mine.zip", said={"language": "en", "licence": ""}).id)
+    connection.close()
+
+threads = [threading.Thread(target=send) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+data = user_data(user)
+(job,) = Job.objects.all()
+places = list((data / "uploads/imports").iterdir())
+whole = (data / job.spec["archive"]).read_bytes() == written.getvalue()
+print(len(answers), set(answers) == {job.id}, len(places), whole)
+"""
+    environment = {**os.environ, "HARK_DATA": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "6 True 1 True", done.stdout + done.stderr[-2000:]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_no_more_jobs_may_wait_nothing_is_kept(owners: Client, portal: Path, settings: Any) -> None:
+    settings.JOBS_WAITING = 0
+    assert owners.post(ASGI_UPLOAD, {"archive": archive(corpus_files())}).status_code == 429
+    assert not list((portal / "uploads/imports").iterdir())
 
 
 @pytest.mark.django_db(transaction=True)

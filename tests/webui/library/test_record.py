@@ -119,15 +119,16 @@ def test_it_hears_you_so_many_times(
     for seed in range(3):
         keep(owners, seed)
     detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
-    for number in (1, 2):
-        Version.objects.create(detector=detector, number=number, folder=f"models/{number}", bundle="x.zip")
+    for number in (1, 2, 3):  # the last one was retrained and is no better
+        folder = f"models/{number}"
+        Version.objects.create(detector=detector, number=number, folder=folder, bundle="x.zip", offered=number < 3)
     asked = []
     monkeypatch.setattr("webui.library.record_views.runtime_of", lambda version: asked.append(version.number))
     monkeypatch.setattr(recordings, "heard", lambda runtime, audio: [True, False, True][: len(audio)])
     address = "/library/record/takes?phrase=hey+compass&language=en"
     assert "hears you" not in owners.get(address).content.decode() and asked == []
     page = owners.get(address + "&try=1").content.decode()
-    assert "It hears you 2 of 3 times" in page and asked == [2], "the newest version"
+    assert "It hears you 2 of 3 times" in page and asked == [2], "the version in use"
     assert page.count("missed") == 1
 
 

@@ -414,6 +414,91 @@ def test_versions_are_compared_each_on_its_own_test(
     assert page.count("checked") == 2 and ">Version 8</a>" in page
 
 
+def make_comparison(*versions: Version, left_out: dict[str, str] | None = None, **stream: Any) -> dict[str, Any]:
+    """As ``pipeline.comparison`` writes it, beside the first of the versions: each later one misses more."""
+    curve = {"threshold": LEVELS, "fa_per_hour": [20.0, 4.0, 1.0, 0.5, 0.0], "miss_rate": [0.0, 0.05, 0.1, 0.2, 0.6]}
+    figures = [
+        {
+            "run": version.path.name, "threshold": 0.6, "false_alarms": 1, "hours": 3.0, "det": curve,
+            "fa_per_hour": poisson_interval(1, 3.0).as_dict(), "utterances": 50, "renderings": 100,
+            "missed": 10 + 10 * place, "marked_fired": place, "marked_missed": place,
+            "miss_rate": {name: a_share(5 + 5 * place, 50) for name in results.CONDITIONS},
+            "people": a_share(place, 7), "confusers": a_share(2, 20),
+        }
+        for place, version in enumerate(versions)
+    ]  # fmt: skip
+    about = {
+        "utterances": 50, "renderings": 100, "people": 7, "voices": 9, "confusers": 20, "hours": 3.0,
+        "bank_hours": 1.25, "marked": 2, "marked_misses": 3,
+    }  # fmt: skip
+    made = {
+        "asked": [version.path.name for version in versions] + list(left_out or ()), "stream": {**about, **stream},
+        "versions": figures, "left_out": left_out or {}, "created": "2026-01-02T03:04:05+00:00",
+    }  # fmt: skip
+    (versions[0].path / "comparison.json").write_text(json.dumps(made))
+    return made
+
+
+def test_versions_are_compared_on_one_stream(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    page = owners.get(address("compare", version)).content.decode()
+    assert "On the same stream" not in page, "there is one version"
+    second, third = make_version(owner, portal, 2), make_version(owner, portal, 3)
+    page = owners.get(address("compare", version)).content.decode()
+    assert "Compare on the same stream" in page and "DET curves, each of its own test" in page
+    make_comparison(third, second, left_out={version.path.name: "Its model is gone."})
+    page = owners.get(address("compare", version)).content.decode()
+    assert "Compare again" in page and "no longer those that were compared" not in page
+    assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h are of the negative bank" in page
+    assert "10.0 %" in page and "4.3 to 21.4 %" in page and "20.0 %" in page, "with Wilson's intervals"
+    assert "0.01 to 1.86" in page and "Fires on marked false alarms, of 2" in page
+    assert "Still misses marked misses, of 3" in page and "Version 1 is left out: Its model is gone." in page
+    assert "DET curves on the same stream" in page and page.count("checked") == 2, "what was left out has no curve"
+    drawn = json.loads(re.search(r'<script id="det-data"[^>]*>(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    assert [curve["label"] for curve in drawn["curves"]] == ["Version 3", "Version 2"]
+    assert page.count('<span class="faint small">in use') == 1
+    make_version(owner, portal, 4)
+    page = owners.get(address("compare", version)).content.decode()
+    assert "no longer those that were compared" in page and "Compare on the same stream" in page
+
+
+def test_a_comparison_is_a_job_whose_page_leads_back(
+    owners: Client, owner: User, version: Version, portal: Path
+) -> None:
+    assert owners.post(address("compare", version)).status_code == 422, "one version is nothing to compare"
+    made = [version, *(make_version(owner, portal, number) for number in range(2, 12))]
+    Version.objects.exclude(pk=version.pk).update(offered=False)
+    response = owners.post(address("compare", version))
+    job = Job.objects.get(kind="compare")
+    assert response.status_code == 302 and response["Location"] == reverse("jobs:detail", args=[job.id])
+    assert (job.lane, job.user, job.spec["detector"]) == ("training", owner, version.detector_id)
+    newest = [each.path.name for each in made[:3:-1]]
+    assert job.spec["runs"] == [*newest, version.path.name], "the newest ones, and the one in use"
+    assert owners.post(address("compare", version))["Location"] == response["Location"], "a double click is one job"
+    page = owners.get(response["Location"]).content.decode()
+    assert "Let all of them listen" in page and "See the comparison" not in page
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result={})
+    page = owners.get(response["Location"]).content.decode()
+    assert f'href="{address("compare", version)}">See the comparison' in page
+
+
+def test_a_damaged_comparison_is_none(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    newer = make_version(owner, portal, 2)
+    (newer.path / "comparison.json").write_text('{"asked": [')
+    assert "Compare on the same stream" in owners.get(address("compare", version)).content.decode()
+
+
+def test_an_utterance_that_was_heard_twice_is_one(owners: Client, version: Version) -> None:
+    report = make_report()
+    report["results"] |= {"positives": 40, "utterances": 20}
+    report["results"]["by_speaker"][0] |= {"clips": 77_177, "utterances": 54_321}
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert "of 20 utterances by 12 voices" in page and "54321" in page and "77177" not in page
+    strict = results.operating_points(report)[0]
+    assert strict.y["all"] == 1.0
+    assert strict.missed["all"].interval == "83.9 to 100.0 %", "of twenty, not of forty"
+
+
 @pytest.mark.parametrize("name", ["version", "compare"])
 def test_more_versions_are_not_more_queries(
     owners: Client, owner: User, version: Version, portal: Path, django_assert_num_queries: Any, name: str

@@ -18,10 +18,13 @@ from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
+from webui.api.routes.jobs import job_out
 from webui.api.schemas import (
+    ComparisonOut,
     DetectorOut,
     FileOut,
     HeardOut,
+    JobOut,
     MissRates,
     SampleOut,
     ThresholdOut,
@@ -101,6 +104,39 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> P
     mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
     rows = Version.objects.filter(detector=mine).select_related("detector__user").order_by("-number")
     return page(request, rows, paging, _version_out)
+
+
+@router.get(
+    "/detectors/{int:detector_id}/comparison",
+    response=ComparisonOut,
+    summary="Versions side by side",
+    **needs("read"),
+)
+def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
+    """The last time that its versions were measured on one stream, which none of them has heard in training."""
+    mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
+    versions = list(Version.objects.filter(detector=mine).select_related("detector__user"))
+    found, outdated = services.comparison_of(versions)
+    return ComparisonOut(outdated=outdated, comparison=found)
+
+
+@router.post(
+    "/detectors/{int:detector_id}/comparison", response={201: JobOut}, summary="Compare versions", **needs("train")
+)
+@creation()
+def compare(request: HttpRequest, detector_id: int) -> Made:
+    """Queues a job that measures its versions on one stream; the comparison is there when it is done."""
+    mine = get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=caller(request).user)
+    job = services.compare(detector=mine)
+    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+
+
+@router.post(VERSION + "/retrain", response={201: JobOut}, summary="Retrain a version", **needs("train"))
+@creation()
+def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
+    """Queues a job that makes the next version from this one and what was marked, recorded and imported since."""
+    job = services.retrain(version=own_version(request, detector_id, number))
+    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))

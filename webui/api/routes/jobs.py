@@ -26,7 +26,7 @@ router = Router(tags=["Jobs"])
 
 MOST_EVENTS = 500
 SAMPLES = 12
-TRAINING_KINDS = ("train", "plan")  # all others need the scope audio
+TRAINING_KINDS = ("train", "retrain", "compare", "plan")  # all others need the scope audio
 
 
 def job_fields(job: Job) -> dict[str, Any]:

@@ -97,7 +97,7 @@ function connect() {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(`${scheme}//${location.host}${page.dataset.socket}`);
   let opened = false;
-  socket.addEventListener("open", () => { opened = true; failures = 0; socket.send(JSON.stringify({ after: last })); });
+  socket.addEventListener("open", () => { opened = true; failures = 0; socket.send(JSON.stringify({ after: last, language: document.documentElement.lang })); });
   socket.addEventListener("message", (message) => show(JSON.parse(message.data)));
   socket.addEventListener("close", (event) => {
     if (ended) return;

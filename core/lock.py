@@ -1,0 +1,44 @@
+"""A lock on a file, for work that two processes must not do at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import HarkError
+
+PATIENCE_S = 15.0  # a run that is cancelled has 10 s to end by itself, and holds its lock until then
+EVERY_S = 0.1
+
+
+@contextmanager
+def held(path: Path, refusal: Callable[[str], HarkError], patience_s: float | None = None) -> Iterator[None]:
+    """Hold the lock on a file, which is made; the lock goes with the process, however that ends.
+
+    Args:
+        refusal: makes the error of the process that holds it (its number, or "unknown").
+        patience_s: how long it is waited for (default: :data:`PATIENCE_S`), as its holder may be about to end.
+
+    Raises:
+        HarkError: another process has it, still.
+    """
+    with path.open("a+") as lock:
+        until = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    lock.seek(0)
+                    raise refusal(lock.read().strip() or "unknown") from error
+                time.sleep(EVERY_S)
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield

@@ -1,0 +1,130 @@
+"""Which windows of a recording are the same voice, and how many voices there are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# All tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*; results are reported
+# of librispeech-dev-clean and of tst* and sample (./hark bench diarization).
+FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75: groups begin about as fine as voices
+FINER = (0.75, 0.80, 0.85)
+FEWEST_WINDOWS = 4  # a smaller group to begin with is a mixture of two voices or a noise
+SMALLEST_SHARE = 0.04  # of the windows: fewer, up to LARGEST_SMALLEST, are not called a person of their own. Lower,
+LARGEST_SMALLEST = 25  # (10 s of speech) one person is more often shown as two; higher, who says little is lost.
+SAME_VOICE = 0.87  # of the likeness below: above it two groups are one voice
+MOST_SPEAKERS = 8
+FAR_S = 1.7  # windows closer than that share sound, so their likeness proves nothing
+MOST_WINDOWS = 4000  # that are compared with each other: 64 MB a matrix; of more, a part gives the groups
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [..., n] scaled to length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = None) -> np.ndarray:
+    """The voices (centroids of length 1, [voices, dimensions]) that windows belong to, at least one.
+
+    Args:
+        embeddings: of the windows, [windows, dimensions], of length 1; at least one.
+        times_s: where each window's middle is.
+        speakers: how many voices there are, where that is known.
+    """
+    every = -(-len(embeddings) // MOST_WINDOWS)
+    embeddings, times_s = embeddings[::every].astype(np.float32), times_s[::every]
+    likeness = _Likeness(embeddings, times_s)
+    if speakers is not None:
+        labels = _exactly(embeddings, likeness, max(1, speakers))
+    else:
+        labels = _estimated(embeddings, likeness)
+    return centroids(embeddings, labels)
+
+
+def centroids(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean direction of each label's windows, [labels that occur, dimensions]."""
+    return unit(np.stack([embeddings[labels == label].mean(axis=0) for label in np.unique(labels)]))
+
+
+def _exactly(embeddings: np.ndarray, likeness: _Likeness, speakers: int) -> np.ndarray:
+    fewest = min(FEWEST_WINDOWS, max(1, len(embeddings) // (4 * speakers)))
+    for similarity in (FINE_SIMILARITY, *FINER):  # voices in one room or on one line are more alike
+        labels = _without_small(embeddings, _groups(embeddings, similarity), fewest)
+        if len(np.unique(labels)) >= speakers:
+            break
+    else:
+        labels = _groups(embeddings, number=min(speakers, len(embeddings)))
+    while len(np.unique(labels)) > speakers:
+        labels = _merged(labels, likeness, -np.inf)
+    return labels
+
+
+def _estimated(embeddings: np.ndarray, likeness: _Likeness) -> np.ndarray:
+    labels = _without_small(embeddings, _groups(embeddings), FEWEST_WINDOWS)
+    smallest = max(FEWEST_WINDOWS, min(SMALLEST_SHARE * len(embeddings), LARGEST_SMALLEST))
+    while True:
+        before = labels
+        least = SAME_VOICE if len(np.unique(labels)) <= MOST_SPEAKERS else -np.inf
+        labels = _merged(labels, likeness, least)
+        if labels is before:
+            counts = {label: int((labels == label).sum()) for label in np.unique(labels)}
+            if len(counts) == 1 or min(counts.values()) >= smallest:
+                return labels
+            rarest = min(counts, key=lambda label: counts[label])
+            labels = np.where(labels == rarest, -1, labels)
+        labels = _nearest(embeddings, labels)
+
+
+def _groups(embeddings: np.ndarray, similarity: float = FINE_SIMILARITY, number: int | None = None) -> np.ndarray:
+    if len(embeddings) < 2:
+        return np.zeros(len(embeddings), int)
+    from sklearn.cluster import AgglomerativeClustering
+
+    distance = None if number else 1 - similarity
+    method = AgglomerativeClustering(number, metric="cosine", linkage="average", distance_threshold=distance)
+    return np.asarray(method.fit_predict(embeddings))
+
+
+def _without_small(embeddings: np.ndarray, labels: np.ndarray, fewest: int) -> np.ndarray:
+    counts = np.bincount(labels)
+    large = counts >= min(fewest, counts.max())
+    return _nearest(embeddings, np.where(large[labels], labels, -1))
+
+
+def _nearest(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Each window's nearest of the groups (from 0); windows of the label -1 belong to none so far."""
+    kept = labels >= 0
+    return (embeddings @ centroids(embeddings[kept], labels[kept]).T).argmax(axis=1)
+
+
+def _merged(labels: np.ndarray, likeness: _Likeness, least: float) -> np.ndarray:
+    """The two groups that are most alike made one; the very same ``labels`` where none are as alike as ``least``."""
+    names, matrix = likeness.between(labels)
+    if len(names) < 2:
+        return labels
+    np.fill_diagonal(matrix, -np.inf)
+    one, other = np.unravel_index(int(matrix.argmax()), matrix.shape)
+    return labels if matrix[one, other] < least else np.where(labels == names[other], names[one], labels)
+
+
+class _Likeness:
+    """How alike groups of windows are: the mean cosine between two groups by those within each of them.
+
+    1 where two groups are drawn from the same voice, whatever the room, the microphone and the noise do to all cosines
+    of a recording; the cosine of their centroids would depend on how many windows these are the mean of.
+    """
+
+    def __init__(self, embeddings: np.ndarray, times_s: np.ndarray) -> None:
+        self.far = (np.abs(times_s[:, None] - times_s[None]) > FAR_S).astype(np.float32)
+        self.cosines = (embeddings @ embeddings.T) * self.far
+
+    def between(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The groups' labels and their likeness [groups, groups]."""
+        names, numbers = np.unique(labels, return_inverse=True)
+        member = np.eye(len(names), dtype=np.float32)[numbers]
+        pairs = member.T @ self.far @ member
+        means = (member.T @ self.cosines @ member) / np.maximum(pairs, 1)
+        within, known = np.diag(means), np.diag(pairs) > 0
+        # A group all of whose windows are neighbours cannot be compared with itself: as even as the others.
+        within = np.where(known, within, within[known].mean() if known.any() else FINE_SIMILARITY)
+        scale = np.sqrt(np.maximum(np.outer(within, within), 1e-6))
+        return names, means / scale

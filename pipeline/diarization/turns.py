@@ -1,0 +1,60 @@
+"""Who speaks when: what every way of telling speakers apart gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One person speaks from ``start_s`` to ``end_s``; ``overlap``: somebody else does at the same time."""
+
+    start_s: float
+    end_s: float
+    speaker: str
+    overlap: bool = False
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """The turns of a recording, by start.
+
+    Attributes:
+        method: how they were found: "channels", "acoustic" or "pyannote".
+        names: what a speaker is called where a remembered voice matches or a channel names it.
+        versions: of the models that took part.
+        embeddings: a speaker's voice, where it was computed (256 numbers of length 1).
+    """
+
+    turns: tuple[Turn, ...]
+    method: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    embeddings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The speakers in the order in which they begin."""
+        return tuple(dict.fromkeys(turn.speaker for turn in self.turns))
+
+
+def with_overlaps(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    """The same turns, cut where others begin and end to speak, with what is spoken over another marked; by start."""
+    turns = list(turns)
+    edges = sorted({edge for turn in turns for edge in (turn.start_s, turn.end_s)})
+    found: list[Turn] = []
+    for turn in turns:
+        parts: list[Turn] = []
+        inside = [edge for edge in edges if turn.start_s < edge < turn.end_s]
+        for start, end in pairwise([turn.start_s, *inside, turn.end_s]):
+            overlap = any(
+                other.speaker != turn.speaker and other.start_s < end and start < other.end_s for other in turns
+            )
+            if parts and parts[-1].overlap == overlap:
+                parts[-1] = replace(parts[-1], end_s=end)
+            else:
+                parts.append(Turn(start, end, turn.speaker, overlap))
+        found += parts
+    return tuple(sorted(found, key=lambda turn: (turn.start_s, turn.end_s, turn.speaker)))

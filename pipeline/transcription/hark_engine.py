@@ -1,0 +1,70 @@
+"""Hark's own recognizer: phones by CTC, words by a vocabulary and trigrams, their times by alignment. Always ready."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from audio_generation.engine import Readiness
+from core.audio_file import SAMPLE_RATE
+from pipeline.transcript import Segment, Word
+from pipeline.transcription.engine import LoadingEngine
+
+
+class HarkCtc(LoadingEngine):
+    """It knows English only, in lower case and without punctuation."""
+
+    name = "hark"
+    licence = "Apache-2.0"
+    model = "ctc"
+
+    def available(self) -> Readiness:
+        """See ``RecognitionEngine.available``."""
+        if find_spec("torch") is None:
+            return Readiness(False, "The package torch is not installed.", "Run ./hark doctor; ./hark installs it.")
+        return Readiness(True)
+
+    def languages(self) -> tuple[str, ...] | None:
+        """See ``RecognitionEngine.languages``."""
+        return ("en",)
+
+    def versions(self) -> dict[str, str]:
+        """See ``RecognitionEngine.versions``."""
+        try:
+            return {"hark-recognizer": "shipped", "torch": version("torch")}
+        except PackageNotFoundError:
+            return {"hark-recognizer": "shipped"}
+
+    def load(self) -> Any:
+        """The acoustic model and the vocabulary. No transcripts of anybody's library go into it: all users share it."""
+        from model.asr.emissions import RecognizerAligner
+        from model.asr.recognition import decoder_for
+
+        return RecognizerAligner(), decoder_for("en")
+
+    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``LoadingEngine.hear``."""
+        from pipeline.alignment import NotAligned, align
+
+        aligner, decoder = model
+        emission = aligner.log_probabilities(audio)
+        text = " ".join(decoder.words(emission))
+        if not text:
+            return []
+        try:
+            aligned = align(emission, text, aligner, "en")
+        except NotAligned:
+            return []  # words were guessed where there is no speech
+        end = len(audio) / SAMPLE_RATE
+        words = tuple(
+            Word(unit.label, unit.start_s, min(unit.end_s, end), unit.confidence)
+            for unit in aligned.words
+            if unit.end_s > unit.start_s
+        )
+        if not words:
+            return []
+        shown = " ".join(word.text for word in words)
+        return [Segment(words[0].start_s, words[-1].end_s, shown, aligned.confidence, words, "en")]

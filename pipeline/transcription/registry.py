@@ -1,0 +1,125 @@
+"""Every engine of recognition, one line each, the best first, and the choice of one."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+
+from core.errors import HarkError
+from phrase_augmentation.normalize import base_language
+from pipeline.transcription.engine import RecognitionEngine, described, knows
+from pipeline.transcription.faster_whisper_engine import FasterWhisper
+from pipeline.transcription.funasr_engine import FunAsr
+from pipeline.transcription.hark_engine import HarkCtc
+from pipeline.transcription.openai_engine import OpenAiEndpoint
+from pipeline.transcription.pocketsphinx_engine import PocketSphinx
+from pipeline.transcription.whisper_timestamped_engine import WhisperTimestamped
+
+AUTO = "auto"
+
+# In the order in which ``auto`` asks them. What knows one language well comes before what knows many; sending audio
+# away comes after every engine of this machine that knows many languages; then those that know few words.
+ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, OpenAiEndpoint, HarkCtc, PocketSphinx)
+
+CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped)}  # their models are many
+
+WHY = {
+    "funasr": "it was made for this language",
+    "faster-whisper": "the most accurate engine that runs here",
+    "whisper-timestamped": "the most accurate engine that runs here",
+    "openai": "no Whisper model is on this machine, and an endpoint is configured",
+    "hark": "no Whisper model is on this machine; Hark's own recognizer is always ready, and misses four words of ten",
+    "pocketsphinx": "nothing else is ready",
+}
+
+
+_held: dict[str, RecognitionEngine] = {}  # engines with a model that was asked for, by name
+_holding = threading.Lock()
+
+
+@cache
+def _engines() -> dict[str, RecognitionEngine]:
+    made: list[RecognitionEngine] = [engine() for engine in ENGINES]
+    return {engine.name: engine for engine in made}
+
+
+def engines() -> list[RecognitionEngine]:
+    """All engines, ready or not; one object each for the whole process, so that a model is loaded once."""
+    return list(_engines().values())
+
+
+def engine(name: str) -> RecognitionEngine:
+    """The engine of that name, ready.
+
+    Raises:
+        HarkError: there is none, or it cannot hear here.
+    """
+    found = _engines().get(name)
+    if found is None:
+        known = ", ".join([AUTO, *_engines()])
+        raise HarkError(f"There is no engine of recognition called {name[:40]!r}.", f"Hark has {known}.", "Name one.")
+    ready = found.available()
+    if not ready.ok:
+        raise HarkError(f"The engine {name} cannot hear here.", ready.why, ready.how_to_enable)
+    return found
+
+
+def choose(name: str, language: str | None) -> tuple[RecognitionEngine, str]:
+    """The engine for a language (None: not known), and why it was taken, in words.
+
+    Args:
+        name: "auto", or an engine's name.
+
+    Raises:
+        HarkError: the engine is not ready or does not know the language; with "auto": none does.
+    """
+    if name != AUTO:
+        found = engine(name)
+        if not knows(found, language):
+            raise HarkError(
+                f"The engine {name} does not know the language {language!r}.",
+                f"It knows {', '.join(found.languages() or ())}.",
+                f"Choose the engine {AUTO}, or another one.",
+            )
+        return found, f"{described(found)}, as asked for"
+    for found in engines():
+        # What knows one language that is not English is no guess for a recording of which nothing is known.
+        suits = knows(found, language) and (language is not None or "en" in (found.languages() or ("en",)))
+        if suits and found.available().ok:
+            return found, f"{described(found)}: {WHY[found.name]}"
+    lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
+    ready = lacking.available()
+    raise HarkError(
+        f"No engine that is ready here knows the language {base_language(language or '')!r}.",
+        f"Hark's own recognizer and pocketsphinx know English only. {lacking.name}: {ready.why}",
+        ready.how_to_enable,
+    )
+
+
+def with_model(name: str, model: str, language: str | None) -> RecognitionEngine:
+    """The engine with a certain model, ready, for a process that does not share the environment of who asks.
+
+    One model an engine is held: asking for another one lets the first go.
+
+    Raises:
+        HarkError: as :func:`engine` and :func:`choose`.
+    """
+    kind = CHOOSABLE.get(name)
+    if kind is None or not model or _engines()[name].model == model:
+        return choose(name, language)[0]
+    with _holding:
+        found = _held.get(name)
+        if found is None or found.model != model:
+            if found is not None:
+                found.close()
+            found = _held[name] = kind(model)
+    ready = found.available()
+    if not ready.ok:
+        raise HarkError(f"The engine {name} cannot hear here.", ready.why, ready.how_to_enable)
+    return found
+
+
+def close_engines() -> None:
+    """Let all models go."""
+    for one in [*engines(), *_held.values()]:
+        one.close()
