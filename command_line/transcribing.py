@@ -108,7 +108,7 @@ def _transcribed(file: Path, options: argparse.Namespace, reporter: Reporter) ->
             with contextlib.suppress(OSError):
                 work.rmdir()
             raise
-    wanted = TranscribeOptions(options.engine, options.language)
+    wanted = TranscribeOptions(options.engine, options.language, data=data_folder())
     transcript = transcribe(audio, wanted, work, reporter)
     if options.speakers is not None and transcript.diarization != "channels" and transcript.segments:
         from pipeline.diarization import voiceprints

@@ -10,29 +10,33 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE, write_audio
-from core.data_folder import storage_error
+from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.worded import worded
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.events import Reporter
 from pipeline.transcript import Segment, Transcript, load_transcript
+from pipeline.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
+
+if TYPE_CHECKING:
+    from model.asr.network import Recognizer
 
 RECORDINGS = "audio"  # below the user's data, a folder each
 AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
-FOLDER = Path("asr") / "own"  # below the user's data
-WEIGHTS = "recognizer.safetensors"
+FOLDER = OWN_FOLDER  # below the user's data
 STAGES = ("collect", "cut", "synthesize", "pack", "measure", "train", "compare")
 
 LANGUAGE = "en"  # the recognizer knows no other
@@ -81,7 +85,7 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         spec: ``epochs`` over the passages, and ``all``: also learn from sure words that nobody has checked.
 
     Returns:
-        ``weights`` (path), ``segments``, ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the
+        ``weights`` (path; "" where they did not get better and are not kept), ``segments``, ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the
         passages left out ``before`` and ``after`` (and as ``_percent``, for showing), and whether it got ``better``.
 
     Raises:
@@ -109,7 +113,7 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
     from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
     from model.asr.packed import open_pack
     from model.asr.train import AcousticProgress, AcousticTrainConfig, evaluate, load_acoustic, train_acoustic
-    from model.shipped_weights import save_weights, shipped_recognizer
+    from model.shipped_weights import shipped_recognizer
     from model.train import best_device
 
     _pack(passages, folder, reporter)
@@ -152,13 +156,13 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
     trained = load_acoustic(out / "final.pt", device)
     after = _word_errors(evaluate(trained, packed, "validation", device, augmenter))
     reporter.metric("after", after)
-    weights = folder / WEIGHTS
-    save_weights(trained.cpu(), weights, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
-    reporter.artifact("weights", str(weights))
+    weights = _keep(trained.cpu(), folder, before, after)
+    if weights is not None:
+        reporter.artifact("weights", str(weights))
     forget_speech(folder)
     shutil.rmtree(out, ignore_errors=True)  # checkpoints; the next run is another one
     return {
-        "weights": str(weights),
+        "weights": str(weights or ""),
         "segments": len(passages),
         "checked": sum(passage.checked for passage in passages),
         "held_out": sum(passage.held_out for passage in passages),
@@ -170,6 +174,22 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
         "after_percent": round(100 * after, 1),
         "better": after < before,
     }
+
+
+def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
+    """The file of the new weights, in place of earlier ones; None, and nothing changed, where they are not better."""
+    from model.shipped_weights import save_weights
+
+    if after >= before:
+        return None
+    earlier = list(folder.glob(OWN_WEIGHTS))
+    # A name of its own, so that whoever holds the earlier weights does not take them for these.
+    weights = folder / OWN_WEIGHTS.replace("*", secrets.token_hex(4))
+    with atomic_path(weights) as temporary:
+        save_weights(model, temporary, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
+    for path in earlier:
+        path.unlink(missing_ok=True)
+    return weights
 
 
 def forget_speech(folder: Path) -> None:

@@ -48,7 +48,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     _prepare(folder, list(spec["originals"]), reporter)
     if not (folder / WAVEFORM).is_file():
         _write(folder / WAVEFORM, json.dumps(waveform(audio)))
-    transcript = _transcript(audio, folder, options, reporter)
+    transcript = _transcript(audio, folder, data, options, reporter)
     warnings: list[str] = []
     if options.get("diarize", True) and transcript.segments:
         transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
@@ -89,13 +89,14 @@ def _prepare(folder: Path, originals: list[str], reporter: Reporter) -> None:
         part.unlink()
 
 
-def _transcript(audio: Path, folder: Path, options: Mapping[str, Any], reporter: Reporter) -> Transcript:
+def _transcript(audio: Path, folder: Path, data: Path, options: Mapping[str, Any], reporter: Reporter) -> Transcript:
     from pipeline.transcription.transcribe import TranscribeOptions, transcribe
 
     wanted = TranscribeOptions(
         engine=options.get("engine") or "auto",
         language=options.get("language") or None,
         channels=bool(options.get("diarize", True)) and options.get("speakers") in (None, 2),
+        data=data,
     )
     return transcribe(audio, wanted, folder, reporter)
 

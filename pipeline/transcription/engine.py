@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -112,5 +114,5 @@ def knows(engine: RecognitionEngine, language: str | None) -> bool:
 
 
 def described(engine: RecognitionEngine) -> str:
-    """The engine with its model, as transcripts show it: "faster-whisper small"."""
-    return f"{engine.name} {engine.model}".strip()
+    """The engine with its model, as transcripts show it: "faster-whisper small"; of a path its last part."""
+    return f"{engine.name} {Path(engine.model).stem if os.sep in engine.model else engine.model}".strip()

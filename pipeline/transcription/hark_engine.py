@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,32 @@ from core.audio_file import SAMPLE_RATE
 from pipeline.transcript import Segment, Word
 from pipeline.transcription.engine import LoadingEngine
 
+SHIPPED = "ctc"  # the model's name, where it is not a path
+OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights that were fitted to their recordings
+OWN_WEIGHTS = "own-*.safetensors"
+
+
+def own_model(data: Path) -> str:
+    """The path of the weights that a user has trained (``pipeline.recognizer_job``), else the shipped model's name.
+
+    There are such weights only where they got fewer words wrong than the shipped ones.
+    """
+    return str(max((data / OWN_FOLDER).glob(OWN_WEIGHTS), key=lambda path: path.stat().st_mtime_ns, default=SHIPPED))
+
 
 class HarkCtc(LoadingEngine):
-    """It knows English only, in lower case and without punctuation."""
+    """It knows English only, in lower case and without punctuation.
+
+    Args:
+        model: :data:`SHIPPED`, or the path of other weights.
+    """
 
     name = "hark"
     licence = "Apache-2.0"
-    model = "ctc"
+
+    def __init__(self, model: str = SHIPPED) -> None:
+        super().__init__()
+        self.model = model
 
     def available(self) -> Readiness:
         """See ``RecognitionEngine.available``."""
@@ -33,17 +53,20 @@ class HarkCtc(LoadingEngine):
 
     def versions(self) -> dict[str, str]:
         """See ``RecognitionEngine.versions``."""
+        weights = "shipped" if self.model == SHIPPED else Path(self.model).stem
         try:
-            return {"hark-recognizer": "shipped", "torch": version("torch")}
+            return {"hark-recognizer": weights, "torch": version("torch")}
         except PackageNotFoundError:
-            return {"hark-recognizer": "shipped"}
+            return {"hark-recognizer": weights}
 
     def load(self) -> Any:
         """The acoustic model and the vocabulary. No transcripts of anybody's library go into it: all users share it."""
         from model.asr.emissions import RecognizerAligner
         from model.asr.recognition import decoder_for
+        from model.shipped_weights import load_weights
 
-        return RecognizerAligner(), decoder_for("en")
+        recognizer = None if self.model == SHIPPED else load_weights(Path(self.model))[0]
+        return RecognizerAligner(recognizer), decoder_for("en")
 
     def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
         """See ``LoadingEngine.hear``."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from functools import cache
+from pathlib import Path
 
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.transcription.engine import RecognitionEngine, described, knows
 from pipeline.transcription.faster_whisper_engine import FasterWhisper
 from pipeline.transcription.funasr_engine import FunAsr
-from pipeline.transcription.hark_engine import HarkCtc
+from pipeline.transcription.hark_engine import HarkCtc, own_model
 from pipeline.transcription.openai_engine import OpenAiEndpoint
 from pipeline.transcription.pocketsphinx_engine import PocketSphinx
 from pipeline.transcription.whisper_timestamped_engine import WhisperTimestamped
@@ -21,7 +22,7 @@ AUTO = "auto"
 # away comes after every engine of this machine that knows many languages; then those that know few words.
 ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, OpenAiEndpoint, HarkCtc, PocketSphinx)
 
-CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped)}  # their models are many
+CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # their models are many
 
 WHY = {
     "funasr": "it was made for this language",
@@ -64,11 +65,12 @@ def engine(name: str) -> RecognitionEngine:
     return found
 
 
-def choose(name: str, language: str | None) -> tuple[RecognitionEngine, str]:
+def choose(name: str, language: str | None, data: Path | None = None) -> tuple[RecognitionEngine, str]:
     """The engine for a language (None: not known), and why it was taken, in words.
 
     Args:
         name: "auto", or an engine's name.
+        data: the data folder of the user for whom it is; Hark's own recognizer then has the weights that they trained.
 
     Raises:
         HarkError: the engine is not ready or does not know the language; with "auto": none does.
@@ -81,11 +83,13 @@ def choose(name: str, language: str | None) -> tuple[RecognitionEngine, str]:
                 f"It knows {', '.join(found.languages() or ())}.",
                 f"Choose the engine {AUTO}, or another one.",
             )
+        found = _fitted(found, data)
         return found, f"{described(found)}, as asked for"
     for found in engines():
         # What knows one language that is not English is no guess for a recording of which nothing is known.
         suits = knows(found, language) and (language is not None or "en" in (found.languages() or ("en",)))
         if suits and found.available().ok:
+            found = _fitted(found, data)
             return found, f"{described(found)}: {WHY[found.name]}"
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
     ready = lacking.available()
@@ -94,6 +98,12 @@ def choose(name: str, language: str | None) -> tuple[RecognitionEngine, str]:
         f"Hark's own recognizer and pocketsphinx know English only. {lacking.name}: {ready.why}",
         ready.how_to_enable,
     )
+
+
+def _fitted(engine: RecognitionEngine, data: Path | None) -> RecognitionEngine:
+    """The engine with the weights that a user has trained, where there are any. What is returned may hear only once."""
+    model = own_model(data) if isinstance(engine, HarkCtc) and data is not None else ""
+    return HarkCtc(model) if model and model != engine.model else engine
 
 
 def with_model(name: str, model: str, language: str | None) -> RecognitionEngine:

@@ -46,11 +46,13 @@ class TranscribeOptions:
         engine: a name in the registry, or "auto": the best one that is ready for the language.
         language: what is spoken ("en", "de"); None: the engine decides piece by piece.
         channels: hear the two channels of a file with one person each by themselves; False: always together.
+        data: the data folder of the user for whom it is; see ``pipeline.transcription.registry.choose``.
     """
 
     engine: str = registry.AUTO
     language: str | None = None
     channels: bool = True
+    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
     Raises:
         HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk.
     """
-    engine, why = registry.choose(options.engine, options.language)
+    engine, why = registry.choose(options.engine, options.language, options.data)
     reporter.stage("listen", "Looking for speech")
     reporter.log(f"Recognition by {why}")
     with _opened(audio_file) as recording:

@@ -14,6 +14,8 @@ from pipeline import recognizer_job
 from pipeline.events import Event, Reporter, silent_reporter
 from pipeline.recognizer_job import Passage, collect, train_recognizer
 from pipeline.transcript import Segment, Transcript, save_transcript
+from pipeline.transcription.hark_engine import SHIPPED
+from pipeline.transcription.registry import choose, close_engines, with_model
 
 TEXTS = ("we ship the compass on friday", "the budget is fine", "open the window", "nobody knows the way home")
 
@@ -89,9 +91,6 @@ def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
 
 @pytest.mark.slow
 def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from model.asr.network import Recognizer
-    from model.shipped_weights import load_weights
-
     monkeypatch.setattr(recognizer_job, "SYNTHETIC", 4)
     monkeypatch.setattr(recognizer_job, "FEWEST_STEPS", 4)
     monkeypatch.setattr(recognizer_job, "BATCH_S", 8.0)
@@ -112,8 +111,24 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     assert stages == list(recognizer_job.STAGES)
     assert result["segments"] >= len(texts) + 1 and result["checked"] == result["segments"]
     assert 0 < result["held_out"] < result["segments"] and 0 <= result["before"] <= 2 and 0 <= result["after"] <= 2
-    model, about = load_weights(Path(result["weights"]))
-    assert isinstance(model, Recognizer) and about["after"] == result["after"]
-    assert sorted(path.name for path in (tmp_path / "asr" / "own").iterdir()) == ["recognizer.safetensors"], (
-        "no sound is left"
-    )
+    kept = [Path(result["weights"])] if result["better"] else []
+    assert list((tmp_path / "asr" / "own").iterdir()) == kept, "no sound is left"
+
+
+def test_weights_that_got_better_are_what_the_engine_hears_with(tmp_path: Path) -> None:
+    from model.shipped_weights import load_weights, shipped_recognizer
+
+    model, _ = shipped_recognizer()
+    folder = tmp_path / recognizer_job.FOLDER
+    folder.mkdir(parents=True)
+    assert recognizer_job._keep(model, folder, before=0.4, after=0.4) is None
+    assert choose("hark", "en", tmp_path)[0].model == SHIPPED
+    first = recognizer_job._keep(model, folder, before=0.4, after=0.3)
+    second = recognizer_job._keep(model, folder, before=0.4, after=0.2)
+    assert second is not None and list(folder.iterdir()) == [second] and second != first
+    engine, why = choose("auto", "en", tmp_path)
+    assert engine.model == str(second) and f"hark {second.stem}" in why
+    assert choose("hark", "en")[0].model == SHIPPED  # nobody else hears with them
+    assert load_weights(second)[1]["after"] == 0.2
+    assert with_model("hark", str(second), "en") is with_model("hark", str(second), "en")  # loaded once
+    close_engines()
