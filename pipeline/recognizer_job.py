@@ -85,8 +85,9 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         spec: ``epochs`` over the passages, and ``all``: also learn from sure words that nobody has checked.
 
     Returns:
-        ``weights`` (path; "" where they did not get better and are not kept), ``segments``, ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the
-        passages left out ``before`` and ``after`` (and as ``_percent``, for showing), and whether it got ``better``.
+        ``weights`` (path; "" where they did not get better and are not kept), ``segments``, ``checked``, ``held_out``,
+        ``hours``, ``steps``, the word error rates of the passages left out ``before`` and ``after`` (and as
+        ``_percent``, for showing), and whether it got ``better``.
 
     Raises:
         HarkError: too few passages whose words are known, or a full disk.
