@@ -447,11 +447,13 @@ class _Sink:
         self.seek, self.tell, self.read, self.flush = file.seek, file.tell, file.read, file.flush
 
     def write(self, data: bytes) -> int:
+        done = 0
         try:
-            return self.file.write(data)
+            while done < len(data):  # on a disk that is nearly full a write is short first, and fails next
+                done += self.file.write(data[done:])
         except OSError as error:
             self.error = error
-            return 0
+        return done
 
 
 @contextmanager

@@ -52,11 +52,11 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     warnings: list[str] = []
     if options.get("diarize", True) and transcript.segments:
         transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
-    _keep(transcript, folder, str(spec.get("name", "")))
     if options.get("summarize", True) and transcript.segments:
         _summarize(transcript, folder, reporter, warnings)
     elif (folder / SUMMARY).is_file():
         (folder / SUMMARY).unlink()  # of an earlier transcript
+    _keep(transcript, folder, str(spec.get("name", "")))  # last: until then the earlier one is there
     return {
         "duration_s": transcript.duration_s, "channels": _channels(audio), "language": transcript.language,
         "engine": transcript.engine, "speakers": len(transcript.speakers),

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from typing import cast
+import tempfile
+from collections.abc import Awaitable, Callable
+from typing import IO, Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-pages = get_asgi_application()  # before the imports below, which need the applications loaded
+django.setup(set_prefix=False)  # before the imports below, which need the applications loaded
 
 from channels.auth import AuthMiddlewareStack
+from channels.db import database_sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler
+from django.http import parse_cookie
 from django.urls import path
 
+from core.errors import HarkError
 from pipeline.media import MediaLimits
+from webui.accounts.services import user_of_token
 from webui.audio.consumers import TranscribeConsumer
 from webui.audio.uploads import LARGEST_CHUNK
 from webui.compatibility.uploads import takes_recordings
@@ -36,14 +46,49 @@ PIECES = re.compile(r"/recordings/uploads/[0-9a-f-]{36}")
 
 
 def largest_body(scope: Scope) -> int:
-    """Bytes that may be sent with a request: many only to where they belong, by who at least claims to be somebody."""
-    headers = dict(scope["headers"])
-    somebody = b"authorization" in headers or b"sessionid=" in headers.get(b"cookie", b"")
-    if somebody and PIECES.fullmatch(scope["path"]):
+    """Bytes that may be sent with a request: many only to where they belong."""
+    if PIECES.fullmatch(scope["path"]):
         return LARGEST_CHUNK
-    if somebody and takes_recordings(scope["path"]):
+    if takes_recordings(scope["path"]):
         return MediaLimits.from_environment().max_bytes + LARGEST_FORM
-    return LARGEST_RECORDING if somebody and UPLOADS.fullmatch(scope["path"]) else LARGEST_FORM
+    return LARGEST_RECORDING if UPLOADS.fullmatch(scope["path"]) else LARGEST_FORM
+
+
+@database_sync_to_async
+def of_a_user(scope: Scope) -> bool:
+    """Whether a token or a session comes with the request that belongs to somebody."""
+    headers = dict(scope["headers"])
+    if b"authorization" in headers:
+        try:
+            user_of_token(headers[b"authorization"].decode("latin-1"))
+        except HarkError:
+            return False
+        return True
+    key = parse_cookie(headers.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
+    return bool(key) and SESSION_KEY in SessionStore(key)
+
+
+class Pages(ASGIHandler):
+    """Django's own; large bodies wait on the data folder's disk, since the system's temporary folder may be memory."""
+
+    async def read_body(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> IO[bytes]:
+        """The body as a file. Raises RequestAborted where the client leaves, OSError on a full disk."""
+        folder = settings.FILE_UPLOAD_TEMP_DIR
+        folder.mkdir(parents=True, exist_ok=True)
+        body = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=folder)  # noqa: SIM115
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestAborted
+                body.write(message.get("body", b""))
+                if not message.get("more_body", False):
+                    break
+            body.seek(0)
+        except BaseException:
+            body.close()
+            raise
+        return cast(IO[bytes], body)
 
 
 sockets = URLRouter(
@@ -55,7 +100,7 @@ sockets = URLRouter(
 )
 application = ProtocolTypeRouter(
     {
-        "http": limit_bodies(cast(Application, pages), largest_body),
+        "http": limit_bodies(cast(Application, Pages()), largest_body, LARGEST_FORM, of_a_user),
         "websocket": OwnPagesAndPrograms(AuthMiddlewareStack(sockets), settings.ALLOWED_HOSTS),
     }
 )

@@ -1,4 +1,4 @@
-"""No request may fill the disk: bodies are counted before anything else sees them."""
+"""No request may fill the disk: bodies are counted before anything else sees them; large ones are users' only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from core.data_folder import storage_error
 from core.errors import HarkError
 
 Scope = dict[str, Any]
@@ -23,11 +24,23 @@ class _TooLarge(Exception):
     pass
 
 
-def limit_bodies(application: Application, largest: Callable[[Scope], int]) -> Application:
-    """An ASGI application that answers 413 where a body is longer than ``largest(scope)`` bytes, said or sent."""
+def limit_bodies(
+    application: Application,
+    largest: Callable[[Scope], int],
+    for_all: int,
+    known: Callable[[Scope], Awaitable[bool]],
+) -> Application:
+    """An ASGI application that answers 413 where a body is longer than it may be, said or sent, and 507 on a full disk.
+
+    Args:
+        largest: bytes that a request may have there.
+        for_all: bytes that anybody's request may have; more only where ``known`` finds that it is a user's.
+    """
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         most = largest(scope)
+        if most > for_all and not await known(scope):
+            most = for_all
         said = dict(scope["headers"]).get(b"content-length", b"")
         answered = False
         read = 0
@@ -51,12 +64,21 @@ def limit_bodies(application: Application, largest: Callable[[Scope], int]) -> A
             await application(scope, counted, watched)
         except _TooLarge:
             if not answered:
-                kind, answer = b"text/plain; charset=utf-8", ANSWER
-                if scope["path"].startswith("/api/"):
-                    problem = {"title": ANSWER_OF_API.what, "status": 413, **ANSWER_OF_API.as_dict()}
-                    kind, answer = b"application/problem+json", json.dumps(problem).encode()
-                headers = [(b"content-type", kind), (b"connection", b"close")]
-                await send({"type": "http.response.start", "status": 413, "headers": headers})
-                await send({"type": "http.response.body", "body": answer})
+                await _refuse(scope, send, 413, ANSWER_OF_API, ANSWER)
+        except OSError as error:  # of the disk that the body is kept on
+            if answered:
+                raise
+            full = storage_error(error, "receiving the request")
+            await _refuse(scope, send, 507, full, f"{full.what} {full.why} {full.what_to_do}".encode())
 
     return limited
+
+
+async def _refuse(scope: Scope, send: Send, status: int, error: HarkError, text: bytes) -> None:
+    kind, answer = b"text/plain; charset=utf-8", text
+    if scope["path"].startswith(("/api/", "/v1/")):
+        problem = {"title": error.what, "status": status, **error.as_dict()}
+        kind, answer = b"application/problem+json", json.dumps(problem).encode()
+    headers = [(b"content-type", kind), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})

@@ -89,10 +89,12 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
     for citation in answer["citations"]:
         page = reverse("audio:recording", args=[citation["recording"]])
         sound = reverse("audio:audio", args=[citation["recording"]])
+        citation["whole"] = answer["found"] and citation["text"].strip() == answer["text"].strip()
         citation["clock"] = clock(citation["start_s"])
         citation["start"] = f"{citation['start_s']:.3f}"
         citation["address"] = f"{page}#t={citation['start']}"
         citation["play"] = f"{sound}#t={citation['start']},{citation['end_s']:.3f}"
+    answer["cited_whole"] = any(citation["whole"] for citation in answer["citations"])
     aloud = None
     if asking.voice_for(user, answer["language"]) is not None:
         said = {"text": answer["text"][: asking.LONGEST_SPOKEN], "language": answer["language"]}

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
 from webui.audio import services
@@ -69,10 +69,12 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     if remember:
         services.remember_voice(recording=found, speaker=who, name=name)
         messages.success(
-            request, _("%(name)s is named in later recordings where the voice is recognized.") % {"name": name}
+            request,
+            _("%(name)s is named in later recordings where the voice is recognized.") % {"name": name},
+            extra_tags="near-speakers",
         )
     else:
-        messages.success(request, _("The name is kept."))
+        messages.success(request, _("The name is kept."), extra_tags="near-speakers")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
 
 
@@ -110,10 +112,12 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 @never_cache
-@require_POST
+@require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A new link for ``days`` days; the answer shows it, and nothing does after that."""
+    """A new link for ``days`` days; the answer shows it, and nothing does after that: asked for again, it is the page."""
     found = recording_of(request, recording_id)
+    if request.method != "POST":
+        return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
     days = request.POST.get("days", "")
     number = int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0
     _made, token = services.share(recording=found, days=number)
@@ -125,7 +129,7 @@ def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpRespo
     """Take a link back."""
     found = recording_of(request, recording_id)
     services.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
-    messages.success(request, _("The link does not work any more."))
+    messages.success(request, _("The link does not work any more."), extra_tags="near-sharing")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
 
 

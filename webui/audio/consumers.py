@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -22,6 +24,16 @@ LONGEST_S = 1800.0  # of one connection
 MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
 TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
+
+
+T = TypeVar("T")
+# Of its own: asyncio's threads (6 on two cores) send everybody's audio, and must not wait for a recognizer.
+_hearing = ThreadPoolExecutor(8, "live")
+
+
+async def _apart(do: Callable[..., T], *arguments: Any) -> T:
+    """What ``do`` returns, done in one of those threads."""
+    return await asyncio.get_running_loop().run_in_executor(_hearing, do, *arguments)
 
 
 class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
@@ -109,11 +121,11 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             "save": wish.get("save") is True,
         }
         try:
+            # What is wrong with them is said now, not when the recording is to be kept.
+            live.services.checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
             versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
             path = live.new_file(self.user) if self.wish["save"] else None
-            self.session = await asyncio.to_thread(
-                live.Session, self.wish["engine"], self.wish["language"], versions, path
-            )
+            self.session = await _apart(live.Session, self.wish["engine"], self.wish["language"], versions, path)
         except HarkError as error:
             await self._say(error=error.as_dict())
             await self.close()
@@ -130,9 +142,9 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             content, last = bytes(self.waiting), self.stopping
             self.waiting.clear()
             if content:
-                await self._tell(await asyncio.to_thread(session.hear, content))
+                await self._tell(await _apart(session.hear, content))
             if last:
-                await self._tell(await asyncio.to_thread(session.finish))
+                await self._tell(await _apart(session.finish))
                 break
         if self.answering:
             await asyncio.wait(self.answering, timeout=30.0)
@@ -151,7 +163,8 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
 
     async def _answer(self, question: str, time_s: float) -> None:
         assert self.user is not None
-        found = await database_sync_to_async(live.answer, thread_sensitive=False)(user=self.user, question=question)
+        look = database_sync_to_async(live.answer, thread_sensitive=False, executor=_hearing)
+        found = await look(user=self.user, question=question)
         if found is not None:
             for citation in found["citations"]:
                 citation["address"] = reverse("audio:recording", args=[citation["recording"]])

@@ -8,7 +8,8 @@ import re
 import secrets
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,13 @@ def recordings_of(user: User) -> QuerySet[Recording]:
 
 
 def create_recording(
-    *, user: User, name: str, source: Path, options: Mapping[str, Any] | None = None, more: Sequence[Path] = ()
+    *,
+    user: User,
+    name: str,
+    source: Path,
+    options: Mapping[str, Any] | None = None,
+    more: Sequence[Path] = (),
+    identifier: uuid.UUID | None = None,
 ) -> Recording:
     """Take an audio file over (it is moved) and queue its transcription.
 
@@ -97,14 +104,17 @@ def create_recording(
     sources = [source, *more]
     size = _checked_size(sources)
     name = shown_name(name)
-    identifier = uuid.uuid4()
+    identifier = identifier or uuid.uuid4()
     recording = Recording(
         id=identifier, user=user, name=name, folder=f"{FOLDER}/{identifier}", options=chosen, bytes=size,
         originals=_kept_names(name, sources),
     )  # fmt: skip
     moved: list[tuple[Path, Path]] = []
     try:
-        recording.path.mkdir(parents=True)
+        recording.path.mkdir(parents=True)  # of two who finish the same upload the second is refused here
+    except OSError as error:
+        raise storage_error(error, "keeping the recording") from error
+    try:
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
             moved.append((path, recording.path / kept))
@@ -215,8 +225,13 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         raise NotReady(
             _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
         )
-    old = recording.job
     with transaction.atomic():
+        current = Recording.objects.select_related("job").get(pk=recording.pk)
+        old = current.job
+        if old is not None and old.is_going:
+            raise NotReady(
+                _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
+            )
         if options is not None:
             recording.options = checked_options({**recording.options, **options})
         recording.job = None
@@ -268,9 +283,16 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         transaction.on_commit(lambda: _remove_leftovers(job))
     elif job.kind == KIND and job.state != Job.State.DONE:
         recording.update(state=Recording.State.FAILED)
+    elif job.kind == MINABLE_KIND:
+        current = recording.select_related("user").get()
+        if job.spec["minable"] != current.minable:  # it was switched meanwhile, and who ended last must not decide
+            _bring_library_up_to_date(current, after=job)
 
 
 def _remove_leftovers(job: Job) -> None:
+    from pipeline.recording_job import remove_from_library
+
+    remove_from_library(user_data(job.user), job.spec["recording"])
     shutil.rmtree(user_data(job.user) / job.spec["folder"], ignore_errors=True)
     _forget_job(job)
 
@@ -295,7 +317,10 @@ def delete(*, recording: Recording) -> None:
     try:
         remove_from_library(user_data(recording.user), str(recording.pk))
         if recording.path.exists():
-            shutil.rmtree(recording.path)
+            # Renamed first: a job that still writes cannot keep half of it here.
+            doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
+            recording.path.rename(doomed)
+            shutil.rmtree(doomed)
     except OSError as error:
         raise storage_error(error, "deleting the recording") from error
     recording.delete()
@@ -361,15 +386,16 @@ def update_segment(
         segments[number : number + 1] = [changed] if changed is not None else []
         transcript = transcript.with_segments(tuple(segments))
         summary = summary_of(recording)
-        _keep(recording, transcript)
-        if changed is not None:
-            Passage.objects.filter(recording=recording, number=number).update(text=changed.text)
-        else:
-            searching.index(recording, transcript)
-            if summary is not None:
-                _write_json(recording.path / SUMMARY, without_segment(summary, number))
-        if recording.minable:
-            bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
+        with _undone_on_failure(recording.path, TRANSCRIPT, "transcript.txt", SUMMARY):
+            _keep(recording, transcript)
+            if changed is not None:
+                Passage.objects.filter(recording=recording, number=number).update(text=changed.text)
+            else:
+                searching.index(recording, transcript)
+                if summary is not None:
+                    _write_json(recording.path / SUMMARY, without_segment(summary, number))
+            if recording.minable:
+                bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
     return changed, recording.version
 
 
@@ -420,6 +446,24 @@ def _keep(recording: Recording, transcript: Transcript) -> None:
         raise storage_error(error, "keeping the transcript") from error
     recording.version += 1
     recording.save(update_fields=["version"])
+
+
+@contextmanager
+def _undone_on_failure(folder: Path, *names: str) -> Iterator[None]:
+    """Where the block fails, these files are what they were, as the database is; needs no room on the disk."""
+    kept = [(folder / name, folder / f".{name}.before") for name in names if (folder / name).is_file()]
+    for path, before in kept:
+        before.unlink(missing_ok=True)
+        before.hardlink_to(path)
+    try:
+        yield
+    except BaseException:
+        for path, before in kept:
+            before.replace(path)
+        raise
+    finally:
+        for _path, before in kept:
+            before.unlink(missing_ok=True)
 
 
 def _changed(recording: Recording, text: str) -> Changed:
@@ -535,9 +579,9 @@ def set_minable(*, recording: Recording, minable: bool) -> Job | None:
         return _bring_library_up_to_date(recording)
 
 
-def _bring_library_up_to_date(recording: Recording) -> Job | None:
+def _bring_library_up_to_date(recording: Recording, after: Job | None = None) -> Job | None:
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "minable": recording.minable,
-        "version": recording.version,
+        "version": recording.version, "after": str(after.pk) if after is not None else None,
     }  # fmt: skip
-    return jobs.submit(user=recording.user, kind=MINABLE_KIND, title=recording.name, spec=spec)
+    return jobs.submit(user=recording.user, kind=MINABLE_KIND, title=recording.name, spec=spec, even_if_full=True)

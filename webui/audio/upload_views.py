@@ -26,6 +26,7 @@ from webui.accounts.models import User
 from webui.audio import services, uploads
 from webui.audio.models import UploadInProgress
 from webui.audio.views import options_of
+from webui.jobs.services import LimitReached
 from webui.signed_in import signed_in
 
 MOST_FILES = 100  # of one form
@@ -54,11 +55,18 @@ def form(request: HttpRequest) -> HttpResponse:
                 )
             ]  # fmt: skip
         else:
-            made = [
-                services.create_recording(user=user, name=file.name or "", source=path, options=options)
-                for file, path in zip(sent, files, strict=True)
-            ]
-    if len(made) == 1:
+            made = []
+            for file, path in zip(sent, files, strict=True):
+                try:
+                    one = services.create_recording(user=user, name=file.name or "", source=path, options=options)
+                    made.append(one)
+                except LimitReached as error:
+                    if not made:
+                        raise
+                    left = ", ".join(services.shown_name(other.name or "") for other in sent[len(made) :])
+                    messages.error(request, f"{error.what} {error.why} " + _("Not taken: %(names)s.") % {"names": left})
+                    break
+    if len(made) == len(sent) == 1:
         return redirect("audio:recording", made[0].pk)
     messages.success(
         request, ngettext("%(n)d recording is taken.", "%(n)d recordings are taken.", len(made)) % {"n": len(made)}
@@ -119,6 +127,10 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
 @require_POST
 def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     """``{"options", "with": [ids of further uploads that belong to it]}`` to ``{"recording", "address"}``."""
+    taken = services.recordings_of(signed_in(request)).filter(pk=upload_id).first()
+    if taken is not None:  # the answer was lost on its way, and it is asked for again
+        address = reverse("audio:recording", args=[taken.pk])
+        return JsonResponse({"recording": str(taken.pk), "address": address}, status=201)
     upload = _upload(request, upload_id)
     sent = _json(request)
     others = sent.get("with") or []

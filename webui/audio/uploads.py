@@ -62,8 +62,11 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     upload = UploadInProgress(user=user, name=services.shown_name(name), size=size)
     try:
         forget_leftovers(user)
-        promised = UploadInProgress.objects.aggregate(total=Sum("size"))["total"] or 0
-        if shutil.disk_usage(folder_of(user)).free - promised - size < KEPT_FREE:
+        free = shutil.disk_usage(folder_of(user)).free - KEPT_FREE
+        mine = sum(max(0, one.size - offset(one)) for one in going)
+        # What others have said they will send counts half: it may never come, and must not keep everybody out.
+        others = UploadInProgress.objects.exclude(user=user).aggregate(total=Sum("size"))["total"] or 0
+        if mine + size > free or (mine + size > free - others / 2 and mine > free / 4):
             raise HarkError(
                 _("There is no room for this recording."),
                 _("The disk of this server is nearly full."),
@@ -156,7 +159,12 @@ def finish(
             )
     with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
     recording = services.create_recording(
-        user=user, name=upload.name, source=with_suffixes[0], options=options, more=with_suffixes[1:]
+        user=user,
+        name=upload.name,
+        source=with_suffixes[0],
+        options=options,
+        more=with_suffixes[1:],
+        identifier=upload.pk,
     )
     for one in together:
         discard(upload=one)

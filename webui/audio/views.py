@@ -26,6 +26,7 @@ from webui.signed_in import signed_in
 PAGE = 25
 UNSURE = 0.5  # words with less confidence are shaded
 COLOURS = 8  # of speakers, in the style sheet
+ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is said
 
 
 def recording_of(request: HttpRequest, recording_id: UUID) -> Recording:
@@ -140,6 +141,8 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "duration": f"{transcript.duration_s:.3f}",
         "clock": clock(transcript.duration_s),
         "unsure": str(UNSURE),
+        "rough": next((name for name in ROUGH if transcript.engine.startswith(name)), ""),
+        "corrected": any(segment.edited for segment in transcript.segments),
     }
 
 
@@ -161,14 +164,21 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
             ],
         }
 
+    text, key_points = summary.get("text", ""), [cited(point) for point in summary.get("key_points") or ()]
+    if _letters(text) == _letters("".join(point["text"] for point in key_points)):
+        text = ""  # it would say the same twice
     return {
-        "text": summary.get("text", ""),
-        "key_points": [cited(point) for point in summary.get("key_points") or ()],
+        "text": text,
+        "key_points": key_points,
         "action_items": [cited(point) for point in summary.get("action_items") or ()],
         "sentiment": summary.get("sentiment"),
         "note": summary.get("note", ""),
         "engine": summary.get("engine", ""),
     }
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"\W+", "", text)
 
 
 def transcript_json(recording: Recording, transcript: Transcript) -> dict[str, Any]:

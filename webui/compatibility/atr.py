@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from core.data_folder import atomic_path, storage_error
@@ -57,11 +59,20 @@ def upload(request: HttpRequest) -> HttpResponse:
     made = []
     for sound in sounds:
         text = given or _read_text(texts.get(Path(name_of(sound)).stem))
-        made.append(_keep(user_of(request), sound, text, request.POST.get("language") or None))
+        try:
+            made.append(_keep(user_of(request), sound, text, request.POST.get("language") or None))
+        except jobs.LimitReached:
+            if not made:
+                raise
+            break  # what was taken is taken, and what was not is named
+    refused = [name_of(sound) for sound in sounds[len(made) :]]
     if _is_page(request):
+        if refused:
+            messages.error(request, _("Hark is busy. Not taken: %(names)s.") % {"names": ", ".join(refused)})
         return redirect("compatibility:workspace")
     files = [{"id": str(one.pk), "name": one.name, "state": str(one.now)} for one in made]
-    return JsonResponse({"message": f"{len(made)} uploaded.", "files": files})
+    said = f"{len(made)} uploaded." + (f" {len(refused)} not taken: too many are waiting." if refused else "")
+    return JsonResponse({"message": said, "files": files, "refused": refused})
 
 
 def _read_text(sent: UploadedFile | None) -> str:
@@ -118,7 +129,8 @@ def train_real(request: HttpRequest) -> HttpResponse:
 
 def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
     """A recording was deleted: a training run that did not end may have left parts of its sound."""
-    forget_speech(user_data(instance.user) / FOLDER)
+    if not Job.objects.filter(user=instance.user, kind=KIND, state__in=Job.GOING).exists():  # it still reads them
+        forget_speech(user_data(instance.user) / FOLDER)
 
 
 def _newest_run(user: User) -> Job | None:

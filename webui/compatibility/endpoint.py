@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
@@ -23,6 +24,11 @@ log = logging.getLogger(__name__)
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 
+TABS = {  # where a browser finds the form that an address takes
+    "compatibility:upload": "compatibility:workspace",
+    "compatibility:train-real": "compatibility:training",
+    "compatibility:interact": "compatibility:interact-tab",
+}
 UNREADABLE = HarkError(
     "The request could not be read.", "Its body is malformed, or was cut off.", "See docs/compatibility.md."
 )
@@ -39,6 +45,11 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
         scopes: a token needs one of them; none: anybody may call, signed in or not.
         shape: how errors are written; problem details unless given.
     """
+    def failed(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
+        if shape is problem and is_page(request):
+            return render(request, "problem.html", {"problem": error}, status=status)
+        return shape(error, status)
+
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -48,8 +59,11 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
         @wraps(view)
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.method not in allowed:
+                tab = TABS.get(getattr(request.resolver_match, "view_name", ""))
+                if tab and request.method == "GET" and is_page(request):  # reloaded, or from the history
+                    return redirect(tab)
                 why = f"{request.method} is not for this address, but {', '.join(methods)}."
-                response = shape(HarkError("That cannot be done.", why, "See docs/compatibility.md."), 405)
+                response = failed(request, HarkError("That cannot be done.", why, "See docs/compatibility.md."), 405)
                 response["Allow"] = ", ".join(allowed)
                 return response
             try:
@@ -58,12 +72,17 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
                 return view(request, *args, **kwargs)
             except Exception as error:
                 found, status = _explained(request, error)
-                return shape(found, status)
+                return failed(request, found, status)
 
         answered.scopes = scopes  # type: ignore[attr-defined]  # a test looks at who may come in
         return answered
 
     return decorate
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Whether a browser asks: a page is the answer then, of an error, too."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 def _explained(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:

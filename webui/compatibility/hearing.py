@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.uploadedfile import UploadedFile
 
 from core.errors import HarkError
@@ -102,7 +103,15 @@ def _waited_for(recording: Recording) -> Transcript:
 
     until = time.monotonic() + longest_wait_s()
     while time.monotonic() < until:
-        recording.refresh_from_db()
+        try:
+            recording.refresh_from_db()
+        except ObjectDoesNotExist:
+            raise ApiError(
+                410,
+                "The recording was deleted.",
+                "Somebody deleted it while it was being transcribed.",
+                "Send it again if that was not meant.",
+            ) from None
         if recording.state == recording.State.READY:
             transcript = services.transcript_of(recording)
             services.delete(recording=recording)

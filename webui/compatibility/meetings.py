@@ -195,6 +195,6 @@ def polish_when_transcribed(sender: object, *, job: Job, **more: Any) -> None:
         return
     spec = {"recording": job.spec["recording"], "folder": job.spec["folder"]}
     try:
-        jobs.submit(user=job.user, kind=POLISH, title=job.title, spec=spec)
+        jobs.submit(user=job.user, kind=POLISH, title=job.title, spec=spec, even_if_full=True)
     except HarkError:
         log.exception("the meeting %s is not polished", job.spec["recording"])

@@ -66,7 +66,7 @@ def user_data(user: User) -> Path:
     return Path(settings.DATA) / "users" / str(user.pk)
 
 
-def submit(*, user: User, kind: str, title: str, spec: dict[str, Any]) -> Job:
+def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_full: bool = False) -> Job:
     """Queue a job; the same one, if the user has it waiting or at work already (a double click).
 
     Raises:
@@ -78,7 +78,7 @@ def submit(*, user: User, kind: str, title: str, spec: dict[str, Any]) -> Job:
         if same is not None:
             return same
         waiting = going.filter(state=Job.State.QUEUED).count()
-        if waiting >= settings.JOBS_WAITING:
+        if waiting >= settings.JOBS_WAITING and not even_if_full:
             raise LimitReached(
                 _("Hark is busy."),
                 _("%(n)d jobs are waiting, and no more than %(most)d may.")

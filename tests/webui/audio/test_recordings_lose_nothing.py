@@ -1,0 +1,151 @@
+"""What goes wrong half way: full queues and disks, deletions and switches while a job runs, answers that get lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from core.errors import HarkError
+from db.db_api import Library
+from pipeline import captions, recording_job
+from pipeline.events import silent_reporter
+from pipeline.transcript import load_transcript
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def claimed(job: Job | None) -> Job:
+    """As a worker takes it."""
+    assert job is not None
+    Job.objects.filter(pk=job.pk).update(sent_at=job.created_at)
+    mine = jobs.claim(job.pk)
+    assert mine is not None
+    return mine
+
+
+def ended(job: Job) -> None:
+    """As its child does it, in this process, and its worker concludes."""
+    result = recording_job.make_minable(job.spec, user_data(job.user), silent_reporter())
+    Job.objects.filter(pk=job.pk).update(result=result)
+    jobs.finish(job, Job.State.DONE)
+
+
+def clips_of(recording: Recording) -> int:
+    with Library(user_data(recording.user)) as library:
+        return len(library.with_source(f"recording-{recording.pk}"))
+
+
+def texts_of(recording: Recording) -> list[str]:
+    return [segment.text for segment in load_transcript(recording.path / services.TRANSCRIPT).segments]
+
+
+def test_what_was_switched_last_counts_whatever_ended_last(recording: Recording) -> None:
+    on = claimed(services.set_minable(recording=recording, minable=True))
+    off = claimed(services.set_minable(recording=recording, minable=False))
+    ended(off)
+    ended(on)
+    again = Job.objects.get(kind="minable", state=Job.State.QUEUED)
+    assert again.spec["minable"] is False
+    ended(claimed(again))
+    assert clips_of(recording) == 0
+
+
+def test_clips_that_were_added_after_a_deletion_go_too(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = claimed(services.set_minable(recording=recording, minable=True))
+    real = recording_job._clips
+
+    def deleted_meanwhile(*arguments: Any) -> Iterator[Any]:
+        found = list(real(*arguments))
+        services.delete(recording=recording)
+        yield from found
+
+    monkeypatch.setattr(recording_job, "_clips", deleted_meanwhile)
+    ended(job)
+    assert not Recording.objects.exists() and not Job.objects.filter(kind="minable").exists()
+    assert clips_of(recording) == 0
+
+
+@pytest.mark.parametrize("full", ["text", "summary"])
+def test_a_correction_that_fails_changes_nothing(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    def no_room(*arguments: Any, **more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def no_room_said(*arguments: Any, **more: Any) -> None:
+        raise HarkError("The disk is full.", "No space left.", "Free some.")
+
+    before = texts_of(recording)
+    with monkeypatch.context() as patched:
+        if full == "text":
+            patched.setattr(captions, "write", no_room)
+        else:
+            patched.setattr(services, "_write_json", no_room_said)
+        with pytest.raises(HarkError):
+            services.update_segment(recording=recording, number=0, text="", version=1)
+    assert texts_of(recording) == before
+    assert not list(recording.path.glob("*.before"))
+    services.update_segment(recording=Recording.objects.get(), number=0, text="", version=1)
+    assert texts_of(recording) == before[1:]  # one is gone, not two
+
+
+def test_a_full_queue_keeps_no_recording_from_its_end(recording: Recording, owner: User, settings: Any) -> None:
+    Recording.objects.filter(pk=recording.pk).update(minable=True)
+    services.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
+    job = claimed(Job.objects.get(kind="transcribe", state=Job.State.QUEUED))
+    settings.JOBS_WAITING = 1
+    jobs.submit(user=owner, kind="plan", title="waits", spec={})
+    Job.objects.filter(pk=job.pk).update(result={"channels": 1, "words": 3})
+    jobs.finish(job, Job.State.DONE)
+    assert Job.objects.get(pk=job.pk).state == Job.State.DONE
+    assert Job.objects.filter(kind="minable", state=Job.State.QUEUED).count() == 1
+
+
+def test_a_form_says_which_files_were_not_taken(owners: Client, owner: User, settings: Any, wav: Path) -> None:
+    settings.JOBS_WAITING, settings.JOBS_RUNNING, settings.JOBS_RUNNING_PER_USER = 3, 1, 1
+    files = [SimpleUploadedFile(f"talk-{n}.wav", wav.read_bytes()) for n in range(6)]
+    answer = owners.post("/recordings/upload", {"audio": files, "summarize": "1"}, follow=True)
+    kept = {recording.name for recording in Recording.objects.all()}
+    assert 0 < len(kept) < 6
+    page = answer.content.decode()
+    assert all((f"talk-{n}.wav" in page) for n in range(6))
+    assert "Not taken:" in page and Job.objects.count() == len(kept)
+
+
+def test_an_upload_whose_last_answer_got_lost_is_one_recording(owners: Client, wav: Path) -> None:
+    content = wav.read_bytes()
+    begun = owners.post(
+        "/recordings/uploads", {"name": "a.wav", "size": len(content)}, content_type="application/json"
+    ).json()
+    owners.patch(f"{begun['address']}?offset=0", content, content_type="application/octet-stream")
+    first = owners.post(f"{begun['address']}/done", {}, content_type="application/json")
+    second = owners.post(f"{begun['address']}/done", {}, content_type="application/json")
+    assert first.status_code == second.status_code == 201
+    assert first.json()["recording"] == second.json()["recording"]
+    assert Recording.objects.count() == Job.objects.count() == 1
+
+
+def test_transcribing_again_twice_at_once_is_one_job(recording: Recording) -> None:
+    first, second = (Recording.objects.select_related("user", "job").get() for _ in range(2))
+    services.transcribe_again(recording=first, options={"language": "en"})
+    with pytest.raises(services.NotReady):
+        services.transcribe_again(recording=second, options={"language": "de"})
+    assert Job.objects.filter(kind="transcribe", state=Job.State.QUEUED).count() == 1
+
+
+def test_a_recording_is_deleted_while_something_writes_into_it(recording: Recording) -> None:
+    (recording.path / "progress.jsonl").write_text("{}")
+    folder = recording.path
+    services.delete(recording=recording)
+    assert not folder.exists() and not list(folder.parent.glob(".deleted-*"))
