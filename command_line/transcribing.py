@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,21 @@ MOST_SPEAKERS = 20
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
-    parser = add_command(commands, "transcribe", "FILE... [options]", "recordings to text", run_transcribe)
+    parser = add_command(commands, "transcribe", "[FILE...] [options]", "recordings to text", run_transcribe)
     parser.add_argument("files", nargs="*", metavar="FILE", help="recordings (whatever ffmpeg reads)")
     parser.add_argument("--engine", default="auto", metavar="NAME", help="default: auto, the best one that is ready")
     parser.add_argument("--language", type=language, metavar="CODE", help="default: the engine finds it out")
-    parser.add_argument("--speakers", type=_speakers, metavar="N", help="tell N people apart; 0: as many as there are")
     parser.add_argument(
-        "--format", choices=FORMATS, default="txt", help="default: txt; several files and docx are written as files"
+        "--speakers",
+        type=_speakers,
+        metavar="N",
+        help="tell N people apart; 0: as many as there are (default: not told apart)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="txt",
+        help="default: txt, shown; docx, and of several files each, is written beside its recording",
     )
     parser.add_argument("--pull", metavar="SIZE", help="download a Whisper model first (tiny, base, small, medium ...)")
 
@@ -66,7 +75,7 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
             entry: dict[str, Any] = {"file": name, "transcript": as_json(transcript)}
             if not screen.json_wanted:
                 if options.format == "docx" or len(options.files) > 1:
-                    target = Path(f"{Path(name).stem}.{options.format}")
+                    target = _free(Path(name).with_suffix(f".{options.format}"))
                     _save(target, write(transcript, options.format, Path(name).stem))
                     screen.show_line(str(target))
                 elif transcript.segments:
@@ -114,12 +123,17 @@ def _transcribed(file: Path, options: argparse.Namespace, reporter: Reporter) ->
         from pipeline.diarization import voiceprints
         from pipeline.diarization.speakers import assign, diarize
 
-        reporter.stage("diarize", "Telling the speakers apart")
         voices = data_folder() / voiceprints.FILE
         found = diarize(audio, speakers=options.speakers or None, voices=voices, reporter=reporter)
         transcript = assign(transcript, found)
     shutil.rmtree(work, ignore_errors=True)
     return transcript
+
+
+def _free(target: Path) -> Path:
+    """The path, or where there is a file already: name-2, name-3 ... Nothing is ever written over."""
+    names = itertools.chain([target], (target.with_stem(f"{target.stem}-{n}") for n in itertools.count(2)))
+    return next(path for path in names if not path.exists())
 
 
 def _save(target: Path, content: bytes) -> None:

@@ -130,3 +130,11 @@ def test_the_made_tokenizer_writes_what_whispers_does() -> None:
     for text in (" Hello there, this isn't it.", "Grüße aus Köln!", "你好,世界", " 1,234.5 €", "naïve  spaces\n"):
         assert made.encode(text, add_special_tokens=False).ids == theirs.encode(text)
         assert made.decode(made.encode(text, add_special_tokens=False).ids) == text
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    target = tmp_path / "talk.srt"
+    assert transcribing._free(target) == target
+    target.write_text("of somebody else")
+    (tmp_path / "talk-2.srt").write_text("too")
+    assert transcribing._free(target) == tmp_path / "talk-3.srt"
