@@ -33,6 +33,7 @@ from pipeline.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
+    from model.model import Trunk
 
 RECORDINGS = "audio"  # below the user's data, a folder each
 AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
@@ -177,7 +178,7 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
     }
 
 
-def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
+def _keep(model: Recognizer | Trunk, folder: Path, before: float, after: float) -> Path | None:
     """The file of the new weights, in place of earlier ones; None, and nothing changed, where they are not better."""
     from model.shipped_weights import save_weights
 

@@ -1,7 +1,8 @@
 """Pictures of every page, light and dark, wide and narrow: ``python -m tests.browser.screenshots DATA FOLDER``.
 
-DATA is a data folder whose portal has an owner and a detector (it is copied, not changed). With ``--docs`` only the few
-that docs/portal.md shows are written, small.
+DATA is a data folder whose portal has an owner (it is copied, not changed). What it has is shown: a detector, a plan,
+recordings; pages of what it lacks are left out, and said. ``--axe`` has axe look at every page; ``--only a,b`` takes
+pages whose names begin so. With ``--docs`` only the few that docs/portal.md shows are written, small.
 """
 
 from __future__ import annotations
@@ -13,27 +14,41 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from core.data_folder import REPOSITORY
+from tests.browser.portal_driver import axe
 
-SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+SIZES = {"wide": (1280, 900), "narrow": (360, 780)}
 SCHEMES = ("light", "dark")
 IN_DOCS = {
     "plan": ("wide", "light"),
     "version": ("wide", "light"),
     "try": ("wide", "dark"),
     "start": ("narrow", "dark"),
+    "recording": ("wide", "light"),
 }
-PORT = 8093
+PORT = 8193
+ANSWER_MS = 60_000
+STARTING_S = 90
 
 
 def main() -> int:
-    """Takes a minute or two."""
+    """Takes a few minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--docs", action="store_true")
+    parser.add_argument("--axe", action="store_true")
+    parser.add_argument("--only", default="", metavar="A,B")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -41,13 +56,17 @@ def main() -> int:
         shutil.copytree(options.data, data)
         os.environ["HARK_DATA"] = str(data)
         pages, session = _prepare()
+        only = tuple(name for name in options.only.split(",") if name)
+        pages = {name: address for name, address in pages.items() if not only or name.startswith(only)}
         server = subprocess.Popen([sys.executable, "main.py", "serve", "--port", str(PORT)], cwd=REPOSITORY)
         try:
-            _take(pages, session, options.folder, options.docs)
+            problems = _take(pages, session, options.folder, options.docs, options.axe)
         finally:
             server.terminate()
             server.wait()
-    return 0
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
 
 
 def _prepare() -> tuple[dict[str, str], str]:
@@ -57,11 +76,8 @@ def _prepare() -> tuple[dict[str, str], str]:
     ready()
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
-    from django.urls import reverse
 
     from webui.accounts.services import owner
-    from webui.jobs.models import Job
-    from webui.trainer.models import Version
 
     user = owner()
     assert user is not None
@@ -70,19 +86,12 @@ def _prepare() -> tuple[dict[str, str], str]:
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.create()
-    version = Version.objects.filter(detector__user=user)[0]
-    place = [version.detector_id, version.number]
-    plan = Job.objects.filter(user=user, kind="plan", state=Job.State.DONE).first()
     pages = {
         "start": "/",
         "new": "/new",
-        **({"plan": reverse("trainer:plan", args=[plan.id])} if plan else {}),
+        **_of_detectors(user),
+        **_of_recordings(user),
         "jobs": "/jobs/",
-        "job": reverse("jobs:detail", args=[version.job_id]),
-        "version": reverse("trainer:version", args=place),
-        "compare": reverse("trainer:compare", args=place[:1]),
-        "use": reverse("trainer:use", args=place),
-        "try": reverse("listening:try", args=place),
         "inbox": "/inbox",
         "library": "/library/",
         "record": "/library/record",
@@ -95,26 +104,143 @@ def _prepare() -> tuple[dict[str, str], str]:
     return pages, str(session.session_key)
 
 
-def _take(pages: dict[str, str], session: str, folder: Path, docs: bool) -> None:
+def _of_detectors(user: Any) -> dict[str, str]:
+    from django.urls import reverse
+
+    from webui.jobs.models import Job
+    from webui.trainer.models import Version
+
+    version = Version.objects.filter(detector__user=user).first()
+    if version is None:
+        print("There is no detector: its pages are left out.")
+        return {}
+    place = [version.detector_id, version.number]
+    plan = Job.objects.filter(user=user, kind="plan", state=Job.State.DONE).first()
+    return {
+        **({"plan": reverse("trainer:plan", args=[plan.id])} if plan else {}),
+        "job": reverse("jobs:detail", args=[version.job_id]),
+        "version": reverse("trainer:version", args=place),
+        "compare": reverse("trainer:compare", args=place[:1]),
+        "use": reverse("trainer:use", args=place),
+        "try": reverse("listening:try", args=place),
+    }
+
+
+def _of_recordings(user: Any) -> dict[str, str]:
+    """One with the most to be seen, one without words, one that failed, and the link with which one is shared."""
+    from urllib.parse import urlencode
+
+    from django.urls import reverse
+
+    from webui.audio.models import Recording
+    from webui.audio.services import share
+
+    pages = {
+        "recordings": reverse("audio:index"),
+        "live": reverse("audio:live"),
+        "workspace": reverse("compatibility:workspace"),
+        "workspace-training": reverse("compatibility:training"),
+        "workspace-interact": reverse("compatibility:interact-tab"),
+    }
+    everything = list(Recording.objects.filter(user=user).select_related("job"))
+    ready = [recording for recording in everything if recording.now == "ready"]
+    with_words = sorted((one for one in ready if one.words), key=lambda one: (one.speakers > 1, one.words))
+    if not with_words:
+        print("There is no recording in which something is said: pages of transcripts are left out.")
+        return pages
+    best = with_words[-1]
+    _, token = share(recording=best, days=1)
+    words = " ".join(best.passages.values_list("text", flat=True)).split()
+    about = next((word for word in words if len(word) > 4), words[0])
+    pages |= {
+        "recording": reverse("audio:recording", args=[best.id]),
+        "recording-answer": reverse("audio:recording", args=[best.id]),
+        "recording-correcting": reverse("audio:recording", args=[best.id]),
+        "recording-deleting": reverse("audio:delete", args=[best.id]),
+        "shared": reverse("audio:shared", args=[token]),
+        "search": reverse("audio:search") + "?" + urlencode({"q": about}),
+    }
+    for name, found in (
+        ("recording-silent", [one for one in ready if not one.words]),
+        ("recording-failed", [one for one in everything if one.now == "failed"]),
+    ):
+        if found:
+            pages[name] = reverse("audio:recording", args=[found[0].id])
+    return pages
+
+
+def _ask(page: Page) -> None:
+    """A question in the words of the longest passage, answered."""
+    said = max(page.locator("[data-words], .hits p").all_inner_texts(), key=len)
+    page.get_by_label("Your question").fill(f"Who said {' '.join(said.split()[:12])}?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.locator("#answer .answer").wait_for(timeout=ANSWER_MS)
+
+
+def _correct(page: Page) -> None:
+    page.locator("[data-words] .word").first.wait_for()
+    page.locator("[data-edit]").first.click()
+
+
+def _ask_in_workspace(page: Page) -> None:
+    page.get_by_label("Question").fill("What was decided?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_load_state("networkidle")
+
+
+BEFORE: dict[str, Callable[[Page], None]] = {  # what is done on a page before its picture is taken
+    "recording-answer": _ask,
+    "recording-correcting": _correct,
+    "search": _ask,
+    "workspace-interact": _ask_in_workspace,
+}
+
+
+def _take(pages: dict[str, str], session: str, folder: Path, docs: bool, check: bool) -> list[str]:
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
+    problems: list[str] = []
+    _wait()
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        time.sleep(8)
         for scheme in SCHEMES:
             for size, (width, height) in SIZES.items():
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+                stranger = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
                 context.add_cookies([{"name": "sessionid", "value": session, "url": f"http://localhost:{PORT}"}])
-                page = context.new_page()
                 for name, address in pages.items():
                     if docs and IN_DOCS.get(name) != (size, scheme):
                         continue
+                    page = (stranger if name == "shared" else context).new_page()
                     page.goto(f"http://localhost:{PORT}{address}", wait_until="networkidle")
+                    if name in BEFORE:
+                        BEFORE[name](page)
+                    page.evaluate("document.activeElement.blur(), window.scrollTo(0, 0)")  # what sticks is in its place
                     path = folder / (f"{name}.png" if docs else f"{name}-{size}-{scheme}.png")
                     page.screenshot(path=path, full_page=not docs)
+                    problems += [f"{name}, {size}, {scheme}: {said}" for said in (axe(page) if check else [])]
+                    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                    if wider > 0:
+                        problems.append(f"{name}, {size}, {scheme}: {wider} pixels wider than the window")
+                    page.close()
                 context.close()
+                stranger.close()
         browser.close()
+    return problems
+
+
+def _wait() -> None:
+    until = time.monotonic() + STARTING_S
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(f"http://localhost:{PORT}/account/sign-in")
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise SystemExit("The portal did not start.")
 
 
 if __name__ == "__main__":

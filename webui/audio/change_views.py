@@ -114,7 +114,7 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A new link for ``days`` days; the answer shows it, and nothing does after that: asked for again, it is the page."""
+    """A new link for ``days`` days; the answer shows it, and nothing does after that. GET: the recording's page."""
     found = recording_of(request, recording_id)
     if request.method != "POST":
         return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")

@@ -29,6 +29,7 @@ TABS = {  # where a browser finds the form that an address takes
     "compatibility:train-real": "compatibility:training",
     "compatibility:interact": "compatibility:interact-tab",
 }
+HEADERS = {"Retry-After", "WWW-Authenticate"}  # that a page about an error keeps
 UNREADABLE = HarkError(
     "The request could not be read.", "Its body is malformed, or was cut off.", "See docs/compatibility.md."
 )
@@ -45,12 +46,16 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
         scopes: a token needs one of them; none: anybody may call, signed in or not.
         shape: how errors are written; problem details unless given.
     """
-    def failed(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
-        if shape is problem and is_page(request):
-            return render(request, "problem.html", {"problem": error}, status=status)
-        return shape(error, status)
-
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
+
+    def failed(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
+        response = shape(error, status)
+        if shape is not problem or not is_page(request):
+            return response
+        page = render(request, "problem.html", {"problem": error}, status=status)
+        for name in HEADERS.intersection(response.headers):
+            page[name] = response[name]
+        return page
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         @csrf_exempt  # Token looks at it, where a session is what lets somebody in

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from core.errors import HarkError
 from db.db_api import Library
 from pipeline import recording_job
 from pipeline.events import silent_reporter
+from pipeline.summarization import Point, Sentiment, Summary, save_summary
 from pipeline.transcript import Segment, Word
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
@@ -430,3 +433,71 @@ def test_a_minable_recording_is_in_the_library_until_it_is_not(
 def test_results_are_plain_json(recording: Recording, owner: User) -> None:
     json.dumps(services.summary_of(recording))
     assert services.recordings_of(owner).count() == 1
+
+
+# ---- what somebody who is new here meets
+
+
+@pytest.mark.parametrize(("engine", "said"), [("hark", "four wrong words"), ("pocketsphinx en-us", "many wrong")])
+def test_a_weak_engine_is_named_as_one(owners: Client, owner: User, engine: str, said: str) -> None:
+    one = ready_recording(owner, transcript=replace(transcript_of_words(), engine=engine))
+    page = owners.get(f"/recordings/{one.pk}").content.decode()
+    assert said in page and '<a href="/engines">Get one</a>' in page
+    made = services.share(recording=one)[1]
+    page = Client().get(f"/recordings/shared/{made}").content.decode()
+    assert said in page and "Get one" not in page
+
+
+def test_a_better_engine_is_not(owners: Client, recording: Recording) -> None:
+    assert "Get one" not in owners.get(f"/recordings/{recording.pk}").content.decode()
+
+
+def test_a_summary_says_that_it_is_older_than_the_corrections(owners: Client, recording: Recording) -> None:
+    address = f"/recordings/{recording.pk}"
+    assert "data-outdated hidden" in owners.get(address).content.decode()
+    owners.post(f"{address}/segments/0", {"text": "We meet at the lighthouse", "version": "1"})
+    page = owners.get(address).content.decode()
+    assert "Made before your corrections." in page and "data-outdated hidden" not in page
+
+
+def test_a_summary_of_its_points_only_is_shown_once(owners: Client, recording: Recording) -> None:
+    points = Point("Tuesday.", (0,)), Point("In the harbour!", (0,))
+    summary = Summary("Tuesday. In the  harbour!", points, (), Sentiment("neutral", 0.0), "test")
+    save_summary(summary, recording.path / services.SUMMARY)
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "Tuesday. In the" not in page and page.count("In the harbour!") == 1
+
+
+def test_a_new_link_is_where_it_was_asked_for(owners: Client, recording: Recording) -> None:
+    address = f"/recordings/{recording.pk}"
+    assert f'action="{address}/share#sharing"' in owners.get(address).content.decode()
+    again = owners.get(f"{address}/share")
+    assert again.status_code == 302 and again["Location"] == f"{address}#sharing"
+
+
+def test_what_happened_to_a_name_is_said_beside_it_and_once(owners: Client, recording: Recording) -> None:
+    form = {"speaker": "S1", "name": "Anna"}
+    page = owners.post(f"/recordings/{recording.pk}/speakers", form, follow=True).content.decode()
+    assert page.count("The name is kept.") == 1
+    assert page.index('id="who-speaks"') < page.index("The name is kept.") < page.index('id="sharing"')
+    assert "The name is kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()
+
+
+def test_without_words_there_is_nothing_to_find_or_ask(owners: Client, owner: User) -> None:
+    silent = ready_recording(owner, transcript=replace(transcript_of_words(), segments=(), speakers={}))
+    page = owners.get(f"/recordings/{silent.pk}").content.decode()
+    assert "No words were recognized" in page
+    for part in ("data-shade", "data-find", 'id="ask"', 'name="minable"', "Next unsure word"):
+        assert part not in page
+
+
+def test_an_answer_is_not_said_twice(owners: Client, recording: Recording) -> None:
+    form = {"question": "Who brings the lantern and the map?"}
+    answer = owners.post(f"/recordings/{recording.pk}/ask", form, headers={"HX-Request": "true"}).content.decode()
+    assert answer.count("Anna brings the lantern and the map") == 1 and "The nearest passage:" in answer
+
+
+def test_where_one_is_in_the_menu(owners: Client, recording: Recording) -> None:
+    for address, mark in (("", "page"), ("live", "true"), (str(recording.pk), "true")):
+        page = owners.get(f"/recordings/{address}").content.decode()
+        assert re.search(rf'<a href="/recordings/" aria-current="{mark}">', page)

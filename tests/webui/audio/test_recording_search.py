@@ -121,7 +121,9 @@ def test_the_answer_as_a_page_and_as_a_fragment(owners: Client, recording: Recor
     fragment = owners.post("/recordings/ask", form, headers=HTMX).content.decode()
     assert f'data-play="/recordings/{recording.pk}/audio#t=2.000,2.900"' in fragment
     fragment = owners.post("/recordings/ask", {"question": "Where is Atlantis?"}, headers=HTMX).content.decode()
-    assert "Not in the recording." in fragment and "data-play" not in fragment
+    assert "Not in your recordings." in fragment and "data-play" not in fragment
+    one = owners.post(f"/recordings/{recording.pk}/ask", {"question": "Where is Atlantis?"}, headers=HTMX)
+    assert "Not in the recording." in one.content.decode()
 
 
 def test_a_question_may_be_spoken(

@@ -187,3 +187,34 @@ def test_a_form_from_elsewhere_is_refused(owner: User) -> None:
     page = client.get("/workspace/interact").content.decode()
     secret = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
     assert client.post("/interact", {"text": "Hello?", "csrfmiddlewaretoken": secret}).status_code == 200
+
+
+def test_a_browser_gets_pages_of_errors_and_a_program_does_not(owners: Client, owner: User) -> None:
+    page = owners.post("/upload", {"text": "no file"}, headers=PAGE)
+    assert page.status_code == 422 and page["Content-Type"].startswith("text/html")
+    assert 'role="alert"' in page.content.decode()
+    assert owners.post("/upload", {"text": "no file"}).json()["status"] == 422
+    assert owners.post("/progress", headers=PAGE)["Allow"] == "GET, HEAD"
+    stranger = Client().get("/progress", headers=PAGE)
+    assert stranger.status_code == 401 and stranger["WWW-Authenticate"] and b"role=" in stranger.content
+
+
+@pytest.mark.parametrize(
+    ("address", "tab"),
+    [("/upload", "/workspace"), ("/train-real", "/workspace/training"), ("/interact", "/workspace/interact")],
+)
+def test_an_address_of_a_form_leads_to_its_tab(owners: Client, address: str, tab: str) -> None:
+    answer = owners.get(address, headers=PAGE)
+    assert answer.status_code == 302 and answer["Location"] == tab
+    assert owners.get(address).status_code == 405
+
+
+def test_the_tabs_lead_to_the_recordings(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
+    with recording_file.open("rb") as file:
+        owners.post("/upload", {"files": file}, headers=PAGE)
+    made = services.recordings_of(owner).get()
+    finish(made)
+    assert f'<a href="/recordings/{made.pk}">call.wav</a>' in owners.get("/workspace").content.decode()
+    page = owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE).content.decode()
+    assert f'<a href="/recordings/{made.pk}#t=0.500">call.wav</a>' in page
+    assert 'href="/workspace"' in owners.get("/recordings/").content.decode()

@@ -28,11 +28,12 @@ function wordNode(word) {
 
 function fill(item, segment) {
   const place = item.querySelector("[data-words]");
+  const corrected = !item.querySelector("[data-edited]").hidden; // somebody has read it: no word is unsure
   if (!segment.words.length) {
     place.textContent = segment.text;
     return [];
   }
-  const made = segment.words.map(wordNode);
+  const made = segment.words.map(([text, start, end, sure]) => wordNode([text, start, end, corrected ? 1 : sure]));
   place.replaceChildren(...made.flatMap((word, index) => (index ? [" ", word.node] : [word.node])));
   return made;
 }
@@ -161,10 +162,10 @@ function fromAddress() {
 }
 addEventListener("hashchange", fromAddress);
 
-part("shade").addEventListener("change", (event) => page.classList.toggle("unshaded", !event.target.checked));
+if (passages) part("shade").addEventListener("change", (event) => page.classList.toggle("unshaded", !event.target.checked));
 
 let unsureAt = -1;
-part("unsure-next").addEventListener("click", () => {
+if (passages) part("unsure-next").addEventListener("click", () => {
   const unsure = words.filter((word) => word.sure < unsureBelow);
   if (!unsure.length) return;
   unsureAt = (unsureAt + 1) % unsure.length;
@@ -237,9 +238,11 @@ function next() {
   matches[match][0].node.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
   part("found").textContent = `${match + 1} ${said.wordOf} ${matches.length}`;
 }
-part("find").addEventListener("input", find);
-part("find").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); next(); } });
-part("next").addEventListener("click", next);
+if (passages) {
+  part("find").addEventListener("input", find);
+  part("find").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); next(); } });
+  part("next").addEventListener("click", next);
+}
 
 // ---- selected words become a detector
 
@@ -316,8 +319,10 @@ function correct(item) {
       } else {
         version = content.version;
         segments[number] = { ...segments[number], ...content.segment };
-        item.words = fill(item, segments[number]);
         item.querySelector("[data-edited]").hidden = false;
+        item.words = fill(item, segments[number]);
+        const outdated = document.querySelector("[data-outdated]"); // the summary
+        if (outdated) outdated.hidden = false;
         gather();
         close();
       }

@@ -20,7 +20,7 @@ function show(news) {
   const state = page.querySelector("[data-state]");
   state.textContent = page.dataset["word" + job.state[0].toUpperCase() + job.state.slice(1)] || job.state;
   state.className = "state " + job.state;
-  page.querySelector("[data-message]").textContent = job.message;
+  if (job.message) page.querySelector("[data-message]").textContent = job.message;
   const bar = page.querySelector("progress");
   bar.hidden = !job.going;
   if (job.total > 0) { bar.max = job.total; bar.value = job.done; } else bar.removeAttribute("value");
