@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import IO, Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
@@ -54,9 +54,12 @@ def largest_body(scope: Scope) -> int:
     return LARGEST_RECORDING if UPLOADS.fullmatch(scope["path"]) else LARGEST_FORM
 
 
-@database_sync_to_async
-def of_a_user(scope: Scope) -> bool:
+async def of_a_user(scope: Scope) -> bool:
     """Whether a token or a session comes with the request that belongs to somebody."""
+    return bool(await database_sync_to_async(_of_a_user)(scope))
+
+
+def _of_a_user(scope: Scope) -> bool:
     headers = dict(scope["headers"])
     if b"authorization" in headers:
         try:
@@ -71,11 +74,11 @@ def of_a_user(scope: Scope) -> bool:
 class Pages(ASGIHandler):
     """Django's own; large bodies wait on the data folder's disk, since the system's temporary folder may be memory."""
 
-    async def read_body(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> IO[bytes]:
+    async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
         """The body as a file. Raises RequestAborted where the client leaves, OSError on a full disk."""
         folder = settings.FILE_UPLOAD_TEMP_DIR
         folder.mkdir(parents=True, exist_ok=True)
-        body = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=folder)  # noqa: SIM115
+        body = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=str(folder))  # noqa: SIM115
         try:
             while True:
                 message = await receive()

@@ -17,6 +17,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.audio import live
+from webui.audio.services import checked_options
 from webui.socket_sign_in import SignsIn
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
@@ -122,7 +123,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         }
         try:
             # What is wrong with them is said now, not when the recording is to be kept.
-            live.services.checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
+            checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
             versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
             path = live.new_file(self.user) if self.wish["save"] else None
             self.session = await _apart(live.Session, self.wish["engine"], self.wish["language"], versions, path)
