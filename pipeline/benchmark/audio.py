@@ -39,6 +39,7 @@ from pipeline.speech_client import PATIENT_THREADS
 PIECES = 4  # of about half a minute, for the speed
 UTTERANCES = 40  # of each corpus, for the word errors
 LONG_S = 1800.0  # the longest upload
+MADE = ("faster-whisper", "whisper-timestamped")  # engines whose checkpoints are made here, if they have none
 MADE_SIZES = ("tiny", "base")
 MADE_NOTE = "random weights of exactly these dimensions: cost only"
 SAMPLE_EVERY_S = 0.1  # of memory
@@ -130,7 +131,7 @@ def _made(folder: Path, text: str, only: Sequence[str], reporter: Reporter) -> l
     from pipeline.transcription.registry import CHOOSABLE
 
     found: list[tuple[str, _Task]] = []
-    wanted = [name for name in CHOOSABLE if not only or name in only]
+    wanted = [name for name in MADE if not only or name in only]
     for size in MADE_SIZES if wanted else ():
         try:
             from pipeline.benchmark.made_whisper import make_whisper
