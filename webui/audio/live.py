@@ -146,7 +146,7 @@ def keep(*, user: User, path: Path, engine: str, language: str | None) -> Record
     """Make a recording of what was heard. Raises HarkError; the file is still there then."""
     name = _("Live, %(time)s") % {"time": f"{timezone.localtime():%Y-%m-%d %H.%M}"}
     return services.create_recording(
-        user=user, name=f"{name}.wav", source=path, options={"engine": engine, "language": language}
+        user=user, name=f"{name}.wav", source=path, options={"engine": engine, "language": language}, even_if_full=True
     )
 
 

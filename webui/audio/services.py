@@ -88,6 +88,7 @@ def create_recording(
     options: Mapping[str, Any] | None = None,
     more: Sequence[Path] = (),
     identifier: uuid.UUID | None = None,
+    even_if_full: bool = False,
 ) -> Recording:
     """Take an audio file over (it is moved) and queue its transcription.
 
@@ -95,6 +96,8 @@ def create_recording(
         name: as it is shown; a file's name, without its path and what cannot be shown.
         options: of :data:`DEFAULTS`; others are refused.
         more: further files that belong to it, joined behind ``source`` in this order (moved, too).
+        identifier: of the recording; a new one unless given.
+        even_if_full: taken however many jobs wait, since it could not be had again.
 
     Raises:
         HarkError: an empty or too large file, options that make no sense, or a full disk.
@@ -120,7 +123,7 @@ def create_recording(
             moved.append((path, recording.path / kept))
         with transaction.atomic():
             recording.save(force_insert=True)
-            _submit(recording)
+            _submit(recording, even_if_full)
     except BaseException as error:
         for path, kept_path in moved:
             shutil.move(kept_path, path)
@@ -131,13 +134,15 @@ def create_recording(
     return recording
 
 
-def _submit(recording: Recording) -> None:
+def _submit(recording: Recording, even_if_full: bool = False) -> None:
     """Queue the transcription with the recording's options."""
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options,
     }  # fmt: skip
-    recording.job = jobs.submit(user=recording.user, kind=KIND, title=recording.name, spec=spec)
+    recording.job = jobs.submit(
+        user=recording.user, kind=KIND, title=recording.name, spec=spec, even_if_full=even_if_full
+    )
     recording.state = Recording.State.WORKING
     recording.save(update_fields=["job", "state", "options"])
 
@@ -415,7 +420,8 @@ def rename_speaker(*, recording: Recording, speaker: str, name: str, version: in
             raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
         speakers = {**transcript.speakers, speaker: name or speaker}
         transcript = Transcript(**{**transcript.__dict__, "speakers": speakers})
-        _keep(recording, transcript)
+        with _undone_on_failure(recording.path, TRANSCRIPT, "transcript.txt"):
+            _keep(recording, transcript)
         numbers = [number for number, segment in enumerate(transcript.segments) if segment.speaker == speaker]
         shown = transcript.speaker_name(speaker)
         Passage.objects.filter(recording=recording, number__in=numbers).update(speaker=shown)

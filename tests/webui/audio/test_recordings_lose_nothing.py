@@ -16,7 +16,7 @@ from pipeline import captions, recording_job
 from pipeline.events import silent_reporter
 from pipeline.transcript import load_transcript
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import live, services
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -149,3 +149,13 @@ def test_a_recording_is_deleted_while_something_writes_into_it(recording: Record
     folder = recording.path
     services.delete(recording=recording)
     assert not folder.exists() and not list(folder.parent.glob(".deleted-*"))
+
+
+def test_what_was_said_live_is_kept_however_many_wait(owner: User, settings: Any, wav: Path) -> None:
+    settings.JOBS_WAITING = 1
+    jobs.submit(user=owner, kind="plan", title="waits", spec={})
+    with pytest.raises(jobs.LimitReached):
+        services.create_recording(user=owner, name="sent.wav", source=wav)
+    assert wav.is_file()
+    kept = live.keep(user=owner, path=wav, engine="auto", language="en")
+    assert kept.now == Recording.State.WORKING and not wav.exists()
