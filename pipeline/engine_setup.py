@@ -66,20 +66,13 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
         return [pull(size, reporter)]
     from huggingface_hub import snapshot_download
 
-    from pipeline.local_models import complete
+    from pipeline.local_models import complete, pulling
 
     repository, folder = pulled_models()[kind]
     reporter.stage("pull", worded("Downloading %(file)s", file=repository))
     wanted = ["config.json", "model.safetensors", "tokenizer*", "vocab*", "special_tokens_map.json"]
-    try:
+    with pulling(repository, folder):
         snapshot_download(repository, local_dir=folder, allow_patterns=wanted)
-    except Exception as error:  # the hub's client has errors of its own, and of the network library below it
-        said = str(error).splitlines()[0][:200] if str(error) else "no details"
-        raise HarkError(
-            f"The model {repository} could not be pulled.",
-            f"{type(error).__name__}: {said}.",
-            f"Check the network, name a mirror in HF_ENDPOINT, or copy the model's files into {folder}.",
-        ) from error
     if not complete(folder):
         raise HarkError(f"The model {repository} is not whole.", f"{folder} lacks its weights.", "Pull it again.")
     return [folder]

@@ -1,18 +1,28 @@
-"""Models of transformers that are on this machine already; nothing is ever fetched."""
+"""Models that are on this machine already: where they are, loading them, and what is said where fetching one failed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+
+
+def hub_folder() -> Path:
+    """The cache of Hugging Face: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, or its place in the home folder."""
+    # Looked up by hand: the library takes half a second to import, and a page asks for this.
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = Path(os.environ.get("HF_HOME") or Path(caches) / "huggingface").expanduser()
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
 
 
 def cached_model(name: str) -> Path | None:
     """The folder of a model in the cache of Hugging Face, where its weights are complete."""
-    # Looked up by hand: the library takes half a second to import, and a page asks for this.
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = Path(os.environ.get("HF_HOME") or Path(caches) / "huggingface").expanduser()
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    folder = hub / f"models--{name.replace('/', '--')}"
+    folder = hub_folder() / f"models--{name.replace('/', '--')}"
     try:
         found = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
     except OSError:
@@ -25,3 +35,34 @@ def complete(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(
         path.is_file() for path in (*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin"))
     )
+
+
+def load(folder: str, kind: str, what: str, what_to_do: str) -> tuple[Any, Any]:
+    """(tokenizer, model) of a folder, the model for use; ``kind`` is a class of transformers ("AutoModel").
+
+    Raises:
+        HarkError: they cannot be loaded; with ``what`` and ``what_to_do``.
+    """
+    import transformers
+
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = getattr(transformers, kind).from_pretrained(folder, local_files_only=True).eval()
+    except Exception as error:  # of the libraries beneath, in any kind
+        raise HarkError(what, f"{Path(folder).name}: {str(error).splitlines()[0][:200]}", what_to_do) from error
+    return tokenizer, model
+
+
+@contextmanager
+def pulling(name: str, target: Path) -> Iterator[None]:
+    """Around the download of a model into a folder. Raises HarkError: a full disk, no network, or anything else."""
+    try:
+        yield
+    except Exception as error:  # the hub's client has errors of its own, and of the network library below it
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise storage_error(error, f"pulling the model {name}") from error
+        raise HarkError(
+            f"The model {name} could not be pulled.",
+            f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}.",
+            f"Check the network, name a mirror in HF_ENDPOINT, or copy the model's files into {target}.",
+        ) from error

@@ -23,7 +23,7 @@ from typing import Any
 from audio_generation.engine import Readiness
 from core.data_folder import installation_folder
 from core.errors import HarkError
-from pipeline.local_models import cached_model, complete
+from pipeline.local_models import cached_model, complete, load
 from pipeline.transcript import Transcript
 
 MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # of a question
@@ -454,19 +454,15 @@ class _Reader:
 
     def __init__(self, folder: str) -> None:
         import torch
-        from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
         self._torch = torch
         self._lock = threading.Lock()
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
-            self._model = AutoModelForQuestionAnswering.from_pretrained(folder, local_files_only=True).eval()
-        except Exception as error:  # of the libraries beneath, in any kind
-            raise HarkError(
-                "The model that answers questions cannot be loaded.",
-                f"{Path(folder).name}: {str(error).splitlines()[0][:200]}",
-                "Copy its files again, or take them away to be answered by the best sentence.",
-            ) from error
+        self._tokenizer, self._model = load(
+            folder,
+            "AutoModelForQuestionAnswering",
+            "The model that answers questions cannot be loaded.",
+            "Copy its files again, or take them away to be answered by the best sentence.",
+        )
 
     def spans(self, question: str, text: str, number: int) -> Iterator[_Span]:
         """The best spans of a text, those of every window of tokens (SQuAD's way: Devlin et al. 2019, 4.2 and 4.3)."""

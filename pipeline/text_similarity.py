@@ -16,8 +16,7 @@ import numpy as np
 
 from audio_generation.engine import Readiness
 from core.data_folder import installation_folder
-from core.errors import HarkError
-from pipeline.local_models import cached_model, complete
+from pipeline.local_models import cached_model, complete, load
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 FOLDER = "models/embedding"  # within the installation's data folder
@@ -66,19 +65,14 @@ class _Embedder:
     """An embedding model that remembers what it has seen."""
 
     def __init__(self, folder: str) -> None:
-        from transformers import AutoModel, AutoTokenizer
-
         self._lock = threading.Lock()
         self._seen: dict[str, np.ndarray] = {}
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
-        except Exception as error:  # of the libraries beneath, in any kind
-            raise HarkError(
-                "The model that compares texts cannot be loaded.",
-                f"{Path(folder).name}: {str(error).splitlines()[0][:200]}",
-                "Copy its files again, or take them away: passages are then found by their words.",
-            ) from error
+        self._tokenizer, self._model = load(
+            folder,
+            "AutoModel",
+            "The model that compares texts cannot be loaded.",
+            "Copy its files again, or take them away: passages are then found by their words.",
+        )
 
     def vectors(self, texts: list[str]) -> np.ndarray:
         """Vectors [texts, width] of length 1."""

@@ -17,6 +17,7 @@ from typing import Any
 from audio_generation.engine import Readiness
 from core.data_folder import installation_folder
 from core.errors import HarkError
+from pipeline.local_models import load
 from pipeline.summarization import Abstract
 from pipeline.summarization.action_items import action_items
 from pipeline.summarization.citing import supporting
@@ -170,18 +171,13 @@ class _Model:
     """A sequence-to-sequence model with its tokenizer; one part at a time keeps memory small."""
 
     def __init__(self, folder: str) -> None:
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
         self._lock = threading.Lock()
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model = AutoModelForSeq2SeqLM.from_pretrained(folder, local_files_only=True).eval()
-        except Exception as error:  # of the libraries beneath, in any kind
-            raise HarkError(
-                "The summarizing model cannot be loaded.",
-                f"{Path(folder).name}: {str(error).splitlines()[0][:200]}",
-                "Copy its files again, or choose another engine for summaries.",
-            ) from error
+        self._tokenizer, self._model = load(
+            folder,
+            "AutoModelForSeq2SeqLM",
+            "The summarizing model cannot be loaded.",
+            "Copy its files again, or choose another engine for summaries.",
+        )
 
     def summarize(self, parts: list[str]) -> list[str]:
         import torch

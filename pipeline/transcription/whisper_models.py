@@ -10,10 +10,11 @@ import os
 import re
 from pathlib import Path
 
-from core.data_folder import installation_folder, storage_error
+from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.worded import worded
 from pipeline.events import Reporter
+from pipeline.local_models import hub_folder, pulling
 
 # From the least to the most accurate; of one size, the one that knows many languages counts as better.
 SIZES = (
@@ -37,7 +38,7 @@ def own_folder() -> Path:
 def converted() -> dict[str, Path]:
     """Models in CTranslate2's form by size: Hark's own folder, then the Hugging Face cache."""
     found: dict[str, Path] = {}
-    for snapshot in sorted(_hub().glob("models--*/snapshots/*")):
+    for snapshot in sorted(hub_folder().glob("models--*/snapshots/*")):
         name = _CACHED.match(snapshot.parent.parent.name)
         if name and is_converted(snapshot):
             found[(name[1] or "") + name[2]] = snapshot
@@ -88,27 +89,8 @@ def pull(size: str, reporter: Reporter) -> Path:
             "python -m pip install faster-whisper -c constraints.txt",
         ) from error
     reporter.stage("pull", worded("Downloading the Whisper model %(model)s", model=size))
-    try:
+    with pulling(size, target):
         download_model(size, output_dir=str(target))
-    except OSError as error:
-        if error.errno is not None and error.filename is not None:
-            raise storage_error(error, f"pulling the model {size}") from error
-        raise _not_pulled(size, error) from error
-    except Exception as error:  # the hub's client has errors of its own, and of the network library below it
-        raise _not_pulled(size, error) from error
-    if not is_converted(target):
-        raise _not_pulled(size, ValueError("the repository does not hold a whole model"))
+        if not is_converted(target):
+            raise ValueError("the repository does not hold a whole model")
     return target
-
-
-def _hub() -> Path:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-
-
-def _not_pulled(size: str, error: Exception) -> HarkError:
-    return HarkError(
-        f"The model {size} could not be pulled.",
-        f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}.",
-        f"Check the network, name a mirror in HF_ENDPOINT, or copy the model's files into {own_folder() / size}.",
-    )

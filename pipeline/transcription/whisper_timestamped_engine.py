@@ -30,13 +30,9 @@ class WhisperTimestamped(WorkerEngine):
 
     def available(self) -> Readiness:
         """See ``RecognitionEngine.available``."""
-        lacking = self.lacking()
-        if lacking:
-            return Readiness(
-                False,
-                f"The packages of {self.name} are not installed ({', '.join(lacking)}).",
-                f"./hark engines enable {self.name}",
-            )
+        there = self.packages_there()
+        if not there.ok:
+            return there
         if self._file() is None:
             return Readiness(
                 False,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from audio_generation import environments
+from audio_generation.engine import Readiness
 from audio_generation.worker import WorkerGone, WorkerProcess
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.data_folder import storage_error
@@ -42,6 +43,14 @@ class WorkerEngine(LoadingEngine):
     def lacking(self) -> list[str]:
         """Packages that the worker would not find."""
         return environments.lacking(self.name, self.packages)
+
+    def packages_there(self) -> Readiness:
+        """Whether the worker would find its packages."""
+        lacking = self.lacking()
+        if not lacking:
+            return Readiness(True)
+        why = f"The packages of {self.name} are not installed ({', '.join(lacking)})."
+        return Readiness(False, why, f"./hark engines enable {self.name}")
 
     def load(self) -> Any:
         """The worker, ready."""

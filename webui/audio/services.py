@@ -226,10 +226,6 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
     Raises:
         HarkError: it is being transcribed, or options make no sense.
     """
-    if recording.job is not None and recording.job.is_going:
-        raise NotReady(
-            _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
-        )
     with transaction.atomic():
         current = Recording.objects.select_related("job").get(pk=recording.pk)
         old = current.job
