@@ -44,7 +44,9 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
 
     ready()
     from webui.accounts.services import owner, owner_link
+    from webui.audio.uploads import remove_leftovers
 
+    remove_leftovers()
     stop_speech_service()  # one of an earlier version may still hold its models
     address = f"http://{'localhost' if options.host in ('127.0.0.1', '0.0.0.0') else options.host}:{options.port}"
     parts = {"web": _web(options), **dict.fromkeys(LANES, _WORKERS)}

@@ -220,16 +220,45 @@ def waveform(path: Path, points: int = 1600) -> list[float]:
     """
     try:
         with soundfile.SoundFile(str(path)) as recording:
-            step = max(1, -(-recording.frames // points))
+            step = _step(recording.frames, points)
             block_frames = step * max(1, BLOCK_FRAMES // step)
-            found: list[float] = []
-            for block in _blocks(recording, block_frames):
-                loud = np.abs(block).max(axis=1)
-                parts = np.pad(loud, (0, -len(loud) % step)).reshape(-1, step)
-                found += [round(float(peak), 3) for peak in parts.max(axis=1)]
-            return found
+            blocks = _blocks(recording, block_frames)
+            return [peak for block in blocks for peak in _peaks(np.abs(block).max(axis=1), step)]
     except soundfile.LibsndfileError as error:
         raise _damaged(str(error)) from error
+
+
+def peaks(audio: np.ndarray, most: int) -> list[float]:
+    """The loudest sample (0 to 1) of each of at most ``most`` equal parts of audio [samples]."""
+    return _peaks(np.abs(audio), _step(len(audio), most))
+
+
+def _step(samples: int, most: int) -> int:
+    return max(1, -(-samples // most))
+
+
+def _peaks(loud: np.ndarray, step: int) -> list[float]:
+    parts = np.pad(loud, (0, -len(loud) % step)).reshape(-1, step)
+    return [round(float(peak), 3) for peak in parts.max(axis=1)]
+
+
+def open_normalized(path: Path) -> soundfile.SoundFile:
+    """A recording as :func:`normalize` writes it, open: 16 kHz, one or two channels. Raises HarkError for any other."""
+    try:
+        recording = soundfile.SoundFile(str(path))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise HarkError(
+            "The recording cannot be read.", f"{path.name}: {str(error).rstrip('.')}.", "Upload it again."
+        ) from error
+    if recording.samplerate != SAMPLE_RATE or recording.channels > 2:
+        recording.close()
+        raise HarkError(
+            "The recording is not prepared.",
+            f"{path.name} has {recording.samplerate} Hz and {recording.channels} channels; "
+            f"{SAMPLE_RATE} Hz and one or two channels are needed.",
+            "Upload it again, or convert it: ffmpeg -i IN -ar 16000 -ac 1 OUT.flac",
+        )
+    return recording
 
 
 def _blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""A recording on its way to a transcript: the jobs "transcribe" and "minable".
+"""A recording on its way to a transcript: the jobs "transcribe", "summarize" and "minable".
 
 Every step can be done again: what is finished lies beside the audio and is found there. Nothing is ever half written.
 """
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from phrase_augmentation.normalize import normalize as normalized
 from pipeline.corpus import ENGINE, LONGEST_S, SHORTEST_S
 from pipeline.events import Reporter
 from pipeline.transcript import Segment, Transcript, load_transcript, save_transcript
+
+if TYPE_CHECKING:
+    from pipeline.summarization import Summary
 
 AUDIO, WAVEFORM = "audio.flac", "waveform.json"
 TRANSCRIPT, TEXT, SUMMARY = "transcript.json", "transcript.txt", "summary.json"
@@ -124,21 +127,62 @@ def _with_speakers(
         return transcript
 
 
-def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[str]) -> None:
-    """Write the summary; a warning, and no summary, where none can be made."""
+def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """The job "summarize": another summary of a recording, of its transcript as it is now.
+
+    Args:
+        spec: ``recording`` (id), ``folder`` below ``data``, and ``engine`` (of summaries, or "auto").
+
+    Raises:
+        HarkError: no such engine, or it failed; the recording was deleted or cut differently meanwhile; a full disk.
+            The summary that was there stays.
+    """
+    folder = data / spec["folder"]
+    transcript = load_transcript(folder / TRANSCRIPT)
+    summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
+    # What it cites are numbers of segments.
+    if _spans(load_transcript(folder / TRANSCRIPT)) != _spans(transcript):
+        raise HarkError(
+            "The summary does not fit any more.",
+            "Passages of the transcript were removed, or it was made anew, while it was summarized.",
+            "Summarize it again.",
+        )
+    _keep_summary(summary, folder)
+    return {"engine": summary.engine}
+
+
+def _spans(transcript: Transcript) -> list[tuple[float, float]]:
+    return [(segment.start_s, segment.end_s) for segment in transcript.segments]
+
+
+def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary:
     from pipeline.speech_client import call
-    from pipeline.summarization import save_summary, summarize
+    from pipeline.summarization import summarize, words_of
 
     reporter.stage("summarize", "Summarizing")
+    summary = summarize(transcript, engine, abstract=lambda request: call("summarize_abstractive", request))
+    return replace(summary, made_of=words_of(transcript))
+
+
+def _keep_summary(summary: Summary, folder: Path) -> None:
+    from pipeline.summarization import save_summary
+
     try:
-        summary = summarize(transcript, abstract=lambda request: call("summarize_abstractive", request))
         save_summary(summary, folder / SUMMARY)
     except OSError as error:
         raise storage_error(error, "keeping the summary") from error
+
+
+def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[str]) -> None:
+    """Write the summary; a warning, and no summary, where none can be made."""
+    try:
+        summary = _summary(transcript, "auto", reporter)
     except HarkError as error:
         (folder / SUMMARY).unlink(missing_ok=True)
         warnings.append(f"{error.what} {error.why} {error.what_to_do}")
         reporter.log(f"No summary: {error.what} {error.why}", "warning")
+    else:
+        _keep_summary(summary, folder)
 
 
 def _keep(transcript: Transcript, folder: Path, title: str) -> None:

@@ -125,6 +125,12 @@ def _transcribe(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return transcribe_recording(spec, data, reporter)
 
 
+def _summarize(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recording_job import summarize_recording
+
+    return summarize_recording(spec, data, reporter)
+
+
 def _minable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.recording_job import make_minable
 
@@ -152,6 +158,7 @@ KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {
     "enable": _enable,
     "pull": _pull,
     "transcribe": _transcribe,
+    "summarize": _summarize,
     "minable": _minable,
     "polish": _polish,
     "train-recognizer": _train_recognizer,

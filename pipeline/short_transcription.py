@@ -21,8 +21,8 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
     """An operation of the speech service: a whole short file to words.
 
     Args:
-        request: ``audio_file`` (as ``pipeline.media.normalize`` writes it), ``engine`` ("auto" unless given) and
-            ``language`` (None: the engine decides).
+        request: ``audio_file`` (as ``pipeline.media.normalize`` writes it), ``engine`` ("auto" unless given),
+            ``language`` (None: the engine decides), and ``data`` (the folder of the user for whom it is).
 
     Returns:
         The transcript as :func:`pipeline.transcript.as_json` writes it.
@@ -35,7 +35,11 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
     path = Path(str(request["audio_file"]))
     if not path.is_file():
         raise HarkError("The recording is gone.", "It was removed before it was heard.", "Send it again.")
-    options = TranscribeOptions(engine=str(request.get("engine") or "auto"), language=request.get("language") or None)
+    options = TranscribeOptions(
+        engine=str(request.get("engine") or "auto"),
+        language=request.get("language") or None,
+        data=Path(str(request["data"])) if request.get("data") else None,
+    )
     with tempfile.TemporaryDirectory(prefix="hark-") as work:
         return as_json(transcribe(path, options, Path(work), silent_reporter()))
 

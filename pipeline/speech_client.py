@@ -48,6 +48,12 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 _started: list[subprocess.Popen[bytes]] = []  # by this process; they are waited for when they have ended
 
 
+class ServiceBusy(HarkError):
+    """The service has as many clients as it serves; over HTTP answered with 503 and ``Retry-After``."""
+
+    status, wait_s = 503, 30
+
+
 class ServiceGone(Exception):
     """The service ended, or was never there, before it had answered."""
 
@@ -65,6 +71,7 @@ def call(
     With HARK_SPEECH_SERVICE=0 the operation is done in this process.
 
     Raises:
+        ServiceBusy: it serves others.
         HarkError: the operation's own, or that the service does not start or does not answer in time.
     """
     if os.environ.get("HARK_SPEECH_SERVICE") == "0":
@@ -221,7 +228,7 @@ def _answered(connection: socket.socket, header: bytes, samples: np.ndarray) -> 
     except (OSError, ValueError) as error:
         raise ServiceGone(f"{type(error).__name__}: {error}") from error
     if "error" in answer:
-        raise HarkError(**answer["error"])
+        raise (ServiceBusy if answer.get("busy") else HarkError)(**answer["error"])
     result: dict[str, Any] = answer["result"]
     return result
 

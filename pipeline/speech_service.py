@@ -172,7 +172,7 @@ class SpeechService:
             error = HarkError(
                 "The speech service is busy.", f"{MOST_CLIENTS} requests are being served.", "Try again in a minute."
             )
-            return {"error": error.as_dict()}
+            return {"error": error.as_dict(), "busy": True}
         audio = None
         if samples is not None:
             audio = np.frombuffer(receive(connection, 4 * samples), dtype=np.float32)

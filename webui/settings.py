@@ -7,6 +7,7 @@ HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas bet
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER, HARK_JOBS_WAITING    limits (3, 2, 50)
+HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 1800)
@@ -164,6 +165,7 @@ JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
 JOBS_WAITING = _number("HARK_JOBS_WAITING", 50)
 JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
+LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 _YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
 Q_CLUSTER = {

@@ -18,6 +18,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.diarization.acoustic import SPOKEN, speech_regions, versions
 from pipeline.diarization.turns import Diarization, Turn, with_overlaps
+from pipeline.media import open_normalized
 from pipeline.transcription.pieces import FRAME, FRAME_S, SpeechProbability
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
@@ -65,7 +66,7 @@ def two_speakers(path: Path) -> bool:
 
 def compare_if_stereo(path: Path) -> ChannelComparison | None:
     """As :func:`compare`; None where there are not two channels."""
-    with _opened(path) as recording:
+    with open_normalized(path) as recording:
         if recording.channels != 2:
             return None
     return compare(path)
@@ -116,25 +117,8 @@ def compare(path: Path) -> ChannelComparison:
     )
 
 
-def _opened(path: Path) -> soundfile.SoundFile:
-    try:
-        recording = soundfile.SoundFile(str(path))
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise HarkError(
-            "The recording cannot be read.", f"{path.name}: {str(error).rstrip('.')}.", "Upload it again."
-        ) from error
-    if recording.samplerate != SAMPLE_RATE:
-        recording.close()
-        raise HarkError(
-            "The recording is not prepared for telling speakers apart.",
-            f"{path.name} has {recording.samplerate} Hz, {SAMPLE_RATE} Hz are needed.",
-            "Upload it again, or convert it: ffmpeg -i IN -ar 16000 OUT.flac",
-        )
-    return recording
-
-
 def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
-    with _opened(path) as recording:
+    with open_normalized(path) as recording:
         while True:
             try:
                 block = recording.read(frames, dtype="float32", always_2d=True)

@@ -7,7 +7,8 @@ personal data all the same: nothing is kept without consent, and forgetting dele
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from core.lock import held
 
 SCHEMA = 1  # of the file
 FILE = "voices.json"  # in a user's data folder
@@ -86,19 +88,18 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
     from pipeline import speech_client
 
     embedding = np.array(speech_client.call("embed", {}, audio)["embedding"], np.float64)
-    kept = _load(file)
-    before = kept.get(name)
-    times = 0
-    if before is not None:
-        times = int(before["times"])
-        embedding = _unit(times * np.array(before["embedding"]) + embedding)
-    kept[name] = {
-        "embedding": [round(float(value), 6) for value in embedding],
-        "times": times + 1,
-        "consent": True,
-        "remembered_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    _save(file, kept)
+    with _to_change(file) as kept:
+        before = kept.get(name)
+        times = 0
+        if before is not None:
+            times = int(before["times"])
+            embedding = _unit(times * np.array(before["embedding"]) + embedding)
+        kept[name] = {
+            "embedding": [round(float(value), 6) for value in embedding],
+            "times": times + 1,
+            "consent": True,
+            "remembered_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
 
 
 def match(file: Path, embedding: Sequence[float] | np.ndarray) -> str | None:
@@ -128,15 +129,31 @@ def names(file: Path) -> list[str]:
 
 def forget(file: Path, name: str) -> bool:
     """Delete a voice; whether it was there. The file goes with the last one."""
-    kept = _load(file)
-    if kept.pop(name, None) is None:
-        return False
-    _save(file, kept)
-    return True
+    with _to_change(file) as kept:
+        return kept.pop(name, None) is not None
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return np.asarray(vector / max(1e-9, float(np.linalg.norm(vector))))
+
+
+@contextmanager
+def _to_change(file: Path) -> Iterator[dict[str, dict[str, Any]]]:
+    """The voices, written back at the end of the block; of two processes (or threads) one waits for the other."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with held(file.with_suffix(".lock"), _being_changed):
+            kept = _load(file)
+            yield kept
+            _save(file, kept)
+    except OSError as error:
+        raise storage_error(error, "remembering the voice") from error
+
+
+def _being_changed(process: str) -> HarkError:
+    return HarkError(
+        "The remembered voices are being changed.", f"Process {process} is at it, and does not end.", "Try again."
+    )
 
 
 def _load(file: Path) -> dict[str, dict[str, Any]]:
@@ -160,13 +177,11 @@ def _load(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _save(file: Path, kept: Mapping[str, Any]) -> None:
-    try:
-        if not kept:
-            file.unlink(missing_ok=True)
-            return
-        with atomic_path(file) as temporary:
-            temporary.write_text(json.dumps({"schema": SCHEMA, "voices": kept}, ensure_ascii=False), encoding="utf-8")
-            temporary.chmod(0o600)
-        file.chmod(0o600)
-    except OSError as error:
-        raise storage_error(error, "remembering the voice") from error
+    """Raises OSError."""
+    if not kept:
+        file.unlink(missing_ok=True)
+        return
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps({"schema": SCHEMA, "voices": kept}, ensure_ascii=False), encoding="utf-8")
+        temporary.chmod(0o600)
+    file.chmod(0o600)

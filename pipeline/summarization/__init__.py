@@ -16,12 +16,13 @@ from pipeline.summarization.summary import (
     from_json,
     load_summary,
     save_summary,
+    words_of,
 )
 from pipeline.transcript import Transcript
 
 __all__ = [
     "Point", "Sentiment", "Summary", "SummaryEngine", "as_json", "engines", "from_json", "load_summary", "save_summary",
-    "summarize",
+    "summarize", "words_of",
 ]  # fmt: skip
 
 NOTHING_SAID = "Nothing was said in this recording."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from core.data_folder import atomic_path
 from core.errors import HarkError
+from pipeline.transcript import Transcript
 
 SCHEMA = 1  # of the file
 SENTIMENTS = ("negative", "neutral", "positive")
@@ -39,6 +41,7 @@ class Summary:
         segments: what ``text`` rests on.
         engine: who wrote it, with its model ("extractive LSA").
         note: what the reader should know about how it came about ("" where it went as asked).
+        made_of: :func:`words_of` the transcript that it is of ("" where nobody kept it).
     """
 
     text: str
@@ -48,6 +51,13 @@ class Summary:
     engine: str
     segments: tuple[int, ...] = ()
     note: str = ""
+    made_of: str = ""
+
+
+def words_of(transcript: Transcript) -> str:
+    """A digest of what is said, by which a summary is known to be older than a correction."""
+    said = "\n".join(segment.text for segment in transcript.segments)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def as_json(summary: Summary) -> dict[str, Any]:

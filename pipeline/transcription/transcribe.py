@@ -21,6 +21,7 @@ from core.errors import HarkError
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.events import Reporter
+from pipeline.media import open_normalized
 from pipeline.transcript import Segment, Transcript
 from pipeline.transcription import registry
 from pipeline.transcription.engine import RecognitionEngine, described
@@ -80,7 +81,7 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
     engine, why = registry.choose(options.engine, options.language, options.data)
     reporter.stage("listen", "Looking for speech")
     reporter.log(f"Recognition by {why}")
-    with _opened(audio_file) as recording:
+    with open_normalized(audio_file) as recording:
         seconds = recording.frames / SAMPLE_RATE
         sides = recording.channels == 2 and options.channels and _two_speakers(audio_file)
         plan = _plan(recording, sides, reporter)
@@ -103,24 +104,6 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
         diarization="channels" if sides else "",
         versions={**engine.versions(), "silero-vad": importlib.metadata.version("silero-vad")},
     )
-
-
-def _opened(audio_file: Path) -> soundfile.SoundFile:
-    try:
-        recording = soundfile.SoundFile(str(audio_file))
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise HarkError(
-            "The recording cannot be read.", f"{audio_file.name}: {str(error).rstrip('.')}.", "Upload it again."
-        ) from error
-    if recording.samplerate != SAMPLE_RATE or recording.channels > 2:
-        recording.close()
-        raise HarkError(
-            "The recording is not prepared for recognition.",
-            f"{audio_file.name} has {recording.samplerate} Hz and {recording.channels} channels; "
-            f"{SAMPLE_RATE} Hz and one or two channels are needed.",
-            "Upload it again, or convert it: ffmpeg -i IN -ar 16000 -ac 1 OUT.flac",
-        )
-    return recording
 
 
 def _two_speakers(audio_file: Path) -> bool:

@@ -18,7 +18,7 @@ import soundfile
 from core.errors import HarkError
 from pipeline import media
 from pipeline.events import Reporter
-from pipeline.media import MediaFacts, MediaLimits, clean_name, merge, normalize, probe, suffix_of, waveform
+from pipeline.media import MediaFacts, MediaLimits, clean_name, merge, normalize, peaks, probe, suffix_of, waveform
 
 FFMPEG = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
 needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg programs are not installed")
@@ -228,6 +228,7 @@ def test_a_waveform(tmp_path: Path) -> None:
     found = waveform(tmp_path / "a.flac", 30)
     assert found == [0.0] * 10 + [0.25] * 10 + [0.75] * 10
     assert len(waveform(tmp_path / "a.flac")) <= 1600
+    assert peaks(-sound, 30) == found and peaks(sound[:5], 2) == [0.0, 0.0] and peaks(sound[:0], 30) == []
     soundfile.write(tmp_path / "b.flac", sound[:5], 16_000)
     assert len(waveform(tmp_path / "b.flac", 100)) == 5
     with pytest.raises(HarkError, match="damaged"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,23 @@ def test_hearing_somebody_again_makes_the_mean(tmp_path: Path, heard: list[np.nd
     cosine = np.array(kept["embedding"]) @ ANN / np.linalg.norm(ANN)
     assert 0.95 < cosine < 0.99
     assert np.linalg.norm(kept["embedding"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_voices_remembered_at_once_are_all_kept(
+    tmp_path: Path, heard: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, real = tmp_path / "voices.json", voiceprints._load
+
+    def slowly(path: Path) -> dict[str, Any]:
+        kept = real(path)
+        time.sleep(0.05)
+        return kept
+
+    heard += [ANN, BOB, EVE]
+    monkeypatch.setattr(voiceprints, "_load", slowly)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda name: remember(file, name, AUDIO, consent=True), ("Ann", "Bob", "Eve")))
+    assert names(file) == ["Ann", "Bob", "Eve"]
 
 
 def test_a_name_goes_to_one_speaker_only(tmp_path: Path, heard: list[np.ndarray]) -> None:

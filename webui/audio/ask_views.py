@@ -82,7 +82,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
             )
         with on_disk(spoken) as path:
             audio = read_audio(path, max_seconds=asking.LONGEST_QUESTION_S + 1.0)
-        question = asking.question_of(audio, (recording.language or None) if recording is not None else None)
+        question = asking.question_of(user, audio, (recording.language or None) if recording is not None else None)
     else:
         question = request.POST.get("question", "")
     answer = services.answer(user=user, question=question, recording=recording)

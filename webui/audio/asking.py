@@ -6,12 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.audio import search, services
 from webui.audio.models import Recording
+from webui.jobs.services import user_data
 
 MOST_RECORDINGS = 20  # that are read for one answer to a question to all of them
 MOST_SEGMENTS = 300  # by which those are chosen
@@ -49,11 +51,15 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     if not texts:
         rank(question, [], 1)  # says what is wrong with the question, if anything is
     found = answer_from(question, texts, read=_read)
+    text = found.text
+    if not found.found:  # said in the language of whoever asks: no recording says it
+        text = _("Not in the recording.") if recording is not None else _("Not in your recordings.")
+        language = (get_language() or "en").split("-")[0]
     citations = [
         {**citation, "name": asked[UUID(citation["recording"])].name} for citation in found.as_dict()["citations"]
     ]
     return {
-        "question": question.strip(), "text": found.text, "found": found.found, "how": found.how,
+        "question": question.strip(), "text": text, "found": found.found, "how": found.how,
         "score": found.score, "language": language, "citations": citations,
     }  # fmt: skip
 
@@ -77,8 +83,8 @@ def _read(request: dict[str, Any]) -> dict[str, Any]:
     return call("read_answer", request, timeout_s=60.0)
 
 
-def question_of(audio: np.ndarray, language: str | None = None) -> str:
-    """What is asked in a recorded question (float32 [samples], 16 kHz). Raises HarkError where nothing is heard."""
+def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
+    """What a user asks in a recorded question (float32 [samples], 16 kHz). Raises HarkError where nothing is heard."""
     from core.audio_file import SAMPLE_RATE
     from pipeline.transcription.recognizing import recognize
     from pipeline.transcription.registry import choose
@@ -89,7 +95,7 @@ def question_of(audio: np.ndarray, language: str | None = None) -> str:
             _("It has %(most)d seconds at most.") % {"most": LONGEST_QUESTION_S},
             _("Ask more briefly, or type it."),
         )
-    engine, _why = choose("auto", language)
+    engine, _why = choose("auto", language, user_data(user))
     text = " ".join(segment.text for segment in recognize(engine, audio, language)).strip()
     if not text:
         raise HarkError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.urls import reverse
 
 from core.audio_file import SAMPLE_RATE
@@ -18,18 +20,20 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.audio import live
 from webui.audio.services import checked_options
+from webui.jobs.services import user_data
 from webui.socket_sign_in import SignsIn
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
 MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
-TOO_MUCH = 4413  # close code
+TOO_MUCH, TOO_MANY = 4413, 4429  # close codes
 UNREADABLE = 1007
 
 
 T = TypeVar("T")
 # Of its own: asyncio's threads (6 on two cores) send everybody's audio, and must not wait for a recognizer.
 _hearing = ThreadPoolExecutor(8, "live")
+_going: Counter[int] = Counter()  # sessions by user; the web server is one process, and counts on one thread
 
 
 async def _apart(do: Callable[..., T], *arguments: Any) -> T:
@@ -44,12 +48,25 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
     true}}``. Then there are also ``{"event": {"phrase", "time_s", "score"}}`` of detectors, ``{"answer": {...}}`` to
     questions that are heard, out of the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``.
     ``{"stop": true}`` ends it: what is left is said, then ``{"ended": true}``. Where the connection breaks, what was to
-    be saved is saved.
+    be saved is saved. One session more than ``settings.LIVE_PER_USER`` of a user is told so, and closed with 4429.
     """
 
     needed_scope = "audio"
     session: live.Session | None = None
     working: asyncio.Task[None] | None = None
+    place: int | None = None  # whose place among those at work it has
+
+    async def __call__(self, *arguments: Any) -> None:
+        """As of channels' class; the place is free again however it ends, also by a fault."""
+        try:
+            await super().__call__(*arguments)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.place is not None:
+            _going[self.place] -= 1
+            self.place = None
 
     async def may(self, user: User) -> bool:
         """Whoever is signed in."""
@@ -114,6 +131,13 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
 
     async def _start(self, wish: dict[str, Any]) -> bool:
         assert self.user is not None
+        if self.place is None:
+            if _going[self.user.pk] >= settings.LIVE_PER_USER:
+                await self._say(error=live.too_many(settings.LIVE_PER_USER).as_dict())
+                await self.close(TOO_MANY)
+                return False
+            _going[self.user.pk] += 1
+            self.place = self.user.pk
         engine, language = wish.get("engine"), wish.get("language")
         self.wish = {
             "engine": engine if isinstance(engine, str) and engine else "auto",
@@ -126,7 +150,9 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
             versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
             path = live.new_file(self.user) if self.wish["save"] else None
-            self.session = await _apart(live.Session, self.wish["engine"], self.wish["language"], versions, path)
+            self.session = await _apart(
+                live.Session, self.wish["engine"], self.wish["language"], versions, path, user_data(self.user)
+            )
         except HarkError as error:
             await self._say(error=error.as_dict())
             await self.close()
@@ -150,6 +176,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         if self.answering:
             await asyncio.wait(self.answering, timeout=30.0)
         await self._keep(session, told=True)
+        self._leave()  # before it is said: the next one may begin at once
         await self._say(ended=True)
         await self.close()
 

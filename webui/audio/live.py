@@ -54,6 +54,15 @@ def chosen_versions(user: User, ids: object) -> list[Version]:
     return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MOST_DETECTORS]
 
 
+def too_many(most: int) -> HarkError:
+    """For who begins one session more than a user may have."""
+    return HarkError(
+        _("You are transcribing live already."),
+        _("%(most)d sessions of one user may go on at once.") % {"most": most},
+        _("End one of them, on another page or another machine, then start again."),
+    )
+
+
 class Session:
     """One live transcription. Nothing in it touches the database, so ``hear`` and ``finish`` may run in any thread.
 
@@ -62,18 +71,21 @@ class Session:
         language: as a code; None: the engine decides.
         versions: of detectors that listen along.
         keep: a file that the audio is written to, so that it can become a recording.
+        data: the user's data folder; see ``pipeline.transcription.registry.choose``.
 
     Raises:
         HarkError: no engine is ready, or a detector's bundle cannot be read.
     """
 
-    def __init__(self, engine: str, language: str | None, versions: list[Version], keep: Path | None) -> None:
+    def __init__(
+        self, engine: str, language: str | None, versions: list[Version], keep: Path | None, data: Path
+    ) -> None:
         from pipeline.transcription.engine import described
         from pipeline.transcription.recognizing import recognize
         from pipeline.transcription.registry import choose
         from pipeline.transcription.streaming import StreamingTranscriber
 
-        chosen, self.why = choose(engine, language)
+        chosen, self.why = choose(engine, language, data)
         self.engine = described(chosen)
         self.detectors = [(version.detector.phrase, runtime_of(version)) for version in versions]
         self.transcriber = StreamingTranscriber(lambda audio: recognize(chosen, audio, language))

@@ -34,8 +34,8 @@ from webui.jobs.services import user_data
 
 log = logging.getLogger(__name__)
 
-KIND, MINABLE_KIND = "transcribe", "minable"  # of jobs
-KINDS = (KIND, MINABLE_KIND, "polish")  # of jobs that are about one recording
+KIND, MINABLE_KIND, SUMMARIZE_KIND, POLISH_KIND = "transcribe", "minable", "summarize", "polish"  # of jobs
+KINDS = (KIND, MINABLE_KIND, SUMMARIZE_KIND, POLISH_KIND)  # of jobs that are about one recording
 FOLDER = "audio"  # below the user's data
 TRANSCRIPT, SUMMARY, AUDIO_FILE, WAVEFORM = "transcript.json", "summary.json", "audio.flac", "waveform.json"
 DEFAULTS: dict[str, Any] = {
@@ -93,7 +93,8 @@ def create_recording(
     """Take an audio file over (it is moved) and queue its transcription.
 
     Args:
-        name: as it is shown; a file's name, without its path and what cannot be shown.
+        name: as it is shown; a file's name, without its path and what cannot be shown. Where there are ``more``, that
+            of ``source``: the recording's says how many more there are.
         options: of :data:`DEFAULTS`; others are refused.
         more: further files that belong to it, joined behind ``source`` in this order (moved, too).
         identifier: of the recording; a new one unless given.
@@ -107,10 +108,13 @@ def create_recording(
     sources = [source, *more]
     size = _checked_size(sources)
     name = shown_name(name)
+    originals = _kept_names(name, sources)
+    if more:
+        name = _("%(name)s and %(n)d more") % {"name": name, "n": len(more)}
     identifier = identifier or uuid.uuid4()
     recording = Recording(
         id=identifier, user=user, name=name, folder=f"{FOLDER}/{identifier}", options=chosen, bytes=size,
-        originals=_kept_names(name, sources),
+        originals=originals,
     )  # fmt: skip
     moved: list[tuple[Path, Path]] = []
     try:
@@ -354,6 +358,97 @@ def summary_of(recording: Recording) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return summary
+
+
+def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool:
+    """Whether words were corrected after the summary was made."""
+    from pipeline.summarization import words_of
+
+    if made_of := summary.get("made_of"):
+        return bool(made_of != words_of(transcript))
+    return any(segment.edited for segment in transcript.segments)  # made before that was kept
+
+
+def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
+    """Queue another summary, of the transcript as it is now; the one that is there stays until then. The job.
+
+    Args:
+        engine: of summaries; "auto", as at the first time, is the best that is ready.
+
+    Raises:
+        NotReady: there is no transcript yet, or the recording is being transcribed or summarized.
+        HarkError: no such engine, or it is not ready.
+        webui.jobs.services.LimitReached: too many are waiting.
+    """
+    _check_summary_engine(engine)
+    with transaction.atomic():
+        current, _transcript = _to_change(recording)
+        newest = newest_job(current, SUMMARIZE_KIND)
+        if newest is not None and newest.is_going:
+            raise NotReady(
+                _("The recording is being summarized."), _("One thing at a time."), _("Wait, or cancel the job.")
+            )
+        spec = {"recording": str(current.pk), "folder": current.folder, "engine": engine}
+        return jobs.submit(user=current.user, kind=SUMMARIZE_KIND, title=current.name, spec=spec)
+
+
+def _check_summary_engine(engine: str) -> None:
+    from pipeline.summarization import AUTO, engines
+
+    known = {found.name: found for found in engines()}
+    if engine == AUTO:
+        return
+    if engine not in known:
+        raise HarkError(
+            _("The recording cannot be summarized like that."),
+            _("There is no engine of summaries called %(name)s.") % {"name": engine[:40]},
+            _("Choose something else."),
+        )
+    ready = known[engine].available()
+    if not ready.ok:
+        raise HarkError(_("The recording cannot be summarized like that."), ready.why, ready.how_to_enable)
+
+
+def summary_engines() -> list[str]:
+    """The names of the engines of summaries that are ready. Nothing is loaded."""
+    from pipeline.summarization import engines
+
+    return [engine.name for engine in engines() if engine.available().ok]
+
+
+def polish(*, recording: Recording) -> Job:
+    """Queue the polishing of a transcript by the owner's language model, as files beside it. The job.
+
+    Raises:
+        NotReady: there is no transcript yet, or the recording is being transcribed or polished.
+        HarkError: no language model is set up.
+        webui.jobs.services.LimitReached: too many are waiting.
+    """
+    from pipeline import llm
+
+    ready = llm.available()
+    if not ready.ok:
+        raise HarkError(_("The recording cannot be polished here."), ready.why, ready.how_to_enable)
+    with transaction.atomic():
+        current, _transcript = _to_change(recording)
+        newest = newest_job(current, POLISH_KIND)
+        if newest is not None and newest.is_going:
+            raise NotReady(
+                _("The recording is being polished."), _("One thing at a time."), _("Wait, or cancel the job.")
+            )
+        spec = {"recording": str(current.pk), "folder": current.folder}
+        return jobs.submit(user=current.user, kind=POLISH_KIND, title=current.name, spec=spec)
+
+
+def newest_jobs(recording: Recording, *kinds: str) -> dict[str, Job]:
+    """The newest job of each kind about a recording."""
+    about = Job.objects.filter(user_id=recording.user_id, kind__in=kinds, spec__recording=str(recording.pk))
+    return {job.kind: job for job in about.order_by("created_at")}
+
+
+def newest_job(recording: Recording, kind: str) -> Job | None:
+    """The newest job of a kind about a recording."""
+    return newest_jobs(recording, kind).get(kind)
 
 
 def update_segment(

@@ -81,7 +81,8 @@ def _on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
 
     services.check_size(file.size or 0)
     try:
-        handle, name = tempfile.mkstemp(dir=uploads.folder_of(user), prefix="form-", suffix=suffix_of(file.name or ""))
+        suffix = suffix_of(file.name or "")
+        handle, name = tempfile.mkstemp(dir=uploads.folder_of(user), prefix=uploads.FORM, suffix=suffix)
         os.close(handle)
         path = Path(name)
         with path.open("wb") as kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
 
-from django.db.models import Sum
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -27,6 +28,11 @@ BLOCK = 256 * 1024  # bytes that are in memory
 MOST_AT_ONCE = 200  # uploads of a user that have not ended
 KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
 FORGOTTEN_AFTER = timedelta(days=1)
+NOBODYS_AFTER_S = 3600.0  # a file that a request has not written to for so long belongs to none
+IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
+FORM = "form-"  # how the files of a form begin, beside those that come in pieces
+
+log = logging.getLogger(__name__)
 
 
 class WrongPlace(HarkError):
@@ -62,21 +68,23 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     upload = UploadInProgress(user=user, name=services.shown_name(name), size=size)
     try:
         forget_leftovers(user)
-        free = shutil.disk_usage(folder_of(user)).free - KEPT_FREE
-        mine = sum(max(0, one.size - offset(one)) for one in going)
-        # What others have said they will send counts half: it may never come, and must not keep everybody out.
-        others = UploadInProgress.objects.exclude(user=user).aggregate(total=Sum("size"))["total"] or 0
-        if mine + size > free or (mine + size > free - others / 2 and mine > free / 4):
-            raise HarkError(
-                _("There is no room for this recording."),
-                _("The disk of this server is nearly full."),
-                _("Delete recordings that nobody needs, or ask whoever runs Hark."),
-            )
+        # What others have begun is not counted: it may never come. If it does, pieces are refused, and none is lost.
+        _check_room(folder_of(user), size + sum(one.size - offset(one) for one in going))
         upload.path.touch()
     except OSError as error:
         raise storage_error(error, "receiving the recording") from error
     upload.save(force_insert=True)
     return upload
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Raise HarkError where so many bytes would not leave :data:`KEPT_FREE` of the disk."""
+    if shutil.disk_usage(folder).free < size + KEPT_FREE:
+        raise HarkError(
+            _("There is no room for this recording."),
+            _("The disk of this server is nearly full."),
+            _("Delete recordings that nobody needs, or ask whoever runs Hark."),
+        )
 
 
 def offset(upload: UploadInProgress) -> int:
@@ -90,11 +98,12 @@ def offset(upload: UploadInProgress) -> int:
 def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
     """Add a piece that begins at byte ``at``, read from ``body``; how many bytes there are now.
 
-    A piece that is too long, or that makes the file longer than was said, leaves nothing behind.
+    A piece that is too long, or that makes the file longer than was said, leaves nothing behind. One for which there is
+    no room can be sent again when there is: what came before it stays.
 
     Raises:
         WrongPlace: it begins elsewhere than where the last one ended.
-        HarkError: it is too long, or the disk is full.
+        HarkError: it is too long, or the disk is (nearly) full.
     """
     try:
         with upload.path.open("r+b") as file:
@@ -108,8 +117,10 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
                 )
                 error.offset = there
                 raise error
+            most = min(upload.size, there + LARGEST_CHUNK)
+            _check_room(upload.path.parent, most - there)
             try:
-                end = _copy(body, file, there, min(upload.size, there + LARGEST_CHUNK))
+                end = _copy(body, file, there, most)
             except BaseException:
                 file.truncate(there)
                 raise
@@ -205,9 +216,34 @@ def forget_abandoned() -> int:
 
 def folder_of(user: User) -> Path:
     """Where what comes in is written. Raises OSError."""
-    folder = user_data(user) / "uploads" / "recordings"
+    folder = user_data(user) / IN_PIECES
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def remove_leftovers() -> int:
+    """Remove what a server that was killed had begun to receive; how many files there were. For the server's start.
+
+    That no other server is at work on the same data cannot be known: it may listen on another port. So a file goes
+    only if nobody has written to it for so long that no request can own it any more. Uploads in pieces, which can be
+    gone on with, and what was said live are not among these files.
+    """
+    data = Path(settings.DATA)
+    folders = [(Path(settings.FILE_UPLOAD_TEMP_DIR), "*")]
+    for own in (data, *(data / "users").glob("*")):
+        folders += [(own / RECEIVED, "*"), (own / IN_PIECES, f"{FORM}*")]
+    until = time.time() - NOBODYS_AFTER_S
+    removed = 0
+    for folder, names in folders:
+        for path in folder.glob(names):
+            try:
+                # Folders in it are those of training runs.
+                if path.is_file() and path.stat().st_mtime < until:
+                    path.unlink()
+                    removed += 1
+            except OSError as error:
+                log.warning("%s stays: %s", path, error)
+    return removed
 
 
 def forget_leftovers(user: User) -> None:

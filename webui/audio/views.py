@@ -12,10 +12,12 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
+from pipeline.polish_job import POLISHED_TEXT
 from pipeline.transcript import Transcript
 from webui.audio import asking, services
 from webui.audio.models import Recording
@@ -96,6 +98,7 @@ def transcript_page(request: HttpRequest, found: Recording, new_link: str = "") 
         "new_link": new_link,
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
         "may_change": True,
+        **_made_beside(found),
         "problem": found.job.error if found.now == Recording.State.FAILED and found.job is not None else None,
         "speaks": asking.voice_for(found.user, found.language or "en") is not None,
         **form_context(),
@@ -142,7 +145,6 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "clock": clock(transcript.duration_s),
         "unsure": str(UNSURE),
         "rough": next((name for name in ROUGH if transcript.engine.startswith(name)), ""),
-        "corrected": any(segment.edited for segment in transcript.segments),
     }
 
 
@@ -174,7 +176,63 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
         "sentiment": summary.get("sentiment"),
         "note": summary.get("note", ""),
         "engine": summary.get("engine", ""),
+        "outdated": services.summary_is_outdated(summary, transcript),
     }
+
+
+def _made_beside(recording: Recording) -> dict[str, Any]:
+    """What the owner of a recording sees of what is made of its transcript: how it is begun, or how far it is."""
+    from pipeline import llm
+
+    newest = services.newest_jobs(recording, services.SUMMARIZE_KIND, services.POLISH_KIND)
+    job, polishing, first = newest.get(services.SUMMARIZE_KIND), newest.get(services.POLISH_KIND), recording.job
+    if job is not None and first is not None and first.created_at > job.created_at:
+        job = None  # it was transcribed again since, with a summary
+    polished, transcript = recording.path / POLISHED_TEXT, recording.path / services.TRANSCRIPT
+    there = polished.is_file() and transcript.is_file()
+    return {
+        "polishes": llm.available().ok,
+        "polishing": polishing if polishing is not None and polishing.is_going else None,
+        "polish_problem": polishing.error if polishing is not None else None,
+        "polished": there,
+        "polished_before": there and polished.stat().st_mtime < transcript.stat().st_mtime,
+        "summarizing": job if job is not None and job.is_going else None,
+        "summary_problem": job.error if job is not None else None,
+        "summary_engines": services.summary_engines(),
+    }
+
+
+@require_http_methods(["GET", "POST"])
+def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """A fragment: the summary, for as long as another one is made. POST makes another one: ``engine``."""
+    found = recording_of(request, recording_id)
+    if request.method == "POST":
+        services.summarize_again(recording=found, engine=request.POST.get("engine") or "auto")
+        return redirect(reverse("audio:recording", args=[recording_id]) + "#summary")
+    transcript = services.transcript_of(found)
+    context = {
+        "recording": found,
+        "summary": summary_context(services.summary_of(found), transcript),
+        "segments": transcript.segments,
+        "may_change": True,
+        **_made_beside(found),
+    }
+    return render(request, "audio/summary.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
+    """The polished transcript as a text file; POST has it made."""
+    found = recording_of(request, recording_id)
+    if request.method == "POST":
+        services.polish(recording=found)
+        return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
+    try:
+        file = (found.path / POLISHED_TEXT).open("rb")
+    except OSError as error:
+        raise _no_file(_("There is no polished transcript.")) from error
+    name = f"{re.sub(r'[.][A-Za-z0-9]{1,8}$', '', found.name) or 'recording'} (polished).txt"
+    return FileResponse(file, as_attachment=True, filename=name, content_type="text/plain; charset=utf-8")
 
 
 def _letters(text: str) -> str:
@@ -264,7 +322,9 @@ def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
         file = (found.path / found.originals[0]).open("rb")
     except (OSError, IndexError) as error:
         raise _no_file(_("The uploaded file is not there.")) from error
-    return FileResponse(file, as_attachment=True, filename=found.name, content_type="application/octet-stream")
+    # "a.wav and 2 more" is the name of no file.
+    name = found.name if len(found.originals) == 1 else found.originals[0]
+    return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream")
 
 
 @require_POST

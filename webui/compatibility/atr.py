@@ -211,7 +211,7 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.wav"):
-            if time.time() - old.stat().st_mtime > REPLY_KEPT_S:
+            if _is_over(old):
                 old.unlink(missing_ok=True)
         with atomic_path(folder / f"{name}.wav") as temporary:
             temporary.write_bytes(wav)
@@ -220,11 +220,18 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
     return name
 
 
+def _is_over(reply: Path) -> bool:
+    """Whether its time has run out. Raises OSError where there is none."""
+    return time.time() - reply.stat().st_mtime > REPLY_KEPT_S
+
+
 @endpoint("GET", scopes=("audio",))
 def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
     """``GET /interact/<id>.wav``: an answer of the caller's, for an hour."""
     path = user_data(user_of(request)) / REPLIES / f"{reply_id}.wav"
     try:
+        if _is_over(path):  # though no other answer was spoken since, which would have removed it
+            raise Http404
         return FileResponse(path.open("rb"), content_type="audio/wav")
     except OSError as error:
         raise Http404 from error

@@ -28,6 +28,7 @@ from pipeline.transcript import Segment, Transcript, as_json, from_json
 from webui.accounts.models import User
 from webui.api.problems import ApiError
 from webui.compatibility.uploads import name_of, received
+from webui.jobs.services import user_data
 
 if TYPE_CHECKING:
     from webui.audio.models import Recording
@@ -67,7 +68,9 @@ def hear(
             try:
                 measured = normalize(path, flac, limits)
                 if measured.duration_s <= AT_ONCE_S:
-                    request = {"audio_file": str(flac), "engine": engine, "language": language}
+                    request = {
+                        "audio_file": str(flac), "engine": engine, "language": language, "data": str(user_data(user))
+                    }  # fmt: skip
                     return from_json(speech_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S))
             finally:
                 flac.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from webui.jobs.models import Job
 log = logging.getLogger(__name__)
 
 SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option of the recordings that were sent here
-POLISH = "polish"  # kind of job
+POLISH = services.POLISH_KIND
 ARTEFACTS = {
     "transcript.txt": "text/plain; charset=utf-8",
     "transcript.json": "application/json",
@@ -94,8 +94,7 @@ def _meetings(user: User) -> QuerySet[Recording]:
 
 def _polishing(meeting: Recording) -> Job | None:
     """The newest job that polishes it."""
-    mine = Job.objects.filter(user_id=meeting.user_id, kind=POLISH, spec__recording=str(meeting.pk))
-    return mine.order_by("-created_at").first()
+    return services.newest_job(meeting, POLISH)
 
 
 def _head(meeting: Recording) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from core.data_folder import storage_error
 from pipeline.media import clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import services
+from webui.audio.uploads import RECEIVED
 from webui.compatibility.endpoint import wrong
 from webui.jobs.services import user_data
 
-PLACE = Path("uploads") / "received"
 # Addresses whose bodies hold whole recordings; all others take no more than a form.
 _WHOLE = re.compile(
     r"/upload|/interact|/v1/audio/transcriptions"
@@ -64,7 +64,7 @@ def received(user: User, upload: UploadedFile) -> Iterator[Path]:
         HarkError: it is too large, or the disk is full.
     """
     services.check_size(upload.size or 0)
-    folder = user_data(user) / PLACE
+    folder = user_data(user) / RECEIVED
     path: Path | None = None
     try:
         try:

@@ -44,6 +44,7 @@ KINDS = {
     "enable": Kind(AUDIO),
     "pull": Kind(AUDIO),
     "transcribe": Kind(AUDIO, "webui.audio.services:transcribed"),
+    "summarize": Kind(AUDIO),
     "minable": Kind(AUDIO),
     "polish": Kind(AUDIO),
     "train-recognizer": Kind(TRAINING),

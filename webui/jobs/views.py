@@ -103,6 +103,7 @@ STAGES: dict[str, tuple[tuple[str, Any], ...]] = {
         ("speakers", _("Tell the speakers apart")),
         ("summarize", _("Summarize")),
     ),
+    "summarize": (("summarize", _("Summarize")),),
     "polish": (("polish", _("Polish")),),
     "train-recognizer": (
         ("collect", _("Collect what is transcribed")),

@@ -20,12 +20,12 @@ from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import ORIGINS, Clip, Filters, NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpus import SHORTEST_S
+from pipeline.media import peaks
 from pipeline.mining import ENGINE as MINED
 from pipeline.mining import faded
 from pipeline.splits import real_speaker
 from webui.accounts.models import User
 from webui.jobs.services import user_data
-from webui.waveform import peaks
 
 PAGE = 50  # clips
 MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"

@@ -19,13 +19,13 @@ from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.normalize import normalize
 from pipeline.detection import listen, open_detector
 from pipeline.events import silent_reporter
+from pipeline.media import peaks
 from pipeline.recordings import TRAIN
 from pipeline.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
 from webui.jobs.services import user_data
 from webui.listening.models import Sample
 from webui.trainer.models import Version
-from webui.waveform import peaks
 
 LONGEST_FILE_S = 600.0  # that is heard while a person waits
 PEAKS = 1200  # of a waveform that is drawn

@@ -156,6 +156,19 @@ def test_an_error_that_the_user_can_mend_arrives_as_it_is(service: Path) -> None
     }  # fmt: skip
 
 
+def test_a_service_with_too_many_clients_says_that_it_is_busy(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech_service, "MOST_CLIENTS", 0)
+    here = threading.Thread(target=speech_service.SpeechService(service, 60.0).run)
+    here.start()
+    try:
+        with pytest.raises(speech_client.ServiceBusy) as caught:
+            speech_client.call("recognize", {}, np.zeros(10, np.float32))
+        assert caught.value.status == 503 and caught.value.wait_s and "busy" in caught.value.what
+    finally:
+        speech_client.stop()
+        here.join(10)
+
+
 def test_a_bug_is_told_without_its_traceback_which_is_in_the_log(service: Path) -> None:
     with pytest.raises(HarkError) as caught:
         speech_client.call("bug", {})

@@ -139,6 +139,18 @@ def test_a_recording_without_a_summary(call: Call, world: World) -> None:
     assert "summary" in said["what"]
 
 
+def test_it_can_be_summarized_again(call: Call, world: World) -> None:
+    place = f"/recordings/{world.recording.pk}/summary"
+    assert call("post", place, headers=a_token(world.user, "read")).status_code == 403
+    headers = a_token(world.user, "audio")
+    problem_of(call("post", f"{place}?engine=scribe", headers=headers), 422)
+    made = call("post", f"{place}?engine=extractive", headers=headers)
+    assert made.status_code == 201 and made["Location"] == f"/api/v1/jobs/{made.json()['id']}"
+    job = Job.objects.get(kind="summarize")
+    assert made.json()["kind"] == "summarize" and job.spec["engine"] == "extractive" and job.lane == "audio"
+    problem_of(call("post", place, headers=headers), 409)
+
+
 def test_the_list(call: Call, world: World) -> None:
     headers = a_token(world.user, "read")
     ready_recording(world.user, "b.wav")

@@ -47,7 +47,7 @@ class Double:
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> Double:
     double = Double()
-    monkeypatch.setattr("pipeline.transcription.registry.choose", lambda name, language: (double, "it is a test"))
+    monkeypatch.setattr("pipeline.transcription.registry.choose", lambda name, language, data: (double, "it is a test"))
     monkeypatch.setattr(
         "pipeline.transcription.recognizing.recognize", lambda engine, audio, language: double.hear(audio)
     )
@@ -186,12 +186,60 @@ def test_an_engine_that_fails_once_does_not_end_the_stream(
 
 
 def test_without_an_engine_it_says_why(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_is_ready(name: str, language: str | None) -> Any:
+    def none_is_ready(name: str, language: str | None, data: Path) -> Any:
         raise HarkError("No engine is ready.", "Because.", "Do.")
 
     monkeypatch.setattr("pipeline.transcription.registry.choose", none_is_ready)
     heard = talk(owner, all_of_it)
     assert heard[0]["error"]["what"] == "No engine is ready." and heard[-1] == 1000
+
+
+def test_a_user_has_so_many_sessions_at_once_and_no_more(
+    owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LIVE_PER_USER = 1
+    tokens = [create_token(user=user, name="live", scopes=("audio",))[1] for user in (owner, other)]
+
+    async def opened(token: str) -> Socket:
+        socket = Socket("/ws/transcribe")
+        assert await socket.open()
+        await socket.say({"token": token})
+        await socket.say({"start": {}})
+        return socket
+
+    async def gone(socket: Socket) -> None:
+        await socket.end.send_input({"type": "websocket.disconnect", "code": 1006})
+        await socket.end.wait(10)
+
+    async def conversation() -> None:
+        first, theirs = await opened(tokens[0]), await opened(tokens[1])
+        assert (await first.hear(20))["ready"] and (await theirs.hear(20))["ready"]
+        error, code = await to_the_end(await opened(tokens[0]))
+        assert error["error"]["what"] == "You are transcribing live already." and code == 4429
+        # Broken off, ended by nonsense, ended as it should be, or by a fault of ours: the place is free again.
+        await gone(first)
+        second = await opened(tokens[0])
+        assert (await second.hear(20))["ready"]
+        await second.say("{")
+        assert (await to_the_end(second))[-1] == 1007
+        await gone(second)
+        third = await opened(tokens[0])
+        await third.say({"stop": True})
+        heard = await to_the_end(third)
+        assert heard[0]["ready"] and heard[-2:] == [{"ended": True}, 1000]
+        fourth = await opened(tokens[0])
+        assert (await fourth.hear(20))["ready"]
+        with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+            broken.setattr(live.Session, "write", lambda self, content: 1 / 0)
+            await fourth.say(sound()[0])
+            await fourth.end.wait(10)
+        last = await opened(tokens[0])
+        assert (await last.hear(20))["ready"]
+        await gone(last)
+        await gone(theirs)
+
+    asyncio.run(conversation())
+    assert not +consumers._going
 
 
 @pytest.mark.parametrize(("said", "code"), [("{", 1007), ("[]", 1007), (b"\0" * 100_000, 4413)])

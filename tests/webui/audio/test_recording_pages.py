@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -16,6 +18,7 @@ from core.errors import HarkError
 from db.db_api import Library
 from pipeline import recording_job
 from pipeline.events import silent_reporter
+from pipeline.polish_job import polish_recording
 from pipeline.summarization import Point, Sentiment, Summary, save_summary
 from pipeline.transcript import Segment, Word
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
@@ -44,6 +47,7 @@ def test_files_that_belong_together_keep_their_order(owner: User, wav: Path, tmp
     second = tmp_path / "b.mp3"
     second.write_bytes(b"not looked into here")
     recording = services.create_recording(user=owner, name="session", source=wav, more=[second])
+    assert recording.name == "session and 1 more"
     assert recording.originals == ["original-1.wav", "original-2.mp3"]
     assert (recording.path / "original-2.mp3").read_bytes() == b"not looked into here"
 
@@ -81,8 +85,14 @@ def test_a_form_takes_several_files(owners: Client, owner: User, wav: Path, port
     assert {row["speakers"] for row in services.recordings_of(owner).values_list("options", flat=True)} == {2}
     files = [SimpleUploadedFile(f"{n}.wav", wav.read_bytes()) for n in "cd"]
     owners.post("/recordings/upload", {**form, "audio": files, "together": "on"})
-    joined = services.recordings_of(owner).get(name="c.wav")
+    joined = services.recordings_of(owner).get(name="c.wav and 1 more")
     assert joined.originals == ["original-1.wav", "original-2.wav"]
+    upload = owners.get(f"/recordings/{joined.pk}/original")
+    assert upload["Content-Disposition"] == 'attachment; filename="original-1.wav"'
+    german = {"Accept-Language": "de"}
+    files = [SimpleUploadedFile(f"{n}.wav", wav.read_bytes()) for n in "efg"]
+    owners.post("/recordings/upload", {**form, "audio": files, "together": "on"}, headers=german)
+    assert services.recordings_of(owner).filter(name="e.wav und 2 weitere").exists()
     assert list((portal / "uploads" / "recordings").iterdir()) == []
 
 
@@ -501,3 +511,128 @@ def test_where_one_is_in_the_menu(owners: Client, recording: Recording) -> None:
     for address, mark in (("", "page"), ("live", "true"), (str(recording.pk), "true")):
         page = owners.get(f"/recordings/{address}").content.decode()
         assert re.search(rf'<a href="/recordings/" aria-current="{mark}">', page)
+
+
+# ---- summarized again
+
+
+def summarized(recording: Recording) -> Job:
+    """As a worker does the newest job of that kind."""
+    job = Job.objects.filter(kind="summarize").latest("created_at")
+    Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
+    mine = jobs.claim(job.pk)
+    assert mine is not None
+    try:
+        recording_job.summarize_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    except HarkError as error:
+        jobs.finish(mine, Job.State.FAILED, error)
+    else:
+        jobs.finish(mine, Job.State.DONE)
+    return Job.objects.get(pk=job.pk)
+
+
+def test_after_corrections_it_can_be_summarized_again(owners: Client, recording: Recording) -> None:
+    outdated = "<span data-outdated > Made before your corrections."
+    page = f"/recordings/{recording.pk}"
+    assert outdated not in owners.get(page).content.decode()
+    owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
+    shown = owners.get(page).content.decode()
+    assert outdated in shown and "Summarize again" in shown
+    answer = owners.post(f"{page}/summary", {"engine": "extractive"})
+    assert answer.status_code == 302 and answer["Location"] == f"{page}#summary"
+    shown = owners.get(page).content.decode()
+    assert "Another summary is being written." in shown and f'hx-get="{page}/summary"' in shown
+    assert summarized(recording).state == "done"
+    summary = services.summary_of(recording)
+    assert summary is not None and summary["engine"].startswith("extractive") and "lighthouse" in str(summary)
+    fragment = owners.get(f"{page}/summary").content.decode()
+    assert "hx-get" not in fragment and outdated not in fragment and "Summarize again" in fragment
+    owners.post(f"{page}/segments/0", {"text": "We meet in the harbour", "version": "2"})
+    assert outdated in owners.get(f"{page}/summary").content.decode()
+
+
+def test_one_summary_at_a_time_and_by_engines_that_there_are(owners: Client, recording: Recording, other: User) -> None:
+    page = f"/recordings/{recording.pk}/summary"
+    unknown = owners.post(page, {"engine": "scribe"})
+    assert unknown.status_code == 422 and b"There is no engine of summaries called scribe." in unknown.content
+    assert owners.post(page).status_code == 302
+    second = owners.post(page, {"engine": "extractive"})
+    assert second.status_code == 409 and b"The recording is being summarized." in second.content
+    assert Job.objects.filter(kind="summarize").count() == 1
+    stranger = Client()
+    stranger.force_login(other)
+    assert stranger.post(page).status_code == 404
+    services.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
+    Job.objects.filter(kind="summarize").delete()
+    assert owners.post(page).status_code == 409
+
+
+def test_a_summary_of_passages_that_are_gone_is_not_kept(
+    owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.summarize_again(recording=recording)
+    real = recording_job._summary
+
+    def corrected_meanwhile(*arguments: object) -> object:
+        made = real(*arguments)  # type: ignore[arg-type]
+        services.update_segment(recording=recording, number=1, text="", version=None)
+        return made
+
+    monkeypatch.setattr(recording_job, "_summary", corrected_meanwhile)
+    before = services.summary_of(recording)
+    assert before is not None
+    assert summarized(recording).state == "failed"
+    after = services.summary_of(recording)
+    assert after == {**before, **without_segment(before, 1)}
+    shown = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "Summarizing it again did not end well." in shown and "does not fit any more" in shown
+
+
+def test_a_recording_without_a_summary_can_have_one(owners: Client, recording: Recording) -> None:
+    (recording.path / services.SUMMARY).unlink()
+    shown = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "There is no summary." in shown and '<button class="quiet">Summarize</button>' in shown
+    _made, token = services.share(recording=recording)
+    assert "There is no summary." not in Client().get(f"/recordings/shared/{token}").content.decode()
+
+
+# ---- polished
+
+
+def test_a_transcript_is_polished_where_a_language_model_is_set_up(
+    owners: Client, recording: Recording, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HARK_LLM_URL", "HARK_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    page = f"/recordings/{recording.pk}"
+    address = f"{page}/polished"
+    assert address not in owners.get(page).content.decode()
+    refused = owners.post(address)
+    assert refused.status_code == 422 and b"The recording cannot be polished here." in refused.content
+    monkeypatch.setenv("HARK_LLM_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("HARK_LLM_MODEL", "double")
+
+    def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
+        return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
+
+    monkeypatch.setattr("pipeline.llm.ask", ask)
+    stranger = Client()
+    stranger.force_login(other)
+    assert stranger.post(address).status_code == stranger.get(address).status_code == 404
+    assert f'action="{address}"' in owners.get(page).content.decode()
+    assert owners.get(address).status_code == 404
+    assert owners.post(address).status_code == 302
+    assert "It is being polished." in owners.get(page).content.decode()
+    second = owners.post(address)
+    assert second.status_code == 409 and b"The recording is being polished." in second.content
+    job = Job.objects.get(kind="polish")
+    polish_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
+    shown = owners.get(page).content.decode()
+    assert f'href="{address}"' in shown and f'action="{address}"' in shown and "changed since" not in shown
+    answer = owners.get(address)
+    assert answer["Content-Disposition"] == 'attachment; filename="meeting (polished).txt"'
+    assert b"ANNA BRINGS THE LANTERN" in b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    assert "Anna brings the lantern" in services.transcript_of(recording).text, "and the transcript is what it was"
+    os.utime(recording.path / "polished.txt", (1, 1))
+    assert "The transcript was changed since." in owners.get(page).content.decode()

@@ -13,11 +13,14 @@ from django.test import Client
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.transcript import Segment
+from pipeline.transcription import registry
+from pipeline.transcription.hark_engine import OWN_FOLDER, SHIPPED, HarkCtc
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
-from webui.audio import asking, services
+from webui.audio import asking, live, services
 from webui.audio.models import Passage, Recording
 from webui.audio.search import terms
+from webui.jobs.services import user_data
 
 HTMX = {"HX-Request": "true"}
 
@@ -126,6 +129,23 @@ def test_the_answer_as_a_page_and_as_a_fragment(owners: Client, recording: Recor
     assert "Not in the recording." in one.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("header", "one", "all_of_them"),
+    [
+        ("en", "text=Not+in+the+recording.&amp;language=en", "text=Not+in+your+recordings.&amp;language=en"),
+        ("de", "text=Nicht+in+der+Aufnahme.&amp;language=de", "text=Nicht+in+den+eigenen+Aufnahmen.&amp;language=de"),
+    ],
+)
+def test_that_nothing_was_found_is_said_of_what_was_asked(
+    owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch, header: str, one: str, all_of_them: str
+) -> None:
+    monkeypatch.setattr(asking, "voice_for", lambda user, language: ("double", "voice"))
+    headers = {**HTMX, "Accept-Language": header}
+    question = {"question": "Where is Atlantis?"}
+    assert one in owners.post(f"/recordings/{recording.pk}/ask", question, headers=headers).content.decode()
+    assert all_of_them in owners.post("/recordings/ask", question, headers=headers).content.decode()
+
+
 def test_a_question_may_be_spoken(
     owners: Client, recording: Recording, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,12 +161,33 @@ def test_a_question_may_be_spoken(
     assert heard == [SAMPLE_RATE] and "Heard:" in fragment and "Anna brings the lantern and the map" in fragment
 
 
-def test_a_question_in_which_nothing_is_heard_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_user_is_heard_with_the_weights_that_they_trained(
+    owner: User, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = user_data(other) / OWN_FOLDER / "own-1.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    heard: list[str] = []
+
+    def recognize(engine: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        heard.append(engine.model)
+        return [Segment(0.0, 1.0, "who brings the map", 0.9)]
+
+    monkeypatch.setattr("pipeline.transcription.recognizing.recognize", recognize)
+    monkeypatch.setattr(registry, "_engines", lambda: {"hark": HarkCtc()})
+    sound = np.zeros(SAMPLE_RATE, np.float32)
+    for user in (owner, other):
+        asking.question_of(user, sound)
+        live.Session("auto", None, [], None, user_data(user)).transcriber._recognize(sound)
+    assert heard == [SHIPPED, SHIPPED, str(weights), str(weights)]
+
+
+def test_a_question_in_which_nothing_is_heard_says_so(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.transcription.recognizing.recognize", lambda *given: [])
     with pytest.raises(HarkError, match="not heard"):
-        asking.question_of(np.zeros(SAMPLE_RATE, np.float32))
+        asking.question_of(owner, np.zeros(SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):
-        asking.question_of(np.zeros(31 * SAMPLE_RATE, np.float32))
+        asking.question_of(owner, np.zeros(31 * SAMPLE_RATE, np.float32))
 
 
 @pytest.mark.usefixtures("speaking")

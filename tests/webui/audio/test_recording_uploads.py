@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -12,10 +16,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from command_line import serving
 from webui.accounts.models import User
 from webui.asgi import LARGEST_FORM, largest_body
 from webui.audio import services, uploads
 from webui.audio.models import Recording, UploadInProgress
+from webui.jobs.services import user_data
 
 JSON = {"Accept": "application/json"}
 
@@ -88,6 +94,29 @@ def test_a_full_disk_is_said_at_the_beginning(owners: Client, owner: User, monke
     assert "no room" in begin(owners, "a.wav", 10).json()["what"]
 
 
+def test_what_somebody_has_begun_counts_as_theirs_only(
+    owners: Client, owner: User, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = uploads.KEPT_FREE + 100
+    monkeypatch.setattr("webui.audio.uploads.shutil.disk_usage", lambda path: SimpleNamespace(free=room))
+    first = begin(owners, "a.wav", 60).json()
+    assert "no room" in begin(owners, "b.wav", 41).json()["what"]
+    theirs = Client()
+    theirs.force_login(other)
+    assert begin(theirs, "c.wav", 100).status_code == 201
+    assert "no room" in begin(theirs, "d.wav", 1).json()["what"]
+    assert begin(owners, "e.wav", 40).status_code == 201
+    # The disk fills up meanwhile: a piece is refused, what was sent is there, and it goes on when there is room.
+    assert send(owners, first["address"], 0, b"x" * 20).json()["offset"] == 20
+    room = uploads.KEPT_FREE + 39
+    refused = owners.patch(f"{first['address']}?offset=20", b"y" * 40, content_type="text/plain", headers=JSON)
+    assert refused.status_code == 422 and "no room" in refused.json()["what"]
+    assert owners.get(first["address"]).json()["offset"] == 20
+    room = uploads.KEPT_FREE + 40
+    assert send(owners, first["address"], 20, b"y" * 40).json()["offset"] == 60
+    assert done(owners, first["address"]).status_code == 201
+
+
 def test_many_at_once_are_refused_clearly(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MOST_AT_ONCE", 2)
     assert [begin(owners, "a.wav", 10).status_code for _ in range(3)] == [201, 201, 429]
@@ -135,6 +164,37 @@ def test_abandoned_uploads_are_forgotten_after_a_day(owners: Client, owner: User
     UploadInProgress.objects.update(touched_at=old)
     begin(owners, "b.wav", 3)
     assert not path.exists() and owners.get(upload["address"]).status_code == 404
+
+
+def test_the_server_s_start_removes_what_no_request_can_own(
+    owners: Client, owner: User, other: User, portal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = begin(owners, "a.wav", 6).json()
+    send(owners, upload["address"], 0, b"abc")
+    theirs = user_data(other) / "uploads"
+    names = ("tmp/x.upload.wav", "uploads/received/tmpx.wav", "uploads/recordings/form-x.wav")
+    left = [*(portal / name for name in names), theirs / "received" / "tmpy.wav", theirs / "recordings" / "form-y.wav"]
+    kept = [portal / "uploads" / "recordings" / "live-1.wav", portal / "uploads" / "received" / "now.wav"]
+    for path in (*left, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    hours_ago = time.time() - 2 * uploads.NOBODYS_AFTER_S
+    for path in (*left, kept[0], UploadInProgress.objects.get().path):
+        os.utime(path, (hours_ago, hours_ago))
+
+    class Started(Exception):
+        pass
+
+    def started(name: str, command: list[str]) -> None:
+        raise Started
+
+    monkeypatch.setattr(serving, "_start", started)
+    monkeypatch.setattr("webui.setup.ready", lambda: None)
+    with pytest.raises(Started):
+        serving.run_serve(argparse.Namespace(host="127.0.0.1", port=0), None)  # type: ignore[arg-type]
+    assert not [path for path in left if path.exists()] and all(path.exists() for path in kept)
+    assert send(owners, upload["address"], 3, b"def").json()["offset"] == 6
+    assert done(owners, upload["address"]).status_code == 201
 
 
 def test_an_upload_can_be_given_up(owners: Client, owner: User) -> None:

@@ -121,7 +121,8 @@ def test_a_recorded_question(
 
 def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str]) -> None:
     said = client.post("/interact", {"text": "Who painted the elephant?"}, headers=token).json()
-    assert not said["found"] and said["reply"] and said["audio_url"] and said["citations"] == []
+    assert not said["found"] and said["reply"] == "Not in your recordings."
+    assert said["audio_url"] and said["citations"] == []
 
 
 def test_an_answer_that_nobody_can_speak_is_still_an_answer(
@@ -146,7 +147,9 @@ def test_spoken_answers_are_their_asker_s_and_go_after_an_hour(
     theirs = {"Authorization": f"Bearer {token_text(other)}"}
     assert client.get(place, headers=theirs).status_code == 404 and client.get(place).status_code == 401
     assert client.get(f"/interact/{uuid.uuid4()}.wav", headers=token).status_code == 404
+    assert client.get(place, headers=token).status_code == 200
     monkeypatch.setattr(atr, "REPLY_KEPT_S", -1.0)
+    assert client.get(place, headers=token).status_code == 404
     client.post("/interact", {"text": "Who painted it?"}, headers=token)
     assert client.get(place, headers=token).status_code == 404
     assert len(list(portal.rglob("replies/*.wav"))) == 1

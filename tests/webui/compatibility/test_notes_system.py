@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.webui.compatibility.conftest import SAID, token_text
+from pipeline.short_transcription import transcribe_operation
+from pipeline.speech_client import ServiceBusy
+from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import hearing
@@ -172,6 +174,44 @@ def test_a_full_queue_is_said(
         answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
     assert answer.status_code == 429 and answer["Retry-After"] and answer.json()["what"] == "Hark is busy."
     assert not list((portal / "uploads").rglob("*.wav"))
+
+
+def test_it_is_heard_for_whom_it_is(
+    client: Client, token: dict[str, str], recording_file: Path, asked: Asked, portal: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with recording_file.open("rb") as audio:
+        client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    ((_operation, request),) = asked
+    assert request["data"] == str(portal)
+    chosen: list[Any] = []
+
+    def transcribe(path: Path, options: Any, work: Path, reporter: Any) -> Any:
+        chosen.append(options)
+        return transcript_of()
+
+    monkeypatch.setattr("pipeline.transcription.transcribe.transcribe", transcribe)
+    transcribe_operation({**request, "audio_file": str(recording_file)})
+    assert chosen[0].data == portal
+
+
+def test_busy_models_are_said_to_be_busy(
+    client: Client, token: dict[str, str], recording_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*arguments: Any, **more: Any) -> Any:
+        raise ServiceBusy("The speech service is busy.", "32 requests are being served.", "Try again in a minute.")
+
+    monkeypatch.setattr("pipeline.speech_client.call", busy)
+    for address in ("/api/asr/transcribe", "/v1/audio/transcriptions"):
+        with recording_file.open("rb") as audio:
+            sent = {"audio": audio} if address.startswith("/api/") else {"file": audio, "model": "whisper-1"}
+            answer = client.post(address, sent, headers=token)
+        assert answer.status_code == 503 and answer["Retry-After"] == "30" and b"is busy" in answer.content
+    assert answer.json()["error"]["type"] == "server_error"
+    monkeypatch.setattr("webui.audio.services.answer", busy)
+    wish = {"question": "When?"}
+    answer = client.post("/api/v1/recordings/ask", wish, content_type="application/json", headers=token)
+    assert answer.status_code == 503 and answer["Retry-After"] == "30"
 
 
 def test_only_so_many_wait_at_once(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:

@@ -28,6 +28,8 @@ from webui.api.recording_schemas import (
     RecordingSummaryOut,
     TranscriptOut,
 )
+from webui.api.routes.jobs import job_out
+from webui.api.schemas import JobOut
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
@@ -182,6 +184,19 @@ def export(
     )
 
 
+@router.post(ONE + "/summary", response={201: JobOut}, summary="Summarize again", **needs("audio"))
+@creation()
+def summarize(
+    request: HttpRequest,
+    recording_id: UUID,
+    engine: str = Query("auto", max_length=40, description="Of summaries.", examples=["auto"]),
+) -> Made:
+    """Queues another summary, of the transcript as it is now; the summary that is there stays until then. 409 while
+    the recording is being transcribed or summarized."""
+    job = services.summarize_again(recording=own_recording(request, recording_id), engine=engine)
+    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+
+
 @router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))
 def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Text, key points and action items, each with the segments that say it; sentiment. 409 where there is none."""
@@ -193,6 +208,6 @@ def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
             409,
             _("There is no summary."),
             _("Nobody asked for one, nothing was said, or no engine could write it."),
-            _("Upload it again with summarize, or look at the job of the recording."),
+            _("Have it summarized (POST), or look at the job of the recording."),
         )
     return found
