@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SERVER = "http://127.0.0.1:8000"
 EFFORTS = ("trial", "quick", "standard", "thorough")  # as in pipeline.config, which --help should not wait for
-SIZES = ("standard", "micro")
+SIZES = ("auto", "large", "standard", "micro")
 LISTED = 20
 EVERY_S = 1.0  # the server is asked so often
 PATIENCE_S = 300.0  # with a server that is away for a moment
@@ -46,7 +46,7 @@ def register(commands: Commands[Parser]) -> None:
     train.add_argument("--effort", choices=EFFORTS, default="standard", help="how much work (default: standard)")
     train.add_argument("--language", type=language, default="en", help="default: en")
     train.add_argument("--seed", type=seed, default=0, metavar="N", help="the same number, the same run")
-    train.add_argument("--size", choices=SIZES, default="standard", help="of the detector (default: standard)")
+    train.add_argument("--size", choices=SIZES, default="auto", help="of the detector (default: auto)")
     train.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     train.add_argument("--no-mining", action="store_true", help="use no real speech of its library")
     train.add_argument("--engines", type=names, default=(), metavar="A,B", help="speech engines to use")

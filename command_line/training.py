@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from command_line.options import PROGRAM, Commands, Parser, add_command, language, names, seed
 from core.data_folder import data_folder
 from core.errors import HarkError
-from pipeline.config import EFFORTS, RunConfig
+from pipeline.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 
 if TYPE_CHECKING:
     from command_line.console import Screen
     from pipeline.advice import Advice
 
-SIZES = ("standard", "micro")
 EXAMPLE = "hey compass"
 LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning": ("✗", "red")}
 
@@ -51,7 +50,13 @@ def _run_options(parser: Parser) -> None:
     )
     parser.add_argument("--language", type=language, default=RunConfig.language, help=f"default: {RunConfig.language}")
     parser.add_argument("--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number, the same run")
-    parser.add_argument("--size", choices=SIZES, default=RunConfig.size, help="of the detector (default: standard)")
+    parser.add_argument(
+        "--size",
+        choices=(AUTO_SIZE, *SIZES),
+        default=AUTO_SIZE,
+        help="of the detector: large (14 MB) hears people far better, standard (2 MB) suits small computers, micro the "
+        "smallest (default: large for English, else standard)",
+    )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
     parser.add_argument(
@@ -163,7 +168,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
         except HarkError as error:
             screen.warn_of(error)
     _show_advice(advice, screen)
-    config = RunConfig(phrase=advice.normalized)
+    config = _as_usual(advice.normalized)
     _show_plan(config, screen, short=True)
     return _train(config, screen, tensorboard=False)
 
@@ -243,7 +248,13 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
 
 def _same_command_trains(config: RunConfig) -> bool:
     """Whether ``train PHRASE`` alone means this configuration."""
-    return config == RunConfig(phrase=config.phrase)
+    return config == _as_usual(config.phrase)
+
+
+def _as_usual(phrase: str) -> RunConfig:
+    from pipeline.training_pipeline import prepare
+
+    return prepare(RunConfig(phrase=phrase, size=AUTO_SIZE))
 
 
 def _train(config: RunConfig, screen: Screen, tensorboard: bool) -> int:

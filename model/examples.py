@@ -97,6 +97,7 @@ class SoundSources:
     rooms_seed: int = 0
     babble: tuple[str, ...] = ()
     trunk: str = ""  # ONNX file of a trunk whose outputs are stored (model.export.export_trunk); empty: log-mel is
+    encoder: bool = False  # an encoder hears in the trunk's place (model.encoder)
     stored: StoredFrames | None = None  # how they lie, with a trunk
 
 
@@ -108,8 +109,12 @@ class ExampleBuilder:
         rooms = room_pool(sources.rooms, sources.rooms_seed)
         unheard_rooms = room_pool(sources.rooms // 3, sources.rooms_seed + 1)  # for validation and test
         voices = [read_audio(path) for path in sources.babble]
-        self._trunk = self._stored = None
-        if sources.trunk:
+        self._trunk = self._stored = self._encoder = None
+        if sources.encoder:
+            from model.encoder_trunk import EncoderTrunk
+
+            self._encoder, self._stored = EncoderTrunk(sources.trunk), sources.stored
+        elif sources.trunk:
             import onnxruntime
 
             options = onnxruntime.SessionOptions()
@@ -126,7 +131,19 @@ class ExampleBuilder:
     def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
         """Stored frames [frames, width] float16 of the example, and its row with its phrase_start and phrase_end."""
         rng = np.random.default_rng(spec.seed)
-        features, start, end = self._aligned(spec, rng) if spec.aligned else (self._stream(spec, rng), -1, -1)
+        start = end = -1
+        if spec.aligned:
+            audio, low, high, start, end = self._aligned(spec, rng)
+        else:
+            audio = self._stream(spec, rng)
+            low, high = 0, len(audio)
+        step = self._stored.step if self._stored is not None else 1
+        if self._encoder is not None:
+            features = self._encoder.hear(audio)[low // step : high // step]
+            if end >= 0:
+                start, end = max(0, start // step), end // step
+        else:
+            features = log_mel(audio)[low:high]
         if self._trunk is not None:
             features = self._trunk.run(None, {"log_mel": features[None]})[0][0]
             if end >= 0 and self._stored is not None:
@@ -141,7 +158,8 @@ class ExampleBuilder:
             return audio
         return change_voice(audio, rng.uniform(*VOICE_FACTOR))
 
-    def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+    def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int, int, int]:
+        """Audio, the first and last log-mel frame of it that are wanted, and the phrase's place among these."""
         audio = read_audio(spec.clips[0])
         clip = self._voiced(audio if spec.place_s else _spoken(audio), spec, rng)
         before = _spoken(read_audio(spec.before)) if spec.before else None
@@ -160,12 +178,11 @@ class ExampleBuilder:
         audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
         start, end = start + shift, lead
         audio, places = self._augmenters[spec.condition].apply_with_positions(audio, (max(0, start), end), rng)
-        features = log_mel(audio)
         start_frame, end_frame = int(places[0]) // HOP, int(places[1]) // HOP
         need = (spec.receptive_samples - 400) // HOP + 1
         low = max(0, end_frame - need - slack // HOP)
         high = end_frame + round(TAIL_S[spec.condition] * 100)
-        return features[low:high], start_frame - low, end_frame - low
+        return audio, low, high, start_frame - low, end_frame - low
 
     def _stream(self, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
         audio, _ = compose_stream(
@@ -182,8 +199,7 @@ class ExampleBuilder:
         shortest = int(spec.receptive_samples * FASTEST) + HOP * 8
         if len(audio) < shortest:
             audio = np.pad(audio, (shortest - len(audio), 0))
-        audio = self._augmenters[spec.condition](limit_peak(audio), rng)
-        return log_mel(audio)
+        return self._augmenters[spec.condition](limit_peak(audio), rng)
 
 
 def _spoken(audio: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from model.model import (
 )
 
 OPSET = 17  # the first with STFT
+STREAM_OF_ENCODER = "detector on an encoder"  # name of the graph
 PARITY_TOLERANCE = 1e-3  # largest difference in score between .pt, .onnx and streaming that is accepted
 INT8_TOLERANCE = 0.25  # of the 8-bit weights: more than rounding can do, so something is broken
 AUDIO_TAIL = WINDOW - HOP  # samples that the next chunk's first frame still needs
@@ -128,8 +130,34 @@ class StreamingTinyCRNN(nn.Module):
         return torch.sigmoid(logits), torch.cat([part.reshape(1, -1) for part in kept], dim=1)
 
 
+class EncoderWindow(nn.Module):
+    """What an encoder heard in a window [1, time, width] to a score [1, 1]."""
+
+    def __init__(self, model: TinyCRNN) -> None:
+        super().__init__()
+        self.model = model.eval()
+
+    def forward(self, heard: Tensor) -> Tensor:
+        return torch.sigmoid(self.model.encoder_window_logit(heard))
+
+
+def _export_on_encoder(model: TinyCRNN, path: Path) -> int:
+    import onnx
+
+    from model.encoder import stream_graph, to_onnx
+    from model.encoder_trunk import FRAME_SAMPLES
+
+    window = model.config.window_samples
+    example = torch.zeros(1, window // FRAME_SAMPLES, model.config.trunk.width)
+    matcher = to_onnx(EncoderWindow(model), (example,), ["heard"], "score")
+    onnx.save(stream_graph(matcher, window, STREAM_OF_ENCODER), str(path))
+    return window + 2
+
+
 def export_onnx(model: TinyCRNN, path: Path) -> int:
     """Write the streaming model as ONNX; returns the size of its state vector."""
+    if model.config.trunk.encoder:
+        return _export_on_encoder(model, path)
     streaming = StreamingTinyCRNN(model).eval()
     example = (torch.zeros(1, 3 * CHUNK_SAMPLES), torch.zeros(1, streaming.state_size))
     with warnings.catch_warnings():
@@ -158,6 +186,9 @@ def quantize_weights(source: Path, target: Path) -> None:
     from onnx import helper, numpy_helper
 
     proto = onnx.load(str(source))
+    if proto.graph.name == STREAM_OF_ENCODER:
+        shutil.copyfile(source, target)  # an encoder's weights are 8-bit integers already
+        return
     nodes, kept = [], []
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -187,6 +218,10 @@ def quantize_weights(source: Path, target: Path) -> None:
 
 def stream_scores(model: TinyCRNN, audio: np.ndarray, block_s: float = 60.0) -> np.ndarray:
     """Raw scores [len(audio) // 1280] of a recording that follows silence, by the PyTorch model itself."""
+    if model.config.trunk.encoder:
+        from model import encoder
+
+        return encoder.stream_scores(model, audio)
     return features_to_scores(model, log_mel(lead_in(model, audio)), block_s)
 
 
@@ -203,7 +238,12 @@ class LogMelTrunk(nn.Module):
 
 
 def export_trunk(trunk: Trunk, path: Path) -> None:
-    """Write a trunk as ONNX, for the processes that build examples."""
+    """Write a trunk, or the encoder in its place, as ONNX, for the processes that build examples."""
+    if trunk.config.encoder:
+        from model.encoder import window_graph
+
+        path.write_bytes(window_graph().SerializeToString())
+        return
     example = torch.zeros(1, trunk.config.receptive_frames + 16, MELS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -223,6 +263,18 @@ def lead_in(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """The recording behind as much silence as makes its first 80 ms complete the first window."""
     silence = np.zeros(model.config.receptive_samples - CHUNK_SAMPLES, np.float32)
     return np.concatenate([silence, np.asarray(audio, dtype=np.float32)])
+
+
+@torch.no_grad()
+def heard_of(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
+    """What the trunk, or the encoder in its place, gives for a recording [frames of 20 ms, width]."""
+    if model.config.trunk.encoder:
+        from model.encoder import window_graph
+        from model.encoder_trunk import EncoderTrunk
+
+        return EncoderTrunk(window_graph().SerializeToString()).hear(audio)
+    heard: np.ndarray = model.trunk(torch.from_numpy(log_mel(lead_in(model, audio)))[None])[0].numpy()
+    return heard
 
 
 @torch.no_grad()
@@ -331,7 +383,7 @@ class Parity:
 def check_parity(model: TinyCRNN, onnx_path: Path, int8_path: Path, audio: np.ndarray) -> Parity:
     """Compare the forms on ``audio``. Raises HarkError where they disagree."""
     expected = stream_scores(model, audio)
-    need = model.config.receptive_samples
+    need = model.config.stream_samples
     whole = onnx_scores(onnx_path, audio, [10_000], need)
     streamed = onnx_scores(onnx_path, audio, [1, 2, 1, 5, 3], need)
     small = onnx_scores(int8_path, audio, [25], need)

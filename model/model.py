@@ -33,9 +33,13 @@ MATCH_RIVAL = 0.5
 MATCH_JUMP = 1.0  # nats that going from phone to phone without a blank between costs: it is seldom that fast
 MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; more costs slow speakers
 MATCH_FLOOR = -2.5  # the lowest value
+ENCODER_MATCH_FLOOR = -5.0  # the same on an encoder, which is surer of what it hears, and of what it does not
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # the best score of the last 200 ms counts
 DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy is heard better than the margin allows
+ENCODER_HOP = 7_680  # samples between two windows of a stream through an encoder: 480 ms
+ENCODER_BEFORE = 8_000  # samples that an encoder hears before the phrase
+ENCODER_POOL = 36  # the best score of a window's last 720 ms counts: what is new in it, and 240 ms heard once more
 MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
@@ -51,6 +55,7 @@ class TrunkConfig:
     dilations: tuple[int, ...] = (1, 2, 4)  # one residual block each
     phones: int = 0  # outputs of the phonetic bottleneck; 0: the head hears the last block itself
     temperature: float = 1.0  # of the bottleneck: above 1, probabilities are evened out
+    encoder: str = ""  # the speech encoder that hears in the trunk's place (model.encoder); the rest is nothing then
 
     @property
     def context(self) -> int:
@@ -64,7 +69,9 @@ class TrunkConfig:
 
     @property
     def receptive_frames(self) -> int:
-        """Log-mel frames that one frame of the trunk depends on."""
+        """Log-mel frames that one frame of the trunk depends on; of an encoder, those that its frame lies on."""
+        if self.encoder:
+            return STEM_STRIDE
         return STEM_STRIDE * (self.context + STEM_KERNELS[1] - 1) + STEM_KERNELS[0]
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,7 +106,7 @@ class TinyCRNNConfig:
         trunk: TrunkConfig | None = None,
         pronunciations: tuple[tuple[int, ...], ...] = (),
     ) -> TinyCRNNConfig:
-        """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds.
+        """The size dial: ``standard``, ``micro`` or ``large``, for phrases that fit into ``window_s`` seconds.
 
         Args:
             trunk: of a trunk that was trained before; None for one that is trained with the phrase, from nothing.
@@ -110,7 +117,9 @@ class TinyCRNNConfig:
             return TinyCRNNConfig(
                 small, recurrent_input=24, recurrent_size=24, window_frames=frames, pronunciations=pronunciations
             )
-        if size == "standard":
+        if size == "large" and trunk is None:
+            raise ValueError("a large detector stands on an encoder")
+        if size in ("standard", "large"):
             return TinyCRNNConfig(trunk or TrunkConfig(), window_frames=frames, pronunciations=pronunciations)
         raise ValueError(f"no such size: {size}")
 
@@ -145,14 +154,27 @@ class TinyCRNNConfig:
         return self.window_frames * BRIDGE_STRIDE
 
     @property
+    def window_samples(self) -> int:
+        """What a stream hears at once through an encoder: the phrase, what was before it, and a hop of the window."""
+        needed = self.head_frames * STEM_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
+        return -(-needed // ENCODER_HOP) * ENCODER_HOP
+
+    @property
     def receptive_frames(self) -> int:
         """Log-mel frames that one logit depends on (the matcher alone may remember more, see :class:`Matcher`)."""
+        if self.trunk.encoder:
+            return self.head_frames * STEM_STRIDE + ENCODER_BEFORE // HOP
         return self.trunk.receptive_frames + STEM_STRIDE * (self.head_frames - 1)
 
     @property
     def receptive_samples(self) -> int:
         """Audio samples that one logit depends on."""
         return (self.receptive_frames - 1) * HOP + WINDOW
+
+    @property
+    def stream_samples(self) -> int:
+        """Samples of a stream after which nothing before them matters: those of one logit, or a window and a hop."""
+        return self.window_samples + ENCODER_HOP if self.trunk.encoder else self.receptive_samples
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -181,11 +203,17 @@ class TrunkBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Convolutional stem and residual blocks: what a detector's head hears, one frame every 20 ms."""
+    """Convolutional stem and residual blocks: what a detector's head hears, one frame every 20 ms.
+
+    Where an encoder hears in its place (``config.encoder``), it is empty: see :class:`model.encoder.EncoderTrunk`.
+    """
 
     def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
         self.config = config
+        self.phones: nn.Conv1d | None = None
+        if config.encoder:
+            return
         first, second = config.stem_channels
         channels = config.channels
         self.stem1 = nn.Conv2d(1, first, (STEM_KERNELS[0], 5), stride=(STEM_STRIDE, 2), padding=(0, 2), bias=False)
@@ -196,7 +224,8 @@ class Trunk(nn.Module):
         self.stem_out = nn.Conv1d(second * (MELS // 4), channels, 1, bias=False)
         self.stem_out_norm = nn.BatchNorm1d(channels)
         self.blocks = nn.ModuleList(TrunkBlock(channels, config.kernel, d) for d in config.dilations)
-        self.phones = nn.Conv1d(channels, config.phones, 1) if config.phones else None
+        if config.phones:
+            self.phones = nn.Conv1d(channels, config.phones, 1)
 
     # The stages are separate methods because streaming (model/export.py) keeps what each still needs between chunks.
 
@@ -272,8 +301,9 @@ class Matcher(nn.Module):
     scale: Tensor
     last: Tensor
 
-    def __init__(self, pronunciations: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(self, pronunciations: tuple[tuple[int, ...], ...], floor: float = MATCH_FLOOR) -> None:
         super().__init__()
+        self.floor = floor  # the lowest value
         symbols: list[int] = []
         first: list[bool] = []
         skip: list[float] = []
@@ -302,7 +332,7 @@ class Matcher(nn.Module):
 
     def _follow(self, log_p: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         cost = (log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * self.scale - MATCH_LEAK
-        values, value = follow_states(cost, self.first, self.skip, value, MATCH_FLOOR)
+        values, value = follow_states(cost, self.first, self.skip, value, self.floor)
         return values[:, :, self.last], value
 
     def follow(self, log_p: Tensor) -> Tensor:
@@ -316,7 +346,7 @@ class Matcher(nn.Module):
 
     def start(self, heard: Tensor) -> Tensor:
         """Values before anything was heard [batch, states]."""
-        return heard.new_full((heard.shape[0], self.states), MATCH_FLOOR)
+        return heard.new_full((heard.shape[0], self.states), self.floor)
 
 
 class TinyCRNN(nn.Module):
@@ -329,8 +359,9 @@ class TinyCRNN(nn.Module):
         self.matcher: Matcher | None = None
         self.decoys: Matcher | None = None
         if config.pronunciations:
-            self.matcher = Matcher(config.pronunciations)
-            self.decoys = Matcher(config.decoys) if config.decoys else None
+            floor = ENCODER_MATCH_FLOOR if config.trunk.encoder else MATCH_FLOOR
+            self.matcher = Matcher(config.pronunciations, floor)
+            self.decoys = Matcher(config.decoys, floor) if config.decoys else None
             self.match = nn.Linear(1, 1)  # of the match score to a logit
             with torch.no_grad():
                 self.match.weight.fill_(MATCH_WEIGHT)
@@ -387,13 +418,28 @@ class TinyCRNN(nn.Module):
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
         return self.head_logits(self.trunk(log_mel))
 
+    def encoder_window_logit(self, heard: Tensor) -> Tensor:
+        """What an encoder heard in a window of a stream [batch, time, width] to a logit [batch, 1]."""
+        assert self.matcher is not None
+
+        def ends_of(matcher: Matcher) -> Tensor:
+            scores, _ = matcher(heard, matcher.start(heard))
+            return scores[:, None, -ENCODER_POOL:]
+
+        return self.match_logits(ends_of(self.matcher), ends_of(self.decoys) if self.decoys else None)
+
     def stored_logits(self, stored: Tensor) -> Tensor:
         """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n]."""
         return self.head_logits(stored) if self.config.trunk.phones else self(stored)
 
     def parameter_count(self) -> int:
-        """Trainable parameters."""
-        return sum(p.numel() for p in self.parameters())
+        """Parameters, those of an encoder too."""
+        count = sum(p.numel() for p in self.parameters())
+        if self.config.trunk.encoder:
+            from model.encoder import parameter_count
+
+            count += parameter_count()
+        return count
 
 
 def save_checkpoint(model: TinyCRNN, path: str, extra: dict[str, Any] | None = None) -> None:

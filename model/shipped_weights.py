@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,9 +12,13 @@ from core.errors import HarkError
 from model.asr.network import Recognizer, RecognizerConfig
 from model.model import Trunk, TrunkConfig
 
+if TYPE_CHECKING:
+    from model.encoder import PhoneHead
+
 FOLDER = Path(__file__).parent / "shipped"
 TRUNKS = {"standard": "trunk-standard.safetensors", "micro": "trunk-micro.safetensors"}
 RECOGNIZER = "recognizer.safetensors"
+HEAD = "encoder-head.safetensors"
 
 
 def save_weights(model: Trunk | Recognizer, path: Path, about: dict[str, Any], half: bool = False) -> None:
@@ -36,12 +40,8 @@ def load_weights(path: Path) -> tuple[Trunk | Recognizer, dict[str, Any]]:
     Raises:
         HarkError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
+    tensors, header = _read(path)
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         config = json.loads(header["config"])
         model: Trunk | Recognizer
         if header["kind"] == "Trunk":
@@ -50,16 +50,66 @@ def load_weights(path: Path) -> tuple[Trunk | Recognizer, dict[str, Any]]:
             model = Recognizer(RecognizerConfig.from_dict(config))
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
         return model.eval(), json.loads(header.get("about", "{}"))
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise HarkError(
-            f"The weights {path.name} cannot be loaded.",
-            f"{path}: {error}.",
-            "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
-        ) from error
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and header of a safetensors file. Raises HarkError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            return tensors, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> HarkError:
+    return HarkError(
+        f"The weights {path.name} cannot be loaded.",
+        f"{path}: {error}.",
+        "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
+    )
+
+
+def save_head(head: PhoneHead, path: Path, about: dict[str, Any]) -> None:
+    """Write the phone outputs of the encoder, in 16 bits, with ``about`` (plain values) in the header."""
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in head.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, {"kind": "PhoneHead", "about": json.dumps(about)})
+
+
+def load_head(path: Path = FOLDER / HEAD) -> tuple[PhoneHead, dict[str, Any]]:
+    """The phone outputs in a file of :func:`save_head` (evaluation mode, 32-bit), and what is said about them.
+
+    Raises:
+        HarkError: the file is missing or damaged.
+    """
+    from model.encoder import PhoneHead
+
+    head = PhoneHead()
+    tensors, header = _read(path)
+    try:
+        head.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except RuntimeError as error:
+        raise _damaged(path, error) from error
+    return head.eval(), json.loads(header.get("about", "{}"))
 
 
 def shipped_trunk(size: str) -> tuple[Trunk, dict[str, Any]]:
-    """The trunk of a size (``standard`` or ``micro``). Raises HarkError where its file is missing or damaged."""
+    """The trunk of a size. That of a ``large`` detector is empty, and names the encoder that hears in its place.
+
+    Raises:
+        HarkError: its file is missing or damaged.
+    """
+    if size == "large":
+        from model.encoder import trunk_config
+
+        return Trunk(trunk_config()).eval(), load_head()[1]
     model, about = load_weights(FOLDER / TRUNKS[size])
     assert isinstance(model, Trunk)
     return model, about

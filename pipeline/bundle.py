@@ -68,7 +68,7 @@ def write_bundle(
         "score_period_s": SCORE_PERIOD_S,
         "smoothing_frames": SMOOTHING_FRAMES,
         "refractory_s": REFRACTORY_S,
-        "receptive_samples": model.config.receptive_samples,
+        "receptive_samples": model.config.stream_samples,
         "state_size": state_size,
         "thresholds": [dict(row) for row in thresholds],
         "default_fa_per_day": DEFAULT_FA_PER_DAY,
@@ -186,6 +186,8 @@ def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
     for part in ("trunk", "negative_bank"):
         for name, licence in sorted(report.get(part, {}).get("licences", {}).items()):
             lines.append(f"{part.replace('_', ' ')}: {name}, licence: {licence}")
+    if notice := report.get("trunk", {}).get("notice"):
+        lines += ["", f"The model holds {report['trunk']['encoder']}:", "", notice]
     return "\n".join(lines) + "\n"
 
 
@@ -197,11 +199,13 @@ def model_card(report: Mapping[str, Any]) -> str:
         how = "extrapolated" if row["extrapolated"] else "observed on the validation streams"
         table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
     sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
+    encoder = report.get("trunk", {}).get("encoder")
+    kind = "A matcher of phones on a speech encoder" if encoder else "A TinyCRNN"
     return "\n".join(
         [
             f"# Detector for “{report['phrase']}”",
             "",
-            f"A TinyCRNN ({summary['parameters']:,} parameters; {sizes}) that hears one phrase in 16 kHz audio, 80 ms "
+            f"{kind} ({summary['parameters']:,} parameters; {sizes}) that hears one phrase in 16 kHz audio, 80 ms "
             f"at a time. Made by Hark on {report['created'][:10]}, effort {report['effort']}, run `{report['run']}`.",
             "",
             "## Use",

@@ -191,7 +191,8 @@ def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> 
 
     plan = versions[0].plan
     seed = 1 + max(version.plan.config.seed for version in versions)
-    planned = plan_examples(replace(plan, config=replace(plan.config, seed=seed)), clips, noise)
+    # The examples are sound as yet: what size of detector hears them matters below only.
+    planned = plan_examples(replace(plan, config=replace(plan.config, seed=seed, size="standard")), clips, noise)
     longest = max(version.model.config.receptive_samples for version in versions)
     specs = [replace(spec, receptive_samples=longest) for spec in planned.specs if spec.columns["split"] == "test"]
     return replace(planned, specs=tuple(specs))
@@ -235,7 +236,8 @@ def _store(one: Trained, examples: ExamplePlan, bank: Path | None, folder: Path,
     trunk, sources = _trunk(one), examples.sources
     if trunk is not None:
         export_trunk(trunk, folder / "trunk.onnx")
-        sources = replace(sources, trunk=str(folder / "trunk.onnx"), stored=one.model.config.stored)
+        encoder = bool(trunk.config.encoder)
+        sources = replace(sources, trunk=str(folder / "trunk.onnx"), encoder=encoder, stored=one.model.config.stored)
     writer = FeatureWriter(folder)
     for features, row in build_examples(examples.specs, sources):
         writer.append(features, **row)

@@ -98,6 +98,8 @@ EFFORTS = {
     ),
 }
 
+SIZES = ("large", "standard", "micro")
+AUTO_SIZE = "auto"  # large where it can be had, else standard
 TRUNK_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 MATCHER_STEPS = 100  # a matcher's line from score to logit is two numbers
@@ -112,7 +114,7 @@ class RunConfig:
     language: str = "en"
     effort: str = "standard"
     seed: int = 0
-    size: str = "standard"  # of the detector: standard or micro
+    size: str = "standard"  # of the detector: one of SIZES, or AUTO_SIZE until `prepare` has chosen
     mining: bool = True  # use real speech of the library
     from_scratch: bool = False
     engines: tuple[str, ...] = ()  # empty: every free engine that is ready
@@ -131,6 +133,14 @@ class RunConfig:
 def builds_on_trunk(config: RunConfig) -> bool:
     """Whether the run starts from the shipped trunk. It has heard English only: other languages begin from nothing."""
     return not config.from_scratch and base_language(config.language) == TRUNK_LANGUAGE
+
+
+def size_for(language: str, from_scratch: bool = False) -> str:
+    """The size that hears best of those that can be trained here: large where its encoder is installed, for English."""
+    from model.encoder_trunk import encoder_path
+
+    large = base_language(language) == TRUNK_LANGUAGE and not from_scratch and encoder_path() is not None
+    return "large" if large else "standard"
 
 
 def training_steps(config: RunConfig) -> int:

@@ -22,10 +22,11 @@ from core.errors import HarkError
 from model.asr.packed import Utterance
 from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW
+from pipeline.config import SIZES
 from pipeline.events import Progress, Reporter
 
 FOLDER = Path(__file__).parents[1] / "model" / "shipped"
-BANKS = {"standard": "negative-bank-standard.zip", "micro": "negative-bank-micro.zip"}
+BANKS = {size: f"negative-bank-{size}.zip" for size in SIZES}
 STREAM_S = 25.0  # speech in one piece
 FRAME_S = 0.02  # of a trunk
 LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the bank small

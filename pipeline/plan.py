@@ -46,6 +46,7 @@ SECONDS_PER_CLIP = {
     "elevenlabs": 1.5,
 }
 SECONDS_PER_EXAMPLE = 0.03  # augmentation and features, on two cores
+LARGE_SECONDS_PER_CLIP = 0.06  # of the test, quiet and in noise, and of some for training
 SECONDS_PER_STEP = 0.35  # a batch of 128 on two cores
 
 
@@ -319,7 +320,11 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
     examples = sum(
         (row.reused + row.generate) * (effort.variants if row.bucket != "plain_negative" else 1) for row in rows
     )
-    estimate = max(speaking.values(), default=0.0) + examples * SECONDS_PER_EXAMPLE
+    if config.size == "large":
+        hearing = LARGE_SECONDS_PER_CLIP * sum(row.reused + row.generate for row in rows)
+    else:
+        hearing = SECONDS_PER_EXAMPLE * examples
+    estimate = max(speaking.values(), default=0.0) + hearing
     estimate += training_steps(config) * SECONDS_PER_STEP * effort.batch_size / 128
     return Plan(
         run=run,

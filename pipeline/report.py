@@ -138,6 +138,8 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     )
     if report.get("trunk"):
         trunk = report["trunk"]
+        if trunk.get("encoder"):
+            sentences.append(f"It hears through {trunk['encoder']}.")
         sentences.append(
             f"It builds on the trunk {trunk['name']} {trunk['version']}, which learned phones from real people "
             f"({', '.join(trunk['training_corpora'])}) and from the engines {', '.join(trunk['training_engines'])}."

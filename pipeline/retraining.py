@@ -84,6 +84,8 @@ def same_trunk(model: TinyCRNN, trunk: Trunk | None) -> bool:
 
     if trunk is None:
         return not model.config.trunk.phones
+    if model.config.trunk.encoder != trunk.config.encoder:
+        return False
     mine, theirs = model.trunk.state_dict(), trunk.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
@@ -145,15 +147,11 @@ def with_decoys(model: TinyCRNN, decoys: Decoys) -> TinyCRNN:
 
 def _as_heard(model: TinyCRNN, audio: np.ndarray) -> tuple[int, ...]:
     """The phones that the trunk hears where the phrase fits best."""
-    import torch
-
     from model.asr.decoding import greedy
-    from model.export import lead_in
-    from model.features import log_mel
+    from model.export import heard_of
     from pipeline.first_guess import keyword_scores
 
-    with torch.no_grad():
-        heard = model.trunk(torch.from_numpy(log_mel(lead_in(model, _padded(audio))))[None])[0].numpy()
+    heard = heard_of(model, _padded(audio))
     log_p = 2.0 * np.log(np.maximum(heard, 1e-4))
     best, first, last = -1.0, 0, 0
     for way in model.config.pronunciations:

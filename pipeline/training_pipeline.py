@@ -21,13 +21,16 @@ from db.db_api import Library
 from db.records import Where
 from phrase_augmentation.normalize import base_language, validate_keyphrase
 from pipeline.config import (
+    AUTO_SIZE,
     BUCKETS,
     EFFORTS,
     NOISE_FOLDER,
+    SIZES,
     TRUNK_LANGUAGE,
     RunConfig,
     builds_on_trunk,
     job_folder,
+    size_for,
     training_steps,
 )
 from pipeline.events import Progress, Reporter
@@ -71,6 +74,16 @@ def prepare(config: RunConfig) -> RunConfig:
     if config.effort not in EFFORTS:
         raise HarkError(
             f"There is no effort called {config.effort!r}.", f"Known are: {', '.join(EFFORTS)}.", "Choose one of them."
+        )
+    if config.size == AUTO_SIZE:
+        config = replace(config, size=size_for(config.language, config.from_scratch))
+    if config.size not in SIZES:
+        raise HarkError(f"There is no size called {config.size!r}.", f"Known are: {', '.join(SIZES)}.", "Choose one.")
+    if config.size == "large" and not builds_on_trunk(config):
+        raise HarkError(
+            f"{config.phrase!r} cannot have a large detector.",
+            "Its encoder knows English, and is not trained from nothing.",
+            "Choose --size standard.",
         )
     return replace(config, phrase=validate_keyphrase(config.phrase, config.language))
 

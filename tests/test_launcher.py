@@ -28,14 +28,17 @@ PACKAGES = "flite ffmpeg festival festvox-us-slt-hts festvox-kallpc16k"
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a POSIX shell script")
 
 # Stands for python3 and, copied, for the environment's Python. Each pip call is written to $CALLS; the call that finds
-# the file $PIP_FAILS prints $PIP_SAYS and fails. What it does not pretend, the real Python does.
+# the file $PIP_FAILS, and has $PIP_FAILS_AT in its arguments, prints $PIP_SAYS and fails. What it does not pretend, the
+# real Python does.
 FAKE_PYTHON = f"""#!/bin/sh
 case "$*" in
     "-m venv "*) mkdir -p "$3/bin" "$3/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
         cp "$0" "$3/bin/python" ;;
     "-m pip --version") ;;
     "-m pip "*) echo "$*" >>"$CALLS"; sleep "${{PIP_SLEEPS:-0}}"
-        if [ -e "$PIP_FAILS" ]; then rm "$PIP_FAILS"; echo "$PIP_SAYS"; exit 1; fi ;;
+        case "$*" in *"${{PIP_FAILS_AT:-}}"*)
+            if [ -e "$PIP_FAILS" ]; then rm "$PIP_FAILS"; echo "$PIP_SAYS"; exit 1; fi ;;
+        esac ;;
     "- http"*) exit 1 ;;
     *importlib.metadata*) exit 1 ;;
     *ensurepip*) [ -z "${{NO_ENSUREPIP:-}}" ] ;;
@@ -87,10 +90,10 @@ class Launcher:
         calls.unlink(missing_ok=True)
         return [line for line in lines if line.endswith("-alone.txt") is alone]
 
-    def pip_fails(self, saying: str) -> dict[str, str]:
-        """The environment for a run in which the next pip call fails."""
+    def pip_fails(self, saying: str, at: str = "") -> dict[str, str]:
+        """The environment for a run in which the next pip call fails that has ``at`` in its arguments."""
         (self.folder / "pip-fails").touch()
-        return {"PIP_SAYS": saying}
+        return {"PIP_SAYS": saying, "PIP_FAILS_AT": at}
 
 
 @pytest.fixture
@@ -225,6 +228,25 @@ def test_goes_on_without_what_cannot_be_compiled(launcher: Launcher) -> None:
     first, second = launcher.pip_calls()
     assert f"{launcher.folder}/requirements.txt" in first
     assert f"{launcher.venv}/tmp/requirements.txt" in second
+
+
+NO_WHEEL = "ERROR: No matching distribution found for moonshine-voice==0.0.73"
+
+
+def test_goes_on_without_what_is_not_made_for_this_system(launcher: Launcher) -> None:
+    code, out, err = launcher.run("train", **launcher.pip_fails(NO_WHEEL, at="-alone.txt"))
+    assert (code, out) == (0, "main:train\n")
+    assert "without moonshine-voice" in err
+    first, second = launcher.pip_calls(alone=True)
+    assert f"{launcher.folder}/requirements-alone.txt" in first
+    assert f"--no-deps -r {launcher.venv}/tmp/requirements-alone.txt" in second
+
+
+def test_an_index_that_does_not_answer_is_not_taken_for_that(launcher: Launcher) -> None:
+    says = f"WARNING: Retrying (Retry(total=2)) after NewConnectionError('no route')\n{NO_WHEEL}"
+    code, _, err = launcher.run("train", **launcher.pip_fails(says, at="-alone.txt"))
+    assert code == 2 and "cannot be reached" in err
+    assert not (launcher.venv / "hark-stamp").exists()
 
 
 def test_sweeps_up_after_an_installation_that_was_killed(launcher: Launcher) -> None:

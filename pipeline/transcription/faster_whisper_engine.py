@@ -17,7 +17,7 @@ from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.transcript import Segment
 from pipeline.transcription import whisper_models
-from pipeline.transcription.engine import LoadingEngine
+from pipeline.transcription.engine import LoadingEngine, cores
 from pipeline.transcription.whisper_text import LEAST_LOG_P, MOST_COMPRESSION, NO_SPEECH, invented, segment_of, words_of
 
 BEAM = 5
@@ -85,7 +85,7 @@ class FasterWhisper(LoadingEngine):
                 except RuntimeError as error:  # a driver without the libraries that CTranslate2 wants
                     logging.getLogger(__name__).warning("no Whisper on the GPU: %s", error)
             # Its own default are four threads, on however many cores.
-            threads = 0 if os.environ.get("OMP_NUM_THREADS") else _cores()
+            threads = 0 if os.environ.get("OMP_NUM_THREADS") else cores()
             return WhisperModel(
                 str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
             )
@@ -126,7 +126,3 @@ class FasterWhisper(LoadingEngine):
         if folder.is_absolute() or "/" in name:
             return folder if whisper_models.is_converted(folder) else None
         return whisper_models.converted().get(name)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

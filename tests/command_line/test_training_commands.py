@@ -14,7 +14,7 @@ import pytest
 from command_line_samples import Run, assert_mendable, error_of
 
 from core.errors import HarkError
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, size_for
 from pipeline.events import Reporter
 
 Main = Callable[..., int]
@@ -77,7 +77,7 @@ def test_train_as_json(main: Main, capsys: Shown, trained: list[tuple[RunConfig,
     shown = capsys.readouterr()
     result = json.loads(shown.out)
     assert set(result) >= {"phrase", "bundle", "model_pt", "report", "seconds", "counts", "metrics"}
-    assert trained == [(RunConfig("hey compass"), False)]
+    assert trained == [(RunConfig("hey compass", size=size_for("en")), False)]
     assert "Training" in shown.err
 
 

@@ -115,7 +115,9 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     assert list((tmp_path / "asr" / "own").iterdir()) == kept, "no sound is left"
 
 
-def test_weights_that_got_better_are_what_the_engine_hears_with(tmp_path: Path) -> None:
+def test_weights_that_got_better_are_what_the_engine_hears_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from model.shipped_weights import load_weights, shipped_recognizer
 
     model, _ = shipped_recognizer()
@@ -126,6 +128,7 @@ def test_weights_that_got_better_are_what_the_engine_hears_with(tmp_path: Path) 
     first = recognizer_job._keep(model, folder, before=0.4, after=0.3)
     second = recognizer_job._keep(model, folder, before=0.4, after=0.2)
     assert second is not None and list(folder.iterdir()) == [second] and second != first
+    monkeypatch.setattr("pipeline.transcription.moonshine_engine.find_spec", lambda name: None)
     engine, why = choose("auto", "en", tmp_path)
     assert engine.model == str(second) and f"hark {second.stem}" in why
     assert choose("hark", "en")[0].model == SHIPPED  # nobody else hears with them

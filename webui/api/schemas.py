@@ -111,7 +111,9 @@ class RunIn(Wish):
     phrase: str = Field(max_length=300, examples=[PHRASE])
     language: str = Field("en", max_length=20, pattern=LANGUAGE, examples=["en"])
     effort: Effort = Field("standard", examples=["quick"])
-    size: Literal["standard", "micro"] = Field("standard", examples=["standard"])
+    size: Literal["auto", "large", "standard", "micro"] = Field(
+        "auto", description="auto: large for English where its encoder is installed, else standard.", examples=["auto"]
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, examples=[0])
     engines: list[str] = Field([], max_length=30, description="None: all free ones that are ready.", examples=[[]])
     mining: bool = Field(True, description="Use recordings of the library.", examples=[True])

@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
-from pipeline.config import EFFORTS, RunConfig
+from pipeline.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 from webui.trainer.services import configuration
 
 EFFORT_WORDS = {
@@ -16,6 +16,12 @@ EFFORT_WORDS = {
     "quick": _("quick: a minute or two, to see whether the phrase works"),
     "standard": _("standard: about ten minutes, what most want"),
     "thorough": _("thorough: half an hour or more"),
+}
+SIZE_WORDS = {
+    "auto": _("the one that hears best here"),
+    "large": _("large: hears people far better; 14 MB, a twentieth of a computer's core; English only"),
+    "standard": _("standard: 2 MB, for small computers and telephones"),
+    "micro": _("micro: 0.3 MB, for the smallest; hears much worse"),
 }
 
 
@@ -31,6 +37,9 @@ class RunForm(forms.Form):
     language = forms.CharField(label=_("Language"), max_length=20, initial="en", required=False)
     effort = forms.ChoiceField(
         label=_("Effort"), choices=[(name, EFFORT_WORDS[name]) for name in EFFORTS], initial="standard"
+    )
+    size = forms.ChoiceField(
+        label=_("Size"), choices=[(name, SIZE_WORDS[name]) for name in (AUTO_SIZE, *SIZES)], required=False
     )
     engines = forms.MultipleChoiceField(label=_("Voices by"), required=False)
     mining = forms.BooleanField(label=_("Use recordings of the library"), required=False, initial=True)
@@ -52,6 +61,7 @@ class RunForm(forms.Form):
                     phrase=values["phrase"],
                     language=values.get("language") or "en",
                     effort=values["effort"],
+                    size=values.get("size") or AUTO_SIZE,
                     engines=tuple(sorted(values.get("engines") or ())),
                     mining=values.get("mining", True),
                     from_scratch=values.get("from_scratch", False),

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storage_error
 from core.errors import HarkError
-from pipeline.config import RunConfig
+from pipeline.config import AUTO_SIZE, RunConfig
 from pipeline.run_job import run_config
 from pipeline.training_pipeline import prepare
 from webui.accounts.models import User
@@ -36,7 +36,7 @@ CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "from_scrat
 
 def configuration(**choices: Any) -> RunConfig:
     """The run's configuration, its phrase normalized. Raises HarkError for what cannot be trained."""
-    return prepare(run_config({name: value for name, value in choices.items() if name in CHOICES}))
+    return prepare(run_config({"size": AUTO_SIZE, **{k: v for k, v in choices.items() if k in CHOICES}}))
 
 
 def as_spec(config: RunConfig) -> dict[str, Any]:

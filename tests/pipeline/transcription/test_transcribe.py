@@ -271,7 +271,7 @@ def test_segments_are_split_at_pauses_and_are_not_too_long() -> None:
 @pytest.mark.slow
 def test_harks_own_engine_on_a_whole_file(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
-    found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work")
+    found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work", engine="hark")
     assert found.engine == "hark ctc" and found.language == "en"
     text = found.text.split()
     assert text.count("weather") == 2 and "home" in text

@@ -40,7 +40,7 @@ def nothing_configured(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_engine_keeps_the_contract() -> None:
     found = registry.engines()
     assert {engine.name for engine in found} == {
-        "hark", "pocketsphinx", "faster-whisper", "whisper-timestamped", "funasr", "openai",
+        "hark", "moonshine", "pocketsphinx", "faster-whisper", "whisper-timestamped", "funasr", "openai",
     }  # fmt: skip
     for engine in found:
         ready = engine.available()
@@ -56,10 +56,11 @@ def test_engines_are_made_once() -> None:
     assert registry.engine("hark") is registry.engine("hark")
 
 
-def test_english_without_any_model_is_harks_own_and_says_why() -> None:
+def test_english_without_any_model_is_harks_own_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.transcription.moonshine_engine.find_spec", lambda name: None)
     for language in (None, "en", "en-us"):
         engine, why = registry.choose("auto", language)
-        assert engine.name == "hark" and "no Whisper model" in why and why.startswith("hark ctc")
+        assert engine.name == "hark" and "neither a Whisper model" in why and why.startswith("hark ctc")
 
 
 def test_another_language_without_a_model_says_what_to_enable() -> None:
@@ -86,6 +87,11 @@ def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
         ({"funasr", "faster-whisper", "hark"}, None, "faster-whisper"),
         ({"faster-whisper", "whisper-timestamped", "openai"}, "de", "faster-whisper"),
         ({"whisper-timestamped", "openai", "hark"}, "en", "whisper-timestamped"),
+        ({"faster-whisper", "moonshine", "hark"}, None, "faster-whisper"),
+        ({"moonshine", "openai", "hark"}, "en", "moonshine"),
+        ({"moonshine", "openai", "hark"}, None, "openai"),  # which finds the language out
+        ({"moonshine", "openai", "hark"}, "de", "openai"),
+        ({"moonshine", "hark", "pocketsphinx"}, None, "moonshine"),
         ({"openai", "hark", "pocketsphinx"}, "en", "openai"),
         ({"hark", "pocketsphinx"}, "en", "hark"),
         ({"pocketsphinx"}, None, "pocketsphinx"),

@@ -1,0 +1,299 @@
+"""The trunk of a *large* detector: a speech encoder that has heard 200,000 hours, with phone outputs of Hark's own.
+
+The encoder is that of Moonshine Tiny (Useful Sensors, MIT licence; Jeffries and others, "Moonshine: Speech Recognition
+for Live Transcription and Voice Commands", 2024), as the package ``moonshine-voice`` brings it, in 8 bits. It hears
+both ways within a window, so a stream is heard in windows that overlap. A small network (:class:`PhoneHead`) makes
+phone probabilities of its outputs, and they are read off every 20 ms, as a trunk gives them. All of that, and the
+matcher, is one ONNX graph with the same inputs and outputs as every detector's: what runs a bundle does not know the
+difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.errors import HarkError
+from model.asr.symbols import PHONE_OUTPUTS
+from model.encoder_trunk import FRAME_SAMPLES, EncoderTrunk, encoder_path, frame_places
+from model.model import CHUNK_SAMPLES, ENCODER_HOP, TinyCRNN, TrunkConfig
+
+if TYPE_CHECKING:
+    import onnx
+
+NAME = "moonshine-tiny-en"
+ENCODER_SHA256 = "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221"  # of moonshine-voice 0.0.73
+ENCODER_WIDTH = 288
+OPSET = 18
+
+
+class PhoneHead(nn.Module):
+    """The encoder's last layer [batch, time, 288] to phone logits [batch, time, PHONE_OUTPUTS] (CTC, blank first)."""
+
+    def __init__(self, width: int = 128, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(ENCODER_WIDTH)
+        self.project = nn.Conv1d(ENCODER_WIDTH, width, 3, padding=1)
+        self.mix = nn.Conv1d(width, width, 3, padding=1)
+        self.phones = nn.Conv1d(width, PHONE_OUTPUTS, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, heard: Tensor) -> Tensor:
+        x = functional.gelu(self.project(self.norm(heard).transpose(1, 2)))
+        x = self.dropout(x)
+        x = self.dropout(x + functional.gelu(self.mix(x)))
+        logits: Tensor = self.phones(x).transpose(1, 2)
+        return logits
+
+
+@cache
+def _encoder() -> onnx.ModelProto:
+    """The encoder as ONNX: ``input_values`` [1, samples], ``attention_mask`` [1, samples] to ``last_hidden_state``."""
+    import onnx
+    import onnxruntime
+
+    path = encoder_path()
+    if path is None or hashlib.sha256(path.read_bytes()).hexdigest() != ENCODER_SHA256:
+        raise HarkError(
+            "The encoder of large detectors is not here.",
+            "It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version.",
+            "python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard.",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(Path(folder) / "encoder.onnx")
+        options.add_session_config_entry("session.save_model_format", "ONNX")
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(options.optimized_model_filepath)
+    for entry in list(model.opset_import):
+        if entry.domain not in ("", "com.microsoft"):
+            model.opset_import.remove(entry)
+    del model.graph.value_info[:]
+    return model
+
+
+class _Probabilities(nn.Module):
+    def __init__(self, head: PhoneHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, heard: Tensor) -> Tensor:
+        return torch.softmax(self.head(heard), dim=2)
+
+
+def to_onnx(
+    module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], output: str, varying_time: bool = False
+) -> onnx.ModelProto:
+    """A module as ONNX, in the encoder's version of it; ``varying_time``: the second dimension of all is open."""
+    import onnx
+
+    axes = {name: {1: "time"} for name in (*inputs, output)} if varying_time else None
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = str(Path(folder) / "part.onnx")
+        torch.onnx.export(
+            module,
+            example,
+            path,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        return onnx.load(path)
+
+
+@cache
+def window_graph() -> onnx.ModelProto:
+    """Encoder and shipped head: ``audio`` [1, samples] to ``probabilities`` [1, time at 24 ms, PHONE_OUTPUTS]."""
+    import onnx
+    from onnx import helper
+
+    encoder = _encoder()
+    probabilities = _Probabilities(shipped_head()).eval()
+    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], "probabilities", varying_time=True)
+    head = onnx.compose.add_prefix(made, "head/")
+    ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))
+    nodes = [
+        helper.make_node("Shape", ["audio"], ["audio/shape"]),
+        helper.make_node("ConstantOfShape", ["audio/shape"], ["attention_mask"], value=ones),
+        helper.make_node("Identity", ["audio"], ["input_values"]),
+        *encoder.graph.node,
+        helper.make_node("Identity", ["last_hidden_state"], ["head/heard"]),
+        *head.graph.node,
+        helper.make_node("Identity", ["head/probabilities"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "window",
+        [helper.make_tensor_value_info("audio", onnx.TensorProto.FLOAT, [1, "samples"])],
+        [helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, [1, "time", PHONE_OUTPUTS])],
+        [*encoder.graph.initializer, *head.graph.initializer],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=encoder.ir_version)
+
+
+def stream_graph(matcher: onnx.ModelProto, window: int, name: str) -> onnx.ModelProto:
+    """A detector on a stream: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
+
+    Every :data:`model.model.ENCODER_HOP` samples the last ``window`` samples are heard anew, and the score of a chunk
+    is that of the window before. Nothing but audio is carried on between two windows, so no path through the phrase is
+    torn where they meet, and nothing older than a window can matter. A state of zeros is silence.
+
+    Args:
+        matcher: ``heard`` [1, frames of 20 ms, PHONE_OUTPUTS] (roots of probabilities of a window) to ``score`` [1, 1].
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    hearing = onnx.compose.add_prefix(window_graph(), "hear/").graph
+    following = onnx.compose.add_prefix(matcher, "match/").graph
+    constants = {
+        "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),
+        "rows_shape": np.asarray([-1, CHUNK_SAMPLES], np.int64),
+        "flat": np.asarray([1, -1], np.int64),
+        "places": frame_places(window, window // FRAME_SAMPLES),
+        "chunk": np.asarray([CHUNK_SAMPLES], np.int64),
+        "end": np.asarray([2**31], np.int64),
+        "axis": np.asarray([1], np.int64),
+        "first": np.asarray(0, np.int64),
+        "one": np.ones((1, 1), np.float32),
+        "hop": np.asarray([[ENCODER_HOP / CHUNK_SAMPLES - 0.5]], np.float32),
+        "zero": np.zeros((1, 1), np.float32),
+        "yes": np.asarray(True),
+        "sizes": np.asarray([window, 1, 1], np.int64),
+    }
+
+    def tensor(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    def copied(source: str, target: str) -> onnx.NodeProto:
+        return helper.make_node("Identity", [source], [target])
+
+    hear = helper.make_graph(
+        [
+            copied("buffer_after", "hear/audio"),
+            *hearing.node,
+            helper.make_node("Gather", ["hear/probabilities", "places"], ["read"], axis=1),
+            helper.make_node("Sqrt", ["read"], ["match/heard"]),
+            *following.node,
+            copied("match/score", "new_score"),
+        ],
+        "hear",
+        [],
+        [tensor("new_score", [1, 1])],
+    )
+    wait = helper.make_graph([copied("score_before", "same_score")], "wait", [], [tensor("same_score", [1, 1])])
+    every_chunk = helper.make_graph(
+        [
+            helper.make_node("Gather", ["chunks", "number"], ["row"], axis=0),
+            helper.make_node("Reshape", ["row", "chunk_shape"], ["new"]),
+            helper.make_node("Slice", ["buffer", "chunk", "end", "axis"], ["kept"]),
+            helper.make_node("Concat", ["kept", "new"], ["buffer_after"], axis=1),
+            helper.make_node("Add", ["waited", "one"], ["counted"]),
+            helper.make_node("Greater", ["counted", "hop"], ["due"]),
+            helper.make_node("Where", ["due", "zero", "counted"], ["waited_after"]),
+            helper.make_node("Squeeze", ["due"], ["is_due"]),
+            helper.make_node("If", ["is_due"], ["score_after"], then_branch=hear, else_branch=wait),
+            copied("score_after", "chunk_score"),
+            copied("going", "going_on"),
+        ],
+        "every_chunk",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            tensor("buffer", [1, window]),
+            tensor("waited", [1, 1]),
+            tensor("score_before", [1, 1]),
+        ],
+        [
+            helper.make_tensor_value_info("going_on", TensorProto.BOOL, []),
+            tensor("buffer_after", [1, window]),
+            tensor("waited_after", [1, 1]),
+            tensor("score_after", [1, 1]),
+            tensor("chunk_score", [1, 1]),
+        ],
+    )
+    nodes = [
+        helper.make_node("Split", ["state", "sizes"], ["buffer_first", "waited_first", "score_first"], axis=1),
+        helper.make_node("Reshape", ["audio", "rows_shape"], ["chunks"]),
+        helper.make_node("Shape", ["chunks"], ["chunks_shape"]),
+        helper.make_node("Gather", ["chunks_shape", "first"], ["chunk_count"], axis=0),
+        helper.make_node(
+            "Loop",
+            ["chunk_count", "yes", "buffer_first", "waited_first", "score_first"],
+            ["buffer_last", "waited_last", "score_last", "scores"],
+            body=every_chunk,
+        ),
+        helper.make_node("Reshape", ["scores", "flat"], ["score"]),
+        helper.make_node("Concat", ["buffer_last", "waited_last", "score_last"], ["new_state"], axis=1),
+    ]
+    made = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [tensor("audio", [1, "samples"]), tensor("state", [1, window + 2])],
+        [tensor("score", [1, "chunks"]), tensor("new_state", [1, window + 2])],
+        [*made, *hearing.initializer, *following.initializer],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=window_graph().ir_version)
+
+
+@cache
+def shipped_head() -> PhoneHead:
+    """The phone outputs that ship with Hark, in evaluation mode. Raises HarkError where they are missing or damaged."""
+    from model.shipped_weights import load_head
+
+    return load_head()[0]
+
+
+@torch.no_grad()
+def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
+    """Raw scores [len(audio) // 1280] of a recording that follows silence, window by window as a stream hears it."""
+    trunk, window = EncoderTrunk(window_graph().SerializeToString()), model.config.window_samples
+    padded = np.pad(np.asarray(audio, np.float32), (window, 0))
+    model.eval()
+
+    def score(end: int) -> float:
+        heard = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
+        return float(torch.sigmoid(model.encoder_window_logit(torch.from_numpy(heard)[None])))
+
+    chunks = len(audio) // CHUNK_SAMPLES
+    hop = ENCODER_HOP // CHUNK_SAMPLES
+    scores = np.full(chunks, score(window), np.float32)
+    for first in range(hop - 1, chunks, hop):
+        scores[first : first + hop] = score(window + (first + 1) * CHUNK_SAMPLES)
+    return scores
+
+
+@cache
+def parameter_count() -> int:
+    """Of the encoder and the phone head."""
+    from onnx import numpy_helper
+
+    tensors = (numpy_helper.to_array(tensor) for tensor in window_graph().graph.initializer)
+    return sum(tensor.size for tensor in tensors if tensor.ndim > 1)
+
+
+@cache
+def trunk_config() -> TrunkConfig:
+    """The trunk of a large detector; its name changes with the weights of the phone head that ships."""
+    digest = hashlib.sha256()
+    for _, value in sorted(shipped_head().state_dict().items()):
+        digest.update(value.numpy().tobytes())
+    return TrunkConfig(phones=PHONE_OUTPUTS, encoder=f"{NAME}+{digest.hexdigest()[:12]}")

@@ -1,0 +1,129 @@
+"""Large detectors: the encoder's graph, its streams, and what happens where it is not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import HarkError
+from model import encoder, encoder_trunk
+from model.encoder_trunk import FRAME_SAMPLES, EncoderTrunk, encoder_path, frame_places
+from model.export import check_parity, export_onnx, heard_of, onnx_scores, quantize_weights, stream_scores
+from model.model import CHUNK_SAMPLES, ENCODER_HOP, TinyCRNN, TinyCRNNConfig
+from model.shipped_weights import load_head, save_head
+
+needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+PHRASE = ((5, 12, 30, 8),)
+
+
+def sound(seconds: float, seed: int = 0) -> np.ndarray:
+    """Something with the ups and downs of speech."""
+    rng = np.random.default_rng(seed)
+    count = int(seconds * 16_000)
+    loudness = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, 30), rng.uniform(0, 0.1, 30))
+    phase = 2 * np.pi * np.cumsum(np.interp(np.arange(count), [0, count], rng.uniform(90, 240, 2))) / 16_000
+    return (loudness * (sum(np.sin(k * phase) / k for k in range(1, 12)) + rng.standard_normal(count))).astype(
+        np.float32
+    )
+
+
+@pytest.fixture(scope="module")
+def detector() -> TinyCRNN:
+    model = TinyCRNN(TinyCRNNConfig.of_size("large", 1.2, encoder.trunk_config(), PHRASE)).eval()
+    with torch.no_grad():
+        model.match.weight.fill_(0.8)  # gentle, so that sound which is not the phrase gives scores that differ
+        model.match.bias.fill_(1.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(detector: TinyCRNN, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    path = tmp_path_factory.mktemp("large") / "model.onnx"
+    return path, export_onnx(detector, path)
+
+
+@needs_encoder
+def test_the_graph_gives_what_the_windows_give_however_the_audio_comes(
+    detector: TinyCRNN, exported: tuple[Path, int], tmp_path: Path
+) -> None:
+    path, state_size = exported
+    small = tmp_path / "int8.onnx"
+    quantize_weights(path, small)
+    assert small.read_bytes() == path.read_bytes(), "its weights are 8-bit integers already"
+    assert state_size == detector.config.window_samples + 2
+    parity = check_parity(detector, path, small, sound(4.0))
+    assert parity.onnx < 1e-5 and parity.streaming < 1e-5
+    assert np.ptp(stream_scores(detector, sound(4.0))) > 0.01, "the scores differ, or the comparison says nothing"
+
+
+@needs_encoder
+def test_nothing_older_than_the_receptive_field_matters(detector: TinyCRNN, exported: tuple[Path, int]) -> None:
+    need = detector.config.stream_samples
+    assert need % ENCODER_HOP == 0 and need >= detector.config.window_samples
+    tail = sound(need / 16_000 + 1.0, 3)
+    hop = ENCODER_HOP // CHUNK_SAMPLES
+    first = np.concatenate([sound(ENCODER_HOP * 4 / 16_000, 1), tail])
+    second = np.concatenate([sound(ENCODER_HOP * 4 / 16_000, 2), tail])
+    scores = [onnx_scores(exported[0], audio, [5], need) for audio in (first, second)]
+    after = (ENCODER_HOP * 4 + need) // CHUNK_SAMPLES + hop
+    np.testing.assert_array_equal(scores[0][after:], scores[1][after:])
+    assert len(scores[0]) > after
+
+
+@needs_encoder
+def test_a_recording_is_heard_alike_in_one_piece_and_in_several(detector: TinyCRNN) -> None:
+    audio = sound(9.0, 5)
+    heard = heard_of(detector, audio)
+    assert heard.shape == (len(audio) // FRAME_SAMPLES, detector.config.trunk.width)
+    np.testing.assert_allclose(np.square(heard).sum(1), 1.0, atol=1e-3)
+    whole = EncoderTrunk(encoder.window_graph().SerializeToString()).window(audio, len(heard))
+    alike = (heard * whole).sum(1)  # Bhattacharyya: 1 where the probabilities are the same
+    assert alike.mean() > 0.9, alike.mean()
+    assert heard_of(detector, np.zeros(0, np.float32)).shape[0] == 0
+
+
+def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
+    places = frame_places(16_000, 50)
+    assert (np.diff(places) >= 0).all() and np.diff(places).max() <= 1, "each output is read, in order"
+    centres = 384 * places + 447
+    inside = slice(2, 47)
+    assert np.abs(centres - (320 * np.arange(50) + 160))[inside].max() <= 192
+    assert places.max() == ((16_000 - 127) // 64 + 1 - 7) // 3 // 2 - 1, "never beyond the last"
+
+
+def test_a_large_detector_without_an_encoder_is_refused() -> None:
+    with pytest.raises(ValueError, match="encoder"):
+        TinyCRNNConfig.of_size("large", 1.2)
+
+
+def test_the_encoder_that_is_missing_or_another_one_is_said_plainly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(encoder_trunk, "find_spec", lambda name: None)
+    assert encoder_path() is None
+    other = tmp_path / "encoder_model.ort"
+    other.write_bytes(b"another")
+    for found in (None, other):
+        encoder._encoder.cache_clear()
+        monkeypatch.setattr(encoder, "encoder_path", lambda found=found: found)
+        with pytest.raises(HarkError) as caught:
+            encoder._encoder()
+        assert "moonshine-voice" in caught.value.why and "--size standard" in caught.value.what_to_do
+    encoder._encoder.cache_clear()
+
+
+def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = encoder.PhoneHead().eval()
+    path = tmp_path / "head.safetensors"
+    save_head(made, path, {"version": 7})
+    read, about = load_head(path)
+    assert about == {"version": 7}
+    heard = torch.randn(1, 30, encoder.ENCODER_WIDTH)
+    torch.testing.assert_close(read(heard), made(heard), atol=0.02, rtol=0.02)  # it is kept in 16 bits
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(HarkError, match=r"head\.safetensors"):
+        load_head(path)
