@@ -12,6 +12,7 @@ import pytest
 
 from db.db_api import Library
 from db.records import NewClip
+from model.model import TrunkConfig
 from pipeline import plan as planning
 from pipeline.config import BUCKETS, Effort, RunConfig
 from pipeline.events import silent_reporter
@@ -178,6 +179,22 @@ def test_every_clip_becomes_its_examples(
         assert any(not spec.clips for spec in specs if spec.columns["split"] == split), "noise alone is in every split"
     engine_of = dict(zip(clips["path"], clips["engine"]))
     assert all(len({engine_of[path] for path in spec.clips}) <= 1 for spec in specs)
+
+
+def test_on_an_encoder_training_hears_few_clips_and_the_test_all(
+    planned: tuple[Plan, VoiceSplits], library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, splits = planned
+    clips = clip_table(plan, library, splits)
+    monkeypatch.setattr("pipeline.examples_plan.LINE_CLIPS", 3)
+    large = replace(plan, config=replace(plan.config, size="large"))
+    trunk = TrunkConfig(phones=41, encoder="some encoder")
+    heard = plan_examples(large, clips, None, trunk, "encoder.onnx")
+    assert heard.sources.encoder and heard.sources.stored == heard.model.stored
+    for split in ("train", "test"):
+        aligned = [s for s in heard.specs if s.columns["split"] == split and s.columns["bucket"] == "positive"]
+        there = int(((clips["split"] == split) & (clips["bucket"] == "positive")).sum())
+        assert len(aligned) == (3 if split == "train" else 2 * there) and there > 3
 
 
 def test_the_same_clips_give_the_same_examples(planned: tuple[Plan, VoiceSplits], library: Library) -> None:

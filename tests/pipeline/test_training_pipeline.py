@@ -27,7 +27,7 @@ from db.db_api import Library
 from model.runtime.detector import BundleError, Detector
 from pipeline import plan as planning
 from pipeline import training_pipeline
-from pipeline.config import BUCKETS, Effort, RunConfig, job_folder
+from pipeline.config import AUTO_SIZE, BUCKETS, Effort, RunConfig, job_folder
 from pipeline.events import silent_reporter
 from pipeline.plan import Plan
 from pipeline.training_pipeline import StageClock, plan_run, prepare, run_training
@@ -53,6 +53,19 @@ def test_phrase_and_effort_are_checked() -> None:
     assert prepare(RunConfig("  Hey, COMPASS! ", effort="quick")).phrase == "hey compass"
     with pytest.raises(HarkError, match="no effort called 'heroic'"):
         prepare(RunConfig("hey compass", effort="heroic"))
+
+
+def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = RunConfig("hey compass", effort="quick", size=AUTO_SIZE)
+    for found, size in ((Path("encoder"), "large"), (None, "standard")):
+        monkeypatch.setattr("model.encoder_trunk.encoder_path", lambda found=found: found)
+        assert prepare(auto).size == size
+        assert prepare(replace(auto, from_scratch=True)).size == "standard"
+        assert prepare(replace(auto, phrase="hallo kompass", language="de")).size == "standard"
+    with pytest.raises(HarkError, match="cannot have a large detector"):
+        prepare(replace(auto, size="large", phrase="hallo kompass", language="de"))
+    with pytest.raises(HarkError, match="no size called 'huge'"):
+        prepare(replace(auto, size="huge"))
 
 
 def test_the_plan_alone_makes_nothing(
