@@ -34,7 +34,12 @@ def register(commands: Commands[Parser]) -> None:
 
     training = add_command(group, "train", "CORPUS... [options]", "train an acoustic model", run_train)
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
-    training.add_argument("--kind", choices=("recognizer", "trunk", "micro"), default="recognizer")
+    training.add_argument(
+        "--kind",
+        choices=("recognizer", "trunk", "micro", "encoder"),
+        default="recognizer",
+        help="encoder: the phone outputs of large detectors; default: recognizer",
+    )
     training.add_argument("--epochs", type=float, default=30.0, metavar="N", help="over the real speech; default: 30")
     training.add_argument("--batch_size", type=float, default=160.0, metavar="S", help="seconds of speech a batch")
     training.add_argument("--subset", type=int, default=0, metavar="N", help="utterances of each corpus; default: all")

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -82,6 +82,17 @@ def _encoder() -> onnx.ModelProto:
             model.opset_import.remove(entry)
     del model.graph.value_info[:]
     return model
+
+
+def encoder_session(threads: int = 1) -> Any:
+    """The encoder alone, by onnxruntime: ``input_values`` and ``attention_mask`` [1, samples] to [1, time, 288]."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(_encoder().SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 class _Probabilities(nn.Module):

@@ -16,13 +16,13 @@ from audio_augmentation.reverb import room_pool
 from audio_generation.registry import default_engines
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
-from model.asr.packed import TABLE_FILE, open_pack, pack
+from model.asr.packed import TABLE_FILE, Packed, open_pack, pack
 from pipeline.acoustic_data import corpus_utterances, synthetic_utterances, transcripts_of
 from pipeline.corpus_layouts.utterance import files_below, is_audio
 from pipeline.events import Reporter
 from pipeline.splits import held_out_engine
 
-KINDS = ("trunk", "micro", "recognizer")
+KINDS = ("trunk", "micro", "recognizer", "encoder")
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
 CLATTER, AMBIENT = 80, 40  # so many of each, beside the recordings
@@ -34,8 +34,8 @@ class AcousticRun:
 
     Attributes:
         corpora: folders in any layout that ``library import`` reads.
-        kind: one of :data:`KINDS`.
-        epochs: passes over the real speech.
+        kind: one of :data:`KINDS`; "encoder" trains the phone outputs that stand on it (``model.asr.encoder_head``).
+        epochs: passes over the real speech; phone outputs take as many steps as they need.
         batch_seconds: of speech in a batch.
         subset: utterances taken of each corpus; 0: all.
         synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
@@ -82,6 +82,8 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
             "None of the recordings that are for training has a transcript.",
             "Give a corpus with transcripts: ./hark asr train FOLDER.",
         )
+    if run.kind == "encoder":
+        return _train_head(run, packed, folder / run.kind, reporter)
     real = [int(i) for i in transcribed if packed.utterances[i].real]
     hours = float(packed.length[real or transcribed].sum()) / 16_000 / 3600
     steps = max(50, round(run.epochs * hours * 3600 / run.batch_seconds))
@@ -113,14 +115,36 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     )
     best = load_acoustic(out / ("best.pt" if (out / "best.pt").is_file() else "final.pt"))
     weights = out / f"{run.kind}.safetensors"
-    about = {
+    save_weights(best, weights, _about(run, packed), half=run.kind == "recognizer")
+    return {"weights": str(weights), "errors": errors, "hours": round(hours, 3), "steps": steps}
+
+
+def _about(run: AcousticRun, packed: Packed) -> dict[str, Any]:
+    return {
         "name": run.kind,
         "version": 1,
         "training_corpora": sorted({u.corpus for u in packed.utterances if u.real}),
         "training_engines": sorted({u.corpus for u in packed.utterances if not u.real}),
     }
-    save_weights(best, weights, about, half=run.kind == "recognizer")
-    return {"weights": str(weights), "errors": errors, "hours": round(hours, 3), "steps": steps}
+
+
+def _train_head(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
+    from model.asr.encoder_head import HeadTrainConfig, train_head
+    from model.shipped_weights import save_head
+
+    config = HeadTrainConfig(seed=run.seed)
+    reporter.stage("train", f"Training phone outputs on an encoder for {config.steps} steps")
+
+    def show(done: int, total: int, loss: float) -> None:
+        reporter.progress(done, total, 0.0)
+        if loss == loss:
+            reporter.metric("loss", loss)
+
+    head, errors = train_head(packed, config, out, show)
+    weights = out / "encoder-head.safetensors"
+    save_head(head, weights, _about(run, packed))
+    hours = float(packed.length.sum()) / SAMPLE_RATE / 3600
+    return {"weights": str(weights), "errors": errors, "hours": round(hours, 3), "steps": config.steps}
 
 
 def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:

@@ -1,0 +1,189 @@
+"""Training of the phone outputs that stand on an encoder: it is heard once, and what it gave is learned from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+from model.asr.decoding import error_rate, greedy
+from model.asr.packed import Packed
+from model.asr.symbols import BLANK, phone_indices
+from model.encoder import ENCODER_WIDTH, PhoneHead, encoder_session
+
+OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
+LONGEST_S = 14.0  # of an utterance that is learned from
+SILENCE = {"before": (1_600, 16_000), "after": (3_200, 16_000)}  # samples around an utterance
+EVALUATED = 100  # utterances of each group
+
+
+@dataclass(frozen=True)
+class HeadTrainConfig:
+    """How phone outputs are trained. The encoder is surer of what it hears than a trunk, so they need little."""
+
+    steps: int = 2_500
+    batch_frames: int = 4_000  # of 24 ms
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    real_share: float = 0.8  # of the batches
+    seed: int = 0
+    # Harder noise than this made what is spotted in noise worse (docs/benchmark-log.md).
+    augmentation: SpeechAugmentation = field(
+        default_factory=lambda: SpeechAugmentation(
+            speed_share=0.4, speed=(0.88, 1.15), room_share=0.3, noise_share=0.75, snr_db=(0.0, 25.0),
+            babble_share=0.15, recorded_share=0.7,
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the encoder gave for one utterance: its place in the file of outputs."""
+
+    index: int
+    first: int
+    frames: int
+
+
+def train_head(
+    packed: Packed, config: HeadTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
+) -> tuple[PhoneHead, dict[str, float]]:
+    """Train on the pack's ``train`` split; returns the head and phone errors by group of ``validation``.
+
+    The encoder's outputs are kept in ``folder`` (1.1 GB for ten hours), so the same call need not hear again.
+
+    Args:
+        on_progress: is told what is done, of how much, and the loss (nan while the encoder hears).
+    """
+    outputs, heard = _outputs(packed, config, folder, on_progress)
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    head = PhoneHead()
+    optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
+    )
+    groups = [
+        sorted(
+            (
+                h
+                for h in heard
+                if packed.utterances[h.index].split == "train" and packed.utterances[h.index].real == real
+            ),
+            key=lambda h: h.frames,
+        )
+        for real in (True, False)
+    ]
+    groups = [group for group in groups if group]
+    running = float("nan")
+    for step in range(1, config.steps + 1):
+        group = groups[0] if len(groups) == 1 or rng.random() < config.real_share else groups[1]
+        batch = _draw(group, config.batch_frames, rng)
+        loss = _loss(head, outputs, packed, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
+        if step % 50 == 0 or step == config.steps:
+            on_progress(step, config.steps, running)
+    return head.eval(), _errors(head, outputs, packed, heard)
+
+
+def _outputs(
+    packed: Packed, config: HeadTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
+) -> tuple[np.ndarray, list[Heard]]:
+    """The encoder's outputs [frames, 288] float16 of all utterances, those for training in rooms and noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, table = folder / OUTPUTS_FILE, folder / PLACES_FILE
+    wanted = {"seed": config.seed, "augmentation": repr(config.augmentation), "utterances": len(packed.utterances)}
+    known: dict[str, Any] = json.loads(table.read_text()) if table.is_file() else {}
+    if known.get("made") != wanted:
+        table.unlink(missing_ok=True)
+        session = encoder_session()
+        augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, "cpu")
+        rng = np.random.default_rng(config.seed)
+        torch.manual_seed(config.seed)
+        indices = [i for i, u in enumerate(packed.utterances) if u.phones and packed.length[i] <= LONGEST_S * 16_000]
+        rows, first = [], 0
+        with file.open("wb") as target:
+            for number, index in enumerate(indices):
+                given = session.run(None, {**_sound(packed, index, augmenter, rng)})[0][0].astype(np.float16)
+                given.tofile(target)
+                rows.append([index, first, len(given)])
+                first += len(given)
+                if number % 100 == 0:
+                    on_progress(number, len(indices), float("nan"))
+        table.write_text(json.dumps({"made": wanted, "rows": rows}))
+        known = {"rows": rows}
+    outputs = np.memmap(file, np.float16, "r").reshape(-1, ENCODER_WIDTH)
+    return outputs, [Heard(*row) for row in known["rows"]]
+
+
+def _sound(packed: Packed, index: int, augmenter: BatchAugmenter, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    audio = packed.audio(index)
+    audio = audio * np.float32(0.05 / max(1e-4, float(np.sqrt(np.mean(np.square(audio))))))
+    audio = np.pad(audio, (int(rng.integers(*SILENCE["before"])), int(rng.integers(*SILENCE["after"]))))
+    sound = torch.from_numpy(audio)[None]
+    if packed.utterances[index].split == "train":
+        with torch.no_grad():
+            sound, lengths = augmenter.waveform(sound, torch.tensor([sound.shape[1]]))
+        sound = sound[:, : int(lengths[0])]
+    else:
+        sound = sound + 1e-4 * torch.randn_like(sound)
+    return {"input_values": sound.numpy(), "attention_mask": np.ones(sound.shape, np.int64)}
+
+
+def _draw(group: list[Heard], frames: int, rng: np.random.Generator) -> list[Heard]:
+    """Utterances of about the same length, ``frames`` together."""
+    start = int(rng.integers(len(group)))
+    count = int(np.clip(frames / group[start].frames, 6, 40))
+    low = max(0, start - 3 * count)
+    return [group[i] for i in rng.choice(np.arange(low, min(len(group), low + 6 * count)), count)]
+
+
+def _batch(outputs: np.ndarray, rows: list[Heard]) -> tuple[Tensor, Tensor]:
+    batch = torch.zeros(len(rows), max(row.frames for row in rows), ENCODER_WIDTH)
+    for target, row in zip(batch, rows):
+        target[: row.frames] = torch.from_numpy(outputs[row.first : row.first + row.frames].astype(np.float32))
+    return batch, torch.tensor([row.frames for row in rows])
+
+
+def _loss(head: PhoneHead, outputs: np.ndarray, packed: Packed, rows: list[Heard]) -> Tensor:
+    batch, lengths = _batch(outputs, rows)
+    said = [phone_indices(packed.utterances[row.index].phones) for row in rows]
+    sizes = torch.tensor([len(phones) for phones in said])
+    flat = torch.tensor([phone for phones in said for phone in phones], dtype=torch.long)
+    log_p = head.train()(batch).log_softmax(-1).transpose(0, 1)
+    loss = functional.ctc_loss(log_p, flat, lengths, sizes, BLANK, reduction="none", zero_infinity=True)
+    mean: Tensor = (loss / sizes.clamp(min=1)).mean()
+    return mean
+
+
+@torch.no_grad()
+def _errors(head: PhoneHead, outputs: np.ndarray, packed: Packed, heard: list[Heard]) -> dict[str, float]:
+    """Phone error rates ``per/<real|synthetic>/<corpus>`` of the validation split, greedy."""
+    groups: dict[str, list[Heard]] = {}
+    for row in heard:
+        utterance = packed.utterances[row.index]
+        if utterance.split == "validation":
+            name = f"per/{'real' if utterance.real else 'synthetic'}/{utterance.corpus}"
+            groups.setdefault(name, []).append(row)
+    errors: dict[str, float] = {}
+    for name, rows in sorted(groups.items()):
+        chosen = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:EVALUATED]]
+        found = []
+        for row in chosen:
+            log_p = head(_batch(outputs, [row])[0])[0].log_softmax(-1).numpy()
+            found.append(greedy(log_p))
+        errors[name] = error_rate([phone_indices(packed.utterances[row.index].phones) for row in chosen], found)
+    return errors
