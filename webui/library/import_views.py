@@ -170,7 +170,11 @@ def _forget_old(user: User, uploads: Path) -> None:
     going = Job.objects.filter(user=user, kind="import", state__in=Job.GOING).values_list("spec", flat=True)
     needed = {str(spec.get("archive", "")).split("/")[-2] for spec in going if spec.get("archive")}
     for place in uploads.iterdir():
-        if place.name not in needed and time.time() - place.stat().st_mtime > FORGOTTEN_AFTER_S:
+        try:
+            written = place.stat().st_mtime
+        except FileNotFoundError:
+            continue  # another upload of the same archive has just cleaned up after itself
+        if place.name not in needed and time.time() - written > FORGOTTEN_AFTER_S:
             if place.is_dir():
                 shutil.rmtree(place, ignore_errors=True)
             else:
