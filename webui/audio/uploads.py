@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from datetime import timedelta
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
@@ -250,5 +251,6 @@ def forget_leftovers(user: User) -> None:
     """Remove what processes that were killed had begun to write, a day ago and earlier."""
     until = time.time() - FORGOTTEN_AFTER.total_seconds()
     for path in folder_of(user).glob("*-*"):
-        if path.stat().st_mtime < until:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # whoever wrote it is done with it
+            if path.stat().st_mtime < until:
+                path.unlink()

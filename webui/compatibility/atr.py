@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -211,8 +212,9 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.wav"):
-            if _is_over(old):
-                old.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another answer is removing it, too
+                if _is_over(old):
+                    old.unlink()
         with atomic_path(folder / f"{name}.wav") as temporary:
             temporary.write_bytes(wav)
     except OSError as error:
