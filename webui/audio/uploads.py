@@ -7,8 +7,8 @@ import logging
 import os
 import shutil
 import time
-from datetime import timedelta
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
