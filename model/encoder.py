@@ -273,10 +273,16 @@ def shipped_head() -> PhoneHead:
     return load_head()[0]
 
 
+@cache
+def loaded_trunk() -> EncoderTrunk:
+    """Encoder and shipped head, loaded once a process."""
+    return EncoderTrunk(window_graph().SerializeToString())
+
+
 @torch.no_grad()
 def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """Raw scores [len(audio) // 1280] of a recording that follows silence, window by window as a stream hears it."""
-    trunk, window = EncoderTrunk(window_graph().SerializeToString()), model.config.window_samples
+    trunk, window = loaded_trunk(), model.config.window_samples
     padded = np.pad(np.asarray(audio, np.float32), (window, 0))
     model.eval()
 

@@ -269,10 +269,9 @@ def lead_in(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
 def heard_of(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """What the trunk, or the encoder in its place, gives for a recording [frames of 20 ms, width]."""
     if model.config.trunk.encoder:
-        from model.encoder import window_graph
-        from model.encoder_trunk import EncoderTrunk
+        from model.encoder import loaded_trunk
 
-        return EncoderTrunk(window_graph().SerializeToString()).hear(audio)
+        return loaded_trunk().hear(audio)
     heard: np.ndarray = model.trunk(torch.from_numpy(log_mel(lead_in(model, audio)))[None])[0].numpy()
     return heard
 

@@ -117,7 +117,7 @@ def _outputs(
         rows, first = [], 0
         with file.open("wb") as target:
             for number, index in enumerate(indices):
-                given = session.run(None, {**_sound(packed, index, augmenter, rng)})[0][0].astype(np.float16)
+                given = session.run(None, _sound(packed, index, augmenter, rng))[0][0].astype(np.float16)
                 given.tofile(target)
                 rows.append([index, first, len(given)])
                 first += len(given)

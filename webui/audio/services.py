@@ -383,13 +383,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     _check_summary_engine(engine)
     with transaction.atomic():
         current, _transcript = _to_change(recording)
-        newest = newest_job(current, SUMMARIZE_KIND)
-        if newest is not None and newest.is_going:
-            raise NotReady(
-                _("The recording is being summarized."), _("One thing at a time."), _("Wait, or cancel the job.")
-            )
-        spec = {"recording": str(current.pk), "folder": current.folder, "engine": engine}
-        return jobs.submit(user=current.user, kind=SUMMARIZE_KIND, title=current.name, spec=spec)
+        return _submit_alone(current, SUMMARIZE_KIND, _("The recording is being summarized."), engine=engine)
 
 
 def _check_summary_engine(engine: str) -> None:
@@ -431,13 +425,16 @@ def polish(*, recording: Recording) -> Job:
         raise HarkError(_("The recording cannot be polished here."), ready.why, ready.how_to_enable)
     with transaction.atomic():
         current, _transcript = _to_change(recording)
-        newest = newest_job(current, POLISH_KIND)
-        if newest is not None and newest.is_going:
-            raise NotReady(
-                _("The recording is being polished."), _("One thing at a time."), _("Wait, or cancel the job.")
-            )
-        spec = {"recording": str(current.pk), "folder": current.folder}
-        return jobs.submit(user=current.user, kind=POLISH_KIND, title=current.name, spec=spec)
+        return _submit_alone(current, POLISH_KIND, _("The recording is being polished."))
+
+
+def _submit_alone(recording: Recording, kind: str, going: str, **more: str) -> Job:
+    """Queue a job about a recording. Raises NotReady, which says ``going``, while one of its kind goes on."""
+    newest = newest_job(recording, kind)
+    if newest is not None and newest.is_going:
+        raise NotReady(going, _("One thing at a time."), _("Wait, or cancel the job."))
+    spec = {"recording": str(recording.pk), "folder": recording.folder, **more}
+    return jobs.submit(user=recording.user, kind=kind, title=recording.name, spec=spec)
 
 
 def newest_jobs(recording: Recording, *kinds: str) -> dict[str, Job]:
