@@ -14,7 +14,7 @@ import hashlib
 import tempfile
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,26 @@ from torch.nn import functional
 
 from core.errors import HarkError
 from model.asr.symbols import PHONE_OUTPUTS
-from model.encoder_trunk import FRAME_SAMPLES, EncoderTrunk, encoder_path, frame_places
-from model.model import CHUNK_SAMPLES, ENCODER_HOP, TinyCRNN, TrunkConfig
+from model.encoder_trunk import (
+    FRAME_SAMPLES,
+    STATE_FRAMES,
+    STATES_AFTER,
+    STATES_BEFORE,
+    EncoderTrunk,
+    Rescorer,
+    encoder_path,
+    frame_places,
+    session,
+)
+from model.model import (
+    CHUNK_SAMPLES,
+    ENCODER_HOP,
+    ENCODER_MATCH_FLOOR,
+    Matcher,
+    TinyCRNN,
+    TrunkConfig,
+)
+from model.rescoring import rescoring_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -86,13 +104,7 @@ def _encoder() -> onnx.ModelProto:
 
 def encoder_session(threads: int = 1) -> Any:
     """The encoder alone, by onnxruntime: ``input_values`` and ``attention_mask`` [1, samples] to [1, time, 288]."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(_encoder().SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session(_encoder().SerializeToString(), threads)
 
 
 class _Probabilities(nn.Module):
@@ -105,12 +117,16 @@ class _Probabilities(nn.Module):
 
 
 def to_onnx(
-    module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], output: str, varying_time: bool = False
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    varying_time: bool = False,
 ) -> onnx.ModelProto:
     """A module as ONNX, in the encoder's version of it; ``varying_time``: the second dimension of all is open."""
     import onnx
 
-    axes = {name: {1: "time"} for name in (*inputs, output)} if varying_time else None
+    axes = {name: {1: "time"} for name in (*inputs, *outputs)} if varying_time else None
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = str(Path(folder) / "part.onnx")
@@ -119,7 +135,7 @@ def to_onnx(
             example,
             path,
             input_names=list(inputs),
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
@@ -127,16 +143,40 @@ def to_onnx(
         return onnx.load(path)
 
 
+def prefixed(graph: onnx.GraphProto, prefix: str) -> onnx.GraphProto:
+    """A copy in which the name of every value begins so, those in loops and branches, too: ``onnx.compose.add_prefix``
+    leaves out what these take from around them."""
+    from onnx import AttributeProto, GraphProto
+
+    copy = GraphProto()
+    copy.CopyFrom(graph)
+
+    def rename(part: onnx.GraphProto) -> None:
+        for value in (*part.input, *part.output, *part.initializer, *part.value_info):
+            value.name = prefix + value.name
+        for node in part.node:
+            node.name = node.name and prefix + node.name
+            for names in (node.input, node.output):
+                names[:] = [name and prefix + name for name in names]
+            for attribute in node.attribute:
+                if attribute.type == AttributeProto.GRAPH:
+                    rename(attribute.g)
+
+    rename(copy)
+    return copy
+
+
 @cache
 def window_graph() -> onnx.ModelProto:
-    """Encoder and shipped head: ``audio`` [1, samples] to ``probabilities`` [1, time at 24 ms, PHONE_OUTPUTS]."""
+    """Encoder and shipped head: ``audio`` [1, samples] to ``probabilities`` [1, time at 24 ms, PHONE_OUTPUTS] and
+    ``states`` [1, time at 24 ms, 288]."""
     import onnx
     from onnx import helper
 
     encoder = _encoder()
     probabilities = _Probabilities(shipped_head()).eval()
-    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], "probabilities", varying_time=True)
-    head = onnx.compose.add_prefix(made, "head/")
+    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], varying_time=True)
+    head = prefixed(made.graph, "head/")
     ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))
     nodes = [
         helper.make_node("Shape", ["audio"], ["audio/shape"]),
@@ -144,40 +184,81 @@ def window_graph() -> onnx.ModelProto:
         helper.make_node("Identity", ["audio"], ["input_values"]),
         *encoder.graph.node,
         helper.make_node("Identity", ["last_hidden_state"], ["head/heard"]),
-        *head.graph.node,
+        *head.node,
         helper.make_node("Identity", ["head/probabilities"], ["probabilities"]),
+        helper.make_node("Identity", ["last_hidden_state"], ["states"]),
     ]
     graph = helper.make_graph(
         nodes,
         "window",
         [helper.make_tensor_value_info("audio", onnx.TensorProto.FLOAT, [1, "samples"])],
-        [helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, [1, "time", PHONE_OUTPUTS])],
-        [*encoder.graph.initializer, *head.graph.initializer],
+        [
+            helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, [1, "time", PHONE_OUTPUTS]),
+            helper.make_tensor_value_info("states", onnx.TensorProto.FLOAT, [1, "time", ENCODER_WIDTH]),
+        ],
+        [*encoder.graph.initializer, *head.initializer],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=encoder.ir_version)
 
 
-def stream_graph(matcher: onnx.ModelProto, window: int, name: str) -> onnx.ModelProto:
+def matcher_graph(pronunciations: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
+    """A phrase's matcher alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
+
+    class Scores(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
+
+        def forward(self, heard: Tensor) -> Tensor:
+            scores: Tensor = self.matcher(heard, self.matcher.start(heard))[0]
+            return scores
+
+    example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
+    return to_onnx(Scores().eval(), (example,), ["heard"], ["match"], varying_time=True)
+
+
+class _Window(nn.Module):
+    def __init__(self, model: TinyCRNN) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.encoder_window(heard)
+
+
+class _Score(nn.Module):
+    def __init__(self, model: TinyCRNN) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, matched: Tensor, rescored: Tensor) -> Tensor:
+        return torch.sigmoid(self.model.encoder_logit(matched, rescored))
+
+
+def stream_graph(model: TinyCRNN, name: str) -> onnx.ModelProto:
     """A detector on a stream: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
 
-    Every :data:`model.model.ENCODER_HOP` samples the last ``window`` samples are heard anew, and the score of a chunk
+    Every :data:`model.model.ENCODER_HOP` samples the last ``window_samples`` are heard anew, and the score of a chunk
     is that of the window before. Nothing but audio is carried on between two windows, so no path through the phrase is
     torn where they meet, and nothing older than a window can matter. A state of zeros is silence.
-
-    Args:
-        matcher: ``heard`` [1, frames of 20 ms, PHONE_OUTPUTS] (roots of probabilities of a window) to ``score`` [1, 1].
     """
-    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    hearing = onnx.compose.add_prefix(window_graph(), "hear/").graph
-    following = onnx.compose.add_prefix(matcher, "match/").graph
+    model = model.eval()
+    config, window = model.config, model.config.window_samples
+    frames = window // FRAME_SAMPLES
+    one = torch.zeros(1, 1)
+    hearing = prefixed(window_graph().graph, "hear/")
+    heard = torch.zeros(1, frames, config.trunk.width)
+    following = prefixed(to_onnx(_Window(model), (heard,), ["heard"], ["best", "frame"]).graph, "match/")
+    scoring = prefixed(to_onnx(_Score(model), (one, one), ["matched", "rescored"], ["score"]).graph, "score/")
+    places = frame_places(window, frames)
     constants = {
         "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),
         "rows_shape": np.asarray([-1, CHUNK_SAMPLES], np.int64),
         "flat": np.asarray([1, -1], np.int64),
-        "places": frame_places(window, window // FRAME_SAMPLES),
+        "places": places,
         "chunk": np.asarray([CHUNK_SAMPLES], np.int64),
         "end": np.asarray([2**31], np.int64),
         "axis": np.asarray([1], np.int64),
@@ -187,7 +268,15 @@ def stream_graph(matcher: onnx.ModelProto, window: int, name: str) -> onnx.Model
         "zero": np.zeros((1, 1), np.float32),
         "yes": np.asarray(True),
         "sizes": np.asarray([window, 1, 1], np.int64),
+        "above": np.asarray(config.rescore_above, np.float32),
+        "state_places": places[::STATE_FRAMES],
+        "state_frames": np.asarray([STATE_FRAMES], np.int64),
+        "states_before": np.asarray([STATES_BEFORE], np.int64),
+        "states_after": np.asarray([STATES_AFTER], np.int64),
+        "no_states": np.asarray([0], np.int64),
+        "single": np.asarray([-1], np.int64),
     }
+    made = [numpy_helper.from_array(value, name) for name, value in constants.items()]
 
     def tensor(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -195,6 +284,32 @@ def stream_graph(matcher: onnx.ModelProto, window: int, name: str) -> onnx.Model
     def copied(source: str, target: str) -> onnx.NodeProto:
         return helper.make_node("Identity", [source], [target])
 
+    rescored = [copied("zero", "rescored")]
+    if config.spellings:
+        asking = prefixed(rescoring_graph(config.spellings).graph, "ask/")
+        made += asking.initializer
+        ask = helper.make_graph(
+            [
+                helper.make_node("Gather", ["hear/states", "state_places"], ["states_all"], axis=1),
+                helper.make_node("Reshape", ["match/frame", "single"], ["frame"]),
+                helper.make_node("Div", ["frame", "state_frames"], ["place"]),
+                helper.make_node("Sub", ["place", "states_before"], ["place_before"]),
+                helper.make_node("Max", ["place_before", "no_states"], ["states_from"]),
+                helper.make_node("Add", ["place", "states_after"], ["states_to"]),
+                helper.make_node("Slice", ["states_all", "states_from", "states_to", "axis"], ["ask/states"]),
+                *asking.node,
+                copied("ask/rescoring", "asked"),
+            ],
+            "ask",
+            [],
+            [tensor("asked", [1, 1])],
+        )
+        none = helper.make_graph([copied("zero", "not_asked")], "none", [], [tensor("not_asked", [1, 1])])
+        rescored = [
+            helper.make_node("Greater", ["match/best", "above"], ["matches"]),
+            helper.make_node("Squeeze", ["matches"], ["is_match"]),
+            helper.make_node("If", ["is_match"], ["rescored"], then_branch=ask, else_branch=none),
+        ]
     hear = helper.make_graph(
         [
             copied("buffer_after", "hear/audio"),
@@ -202,7 +317,11 @@ def stream_graph(matcher: onnx.ModelProto, window: int, name: str) -> onnx.Model
             helper.make_node("Gather", ["hear/probabilities", "places"], ["read"], axis=1),
             helper.make_node("Sqrt", ["read"], ["match/heard"]),
             *following.node,
-            copied("match/score", "new_score"),
+            *rescored,
+            copied("match/best", "score/matched"),
+            copied("rescored", "score/rescored"),
+            *scoring.node,
+            copied("score/score", "new_score"),
         ],
         "hear",
         [],
@@ -253,13 +372,12 @@ def stream_graph(matcher: onnx.ModelProto, window: int, name: str) -> onnx.Model
         helper.make_node("Reshape", ["scores", "flat"], ["score"]),
         helper.make_node("Concat", ["buffer_last", "waited_last", "score_last"], ["new_state"], axis=1),
     ]
-    made = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(
         nodes,
         name,
         [tensor("audio", [1, "samples"]), tensor("state", [1, window + 2])],
         [tensor("score", [1, "chunks"]), tensor("new_state", [1, window + 2])],
-        [*made, *hearing.initializer, *following.initializer],
+        [*made, *hearing.initializer, *following.initializer, *scoring.initializer],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=window_graph().ir_version)
@@ -279,16 +397,26 @@ def loaded_trunk() -> EncoderTrunk:
     return EncoderTrunk(window_graph().SerializeToString())
 
 
+@lru_cache(maxsize=4)
+def loaded_rescorer(sequences: tuple[tuple[int, ...], ...], above: float) -> Rescorer | None:
+    """What rescores a phrase, loaded once a process; None without spellings."""
+    return Rescorer(rescoring_graph(sequences).SerializeToString(), above) if sequences else None
+
+
 @torch.no_grad()
 def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """Raw scores [len(audio) // 1280] of a recording that follows silence, window by window as a stream hears it."""
     trunk, window = loaded_trunk(), model.config.window_samples
+    rescorer = loaded_rescorer(model.config.spellings, model.config.rescore_above)
     padded = np.pad(np.asarray(audio, np.float32), (window, 0))
     model.eval()
 
     def score(end: int) -> float:
-        heard = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
-        return float(torch.sigmoid(model.encoder_window_logit(torch.from_numpy(heard)[None])))
+        phones, states = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
+        matched, frame = model.encoder_window(torch.from_numpy(phones)[None])
+        asked = rescorer is not None and float(matched) > model.config.rescore_above
+        rescored = rescorer.at(states, int(frame)) if rescorer is not None and asked else 0.0
+        return float(torch.sigmoid(model.encoder_logit(matched, torch.full((1, 1), rescored))))
 
     chunks = len(audio) // CHUNK_SAMPLES
     hop = ENCODER_HOP // CHUNK_SAMPLES

@@ -1,32 +1,46 @@
-"""An encoder in a trunk's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out."""
+"""An encoder in a trunk's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out, and the
+encoder's states, of which a decoder says how probable a phrase is (:class:`Rescorer`)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 PACKAGE = "moonshine_voice"
-ENCODER_FILE = Path("assets") / "tiny-en" / "encoder_model.ort"
+ASSETS = Path("assets") / "tiny-en"
+ENCODER_FILE, DECODER_FILE, TOKENIZER_FILE = (
+    ASSETS / name for name in ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
+)
 OUTPUT_HOP = 384  # samples an output of the encoder: 24 ms
 OUTPUT_CENTRE = 447  # sample in the middle of what the first output hears through the convolutions
 FRAME_SAMPLES = 320  # of a frame that is handed on: 20 ms
 BATCH_STEP = 96_000  # samples of a recording that are heard at once, between others that only help to hear them
 BATCH_MARGIN = 19_200
 EDGE = 3_840  # samples of silence before and after a recording
+STATE_FRAMES = 4  # frames a state that is handed on: a third of them says as much as all (docs/benchmark-log.md)
+# States that a phrase is asked for in, before and after the end of a match: 1.6 s and 0.5 s.
+STATES_BEFORE, STATES_AFTER = 20, 7
 
 
-def encoder_path() -> Path | None:
-    """The encoder's file in the installed package; None where it is not installed, or brings another one."""
+def package_file(name: Path) -> Path | None:
+    """A file in the installed package; None where it is not installed, or does not bring it."""
     try:
         found = find_spec(PACKAGE)
     except (ImportError, ValueError):
         return None
     if found is None or not found.submodule_search_locations:
         return None
-    path = Path(found.submodule_search_locations[0]) / ENCODER_FILE
+    path = Path(found.submodule_search_locations[0]) / name
     return path if path.is_file() else None
+
+
+def encoder_path() -> Path | None:
+    """The encoder's file in the installed package; None where it is not installed, or brings another one."""
+    return package_file(ENCODER_FILE)
 
 
 def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray:
@@ -37,34 +51,92 @@ def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray
     return np.clip(np.rint((centres - OUTPUT_CENTRE) / OUTPUT_HOP), 0, outputs - 1).astype(np.int64)
 
 
+def session(graph: bytes | str, threads: int = 1) -> Any:
+    """A graph, as bytes or as a file, by onnxruntime on so many cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
 class EncoderTrunk:
-    """The encoder with its phone head by onnxruntime: what a large detector's matcher follows."""
+    """The encoder with its phone head: what a large detector's matcher follows, and its decoder reads."""
 
     def __init__(self, graph: bytes | str, threads: int = 1) -> None:
         """Load ``model.encoder.window_graph``, as bytes or as a file."""
-        import onnxruntime
+        self._session = session(graph, threads)
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-    def hear(self, audio: np.ndarray) -> np.ndarray:
-        """Roots of phone probabilities [samples // 320, width]; the recording lies between silence."""
+    def hear(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Roots of phone probabilities [samples // 320, width] and states [one for each 4 of them, 288]; the recording
+        lies between silence."""
         frames = len(audio) // FRAME_SAMPLES
-        width = int(self._session.get_outputs()[0].shape[2])
         padded = np.pad(np.asarray(audio, np.float32), EDGE)
-        parts = [np.zeros((0, width), np.float32)]
+        parts = [tuple(np.zeros((0, int(output.shape[2])), np.float32) for output in self._session.get_outputs())]
         for start in range(0, frames * FRAME_SAMPLES, BATCH_STEP):
             new = min(BATCH_STEP, frames * FRAME_SAMPLES - start)
             first = max(0, start + EDGE - BATCH_MARGIN)
             window = padded[first : start + EDGE + new + BATCH_MARGIN]
             parts.append(self.window(window, new // FRAME_SAMPLES, start + EDGE - first))
-        return np.concatenate(parts)
+        phones, states = (np.concatenate(part) for part in zip(*parts))
+        return phones, states
 
-    def window(self, audio: np.ndarray, frames: int, first_sample: int = 0) -> np.ndarray:
-        """What is heard in one piece: roots of phone probabilities [frames, width] from that sample on."""
-        (probabilities,) = self._session.run(None, {"audio": audio[None]})
-        heard: np.ndarray = np.sqrt(probabilities[0, frame_places(len(audio), frames, first_sample)])
-        return heard
+    def window(self, audio: np.ndarray, frames: int, first_sample: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """What is heard in one piece from that sample on: roots of phone probabilities [frames, width], and states."""
+        probabilities, states = self._session.run(["probabilities", "states"], {"audio": audio[None]})
+        places = frame_places(len(audio), frames, first_sample)
+        return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
+
+
+@dataclass(frozen=True)
+class RescorerFiles:
+    """A phrase's matcher and decoder as ONNX files, and the match score above which the decoder is asked."""
+
+    matcher: str
+    decoder: str
+    above: float
+
+
+class Rescorer:
+    """Asks a decoder for the phrase wherever the matcher has heard something like it (``model.rescoring``)."""
+
+    def __init__(self, decoder: bytes | str, above: float, threads: int = 1) -> None:
+        """Load ``model.rescoring.rescoring_graph``, as bytes or as a file; ``above``: the match score to ask from."""
+        self._decoder, self._above = session(decoder, threads), above
+
+    def frames(self, match: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """A rescoring, 0 to 1, of each frame [frames]; those of a stretch that matches have that of its best frame.
+
+        Args:
+            match: score of each frame [frames].
+            states: as from :meth:`EncoderTrunk.hear`.
+        """
+        rescored = np.zeros(len(match), np.float32)
+        above = np.concatenate([[False], match > self._above, [False]])
+        edges = np.flatnonzero(above[1:] != above[:-1])
+        for first, end in zip(edges[::2], edges[1::2]):
+            frame = int(first + match[first:end].argmax())
+            rescored[first:end] = self.at(states, frame)
+        return rescored
+
+    def at(self, states: np.ndarray, frame: int) -> float:
+        """The rescoring of a match that ends at that frame."""
+        place = frame // STATE_FRAMES
+        near = np.asarray(states[max(0, place - STATES_BEFORE) : place + STATES_AFTER], np.float32)
+        return float(self._decoder.run(None, {"states": near[None]})[0][0, 0])
+
+
+class PhraseRescorer:
+    """Phones and states to stored frames, with a matcher and a decoder from files."""
+
+    def __init__(self, files: RescorerFiles) -> None:
+        self._matcher, self._rescorer = session(files.matcher), Rescorer(files.decoder, files.above)
+
+    def stored(self, phones: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """Phones [frames, width], and as one column more how they were rescored."""
+        match = np.zeros(0, np.float32)
+        if len(phones):
+            match = self._matcher.run(None, {"heard": phones[None]})[0][0]
+        return np.concatenate([phones, self._rescorer.frames(match, states)[:, None]], axis=1)

@@ -27,6 +27,7 @@ from audio_augmentation.noise import load_noise_folder
 from audio_augmentation.reverb import room_pool
 from audio_augmentation.silence import speech_bounds, trim_silence
 from core.audio_file import SAMPLE_RATE, read_audio
+from model.encoder_trunk import STATE_FRAMES, EncoderTrunk, PhraseRescorer, RescorerFiles
 from model.features import HOP, StoredFrames, log_mel
 
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
@@ -98,6 +99,8 @@ class SoundSources:
     babble: tuple[str, ...] = ()
     trunk: str = ""  # ONNX file of a trunk whose outputs are stored (model.export.export_trunk); empty: log-mel is
     encoder: bool = False  # an encoder hears in the trunk's place (model.encoder)
+    rescorer: RescorerFiles | None = None  # what says how the phrase's frames were rescored, with an encoder
+    states: bool = False  # for a negative bank: the encoder's states are stored beside the phones
     stored: StoredFrames | None = None  # how they lie, with a trunk
 
 
@@ -109,11 +112,11 @@ class ExampleBuilder:
         rooms = room_pool(sources.rooms, sources.rooms_seed)
         unheard_rooms = room_pool(sources.rooms // 3, sources.rooms_seed + 1)  # for validation and test
         voices = [read_audio(path) for path in sources.babble]
-        self._trunk = self._stored = self._encoder = None
+        self._trunk = self._stored = self._encoder = self._rescorer = None
+        self._states = sources.states
         if sources.encoder:
-            from model.encoder_trunk import EncoderTrunk
-
             self._encoder, self._stored = EncoderTrunk(sources.trunk), sources.stored
+            self._rescorer = PhraseRescorer(sources.rescorer) if sources.rescorer else None
         elif sources.trunk:
             import onnxruntime
 
@@ -139,7 +142,13 @@ class ExampleBuilder:
             low, high = 0, len(audio)
         step = self._stored.step if self._stored is not None else 1
         if self._encoder is not None:
-            features = self._encoder.hear(audio)[low // step : high // step]
+            phones, states = self._encoder.hear(audio)
+            features = phones
+            if self._states:
+                features = np.concatenate([phones, np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)]], axis=1)
+            elif self._rescorer is not None:
+                features = self._rescorer.stored(phones, states)
+            features = features[low // step : high // step]
             if end >= 0:
                 start, end = max(0, start // step), end // step
         else:

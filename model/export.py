@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.errors import HarkError
+from model.encoder_trunk import RescorerFiles
 from model.features import FFT, HOP, MELS, POWER_FLOOR, SAMPLE_RATE, WINDOW, hann_window, log_mel, mel_filterbank
 from model.model import (
     CHUNK_FRAMES,
@@ -25,6 +26,7 @@ from model.model import (
     STEM_STRIDE,
     Matcher,
     TinyCRNN,
+    TinyCRNNConfig,
     Trunk,
 )
 
@@ -130,34 +132,15 @@ class StreamingTinyCRNN(nn.Module):
         return torch.sigmoid(logits), torch.cat([part.reshape(1, -1) for part in kept], dim=1)
 
 
-class EncoderWindow(nn.Module):
-    """What an encoder heard in a window [1, time, width] to a score [1, 1]."""
-
-    def __init__(self, model: TinyCRNN) -> None:
-        super().__init__()
-        self.model = model.eval()
-
-    def forward(self, heard: Tensor) -> Tensor:
-        return torch.sigmoid(self.model.encoder_window_logit(heard))
-
-
-def _export_on_encoder(model: TinyCRNN, path: Path) -> int:
-    import onnx
-
-    from model.encoder import stream_graph, to_onnx
-    from model.encoder_trunk import FRAME_SAMPLES
-
-    window = model.config.window_samples
-    example = torch.zeros(1, window // FRAME_SAMPLES, model.config.trunk.width)
-    matcher = to_onnx(EncoderWindow(model), (example,), ["heard"], "score")
-    onnx.save(stream_graph(matcher, window, STREAM_OF_ENCODER), str(path))
-    return window + 2
-
-
 def export_onnx(model: TinyCRNN, path: Path) -> int:
     """Write the streaming model as ONNX; returns the size of its state vector."""
     if model.config.trunk.encoder:
-        return _export_on_encoder(model, path)
+        import onnx
+
+        from model.encoder import stream_graph
+
+        onnx.save(stream_graph(model, STREAM_OF_ENCODER), str(path))
+        return model.config.window_samples + 2
     streaming = StreamingTinyCRNN(model).eval()
     example = (torch.zeros(1, 3 * CHUNK_SAMPLES), torch.zeros(1, streaming.state_size))
     with warnings.catch_warnings():
@@ -259,6 +242,19 @@ def export_trunk(trunk: Trunk, path: Path) -> None:
         )
 
 
+def export_rescorer(config: TinyCRNNConfig, folder: Path) -> RescorerFiles | None:
+    """Write what rescores a phrase into a folder, for the processes that build examples; None where nothing does."""
+    if not config.spellings:
+        return None
+    from model.encoder import matcher_graph
+    from model.rescoring import rescoring_graph
+
+    matcher, decoder = folder / "matcher.onnx", folder / "decoder.onnx"
+    matcher.write_bytes(matcher_graph(config.pronunciations).SerializeToString())
+    decoder.write_bytes(rescoring_graph(config.spellings).SerializeToString())
+    return RescorerFiles(str(matcher), str(decoder), config.rescore_above)
+
+
 def lead_in(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """The recording behind as much silence as makes its first 80 ms complete the first window."""
     silence = np.zeros(model.config.receptive_samples - CHUNK_SAMPLES, np.float32)
@@ -271,7 +267,8 @@ def heard_of(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     if model.config.trunk.encoder:
         from model.encoder import loaded_trunk
 
-        return loaded_trunk().hear(audio)
+        phones: np.ndarray = loaded_trunk().hear(audio)[0]
+        return phones
     heard: np.ndarray = model.trunk(torch.from_numpy(log_mel(lead_in(model, audio)))[None])[0].numpy()
     return heard
 

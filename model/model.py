@@ -39,7 +39,8 @@ MATCH_POOL = 10  # the best score of the last 200 ms counts
 DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy is heard better than the margin allows
 ENCODER_HOP = 7_680  # samples between two windows of a stream through an encoder: 480 ms
 ENCODER_BEFORE = 8_000  # samples that an encoder hears before the phrase
-ENCODER_POOL = 36  # the best score of a window's last 720 ms counts: what is new in it, and 240 ms heard once more
+ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: what is new in it, and as much heard once more
+RESCORED_WEIGHT = 4.0  # match score that a phrase gains of which the decoder is certain (model.rescoring)
 MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
@@ -98,6 +99,9 @@ class TinyCRNNConfig:
     pronunciations: tuple[tuple[int, ...], ...] = ()  # of the phrase, as outputs of the trunk: what the matcher follows
     decoys: tuple[tuple[int, ...], ...] = ()  # likewise of what was taken for it and is not it: false alarms
     decoy_margin: float = 0.0  # match score by which a decoy must be heard better than the phrase to count
+    # Of the phrase, as tokens of a decoder that is asked for it where it matches (model.rescoring); none: nobody is.
+    spellings: tuple[tuple[int, ...], ...] = ()
+    rescore_above: float = 0.0  # that much
 
     @staticmethod
     def of_size(
@@ -127,8 +131,9 @@ class TinyCRNNConfig:
     def from_dict(values: dict[str, Any]) -> TinyCRNNConfig:
         """The inverse of :meth:`as_dict` (lists become tuples again)."""
         phones = {
-            name: tuple(tuple(way) for way in values.get(name, ())) for name in ("pronunciations", "decoys")
-        }  # checkpoints older than decoys have none
+            name: tuple(tuple(way) for way in values.get(name, ()))
+            for name in ("pronunciations", "decoys", "spellings")
+        }  # older checkpoints do not have all
         return TinyCRNNConfig(**{**values, "trunk": TrunkConfig.from_dict(values["trunk"]), **phones})
 
     def as_dict(self) -> dict[str, Any]:
@@ -140,7 +145,7 @@ class TinyCRNNConfig:
         """How examples are stored. A trunk with a bottleneck was trained before and is not changed: its outputs are."""
         if self.trunk.phones:
             return StoredFrames(
-                self.trunk.width,
+                self.trunk.width + bool(self.spellings),  # the last column says how frames were rescored
                 STEM_STRIDE,
                 self.head_frames,
                 CHUNK_FRAMES // STEM_STRIDE,
@@ -388,28 +393,41 @@ class TinyCRNN(nn.Module):
         peak = frame_logits.amax(dim=1, keepdim=True)
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
-    def match_logits(self, scores: Tensor, decoys: Tensor | None = None) -> Tensor:
-        """Match scores of the last frames [batch, n, MATCH_POOL], and those of decoys, to logits [batch, n].
+    def match_logits(self, scores: Tensor, decoys: Tensor | None = None, rescored: Tensor | None = None) -> Tensor:
+        """Match scores of the last frames [batch, n, MATCH_POOL], those of decoys, and how these frames were rescored,
+        to logits [batch, n].
 
         What sounds more like a decoy than like the phrase loses :data:`DECOY_SLOPE` times the difference.
         """
-        best = scores.amax(dim=2, keepdim=True)
+        best = matched = scores.amax(dim=2, keepdim=True)
+        if rescored is not None:
+            best = (scores + RESCORED_WEIGHT * rescored).amax(dim=2, keepdim=True)
         if decoys is not None:
-            ahead = decoys.amax(dim=2, keepdim=True) - best - self.config.decoy_margin
+            ahead = decoys.amax(dim=2, keepdim=True) - matched - self.config.decoy_margin
             best = best - DECOY_SLOPE * functional.relu(ahead)
         logits: Tensor = self.match(best).squeeze(2)
         return logits
 
     def head_logits(self, heard: Tensor) -> Tensor:
-        """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms."""
+        """What the trunk gave [batch, head_frames + 4 (n - 1), width] to logits [batch, n], one every 80 ms.
+
+        With a rescored phrase each frame has one number more: how it was rescored.
+        """
         if self.matcher is not None:
-            step = SCORE_STRIDE * BRIDGE_STRIDE
+            phones = heard[:, :, : self.config.trunk.width]
+
+            def pooled(frames: Tensor) -> Tensor:
+                step = SCORE_STRIDE * BRIDGE_STRIDE
+                return frames[:, self.config.head_frames - MATCH_POOL :].unfold(1, MATCH_POOL, step)
 
             def windows_of(matcher: Matcher) -> Tensor:
-                scores, _ = matcher(heard, matcher.start(heard))
-                return scores[:, self.config.head_frames - MATCH_POOL :].unfold(1, MATCH_POOL, step)
+                return pooled(matcher(phones, matcher.start(phones))[0])
 
-            return self.match_logits(windows_of(self.matcher), windows_of(self.decoys) if self.decoys else None)
+            return self.match_logits(
+                windows_of(self.matcher),
+                windows_of(self.decoys) if self.decoys else None,
+                pooled(heard[:, :, -1]) if self.config.spellings else None,
+            )
         encoded = self.to_recurrent(heard.transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
@@ -418,15 +436,25 @@ class TinyCRNN(nn.Module):
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
         return self.head_logits(self.trunk(log_mel))
 
-    def encoder_window_logit(self, heard: Tensor) -> Tensor:
-        """What an encoder heard in a window of a stream [batch, time, width] to a logit [batch, 1]."""
+    def encoder_window(self, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """What an encoder heard in a window of a stream [batch, time, width] to the best match at its end, less what
+        decoys take, and its frame, both [batch, 1]. :meth:`encoder_logit` makes a logit of it."""
         assert self.matcher is not None
 
         def ends_of(matcher: Matcher) -> Tensor:
             scores, _ = matcher(heard, matcher.start(heard))
-            return scores[:, None, -ENCODER_POOL:]
+            return scores[:, -ENCODER_POOL:]
 
-        return self.match_logits(ends_of(self.matcher), ends_of(self.decoys) if self.decoys else None)
+        best, place = ends_of(self.matcher).max(dim=1, keepdim=True)
+        if self.decoys:
+            ahead = ends_of(self.decoys).amax(dim=1, keepdim=True) - best - self.config.decoy_margin
+            best = best - DECOY_SLOPE * functional.relu(ahead)
+        return best, place + (heard.shape[1] - ENCODER_POOL)
+
+    def encoder_logit(self, matched: Tensor, rescored: Tensor) -> Tensor:
+        """A match of a window and how it was rescored to a logit, all [batch, 1]."""
+        logit: Tensor = self.match(matched + RESCORED_WEIGHT * rescored)
+        return logit
 
     def stored_logits(self, stored: Tensor) -> Tensor:
         """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n]."""

@@ -200,7 +200,7 @@ def model_card(report: Mapping[str, Any]) -> str:
         table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
     sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
     encoder = report.get("trunk", {}).get("encoder")
-    kind = "A matcher of phones on a speech encoder" if encoder else "A TinyCRNN"
+    kind = "A matcher of phones on a speech encoder, rescored by its decoder," if encoder else "A TinyCRNN"
     return "\n".join(
         [
             f"# Detector for “{report['phrase']}”",

@@ -28,7 +28,7 @@ from model.metrics import det_curve
 from pipeline.config import NOISE_FOLDER, RunConfig
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, accepted_confusers, score_split, threshold_at
 from pipeline.events import Progress, Reporter
-from pipeline.negative_bank import bank_about, bank_pieces, shipped_bank
+from pipeline.negative_bank import bank_about, bank_pieces, rescored_pieces, shipped_bank
 from pipeline.plan import Plan, load_plan
 from pipeline.recordings import kept_takes
 from pipeline.retraining import Marked, counted, marked_audio, same_trunk, version_before
@@ -203,13 +203,18 @@ def _by_trunk(versions: Sequence[Trained]) -> list[list[Trained]]:
     groups: list[list[Trained]] = []
     for version in versions:
         trunk = _trunk(version)
-        fitting = (group for group in groups if same_trunk(group[0].model, trunk))
+        fitting = (group for group in groups if _hears_alike(group[0], version, trunk))
         group = next(fitting, None)
         if group is None:
             groups.append([version])
         else:
             group.append(version)
     return groups
+
+
+def _hears_alike(one: Trained, other: Trained, trunk: Trunk | None) -> bool:
+    a, b = one.model.config, other.model.config
+    return same_trunk(one.model, trunk) and (a.spellings, a.rescore_above) == (b.spellings, b.rescore_above)
 
 
 def _trunk(version: Trained) -> Trunk | None:
@@ -229,7 +234,7 @@ def _store(one: Trained, examples: ExamplePlan, bank: Path | None, folder: Path,
     """The stream as the group of this version hears it."""
     from model.dataset import FeatureWriter, open_store
     from model.examples import build_examples
-    from model.export import export_trunk
+    from model.export import export_rescorer, export_trunk
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     folder.mkdir(parents=True)
@@ -237,14 +242,20 @@ def _store(one: Trained, examples: ExamplePlan, bank: Path | None, folder: Path,
     if trunk is not None:
         export_trunk(trunk, folder / "trunk.onnx")
         encoder = bool(trunk.config.encoder)
-        sources = replace(sources, trunk=str(folder / "trunk.onnx"), encoder=encoder, stored=one.model.config.stored)
+        sources = replace(
+            sources,
+            trunk=str(folder / "trunk.onnx"),
+            encoder=encoder,
+            rescorer=export_rescorer(one.model.config, folder),
+            stored=one.model.config.stored,
+        )
     writer = FeatureWriter(folder)
     for features, row in build_examples(examples.specs, sources):
         writer.append(features, **row)
         progress.advance()
-    for piece in bank_pieces(bank, WHOLE_BANK_H, 0) if bank is not None else ():
-        if piece.row["split"] == "test":
-            writer.append(piece.frames, **piece.row)
+    pieces = bank_pieces(bank, WHOLE_BANK_H, 0) if bank is not None else ()
+    for piece in rescored_pieces((p for p in pieces if p.row["split"] == "test"), one.model.config):
+        writer.append(piece.frames, **piece.row)
     writer.close()
     return open_store(folder, one.model.config.stored.width)
 

@@ -14,11 +14,13 @@ from db.records import Clip, Where
 from model.asr.symbols import phone_indices
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, spoken_seconds
 from model.model import TinyCRNNConfig, TrunkConfig
+from model.rescoring import spellings
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.config import BUCKETS, EFFORTS
 from pipeline.mining import ENGINE as MINED
 from pipeline.mining import mined_clips
+from pipeline.negative_bank import rescoring_threshold
 from pipeline.plan import Plan, engines_used
 from pipeline.retraining import marked_false_alarms
 from pipeline.splits import VoiceSplits, is_for_test, real_speaker, split_of, splits_of_takes
@@ -155,18 +157,27 @@ class ExamplePlan:
 
 
 def plan_examples(
-    plan: Plan, clips: pd.DataFrame, noise_folder: Path | None, trunk: TrunkConfig | None = None, trunk_file: str = ""
+    plan: Plan,
+    clips: pd.DataFrame,
+    noise_folder: Path | None,
+    trunk: TrunkConfig | None = None,
+    trunk_file: str = "",
+    bank: Path | None = None,
 ) -> ExamplePlan:
     """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
 
     Args:
         trunk, trunk_file: of a trunk that was trained before, and its ONNX file; its outputs are then what is stored.
+        bank: what it hears of hours of speech: how often the phrase matches there says when a decoder is asked for it.
     """
     window_s, phrase_s = window_seconds(clips, plan.config.phrase)
     said = pronunciations(plan.config.phrase, plan.config.language) if trunk else ()
     model = TinyCRNNConfig.of_size(plan.config.size, window_s + (TRUNK_DELAY_S if trunk else 0.0), trunk, said)
     # On an encoder a run learns a line from score to logit, and hearing is what takes the time.
     line_only = trunk is not None and bool(trunk.encoder)
+    if line_only and bank is not None:
+        above = rescoring_threshold(bank, said)
+        model = replace(model, spellings=spellings(plan.config.phrase), rescore_above=above)
     variants = 1 if line_only else EFFORTS[plan.config.effort].variants
     rng = np.random.default_rng((plan.config.seed, 5))
     specs: list[ExampleSpec] = []

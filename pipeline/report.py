@@ -140,6 +140,11 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         trunk = report["trunk"]
         if trunk.get("encoder"):
             sentences.append(f"It hears through {trunk['encoder']}.")
+            if trunk.get("rescored"):
+                sentences.append(
+                    "Where it hears the phones of the phrase, the decoder of the same recognizer is asked how probable "
+                    "the phrase is."
+                )
         sentences.append(
             f"It builds on the trunk {trunk['name']} {trunk['version']}, which learned phones from real people "
             f"({', '.join(trunk['training_corpora'])}) and from the engines {', '.join(trunk['training_engines'])}."

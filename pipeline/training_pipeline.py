@@ -145,13 +145,13 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     # Slow to import, so not at the top: torch comes with them.
     from model.dataset import FeatureWriter, open_store, store_is_complete
     from model.examples import build_examples
-    from model.export import export_trunk
+    from model.export import export_rescorer, export_trunk
     from model.model import TinyCRNNConfig, load_checkpoint
     from model.train import TrainConfig, TrainProgress, train
     from pipeline.bundle import write_bundle
     from pipeline.evaluation import DEFAULT_FA_PER_DAY, calibrate, measure, score_split, threshold_at
     from pipeline.examples_plan import clip_table, plan_examples
-    from pipeline.negative_bank import bank_about, bank_pieces, shipped_bank
+    from pipeline.negative_bank import bank_about, bank_pieces, rescored_pieces, shipped_bank
     from pipeline.report import build_report
 
     clock = StageClock(folder / "seconds.json")
@@ -194,18 +194,23 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 trunk_file = folder / "trunk.onnx"
                 if trunk is not None:
                     export_trunk(trunk, trunk_file)
-                examples = plan_examples(
-                    plan, clips, data / NOISE_FOLDER, trunk.config if trunk else None, str(trunk_file) if trunk else ""
-                )
+                shape, named = (trunk.config, str(trunk_file)) if trunk is not None else (None, "")
+                examples = plan_examples(plan, clips, data / NOISE_FOLDER, shape, named, bank)
+                if before is not None:  # what it is compared with hears the same frames
+                    old = before.config
+                    model_before = replace(examples.model, spellings=old.spellings, rescore_above=old.rescore_above)
+                    examples = replace(examples, model=model_before)
+                rescorer = export_rescorer(examples.model, folder)
                 (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
                 count = len(examples.specs)
                 reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=count))
                 progress = Progress(reporter, len(examples.specs))
                 writer = FeatureWriter(store_folder)
-                for features, row in build_examples(examples.specs, examples.sources):
+                for features, row in build_examples(examples.specs, replace(examples.sources, rescorer=rescorer)):
                     writer.append(features, **row)
                     progress.advance()
-                for piece in bank_pieces(bank, effort.bank_hours, config.seed) if bank else ():
+                pieces = bank_pieces(bank, effort.bank_hours, config.seed) if bank else ()
+                for piece in rescored_pieces(pieces, examples.model):
                     writer.append(piece.frames, **piece.row)
                 writer.close()
             clips = pd.read_csv(table_file, keep_default_na=False)
@@ -247,7 +252,9 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             validation, test = score_split(model, store, "validation"), score_split(model, store, "test")
             thresholds = calibrate(validation)
             results = measure(test, thresholds, validation)
-            foundation: dict[str, Any] = {"trunk": about_trunk} if trunk is not None else {}
+            foundation: dict[str, Any] = {}
+            if trunk is not None:
+                foundation["trunk"] = {**about_trunk, "rescored": bool(model.config.spellings)}
             if bank is not None:
                 foundation["negative_bank"] = bank_about(bank)
             if before is not None:
@@ -271,7 +278,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     with atomic_path(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
-    for name in ("features/frames.f16", "last.pt"):
+    for name in ("features/frames.f16", "last.pt", "matcher.onnx", "decoder.onnx"):
         (folder / name).unlink(missing_ok=True)
     reporter.artifact("bundle", result["bundle"])
     reporter.artifact("report", result["report"])

@@ -21,20 +21,17 @@ from audio_generation.engine import Readiness
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from db.records import AlignedUnit
+from model.encoder_trunk import ASSETS, PACKAGE
+from model.rescoring import BEGIN, END, FIRST_TEXT, NO_TEXT, SPACE, token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.transcript import Segment, Word
 from pipeline.transcription.engine import LoadingEngine, cores
 from pipeline.transcription.whisper_text import segment_of, spread
 
-PACKAGE, DISTRIBUTION = "moonshine_voice", "moonshine-voice"
-ASSETS = Path("assets") / "tiny-en"
+DISTRIBUTION = "moonshine-voice"
 ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
 INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 
-BEGIN, END = 1, 2  # tokens
-FIRST_TEXT = 3  # those before it are no text
-NO_TEXT = b"<<ST_"  # nor are those that begin so
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # in tokens
 NO_WORD = "\N{EIGHTH NOTE}\N{BEAMED EIGHTH NOTES}-\N{EN DASH}\N{EM DASH}."  # what stands by itself is none
 PRESENT = ("past_key_values", "present")  # a cache as an input, and as the output that is the next step's input
 HEADS, HEAD_WIDTH = 8, 36  # of the decoder
@@ -148,7 +145,7 @@ class _Model:
         self._encoder = _session(folder / ENCODER, min(MOST_THREADS, cores()))
         self._decoder = _session(folder / DECODER, 1)  # it writes token by token: there is too little to share
         self._caches = [each.name for each in self._decoder.get_inputs() if each.name.startswith("past_key_values")]
-        self._texts = _token_texts((folder / TOKENIZER).read_bytes())
+        self._texts = token_texts((folder / TOKENIZER).read_bytes())
 
     def write(self, audio: np.ndarray) -> tuple[list[_Written], bool]:
         """The words of some audio, and whether they were cut because they ran in circles."""
@@ -210,21 +207,6 @@ def _session(path: Path, threads: int) -> Any:
     options.enable_cpu_mem_arena = False  # with it, half a minute leaves 245 MiB behind and is heard 3 % faster
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see speech_client.PATIENT_THREADS
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _token_texts(content: bytes) -> list[bytes]:
-    """The file is each token's length and bytes; a length of 128 and more has two bytes, the lower seven bits first."""
-    texts: list[bytes] = []
-    at = 0
-    while at < len(content):
-        length = content[at]
-        at += 1
-        if length >= 128:
-            length += 128 * content[at] - 128
-            at += 1
-        texts.append(content[at : at + length])
-        at += length
-    return texts
 
 
 def _surplus(tokens: Sequence[int]) -> int:

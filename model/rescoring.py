@@ -1,0 +1,333 @@
+"""Attention rescoring: what the decoder of a speech recognizer says to a phrase where a matcher has heard its phones.
+
+Phones one by one are easily mistaken in noise; a decoder that has heard 200,000 hours of speech knows words. Where the
+matcher of a large detector hears something like the phrase, the decoder of Moonshine Tiny (MIT licence, from the
+package ``moonshine-voice``, as the encoder) is asked how probable it is that the phrase was said: after Zhang and
+others, "Unified Streaming and Non-streaming Two-pass End-to-end Model for Speech Recognition" (2020), where a decoder
+rescores in a second pass what CTC has found. The phrase may follow other words: the decoder first writes what
+it hears, and the phrase is asked for at the place where its first token fits best.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import HarkError
+from model.encoder_trunk import DECODER_FILE, TOKENIZER_FILE, package_file
+
+if TYPE_CHECKING:
+    import onnx
+
+DECODER_SHA256 = "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0"  # of moonshine-voice 0.0.73
+STATE_WIDTH = 288
+VOCABULARY = 32_768
+BEGIN, END = 1, 2  # tokens
+FIRST_TEXT = 3  # those before it are no text
+NO_TEXT = b"<<ST_"  # nor are those that begin so
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # begins a token that begins a word
+NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # begin a token before which a word is complete
+SPELLINGS_A_FORM = 2  # with and without capitals, that is
+MOST_WRITTEN = 14  # tokens that the decoder writes; the audio holds two seconds
+LATER_COST = 2.0  # nats that it costs the phrase to follow other words: what is wanted is seldom said so
+LEAST_LOG_PROBABILITY = -20.0  # a rescoring of 0; a phrase that is certain has 1
+
+
+def token_texts(content: bytes) -> list[bytes]:
+    """The text of each token. The file is each token's length and bytes; a length of 128 and more has two bytes, the
+    lower seven bits first.
+    """
+    texts: list[bytes] = []
+    at = 0
+    while at < len(content):
+        length = content[at]
+        at += 1
+        if length >= 128:
+            length += 128 * content[at] - 128
+            at += 1
+        texts.append(content[at : at + length])
+        at += length
+    return texts
+
+
+@cache
+def _tokens() -> tuple[bytes, ...]:
+    return tuple(token_texts(_content(TOKENIZER_FILE)))
+
+
+def _content(name: Path) -> bytes:
+    path = package_file(name)
+    if path is None:
+        raise HarkError(
+            "The decoder of large detectors is not here.",
+            "It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version.",
+            "python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard.",
+        )
+    return path.read_bytes()
+
+
+def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
+    """Sequences of tokens that write a phrase, with and without capitals, the :data:`SPELLINGS_A_FORM` shortest of
+    each; none where the tokens cannot write it."""
+    number = {text: token for token, text in reversed(list(enumerate(_tokens()))) if token >= FIRST_TEXT}
+    words = phrase.split()
+    forms = dict.fromkeys(
+        " ".join(form) for form in (words, [words[0].capitalize(), *words[1:]], [word.capitalize() for word in words])
+    )
+    found = [
+        sequence
+        for form in forms
+        for sequence in _split((" " + form).encode().replace(b" ", SPACE), number)[:SPELLINGS_A_FORM]
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
+    """Sequences of as few tokens as write the text, and of one more; the shortest first."""
+
+    def ways(rest: bytes, left: int) -> Iterator[tuple[int, ...]]:
+        if not rest:
+            yield ()
+        elif left:
+            for length in range(len(rest), 0, -1):
+                if rest[:length] in number:
+                    yield from ((number[rest[:length]], *way) for way in ways(rest[length:], left - 1))
+
+    for count in range(1, len(text) + 1):
+        if next(ways(text, count), None) is not None:
+            return sorted(ways(text, count + 1), key=len)
+    return []
+
+
+@cache
+def _decoder() -> onnx.ModelProto:
+    """The decoder without its caches as one flat ONNX graph: ``input_ids`` [n, length], ``encoder_hidden_states``
+    [n, time, 288] and ``encoder_attention_mask`` [n, samples] to ``logits`` [n, length, tokens]."""
+    import hashlib
+
+    import onnx
+    import onnxruntime
+
+    content = _content(DECODER_FILE)
+    if hashlib.sha256(content).hexdigest() != DECODER_SHA256:
+        raise HarkError(
+            "The decoder of large detectors is another one.",
+            "The package moonshine-voice is not version 0.0.73.",
+            "python -m pip install --no-deps --force-reinstall -r requirements-alone.txt",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(Path(folder) / "decoder.onnx")
+        options.add_session_config_entry("session.save_model_format", "ONNX")
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        model = onnx.load(options.optimized_model_filepath)
+    outer = model.graph
+    either = next(node for node in outer.node if node.op_type == "If")
+    branch = next(attribute.g for attribute in either.attribute if attribute.name == "else_branch")
+    nodes = [node for node in outer.node if node.op_type != "If"] + list(branch.node)
+    weights = {tensor.name: tensor for tensor in [*outer.initializer, *branch.initializer]}
+    _share_embeddings(nodes, weights)
+    needed, kept = {"logits"}, []
+    for node in reversed(nodes):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    graph = onnx.helper.make_graph(
+        list(reversed(kept)),
+        "decoder",
+        [],
+        [],
+        [tensor for name, tensor in weights.items() if name in needed],
+    )
+    opsets = [entry for entry in model.opset_import if entry.domain in ("", "com.microsoft")]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+
+
+def _share_embeddings(nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> None:
+    """Read embeddings off the output layer: the model keeps both, and they are the same numbers, transposed."""
+    from onnx import helper, numpy_helper
+
+    output = next(node for node in nodes if node.output[0] == "logits").input[1]
+    place, gather = next(
+        (place, node) for place, node in enumerate(nodes) if node.op_type == "Gather" and node.input[1] == "input_ids"
+    )
+    table = numpy_helper.to_array(weights[gather.input[0]])
+    if not np.array_equal(table.T, numpy_helper.to_array(weights[output])):
+        return
+    nodes[place : place + 1] = [
+        helper.make_node("Gather", [output, "input_ids"], ["columns"], axis=1),
+        helper.make_node("Transpose", ["columns"], [gather.output[0]], perm=[1, 2, 0]),
+    ]
+
+
+class _Nodes:
+    """Nodes that are being put together, and their constants."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def constant(self, name: str, value: object, kind: type = np.int64) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
+        return name
+
+    def decode(self, prefix: str, ids: str, states: str, mask: str, place: str) -> str:
+        """Log-probabilities of the next token by the decoder [n, positions, tokens], from position ``place`` on."""
+        from onnx import NodeProto
+
+        given = {"input_ids": ids, "encoder_hidden_states": states, "encoder_attention_mask": mask}
+        weights = {tensor.name for tensor in _decoder().graph.initializer}
+        for original in _decoder().graph.node:
+            node = NodeProto()
+            node.CopyFrom(original)
+            node.name = ""
+            for side in (node.input, node.output):
+                side[:] = [given.get(n, n if not n or n in weights else prefix + n) for n in side]
+            if original.output[0] == "logits":
+                node.input[0] = self.add("Slice", [node.input[0], place, "end", "second"], f"{prefix}wanted")
+            self.nodes.append(node)
+        return self.add("LogSoftmax", [f"{prefix}logits"], f"{prefix}log_p", axis=-1)
+
+
+@cache
+def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
+    """``states`` [1, time, 288] to ``rescoring`` [1, 1]: 1 where the phrase is certain, 0 where its probability is that
+    of :data:`LEAST_LOG_PROBABILITY` or less.
+
+    Args:
+        sequences: of tokens that write the phrase (:func:`spellings`); its probability is the sum of theirs.
+    """
+    from onnx import TensorProto, helper
+
+    complete = np.full(VOCABULARY, -1e9, np.float32)  # 0 for what may follow when the last word is complete
+    complete[[END, *(token for token, text in enumerate(_tokens()) if text.startswith(NEXT_WORD))]] = 0.0
+    count, longest = len(sequences), max(map(len, sequences))
+    tokens = np.full((count, longest), END, np.int64)
+    said = np.zeros((count, longest, 1), np.float32)
+    over = np.zeros((count, longest + 1), np.float32)
+    for row, sequence in enumerate(sequences):
+        tokens[row, : len(sequence)] = sequence
+        said[row, : len(sequence)] = 1.0
+        over[row, len(sequence)] = 1.0
+
+    made = _Nodes()
+    for name, value in {
+        "begin": [[BEGIN]],
+        "most": MOST_WRITTEN,
+        "firsts": sorted({sequence[0] for sequence in sequences}),
+        "last": [-1],
+        "end": [2**31],
+        "start": [0],
+        "one": [1],
+        "second": [1],
+        "stop": END,
+        "samples": [384],
+        "tokens": tokens,
+        "tokens_3": tokens[:, :, None],
+        "many": [count, 1],
+        "many_3": [count, 1, 1],
+        "single": [1, 1],
+    }.items():  # fmt: skip
+        made.constant(name, value)
+    made.constant("going", True, np.bool_)
+    for name, value in {
+        "complete": complete,
+        "said": said,
+        "over": over,
+        "later": LATER_COST,
+        "zero_f": [0.0],
+        "least": LEAST_LOG_PROBABILITY,
+        "range": -LEAST_LOG_PROBABILITY,
+        "low": 0.0,
+        "high": 1.0,
+    }.items():  # fmt: skip
+        made.constant(name, value, np.float32)
+
+    # Every output of the decoder's front end is some samples of audio; its mask counts those.
+    made.add("Shape", ["states"], "shape", start=1, end=2)
+    made.add("Mul", ["shape", "samples"], "length")
+    made.add("Concat", ["one", "length"], "mask_shape", axis=0)
+    made.add("ConstantOfShape", ["mask_shape"], "mask", value=helper.make_tensor("v", TensorProto.INT64, [1], [1]))
+
+    write = _Nodes()
+    log_p = write.decode("write/", "ids", "states", "mask", "last")
+    write.add("Gather", [log_p, "firsts"], "first_p", axis=2)
+    write.add("ReduceLogSumExp", ["first_p"], "fits", keepdims=0)
+    write.add("ArgMax", [log_p], "token", axis=2, keepdims=0)
+    write.add("Concat", ["ids", "token"], "ids_after", axis=1)
+    write.add("Equal", ["token", "stop"], "stops")
+    write.add("Not", ["stops"], "goes")
+    write.add("Squeeze", ["goes"], "going_after")
+    body = helper.make_graph(
+        write.nodes,
+        "write",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going_before", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("ids", TensorProto.INT64, [1, "length"]),
+        ],
+        [
+            helper.make_tensor_value_info("going_after", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("ids_after", TensorProto.INT64, [1, "longer"]),
+            helper.make_tensor_value_info("fits", TensorProto.FLOAT, []),
+        ],
+    )
+    made.nodes.append(helper.make_node("Loop", ["most", "going", "begin"], ["written", "fit"], body=body))
+    # Where in what was written the phrase begins: at its beginning, or, at a cost, after some tokens.
+    made.add("Slice", ["fit", "one", "end", "start"], "fit_later")
+    made.add("Slice", ["fit", "start", "one", "start"], "fit_first")
+    made.add("Sub", ["fit_later", "later"], "fit_less")
+    made.add("Concat", ["fit_first", "fit_less"], "fit_all", axis=0)
+    made.add("ArgMax", ["fit_all"], "place", axis=0, keepdims=1)
+    made.add("Add", ["place", "one"], "place_after")
+    made.add("Slice", ["written", "start", "place_after", "second"], "before")
+    made.add("Expand", ["before", "many"], "before_all")
+    made.add("Concat", ["before_all", "tokens"], "asked", axis=1)
+    made.add("Expand", ["states", "many_3"], "states_all")
+    made.add("Expand", ["mask", "many"], "mask_all")
+    log_p = made.decode("ask/", "asked", "states_all", "mask_all", "place")
+    made.add(
+        "GatherElements",
+        [made.add("Slice", [log_p, "start", "last", "second"], "but_last"), "tokens_3"],
+        "each",
+        axis=2,
+    )
+    made.add("Mul", ["each", "said"], "each_said")
+    made.add("ReduceSum", ["each_said", made.constant("both", [1, 2])], "sequence_p", keepdims=0)
+    made.add("Add", [log_p, "complete"], "complete_p")
+    made.add("ReduceLogSumExp", ["complete_p", made.constant("third", [2])], "complete_at", keepdims=0)
+    made.add("Mul", ["complete_at", "over"], "complete_over")
+    made.add("ReduceSum", ["complete_over", "one"], "complete_sequence", keepdims=0)
+    made.add("Add", ["sequence_p", "complete_sequence"], "total_each")
+    made.add("ReduceLogSumExp", ["total_each"], "total", keepdims=0)
+    made.add("Greater", ["place", "start"], "is_later")
+    made.add("Where", ["is_later", "later", "zero_f"], "cost")
+    made.add("Sub", ["total", "cost"], "log_probability")
+    made.add("Div", ["log_probability", "range"], "share")
+    made.add("Add", ["share", "high"], "shifted")
+    made.add("Clip", ["shifted", "low", "high"], "clipped")
+    made.add("Reshape", ["clipped", "single"], "rescoring")
+    decoder = _decoder()
+    graph = helper.make_graph(
+        made.nodes,
+        "rescoring",
+        [helper.make_tensor_value_info("states", TensorProto.FLOAT, [1, "time", STATE_WIDTH])],
+        [helper.make_tensor_value_info("rescoring", TensorProto.FLOAT, [1, 1])],
+        [*made.constants, *decoder.graph.initializer],
+    )
+    return helper.make_model(graph, opset_imports=list(decoder.opset_import), ir_version=decoder.ir_version)
