@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
@@ -475,7 +475,7 @@ def save_checkpoint(model: TinyCRNN, path: str, extra: dict[str, Any] | None = N
     torch.save({"config": model.config.as_dict(), "weights": model.state_dict(), **(extra or {})}, path)
 
 
-def load_checkpoint(path: str) -> tuple[TinyCRNN, dict[str, Any]]:
+def load_checkpoint(path: str | IO[bytes]) -> tuple[TinyCRNN, dict[str, Any]]:
     """The model (in evaluation mode, on the CPU) and everything else in a file of :func:`save_checkpoint`."""
     content = torch.load(path, map_location="cpu", weights_only=True)
     model = TinyCRNN(TinyCRNNConfig.from_dict(content.pop("config")))

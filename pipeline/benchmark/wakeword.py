@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from model.metrics import (
     poisson_interval,
     wilson_interval,
 )
-from model.runtime.detector import Bundle
+from model.runtime.detector import Bundle, Detector
 from pipeline.benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from pipeline.benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SNR_DB, Stream, stream_of_files
 from pipeline.benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
@@ -38,6 +38,9 @@ from pipeline.benchmark.training_speech import bundle_report, folded, heard_in_t
 from pipeline.benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
 from pipeline.detection import open_detector
 from pipeline.events import Reporter, silent_reporter
+
+if TYPE_CHECKING:
+    from model.model import TinyCRNN
 
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",
@@ -49,6 +52,7 @@ KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
+SAME_S = 30  # of other speech that large detectors are tried on, together and alone
 
 
 class StreamScorer(Protocol):
@@ -374,11 +378,65 @@ def measure_bundle(bundle: Path, folder: Path, int8: bool = False, seed: int = 0
 def _measure_bundle(bundle: Path, name: str, yard: Yardstick, reporter: Reporter, int8: bool) -> Measured:
     listener = bundle_listener(bundle, name, int8)
     (measured,) = measure(listener, yard, reporter)
+    return _with_facts(measured, bundle, listener.language)
+
+
+def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
     opened = Bundle(bundle)
-    measured.figures["language"] = listener.language
+    measured.figures["language"] = language
     measured.figures["seed"] = bundle_report(opened).get("seed")
     measured.figures["heard_in_training"] = heard_in_training(opened, measured.phrase, (*OTHER_SPEECH, KITCHEN_NOISE))
     return measured
+
+
+def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, reporter: Reporter, int8: bool) -> list[Measured]:
+    """Each bundle, by name; large ones hear the streams together where their windows are equally long."""
+    measured: dict[str, Measured] = {}
+    for names in _heard_together({name: bundle_listener(path, name, int8) for name, path in bundles.items()}, yard):
+        if isinstance(names, str):
+            measured[names] = _measure_bundle(bundles[names], names, yard, reporter, int8)
+            continue
+        listener, members = names
+        for name, one in zip(members, measure(listener, yard, reporter)):
+            measured[name] = _with_facts(replace(one, name=name), bundles[name], listener.language)
+    return [measured[name] for name in bundles]
+
+
+def _heard_together(
+    listeners: Mapping[str, Listener], yard: Yardstick
+) -> Iterator[str | tuple[Listener, tuple[str, ...]]]:
+    """Names of those measured alone, and listeners that stand for several, with their names."""
+    from pipeline.benchmark.shared_encoder import SharedEncoder, gives_the_same, large_model
+
+    groups: dict[tuple[object, ...], list[tuple[str, TinyCRNN]]] = {}
+    for name, listener in listeners.items():
+        assert isinstance(listener.scorer, Detector)
+        model = large_model(listener.scorer)
+        if model is None:
+            yield name
+        else:
+            alike = (model.config.window_samples, model.config.trunk.encoder, listener.language)
+            groups.setdefault(alike, []).append((name, model))
+    for group in groups.values():
+        names = tuple(name for name, _ in group)
+        members = [listeners[name] for name in names]
+        shared = SharedEncoder([model for _, model in group])
+        tried = yard.other_speech.speech(0, SAME_S * SAMPLE_RATE).astype(np.float32) / 32768
+        detectors = [member.scorer for member in members if isinstance(member.scorer, Detector)]
+        if len(group) == 1 or not gives_the_same(shared, detectors, tried):
+            yield from names
+            continue
+        first = members[0]
+        yield (
+            replace(
+                first,
+                name=", ".join(names),
+                scorer=shared,
+                phrases=tuple(member.phrases[0] for member in members),
+                thresholds={"as_shipped": tuple(member.thresholds["as_shipped"][0] for member in members)},
+            ),
+            names,
+        )
 
 
 def stream_cache() -> Path:
@@ -410,9 +468,8 @@ def bench_wakeword(
     folder = shared_folder()
     yard = Yardstick(folder, stream_cache(), seed)
     not_measured = dict(yard.missing)
-    measured = [
-        _measure_bundle(Path(bundle), name, yard, reporter, int8) for bundle, name in zip(bundles, _names(bundles))
-    ]
+    named = dict(zip(_names(bundles), map(Path, bundles)))
+    measured = _measure_bundles(named, yard, reporter, int8)
     figures: Figures = {
         "bundles": {one.name: one.figures for one in measured},
         "phrases": pooled(measured),

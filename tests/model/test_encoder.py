@@ -10,7 +10,7 @@ import torch
 
 from core.errors import HarkError
 from model import encoder, encoder_trunk
-from model.encoder_trunk import FRAME_SAMPLES, EncoderTrunk, encoder_path, frame_places
+from model.encoder_trunk import FRAME_SAMPLES, STATE_FRAMES, EncoderTrunk, encoder_path, frame_places
 from model.export import check_parity, export_onnx, heard_of, onnx_scores, quantize_weights, stream_scores
 from model.model import CHUNK_SAMPLES, ENCODER_HOP, TinyCRNN, TinyCRNNConfig
 from model.shipped_weights import load_head, save_head
@@ -79,7 +79,8 @@ def test_a_recording_is_heard_alike_in_one_piece_and_in_several(detector: TinyCR
     heard = heard_of(detector, audio)
     assert heard.shape == (len(audio) // FRAME_SAMPLES, detector.config.trunk.width)
     np.testing.assert_allclose(np.square(heard).sum(1), 1.0, atol=1e-3)
-    whole = EncoderTrunk(encoder.window_graph().SerializeToString()).window(audio, len(heard))
+    whole, states = EncoderTrunk(encoder.window_graph().SerializeToString()).window(audio, len(heard))
+    assert states.shape == (-(-len(heard) // STATE_FRAMES), encoder.ENCODER_WIDTH)
     alike = (heard * whole).sum(1)  # Bhattacharyya: 1 where the probabilities are the same
     assert alike.mean() > 0.9, alike.mean()
     assert heard_of(detector, np.zeros(0, np.float32)).shape[0] == 0

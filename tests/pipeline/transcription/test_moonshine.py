@@ -13,6 +13,7 @@ from untrained_bundle import spoken
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.asr.decoding import error_rate
+from model.rescoring import token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.transcript import Segment
 from pipeline.transcription import moonshine_engine, registry
@@ -25,7 +26,6 @@ from pipeline.transcription.moonshine_engine import (
     _placed,
     _said,
     _surplus,
-    _token_texts,
     _words,
     _Written,
 )
@@ -208,7 +208,7 @@ def test_words_of_tokens() -> None:
 
 def test_the_file_of_the_tokenizer() -> None:
     long = b"x" * 300
-    assert _token_texts(bytes([2]) + b"ab" + bytes([0, 300 % 128 + 128, 300 // 128]) + long) == [b"ab", b"", long]
+    assert token_texts(bytes([2]) + b"ab" + bytes([0, 300 % 128 + 128, 300 // 128]) + long) == [b"ab", b"", long]
 
 
 def test_words_without_a_time_are_put_between_their_neighbours() -> None:

@@ -1,0 +1,113 @@
+"""Large detectors measured together: the encoder, which is nearly all of the work, hears each window once for all.
+
+The scores are those that the bundles' graphs give, which is tried on a piece of a stream before anything is measured.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.runtime.detector import Detector, smooth_scores
+
+if TYPE_CHECKING:
+    from model.model import TinyCRNN
+
+SAME_SCORE = 1e-4
+WINDOWS_AT_ONCE = 256
+
+
+class SharedEncoder:
+    """Scores [n, phrases] of large detectors whose windows are equally long; see ``wakeword.StreamScorer``."""
+
+    def __init__(self, models: Sequence[TinyCRNN]) -> None:
+        """Load the encoder for them."""
+        from model.encoder import window_graph
+        from model.encoder_trunk import EncoderTrunk
+
+        self.models = [model.eval() for model in models]
+        self.window = self.models[0].config.window_samples
+        assert all(model.config.window_samples == self.window for model in self.models)
+        self._trunk = EncoderTrunk(window_graph().SerializeToString(), os.cpu_count() or 1)
+        self._silence = self._scores(np.zeros((1, self.window), np.float32))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything heard."""
+        self._heard = np.zeros(self.window, np.float32)  # the last window, and what does not yet complete a chunk
+        self._chunks = 0
+        self._last = self._silence[0]
+        self._before = self._silence
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Scores [n, phrases] of the chunks that ``samples`` complete."""
+        from model.model import CHUNK_SAMPLES, ENCODER_HOP
+
+        audio = np.concatenate([self._heard, np.asarray(samples, np.float32)])
+        count = (len(audio) - self.window) // CHUNK_SAMPLES
+        hop = ENCODER_HOP // CHUNK_SAMPLES
+        due = [number for number in range(1, count + 1) if (self._chunks + number) % hop == 0]
+        raw = np.empty((count, len(self.models)), np.float32)
+        at = 0
+        for block in _blocks(due):
+            ends = [number * CHUNK_SAMPLES + self.window for number in block]
+            new = self._scores(np.stack([audio[end - self.window : end] for end in ends]))
+            for number, score in zip(block, new):
+                raw[at : number - 1], at = self._last, number - 1
+                self._last = score
+        raw[at:] = self._last
+        self._chunks += count
+        self._heard = audio[count * CHUNK_SAMPLES :]
+        columns = [smooth_scores(raw[:, k], self._before[:, k]) for k in range(raw.shape[1])]
+        self._before = np.concatenate([self._before, raw])[-1:]
+        return np.stack(columns, axis=1)
+
+    def _scores(self, windows: np.ndarray) -> np.ndarray:
+        """Windows [n, samples] to raw scores [n, phrases]."""
+        import torch
+
+        from model.encoder import loaded_rescorer
+        from model.encoder_trunk import FRAME_SAMPLES
+
+        both = [self._trunk.window(window, self.window // FRAME_SAMPLES) for window in windows]
+        phones = torch.from_numpy(np.stack([heard for heard, _ in both]))
+        columns = []
+        with torch.no_grad():
+            for model in self.models:
+                matched, frames = model.encoder_window(phones)
+                rescored = torch.zeros_like(matched)
+                rescorer = loaded_rescorer(model.config.spellings, model.config.rescore_above)
+                for row in torch.nonzero(matched[:, 0] > model.config.rescore_above)[:, 0].tolist():
+                    if rescorer is not None:
+                        rescored[row] = rescorer.at(both[row][1], int(frames[row]))
+                columns.append(torch.sigmoid(model.encoder_logit(matched, rescored))[:, 0].numpy())
+        return np.stack(columns, axis=1)
+
+
+def _blocks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    for first in range(0, len(numbers), WINDOWS_AT_ONCE):
+        yield numbers[first : first + WINDOWS_AT_ONCE]
+
+
+def large_model(detector: Detector) -> TinyCRNN | None:
+    """The model of a large detector from its bundle; None of another."""
+    from model.model import load_checkpoint
+
+    model, _ = load_checkpoint(io.BytesIO(detector.bundle.read("model.pt")))
+    return model if model.config.trunk.encoder else None
+
+
+def gives_the_same(shared: SharedEncoder, detectors: Sequence[Detector], audio: np.ndarray) -> bool:
+    """Whether it gives the scores of the detectors themselves for some audio, within :data:`SAME_SCORE`."""
+    shared.reset()
+    together = shared.scores(audio)
+    for column, detector in enumerate(detectors):
+        detector.reset()
+        alone = detector.scores(audio)
+        if len(alone) != len(together) or np.abs(alone - together[:, column]).max(initial=0.0) > SAME_SCORE:
+            return False
+    return True

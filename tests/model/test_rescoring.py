@@ -1,0 +1,233 @@
+"""Rescoring by a decoder: what the graph says against the decoder itself, what it makes of speech, and its stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from untrained_bundle import spoken
+
+from core.errors import HarkError
+from model import encoder_trunk, rescoring
+from model.encoder import loaded_rescorer, loaded_trunk, trunk_config
+from model.encoder_trunk import (
+    ASSETS,
+    DECODER_FILE,
+    STATE_FRAMES,
+    PhraseRescorer,
+    Rescorer,
+    encoder_path,
+    package_file,
+    session,
+)
+from model.export import check_parity, export_onnx, export_rescorer, quantize_weights, stream_scores
+from model.model import CHUNK_SAMPLES, MATCH_POOL, RESCORED_WEIGHT, TinyCRNN, TinyCRNNConfig
+from model.rescoring import BEGIN, END, LATER_COST, LEAST_LOG_PROBABILITY, SPACE, rescoring_graph, spellings
+from phrase_augmentation.phonemes import accents
+from pipeline.examples_plan import pronunciations
+
+needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+PHRASE = "computer"
+
+
+@pytest.fixture(scope="module")
+def config() -> TinyCRNNConfig:
+    if not accents("en"):
+        pytest.skip("no accents")
+    large = TinyCRNNConfig.of_size("large", 1.4, trunk_config(), pronunciations(PHRASE, "en"))
+    return replace(large, spellings=spellings(PHRASE), rescore_above=-3.2)
+
+
+@pytest.fixture(scope="module")
+def detector(config: TinyCRNNConfig) -> TinyCRNN:
+    model = TinyCRNN(config).eval()
+    with torch.no_grad():
+        model.match.weight.fill_(1.0)  # gentle, so that no score is 0 or 1
+        model.match.bias.fill_(0.0)
+    return model
+
+
+def said(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
+    audio = spoken(text)
+    quiet = 1e-4 * np.random.default_rng(0).standard_normal(int(16_000 * (before_s + after_s)) + len(audio))
+    start = int(16_000 * before_s)
+    quiet[start : start + len(audio)] += audio
+    return quiet.astype(np.float32)
+
+
+def asked(text: str, phrase: str) -> float:
+    """The rescoring of a phrase over everything that was said."""
+    _, states = loaded_trunk().hear(said(text, 0.3, 0.5))
+    rescorer = loaded_rescorer(spellings(phrase), 0.0)
+    assert rescorer is not None
+    return rescorer.at(states, STATE_FRAMES * min(len(states), 20))
+
+
+# ---- spellings
+
+
+@needs_encoder
+@pytest.mark.parametrize("phrase", ["computer", "smart mirror", "hadouken", "hey, it's 9"])
+def test_a_spelling_writes_the_phrase(phrase: str) -> None:
+    found = spellings(phrase)
+    texts = rescoring._tokens()
+    written = {b"".join(texts[token] for token in way).replace(SPACE, b" ").decode().strip() for way in found}
+    assert phrase in written and len(set(found)) == len(found)
+    assert {text.lower() for text in written} == {phrase}
+    assert any(text[0].isupper() for text in written)
+    assert not any(token in (BEGIN, END) for way in found for token in way)
+
+
+@needs_encoder
+def test_what_the_tokens_cannot_write_has_no_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rescoring, "_tokens", lambda: (b"", b"", b"", SPACE + b"a", b"b"))
+    assert spellings("ab") == ((3, 4),)
+    assert spellings("ac") == ()
+
+
+# ---- the graph
+
+
+def by_hand(states: np.ndarray, sequences: Sequence[Sequence[int]]) -> float:
+    """The same with the decoder as the package has it, step by step."""
+    path = package_file(DECODER_FILE)
+    assert path is not None
+    decoder = session(str(path))
+    texts = rescoring._tokens()
+    next_word = np.array([number == END or text.startswith(rescoring.NEXT_WORD) for number, text in enumerate(texts)])
+    caches = [entry.name for entry in decoder.get_inputs() if entry.name.startswith("past_key_values")]
+
+    def log_p(tokens: Sequence[int]) -> np.ndarray:
+        inputs = {"input_ids": np.asarray([tokens], np.int64), "use_cache_branch": np.array([False])}
+        inputs |= {
+            "encoder_hidden_states": states[None],
+            "encoder_attention_mask": np.ones((1, 384 * len(states)), int),
+        }
+        inputs |= {name: np.zeros((1, 8, 0, 36), np.float32) for name in caches}
+        logits = decoder.run(["logits"], inputs)[0][0].astype(np.float64)
+        return (
+            logits
+            - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
+            - logits.max(1, keepdims=True)
+        )
+
+    written, fits = [BEGIN], []
+    firsts = sorted({way[0] for way in sequences})
+    while len(fits) < rescoring.MOST_WRITTEN:
+        row = log_p(written)[-1]
+        fits.append(np.logaddexp.reduce(row[firsts]) - (LATER_COST if fits else 0.0))
+        written.append(int(row.argmax()))
+        if written[-1] == END:
+            break
+    place = int(np.argmax(fits))
+    each = []
+    for way in sequences:
+        rows = log_p([*written[: place + 1], *way])[place:]
+        after = np.logaddexp.reduce(rows[len(way)][: len(texts)][next_word])
+        each.append(sum(rows[k][token] for k, token in enumerate(way)) + after)
+    total = np.logaddexp.reduce(each) - (LATER_COST if place else 0.0)
+    return float(np.clip(1 - total / LEAST_LOG_PROBABILITY, 0.0, 1.0))
+
+
+@needs_encoder
+@pytest.mark.parametrize("text", ["computer", "please ask the computer", "we walked home"])
+def test_the_graph_says_what_the_decoder_says(text: str) -> None:
+    _, states = loaded_trunk().hear(said(text, 0.2, 0.4))
+    ways = spellings(PHRASE)
+    rescorer = Rescorer(rescoring_graph(ways).SerializeToString(), 0.0)
+    at = STATE_FRAMES * (len(states) - encoder_trunk.STATES_AFTER)
+    near = states[max(0, len(states) - encoder_trunk.STATES_AFTER - encoder_trunk.STATES_BEFORE) :]
+    # 8-bit products are quantized by the range of a whole batch, so that ways asked together differ a little.
+    assert rescorer.at(states, at) == pytest.approx(by_hand(near, ways), abs=0.04)
+
+
+@needs_encoder
+def test_the_phrase_is_more_probable_where_it_was_said() -> None:
+    assert asked("computer", "computer") > 0.75
+    assert asked("ask computer", "computer") > 0.6, "other words may be before it"
+    assert asked("computer", "computer") > asked("commuter", "computer") > asked("banana", "computer")
+    assert asked("banana", "banana") > asked("computer", "banana") + 0.2
+
+
+# ---- frames and streams
+
+
+def test_a_stretch_that_matches_is_asked_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rescorer = Rescorer.__new__(Rescorer)
+    rescorer._above = -3.0
+    frames: list[int] = []
+    monkeypatch.setattr(rescorer, "at", lambda states, frame: frames.append(frame) or 0.25 * len(frames))
+    match = np.full(40, -5.0, np.float32)
+    match[10:14] = [-2.5, -1.0, -2.0, -2.9]
+    match[30] = -2.9
+    match[39] = -1.0
+    rescored = rescorer.frames(match, np.zeros((10, 288), np.float32))
+    assert frames == [11, 30, 39]
+    assert (rescored[10:14] == 0.25).all() and rescored[30] == 0.5 and rescored[39] == 0.75
+    assert rescored.sum() == 4 * 0.25 + 0.5 + 0.75
+    assert rescorer.frames(np.zeros(0, np.float32), np.zeros((0, 288))).shape == (0,)
+
+
+@needs_encoder
+def test_every_form_rescores_alike(detector: TinyCRNN, tmp_path: Path) -> None:
+    path, small = tmp_path / "model.onnx", tmp_path / "int8.onnx"
+    assert export_onnx(detector, path) == detector.config.window_samples + 2
+    quantize_weights(path, small)
+    audio = np.concatenate([said("we walked home"), said(PHRASE), said("ask the computer")])
+    parity = check_parity(detector, path, small, audio)
+    assert parity.onnx < 1e-5 and parity.streaming < 1e-5
+    plain = TinyCRNN(replace(detector.config, spellings=())).eval()
+    plain.load_state_dict(detector.state_dict())
+    gained = torch.logit(torch.from_numpy(stream_scores(detector, audio))) - torch.logit(
+        torch.from_numpy(stream_scores(plain, audio))
+    )
+    assert gained.min() > -1e-3 and 0.6 * RESCORED_WEIGHT < gained.max() <= RESCORED_WEIGHT + 1e-3
+    home = len(said("we walked home")) // CHUNK_SAMPLES
+    assert gained[: home - 8].max() < 0.7 * gained[home:].max(), "what is not the phrase gains less"
+
+
+@needs_encoder
+def test_stored_frames_give_what_a_stream_gives(detector: TinyCRNN, tmp_path: Path) -> None:
+    files = export_rescorer(detector.config, tmp_path)
+    assert files is not None and export_rescorer(replace(detector.config, spellings=()), tmp_path) is None
+    audio = said(PHRASE, 3.0, 1.5)
+    stored = PhraseRescorer(files).stored(*loaded_trunk().hear(audio))
+    width = detector.config.stored.width
+    assert stored.shape[1] == width == detector.config.trunk.width + 1 and stored[:, -1].min() >= 0
+    assert PhraseRescorer(files).stored(np.zeros((0, width - 1), np.float32), np.zeros((0, 288))).shape == (0, width)
+    with torch.no_grad():
+        best = torch.sigmoid(detector.stored_logits(torch.from_numpy(stored)[None])).max()
+    assert float(best) == pytest.approx(float(stream_scores(detector, audio).max()), abs=0.1)
+
+
+def test_how_frames_were_rescored_adds_to_their_match() -> None:
+    config = TinyCRNNConfig.of_size("micro", 1.0, None, ((1, 2),))
+    model = TinyCRNN(config).eval()
+    with torch.no_grad():
+        model.match.weight.fill_(1.0)
+        model.match.bias.fill_(0.0)
+    scores = torch.full((1, 1, MATCH_POOL), -3.0)
+    scores[0, 0, 2] = -1.0
+    rescored = torch.zeros_like(scores)
+    assert float(model.match_logits(scores, None, rescored).detach()) == pytest.approx(-1.0)
+    rescored[0, 0, 4] = 0.75
+    assert float(model.match_logits(scores, None, rescored).detach()) == pytest.approx(-3.0 + 0.75 * RESCORED_WEIGHT)
+
+
+def test_a_decoder_that_is_missing_or_another_one_is_said_plainly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "decoder_model_merged.ort"
+    other.write_bytes(b"another")
+    assert ASSETS / other.name == DECODER_FILE
+    for found in (None, other):
+        rescoring._decoder.cache_clear()
+        monkeypatch.setattr(rescoring, "package_file", lambda name, found=found: found)
+        with pytest.raises(HarkError) as caught:
+            rescoring._decoder()
+        assert "moonshine-voice" in caught.value.why and "requirements-alone.txt" in caught.value.what_to_do
+    rescoring._decoder.cache_clear()

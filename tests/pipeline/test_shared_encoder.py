@@ -1,0 +1,50 @@
+"""Large detectors that hear the yardstick's streams together give their own scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from untrained_bundle import spoken
+
+from model import encoder
+from model.encoder_trunk import encoder_path
+from model.export import stream_scores
+from model.model import ENCODER_HOP, TinyCRNN, TinyCRNNConfig
+from model.rescoring import spellings
+from model.runtime.detector import smooth_scores
+from pipeline.benchmark.shared_encoder import SharedEncoder
+from pipeline.examples_plan import pronunciations
+
+pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+
+
+def detector(phrase: str, rescored: bool) -> TinyCRNN:
+    config = TinyCRNNConfig.of_size("large", 1.2, encoder.trunk_config(), pronunciations(phrase, "en"))
+    if rescored:
+        config = replace(config, spellings=spellings(phrase), rescore_above=-3.0)
+    model = TinyCRNN(config).eval()
+    with torch.no_grad():
+        model.match.weight.fill_(1.0)
+        model.match.bias.fill_(1.0)
+    return model
+
+
+@pytest.mark.parametrize("block_s", [0.11, 3.0, 60.0])
+def test_together_as_alone_however_the_audio_comes(block_s: float) -> None:
+    models = [detector("computer", True), detector("winter", False)]
+    audio = spoken("please ask the computer before the winter")
+    audio = audio[: len(audio) // ENCODER_HOP * ENCODER_HOP]
+    shared = SharedEncoder(models)
+    for _ in range(2):  # after a reset, too
+        shared.reset()
+        size = round(16_000 * block_s)
+        together = np.concatenate([shared.scores(audio[at : at + size]) for at in range(0, len(audio), size)])
+        assert together.shape == (len(audio) // 1280, 2)
+        for column, model in enumerate(models):
+            raw = stream_scores(model, audio)
+            silent = stream_scores(model, np.zeros(ENCODER_HOP, np.float32))[-1:]
+            np.testing.assert_allclose(together[:, column], smooth_scores(raw, silent), atol=1e-5)
+        assert np.ptp(together[:, 0]) > 0.3
