@@ -94,9 +94,11 @@ def _blocks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def large_model(detector: Detector) -> TinyCRNN | None:
-    """The model of a large detector from its bundle; None of another."""
+    """The model of a large detector from its bundle; None of another, or one without it."""
     from model.model import load_checkpoint
 
+    if "model.pt" not in detector.bundle.manifest["files"]:
+        return None
     model, _ = load_checkpoint(io.BytesIO(detector.bundle.read("model.pt")))
     return model if model.config.trunk.encoder else None
 
