@@ -54,7 +54,7 @@ def _run_options(parser: Parser) -> None:
         "--size",
         choices=(AUTO_SIZE, *SIZES),
         default=AUTO_SIZE,
-        help="of the detector: large (14 MB) hears people far better, standard (2 MB) suits small computers, micro the "
+        help="of the detector: large (34 MB) hears people far better, standard (2 MB) suits small computers, micro the "
         "smallest (default: large for English, else standard)",
     )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")

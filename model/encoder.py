@@ -236,7 +236,7 @@ class _Score(nn.Module):
         return torch.sigmoid(self.model.encoder_logit(matched, rescored))
 
 
-def stream_graph(model: TinyCRNN, name: str) -> onnx.ModelProto:
+def stream_graph(model: TinyCRNN) -> onnx.ModelProto:
     """A detector on a stream: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
 
     Every :data:`model.model.ENCODER_HOP` samples the last ``window_samples`` are heard anew, and the score of a chunk
@@ -374,7 +374,7 @@ def stream_graph(model: TinyCRNN, name: str) -> onnx.ModelProto:
     ]
     graph = helper.make_graph(
         nodes,
-        name,
+        "detector",
         [tensor("audio", [1, "samples"]), tensor("state", [1, window + 2])],
         [tensor("score", [1, "chunks"]), tensor("new_state", [1, window + 2])],
         [*made, *hearing.initializer, *following.initializer, *scoring.initializer],

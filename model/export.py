@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ from model.model import (
 )
 
 OPSET = 17  # the first with STFT
-STREAM_OF_ENCODER = "detector on an encoder"  # name of the graph
 PARITY_TOLERANCE = 1e-3  # largest difference in score between .pt, .onnx and streaming that is accepted
 INT8_TOLERANCE = 0.25  # of the 8-bit weights: more than rounding can do, so something is broken
 AUDIO_TAIL = WINDOW - HOP  # samples that the next chunk's first frame still needs
@@ -139,7 +137,7 @@ def export_onnx(model: TinyCRNN, path: Path) -> int:
 
         from model.encoder import stream_graph
 
-        onnx.save(stream_graph(model, STREAM_OF_ENCODER), str(path))
+        onnx.save(stream_graph(model), str(path))
         return model.config.window_samples + 2
     streaming = StreamingTinyCRNN(model).eval()
     example = (torch.zeros(1, 3 * CHUNK_SAMPLES), torch.zeros(1, streaming.state_size))
@@ -169,9 +167,6 @@ def quantize_weights(source: Path, target: Path) -> None:
     from onnx import helper, numpy_helper
 
     proto = onnx.load(str(source))
-    if proto.graph.name == STREAM_OF_ENCODER:
-        shutil.copyfile(source, target)  # an encoder's weights are 8-bit integers already
-        return
     nodes, kept = [], []
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -376,13 +371,17 @@ class Parity:
         return {"pt_against_onnx": self.onnx, "pt_against_streaming": self.streaming, "pt_against_int8": self.int8}
 
 
-def check_parity(model: TinyCRNN, onnx_path: Path, int8_path: Path, audio: np.ndarray) -> Parity:
-    """Compare the forms on ``audio``. Raises HarkError where they disagree."""
+def check_parity(model: TinyCRNN, onnx_path: Path, int8_path: Path | None, audio: np.ndarray) -> Parity:
+    """Compare the forms on ``audio``; without ``int8_path`` the ONNX model is the small one, too.
+
+    Raises:
+        HarkError: they disagree.
+    """
     expected = stream_scores(model, audio)
     need = model.config.stream_samples
     whole = onnx_scores(onnx_path, audio, [10_000], need)
     streamed = onnx_scores(onnx_path, audio, [1, 2, 1, 5, 3], need)
-    small = onnx_scores(int8_path, audio, [25], need)
+    small = onnx_scores(int8_path, audio, [25], need) if int8_path is not None else whole
     parity = Parity(*(float(np.abs(expected - other).max()) for other in (whole, streamed, small)))
     exact = (parity.onnx, parity.streaming)
     if not (all(d <= PARITY_TOLERANCE for d in exact) and parity.int8 <= INT8_TOLERANCE):  # false for NaN too

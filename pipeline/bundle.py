@@ -57,8 +57,12 @@ def write_bundle(
     config = plan.config
     onnx_path, int8_path, pt_path = job / "model.onnx", job / "model.int8.onnx", job / "model.pt"
     state_size = export_onnx(model, onnx_path)
-    quantize_weights(onnx_path, int8_path)
-    parity = check_parity(model, onnx_path, int8_path, _parity_audio(clips, config.seed))
+    models = [pt_path, onnx_path]
+    if not model.config.trunk.encoder:  # that has 8-bit weights already
+        quantize_weights(onnx_path, int8_path)
+        models.append(int8_path)
+    small = int8_path if int8_path in models else None
+    parity = check_parity(model, onnx_path, small, _parity_audio(clips, config.seed))
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "phrase": config.phrase,
@@ -77,12 +81,10 @@ def write_bundle(
         "training_corpora": training_corpora(clips, report),
     }
     save_checkpoint(model, str(pt_path), {"manifest": manifest})
-    sizes = {path.name: path.stat().st_size for path in (pt_path, onnx_path, int8_path)}
+    sizes = {path.name: path.stat().st_size for path in models}
     report["parity"], report["bytes"] = parity.as_dict(), sizes
     contents: dict[str, bytes] = {
-        "model.pt": pt_path.read_bytes(),
-        "model.onnx": onnx_path.read_bytes(),
-        "model.int8.onnx": int8_path.read_bytes(),
+        **{path.name: path.read_bytes() for path in models},
         **programs(),
         "det.png": det_plot(report, "png"),
         "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),
@@ -100,7 +102,7 @@ def write_bundle(
     for name in ("model.pt", "report.html", "report.json"):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
-    for path in (pt_path, onnx_path, int8_path):
+    for path in models:
         path.unlink()
     return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
 

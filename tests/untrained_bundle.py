@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ def matcher_bundle(folder: Path, phrase: str, size: str = "micro", threshold: fl
     from pipeline.first_guess import pronunciations
 
     trunk, _ = shipped_trunk(size)
-    model = TinyCRNN(TinyCRNNConfig.of_size(size, 1.2, trunk.config, pronunciations(phrase))).eval()
+    config = TinyCRNNConfig.of_size(size, 1.2, trunk.config, pronunciations(phrase))
+    if size == "large":
+        from model.rescoring import spellings
+
+        config = replace(config, spellings=spellings(phrase), rescore_above=-3.2)
+    model = TinyCRNN(config).eval()
     with torch.no_grad():
         model.trunk.load_state_dict(trunk.state_dict())
     return bundle_of(folder, model, phrase, threshold, **changes)
@@ -41,7 +47,8 @@ def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes
 
     folder.mkdir(parents=True)
     state_size = export_onnx(model, folder / "model.onnx")
-    quantize_weights(folder / "model.onnx", folder / "model.int8.onnx")
+    if not model.config.trunk.encoder:
+        quantize_weights(folder / "model.onnx", folder / "model.int8.onnx")
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "phrase": phrase,
@@ -51,7 +58,7 @@ def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes
         "score_period_s": SCORE_PERIOD_S,
         "smoothing_frames": SMOOTHING_FRAMES,
         "refractory_s": REFRACTORY_S,
-        "receptive_samples": model.config.receptive_samples,
+        "receptive_samples": model.config.stream_samples,
         "state_size": state_size,
         "thresholds": [{"fa_per_day": rate, "threshold": threshold} for rate in (0.5, 12.0)],
         "default_fa_per_day": 0.5,

@@ -223,7 +223,7 @@ class Detector:
             bundle: the zip, the folder, or an opened Bundle.
             fa_per_day: false alarms a day to accept (default: the bundle's choice); ``threshold`` overrides it.
             threshold: score from 0 to 1 at which to fire.
-            int8: use the small model (8-bit weights).
+            int8: use the small model (8-bit weights), where the bundle has one.
             threads: of onnxruntime.
         """
         try:
@@ -248,7 +248,8 @@ class Detector:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        model = self.bundle.read("model.int8.onnx" if int8 else "model.onnx")
+        small = int8 and "model.int8.onnx" in manifest["files"]  # the other may have 8-bit weights already
+        model = self.bundle.read("model.int8.onnx" if small else "model.onnx")
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has many errors and no common class

@@ -19,6 +19,7 @@ from untrained_bundle import matcher_bundle, spoken
 
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
+from model.encoder_trunk import encoder_path
 from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scores
 from pipeline.bundle import programs
 from pipeline.web_runtime import unpack_for_browser, web_runtime
@@ -251,6 +252,23 @@ def test_the_phrase_at_the_microphone(page: Any, served: Path, microphone: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["model.onnx", "model.int8.onnx"])
 def test_a_recording_is_heard_as_by_detect_py(page: Any, served: Path, microphone: Path, model: str) -> None:
+    heard_alike(page, served, microphone, model)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+def test_a_large_detector_hears_a_recording_as_by_detect_py(
+    page: Any, served: Path, microphone: Path, tmp_path: Path
+) -> None:
+    """Its graph has an encoder and a decoder in 8 bits, loops and branches: onnxruntime-web has all of it."""
+    bundle = matcher_bundle(tmp_path / "bundle", PHRASE, "large", threshold=0.3)
+    unpack_for_browser(bundle, tmp_path / "page", CACHE)
+    # It has one model; what is chosen makes no difference.
+    heard_alike(page, tmp_path / "page", microphone, "model.int8.onnx")
+
+
+def heard_alike(page: Any, served: Path, microphone: Path, model: str) -> None:
+    """The page finds in a recording what detect.py finds, once, and with the same score."""
     open_page(page, served)
     if model != "model.onnx":
         page.select_option("#model", model)

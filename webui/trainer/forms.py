@@ -19,7 +19,7 @@ EFFORT_WORDS = {
 }
 SIZE_WORDS = {
     "auto": _("the one that hears best here"),
-    "large": _("large: hears people far better; 14 MB, a twentieth of a computer's core; English only"),
+    "large": _("large: hears people far better; 34 MB, a twentieth of a computer's core; English only"),
     "standard": _("standard: 2 MB, for small computers and telephones"),
     "micro": _("micro: 0.3 MB, for the smallest; hears much worse"),
 }
