@@ -41,6 +41,7 @@ ENCODER_HOP = 7_680  # samples between two windows of a stream through an encode
 ENCODER_BEFORE = 8_000  # samples that an encoder hears before the phrase
 ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: what is new in it, and as much heard once more
 RESCORED_WEIGHT = 4.0  # match score that a phrase gains of which the decoder is certain (model.rescoring)
+MATCH_SLOPE = 2.0  # the steepest line of a detector that rescores: from no to full rescoring is 8 logits
 MATCH_WEIGHT, MATCH_BIAS = 5.0, 6.0  # at first: a score of -1.2 is a logit of 0
 LOG_MEL_MEAN = -4.0  # centre and scale of the log-mel input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
@@ -455,6 +456,15 @@ class TinyCRNN(nn.Module):
         """A match of a window and how it was rescored to a logit, all [batch, 1]."""
         logit: Tensor = self.match(matched + RESCORED_WEIGHT * rescored)
         return logit
+
+    @torch.no_grad()
+    def centre(self, score: float) -> None:
+        """Shift all logits so that what had this score has 0.5, and make their slope gentle; the order stays."""
+        score = min(max(score, 1e-6), 1 - 1e-6)
+        level = math.log(score) - math.log1p(-score)
+        gentle = MATCH_SLOPE / max(MATCH_SLOPE, float(self.match.weight))
+        self.match.weight *= gentle
+        self.match.bias.copy_((self.match.bias - level) * gentle)
 
     def stored_logits(self, stored: Tensor) -> Tensor:
         """Stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`) to logits [batch, n]."""

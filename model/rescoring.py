@@ -251,7 +251,6 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         "over": over,
         "later": LATER_COST,
         "zero_f": [0.0],
-        "least": LEAST_LOG_PROBABILITY,
         "range": -LEAST_LOG_PROBABILITY,
         "low": 0.0,
         "high": 1.0,

@@ -25,7 +25,7 @@ from model.encoder_trunk import (
     session,
 )
 from model.export import check_parity, export_onnx, export_rescorer, stream_scores
-from model.model import CHUNK_SAMPLES, MATCH_POOL, RESCORED_WEIGHT, TinyCRNN, TinyCRNNConfig
+from model.model import CHUNK_SAMPLES, MATCH_POOL, MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNN, TinyCRNNConfig
 from model.rescoring import BEGIN, END, LATER_COST, LEAST_LOG_PROBABILITY, SPACE, rescoring_graph, spellings
 from phrase_augmentation.phonemes import accents
 from pipeline.examples_plan import pronunciations
@@ -215,6 +215,22 @@ def test_how_frames_were_rescored_adds_to_their_match() -> None:
     assert float(model.match_logits(scores, None, rescored).detach()) == pytest.approx(-1.0)
     rescored[0, 0, 4] = 0.75
     assert float(model.match_logits(scores, None, rescored).detach()) == pytest.approx(-3.0 + 0.75 * RESCORED_WEIGHT)
+
+
+@pytest.mark.parametrize("score", [0.9985, 0.12, 0.0, 1.0])
+def test_centred_scores_keep_their_order(score: float) -> None:
+    model = TinyCRNN(TinyCRNNConfig.of_size("micro", 1.0, None, ((1, 2),))).eval()
+    with torch.no_grad():
+        model.match.weight.fill_(4.0)
+        model.match.bias.fill_(5.0)
+    matched = torch.linspace(-5, 4, 50)[:, None]
+    before = torch.sigmoid(model.encoder_logit(matched, torch.zeros_like(matched))).detach()
+    model.centre(score)
+    after = torch.sigmoid(model.encoder_logit(matched, torch.zeros_like(matched))).detach()
+    assert (after[1:] > after[:-1]).all(), "no two of them become the same"
+    if 0 < score < 1:
+        np.testing.assert_array_equal((before > score).numpy(), (after > 0.5).numpy())
+    assert float(model.match.weight.detach()) == pytest.approx(MATCH_SLOPE)
 
 
 def test_a_decoder_that_is_missing_or_another_one_is_said_plainly(
