@@ -75,9 +75,10 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
     return True
 
 
-def load(path: Path) -> np.ndarray:
-    """A stored clip as mono float32 [samples] at 16 kHz; soundfile's and the system's errors are the caller's."""
-    audio, _rate = soundfile.read(str(path), dtype="float32")
+def load(path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """A stored clip, or samples ``start`` to ``stop`` of it, as mono float32 [samples] at 16 kHz; soundfile's and the
+    system's errors are the caller's."""
+    audio, _rate = soundfile.read(str(path), start=start, stop=stop, dtype="float32")
     return np.asarray(audio, dtype=np.float32)
 
 

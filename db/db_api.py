@@ -483,10 +483,10 @@ class Library:
         """The absolute path of a clip's audio."""
         return (self.data_dir / clip.path).absolute()
 
-    def read_audio(self, clip: Clip) -> np.ndarray:
-        """A clip's audio, mono float32 [samples] at 16 kHz."""
+    def read_audio(self, clip: Clip, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """A clip's audio, or samples ``start`` to ``stop`` of it, mono float32 [samples] at 16 kHz."""
         try:
-            return clip_files.load(self.file(clip))
+            return clip_files.load(self.file(clip), start, stop)
         except (soundfile.LibsndfileError, OSError) as error:
             raise HarkError(
                 f"The audio of clip {clip.id} cannot be read.",

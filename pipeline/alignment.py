@@ -122,7 +122,8 @@ def align(
 
 def _check_script(words: Sequence[str], language: str) -> None:
     letters = [letter for word in words for letter in word if letter.isalpha()]
-    foreign = sum(script_of(letter) not in scripts_of(language) for letter in letters)
+    own = scripts_of(language)
+    foreign = sum(script_of(letter) not in own for letter in letters)
     if foreign * 2 > len(letters):
         raise NotAligned(
             "The transcript cannot be aligned.",

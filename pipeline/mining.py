@@ -314,17 +314,17 @@ def _cut(
 ) -> list[Cut]:
     new: list[NewClip] = []
     for place in sorted(places, key=lambda p: (p.clip.id, p.start_s)):
+        start_s = max(0.0, place.start_s - MARGIN_S)
         try:
-            audio = library.read_audio(place.clip)
+            audio = library.read_audio(place.clip, _at(start_s), _at(place.end_s + MARGIN_S))
         except HarkError as error:
             rejected[error.what] += 1
             continue
-        if not loud_throughout(audio[_at(place.start_s) : _at(place.end_s)]):
+        if not loud_throughout(audio[_at(place.start_s) - _at(start_s) :][: _at(place.end_s) - _at(place.start_s)]):
             rejected["silent in part"] += 1
             continue
-        start_s = max(0.0, place.start_s - MARGIN_S)
-        end_s = min(len(audio) / SAMPLE_RATE, place.end_s + MARGIN_S)
-        new.append(_new_clip(place, aligner, faded(audio[_at(start_s) : _at(end_s)]), start_s, end_s, config))
+        end_s = start_s + len(audio) / SAMPLE_RATE
+        new.append(_new_clip(place, aligner, faded(audio), start_s, end_s, config))
     ids = library.add_clips(new)
     return [
         Cut(

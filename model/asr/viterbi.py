@@ -72,20 +72,22 @@ def token_path(log_p: np.ndarray, tokens: Sequence[int], filler: bool = True, fr
     jump[3::2] = np.where(labels[3::2] != labels[1:-2:2], 0, NEVER)
     score = np.full(states, NEVER, np.float32)
     score[:2] = emitted[0, :2]
-    steps = np.zeros((time, states), np.uint8)
-    ways = np.full((3, states), NEVER, np.float32)
-    each = np.arange(states)
+    moved = np.zeros((time, states), bool)  # to a state from the one before it,
+    jumped = np.zeros((time, states), bool)  # or from the one before that
+    before, earlier = np.full((2, states), NEVER, np.float32)
     for frame in range(1, time):
-        ways[0] = score
-        ways[1, 1:] = score[:-1]
-        np.add(score[:-2], jump[2:], out=ways[2, 2:])
-        steps[frame] = ways.argmax(axis=0)
-        score = ways[steps[frame], each] + emitted[frame]
+        before[1:] = score[:-1]
+        np.add(score[:-2], jump[2:], out=earlier[2:])
+        np.greater(before, score, out=moved[frame])
+        np.maximum(before, score, out=score)
+        np.greater(earlier, score, out=jumped[frame])
+        np.maximum(earlier, score, out=score)
+        np.add(score, emitted[frame], out=score)
     state = int(score.argmax()) if free_end else states - 1 if score[-1] > score[-2] else states - 2
     path = np.empty(time, np.int64)
     for frame in range(time - 1, -1, -1):
         path[frame] = state
-        state -= int(steps[frame, state])
+        state -= 2 if jumped[frame, state] else bool(moved[frame, state])
     own = emitted[np.arange(time), path].astype(np.float64)
     first = np.full(len(tokens), -1)
     last = np.full(len(tokens), -1)
