@@ -11,6 +11,7 @@ difference.
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -29,7 +30,6 @@ from model.encoder_trunk import (
     FRAME_SAMPLES,
     STATE_FRAMES,
     STATES_AFTER,
-    STATES_BEFORE,
     EncoderTrunk,
     Rescorer,
     encoder_path,
@@ -42,9 +42,10 @@ from model.model import (
     ENCODER_MATCH_FLOOR,
     Matcher,
     TinyCRNN,
+    TinyCRNNConfig,
     TrunkConfig,
 )
-from model.rescoring import rescoring_graph
+from model.rescoring import decoder_weights, rescoring_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -223,7 +224,7 @@ class _Window(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.model.encoder_window(heard)
 
 
@@ -232,8 +233,8 @@ class _Score(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, matched: Tensor, rescored: Tensor) -> Tensor:
-        return torch.sigmoid(self.model.encoder_logit(matched, rescored))
+    def forward(self, matched: Tensor, rescored: Tensor, taken: Tensor) -> Tensor:
+        return torch.sigmoid(self.model.encoder_logit(matched, rescored, taken))
 
 
 def stream_graph(model: TinyCRNN) -> onnx.ModelProto:
@@ -251,8 +252,10 @@ def stream_graph(model: TinyCRNN) -> onnx.ModelProto:
     one = torch.zeros(1, 1)
     hearing = prefixed(window_graph().graph, "hear/")
     heard = torch.zeros(1, frames, config.trunk.width)
-    following = prefixed(to_onnx(_Window(model), (heard,), ["heard"], ["best", "frame"]).graph, "match/")
-    scoring = prefixed(to_onnx(_Score(model), (one, one), ["matched", "rescored"], ["score"]).graph, "score/")
+    following = prefixed(to_onnx(_Window(model), (heard,), ["heard"], ["best", "frame", "taken"]).graph, "match/")
+    scoring = prefixed(
+        to_onnx(_Score(model), (one, one, one), ["matched", "rescored", "taken"], ["score"]).graph, "score/"
+    )
     places = frame_places(window, frames)
     constants = {
         "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),
@@ -271,7 +274,7 @@ def stream_graph(model: TinyCRNN) -> onnx.ModelProto:
         "above": np.asarray(config.rescore_above, np.float32),
         "state_places": places[::STATE_FRAMES],
         "state_frames": np.asarray([STATE_FRAMES], np.int64),
-        "states_before": np.asarray([STATES_BEFORE], np.int64),
+        "states_before": np.asarray([config.states_before], np.int64),
         "states_after": np.asarray([STATES_AFTER], np.int64),
         "no_states": np.asarray([0], np.int64),
         "single": np.asarray([-1], np.int64),
@@ -320,6 +323,7 @@ def stream_graph(model: TinyCRNN) -> onnx.ModelProto:
             *rescored,
             copied("match/best", "score/matched"),
             copied("rescored", "score/rescored"),
+            copied("match/taken", "score/taken"),
             *scoring.node,
             copied("score/score", "new_score"),
         ],
@@ -397,26 +401,29 @@ def loaded_trunk() -> EncoderTrunk:
     return EncoderTrunk(window_graph().SerializeToString())
 
 
-@lru_cache(maxsize=4)
-def loaded_rescorer(sequences: tuple[tuple[int, ...], ...], above: float) -> Rescorer | None:
-    """What rescores a phrase, loaded once a process; None without spellings."""
-    return Rescorer(rescoring_graph(sequences).SerializeToString(), above) if sequences else None
+@lru_cache(maxsize=1)
+def rescorer_of(config: TinyCRNNConfig) -> Rescorer | None:
+    """What rescores a phrase; None without spellings."""
+    if not config.spellings:
+        return None
+    decoder = rescoring_graph(config.spellings).SerializeToString()
+    return Rescorer(decoder, config.rescore_above, config.states_before)
 
 
 @torch.no_grad()
 def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """Raw scores [len(audio) // 1280] of a recording that follows silence, window by window as a stream hears it."""
     trunk, window = loaded_trunk(), model.config.window_samples
-    rescorer = loaded_rescorer(model.config.spellings, model.config.rescore_above)
+    rescorer = rescorer_of(model.config)
     padded = np.pad(np.asarray(audio, np.float32), (window, 0))
     model.eval()
 
     def score(end: int) -> float:
         phones, states = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
-        matched, frame = model.encoder_window(torch.from_numpy(phones)[None])
+        matched, frame, taken = model.encoder_window(torch.from_numpy(phones)[None])
         asked = rescorer is not None and float(matched) > model.config.rescore_above
         rescored = rescorer.at(states, int(frame)) if rescorer is not None and asked else 0.0
-        return float(torch.sigmoid(model.encoder_logit(matched, torch.full((1, 1), rescored))))
+        return float(torch.sigmoid(model.encoder_logit(matched, torch.full((1, 1), rescored), taken)))
 
     chunks = len(audio) // CHUNK_SAMPLES
     hop = ENCODER_HOP // CHUNK_SAMPLES
@@ -427,12 +434,10 @@ def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
 
 
 @cache
-def parameter_count() -> int:
-    """Of the encoder and the phone head."""
-    from onnx import numpy_helper
-
-    tensors = (numpy_helper.to_array(tensor) for tensor in window_graph().graph.initializer)
-    return sum(tensor.size for tensor in tensors if tensor.ndim > 1)
+def parameter_count(rescored: bool) -> int:
+    """Of the encoder and the phone head, and of the decoder where it rescores."""
+    tensors = [*window_graph().graph.initializer, *(decoder_weights() if rescored else ())]
+    return sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
 
 
 @cache

@@ -22,7 +22,7 @@ BATCH_STEP = 96_000  # samples of a recording that are heard at once, between ot
 BATCH_MARGIN = 19_200
 EDGE = 3_840  # samples of silence before and after a recording
 STATE_FRAMES = 4  # frames a state that is handed on: a third of them says as much as all (docs/benchmark-log.md)
-# States that a phrase is asked for in, before and after the end of a match: 1.6 s and 0.5 s.
+# States that a phrase is asked for in, before and after the end of a match: 1.6 s at least, and 0.5 s.
 STATES_BEFORE, STATES_AFTER = 20, 7
 
 
@@ -39,7 +39,7 @@ def package_file(name: Path) -> Path | None:
 
 
 def encoder_path() -> Path | None:
-    """The encoder's file in the installed package; None where it is not installed, or brings another one."""
+    """The encoder's file in the installed package; None where it is not installed, or does not bring it."""
     return package_file(ENCODER_FILE)
 
 
@@ -92,19 +92,26 @@ class EncoderTrunk:
 
 @dataclass(frozen=True)
 class RescorerFiles:
-    """A phrase's matcher and decoder as ONNX files, and the match score above which the decoder is asked."""
+    """A phrase's matcher and decoder as ONNX files, the match score above which the decoder is asked, and how many
+    states before a match's end it reads."""
 
     matcher: str
     decoder: str
     above: float
+    before: int
 
 
 class Rescorer:
     """Asks a decoder for the phrase wherever the matcher has heard something like it (``model.rescoring``)."""
 
-    def __init__(self, decoder: bytes | str, above: float, threads: int = 1) -> None:
-        """Load ``model.rescoring.rescoring_graph``, as bytes or as a file; ``above``: the match score to ask from."""
-        self._decoder, self._above = session(decoder, threads), above
+    def __init__(self, decoder: bytes | str, above: float, before: int) -> None:
+        """Load ``model.rescoring.rescoring_graph``, as bytes or as a file.
+
+        Args:
+            above: the match score to ask from.
+            before: states before a match's end that are read.
+        """
+        self._decoder, self._above, self._before = session(decoder), above, before
 
     def frames(self, match: np.ndarray, states: np.ndarray) -> np.ndarray:
         """A rescoring, 0 to 1, of each frame [frames]; those of a stretch that matches have that of its best frame.
@@ -124,7 +131,7 @@ class Rescorer:
     def at(self, states: np.ndarray, frame: int) -> float:
         """The rescoring of a match that ends at that frame."""
         place = frame // STATE_FRAMES
-        near = np.asarray(states[max(0, place - STATES_BEFORE) : place + STATES_AFTER], np.float32)
+        near = np.asarray(states[max(0, place - self._before) : place + STATES_AFTER], np.float32)
         return float(self._decoder.run(None, {"states": near[None]})[0][0, 0])
 
 
@@ -132,7 +139,7 @@ class PhraseRescorer:
     """Phones and states to stored frames, with a matcher and a decoder from files."""
 
     def __init__(self, files: RescorerFiles) -> None:
-        self._matcher, self._rescorer = session(files.matcher), Rescorer(files.decoder, files.above)
+        self._matcher, self._rescorer = session(files.matcher), Rescorer(files.decoder, files.above, files.before)
 
     def stored(self, phones: np.ndarray, states: np.ndarray) -> np.ndarray:
         """Phones [frames, width], and as one column more how they were rescored."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.encoder_trunk import STATE_FRAMES, STATES_BEFORE
 from model.features import HOP, MELS, WINDOW, StoredFrames
 
 STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
@@ -158,6 +159,11 @@ class TinyCRNNConfig:
     def head_frames(self) -> int:
         """Trunk frames of 20 ms that the recurrent layer hears: what training windows hold."""
         return self.window_frames * BRIDGE_STRIDE
+
+    @property
+    def states_before(self) -> int:
+        """States of an encoder that a decoder reads before the end of a match: the whole phrase, slowly said."""
+        return max(STATES_BEFORE, self.head_frames // STATE_FRAMES)
 
     @property
     def window_samples(self) -> int:
@@ -437,9 +443,9 @@ class TinyCRNN(nn.Module):
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
         return self.head_logits(self.trunk(log_mel))
 
-    def encoder_window(self, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """What an encoder heard in a window of a stream [batch, time, width] to the best match at its end, less what
-        decoys take, and its frame, both [batch, 1]. :meth:`encoder_logit` makes a logit of it."""
+    def encoder_window(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What an encoder heard in a window of a stream [batch, time, width] to the best match at its end, its frame,
+        and what decoys take from it, all [batch, 1]. :meth:`encoder_logit` makes a logit of them."""
         assert self.matcher is not None
 
         def ends_of(matcher: Matcher) -> Tensor:
@@ -447,14 +453,15 @@ class TinyCRNN(nn.Module):
             return scores[:, -ENCODER_POOL:]
 
         best, place = ends_of(self.matcher).max(dim=1, keepdim=True)
+        taken = torch.zeros_like(best)
         if self.decoys:
             ahead = ends_of(self.decoys).amax(dim=1, keepdim=True) - best - self.config.decoy_margin
-            best = best - DECOY_SLOPE * functional.relu(ahead)
-        return best, place + (heard.shape[1] - ENCODER_POOL)
+            taken = DECOY_SLOPE * functional.relu(ahead)
+        return best, place + (heard.shape[1] - ENCODER_POOL), taken
 
-    def encoder_logit(self, matched: Tensor, rescored: Tensor) -> Tensor:
-        """A match of a window and how it was rescored to a logit, all [batch, 1]."""
-        logit: Tensor = self.match(matched + RESCORED_WEIGHT * rescored)
+    def encoder_logit(self, matched: Tensor, rescored: Tensor, taken: Tensor) -> Tensor:
+        """A match of a window, how it was rescored, and what decoys take, to a logit, all [batch, 1]."""
+        logit: Tensor = self.match(matched + RESCORED_WEIGHT * rescored - taken)
         return logit
 
     @torch.no_grad()
@@ -476,7 +483,7 @@ class TinyCRNN(nn.Module):
         if self.config.trunk.encoder:
             from model.encoder import parameter_count
 
-            count += parameter_count()
+            count += parameter_count(rescored=bool(self.config.spellings))
         return count
 
 

@@ -11,7 +11,7 @@ it hears, and the phrase is asked for at the place where its first token fits be
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ NO_TEXT = b"<<ST_"  # nor are those that begin so
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # begins a token that begins a word
 NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # begin a token before which a word is complete
 SPELLINGS_A_FORM = 2  # with and without capitals, that is
-MOST_WRITTEN = 14  # tokens that the decoder writes; the audio holds two seconds
+MOST_WRITTEN = 20  # tokens that the decoder writes; the audio holds two or three seconds
 LATER_COST = 2.0  # nats that it costs the phrase to follow other words: what is wanted is seldom said so
 LEAST_LOG_PROBABILITY = -20.0  # a rescoring of 0; a phrase that is certain has 1
 
@@ -79,29 +79,27 @@ def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
     forms = dict.fromkeys(
         " ".join(form) for form in (words, [words[0].capitalize(), *words[1:]], [word.capitalize() for word in words])
     )
-    found = [
-        sequence
-        for form in forms
-        for sequence in _split((" " + form).encode().replace(b" ", SPACE), number)[:SPELLINGS_A_FORM]
-    ]
+    found = [sequence for form in forms for sequence in _split((" " + form).encode().replace(b" ", SPACE), number)]
     return tuple(dict.fromkeys(found))
 
 
 def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
-    """Sequences of as few tokens as write the text, and of one more; the shortest first."""
-
-    def ways(rest: bytes, left: int) -> Iterator[tuple[int, ...]]:
-        if not rest:
-            yield ()
-        elif left:
-            for length in range(len(rest), 0, -1):
-                if rest[:length] in number:
-                    yield from ((number[rest[:length]], *way) for way in ways(rest[length:], left - 1))
-
-    for count in range(1, len(text) + 1):
-        if next(ways(text, count), None) is not None:
-            return sorted(ways(text, count + 1), key=len)
-    return []
+    """The :data:`SPELLINGS_A_FORM` shortest sequences of tokens that write a text, the shortest first."""
+    # Of each beginning of the text the shortest ways to write it: what follows does not depend on them.
+    ways: list[list[tuple[int, ...]]] = [[()]]
+    longest = max(map(len, number), default=0)
+    size = {token: len(piece) for piece, token in number.items()}
+    for end in range(1, len(text) + 1):
+        found = [
+            (*way, number[text[start:end]])
+            for start in range(max(0, end - longest), end)
+            if text[start:end] in number
+            for way in ways[start]
+        ]
+        # Of those as short, the ones that begin with long tokens.
+        found.sort(key=lambda way: (len(way), [-size[token] for token in way]))
+        ways.append(found[:SPELLINGS_A_FORM])
+    return ways[len(text)]
 
 
 @cache
@@ -167,6 +165,11 @@ def _share_embeddings(nodes: list[onnx.NodeProto], weights: dict[str, onnx.Tenso
     ]
 
 
+def decoder_weights() -> list[onnx.TensorProto]:
+    """The decoder's weights and other constants."""
+    return list(_decoder().graph.initializer)
+
+
 class _Nodes:
     """Nodes that are being put together, and their constants."""
 
@@ -204,7 +207,6 @@ class _Nodes:
         return self.add("LogSoftmax", [f"{prefix}logits"], f"{prefix}log_p", axis=-1)
 
 
-@cache
 def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     """``states`` [1, time, 288] to ``rescoring`` [1, 1]: 1 where the phrase is certain, 0 where its probability is that
     of :data:`LEAST_LOG_PROBABILITY` or less.

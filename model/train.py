@@ -165,7 +165,8 @@ def train(
     last = folder / "last.pt"
     if last.is_file():
         saved = torch.load(last, map_location=device, weights_only=True)
-        if saved["identity"] == identity:
+        known = {**saved["identity"], "model": TinyCRNNConfig.from_dict(saved["identity"]["model"]).as_dict()}
+        if known == identity:  # what a newer Hark added to the configuration is as it was
             model.load_state_dict(saved["model"])
             average.load_state_dict(saved["average"])
             optimizer.load_state_dict(saved["optimizer"])

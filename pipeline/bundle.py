@@ -1,4 +1,4 @@
-"""The bundle: one zip with the model in three forms, the manifest, the program that runs it, its card and licences."""
+"""The bundle: one zip with the model in its forms, the manifest, the program that runs it, its card and licences."""
 
 from __future__ import annotations
 

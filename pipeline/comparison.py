@@ -199,7 +199,7 @@ def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> 
 
 
 def _by_trunk(versions: Sequence[Trained]) -> list[list[Trained]]:
-    """The versions in groups that hear through the same trunk, for whom frames are stored once."""
+    """The versions in groups that hear through the same trunk and rescore alike, for whom frames are stored once."""
     groups: list[list[Trained]] = []
     for version in versions:
         trunk = _trunk(version)
@@ -213,8 +213,12 @@ def _by_trunk(versions: Sequence[Trained]) -> list[list[Trained]]:
 
 
 def _hears_alike(one: Trained, other: Trained, trunk: Trunk | None) -> bool:
-    a, b = one.model.config, other.model.config
-    return same_trunk(one.model, trunk) and (a.spellings, a.rescore_above) == (b.spellings, b.rescore_above)
+    mine, theirs = (
+        (config.pronunciations, config.spellings, config.rescore_above)
+        for config in (one.model.config, other.model.config)
+    )
+    rescored = bool(one.model.config.spellings or other.model.config.spellings)
+    return same_trunk(one.model, trunk) and (not rescored or mine == theirs)
 
 
 def _trunk(version: Trained) -> Trunk | None:
@@ -224,7 +228,7 @@ def _trunk(version: Trained) -> Trunk | None:
 def _common_bank(versions: Sequence[Trained]) -> Path | None:
     """The negative bank, where all versions know it as it is now; it holds what one trunk hears, and no sound."""
     bank = shipped_bank(versions[0].plan.config.size)
-    if bank is None or len(_by_trunk(versions)) > 1:
+    if bank is None or not all(same_trunk(versions[0].model, _trunk(version)) for version in versions):
         return None
     about = bank_about(bank)
     return bank if all(version.bank == about for version in versions) else None

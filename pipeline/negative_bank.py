@@ -50,13 +50,20 @@ class BankPiece:
     """A stretch of speech: stored frames [frames, width] float16 and its row in the feature store.
 
     Attributes:
-        states: of an encoder [one for each 4 frames, 288], as :meth:`model.encoder_trunk.EncoderTrunk.hear` gives them,
-            but for what the codes lose; None in a bank without.
+        codes: of an encoder's states [one for each 4 frames, bytes]; None in a bank without.
+        quantizer: what makes states of codes.
     """
 
     frames: np.ndarray
     row: dict[str, Any]
-    states: np.ndarray | None = None
+    codes: np.ndarray | None = None
+    quantizer: ProductQuantizer | None = None
+
+    def states(self) -> np.ndarray:
+        """States [one for each 4 frames, 288], as :meth:`model.encoder_trunk.EncoderTrunk.hear` gives them, but for
+        what the codes lose."""
+        assert self.codes is not None and self.quantizer is not None, "a bank of large detectors has states"
+        return self.quantizer.decode(self.codes)
 
 
 def build_bank(
@@ -162,7 +169,7 @@ def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
     With less than an hour for training, no other part gives more. Raises HarkError: the file is missing or damaged.
     """
     rng = np.random.default_rng((seed, 6))
-    quantizer = None
+    quantizer = codes = None
     with _opened(path) as archive:
         table = json.loads(archive.read("table.json"))
         frames = np.load(io.BytesIO(archive.read("frames.npy"))).T
@@ -183,10 +190,8 @@ def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
         if left[row["split"]] > 0:
             left[row["split"]] -= count * FRAME_S / 3600
             part = frames[firsts[index] : firsts[index] + count]
-            states = None
-            if quantizer is not None:
-                states = quantizer.decode(codes[first_states[index] : first_states[index + 1]])
-            yield BankPiece((part.astype(np.float32) / 255).astype(np.float16), row, states)
+            own = None if codes is None else codes[first_states[index] : first_states[index + 1]]
+            yield BankPiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
 
 
 def rescored_pieces(pieces: Iterable[BankPiece], model: TinyCRNNConfig) -> Iterator[BankPiece]:
@@ -194,14 +199,13 @@ def rescored_pieces(pieces: Iterable[BankPiece], model: TinyCRNNConfig) -> Itera
     if not model.spellings:
         yield from pieces
         return
-    from model.encoder import loaded_rescorer
+    from model.encoder import rescorer_of
 
-    rescorer = loaded_rescorer(model.spellings, model.rescore_above)
+    rescorer = rescorer_of(model)
     assert rescorer is not None
 
     def rescored(piece: BankPiece, match: np.ndarray) -> BankPiece:
-        assert piece.states is not None, "a bank of large detectors has states"
-        column = rescorer.frames(match, piece.states).astype(np.float16)
+        column = rescorer.frames(match, piece.states()).astype(np.float16)
         return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
 
     chosen = list(pieces)

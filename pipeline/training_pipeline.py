@@ -170,6 +170,8 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
         before = None
         if config.start_from:  # what speaks against it is said before anything is made
             before, manifest_before = version_before(data, config.start_from)
+            if before.config.trunk.encoder and not before.config.spellings:
+                reporter.log("This detector is from before rescoring: train the phrase anew, and it will hear better.")
             if not same_trunk(before, trunk):
                 raise HarkError(
                     "This detector cannot be retrained.",
@@ -198,7 +200,12 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 examples = plan_examples(plan, clips, data / NOISE_FOLDER, shape, named, bank)
                 if before is not None:  # what it is compared with hears the same frames
                     old = before.config
-                    model_before = replace(examples.model, spellings=old.spellings, rescore_above=old.rescore_above)
+                    model_before = replace(
+                        examples.model,
+                        pronunciations=old.pronunciations,
+                        spellings=old.spellings,
+                        rescore_above=old.rescore_above,
+                    )
                     examples = replace(examples, model=model_before)
                 rescorer = export_rescorer(examples.model, folder)
                 (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.runtime.detector import Detector, smooth_scores
+from model.runtime.detector import Detector, logit, smooth_scores
 
 if TYPE_CHECKING:
     from model.model import TinyCRNN
 
-SAME_SCORE = 1e-4
+SAME_LOGIT = 1e-2
 WINDOWS_AT_ONCE = 256
 
 
@@ -26,13 +26,14 @@ class SharedEncoder:
 
     def __init__(self, models: Sequence[TinyCRNN]) -> None:
         """Load the encoder for them."""
-        from model.encoder import window_graph
+        from model.encoder import rescorer_of, window_graph
         from model.encoder_trunk import EncoderTrunk
 
         self.models = [model.eval() for model in models]
         self.window = self.models[0].config.window_samples
         assert all(model.config.window_samples == self.window for model in self.models)
         self._trunk = EncoderTrunk(window_graph().SerializeToString(), os.cpu_count() or 1)
+        self._rescorers = [rescorer_of(model.config) for model in self.models]
         self._silence = self._scores(np.zeros((1, self.window), np.float32))
         self.reset()
 
@@ -70,21 +71,19 @@ class SharedEncoder:
         """Windows [n, samples] to raw scores [n, phrases]."""
         import torch
 
-        from model.encoder import loaded_rescorer
         from model.encoder_trunk import FRAME_SAMPLES
 
         both = [self._trunk.window(window, self.window // FRAME_SAMPLES) for window in windows]
         phones = torch.from_numpy(np.stack([heard for heard, _ in both]))
         columns = []
         with torch.no_grad():
-            for model in self.models:
-                matched, frames = model.encoder_window(phones)
+            for model, rescorer in zip(self.models, self._rescorers):
+                matched, frames, taken = model.encoder_window(phones)
                 rescored = torch.zeros_like(matched)
-                rescorer = loaded_rescorer(model.config.spellings, model.config.rescore_above)
                 for row in torch.nonzero(matched[:, 0] > model.config.rescore_above)[:, 0].tolist():
                     if rescorer is not None:
                         rescored[row] = rescorer.at(both[row][1], int(frames[row]))
-                columns.append(torch.sigmoid(model.encoder_logit(matched, rescored))[:, 0].numpy())
+                columns.append(torch.sigmoid(model.encoder_logit(matched, rescored, taken))[:, 0].numpy())
         return np.stack(columns, axis=1)
 
 
@@ -104,12 +103,14 @@ def large_model(detector: Detector) -> TinyCRNN | None:
 
 
 def gives_the_same(shared: SharedEncoder, detectors: Sequence[Detector], audio: np.ndarray) -> bool:
-    """Whether it gives the scores of the detectors themselves for some audio, within :data:`SAME_SCORE`."""
+    """Whether it gives the logits of the detectors themselves for some audio, within :data:`SAME_LOGIT`."""
     shared.reset()
     together = shared.scores(audio)
     for column, detector in enumerate(detectors):
         detector.reset()
         alone = detector.scores(audio)
-        if len(alone) != len(together) or np.abs(alone - together[:, column]).max(initial=0.0) > SAME_SCORE:
+        if len(alone) != len(together):
+            return False
+        if np.abs(logit(alone) - logit(together[:, column])).max(initial=0.0) > SAME_LOGIT:
             return False
     return True

@@ -52,7 +52,8 @@ KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
-SAME_S = 30  # of other speech that large detectors are tried on, together and alone
+# Seconds of other speech, and recordings of each phrase, that large detectors are tried on, together and alone.
+SAME_S, SAME_CLIPS = 20, 4
 
 
 class StreamScorer(Protocol):
@@ -392,7 +393,9 @@ def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
 def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, reporter: Reporter, int8: bool) -> list[Measured]:
     """Each bundle, by name; large ones hear the streams together where their windows are equally long."""
     measured: dict[str, Measured] = {}
-    for names in _heard_together({name: bundle_listener(path, name, int8) for name, path in bundles.items()}, yard):
+    for names in _heard_together(
+        {name: bundle_listener(path, name, int8) for name, path in bundles.items()}, yard, int8
+    ):
         if isinstance(names, str):
             measured[names] = _measure_bundle(bundles[names], names, yard, reporter, int8)
             continue
@@ -403,7 +406,7 @@ def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, reporter: Rep
 
 
 def _heard_together(
-    listeners: Mapping[str, Listener], yard: Yardstick
+    listeners: Mapping[str, Listener], yard: Yardstick, int8: bool
 ) -> Iterator[str | tuple[Listener, tuple[str, ...]]]:
     """Names of those measured alone, and listeners that stand for several, with their names."""
     from pipeline.benchmark.shared_encoder import SharedEncoder, gives_the_same, large_model
@@ -411,19 +414,23 @@ def _heard_together(
     groups: dict[tuple[object, ...], list[tuple[str, TinyCRNN]]] = {}
     for name, listener in listeners.items():
         assert isinstance(listener.scorer, Detector)
-        model = large_model(listener.scorer)
+        model = None if int8 else large_model(listener.scorer)
         if model is None:
             yield name
         else:
-            alike = (model.config.window_samples, model.config.trunk.encoder, listener.language)
+            # What is spoken for them must be spoken by voices that none of them has heard.
+            voices = (repr(listener.confuser_voices), repr(listener.positive_voices))
+            alike = (model.config.window_samples, model.config.trunk.encoder, listener.language, *voices)
             groups.setdefault(alike, []).append((name, model))
     for group in groups.values():
         names = tuple(name for name, _ in group)
         members = [listeners[name] for name in names]
+        if len(group) == 1:
+            yield from names
+            continue
         shared = SharedEncoder([model for _, model in group])
-        tried = yard.other_speech.speech(0, SAME_S * SAMPLE_RATE).astype(np.float32) / 32768
         detectors = [member.scorer for member in members if isinstance(member.scorer, Detector)]
-        if len(group) == 1 or not gives_the_same(shared, detectors, tried):
+        if not gives_the_same(shared, detectors, _tried(members, yard)):
             yield from names
             continue
         first = members[0]
@@ -437,6 +444,15 @@ def _heard_together(
             ),
             names,
         )
+
+
+def _tried(members: Sequence[Listener], yard: Yardstick) -> np.ndarray:
+    """Some other speech, and the first recordings of each phrase [samples]."""
+    parts = [yard.other_speech.speech(0, min(SAME_S * SAMPLE_RATE, yard.other_speech.block_ends[-1]))]
+    for member in members:
+        said, _ = yard.positives(member.phrases[0], member.language, member.positive_voices)
+        parts.append(said.speech(0, said.spans[:SAME_CLIPS][-1][1]))
+    return np.concatenate(parts).astype(np.float32) / 32768
 
 
 def stream_cache() -> Path:

@@ -52,7 +52,8 @@ def test_the_graph_gives_what_the_windows_give_however_the_audio_comes(
     path, state_size = exported
     assert state_size == detector.config.window_samples + 2
     parity = check_parity(detector, path, None, sound(4.0))
-    assert parity.onnx < 1e-5 and parity.streaming < 1e-5 and parity.int8 == parity.onnx
+    assert parity.onnx < 1e-5 and parity.streaming < 1e-5
+    assert parity.int8 is None and "pt_against_int8" not in parity.as_dict()
     assert np.ptp(stream_scores(detector, sound(4.0))) > 0.01, "the scores differ, or the comparison says nothing"
 
 

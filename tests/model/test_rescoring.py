@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from untrained_bundle import spoken
 
 from core.errors import HarkError
 from model import encoder_trunk, rescoring
-from model.encoder import loaded_rescorer, loaded_trunk, trunk_config
+from model.encoder import loaded_trunk, trunk_config
 from model.encoder_trunk import (
     ASSETS,
     DECODER_FILE,
@@ -62,8 +63,7 @@ def said(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
 def asked(text: str, phrase: str) -> float:
     """The rescoring of a phrase over everything that was said."""
     _, states = loaded_trunk().hear(said(text, 0.3, 0.5))
-    rescorer = loaded_rescorer(spellings(phrase), 0.0)
-    assert rescorer is not None
+    rescorer = Rescorer(rescoring_graph(spellings(phrase)).SerializeToString(), 0.0, 20)
     return rescorer.at(states, STATE_FRAMES * min(len(states), 20))
 
 
@@ -80,6 +80,13 @@ def test_a_spelling_writes_the_phrase(phrase: str) -> None:
     assert {text.lower() for text in written} == {phrase}
     assert any(text[0].isupper() for text in written)
     assert not any(token in (BEGIN, END) for way in found for token in way)
+
+
+@needs_encoder
+def test_a_long_phrase_is_spelled_at_once() -> None:
+    started = time.perf_counter()
+    assert spellings("okay refrigerator what temperature is the freezer compartment")
+    assert time.perf_counter() - started < 3
 
 
 @needs_encoder
@@ -138,7 +145,7 @@ def by_hand(states: np.ndarray, sequences: Sequence[Sequence[int]]) -> float:
 def test_the_graph_says_what_the_decoder_says(text: str) -> None:
     _, states = loaded_trunk().hear(said(text, 0.2, 0.4))
     ways = spellings(PHRASE)
-    rescorer = Rescorer(rescoring_graph(ways).SerializeToString(), 0.0)
+    rescorer = Rescorer(rescoring_graph(ways).SerializeToString(), 0.0, encoder_trunk.STATES_BEFORE)
     at = STATE_FRAMES * (len(states) - encoder_trunk.STATES_AFTER)
     near = states[max(0, len(states) - encoder_trunk.STATES_AFTER - encoder_trunk.STATES_BEFORE) :]
     # 8-bit products are quantized by the range of a whole batch, so that ways asked together differ a little.
@@ -190,6 +197,33 @@ def test_every_form_rescores_alike(detector: TinyCRNN, tmp_path: Path) -> None:
 
 
 @needs_encoder
+def test_a_decoy_takes_from_what_was_rescored_in_every_form(detector: TinyCRNN, tmp_path: Path) -> None:
+    decoys = pronunciations("commuter", "en")
+    model = TinyCRNN(replace(detector.config, decoys=decoys, decoy_margin=-0.5)).eval()
+    model.load_state_dict(detector.state_dict())
+    path = tmp_path / "model.onnx"
+    export_onnx(model, path)
+    audio = said(PHRASE, 2.0, 1.5)
+    assert check_parity(model, path, None, audio).onnx < 1e-5
+    plain = TinyCRNN(replace(model.config, spellings=())).eval()
+    plain.load_state_dict(detector.state_dict())
+    with_decoys, without, unasked = (float(stream_scores(one, audio).max()) for one in (model, detector, plain))
+    gained = np.log(with_decoys / (1 - with_decoys)) - np.log(unasked / (1 - unasked))
+    assert gained > 0.7 * RESCORED_WEIGHT, "the decoder is asked all the same"
+    files = export_rescorer(model.config, tmp_path)
+    assert files is not None
+    stored = PhraseRescorer(files).stored(*loaded_trunk().hear(audio))
+    with torch.no_grad():
+        best = float(torch.sigmoid(model.stored_logits(torch.from_numpy(stored)[None])).max())
+    assert with_decoys < without - 0.05 and best == pytest.approx(with_decoys, abs=0.4)
+
+
+def test_a_long_phrase_is_asked_for_from_its_beginning() -> None:
+    short, long = (TinyCRNNConfig.of_size("micro", seconds, None, ((1, 2),)) for seconds in (1.0, 3.0))
+    assert short.states_before == encoder_trunk.STATES_BEFORE and long.states_before * 0.08 >= 2.9
+
+
+@needs_encoder
 def test_stored_frames_give_what_a_stream_gives(detector: TinyCRNN, tmp_path: Path) -> None:
     files = export_rescorer(detector.config, tmp_path)
     assert files is not None and export_rescorer(replace(detector.config, spellings=()), tmp_path) is None
@@ -224,9 +258,10 @@ def test_centred_scores_keep_their_order(score: float) -> None:
         model.match.weight.fill_(4.0)
         model.match.bias.fill_(5.0)
     matched = torch.linspace(-5, 4, 50)[:, None]
-    before = torch.sigmoid(model.encoder_logit(matched, torch.zeros_like(matched))).detach()
+    none = torch.zeros_like(matched)
+    before = torch.sigmoid(model.encoder_logit(matched, none, none)).detach()
     model.centre(score)
-    after = torch.sigmoid(model.encoder_logit(matched, torch.zeros_like(matched))).detach()
+    after = torch.sigmoid(model.encoder_logit(matched, none, none)).detach()
     assert (after[1:] >= after[:-1]).all()
     if 0 < score < 1:
         assert (after[1:] > after[:-1]).all(), "no two of them become the same"
