@@ -24,16 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.errors import HarkError
 from model.asr.symbols import PHONE_OUTPUTS
 from model.encoder_trunk import (
+    ENCODER_FILE,
     FRAME_SAMPLES,
     STATE_FRAMES,
     STATES_AFTER,
     EncoderTrunk,
     Rescorer,
-    encoder_path,
     frame_places,
+    package_model,
     session,
 )
 from model.model import (
@@ -78,27 +78,7 @@ class PhoneHead(nn.Module):
 @cache
 def _encoder() -> onnx.ModelProto:
     """The encoder as ONNX: ``input_values`` [1, samples], ``attention_mask`` [1, samples] to ``last_hidden_state``."""
-    import onnx
-    import onnxruntime
-
-    path = encoder_path()
-    if path is None or hashlib.sha256(path.read_bytes()).hexdigest() != ENCODER_SHA256:
-        raise HarkError(
-            "The encoder of large detectors is not here.",
-            "It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version.",
-            "python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard.",
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
-        options.optimized_model_filepath = str(Path(folder) / "encoder.onnx")
-        options.add_session_config_entry("session.save_model_format", "ONNX")
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        model = onnx.load(options.optimized_model_filepath)
-    for entry in list(model.opset_import):
-        if entry.domain not in ("", "com.microsoft"):
-            model.opset_import.remove(entry)
+    model = package_model(ENCODER_FILE, ENCODER_SHA256)
     del model.graph.value_info[:]
     return model
 
@@ -411,6 +391,20 @@ def rescorer_of(config: TinyCRNNConfig) -> Rescorer | None:
 
 
 @torch.no_grad()
+def window_scores(
+    model: TinyCRNN, rescorer: Rescorer | None, heard: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Raw scores [windows] of windows of a stream, each as :meth:`EncoderTrunk.window` gives it, all equally long."""
+    matched, frames, taken = model.encoder_window(torch.from_numpy(np.stack([phones for phones, _ in heard])))
+    rescored = torch.zeros_like(matched)
+    if rescorer is not None:
+        for row in torch.nonzero(matched[:, 0] > model.config.rescore_above)[:, 0].tolist():
+            rescored[row] = rescorer.at(heard[row][1], int(frames[row]))
+    scores: np.ndarray = torch.sigmoid(model.encoder_logit(matched, rescored, taken))[:, 0].numpy()
+    return scores
+
+
+@torch.no_grad()
 def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     """Raw scores [len(audio) // 1280] of a recording that follows silence, window by window as a stream hears it."""
     trunk, window = loaded_trunk(), model.config.window_samples
@@ -419,11 +413,8 @@ def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     model.eval()
 
     def score(end: int) -> float:
-        phones, states = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
-        matched, frame, taken = model.encoder_window(torch.from_numpy(phones)[None])
-        asked = rescorer is not None and float(matched) > model.config.rescore_above
-        rescored = rescorer.at(states, int(frame)) if rescorer is not None and asked else 0.0
-        return float(torch.sigmoid(model.encoder_logit(matched, torch.full((1, 1), rescored), taken)))
+        heard = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
+        return float(window_scores(model, rescorer, [heard])[0])
 
     chunks = len(audio) // CHUNK_SAMPLES
     hop = ENCODER_HOP // CHUNK_SAMPLES

@@ -3,12 +3,19 @@ encoder's states, of which a decoder says how probable a phrase is (:class:`Resc
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    import onnx
 
 PACKAGE = "moonshine_voice"
 ASSETS = Path("assets") / "tiny-en"
@@ -36,6 +43,39 @@ def package_file(name: Path) -> Path | None:
         return None
     path = Path(found.submodule_search_locations[0]) / name
     return path if path.is_file() else None
+
+
+def package_content(name: Path, sha256: str = "") -> bytes:
+    """What a file in the package holds. Raises HarkError where it is not there, or has another digest."""
+    path = package_file(name)
+    content = path.read_bytes() if path is not None else b""
+    if path is None or (sha256 and hashlib.sha256(content).hexdigest() != sha256):
+        raise HarkError(
+            f"{name.name}, which large detectors need, is not here.",
+            "It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version.",
+            "python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard.",
+        )
+    return content
+
+
+def package_model(name: Path, sha256: str) -> onnx.ModelProto:
+    """A model in the package, which keeps it in onnxruntime's own format, as ONNX. Raises HarkError as above."""
+    import onnx
+    import onnxruntime
+
+    content = package_content(name, sha256)
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(Path(folder) / "model.onnx")
+        options.add_session_config_entry("session.save_model_format", "ONNX")
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        model = onnx.load(options.optimized_model_filepath)
+    for entry in list(model.opset_import):
+        if entry.domain not in ("", "com.microsoft"):
+            model.opset_import.remove(entry)
+    return model
 
 
 def encoder_path() -> Path | None:

@@ -400,6 +400,10 @@ class TinyCRNN(nn.Module):
         peak = frame_logits.amax(dim=1, keepdim=True)
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
+    def _taken(self, matched: Tensor, decoy: Tensor) -> Tensor:
+        """Match score that a decoy takes from the phrase where it is heard better than the margin allows."""
+        return DECOY_SLOPE * functional.relu(decoy - matched - self.config.decoy_margin)
+
     def match_logits(self, scores: Tensor, decoys: Tensor | None = None, rescored: Tensor | None = None) -> Tensor:
         """Match scores of the last frames [batch, n, MATCH_POOL], those of decoys, and how these frames were rescored,
         to logits [batch, n].
@@ -410,8 +414,7 @@ class TinyCRNN(nn.Module):
         if rescored is not None:
             best = (scores + RESCORED_WEIGHT * rescored).amax(dim=2, keepdim=True)
         if decoys is not None:
-            ahead = decoys.amax(dim=2, keepdim=True) - matched - self.config.decoy_margin
-            best = best - DECOY_SLOPE * functional.relu(ahead)
+            best = best - self._taken(matched, decoys.amax(dim=2, keepdim=True))
         logits: Tensor = self.match(best).squeeze(2)
         return logits
 
@@ -455,8 +458,7 @@ class TinyCRNN(nn.Module):
         best, place = ends_of(self.matcher).max(dim=1, keepdim=True)
         taken = torch.zeros_like(best)
         if self.decoys:
-            ahead = ends_of(self.decoys).amax(dim=1, keepdim=True) - best - self.config.decoy_margin
-            taken = DECOY_SLOPE * functional.relu(ahead)
+            taken = self._taken(best, ends_of(self.decoys).amax(dim=1, keepdim=True))
         return best, place + (heard.shape[1] - ENCODER_POOL), taken
 
     def encoder_logit(self, matched: Tensor, rescored: Tensor, taken: Tensor) -> Tensor:

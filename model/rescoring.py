@@ -10,16 +10,13 @@ it hears, and the phrase is asked for at the place where its first token fits be
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.errors import HarkError
-from model.encoder_trunk import DECODER_FILE, TOKENIZER_FILE, package_file
+from model.encoder_trunk import DECODER_FILE, TOKENIZER_FILE, package_content, package_model
 
 if TYPE_CHECKING:
     import onnx
@@ -57,18 +54,7 @@ def token_texts(content: bytes) -> list[bytes]:
 
 @cache
 def _tokens() -> tuple[bytes, ...]:
-    return tuple(token_texts(_content(TOKENIZER_FILE)))
-
-
-def _content(name: Path) -> bytes:
-    path = package_file(name)
-    if path is None:
-        raise HarkError(
-            "The decoder of large detectors is not here.",
-            "It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version.",
-            "python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard.",
-        )
-    return path.read_bytes()
+    return tuple(token_texts(package_content(TOKENIZER_FILE)))
 
 
 def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
@@ -106,26 +92,9 @@ def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
 def _decoder() -> onnx.ModelProto:
     """The decoder without its caches as one flat ONNX graph: ``input_ids`` [n, length], ``encoder_hidden_states``
     [n, time, 288] and ``encoder_attention_mask`` [n, samples] to ``logits`` [n, length, tokens]."""
-    import hashlib
-
     import onnx
-    import onnxruntime
 
-    content = _content(DECODER_FILE)
-    if hashlib.sha256(content).hexdigest() != DECODER_SHA256:
-        raise HarkError(
-            "The decoder of large detectors is another one.",
-            "The package moonshine-voice is not version 0.0.73.",
-            "python -m pip install --no-deps --force-reinstall -r requirements-alone.txt",
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
-        options.optimized_model_filepath = str(Path(folder) / "decoder.onnx")
-        options.add_session_config_entry("session.save_model_format", "ONNX")
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        model = onnx.load(options.optimized_model_filepath)
+    model = package_model(DECODER_FILE, DECODER_SHA256)
     outer = model.graph
     either = next(node for node in outer.node if node.op_type == "If")
     branch = next(attribute.g for attribute in either.attribute if attribute.name == "else_branch")
@@ -144,8 +113,7 @@ def _decoder() -> onnx.ModelProto:
         [],
         [tensor for name, tensor in weights.items() if name in needed],
     )
-    opsets = [entry for entry in model.opset_import if entry.domain in ("", "com.microsoft")]
-    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    return onnx.helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
 
 
 def _share_embeddings(nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> None:

@@ -29,13 +29,22 @@ def matcher_bundle(folder: Path, phrase: str, size: str = "micro", threshold: fl
     trunk, _ = shipped_trunk(size)
     config = TinyCRNNConfig.of_size(size, 1.2, trunk.config, pronunciations(phrase))
     if size == "large":
-        from model.rescoring import spellings
-
-        config = replace(config, spellings=spellings(phrase), rescore_above=-3.2)
+        config = rescored_config(phrase)
     model = TinyCRNN(config).eval()
     with torch.no_grad():
         model.trunk.load_state_dict(trunk.state_dict())
     return bundle_of(folder, model, phrase, threshold, **changes)
+
+
+def rescored_config(phrase: str, window_s: float = 1.2, above: float = -3.2) -> Any:
+    """The configuration of a large detector that asks its decoder from that match score on."""
+    from model.encoder import trunk_config
+    from model.model import TinyCRNNConfig
+    from model.rescoring import spellings
+    from pipeline.first_guess import pronunciations
+
+    large = TinyCRNNConfig.of_size("large", window_s, trunk_config(), pronunciations(phrase))
+    return replace(large, spellings=spellings(phrase), rescore_above=above)
 
 
 def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes: Any) -> Path:

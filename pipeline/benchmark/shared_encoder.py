@@ -69,21 +69,11 @@ class SharedEncoder:
 
     def _scores(self, windows: np.ndarray) -> np.ndarray:
         """Windows [n, samples] to raw scores [n, phrases]."""
-        import torch
-
+        from model.encoder import window_scores
         from model.encoder_trunk import FRAME_SAMPLES
 
-        both = [self._trunk.window(window, self.window // FRAME_SAMPLES) for window in windows]
-        phones = torch.from_numpy(np.stack([heard for heard, _ in both]))
-        columns = []
-        with torch.no_grad():
-            for model, rescorer in zip(self.models, self._rescorers):
-                matched, frames, taken = model.encoder_window(phones)
-                rescored = torch.zeros_like(matched)
-                for row in torch.nonzero(matched[:, 0] > model.config.rescore_above)[:, 0].tolist():
-                    if rescorer is not None:
-                        rescored[row] = rescorer.at(both[row][1], int(frames[row]))
-                columns.append(torch.sigmoid(model.encoder_logit(matched, rescored, taken))[:, 0].numpy())
+        heard = [self._trunk.window(window, self.window // FRAME_SAMPLES) for window in windows]
+        columns = [window_scores(model, rescorer, heard) for model, rescorer in zip(self.models, self._rescorers)]
         return np.stack(columns, axis=1)
 
 

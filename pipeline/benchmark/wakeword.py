@@ -373,13 +373,8 @@ def peer_listener(peer: Peer) -> Listener:
 def measure_bundle(bundle: Path, folder: Path, int8: bool = False, seed: int = 0) -> Figures:
     """The figures of one bundle alone, on the audio under ``folder``; see :func:`measure`."""
     yard = Yardstick(folder, stream_cache(), seed)
-    return _measure_bundle(bundle, bundle.stem, yard, silent_reporter(), int8).figures
-
-
-def _measure_bundle(bundle: Path, name: str, yard: Yardstick, reporter: Reporter, int8: bool) -> Measured:
-    listener = bundle_listener(bundle, name, int8)
-    (measured,) = measure(listener, yard, reporter)
-    return _with_facts(measured, bundle, listener.language)
+    (measured,) = _measure_bundles({bundle.stem: bundle}, yard, silent_reporter(), int8)
+    return measured.figures
 
 
 def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
@@ -392,23 +387,18 @@ def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
 
 def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, reporter: Reporter, int8: bool) -> list[Measured]:
     """Each bundle, by name; large ones hear the streams together where their windows are equally long."""
+    listeners = {name: bundle_listener(path, name, int8) for name, path in bundles.items()}
     measured: dict[str, Measured] = {}
-    for names in _heard_together(
-        {name: bundle_listener(path, name, int8) for name, path in bundles.items()}, yard, int8
-    ):
-        if isinstance(names, str):
-            measured[names] = _measure_bundle(bundles[names], names, yard, reporter, int8)
-            continue
-        listener, members = names
-        for name, one in zip(members, measure(listener, yard, reporter)):
+    for listener, names in _heard_together(listeners, yard, int8):
+        for name, one in zip(names, measure(listener, yard, reporter)):
             measured[name] = _with_facts(replace(one, name=name), bundles[name], listener.language)
     return [measured[name] for name in bundles]
 
 
 def _heard_together(
     listeners: Mapping[str, Listener], yard: Yardstick, int8: bool
-) -> Iterator[str | tuple[Listener, tuple[str, ...]]]:
-    """Names of those measured alone, and listeners that stand for several, with their names."""
+) -> Iterator[tuple[Listener, tuple[str, ...]]]:
+    """Listeners with the names of those that each stands for: one, or several large ones."""
     from pipeline.benchmark.shared_encoder import SharedEncoder, gives_the_same, large_model
 
     groups: dict[tuple[object, ...], list[tuple[str, TinyCRNN]]] = {}
@@ -416,7 +406,7 @@ def _heard_together(
         assert isinstance(listener.scorer, Detector)
         model = None if int8 else large_model(listener.scorer)
         if model is None:
-            yield name
+            yield listener, (name,)
         else:
             # What is spoken for them must be spoken by voices that none of them has heard.
             voices = (repr(listener.confuser_voices), repr(listener.positive_voices))
@@ -425,13 +415,10 @@ def _heard_together(
     for group in groups.values():
         names = tuple(name for name, _ in group)
         members = [listeners[name] for name in names]
-        if len(group) == 1:
-            yield from names
-            continue
-        shared = SharedEncoder([model for _, model in group])
+        shared = SharedEncoder([model for _, model in group]) if len(group) > 1 else None
         detectors = [member.scorer for member in members if isinstance(member.scorer, Detector)]
-        if not gives_the_same(shared, detectors, _tried(members, yard)):
-            yield from names
+        if shared is None or not gives_the_same(shared, detectors, _tried(members, yard)):
+            yield from ((member, (name,)) for member, name in zip(members, names))
             continue
         first = members[0]
         yield (

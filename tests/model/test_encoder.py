@@ -107,7 +107,7 @@ def test_the_encoder_that_is_missing_or_another_one_is_said_plainly(
     other.write_bytes(b"another")
     for found in (None, other):
         encoder._encoder.cache_clear()
-        monkeypatch.setattr(encoder, "encoder_path", lambda found=found: found)
+        monkeypatch.setattr(encoder_trunk, "package_file", lambda name, found=found: found)
         with pytest.raises(HarkError) as caught:
             encoder._encoder()
         assert "moonshine-voice" in caught.value.why and "--size standard" in caught.value.what_to_do

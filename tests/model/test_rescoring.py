@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from untrained_bundle import spoken
+from untrained_bundle import rescored_config, spoken
 
 from core.errors import HarkError
 from model import encoder_trunk, rescoring
-from model.encoder import loaded_trunk, trunk_config
+from model.encoder import loaded_trunk
 from model.encoder_trunk import (
     ASSETS,
     DECODER_FILE,
@@ -28,7 +28,6 @@ from model.encoder_trunk import (
 from model.export import check_parity, export_onnx, export_rescorer, stream_scores
 from model.model import CHUNK_SAMPLES, MATCH_POOL, MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNN, TinyCRNNConfig
 from model.rescoring import BEGIN, END, LATER_COST, LEAST_LOG_PROBABILITY, SPACE, rescoring_graph, spellings
-from phrase_augmentation.phonemes import accents
 from pipeline.examples_plan import pronunciations
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -37,10 +36,7 @@ PHRASE = "computer"
 
 @pytest.fixture(scope="module")
 def config() -> TinyCRNNConfig:
-    if not accents("en"):
-        pytest.skip("no accents")
-    large = TinyCRNNConfig.of_size("large", 1.4, trunk_config(), pronunciations(PHRASE, "en"))
-    return replace(large, spellings=spellings(PHRASE), rescore_above=-3.2)
+    return rescored_config(PHRASE, 1.4)
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +273,7 @@ def test_a_decoder_that_is_missing_or_another_one_is_said_plainly(
     assert ASSETS / other.name == DECODER_FILE
     for found in (None, other):
         rescoring._decoder.cache_clear()
-        monkeypatch.setattr(rescoring, "package_file", lambda name, found=found: found)
+        monkeypatch.setattr(encoder_trunk, "package_file", lambda name, found=found: found)
         with pytest.raises(HarkError) as caught:
             rescoring._decoder()
         assert "moonshine-voice" in caught.value.why and "requirements-alone.txt" in caught.value.what_to_do

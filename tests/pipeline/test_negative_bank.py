@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from untrained_bundle import spoken
+from untrained_bundle import rescored_config, spoken
 
 from core.audio_file import write_audio
 from model import encoder
@@ -16,10 +16,8 @@ from model.encoder_trunk import STATE_FRAMES, encoder_path
 from model.examples import SoundSources
 from model.export import export_trunk
 from model.model import TinyCRNNConfig, Trunk
-from model.rescoring import spellings
 from pipeline import negative_bank
 from pipeline.events import silent_reporter
-from pipeline.examples_plan import pronunciations
 from pipeline.negative_bank import (
     BankPiece,
     bank_about,
@@ -36,8 +34,7 @@ SENTENCE = "please ask the computer for another cup of tea before the long winte
 
 @pytest.fixture(scope="module")
 def config() -> TinyCRNNConfig:
-    large = TinyCRNNConfig.of_size("large", 1.2, encoder.trunk_config(), pronunciations("computer", "en"))
-    return replace(large, spellings=spellings("computer"), rescore_above=-3.0)
+    return rescored_config("computer", above=-3.0)
 
 
 @pytest.fixture(scope="module")

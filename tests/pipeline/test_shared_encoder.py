@@ -7,24 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from untrained_bundle import spoken
+from untrained_bundle import rescored_config, spoken
 
-from model import encoder
 from model.encoder_trunk import encoder_path
 from model.export import stream_scores
-from model.model import ENCODER_HOP, TinyCRNN, TinyCRNNConfig
-from model.rescoring import spellings
+from model.model import ENCODER_HOP, TinyCRNN
 from model.runtime.detector import smooth_scores
 from pipeline.benchmark.shared_encoder import SharedEncoder
-from pipeline.examples_plan import pronunciations
 
 pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 
 
 def detector(phrase: str, rescored: bool) -> TinyCRNN:
-    config = TinyCRNNConfig.of_size("large", 1.2, encoder.trunk_config(), pronunciations(phrase, "en"))
-    if rescored:
-        config = replace(config, spellings=spellings(phrase), rescore_above=-3.0)
+    config = rescored_config(phrase, above=-3.0)
+    if not rescored:
+        config = replace(config, spellings=())
     model = TinyCRNN(config).eval()
     with torch.no_grad():
         model.match.weight.fill_(1.0)
