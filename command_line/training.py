@@ -55,7 +55,7 @@ def _run_options(parser: Parser) -> None:
         choices=(AUTO_SIZE, *SIZES),
         default=AUTO_SIZE,
         help="of the detector: large (34 MB) hears people far better, standard (2 MB) suits small computers, micro the "
-        "smallest (default: large for English, else standard)",
+        "smallest (default: large for English, else standard, and standard for a trial)",
     )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")

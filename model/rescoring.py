@@ -157,12 +157,16 @@ class _Nodes:
         self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
         return name
 
-    def decode(self, prefix: str, ids: str, states: str, mask: str, place: str) -> str:
-        """Log-probabilities of the next token by the decoder [n, positions, tokens], from position ``place`` on."""
+    def decode(self, prefix: str, ids: str, states: str, mask: str, place: str, outside: _Nodes | None = None) -> str:
+        """Log-probabilities of the next token by the decoder [n, positions, tokens], from position ``place`` on.
+
+        What does not depend on the tokens (keys and values of the states) is computed ``outside``, of a loop say.
+        """
         from onnx import NodeProto
 
         given = {"input_ids": ids, "encoder_hidden_states": states, "encoder_attention_mask": mask}
         weights = {tensor.name for tensor in _decoder().graph.initializer}
+        of_tokens = {"input_ids"}
         for original in _decoder().graph.node:
             node = NodeProto()
             node.CopyFrom(original)
@@ -171,7 +175,11 @@ class _Nodes:
                 side[:] = [given.get(n, n if not n or n in weights else prefix + n) for n in side]
             if original.output[0] == "logits":
                 node.input[0] = self.add("Slice", [node.input[0], place, "end", "second"], f"{prefix}wanted")
-            self.nodes.append(node)
+            if of_tokens & set(original.input):
+                of_tokens |= set(original.output)
+                self.nodes.append(node)
+            else:
+                (outside or self).nodes.append(node)
         return self.add("LogSoftmax", [f"{prefix}logits"], f"{prefix}log_p", axis=-1)
 
 
@@ -204,6 +212,7 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         "end": [2**31],
         "start": [0],
         "one": [1],
+        "one_s": 1,
         "second": [1],
         "stop": END,
         "samples": [384],
@@ -220,6 +229,7 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         "said": said,
         "over": over,
         "later": LATER_COST,
+        "least": -LATER_COST,
         "zero_f": [0.0],
         "range": -LEAST_LOG_PROBABILITY,
         "low": 0.0,
@@ -234,13 +244,18 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     made.add("ConstantOfShape", ["mask_shape"], "mask", value=helper.make_tensor("v", TensorProto.INT64, [1], [1]))
 
     write = _Nodes()
-    log_p = write.decode("write/", "ids", "states", "mask", "last")
+    log_p = write.decode("write/", "ids", "states", "mask", "last", outside=made)
     write.add("Gather", [log_p, "firsts"], "first_p", axis=2)
     write.add("ReduceLogSumExp", ["first_p"], "fits", keepdims=0)
     write.add("ArgMax", [log_p], "token", axis=2, keepdims=0)
     write.add("Concat", ["ids", "token"], "ids_after", axis=1)
     write.add("Equal", ["token", "stop"], "stops")
-    write.add("Not", ["stops"], "goes")
+    # Nothing is better than what fits at the beginning for less than what a later place costs at the least.
+    write.add("Less", ["number", "one_s"], "at_first")
+    write.add("GreaterOrEqual", ["fits", "least"], "fits_well")
+    write.add("And", ["at_first", "fits_well"], "is_found")
+    write.add("Or", ["stops", "is_found"], "ends")
+    write.add("Not", ["ends"], "goes")
     write.add("Squeeze", ["goes"], "going_after")
     body = helper.make_graph(
         write.nodes,

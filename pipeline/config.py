@@ -135,11 +135,14 @@ def builds_on_trunk(config: RunConfig) -> bool:
     return not config.from_scratch and base_language(config.language) == TRUNK_LANGUAGE
 
 
-def size_for(language: str, from_scratch: bool = False) -> str:
-    """The size that hears best of those that can be trained here: large where its encoder is installed, for English."""
+def size_for(config: RunConfig) -> str:
+    """The size that hears best of those that can be trained here: large where its encoder is installed, for English.
+
+    A trial is to be over soon, and hears badly at any size: it is standard.
+    """
     from model.encoder_trunk import encoder_path
 
-    large = base_language(language) == TRUNK_LANGUAGE and not from_scratch and encoder_path() is not None
+    large = builds_on_trunk(config) and config.effort != "trial" and encoder_path() is not None
     return "large" if large else "standard"
 
 

@@ -76,7 +76,7 @@ def prepare(config: RunConfig) -> RunConfig:
             f"There is no effort called {config.effort!r}.", f"Known are: {', '.join(EFFORTS)}.", "Choose one of them."
         )
     if config.size == AUTO_SIZE:
-        config = replace(config, size=size_for(config.language, config.from_scratch))
+        config = replace(config, size=size_for(config))
     if config.size not in SIZES:
         raise HarkError(f"There is no size called {config.size!r}.", f"Known are: {', '.join(SIZES)}.", "Choose one.")
     if config.size == "large" and not builds_on_trunk(config):

@@ -398,7 +398,7 @@ def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, reporter: Rep
 def _heard_together(
     listeners: Mapping[str, Listener], yard: Yardstick, int8: bool
 ) -> Iterator[tuple[Listener, tuple[str, ...]]]:
-    """Listeners with the names of those that each stands for: one, or several large ones."""
+    """Listeners with the names of those that each stands for: one, or large ones that hear the streams together."""
     from pipeline.benchmark.shared_encoder import SharedEncoder, gives_the_same, large_model
 
     groups: dict[tuple[object, ...], list[tuple[str, TinyCRNN]]] = {}
@@ -415,9 +415,9 @@ def _heard_together(
     for group in groups.values():
         names = tuple(name for name, _ in group)
         members = [listeners[name] for name in names]
-        shared = SharedEncoder([model for _, model in group]) if len(group) > 1 else None
+        shared = SharedEncoder([model for _, model in group])
         detectors = [member.scorer for member in members if isinstance(member.scorer, Detector)]
-        if shared is None or not gives_the_same(shared, detectors, _tried(members, yard)):
+        if not gives_the_same(shared, detectors, _tried(members, yard)):
             yield from ((member, (name,)) for member, name in zip(members, names))
             continue
         first = members[0]

@@ -19,15 +19,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from tiny_run import TINY
 
 from core import lock
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.db_api import Library
+from model.encoder_trunk import encoder_path
 from model.runtime.detector import BundleError, Detector
+from pipeline import negative_bank, training_pipeline
 from pipeline import plan as planning
-from pipeline import training_pipeline
-from pipeline.config import AUTO_SIZE, BUCKETS, Effort, RunConfig, job_folder
+from pipeline.config import AUTO_SIZE, BUCKETS, EFFORTS, Effort, RunConfig, job_folder
 from pipeline.events import silent_reporter
 from pipeline.plan import Plan
 from pipeline.training_pipeline import StageClock, plan_run, prepare, run_training
@@ -60,6 +62,7 @@ def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pyte
     for found, size in ((Path("encoder"), "large"), (None, "standard")):
         monkeypatch.setattr("model.encoder_trunk.encoder_path", lambda found=found: found)
         assert prepare(auto).size == size
+        assert prepare(replace(auto, effort="trial")).size == "standard"
         assert prepare(replace(auto, from_scratch=True)).size == "standard"
         assert prepare(replace(auto, phrase="hallo kompass", language="de")).size == "standard"
     with pytest.raises(HarkError, match="cannot have a large detector"):
@@ -186,8 +189,8 @@ def attempt(data: Path, engines: str, kill_at: str) -> Attempt:
 
 
 @pytest.fixture(scope="module")
-def attempts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Attempt]]:
-    """A run that is killed in each of its stages, and then is left alone."""
+def engines() -> tuple[str, ...]:
+    """Engines that speak at once."""
     from audio_generation.espeak_side.espeak import Espeak
     from audio_generation.flite_side.flite import Flite
 
@@ -198,8 +201,14 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Attem
         engine.close()
     if "espeak" not in ready:
         pytest.skip("espeak is not ready here")
+    return tuple(ready)
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory: pytest.TempPathFactory, engines: tuple[str, ...]) -> tuple[Path, list[Attempt]]:
+    """A run that is killed in each of its stages, and then is left alone."""
     data = tmp_path_factory.mktemp("run") / "data"
-    return data, [attempt(data, ",".join(ready), kill_at) for kill_at in (*KILLS, "")]
+    return data, [attempt(data, ",".join(engines), kill_at) for kill_at in (*KILLS, "")]
 
 
 def result_of(attempts: tuple[Path, list[Attempt]]) -> dict[str, Any]:
@@ -328,6 +337,27 @@ def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, 
             archive.writestr(name, content)
     with pytest.raises(BundleError, match=r"model\.onnx does not have the digest"):
         Detector(tmp_path / "b.zip")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+def test_a_large_detector_is_trained_and_hears_its_phrase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(EFFORTS, "tiny", TINY)
+    monkeypatch.setattr(negative_bank, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
+    result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
+    report = json.loads(Path(result["report"]).with_name("report.json").read_text())
+    assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
+    detector = Detector(result["bundle"])
+    assert "model.int8.onnx" not in detector.bundle.manifest["files"]
+    with Library(tmp_path) as library:
+        said = [library.read_audio(clip) for clip in library.clips_with_texts(["hey compass"], "en")[:8]]
+    heard = 0
+    for audio in said:
+        detector.reset()
+        heard += any(detector.detections(scores) for scores in detector.score_recording([np.pad(audio, 16_000)]))
+    assert len(said) == 8 and heard >= 5
 
 
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,9 @@ class RunIn(Wish):
     language: str = Field("en", max_length=20, pattern=LANGUAGE, examples=["en"])
     effort: Effort = Field("standard", examples=["quick"])
     size: Literal["auto", "large", "standard", "micro"] = Field(
-        "auto", description="auto: large for English where its encoder is installed, else standard.", examples=["auto"]
+        "auto",
+        description="auto: large for English where its encoder is installed, but for a trial; else standard.",
+        examples=["auto"],
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, examples=[0])
     engines: list[str] = Field([], max_length=30, description="None: all free ones that are ready.", examples=[[]])
