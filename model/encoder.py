@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     import onnx
 
 NAME = "moonshine-tiny-en"
-ENCODER_SHA256 = "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221"  # of moonshine-voice 0.0.73
 ENCODER_WIDTH = 288
 OPSET = 18
 
@@ -78,7 +77,7 @@ class PhoneHead(nn.Module):
 @cache
 def _encoder() -> onnx.ModelProto:
     """The encoder as ONNX: ``input_values`` [1, samples], ``attention_mask`` [1, samples] to ``last_hidden_state``."""
-    model = package_model(ENCODER_FILE, ENCODER_SHA256)
+    model = package_model(ENCODER_FILE)
     del model.graph.value_info[:]
     return model
 

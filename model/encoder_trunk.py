@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ ASSETS = Path("assets") / "tiny-en"
 ENCODER_FILE, DECODER_FILE, TOKENIZER_FILE = (
     ASSETS / name for name in ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 )
+DIGESTS = {  # SHA-256, of moonshine-voice 0.0.73
+    ENCODER_FILE: "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
+    DECODER_FILE: "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
+}
 OUTPUT_HOP = 384  # samples an output of the encoder: 24 ms
 OUTPUT_CENTRE = 447  # sample in the middle of what the first output hears through the convolutions
 FRAME_SAMPLES = 320  # of a frame that is handed on: 20 ms
@@ -45,11 +50,11 @@ def package_file(name: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def package_content(name: Path, sha256: str = "") -> bytes:
-    """What a file in the package holds. Raises HarkError where it is not there, or has another digest."""
+def package_content(name: Path) -> bytes:
+    """What a file in the package holds. Raises HarkError where it is not there, or is another one."""
     path = package_file(name)
     content = path.read_bytes() if path is not None else b""
-    if path is None or (sha256 and hashlib.sha256(content).hexdigest() != sha256):
+    if path is None or (name in DIGESTS and hashlib.sha256(content).hexdigest() != DIGESTS[name]):
         raise HarkError(
             f"{name.name}, which large detectors need, is not here.",
             "It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version.",
@@ -58,12 +63,19 @@ def package_content(name: Path, sha256: str = "") -> bytes:
     return content
 
 
-def package_model(name: Path, sha256: str) -> onnx.ModelProto:
+@cache
+def check_package() -> None:
+    """Raise HarkError where a file that large detectors need is missing, or is of another version of the package."""
+    for name in (ENCODER_FILE, DECODER_FILE, TOKENIZER_FILE):
+        package_content(name)
+
+
+def package_model(name: Path) -> onnx.ModelProto:
     """A model in the package, which keeps it in onnxruntime's own format, as ONNX. Raises HarkError as above."""
     import onnx
     import onnxruntime
 
-    content = package_content(name, sha256)
+    content = package_content(name)
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -21,7 +21,6 @@ from model.encoder_trunk import DECODER_FILE, TOKENIZER_FILE, package_content, p
 if TYPE_CHECKING:
     import onnx
 
-DECODER_SHA256 = "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0"  # of moonshine-voice 0.0.73
 STATE_WIDTH = 288
 VOCABULARY = 32_768
 BEGIN, END = 1, 2  # tokens
@@ -94,7 +93,7 @@ def _decoder() -> onnx.ModelProto:
     [n, time, 288] and ``encoder_attention_mask`` [n, samples] to ``logits`` [n, length, tokens]."""
     import onnx
 
-    model = package_model(DECODER_FILE, DECODER_SHA256)
+    model = package_model(DECODER_FILE)
     outer = model.graph
     either = next(node for node in outer.node if node.op_type == "If")
     branch = next(attribute.g for attribute in either.attribute if attribute.name == "else_branch")

@@ -19,6 +19,7 @@ from core.lock import held
 from core.worded import worded
 from db.db_api import Library
 from db.records import Where
+from model.encoder_trunk import check_package
 from phrase_augmentation.normalize import base_language, validate_keyphrase
 from pipeline.config import (
     AUTO_SIZE,
@@ -85,6 +86,8 @@ def prepare(config: RunConfig) -> RunConfig:
             "Its encoder knows English, and is not trained from nothing.",
             "Choose --size standard.",
         )
+    if config.size == "large":
+        check_package()
     return replace(config, phrase=validate_keyphrase(config.phrase, config.language))
 
 

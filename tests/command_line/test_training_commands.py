@@ -77,7 +77,7 @@ def test_train_as_json(main: Main, capsys: Shown, trained: list[tuple[RunConfig,
     shown = capsys.readouterr()
     result = json.loads(shown.out)
     assert set(result) >= {"phrase", "bundle", "model_pt", "report", "seconds", "counts", "metrics"}
-    assert trained == [(RunConfig("hey compass", size=size_for("en")), False)]
+    assert trained == [(RunConfig("hey compass", size=size_for(RunConfig("hey compass"))), False)]
     assert "Training" in shown.err
 
 

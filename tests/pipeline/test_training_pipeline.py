@@ -25,6 +25,7 @@ from core import lock
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.db_api import Library
+from model import encoder_trunk
 from model.encoder_trunk import encoder_path
 from model.runtime.detector import BundleError, Detector
 from pipeline import negative_bank, training_pipeline
@@ -59,6 +60,7 @@ def test_phrase_and_effort_are_checked() -> None:
 
 def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     auto = RunConfig("hey compass", effort="quick", size=AUTO_SIZE)
+    monkeypatch.setattr(training_pipeline, "check_package", lambda: None)
     for found, size in ((Path("encoder"), "large"), (None, "standard")):
         monkeypatch.setattr("model.encoder_trunk.encoder_path", lambda found=found: found)
         assert prepare(auto).size == size
@@ -358,6 +360,18 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
         detector.reset()
         heard += any(detector.detections(scores) for scores in detector.score_recording([np.pad(audio, 16_000)]))
     assert len(said) == 8 and heard >= 5
+
+
+def test_a_decoder_of_another_version_is_said_before_anything_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (encoder_trunk.ENCODER_FILE, encoder_trunk.DECODER_FILE, encoder_trunk.TOKENIZER_FILE):
+        (tmp_path / name.name).write_bytes(b"of another version")
+    monkeypatch.setattr(encoder_trunk, "package_file", lambda name: tmp_path / name.name)
+    monkeypatch.setattr(encoder_trunk, "DIGESTS", {encoder_trunk.DECODER_FILE: "0" * 64})
+    encoder_trunk.check_package.cache_clear()
+    with pytest.raises(HarkError, match=r"decoder_model_merged\.ort, which large detectors need, is not here"):
+        prepare(RunConfig("hey compass", effort="quick", size="large"))
 
 
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
