@@ -59,7 +59,7 @@ def _wakeword(options: BenchOptions, reporter: Reporter) -> Figures:
 
     for bundle in options.bundles:
         open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
-    reporter.stage("bench", "Listening to real recordings (some minutes a bundle)")
+    reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
     return bench_wakeword(options.bundles, peers=options.peers, seed=options.seed, reporter=reporter)
 
 

@@ -37,7 +37,7 @@ from pipeline.benchmark.synthetic import Speakers, confuser_texts, positive_text
 from pipeline.benchmark.training_speech import bundle_report, folded, heard_in_training
 from pipeline.benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
 from pipeline.detection import open_detector
-from pipeline.events import Reporter, silent_reporter
+from pipeline.events import Progress, Reporter, silent_reporter
 
 if TYPE_CHECKING:
     from model.model import TinyCRNN
@@ -182,9 +182,10 @@ def threshold_at(scores: np.ndarray, period_s: float, fa_per_hour: float) -> flo
 class Yardstick:
     """The streams that detectors are measured on. They are decoded when they are first needed, and kept."""
 
-    def __init__(self, folder: Path, cache: Path, seed: int = 0) -> None:
+    def __init__(self, folder: Path, cache: Path, seed: int = 0, reporter: Reporter | None = None) -> None:
         """Measure on the audio under ``folder``, laid out like the shared one; keep streams under ``cache``."""
         self.folder, self.cache, self.seed = folder, cache, seed
+        self.reporter = reporter or silent_reporter()
         self.missing = {name: "there is no audio" for name in OTHER_SPEECH if not audio_files(folder / name)}
         self._used: dict[str, Stream] = {}
 
@@ -213,8 +214,9 @@ class Yardstick:
         texts = confuser_texts(phrase, language, self.seed)
         return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusers {phrase}"))
 
-    def scores(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray:
-        """Scores [n, phrases] of a stream in a condition; those of a listener with a digest are kept."""
+    def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
+        """Scores [n, phrases] of a stream of ``what`` in a condition; those of a listener with a digest are kept."""
+        self.reporter.stage("measure", f"{listener.name}: {what}, {condition}")
         if not listener.digest:
             return self._scored(listener, stream, condition, seed)
         identity = [
@@ -238,7 +240,14 @@ class Yardstick:
         return scores
 
     def _scored(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray:
-        scores = score_stream(listener.scorer, stream.blocks(condition, self.kitchen, seed))
+        progress = Progress(self.reporter, len(stream.block_ends))
+
+        def blocks() -> Iterator[np.ndarray]:
+            for block in stream.blocks(condition, self.kitchen, seed):
+                yield block
+                progress.advance()
+
+        scores = score_stream(listener.scorer, blocks())
         return scores.reshape(len(scores), -1)
 
     def _note(self, stream: Stream) -> Stream:
@@ -255,17 +264,16 @@ class Yardstick:
         }
 
 
-def measure(listener: Listener, yard: Yardstick, reporter: Reporter) -> list[Measured]:
+def measure(listener: Listener, yard: Yardstick) -> list[Measured]:
     """Miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
 
     Thresholds are those at which the detector has exactly that rate on the other speech of the same condition; beside
     them, what the detector's own thresholds give, and the share of confusers that pass the one for 0.5 an hour clean.
     """
-    others: dict[str, np.ndarray] = {}
-    for condition in CONDITIONS:
-        what = f"{yard.other_speech.hours:.1f} hours of other speech, {condition}"
-        reporter.log(f"{listener.name} ({', '.join(listener.phrases)}): {what}")
-        others[condition] = yard.scores(listener, yard.other_speech, condition, yard.seed + 1)
+    what = f"{yard.other_speech.hours:.1f} hours of other speech"
+    others = {
+        condition: yard.scores(listener, yard.other_speech, condition, yard.seed + 1, what) for condition in CONDITIONS
+    }
     return [_measure_phrase(listener, column, others, yard) for column in range(len(listener.phrases))]
 
 
@@ -277,7 +285,7 @@ def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.nda
     for condition in CONDITIONS:
         other = others[condition][:, column]
         hours = len(other) * period_s / 3600
-        scores = yard.scores(listener, positives, condition, yard.seed)[:, column]
+        scores = yard.scores(listener, positives, condition, yard.seed, f"“{phrase}”")[:, column]
         at: Figures = {}
         missed[condition] = {}
         for rate in RATES:
@@ -308,8 +316,9 @@ def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.nda
 
 def _confusers(listener: Listener, column: int, threshold: float, yard: Yardstick) -> Figures:
     """The share of confusers, spoken in quiet, that pass a threshold."""
-    stream = yard.confusers(listener.phrases[column], listener.language, listener.confuser_voices)
-    scores = yard.scores(listener, stream, "clean", yard.seed + 2)[:, column]
+    phrase = listener.phrases[column]
+    stream = yard.confusers(phrase, listener.language, listener.confuser_voices)
+    scores = yard.scores(listener, stream, "clean", yard.seed + 2, f"confusers of “{phrase}”")[:, column]
     best = best_scores(scores, stream.spans, listener.period_s)
     accepted = best >= threshold
     kinds = np.asarray([about["kind"] for about in stream.about])
@@ -373,7 +382,7 @@ def peer_listener(peer: Peer) -> Listener:
 def measure_bundle(bundle: Path, folder: Path, int8: bool = False, seed: int = 0) -> Figures:
     """The figures of one bundle alone, on the audio under ``folder``; see :func:`measure`."""
     yard = Yardstick(folder, stream_cache(), seed)
-    (measured,) = _measure_bundles({bundle.stem: bundle}, yard, silent_reporter(), int8)
+    (measured,) = _measure_bundles({bundle.stem: bundle}, yard, int8)
     return measured.figures
 
 
@@ -385,12 +394,12 @@ def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
     return measured
 
 
-def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, reporter: Reporter, int8: bool) -> list[Measured]:
+def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, int8: bool) -> list[Measured]:
     """Each bundle, by name; large ones hear the streams together where their windows are equally long."""
     listeners = {name: bundle_listener(path, name, int8) for name, path in bundles.items()}
     measured: dict[str, Measured] = {}
     for listener, names in _heard_together(listeners, yard, int8):
-        for name, one in zip(names, measure(listener, yard, reporter)):
+        for name, one in zip(names, measure(listener, yard)):
             measured[name] = _with_facts(replace(one, name=name), bundles[name], listener.language)
     return [measured[name] for name in bundles]
 
@@ -467,12 +476,11 @@ def bench_wakeword(
         raise HarkError(
             "There is nothing to measure.", "No bundle was given.", "./hark bench wakeword BUNDLE [BUNDLE ...]"
         )
-    reporter = reporter or silent_reporter()
     folder = shared_folder()
-    yard = Yardstick(folder, stream_cache(), seed)
+    yard = Yardstick(folder, stream_cache(), seed, reporter)
     not_measured = dict(yard.missing)
     named = dict(zip(_names(bundles), map(Path, bundles)))
-    measured = _measure_bundles(named, yard, reporter, int8)
+    measured = _measure_bundles(named, yard, int8)
     figures: Figures = {
         "bundles": {one.name: one.figures for one in measured},
         "phrases": pooled(measured),
@@ -482,9 +490,7 @@ def bench_wakeword(
         opened, missing = open_peers(folder / "peers")
         not_measured.update(missing)
         figures["peers"] = {
-            f"{one.name}: {one.phrase}": one.figures
-            for peer in opened
-            for one in measure(peer_listener(peer), yard, reporter)
+            f"{one.name}: {one.phrase}": one.figures for peer in opened for one in measure(peer_listener(peer), yard)
         }
     figures["not_measured"] = not_measured
     figures["streams"] = yard.facts()

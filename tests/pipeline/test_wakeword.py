@@ -31,6 +31,7 @@ from pipeline.benchmark.wakeword import (
     threshold_at,
 )
 from pipeline.benchmark.wakeword_summary import Measured, average, pooled, table
+from pipeline.events import Event, Reporter
 
 
 @pytest.fixture
@@ -110,7 +111,12 @@ def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
     shared: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = tone_bundle(tmp_path / "computer-quick-1", report={"engines": {"choir": 12}, "seed": 4})
-    figures = bench_wakeword([bundle])
+    events: list[Event] = []
+    figures = bench_wakeword([bundle], reporter=Reporter(events.append))
+    stages = [event["message"] for event in events if event["event"] == "stage"]
+    assert stages[-1] == "computer-quick-1: confusers of “computer”, clean" and len(stages) == len(set(stages)) == 5
+    assert all(event["done"] <= event["total"] for event in events if event["event"] == "progress")
+    assert sum(event["event"] == "progress" and event["done"] == event["total"] for event in events) == 5
     one = figures["bundles"]["computer-quick-1"]
     assert one["positives"] == "real recordings" and one["seed"] == 4
     clean = one["conditions"]["clean"]
