@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.mining import MiningResult
 
 SHOWN_CUTS = 20
-LEAST_SCORE = 0.1  # of `try`: a few false alarms an hour of read speech
+LEAST_SCORE = 0.1  # of a recognizer in `try`: a few false alarms an hour of read speech
 PLAYERS = (
     ("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"),
     ("play", "-q"),
@@ -51,9 +51,13 @@ def register(commands: Commands[Parser]) -> None:
     )
     trying.add_argument("phrase", metavar="PHRASE")
     trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
-    trying.add_argument("--threshold", type=score, default=LEAST_SCORE, metavar="X", help="default: 0.1")
+    trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 where no encoder hears")
     trying.add_argument("--most", type=_count, default=1000, metavar="N", help="the best so many (default: 1000)")
-    trying.add_argument("--streaming", action="store_true", help="by the small model that detectors are built on")
+    ears = trying.add_mutually_exclusive_group()
+    ears.add_argument("--recognizer", action="store_true", help="by Hark's own recognizer, not by the encoder")
+    ears.add_argument(
+        "--streaming", action="store_true", help="by the small model that standard detectors are built on"
+    )
     trying.add_argument("--language", type=language, default="en", help="default: en")
 
 
@@ -169,16 +173,28 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     import time
 
     from command_line.console import clock
-    from pipeline.first_guess import default_ear, guesses_in_file, pronunciations
+    from core.audio_file import read_audio_blocks
+    from pipeline.config import RunConfig, size_for
+    from pipeline.first_guess import default_ear, guesses, places, pronunciations
+    from pipeline.untrained_detector import UntrainedDetector
 
     started = time.perf_counter()
-    pronunciations(options.phrase, options.language)
-    ear = default_ear(options.streaming)
+    phrase, language = options.phrase, options.language
+    pronunciations(phrase, language)
+    by_encoder = size_for(RunConfig(phrase, language)) == "large" and not (options.recognizer or options.streaming)
+    ear = UntrainedDetector(phrase, language) if by_encoder else default_ear(options.streaming)
+    threshold = options.threshold
+    if threshold is None:
+        threshold = ear.least if isinstance(ear, UntrainedDetector) else LEAST_SCORE
     rows: list[dict[str, Any]] = []
     for path in options.wav:
         with screen.reporter() as reporter:
             reporter.stage("try", f"Listening to {path}")
-            found = guesses_in_file(path, options.phrase, options.language, options.threshold, ear)
+            blocks = read_audio_blocks(path)
+            if isinstance(ear, UntrainedDetector):
+                found = list(places(blocks, ear.scores, ear.frame_s, threshold))
+            else:
+                found = list(guesses(blocks, phrase, language, threshold, ear))
         rows += [{"file": str(path), **asdict(guess)} for guess in found]
     if len(rows) > options.most:
         least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]
@@ -187,7 +203,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
         {
             "phrase": options.phrase,
             "detections": rows,
-            "threshold": options.threshold,
+            "threshold": threshold,
             "model": ear.name,
             "seconds": round(time.perf_counter() - started, 2),
         }
@@ -196,5 +212,5 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
         screen.show_line(f"{row['file']}  {clock(row['start_s'], exact=True)}  score {row['score']:.3f}")
     count = len(rows)
     times = "not heard" if count == 0 else "heard once" if count == 1 else f"heard {count} times"
-    screen.show(f'"{options.phrase}" {times} (no training; threshold {options.threshold})')
+    screen.show(f'"{options.phrase}" {times} (no training; threshold {threshold})')
     return 0

@@ -141,7 +141,7 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
 
 
-def pronunciations(phrase: str, language: str) -> tuple[tuple[int, ...], ...]:
+def pronunciations_by_accent(phrase: str, language: str) -> tuple[tuple[int, ...], ...]:
     """The phrase as outputs of a trunk, in each accent that is to be expected."""
     said = [phone_indices(phones_of_texts([phrase], accent)[0]) for accent in accents(language)]
     return tuple(dict.fromkeys(tuple(phones) for phones in said if phones))
@@ -171,7 +171,7 @@ def plan_examples(
         bank: what it hears of hours of speech: how often the phrase matches there says when a decoder is asked for it.
     """
     window_s, phrase_s = window_seconds(clips, plan.config.phrase)
-    said = pronunciations(plan.config.phrase, plan.config.language) if trunk else ()
+    said = pronunciations_by_accent(plan.config.phrase, plan.config.language) if trunk else ()
     model = TinyCRNNConfig.of_size(plan.config.size, window_s + (TRUNK_DELAY_S if trunk else 0.0), trunk, said)
     # On an encoder a run learns a line from score to logit, and hearing is what takes the time.
     line_only = trunk is not None and bool(trunk.encoder)

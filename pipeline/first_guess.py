@@ -8,7 +8,7 @@ exactly the phrase. The phrase may begin at any frame; the score of a frame is t
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,9 @@ REFRACTORY_S = 1.0  # two hits are at least so far apart
 TAIL_S = 0.3  # of silence after a clip: models write a little late, and finish in it
 LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
 NEVER = np.float32(-1e30)
+
+# Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
+FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -137,21 +140,32 @@ def guesses(
     """
     ear = ear or default_ear()
     ways = pronunciations(phrase, language)
-    waiting: Guess | None = None
-    for offset_s, audio in _overlapping(blocks):
+
+    def scores(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = ear.log_probabilities(audio)
-        scores, starts = keyword_scores(log_p, ways[0])
+        best, starts = keyword_scores(log_p, ways[0])
         for way in ways[1:]:
             more, more_starts = keyword_scores(log_p, way)
-            starts = np.where(more > scores, more_starts, starts)
-            scores = np.maximum(scores, more)
-        for frame in _peaks(scores, least, round(REFRACTORY_S / ear.frame_s)):
+            starts = np.where(more > best, more_starts, starts)
+            best = np.maximum(best, more)
+        return best, starts
+
+    return places(blocks, scores, ear.frame_s, least)
+
+
+def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, least: float) -> Iterator[Guess]:
+    """The same by anything that scores each frame of ``frame_s`` seconds."""
+    waiting: Guess | None = None
+    for offset_s, audio in _overlapping(blocks):
+        found, starts = scores(audio)
+        for frame in _peaks(found, least, round(REFRACTORY_S / frame_s)):
             guess = Guess(
-                round(offset_s + float(starts[frame]) * ear.frame_s, 3),
-                round(offset_s + (frame + 1) * ear.frame_s, 3),
-                round(float(scores[frame]), 4),
+                round(offset_s + float(starts[frame]) * frame_s, 3),
+                round(offset_s + (frame + 1) * frame_s, 3),
+                round(float(found[frame]), 4),
             )
-            if waiting is not None and guess.end_s - waiting.end_s < REFRACTORY_S:
+            again = waiting is not None and guess.start_s < waiting.end_s  # a score fades slowly
+            if waiting is not None and (again or guess.end_s - waiting.end_s < REFRACTORY_S):
                 waiting = max(waiting, guess, key=lambda g: g.score)
                 continue
             if waiting is not None:

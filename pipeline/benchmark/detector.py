@@ -28,7 +28,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     from model.model import TinyCRNN, TinyCRNNConfig
     from model.rescoring import spellings
     from model.shipped_weights import shipped_trunk
-    from pipeline.examples_plan import pronunciations
+    from pipeline.examples_plan import pronunciations_by_accent
 
     reporter.stage("bench", "Measuring detectors")
     audio = (0.1 * np.random.default_rng(options.seed).standard_normal(int(STREAM_S * 16_000))).astype(np.float32)
@@ -39,7 +39,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
             if size == "large":
                 if encoder_path() is None:
                     continue
-                phrase = pronunciations(PHRASE, "en")
+                phrase = pronunciations_by_accent(PHRASE, "en")
                 config = TinyCRNNConfig.of_size(size, WINDOW_S, shipped_trunk(size)[0].config, phrase)
                 config = replace(config, spellings=spellings(PHRASE))
             else:

@@ -15,6 +15,7 @@ from audio_generation.engine import GeneratedClip, SpeechRequest
 from audio_generation.espeak_side.espeak import Espeak
 from core.audio_file import write_audio
 from db.db_api import Library
+from model.encoder_trunk import encoder_path
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -81,7 +82,9 @@ def test_a_phrase_is_heard_without_training(main: Main, capsys: Shown, spoken: P
     (hit,) = result["detections"]
     assert 0.5 < hit["start_s"] < hit["end_s"] < 3.5 and hit["score"] > 0.1 and result["seconds"] < 60
     assert as_json(main, capsys, "try", "purple elephant", "--wav", wav)["detections"] == []
-    assert as_json(main, capsys, "try", "big window", "--wav", wav, "--streaming")["model"].startswith("trunk-")
+    assert result["model"].startswith("moonshine") == (encoder_path() is not None)
+    for ear, name in (("--streaming", "trunk-"), ("--recognizer", "recognizer-")):
+        assert as_json(main, capsys, "try", "big window", "--wav", wav, ear)["model"].startswith(name)
     assert main("try", "big window", "--wav", wav) == 0
     assert "heard once" in capsys.readouterr().out
 
