@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import onnxruntime
 
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
@@ -30,6 +31,7 @@ from model.metrics import (
     poisson_interval,
     wilson_interval,
 )
+from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, Detector
 from pipeline.benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from pipeline.benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SNR_DB, Stream, stream_of_files
@@ -360,7 +362,18 @@ def bundle_listener(bundle: Path, name: str, int8: bool = False) -> Listener:
         language=language,
         confuser_voices=voices["test"],
         positive_voices=voices["test"],
+        digest=_digest(detector, int8),
     )
+
+
+def _digest(detector: Detector, int8: bool) -> str:
+    """Of all that a bundle's scores come from: its graph, what runs that, and how scores are smoothed."""
+    manifest = detector.bundle.manifest
+    small = int8 and "model.int8.onnx" in manifest["files"]
+    graph = detector.bundle.read("model.int8.onnx" if small else "model.onnx")
+    code = Path(detector_module.__file__).read_bytes()
+    parts = (graph, code, f"{manifest['smoothing_frames']} {onnxruntime.__version__}".encode())
+    return "-".join(sha256(part).hexdigest() for part in parts)
 
 
 def peer_listener(peer: Peer) -> Listener:
@@ -437,6 +450,7 @@ def _heard_together(
                 scorer=shared,
                 phrases=tuple(member.phrases[0] for member in members),
                 thresholds={"as_shipped": tuple(member.thresholds["as_shipped"][0] for member in members)},
+                digest=" ".join(member.digest for member in members),
             ),
             names,
         )

@@ -142,6 +142,12 @@ def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
     monkeypatch.setattr("pipeline.benchmark.streams.read_audio", only_kitchen)
     monkeypatch.setattr(synthetic, "_speak", lambda *arguments: pytest.fail("spoken again"))
     assert bench_wakeword([bundle]) == figures
+    with monkeypatch.context() as stopped:  # what was heard before a run was stopped is not heard again
+        stopped.setattr(Detector, "scores", lambda *arguments: pytest.fail("heard again"))
+        assert bench_wakeword([bundle]) == figures
+        changed = tone_bundle(tmp_path / "another", smoothing_frames=1)
+        with pytest.raises(pytest.fail.Exception, match="heard again"):
+            bench_wakeword([changed])
 
 
 def test_scores_of_a_kept_stream_are_those_of_its_files(shared: Path, data_dir: Path, tmp_path: Path) -> None:
