@@ -86,7 +86,8 @@ def large_model(detector: Detector) -> TinyCRNN | None:
     """The model of a large detector from its bundle; None of another, or one without it."""
     from model.model import load_checkpoint
 
-    if "model.pt" not in detector.bundle.manifest["files"]:
+    files = detector.bundle.manifest["files"]
+    if "model.pt" not in files or "model.int8.onnx" in files:  # a large one has 8-bit weights in its only graph
         return None
     model, _ = load_checkpoint(io.BytesIO(detector.bundle.read("model.pt")))
     return model if model.config.trunk.encoder else None
