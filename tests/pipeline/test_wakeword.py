@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from wakeword_samples import openwakeword_models, recordings, tone_bundle
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.metrics import wilson_interval
-from model.runtime.detector import Bundle, Detector
+from model.runtime.detector import Bundle, Detector, manifest_digest
 from pipeline.benchmark import synthetic, wakeword
 from pipeline.benchmark.streams import StreamClip, stream_of, stream_of_files
 from pipeline.benchmark.training_speech import heard_in_training
@@ -160,6 +161,16 @@ def test_scores_of_a_kept_stream_are_those_of_its_files(shared: Path, data_dir: 
     direct = score_stream(detector, [part for path in files for part in (gap, read_audio(path))] + [gap])
     np.testing.assert_allclose(kept, direct, atol=2e-4)
     assert kept.max() > 0.9
+
+
+def test_a_checkpoint_of_an_earlier_version_is_left_alone(shared: Path, tmp_path: Path) -> None:
+    bundle = tone_bundle(tmp_path / "old")
+    (bundle / "model.pt").write_bytes(b"of an earlier version")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["digest"]
+    manifest["files"]["model.pt"] = sha256(b"of an earlier version").hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "digest": manifest_digest(manifest)}))
+    assert bench_wakeword([bundle])["bundles"]["old"]["conditions"]["clean"]["clips"] == 8
 
 
 def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
