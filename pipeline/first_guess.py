@@ -28,6 +28,7 @@ REFRACTORY_S = 1.0  # two hits are at least so far apart
 TAIL_S = 0.3  # of silence after a clip: models write a little late, and finish in it
 LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
 NEVER = np.float32(-1e30)
+LEAST = 1e-6  # a score below is none
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -158,7 +159,7 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
     waiting: Guess | None = None
     for offset_s, audio in _overlapping(blocks):
         found, starts = scores(audio)
-        for frame in _peaks(found, least, round(REFRACTORY_S / frame_s)):
+        for frame in peaks(found, max(least, LEAST), round(REFRACTORY_S / frame_s)):
             guess = Guess(
                 round(offset_s + float(starts[frame]) * frame_s, 3),
                 round(offset_s + (frame + 1) * frame_s, 3),
@@ -228,12 +229,12 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarr
         yield start / SAMPLE_RATE, np.pad(held, (0, int(0.3 * SAMPLE_RATE)))
 
 
-def _peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
-    """Frames of the highest scores, at least ``apart`` frames from each other, in order."""
+def peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
+    """Frames of the highest scores that are at least ``least``, so many frames from each other at least, in order."""
     found: list[int] = []
     taken = np.zeros(len(scores), bool)
     for frame in np.argsort(-scores, kind="stable"):
-        if scores[frame] < max(least, 1e-6):
+        if scores[frame] < least:
             break
         if not taken[frame]:
             found.append(int(frame))

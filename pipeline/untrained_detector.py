@@ -19,9 +19,10 @@ from model.model import MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNNConfig
 from model.rescoring import spellings
 from phrase_augmentation.normalize import validate_keyphrase
 from pipeline.examples_plan import pronunciations_by_accent
-from pipeline.first_guess import keyword_scores
+from pipeline.first_guess import keyword_scores, peaks
 
 RESCORE_ABOVE = -4.0  # a match score that trained detectors of several phrases ask from (-3.4 to -4.0), or lower
+ASKED_EVERY = 24  # frames at least between two places where the decoder is asked: a stream's windows are as far apart
 THRESHOLD = -1.1  # a match score with what rescoring adds: the mean of what three trained ones need (-1.9 to 0.2)
 
 
@@ -56,7 +57,9 @@ class UntrainedDetector:
         if not len(roots):
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         match = self._matcher.run(None, {"heard": roots[None]})[0][0]
-        total = match + RESCORED_WEIGHT * self._rescorer.frames(match, states)
-        scores = 1 / (1 + np.exp(-MATCH_SLOPE * (total - THRESHOLD)))
+        scores = np.zeros(len(match), np.float32)
+        for frame in peaks(match, RESCORE_ABOVE, ASKED_EVERY):
+            total = match[frame] + RESCORED_WEIGHT * self._rescorer.at(states, frame)
+            scores[frame] = 1 / (1 + np.exp(-MATCH_SLOPE * (total - THRESHOLD)))
         _, starts = keyword_scores(2 * np.log(np.maximum(roots, 1e-4)), self._phones)
-        return scores.astype(np.float32), starts
+        return scores, starts
