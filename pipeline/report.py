@@ -156,6 +156,19 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
             f"{bank['hours']['train']:.1f} hours for training, {bank['hours']['validation']:.1f} for thresholds, "
             f"{bank['hours']['test']:.1f} for this test; the trunk has not heard the people of the last two."
         )
+    mined = sum(row["mined"] for row in report["counts"].values())
+    sentences.append(
+        f"{mined} clips were cut out of the library's recordings, where the aligner places the words."
+        if mined
+        else "Nothing was cut out of recordings of the library, which the aligner does where they hold such words."
+    )
+    spliced = sum(row["clips"] for row in report["clips"] if row["engine"] == "splice")
+    sentences.append(
+        f"{spliced} clips are pieces of real people's recordings put together (the engine splice: the shipped unit "
+        "inventory and the library)."
+        if spliced
+        else "The shipped unit inventory of real voices was not used: --engines espeak,flite,splice has it speak."
+    )
     if not real_positive:
         sentences.append(
             "No real recording of the phrase was in the test. How well real people are heard is NOT known from this "
