@@ -175,7 +175,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     from command_line.console import clock
     from core.audio_file import read_audio_blocks
     from pipeline.config import RunConfig, size_for
-    from pipeline.first_guess import default_ear, guesses, places, pronunciations
+    from pipeline.first_guess import default_ear, guesses_in_file, places, pronunciations
     from pipeline.untrained_detector import UntrainedDetector
 
     started = time.perf_counter()
@@ -190,11 +190,10 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     for path in options.wav:
         with screen.reporter() as reporter:
             reporter.stage("try", f"Listening to {path}")
-            blocks = read_audio_blocks(path)
             if isinstance(ear, UntrainedDetector):
-                found = list(places(blocks, ear.scores, ear.frame_s, threshold))
+                found = list(places(read_audio_blocks(path), ear.scores, ear.frame_s, threshold))
             else:
-                found = list(guesses(blocks, phrase, language, threshold, ear))
+                found = guesses_in_file(path, phrase, language, threshold, ear)
         rows += [{"file": str(path), **asdict(guess)} for guess in found]
     if len(rows) > options.most:
         least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]
