@@ -97,7 +97,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 def _check_hold_out(config: RunConfig) -> None:
     from pipeline.plan import ready_engines
 
-    ready, _ = ready_engines(config.engines, config.language)
+    ready, _ = ready_engines(config.engines, config.language, config.hold_out)
     if config.hold_out not in ready:
         raise HarkError(
             f"The engine {config.hold_out!r} cannot be held out.",

@@ -27,7 +27,7 @@ from phrase_augmentation.positives import positives
 from pipeline.config import BUCKETS, EFFORTS, RunConfig, training_steps
 from pipeline.events import Reporter
 from pipeline.retraining import FALSE_ALARM_OF
-from pipeline.splits import SPLITS, VoiceSplits, real_speaker, split_of, split_voices
+from pipeline.splits import SPLICE, SPLITS, VoiceSplits, held_out_engine, real_speaker, split_of, split_voices
 
 # The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
@@ -123,8 +123,13 @@ class Plan:
         }
 
 
-def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engine], dict[str, str]]:
-    """The engines that will speak, and for each other one why not.
+def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> tuple[dict[str, Engine], dict[str, str]]:
+    """The engines that will speak, and for each other one why not. Unless named, :data:`SPLICE` speaks in tests alone.
+
+    Args:
+        wanted: names; empty for those that are used by default.
+        language: which they must speak.
+        hold_out: as in :func:`pipeline.splits.split_voices`.
 
     Raises:
         HarkError: an engine that was asked for by name is not there or not ready, or none is.
@@ -155,6 +160,10 @@ def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engin
             )
         else:
             missing[name] = readiness.why or f"no voice for {language}"
+    voices = {name: engine.voices(language) for name, engine in ready.items()}
+    if not wanted and SPLICE in ready and held_out_engine(voices, hold_out) != SPLICE:
+        missing[SPLICE] = "unless it is named it speaks in tests alone, which another engine does here"
+        del ready[SPLICE]
     if not ready:
         raise HarkError(
             f"No speech engine has a voice for the language {language!r}.",
@@ -272,7 +281,7 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
     """Decide everything. Reads the library, makes nothing."""
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     effort = EFFORTS[config.effort]
-    engines, missing = ready_engines(config.engines, config.language)
+    engines, missing = ready_engines(config.engines, config.language, config.hold_out)
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
     splits = split_voices(voices, config.hold_out)
     for split in SPLITS:

@@ -28,6 +28,7 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.events import Reporter
+from pipeline.splits import SPLICE
 from pipeline.transcript import Segment, Transcript, load_transcript
 from pipeline.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
 
@@ -294,7 +295,7 @@ def _pack(passages: list[Passage], folder: Path, reporter: Reporter) -> None:
                 "validation" if passage.held_out else "train",
             )
         )  # fmt: skip
-    engines = default_engines()
+    engines = {name: engine for name, engine in default_engines().items() if name != SPLICE}
     if engines:
         reporter.stage("synthesize", worded("Letting %(engines)s speak", engines=", ".join(sorted(engines))))
         counts = dict.fromkeys(engines, -(-SYNTHETIC // len(engines)))

@@ -16,6 +16,7 @@ from pipeline.config import BUCKETS
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.generation import GenerationReport
 from pipeline.plan import Plan
+from pipeline.splits import SPLICE
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -162,13 +163,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         if mined
         else "Nothing was cut out of recordings of the library, which the aligner does where they hold such words."
     )
-    spliced = sum(row["clips"] for row in report["clips"] if row["engine"] == "splice")
-    sentences.append(
-        f"{spliced} clips are pieces of real people's recordings put together (the engine splice: the shipped unit "
-        "inventory and the library)."
-        if spliced
-        else "The shipped unit inventory of real voices was not used: --engines espeak,flite,splice has it speak."
-    )
+    sentences.append(_about_splice(report))
     if not real_positive:
         sentences.append(
             "No real recording of the phrase was in the test. How well real people are heard is NOT known from this "
@@ -185,7 +180,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
             f"{hours:.2f} hours of the false-alarm streams are real recordings kept out of training, "
             "by speaker where the speaker is known."
         )
-    if report["held_out_engine"]:
+    if report["held_out_engine"] in engines:
         sentences.append(
             f"The engine {report['held_out_engine']} was kept out of training and is heard in the test only."
         )
@@ -204,6 +199,29 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     for engine, why in report["engines_missing"].items():
         sentences.append(f"The engine {engine} was not used: {why.rstrip('.')}.")
     return sentences
+
+
+def _about_splice(report: Mapping[str, Any]) -> str:
+    """What the people of the unit inventory were used for."""
+    clips = sum(row["clips"] for row in report["clips"] if row["engine"] == SPLICE)
+    if not clips:
+        return "The shipped unit inventory of real voices was not used."
+    what = (
+        "put together from pieces of real people's recordings, which the aligner cut and in which Hark's recognizer "
+        "heard the text (the engine splice"
+    )
+    if report["held_out_engine"] != SPLICE:
+        return f"{clips} clips are {what}: the shipped unit inventory and the library)."
+    missed = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
+    if "clean" not in missed:
+        return f"{clips} clips of the test are {what}: the shipped unit inventory)."
+    sentence = (
+        f"Nearest to real people: of {missed['clean']['utterances']} utterances {what}: the shipped unit inventory) it "
+        f"missed {_rate(missed['clean']['miss_rate'])} close and quiet"
+    )
+    if "noisy" in missed:
+        sentence += f" and {_rate(missed['noisy']['miss_rate'])} across a room"
+    return sentence + (". The trunk has learned from these people, among others." if report.get("trunk") else ".")
 
 
 def det_plot(report: Mapping[str, Any], image_format: str) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audio_generation.engine import Voice
+from audio_generation.splice_side.inventory import LIBRARY_MODEL
 from db.records import Clip
 
 SPLITS = ("train", "validation", "test")
@@ -18,6 +19,7 @@ VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.20
 FEW_SPEAKERS = 6
 HELD_OUT_FROM = 3  # engines: from so many on, one is heard in the test only
+SPLICE = "splice"  # the engine whose voices are pieces of real people's recordings
 
 
 def _fraction(name: str) -> float:
@@ -86,14 +88,29 @@ class VoiceSplits:
 
 
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
-    """The engine kept for the test: the wanted one, or with three or more engines the one with the fewest speakers."""
+    """The engine kept for the test: the wanted one, else :data:`SPLICE`, which is nearest to real people, else with
+    three or more engines the one with the fewest speakers of its own; empty for none."""
     if wanted == "none":
         return ""
     if wanted:
         return wanted if wanted in voices else ""
+    if len(voices) > 1 and any(map(_can_be_kept, voices.get(SPLICE, ()))):
+        return SPLICE
     if len(voices) < HELD_OUT_FROM:
         return ""
-    return min(voices, key=lambda name: (len({v.speaker for v in voices[name]}), name))
+    engines_of: dict[str, set[str]] = {}
+    for name, its_voices in voices.items():
+        for voice in its_voices:
+            engines_of.setdefault(voice.speaker, set()).add(name)
+    own = {name: sum(engines == {name} for engines in engines_of.values()) for name in voices}
+    # One that lends its voices from the others would leave the test without any.
+    return min((name for name in voices if own[name]), key=lambda name: (own[name], name), default="")
+
+
+def _can_be_kept(voice: Voice) -> bool:
+    """Whether an engine that is held out may speak with that voice: splice not as people of the library, whose
+    recordings are trained on."""
+    return voice.engine != SPLICE or voice.model != LIBRARY_MODEL
 
 
 def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> VoiceSplits:
@@ -116,7 +133,8 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> V
     for engine in sorted(voices):
         by_speaker: dict[str, list[Voice]] = {}
         for voice in voices[engine]:
-            by_speaker.setdefault(voice.speaker, []).append(voice)
+            if engine != held_out or _can_be_kept(voice):
+                by_speaker.setdefault(voice.speaker, []).append(voice)
         for speaker, its_voices in sorted(by_speaker.items()):
             if engine == held_out:
                 split = speaker_split.get(speaker, "test")

@@ -29,6 +29,7 @@ from db.db_api import DATABASE_NAME, EMISSIONS_FOLDER, Library
 from db.records import AlignedUnit, Clip, Where
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
+LIBRARY_MODEL = "splice library"  # ``Voice.model`` of the library's people
 LEAST_SPEECH_S = 120.0  # of a person's aligned recordings, to be a voice
 MOST_SPEECH_S = 360.0  # of a person that is held in memory: 12 MB
 LEAST_CONFIDENCE = 0.3  # of a recording's phones, geometric mean
@@ -113,7 +114,7 @@ def _library_people(library: Library) -> list[Person]:
         if sum(clip.duration_s for clip, _ in usable) >= LEAST_SPEECH_S:
             licences = sorted({clip.licence for clip, _ in usable})
             name = speaker if language == "en" else f"{speaker} {language}"
-            result.append(Person(name, speaker, language, " AND ".join(licences), "splice library", tuple(usable)))
+            result.append(Person(name, speaker, language, " AND ".join(licences), LIBRARY_MODEL, tuple(usable)))
     return result
 
 

@@ -22,7 +22,6 @@ class Splice(WorkerEngine):
 
     name = "splice"
     licence = "Apache-2.0"
-    by_default = False  # no detector was measurably better for it yet (docs/benchmark-log.md)
     unsure = True
     request_timeout_s = 60.0  # the first request of a person cuts the recordings: a second or two
 

@@ -181,12 +181,14 @@ def test_every_clip_becomes_its_examples(
     assert all(len({engine_of[path] for path in spec.clips}) <= 1 for spec in specs)
 
 
-def test_on_an_encoder_training_hears_few_clips_and_the_test_all(
+def test_on_an_encoder_few_clips_are_heard_and_all_ordinary_speech_of_the_test(
     planned: tuple[Plan, VoiceSplits], library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, splits = planned
     clips = clip_table(plan, library, splits)
-    monkeypatch.setattr("pipeline.examples_plan.LINE_CLIPS", 3)
+    monkeypatch.setattr("pipeline.examples_plan.LINE_CLIPS", {"train": 3, "validation": 2, "test": 2})
+    real = (clips["split"] == "test") & (clips["bucket"] == "positive")
+    clips.loc[clips.index[real][-1], "engine"] = "mined"
     large = replace(plan, config=replace(plan.config, size="large"))
     trunk = TrunkConfig(phones=41, encoder="some encoder")
     heard = plan_examples(large, clips, None, trunk, "encoder.onnx")
@@ -194,7 +196,12 @@ def test_on_an_encoder_training_hears_few_clips_and_the_test_all(
     for split in ("train", "test"):
         aligned = [s for s in heard.specs if s.columns["split"] == split and s.columns["bucket"] == "positive"]
         there = int(((clips["split"] == split) & (clips["bucket"] == "positive")).sum())
-        assert len(aligned) == (3 if split == "train" else 2 * there) and there > 3
+        assert len(aligned) == (3 if split == "train" else 2 * 2) and there > 3
+        if split == "test":
+            assert any(s.columns["engine"] == "mined" for s in aligned), "real people are heard before all others"
+        streamed = {path for s in heard.specs if not s.aligned and s.columns["split"] == split for path in s.clips}
+        plain = clips[(clips["split"] == split) & (clips["bucket"] == "plain_negative")]
+        assert len(streamed) == (3 if split == "train" else len(plain)) and len(plain) > 2
 
 
 def test_the_same_clips_give_the_same_examples(planned: tuple[Plan, VoiceSplits], library: Library) -> None:

@@ -136,10 +136,27 @@ def test_real_results_are_called_real() -> None:
 
 
 def test_a_held_out_engine_and_unknown_transcripts_are_told() -> None:
-    report = report_of(held_out="flite")
-    assert "The engine flite was kept out of training" in words(report)
+    report = report_of(held_out="espeak")
+    assert "The engine espeak was kept out of training" in words(report)
+    assert "kept out of training and" not in words(report_of(held_out="flite")), "of which no clip is in the test"
     report["unknown_transcripts"] = 7
     assert "7 recordings without a transcript" in words(report)
+
+
+def test_what_the_people_of_the_unit_inventory_were_used_for_is_told() -> None:
+    assert "unit inventory of real voices was not used" in words(report_of())
+    report = report_of()
+    report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 30})
+    assert "30 clips are put together from pieces of real people's recordings" in words(report), "trained on"
+    report["held_out_engine"] = "splice"
+    assert "30 clips of the test are put together" in words(report), "and none of them is the phrase"
+    for condition, rate in (("clean", 0.02), ("noisy", 0.11)):
+        row = {"engine": "splice", "condition": condition, "clips": 30, "utterances": 30, "miss_rate": interval(rate)}
+        report["results"]["by_engine"].append(row)
+    said = words(report)
+    assert "Nearest to real people: of 30 utterances put together from pieces of real people's recordings" in said
+    assert "missed 2.0 % (" in said and "11.0 % (" in said and "kept out of training" in said
+    assert "NOT known" in said, "it is no recording of somebody who says the phrase"
 
 
 def test_what_was_not_measured_is_unknown() -> None:
