@@ -17,7 +17,7 @@ from model.model import TinyCRNNConfig, TrunkConfig
 from model.rescoring import spellings
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
-from pipeline.config import BUCKETS, EFFORTS
+from pipeline.config import BUCKETS, EFFORTS, LINE_CLIPS
 from pipeline.evaluation import REAL_ENGINES
 from pipeline.mining import ENGINE as MINED
 from pipeline.mining import mined_clips
@@ -32,9 +32,6 @@ TRUNK_DELAY_S = 0.12  # a causal trunk writes a phone that much after it was sai
 SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is looked at
 STREAM_S = 25.0  # speech in one block of a stream
-# Clips of each bucket that are heard where a run learns no more than a line from score to logit, and hearing is what
-# takes the time. A miss rate of 3 % of 400 is known to 2 points.
-LINE_CLIPS = {"train": 400, "validation": 150, "test": 400}
 NOISE_BLOCKS = 40  # of 12 s without speech
 BABBLE_CLIPS = 40
 Row = dict[str, Any]

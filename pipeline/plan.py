@@ -24,10 +24,20 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
-from pipeline.config import BUCKETS, EFFORTS, RunConfig, training_steps
+from pipeline.config import BUCKETS, EFFORTS, LINE_CLIPS, RunConfig, training_steps
 from pipeline.events import Reporter
 from pipeline.retraining import FALSE_ALARM_OF
-from pipeline.splits import SPLICE, SPLITS, VoiceSplits, held_out_engine, real_speaker, split_of, split_voices
+from pipeline.splits import (
+    SPLICE,
+    SPLITS,
+    TEST_SHARE,
+    VALIDATION_SHARE,
+    VoiceSplits,
+    held_out_engine,
+    real_speaker,
+    split_of,
+    split_voices,
+)
 
 # The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
@@ -38,7 +48,7 @@ TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 SECONDS_PER_CLIP = {
     "espeak": 0.02,
     "flite": 0.1,
-    "festival": 0.3,
+    "festival": 0.15,
     "splice": 0.1,
     "piper": 0.3,
     "kokoro": 2.0,
@@ -46,7 +56,8 @@ SECONDS_PER_CLIP = {
     "elevenlabs": 1.5,
 }
 SECONDS_PER_EXAMPLE = 0.03  # augmentation and features, on two cores
-LARGE_SECONDS_PER_CLIP = 0.06  # of the test, quiet and in noise, and of some for training
+# Of large detectors, likewise: an example that is heard, and a clip of ordinary speech, of which the held-out ones are.
+LARGE_SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_CLIP = 0.13, 0.02
 SECONDS_PER_STEP = 0.35  # a batch of 128 on two cores
 
 
@@ -330,7 +341,9 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
         (row.reused + row.generate) * (effort.variants if row.bucket != "plain_negative" else 1) for row in rows
     )
     if config.size == "large":
-        hearing = LARGE_SECONDS_PER_CLIP * sum(row.reused + row.generate for row in rows)
+        heard = sum(_examples_on_encoder(row) for row in rows if row.bucket != "plain_negative")
+        plain = sum(row.reused + row.generate for row in rows if row.bucket == "plain_negative")
+        hearing = LARGE_SECONDS_PER_EXAMPLE * heard + LARGE_SECONDS_PER_CLIP * plain
     else:
         hearing = SECONDS_PER_EXAMPLE * examples
     estimate = max(speaking.values(), default=0.0) + hearing
@@ -347,6 +360,13 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
         held_out=splits.held_out,
         estimate_s=estimate,
     )
+
+
+def _examples_on_encoder(row: BucketPlan) -> float:
+    """About how many examples of a bucket a large detector's encoder hears; the test's quiet and in noise."""
+    clips = row.reused + row.generate
+    shares = {"train": 1 - VALIDATION_SHARE - TEST_SHARE, "validation": VALIDATION_SHARE, "test": TEST_SHARE}
+    return sum((1 if split == "train" else 2) * min(LINE_CLIPS[split], clips * shares[split]) for split in SPLITS)
 
 
 def run_splits(plan: Plan, engines: dict[str, Engine]) -> VoiceSplits:
