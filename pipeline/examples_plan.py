@@ -103,7 +103,8 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         whole = Where(language=language, slices=False)
         clips = [c for c in library.clips_with_texts(texts, language, where=whole) if c.id not in seen]
         used = engines_used(bucket, plan.config, plan.engines)
-        clips = [c for c in clips if c.engine in used]
+        # Engines speak side by side, so the library's order is another one in each run; what is drawn must not be.
+        clips = sorted((c for c in clips if c.engine in used), key=lambda c: c.sha256)
         drawn = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
         order = sorted(drawn, key=lambda index: "role" not in clips[index].settings)
         limit = int(1.25 * row.target) + plan.config.growth_constant
