@@ -48,7 +48,7 @@ class Effort:
 
 
 EFFORTS = {
-    "trial": Effort(  # to see the whole way in half a minute; what it makes hears badly
+    "trial": Effort(  # to see the whole way in a minute; what it makes hears badly
         name="trial",
         positive=BucketSize(20, 10),
         confuser=BucketSize(150, 1),

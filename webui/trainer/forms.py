@@ -12,7 +12,7 @@ from pipeline.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 from webui.trainer.services import configuration
 
 EFFORT_WORDS = {
-    "trial": _("trial: half a minute, only to see the whole way"),
+    "trial": _("trial: a minute, only to see the whole way"),
     "quick": _("quick: a minute or two, to see whether the phrase works"),
     "standard": _("standard: about ten minutes, what most want"),
     "thorough": _("thorough: half an hour or more"),
