@@ -14,13 +14,13 @@ from audio_augmentation.gain_speed import rms
 from audio_augmentation.noise import ambient_noise, clatter
 from audio_augmentation.reverb import room_pool
 from audio_generation.registry import default_engines
+from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.asr.packed import TABLE_FILE, Packed, open_pack, pack
 from pipeline.acoustic_data import corpus_utterances, synthetic_utterances, transcripts_of
 from pipeline.corpus_layouts.utterance import files_below, is_audio
 from pipeline.events import Reporter
-from pipeline.splits import SPLICE
 
 KINDS = ("trunk", "micro", "recognizer", "encoder")
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
@@ -158,8 +158,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
             chosen = np.random.default_rng((run.seed, len(found))).permutation(len(found))[: run.subset]
             found = [found[i] for i in sorted(chosen)]
         utterances += found
-    engines = default_engines() if run.synthetic else {}
-    ready = {name: engine for name, engine in engines.items() if engine.available().ok}
+    ready = default_engines() if run.synthetic else {}
     speaking = sorted(set(ready) - {SPLICE, UNHEARD})
     if speaking:
         reporter.stage("synthesize", f"Letting {', '.join(speaking)} speak")

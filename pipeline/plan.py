@@ -12,6 +12,7 @@ import numpy as np
 
 from audio_generation.engine import Engine, Setting, Voice
 from audio_generation.registry import engines as all_engines
+from audio_generation.splice_side import SPLICE
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.worded import worded
@@ -28,7 +29,6 @@ from pipeline.config import BUCKETS, EFFORTS, LINE_CLIPS, RunConfig, training_st
 from pipeline.events import Reporter
 from pipeline.retraining import FALSE_ALARM_OF
 from pipeline.splits import (
-    SPLICE,
     SPLITS,
     TEST_SHARE,
     VALIDATION_SHARE,
@@ -146,6 +146,7 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
         HarkError: an engine that was asked for by name is not there or not ready, or none is.
     """
     ready: dict[str, Engine] = {}
+    voices: dict[str, list[Voice]] = {}
     missing: dict[str, str] = {}
     known = all_engines()
     for name in wanted:
@@ -161,8 +162,8 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
         if not wanted and not engine.by_default:
             continue
         readiness = engine.available()
-        if readiness.ok and engine.voices(language):
-            ready[name] = engine
+        if readiness.ok and (its_voices := engine.voices(language)):
+            ready[name], voices[name] = engine, its_voices
         elif wanted:
             raise HarkError(
                 f"The speech engine {name} cannot be used.",
@@ -171,7 +172,6 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
             )
         else:
             missing[name] = readiness.why or f"no voice for {language}"
-    voices = {name: engine.voices(language) for name, engine in ready.items()}
     if not wanted and SPLICE in ready and held_out_engine(voices, hold_out) != SPLICE:
         missing[SPLICE] = "unless it is named it speaks in tests alone, which another engine does here"
         del ready[SPLICE]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
+from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
@@ -28,7 +29,6 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.events import Reporter
-from pipeline.splits import SPLICE
 from pipeline.transcript import Segment, Transcript, load_transcript
 from pipeline.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
 

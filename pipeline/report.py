@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from audio_generation.splice_side import SPLICE
 from pipeline import retraining
 from pipeline.config import BUCKETS
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.generation import GenerationReport
 from pipeline.plan import Plan
-from pipeline.splits import SPLICE
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -213,15 +213,13 @@ def _about_splice(report: Mapping[str, Any]) -> str:
     if report["held_out_engine"] != SPLICE:
         return f"{clips} clips are {what}: the shipped unit inventory and the library)."
     missed = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
-    if "clean" not in missed:
+    if not missed:
         return f"{clips} clips of the test are {what}: the shipped unit inventory)."
-    sentence = (
+    return (
         f"Nearest to real people: of {missed['clean']['utterances']} utterances {what}: the shipped unit inventory) it "
-        f"missed {_rate(missed['clean']['miss_rate'])} close and quiet"
+        f"missed {_rate(missed['clean']['miss_rate'])} close and quiet and {_rate(missed['noisy']['miss_rate'])} "
+        "across a room." + (" The trunk has learned from these people, among others." if report.get("trunk") else "")
     )
-    if "noisy" in missed:
-        sentence += f" and {_rate(missed['noisy']['miss_rate'])} across a room"
-    return sentence + (". The trunk has learned from these people, among others." if report.get("trunk") else ".")
 
 
 def det_plot(report: Mapping[str, Any], image_format: str) -> bytes:

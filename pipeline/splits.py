@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audio_generation.engine import Voice
-from audio_generation.splice_side.inventory import LIBRARY_MODEL
+from audio_generation.splice_side import LIBRARY_MODEL, SPLICE
 from db.records import Clip
 
 SPLITS = ("train", "validation", "test")
@@ -19,7 +19,6 @@ VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.20
 FEW_SPEAKERS = 6
 HELD_OUT_FROM = 3  # engines: from so many on, one is heard in the test only
-SPLICE = "splice"  # the engine whose voices are pieces of real people's recordings
 
 
 def _fraction(name: str) -> float:

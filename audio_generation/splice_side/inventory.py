@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from audio_generation.splice_side import LIBRARY_MODEL
 from audio_generation.splice_side.text import know_words, with_stress
 from audio_generation.splice_side.units import Phone, Recording, UnitTable, unit_table
 from core.audio_file import SAMPLE_RATE
@@ -29,7 +30,6 @@ from db.db_api import DATABASE_NAME, EMISSIONS_FOLDER, Library
 from db.records import AlignedUnit, Clip, Where
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
-LIBRARY_MODEL = "splice library"  # ``Voice.model`` of the library's people
 LEAST_SPEECH_S = 120.0  # of a person's aligned recordings, to be a voice
 MOST_SPEECH_S = 360.0  # of a person that is held in memory: 12 MB
 LEAST_CONFIDENCE = 0.3  # of a recording's phones, geometric mean

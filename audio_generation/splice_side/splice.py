@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from audio_generation.engine import FailedRequest, GeneratedClip, Readiness, Setting, SpeechRequest, Voice, speaks
+from audio_generation.splice_side import SPLICE
 from audio_generation.splice_side.inventory import SHIPPED, library_people, people, shipped_people
 from audio_generation.worker import WorkerEngine
 from core.data_folder import data_folder
@@ -20,7 +21,7 @@ class Splice(WorkerEngine):
     recordings and what was cut out of them are in one split.
     """  # fmt: skip
 
-    name = "splice"
+    name = SPLICE
     licence = "Apache-2.0"
     unsure = True
     request_timeout_s = 60.0  # the first request of a person cuts the recordings: a second or two

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_generation.engine import Voice
-from audio_generation.splice_side.inventory import LIBRARY_MODEL
+from audio_generation.splice_side import LIBRARY_MODEL
 from core.data_folder import REPOSITORY
 from pipeline.splits import SPLITS, VoiceSplits, held_out_engine, split_of, split_voices
 

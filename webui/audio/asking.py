@@ -109,9 +109,10 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
 def voice_for(user: User, language: str) -> tuple[str, str] | None:
     """Engine and voice that speak answers in a language here; None where none does."""
     from audio_generation.registry import engine_named
+    from audio_generation.splice_side import SPLICE
     from webui.trainer.services import free_engines
 
-    ready = [name for name in free_engines(language, user) if name != "splice"]
+    ready = [name for name in free_engines(language, user) if name != SPLICE]
     voices = {name: [voice.name for voice in engine_named(name).voices(language)] for name in ready}
     for engine, voice in VOICES:
         if voice in voices.get(engine, ()):

@@ -50,11 +50,12 @@ def free_engines(language: str, user: User) -> list[str]:
     ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
     """
     from audio_generation.registry import engines
+    from audio_generation.splice_side import SPLICE
 
     return [
         name
         for name, engine in engines().items()
-        if not (name == "fake" or engine.paid or (name == "splice" and not user.is_owner))
+        if not (name == "fake" or engine.paid or (name == SPLICE and not user.is_owner))
         and engine.available().ok
         and engine.voices(language)
     ]
