@@ -390,16 +390,24 @@ def rescorer_of(config: TinyCRNNConfig) -> Rescorer | None:
 
 
 @torch.no_grad()
-def window_scores(
+def window_matches(
     model: TinyCRNN, rescorer: Rescorer | None, heard: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """Raw scores [windows] of windows of a stream, each as :meth:`EncoderTrunk.window` gives it, all equally long."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of windows of a stream, each as :meth:`EncoderTrunk.window` gives it, all equally long: how well the phrase
+    matches, how that was rescored, and what decoys take [windows, 1] each; :meth:`TinyCRNN.encoder_logit` reads them.
+    """
     matched, frames, taken = model.encoder_window(torch.from_numpy(np.stack([phones for phones, _ in heard])))
     rescored = torch.zeros_like(matched)
     if rescorer is not None:
         for row in torch.nonzero(matched[:, 0] > model.config.rescore_above)[:, 0].tolist():
             rescored[row] = rescorer.at(heard[row][1], int(frames[row]))
-    scores: np.ndarray = torch.sigmoid(model.encoder_logit(matched, rescored, taken))[:, 0].numpy()
+    return matched, rescored, taken
+
+
+@torch.no_grad()
+def matches_to_scores(model: TinyCRNN, matches: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> np.ndarray:
+    """Raw scores [windows] of what :func:`window_matches` gave."""
+    scores: np.ndarray = torch.sigmoid(model.encoder_logit(*matches))[:, 0].numpy()
     return scores
 
 
@@ -413,7 +421,7 @@ def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
 
     def score(end: int) -> float:
         heard = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
-        return float(window_scores(model, rescorer, [heard])[0])
+        return float(matches_to_scores(model, window_matches(model, rescorer, [heard]))[0])
 
     chunks = len(audio) // CHUNK_SAMPLES
     hop = ENCODER_HOP // CHUNK_SAMPLES

@@ -1,4 +1,5 @@
-"""Large detectors measured together: the encoder, which is nearly all of the work, hears each window once for all.
+"""Large detectors measured together: the encoder, which is most of the work, hears each window once for all, and what
+differs in the line from match to logit alone, as a phrase's runs of several seeds do, follows the phrase once.
 
 The scores are those that the bundles' graphs give, which is tried on a piece of a stream before anything is measured.
 """
@@ -34,6 +35,7 @@ class SharedEncoder:
         assert all(model.config.window_samples == self.window for model in self.models)
         self._trunk = EncoderTrunk(window_graph().SerializeToString(), os.cpu_count() or 1)
         self._rescorers = [rescorer_of(model.config) for model in self.models]
+        self._follows = [next(k for k, other in enumerate(self.models) if _match_alike(other, m)) for m in self.models]
         self._silence = self._scores(np.zeros((1, self.window), np.float32))
         self.reset()
 
@@ -69,12 +71,26 @@ class SharedEncoder:
 
     def _scores(self, windows: np.ndarray) -> np.ndarray:
         """Windows [n, samples] to raw scores [n, phrases]."""
-        from model.encoder import window_scores
+        from model.encoder import matches_to_scores, window_matches
         from model.encoder_trunk import FRAME_SAMPLES
 
         heard = [self._trunk.window(window, self.window // FRAME_SAMPLES) for window in windows]
-        columns = [window_scores(model, rescorer, heard) for model, rescorer in zip(self.models, self._rescorers)]
+        matches = {k: window_matches(self.models[k], self._rescorers[k], heard) for k in set(self._follows)}
+        columns = [matches_to_scores(model, matches[k]) for model, k in zip(self.models, self._follows)]
         return np.stack(columns, axis=1)
+
+
+def _match_alike(one: TinyCRNN, other: TinyCRNN) -> bool:
+    """Whether two models differ at most in the line from match to logit."""
+    states = [
+        {name: value for name, value in model.state_dict().items() if not name.startswith("match.")}
+        for model in (one, other)
+    ]
+    return (
+        one.config == other.config
+        and states[0].keys() == states[1].keys()
+        and all(value.equal(states[1][name]) for name, value in states[0].items())
+    )
 
 
 def _blocks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

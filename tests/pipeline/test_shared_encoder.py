@@ -18,20 +18,20 @@ from pipeline.benchmark.shared_encoder import SharedEncoder
 pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 
 
-def detector(phrase: str, rescored: bool) -> TinyCRNN:
+def detector(phrase: str, rescored: bool, bias: float = 1.0) -> TinyCRNN:
     config = rescored_config(phrase, above=-3.0)
     if not rescored:
         config = replace(config, spellings=())
     model = TinyCRNN(config).eval()
     with torch.no_grad():
         model.match.weight.fill_(1.0)
-        model.match.bias.fill_(1.0)
+        model.match.bias.fill_(bias)
     return model
 
 
 @pytest.mark.parametrize("block_s", [0.11, 3.0, 60.0])
 def test_together_as_alone_however_the_audio_comes(block_s: float) -> None:
-    models = [detector("computer", True), detector("winter", False)]
+    models = [detector("computer", True), detector("winter", False), detector("computer", True, bias=2.0)]
     audio = spoken("please ask the computer before the winter")
     audio = audio[: len(audio) // ENCODER_HOP * ENCODER_HOP]
     shared = SharedEncoder(models)
@@ -39,9 +39,15 @@ def test_together_as_alone_however_the_audio_comes(block_s: float) -> None:
         shared.reset()
         size = round(16_000 * block_s)
         together = np.concatenate([shared.scores(audio[at : at + size]) for at in range(0, len(audio), size)])
-        assert together.shape == (len(audio) // 1280, 2)
+        assert together.shape == (len(audio) // 1280, 3)
         for column, model in enumerate(models):
             raw = stream_scores(model, audio)
             silent = stream_scores(model, np.zeros(ENCODER_HOP, np.float32))[-1:]
             np.testing.assert_allclose(together[:, column], smooth_scores(raw, silent), atol=1e-5)
         assert np.ptp(together[:, 0]) > 0.3
+
+
+def test_a_phrase_of_several_seeds_is_followed_once() -> None:
+    models = [detector("computer", True), detector("winter", False), detector("computer", True, bias=2.0)]
+    models.append(detector("computer", False))
+    assert SharedEncoder(models)._follows == [0, 1, 0, 3]
