@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import platform
 import re
 import shutil
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from command_line.options import PROGRAM, Commands, Parser, add_command
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
+from core.processors import usable_cores
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -146,7 +146,7 @@ def _torch() -> Finding:
     if device == "cuda":
         name = torch.cuda.get_device_name()
         return Finding("torch", OK, f"{torch.__version__}, trains on {name}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     found = f"{torch.__version__}, trains on {device} ({cores} core{'s' if cores != 1 else ''})"
     if shutil.which("nvidia-smi") and torch.version.cuda is None:
         return Finding("torch", OPTIONAL, f"{found}; an NVIDIA driver is here", "HARK_TORCH=cuda ./hark doctor")

@@ -31,6 +31,7 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from core.processors import usable_cores
 from db import clip_files
 from db.records import (
     AlignedUnit,
@@ -767,7 +768,7 @@ class Library:
                 problems.append(Problem("row without file", str(path.relative_to(self.data_dir)), mended))
         if verify_audio:
             there = {path: digest for path, digest in expected.items() if path.is_file()}
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            with ThreadPoolExecutor(usable_cores()) as pool:
                 for (path, digest), on_disk in zip(there.items(), pool.map(clip_files.digest_on_disk, there)):
                     if on_disk != digest and path.is_file():
                         mended = mend and self._remove_clips_of(path, digest, only_if_missing=False)

@@ -27,6 +27,7 @@ from audio_augmentation.noise import load_noise_folder
 from audio_augmentation.reverb import room_pool
 from audio_augmentation.silence import speech_bounds, trim_silence
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.processors import usable_cores
 from model.encoder_trunk import STATE_FRAMES, EncoderTrunk, PhraseRescorer, RescorerFiles
 from model.features import HOP, StoredFrames, log_mel
 
@@ -249,7 +250,7 @@ def build_examples(
     specs: Sequence[ExampleSpec], sources: SoundSources, processes: int | None = None
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """Build examples in order, on all cores. Each depends on its seed alone, not on the number of processes."""
-    count = processes if processes is not None else max(1, os.cpu_count() or 1)
+    count = processes if processes is not None else usable_cores()
     if count <= 1 or len(specs) < 64:
         builder = ExampleBuilder(sources)
         for spec in specs:

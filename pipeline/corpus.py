@@ -24,6 +24,7 @@ import soxr
 from audio_generation.tps_side import peoples_speech
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio
 from core.errors import HarkError
+from core.processors import usable_cores
 from core.worded import worded
 from db.clip_files import digest_of, to_samples
 from db.db_api import Library, source_id
@@ -260,7 +261,7 @@ def _import(
     """Look up, decode and store chunk by chunk; True where the limit ended it."""
     # Threads, not processes: libsndfile and soxr let go of Python's lock while they decode, and measured on two cores
     # threads were the faster (8 s against 10 s for 2.2 hours of Opus), without samples being copied between processes.
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     waiting: deque[Future[IncomingClip]] = deque()
     decoded: list[IncomingClip] = []
     limit_reached = False

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 
 from core.data_folder import atomic_path
 from core.errors import HarkError
+from core.processors import usable_cores
 from model.asr.packed import Utterance
 from model.encoder_trunk import STATE_FRAMES
 from model.examples import ExampleSpec, SoundSources, build_examples
@@ -209,7 +209,7 @@ def rescored_pieces(pieces: Iterable[BankPiece], model: TinyCRNNConfig) -> Itera
         return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
 
     chosen = list(pieces)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # onnxruntime works outside Python's lock
+    with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
         yield from pool.map(rescored, chosen, _matches(chosen, model.pronunciations))
 
 

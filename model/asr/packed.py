@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.processors import usable_cores
 
 AUDIO_FILE = "audio.i16"
 TABLE_FILE = "utterances.jsonl"
@@ -95,7 +95,7 @@ def pack(
             return None
 
     rows, position = [], 0
-    with (folder / AUDIO_FILE).open("wb") as audio_file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with (folder / AUDIO_FILE).open("wb") as audio_file, ThreadPoolExecutor(usable_cores()) as pool:
         for block in _blocks(utterances, 256):
             for utterance, samples in zip(block, pool.map(decoded, block)):
                 if samples is None or not 0.1 * SAMPLE_RATE <= len(samples) <= 2.1 * LONGEST_S * SAMPLE_RATE:

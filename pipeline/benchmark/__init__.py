@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data_folder import REPOSITORY
+from core.processors import usable_cores
 from pipeline.events import Reporter
 
 Figures = dict[str, Any]
@@ -81,7 +82,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": usable_cores(),
         "memory_gib": _memory_gib(),
         "gpu": _gpu(),
         "system": platform.platform(),

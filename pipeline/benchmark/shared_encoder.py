@@ -7,12 +7,12 @@ The scores are those that the bundles' graphs give, which is tried on a piece of
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.processors import usable_cores
 from model.runtime.detector import Detector, logit, smooth_scores
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class SharedEncoder:
         self.models = [model.eval() for model in models]
         self.window = self.models[0].config.window_samples
         assert all(model.config.window_samples == self.window for model in self.models)
-        self._trunk = EncoderTrunk(window_graph().SerializeToString(), os.cpu_count() or 1)
+        self._trunk = EncoderTrunk(window_graph().SerializeToString(), usable_cores())
         self._rescorers = [rescorer_of(model.config) for model in self.models]
         self._follows = [next(k for k, other in enumerate(self.models) if _match_alike(other, m)) for m in self.models]
         self._silence = self._scores(np.zeros((1, self.window), np.float32))

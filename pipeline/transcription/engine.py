@@ -116,8 +116,3 @@ def knows(engine: RecognitionEngine, language: str | None) -> bool:
 def described(engine: RecognitionEngine) -> str:
     """The engine with its model, as transcripts show it: "faster-whisper small"; of a path its last part."""
     return f"{engine.name} {Path(engine.model).stem if os.sep in engine.model else engine.model}".strip()
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

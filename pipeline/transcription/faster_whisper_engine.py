@@ -14,10 +14,11 @@ import numpy as np
 from audio_generation.engine import Readiness
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.processors import usable_cores
 from phrase_augmentation.normalize import base_language
 from pipeline.transcript import Segment
 from pipeline.transcription import whisper_models
-from pipeline.transcription.engine import LoadingEngine, cores
+from pipeline.transcription.engine import LoadingEngine
 from pipeline.transcription.whisper_text import LEAST_LOG_P, MOST_COMPRESSION, NO_SPEECH, invented, segment_of, words_of
 
 BEAM = 5
@@ -85,7 +86,7 @@ class FasterWhisper(LoadingEngine):
                 except RuntimeError as error:  # a driver without the libraries that CTranslate2 wants
                     logging.getLogger(__name__).warning("no Whisper on the GPU: %s", error)
             # Its own default are four threads, on however many cores.
-            threads = 0 if os.environ.get("OMP_NUM_THREADS") else cores()
+            threads = 0 if os.environ.get("OMP_NUM_THREADS") else usable_cores()
             return WhisperModel(
                 str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
             )

@@ -20,12 +20,13 @@ import numpy as np
 from audio_generation.engine import Readiness
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.processors import usable_cores
 from db.records import AlignedUnit
 from model.encoder_trunk import ASSETS, PACKAGE
 from model.rescoring import BEGIN, END, FIRST_TEXT, NO_TEXT, SPACE, token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.transcript import Segment, Word
-from pipeline.transcription.engine import LoadingEngine, cores
+from pipeline.transcription.engine import LoadingEngine
 from pipeline.transcription.whisper_text import segment_of, spread
 
 DISTRIBUTION = "moonshine-voice"
@@ -142,7 +143,7 @@ class _Model:
     """Encoder and decoder, and the text of each token."""
 
     def __init__(self, folder: Path) -> None:
-        self._encoder = _session(folder / ENCODER, min(MOST_THREADS, cores()))
+        self._encoder = _session(folder / ENCODER, min(MOST_THREADS, usable_cores()))
         self._decoder = _session(folder / DECODER, 1)  # it writes token by token: there is too little to share
         self._caches = [each.name for each in self._decoder.get_inputs() if each.name.startswith("past_key_values")]
         self._texts = token_texts((folder / TOKENIZER).read_bytes())
