@@ -115,7 +115,6 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     """What was measured on what, in sentences that claim nothing else."""
     results, summary = report["results"], report["summary"]
     real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
-    real_positive = [row for row in results["by_engine"] if row["engine"] in REAL_ENGINES]
     engines = sorted({row["engine"] for row in results["by_engine"]})
     alarms = summary["fa_per_hour"]
     sentences = [
@@ -127,16 +126,15 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise, and took "
         f"{_rate(summary['confusers_accepted'])} of the confusing phrases for the keyphrase.",
         "The test voices were not heard in training, and no confuser of the test was. They are "
-        + ("synthetic and real" if real_positive else "all synthetic")
+        + ("synthetic and real" if any(name in REAL_ENGINES for name in engines) else "all synthetic")
         + f" ({', '.join(engines)}).",
     ]
     people = results["people"]
-    sentences.append(
-        f"Of {people['utterances']} utterances of the phrase by people who were not heard in training it missed "
-        f"{_rate(people['miss_rate'])}."
-        if people["utterances"]
-        else "No recording of a person saying the phrase was at hand: how well it hears a real voice is not measured."
-    )
+    if people["utterances"]:
+        sentences.append(
+            f"Of {people['utterances']} utterances of the phrase by people who were not heard in training it missed "
+            f"{_rate(people['miss_rate'])}."
+        )
     if report.get("trunk"):
         trunk = report["trunk"]
         if trunk.get("encoder"):
@@ -164,10 +162,10 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         else "Nothing was cut out of recordings of the library, which the aligner does where they hold such words."
     )
     sentences.append(_about_splice(report))
-    if not real_positive:
+    if not people["utterances"]:
         sentences.append(
-            "No real recording of the phrase was in the test. How well real people are heard is NOT known from this "
-            "report: expect a higher miss rate, and try it with your own recordings (./hark detect)."
+            "No recording of a person saying the phrase was in the test, so how well real people are heard is NOT "
+            "known from this report: try it with your own recordings (./hark detect)."
         )
     if not real_test:
         sentences.append(
