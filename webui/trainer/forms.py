@@ -13,8 +13,8 @@ from webui.trainer.services import configuration
 
 EFFORT_WORDS = {
     "trial": _("trial: a minute, only to see the whole way"),
-    "quick": _("quick: a minute or two, to see whether the phrase works"),
-    "standard": _("standard: about ten minutes, what most want"),
+    "quick": _("quick: some minutes, to see whether the phrase works"),
+    "standard": _("standard: about a quarter of an hour, what most want"),
     "thorough": _("thorough: half an hour or more"),
 }
 SIZE_WORDS = {
