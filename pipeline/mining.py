@@ -34,6 +34,9 @@ PHONE_S = (0.03, 0.30)  # shortest and longest phone on average [seconds]
 QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by so much holds no speech
 AT_A_TIME = 100  # recordings looked into before it is asked whether that is enough
 POWER_S = 0.02  # pieces in which loudness is measured
+# exp(-nats a phone) by which a phrase is less probable than the best the model hears: above 0.2, 1 % of cuts of wrong
+# words pass and 95 % of right ones (read speech the model never heard).
+LEAST_CONFIDENCE = 0.2
 ENGLISH_ENDINGS = ("s", "'s", "es", "d", "ed", "ing")
 
 
@@ -43,9 +46,7 @@ class MiningConfig:
 
     most: int = 300  # cuts of one phrase; where they are reached, no more recordings are looked into
     recordings: int = 1200  # looked into for one phrase; a sample where more hold it
-    # exp(-nats a phone) by which the phrase is less probable than the best the model hears: above 0.2, 1 % of cuts of
-    # wrong words pass and 95 % of right ones (read speech the model never heard).
-    least_confidence: float = 0.2
+    least_confidence: float = LEAST_CONFIDENCE
     speaker_share: float = 0.1  # of the cuts of one phrase, no voice gives more
     word_forms: bool = False  # the last word with an ending as well ("computers")
     real_only: bool = True  # recordings of people, not clips of speech engines
@@ -174,9 +175,16 @@ def word_forms(phrase: str, language: str) -> tuple[str, ...]:
 
 
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en") -> list[Clip]:
-    """All cuts of these texts that the library holds, from this mining or an earlier one, in order of id."""
+    """The cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
+
+    Those that somebody who asked for less confidence mined, to look at, are not among them.
+    """
     where = Where(language=language, slices=True, text_known=True)
-    return [clip for clip in library.clips_with_texts(texts, language, where=where) if "phrase_end_s" in clip.settings]
+    return [
+        clip
+        for clip in library.clips_with_texts(texts, language, where=where)
+        if "phrase_end_s" in clip.settings and clip.settings.get("confidence", 1.0) >= LEAST_CONFIDENCE
+    ]
 
 
 def _where(config: MiningConfig) -> Where:

@@ -21,6 +21,7 @@ from pipeline.config import BUCKETS, RunConfig
 from pipeline.events import Reporter, silent_reporter
 from pipeline.first_guess import phone_score
 from pipeline.mining import (
+    LEAST_CONFIDENCE,
     MARGIN_S,
     MiningConfig,
     default_aligner,
@@ -92,6 +93,13 @@ def test_a_transcript_that_is_wrong_gives_no_cut(library: Library) -> None:
     found = mine("big window", library, silent_reporter())
     assert found.recordings == 2 and not found.cuts and sum(found.rejected.values()) == 2
     assert len(library.clips_with_texts(["the big window is red"], "en")) == 1, "the recording stays"
+
+
+def test_what_was_mined_with_less_confidence_is_no_example(library: Library) -> None:
+    library.add_clips([recording("the pig winter is red", said="the big window is red")])
+    assert not mine("pig winter", library, silent_reporter()).cuts
+    (cut,) = mine("pig winter", library, silent_reporter(), MiningConfig(least_confidence=0.0)).cuts
+    assert cut.confidence < LEAST_CONFIDENCE and mined_clips(library, ["pig winter"]) == []
 
 
 def test_only_real_recordings_unless_asked(library: Library) -> None:
