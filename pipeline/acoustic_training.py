@@ -19,6 +19,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.asr.packed import TABLE_FILE, Packed, open_pack, pack
 from pipeline.acoustic_data import corpus_utterances, synthetic_utterances, transcripts_of
+from pipeline.corpus import disappeared
 from pipeline.corpus_layouts.utterance import files_below, is_audio
 from pipeline.events import Reporter
 
@@ -65,7 +66,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     from model.asr.symbols import PHONE_OUTPUTS
     from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
     from model.model import Trunk, TrunkConfig
-    from model.shipped_weights import save_weights
+    from model.shipped_weights import save_weights, shipped_trunk
     from model.train import best_device
 
     # What the audio depends on; another kind of model, or more epochs, takes the same.
@@ -111,8 +112,11 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     out = folder / run.kind
     device = best_device()
     board = str(out / "runs") if find_spec("tensorboard") else ""  # not part of the first installation
+    # The micro trunk hears as late as the standard one, from which it learns what nobody has written down, too.
+    teacher = shipped_trunk("standard")[0] if run.kind == "micro" else None
+    device = "cpu" if device == "mps" else device
     errors = train_acoustic(
-        model, packed, config, out, show, device="cpu" if device == "mps" else device, tensorboard=board
+        model, packed, config, out, show, teacher.to(device) if teacher else None, device=device, tensorboard=board
     )
     best = load_acoustic(out / ("best.pt" if (out / "best.pt").is_file() else "final.pt"))
     weights = out / f"{run.kind}.safetensors"
@@ -153,7 +157,10 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     utterances = []
     for corpus in run.corpora:
         reporter.stage("corpora", f"Reading {corpus}")
-        found = [replace(u, path=str(corpus.resolve() / u.path)) for u in corpus_utterances(corpus, corpus)]
+        try:
+            found = [replace(u, path=str(corpus.resolve() / u.path)) for u in corpus_utterances(corpus, corpus)]
+        except OSError as error:
+            raise disappeared(corpus) or error from error
         if run.subset and len(found) > run.subset:
             chosen = np.random.default_rng((run.seed, len(found))).permutation(len(found))[: run.subset]
             found = [found[i] for i in sorted(chosen)]
@@ -169,6 +176,9 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     noises = [*(_recordings(Path(run.noise)) if run.noise else []), *_made_noises(run.seed)]
     reporter.stage("pack", f"Decoding {len(utterances)} recordings")
     pack(utterances, Path("/"), folder / "speech", noises, room_pool(ROOMS, run.seed))
+    for corpus in run.corpora:
+        if gone := disappeared(corpus):
+            raise gone
 
 
 def _recordings(folder: Path) -> list[np.ndarray]:

@@ -174,8 +174,27 @@ def import_corpus(
         else:
             reporter.progress(counts.done, total or 0)
 
-    limit_reached = _import(parts, library, language, said, limit_s, counts, progress)
+    try:
+        limit_reached = _import(parts, library, language, said, limit_s, counts, progress)
+    except OSError as error:  # of the listing: recordings that cannot be read are counted
+        raise disappeared(folder) or error from error
+    if gone := disappeared(folder):
+        raise gone
     return _report(counts, corpus, layout.name, said, said_by, limit_reached)
+
+
+def disappeared(folder: Path) -> HarkError | None:
+    """What to say where a corpus that was being read is gone, as when a drive came off; None where it is there."""
+    try:
+        if any(Path(folder).iterdir()):
+            return None
+    except OSError:
+        pass
+    return HarkError(
+        "The corpus disappeared while it was read.",
+        f"There is nothing in {folder} any more.",
+        "Bring the folder back and run the same command again: what was read until then is kept.",
+    )
 
 
 def import_peoples_speech(

@@ -105,7 +105,7 @@ def _outputs(
     """The encoder's outputs [frames, 288] float16 of all utterances, those for training in rooms and noise."""
     folder.mkdir(parents=True, exist_ok=True)
     file, table = folder / OUTPUTS_FILE, folder / PLACES_FILE
-    wanted = {"seed": config.seed, "augmentation": repr(config.augmentation), "utterances": len(packed.utterances)}
+    wanted = {"seed": config.seed, "augmentation": repr(config.augmentation), "speech": packed.digest}
     known: dict[str, Any] = json.loads(table.read_text()) if table.is_file() else {}
     if known.get("made") != wanted:
         table.unlink(missing_ok=True)

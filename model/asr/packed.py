@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,10 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Packed:
-    """A pack: ``samples`` (int16 memory map), utterances with their places in it, noise and room responses."""
+    """A pack: ``samples`` (int16 memory map), utterances with their places in it, noise and room responses.
+
+    What is made of a pack, and is to be used again, is kept with its ``digest``.
+    """
 
     samples: np.ndarray
     utterances: list[Utterance]
@@ -55,6 +59,7 @@ class Packed:
     length: np.ndarray
     noise: np.ndarray
     rooms: list[np.ndarray]
+    digest: str
 
     def audio(self, index: int) -> np.ndarray:
         """An utterance [samples] float32."""
@@ -137,6 +142,7 @@ def open_pack(folder: Path) -> Packed:
         length,
         np.fromfile(folder / NOISE_FILE, np.int16),
         responses,
+        hashlib.sha256((folder / TABLE_FILE).read_bytes()).hexdigest(),
     )
 
 

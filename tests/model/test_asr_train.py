@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,25 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
             and seen[-1][1] < max(loss for _, loss in seen)
         )
     assert load_acoustic(tmp_path / "best.pt").config == again.config
+
+
+def test_other_speech_begins_anew_and_without_people_the_last_weights_are_the_best(
+    packed: Packed, tmp_path: Path
+) -> None:
+    nobody = replace(packed, utterances=[replace(u, split="train") for u in packed.utterances], digest="another")
+    config = AcousticTrainConfig(steps=8, batch_seconds=4, easy_steps=8, easy_seconds=4, evaluations=4)
+    seen: list[int] = []
+
+    def train(speech: Packed, folder: Path) -> int:
+        seen.clear()
+        train_acoustic(Trunk(TRUNK), speech, config, folder, lambda p: seen.append(p.step))
+        return int(torch.load(folder / "best.pt", weights_only=True)["step"])
+
+    assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three that nobody measured"
+    train(nobody, tmp_path)
+    assert seen[0] == 8, "it goes on from the seventh step"
+    train(packed, tmp_path)
+    assert seen == [3, 5, 7, 8], "and with other speech from none"
 
 
 def test_symbols_there_and_back() -> None:

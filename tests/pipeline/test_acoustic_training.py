@@ -8,6 +8,7 @@ import pytest
 from core.audio_file import write_audio
 from core.errors import HarkError
 from model.shipped_weights import load_weights, shipped_recognizer, shipped_trunk
+from pipeline import acoustic_training
 from pipeline.acoustic_data import acoustic_split, corpus_utterances, spoken_texts
 from pipeline.acoustic_training import AcousticRun, train_acoustic_model
 from pipeline.events import silent_reporter
@@ -46,6 +47,22 @@ def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
     model, about = load_weights(Path(result["weights"]))
     assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
     assert model.config.phones == 41 and result["steps"] == 50  # type: ignore[union-attr]
+
+
+def test_a_corpus_that_disappears_while_it_is_packed_is_not_taken_for_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = corpus(tmp_path)
+
+    def made_noises(seed: int) -> list[np.ndarray]:
+        words.rename(tmp_path / "away")
+        return [np.zeros(1600, np.float32)]
+
+    monkeypatch.setattr(acoustic_training, "_made_noises", made_noises)
+    run = AcousticRun((words,), synthetic=0, epochs=0.01)
+    with pytest.raises(HarkError, match="disappeared"):
+        train_acoustic_model(run, tmp_path / "asr", silent_reporter())
+    assert not (tmp_path / "asr" / "speech" / "made_from.json").exists()
 
 
 def test_without_transcripts_it_says_so(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import soundfile
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import Clip, NewClip, Where
+from pipeline import corpus as corpus_module
 from pipeline.corpus import ImportReport, corpus_name, import_corpus, import_peoples_speech, licence_of
 from pipeline.corpus_layouts import LAYOUTS, layout_of
 from pipeline.events import Reporter
@@ -79,6 +80,35 @@ def test_librispeech(folder: Path, library: Library) -> None:
     assert (clip.engine, clip.language, clip.text_known) == ("corpus", "en", True)
     assert [found.id for found in library.search("quilter's manner", 5)] == [clip.id]
     assert np.abs(library.read_audio(clip) - speech(1)).max() < 1e-3
+
+
+@pytest.mark.parametrize("limit_hours", [None, 1.0])
+def test_a_corpus_that_disappears_half_way_is_said_and_gone_on_with(
+    folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, limit_hours: float | None
+) -> None:
+    monkeypatch.setattr(corpus_module, "CHUNK", 4)
+    rows = []
+    for number in range(20):
+        put(folder / "wavs" / f"{number}.wav", number)
+        rows.append(f"{number}|Text {number}.|Text {number}.\n")
+    write(folder / "metadata.csv", "".join(rows))
+    away = folder.with_name("away")
+    store = corpus_module.store_clips
+
+    def store_and_lose(*given: Any) -> None:
+        store(*given)
+        if folder.exists():
+            folder.rename(away)
+
+    monkeypatch.setattr(corpus_module, "store_clips", store_and_lose)
+    with pytest.raises(HarkError, match="disappeared"):
+        run(folder, library, limit_hours=limit_hours)
+    kept = len(by_place(library))
+    assert 0 < kept < 20
+    monkeypatch.setattr(corpus_module, "store_clips", store)
+    away.rename(folder)
+    report = run(folder, library, limit_hours=limit_hours)
+    assert (report.added, report.already_there, report.skipped) == (20 - kept, kept, {})
 
 
 def test_ljspeech(folder: Path, library: Library) -> None:
