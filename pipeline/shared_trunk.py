@@ -249,11 +249,22 @@ class Stream:
     """One stream of audio."""
 
     def __init__(self, groups: Sequence[Group], names: set[str]) -> None:
-        self._listeners = [_Listener(group, [p for p in group.phrases if p.name in names]) for group in groups]
+        self._parts = [
+            (phrases, [phrase.trigger() for phrase in phrases], GroupScores(group, phrases))
+            for group in groups
+            if (phrases := [phrase for phrase in group.phrases if phrase.name in names])
+        ]
 
     def process(self, samples: np.ndarray) -> list[Heard]:
         """Give the next samples (float32 in [-1, 1], 16 kHz, any number of them); get what was heard in them."""
-        found = [heard for listener in self._listeners for heard in listener.process(samples)]
+        found = []
+        for phrases, triggers, listener in self._parts:
+            for block in listener.blocks(samples):
+                for phrase, trigger, scores in zip(phrases, triggers, block):
+                    start = trigger.frames
+                    for index in trigger.fired(scores):
+                        time_s = (start + index + 1) * phrase.detector.score_period_s
+                        found.append(Heard(phrase.name, Detection(round(time_s, 3), float(scores[index]))))
         return sorted(found, key=lambda heard: heard.detection.time_s)
 
     def finish(self, sample_rate: int) -> list[Heard]:
@@ -261,18 +272,19 @@ class Stream:
         return self.process(np.zeros(round(FLUSH_S * sample_rate), np.float32))
 
 
-class _Listener:
-    """A group's part in a stream."""
+class GroupScores:
+    """The scores of a group's phrases in one stream that follows silence."""
 
     def __init__(self, group: Group, phrases: Sequence[Phrase]) -> None:
+        """Of these ``phrases`` of it."""
         self._group, self._phrases = group, phrases
         self._pending = np.zeros(0, np.float32)
         self._trunk_state = group.silent_state
         self._states = [phrase.silent_state for phrase in phrases]
         self._before = [phrase.silent_scores for phrase in phrases]
-        self._triggers = [phrase.trigger() for phrase in phrases]
 
-    def process(self, samples: np.ndarray) -> Iterator[Heard]:
+    def blocks(self, samples: np.ndarray) -> Iterator[list[np.ndarray]]:
+        """Give the next samples; get the scores [chunks] of each phrase, for so many chunks at a time as are heard."""
         new = np.nan_to_num(np.asarray(samples, np.float32).reshape(-1), nan=0.0, posinf=1.0, neginf=-1.0)
         self._pending = np.concatenate([self._pending, new])
         chunk = self._group.chunk
@@ -281,19 +293,13 @@ class _Listener:
             block, self._pending = self._pending[None, :usable], self._pending[usable:]
             if self._group.trunk is not None:
                 block, self._trunk_state = self._group.trunk.hear(block, self._trunk_state)
-            for number, phrase in enumerate(self._phrases):
-                raw, self._states[number] = phrase.graph.hear(block, self._states[number])
-                for detection in self._detections(number, raw[0]):
-                    yield Heard(phrase.name, detection)
+            yield [self._scores(number, phrase, block) for number, phrase in enumerate(self._phrases)]
 
-    def _detections(self, number: int, raw: np.ndarray) -> Iterator[Detection]:
-        before, trigger = self._before[number], self._triggers[number]
-        scores = smooth_scores(raw, before, len(before) + 1)
-        self._before[number] = np.concatenate([before, raw])[len(raw) :]
-        start = trigger.frames
-        for index in trigger.fired(scores):
-            time_s = (start + index + 1) * self._phrases[number].detector.score_period_s
-            yield Detection(round(time_s, 3), float(scores[index]))
+    def _scores(self, number: int, phrase: Phrase, block: np.ndarray) -> np.ndarray:
+        raw, self._states[number] = phrase.graph.hear(block, self._states[number])
+        before = self._before[number]
+        self._before[number] = np.concatenate([before, raw[0]])[raw.shape[1] :]
+        return smooth_scores(raw[0], before, len(before) + 1)
 
 
 def _phrase(name: str, detector: Detector, graph: Graph, score: np.ndarray, state: State) -> Phrase:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.processors import usable_cores
-from model.runtime.detector import Detector, logit, smooth_scores
+from model.runtime.detector import Detector, smooth_scores
 
 if TYPE_CHECKING:
     from model.model import TinyCRNN
 
-SAME_LOGIT = 1e-2
 WINDOWS_AT_ONCE = 256
 
 
@@ -107,17 +106,3 @@ def large_model(detector: Detector) -> TinyCRNN | None:
         return None
     model, _ = load_checkpoint(io.BytesIO(detector.bundle.read("model.pt")))
     return model if model.config.trunk.encoder else None
-
-
-def gives_the_same(shared: SharedEncoder, detectors: Sequence[Detector], audio: np.ndarray) -> bool:
-    """Whether it gives the logits of the detectors themselves for some audio, within :data:`SAME_LOGIT`."""
-    shared.reset()
-    together = shared.scores(audio)
-    for column, detector in enumerate(detectors):
-        detector.reset()
-        alone = detector.scores(audio)
-        if len(alone) != len(together):
-            return False
-        if np.abs(logit(alone) - logit(together[:, column])).max(initial=0.0) > SAME_LOGIT:
-            return False
-    return True

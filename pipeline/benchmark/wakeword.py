@@ -32,14 +32,16 @@ from model.metrics import (
     wilson_interval,
 )
 from model.runtime import detector as detector_module
-from model.runtime.detector import Bundle, Detector
+from model.runtime.detector import Bundle, Detector, logit
 from pipeline.benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
+from pipeline.benchmark.shared_encoder import SharedEncoder, large_model
 from pipeline.benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SNR_DB, Stream, stream_of_files
 from pipeline.benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
 from pipeline.benchmark.training_speech import bundle_report, folded, heard_in_training
 from pipeline.benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
 from pipeline.detection import open_detector
 from pipeline.events import Progress, Reporter, silent_reporter
+from pipeline.shared_trunk import Group, GroupScores, HeardTogether
 
 if TYPE_CHECKING:
     from model.model import TinyCRNN
@@ -54,8 +56,8 @@ KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
-# Seconds of other speech, and recordings of each phrase, that large detectors are tried on, together and alone.
-SAME_S, SAME_CLIPS = 20, 4
+# Seconds of other speech, and recordings of each phrase, on which logits must be the same, heard together and alone.
+SAME_S, SAME_CLIPS, SAME_LOGIT = 20, 4, 1e-2
 
 
 class StreamScorer(Protocol):
@@ -408,7 +410,7 @@ def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
 
 
 def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, int8: bool) -> list[Measured]:
-    """Each bundle, by name; large ones hear the streams together where their windows are equally long."""
+    """Each bundle, by name; those that share a trunk or an encoder hear the streams together."""
     listeners = {name: bundle_listener(path, name, int8) for name, path in bundles.items()}
     measured: dict[str, Measured] = {}
     for listener, names in _heard_together(listeners, yard, int8):
@@ -417,49 +419,91 @@ def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, int8: bool) -
     return [measured[name] for name in bundles]
 
 
+class SharedTrunk:
+    """Scores [n, phrases] of detectors that stand on the same trunk, which runs once for all of them."""
+
+    def __init__(self, group: Group) -> None:
+        """The detectors of a group, in its order."""
+        self._group = group
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything heard."""
+        self._stream = GroupScores(self._group, self._group.phrases)
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Scores [n, phrases] of the chunks that ``samples`` complete."""
+        blocks = [np.stack(block, axis=1) for block in self._stream.blocks(samples)]
+        return np.concatenate([np.zeros((0, len(self._group.phrases)), np.float32), *blocks])
+
+
 def _heard_together(
     listeners: Mapping[str, Listener], yard: Yardstick, int8: bool
 ) -> Iterator[tuple[Listener, tuple[str, ...]]]:
-    """Listeners with the names of those that each stands for: one, or large ones that hear the streams together."""
-    from pipeline.benchmark.shared_encoder import SharedEncoder, gives_the_same, large_model
-
-    groups: dict[tuple[object, ...], list[tuple[str, TinyCRNN]]] = {}
-    for name, listener in listeners.items():
-        assert isinstance(listener.scorer, Detector)
-        model = None if int8 else large_model(listener.scorer)
-        if model is None:
-            yield listener, (name,)
-        else:
-            # What is spoken for them must be spoken by voices that none of them has heard.
-            voices = (repr(listener.confuser_voices), repr(listener.positive_voices))
-            alike = (model.config.window_samples, model.config.trunk.encoder, listener.language, *voices)
-            groups.setdefault(alike, []).append((name, model))
-    for group in groups.values():
-        names = tuple(name for name, _ in group)
+    """Listeners with the names of those that each stands for: one, or some that hear the streams together."""
+    alone = set(listeners)
+    for scorer, names in () if int8 else _shared_scorers(listeners):
         members = [listeners[name] for name in names]
-        shared = SharedEncoder([model for _, model in group])
         detectors = [member.scorer for member in members if isinstance(member.scorer, Detector)]
-        if not gives_the_same(shared, detectors, _tried(members, yard)):
-            yield from ((member, (name,)) for member, name in zip(members, names))
+        if not _gives_the_same(scorer, detectors, _tried(members, yard)):
             continue
-        first = members[0]
+        alone -= set(names)
         yield (
             replace(
-                first,
+                members[0],
                 name=", ".join(names),
-                scorer=shared,
+                scorer=scorer,
                 phrases=tuple(member.phrases[0] for member in members),
                 thresholds={"as_shipped": tuple(member.thresholds["as_shipped"][0] for member in members)},
                 digest=" ".join(member.digest for member in members),
             ),
             names,
         )
+    for name, listener in listeners.items():
+        if name in alone:
+            yield listener, (name,)
+
+
+def _shared_scorers(listeners: Mapping[str, Listener]) -> Iterator[tuple[StreamScorer, tuple[str, ...]]]:
+    """What large ones with equally long windows share, and what those on the same trunk do, with their names."""
+    large: dict[tuple[object, ...], dict[str, TinyCRNN]] = {}
+    others: dict[tuple[object, ...], dict[str, Detector]] = {}
+    for name, listener in listeners.items():
+        assert isinstance(listener.scorer, Detector)
+        # What is spoken for them must be spoken by voices that none of them has heard.
+        spoken_to = (listener.language, repr(listener.confuser_voices), repr(listener.positive_voices))
+        model = large_model(listener.scorer)
+        if model is None:
+            others.setdefault(spoken_to, {})[name] = listener.scorer
+        else:
+            alike = (*spoken_to, model.config.window_samples, model.config.trunk.encoder)
+            large.setdefault(alike, {})[name] = model
+    for detectors in others.values():
+        for group in HeardTogether(detectors).groups:
+            if len(group.phrases) > 1:
+                yield SharedTrunk(group), tuple(phrase.name for phrase in group.phrases)
+    for models in large.values():
+        yield SharedEncoder(list(models.values())), tuple(models)
+
+
+def _gives_the_same(shared: StreamScorer, detectors: Sequence[Detector], audio: np.ndarray) -> bool:
+    """Whether it gives the logits of the detectors themselves for some audio, within :data:`SAME_LOGIT`."""
+    shared.reset()
+    together = shared.scores(audio)
+    for column, detector in enumerate(detectors):
+        detector.reset()
+        alone = detector.scores(audio)
+        if len(alone) != len(together):
+            return False
+        if np.abs(logit(alone) - logit(together[:, column])).max(initial=0.0) > SAME_LOGIT:
+            return False
+    return True
 
 
 def _tried(members: Sequence[Listener], yard: Yardstick) -> np.ndarray:
     """Some other speech, and the first recordings of each phrase [samples]."""
     parts = [yard.other_speech.speech(0, min(SAME_S * SAMPLE_RATE, yard.other_speech.block_ends[-1]))]
-    for member in members:
+    for member in {member.phrases[0]: member for member in members}.values():
         said, _ = yard.positives(member.phrases[0], member.language, member.positive_voices)
         parts.append(said.speech(0, said.spans[:SAME_CLIPS][-1][1]))
     return np.concatenate(parts).astype(np.float32) / 32768

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from untrained_bundle import matcher_bundle
 from wakeword_samples import openwakeword_models, recordings, tone_bundle
 
 from core.audio_file import SAMPLE_RATE, read_audio
@@ -188,6 +189,27 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     assert "“computer”, mean of 3 [range]" in text and "[25.0..100.0]" in text
     assert "not measured: speech/barista-untranscribed: there is no audio" in text
     assert all(len(line) < 200 for line in text.splitlines())
+
+
+def test_bundles_on_one_trunk_hear_the_streams_together_as_alone(shared: Path, tmp_path: Path) -> None:
+    bundles = [
+        matcher_bundle(tmp_path / "one", "computer"),
+        matcher_bundle(tmp_path / "two", "computer", threshold=0.1),
+        matcher_bundle(tmp_path / "three", "winter mirror"),
+    ]
+    events: list[Event] = []
+    both = bench_wakeword([*bundles, tone_bundle(tmp_path / "tone")], reporter=Reporter(events.append))["bundles"]
+    stages = [event["message"].partition(":")[0] for event in events if event["event"] == "stage"]
+    assert set(stages) == {"one, two, three", "tone"} and list(both) == ["one", "two", "three", "tone"]
+    for name, bundle in zip(both, bundles):
+        alone = bench_wakeword([bundle])["bundles"][name]
+        assert both[name]["confusers"]["clips"] == alone["confusers"]["clips"]
+        for condition, figures in alone["conditions"].items():
+            heard_too = both[name]["conditions"][condition]
+            assert heard_too["as_shipped"] == figures["as_shipped"]
+            for rate, at in figures["at_fa_per_hour"].items():
+                assert heard_too["at_fa_per_hour"][rate]["miss_rate"] == at["miss_rate"]
+                assert heard_too["at_fa_per_hour"][rate]["threshold"] == pytest.approx(at["threshold"], abs=1e-4)
 
 
 def test_a_phrase_without_recordings_is_synthesized_and_says_so(shared: Path, tmp_path: Path) -> None:
