@@ -7,14 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line.options import Commands, Parser, add_command, add_group, language
+from command_line.options import Commands, Parser, above_zero, add_command, add_group, count_or_none, language, seed
 from core.data_folder import data_folder
 from core.errors import HarkError
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from model.asr.emissions import Aligner
+    from model.asr.emissions import Aligner, RecognizerAligner
 
+WEIGHTS = "of a recognizer that ./hark asr train has made, instead of those that ship"
 TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
 
 
@@ -24,13 +25,14 @@ def register(commands: Commands[Parser]) -> None:
     recognize = add_command(group, "recognize", "AUDIO... [--language en]", "words of recordings", run_recognize)
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")
+    recognize.add_argument("--weights", type=Path, metavar="FILE", help=WEIGHTS)
     aligning = add_command(group, "align", "AUDIO TEXT [options]", "when each word of a text is said", run_align)
     aligning.add_argument("audio", metavar="AUDIO", help="a recording")
     aligning.add_argument("text", metavar="TEXT", help="what is said in it, or a text file")
     aligning.add_argument("--language", type=language, default="en", help="default: en")
     aligning.add_argument("--units", choices=("phones", "characters"), default="phones", help="default: phones")
     aligning.add_argument("--method", choices=("viterbi", "ctc-segmentation"), default="viterbi")
-    aligning.add_argument("--wav2vec2", type=Path, metavar="FOLDER", help="a local checkpoint instead of Hark's own")
+    add_aligner(aligning)
 
     training = add_command(group, "train", "CORPUS... [options]", "train an acoustic model", run_train)
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
@@ -40,13 +42,52 @@ def register(commands: Commands[Parser]) -> None:
         default="recognizer",
         help="encoder: the phone outputs of large detectors; default: recognizer",
     )
-    training.add_argument("--epochs", type=float, default=30.0, metavar="N", help="over the real speech; default: 30")
-    training.add_argument("--batch_size", type=float, default=160.0, metavar="S", help="seconds of speech a batch")
-    training.add_argument("--subset", type=int, default=0, metavar="N", help="utterances of each corpus; default: all")
-    training.add_argument("--synthetic", type=int, default=7000, metavar="N", help="clips by the speech engines")
+    training.add_argument(
+        "--epochs", type=above_zero, default=30.0, metavar="N", help="over the real speech; default: 30"
+    )
+    training.add_argument("--batch_size", type=above_zero, default=160.0, metavar="S", help="seconds of speech a batch")
+    training.add_argument(
+        "--subset", type=count_or_none, default=0, metavar="N", help="utterances of each corpus; default: all"
+    )
+    training.add_argument(
+        "--synthetic", type=count_or_none, default=7000, metavar="N", help="clips by the speech engines"
+    )
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
     training.add_argument("--keyphrase_weight", type=float, default=0.0, metavar="X", help="of spotting, beside CTC")
-    training.add_argument("--seed", type=int, default=0, metavar="N")
+    training.add_argument("--seed", type=seed, default=0, metavar="N")
+
+
+def add_aligner(parser: argparse.ArgumentParser) -> None:
+    """The options from which :func:`chosen_aligner` knows who aligns."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--wav2vec2", type=Path, metavar="FOLDER", help="a local checkpoint aligns, not Hark's own model"
+    )
+    which.add_argument("--weights", type=Path, metavar="FILE", help=WEIGHTS)
+
+
+def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> Aligner:
+    """Who aligns. Raises HarkError where its weights cannot be used."""
+    from model.asr.emissions import Wav2Vec2Aligner
+
+    return Wav2Vec2Aligner(options.wav2vec2) if options.wav2vec2 else _recognizer(options.weights, units)
+
+
+def _recognizer(weights: Path | None, units: str = "phones") -> RecognizerAligner:
+    from model.asr.emissions import RecognizerAligner
+    from model.asr.network import Recognizer
+    from model.shipped_weights import load_weights
+
+    if weights is None:
+        return RecognizerAligner(units=units)
+    model, _ = load_weights(weights)
+    if not isinstance(model, Recognizer):
+        raise HarkError(
+            "These weights are of another model.",
+            f"{weights} is a trunk; a recognizer was expected.",
+            "Give what ./hark asr train CORPUS --kind recognizer has made.",
+        )
+    return RecognizerAligner(model, units)
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
@@ -80,7 +121,6 @@ def run_asr(options: argparse.Namespace, screen: Screen) -> int:
 def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
     """``asr recognize AUDIO...``; a recording that cannot be read does not keep the others from being heard."""
     from db.db_api import DATABASE_NAME, Library
-    from model.asr.emissions import RecognizerAligner
     from model.asr.recognition import decoder_for
     from pipeline.recognition import recognize
 
@@ -91,7 +131,7 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
             with Library(data_folder()) as library:
                 transcripts = library.transcripts(options.language, TRANSCRIPTS, 0)
         decoder = decoder_for(options.language, transcripts)
-        aligner = RecognizerAligner()
+        aligner = _recognizer(options.weights)
     files, errors = [], []
     for path in options.audio:
         try:
@@ -115,11 +155,10 @@ def run_align(options: argparse.Namespace, screen: Screen) -> int:
     """``asr align AUDIO TEXT``."""
     from command_line.console import table
     from core.audio_file import read_audio
-    from model.asr.emissions import RecognizerAligner, Wav2Vec2Aligner
     from pipeline.alignment import align
 
     audio = read_audio(options.audio)
-    aligner: Aligner = Wav2Vec2Aligner(options.wav2vec2) if options.wav2vec2 else RecognizerAligner(units=options.units)
+    aligner = chosen_aligner(options, options.units)
     found = align(
         aligner.log_probabilities(audio), _text(options.text), aligner, options.language, method=options.method
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line.options import Commands, Parser, above_zero, add_command, add_group, folder, language
+from command_line.options import Commands, Parser, above_zero, add_command, add_group, count, folder, language
 from core.data_folder import data_folder
 from core.errors import HarkError
 
@@ -53,6 +53,9 @@ def register(commands: Commands[Parser]) -> None:
     )  # fmt: skip
     peoples.add_argument("--from", dest="location", metavar="FOLDER", help="a local copy of its parquet files")
     peoples.add_argument("--configuration", choices=CONFIGURATIONS, default="clean", help="default: clean")
+    voices = add_command(group, "voices", "[--people N]", "make the people of recordings voices of splice", run_voices)
+    voices.add_argument("--people", type=count, metavar="N", help="at most so many (default: 60)")
+    voices.add_argument("--language", type=language, default="en", help="of what they say (default: en)")
     export = add_command(group, "export", "FOLDER", "copy all clips, with a NeMo manifest", run_export)
     export.add_argument("folder", type=folder, metavar="FOLDER", help="where to")
 
@@ -130,6 +133,24 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
     else:
         screen.show_line(f"To mend: {command('library', 'check', '--mend')}")
     return 2
+
+
+def run_voices(options: argparse.Namespace, screen: Screen) -> int:
+    """``library voices``: who has two minutes of transcribed recordings is aligned, and can be spliced then."""
+    from audio_generation.splice_side.inventory import LEAST_SPEECH_S
+    from db.db_api import Library
+    from pipeline.mining import default_aligner
+    from pipeline.unit_inventory import ALIGNED_PEOPLE, align_people
+
+    with Library(data_folder()) as library, screen.reporter() as reporter:
+        reporter.stage("voices", "Placing the phones of the library's people")
+        people = align_people(library, default_aligner(), options.people or ALIGNED_PEOPLE, options.language, reporter)
+    screen.result({"people": people})
+    if people:
+        screen.show(f"{len(people)} people of the library are voices of splice: {', '.join(people)}")
+    else:
+        screen.show(f"Nobody in the library has {LEAST_SPEECH_S / 60:g} minutes of transcribed recordings.")
+    return 0
 
 
 def run_import(options: argparse.Namespace, screen: Screen) -> int:

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line.options import Commands, Parser, above_zero, add_command, folder, language, score, seed
+from command_line.asr import add_aligner, chosen_aligner
+from command_line.options import Commands, Parser, add_command, count, folder, language, score, seed
 from core.data_folder import atomic_path, data_folder, storage_error
 from core.errors import HarkError
 
@@ -35,14 +36,15 @@ def register(commands: Commands[Parser]) -> None:
         commands, "mine", "PHRASE [options]", "cut a phrase out of the library's real recordings", run_mine
     )
     mining.add_argument("phrase", metavar="PHRASE")
-    mining.add_argument("--most", type=_count, metavar="N", help="keep at most so many (default: 300)")
-    mining.add_argument("--recordings", type=_count, metavar="N", help="look into at most so many (default: 1200)")
+    mining.add_argument("--most", type=count, metavar="N", help="keep at most so many (default: 300)")
+    mining.add_argument("--recordings", type=count, metavar="N", help="look into at most so many (default: 1200)")
     mining.add_argument("--least-confidence", type=score, metavar="X", help="0 to 1 (default: 0.2)")
     mining.add_argument("--speaker-share", type=score, metavar="X", help="most of one voice (default: 0.1)")
     mining.add_argument("--word-forms", action="store_true", help="the last word with an ending as well")
     mining.add_argument("--synthetic", action="store_true", help="clips of speech engines as well")
     mining.add_argument("--language", type=language, default="en", help="default: en")
     mining.add_argument("--seed", type=seed, default=0, metavar="N")
+    add_aligner(mining)
     what = mining.add_mutually_exclusive_group()
     what.add_argument("--play", action="store_true", help="play what was found, the surest first")
     what.add_argument("--export", type=folder, metavar="DIR", help="copy what was found, with a manifest")
@@ -52,20 +54,13 @@ def register(commands: Commands[Parser]) -> None:
     trying.add_argument("phrase", metavar="PHRASE")
     trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
     trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 where no encoder hears")
-    trying.add_argument("--most", type=_count, default=1000, metavar="N", help="the best so many (default: 1000)")
+    trying.add_argument("--most", type=count, default=1000, metavar="N", help="the best so many (default: 1000)")
     ears = trying.add_mutually_exclusive_group()
     ears.add_argument("--recognizer", action="store_true", help="by Hark's own recognizer, not by the encoder")
     ears.add_argument(
         "--streaming", action="store_true", help="by the small model that standard detectors are built on"
     )
     trying.add_argument("--language", type=language, default="en", help="default: en")
-
-
-def _count(text: str) -> int:
-    value = above_zero(text)
-    if value != int(value):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number")
-    return int(value)
 
 
 def run_mine(options: argparse.Namespace, screen: Screen) -> int:
@@ -85,6 +80,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
         **given,
     )  # fmt: skip
     player = _player() if options.play else ()
+    aligner = chosen_aligner(options)
     with Library(data_folder()) as library:
         speech = Where(language=config.language, imported=True if config.real_only else None, text_known=True)
         if next(library.iter_clips(speech), None) is None:
@@ -94,7 +90,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
                 "Import a corpus: ./hark library import FOLDER.",
             )
         with screen.reporter() as reporter:
-            found = mine(options.phrase, library, reporter, config)
+            found = mine(options.phrase, library, reporter, config, aligner)
         files = {clip.id: library.file(clip) for clip in library.clips(found.clip_ids)}
         if options.export is not None:
             _export(options.export, library, found)
@@ -104,7 +100,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
         ("phrase", found.phrase),
         ("recordings", f"{found.recordings} hold it, {found.looked_into} looked into"),
         ("kept", f"{len(found.cuts)} of {speakers} voices"),
-        *((f"not kept: {reason.rstrip('.')}", count) for reason, count in found.rejected.items()),
+        *((f"not kept: {reason.rstrip('.')}", number) for reason, number in found.rejected.items()),
         ("seconds", ", ".join(f"{name} {value}" for name, value in found.seconds.items())),
     ]
     best = sorted(found.cuts, key=lambda cut: -cut.confidence)
@@ -209,7 +205,6 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     )
     for row in rows:
         screen.show_line(f"{row['file']}  {clock(row['start_s'], exact=True)}  score {row['score']:.3f}")
-    count = len(rows)
-    times = "not heard" if count == 0 else "heard once" if count == 1 else f"heard {count} times"
+    times = "not heard" if not rows else "heard once" if len(rows) == 1 else f"heard {len(rows)} times"
     screen.show(f'"{options.phrase}" {times} (no training; threshold {threshold})')
     return 0

@@ -99,6 +99,16 @@ def above_zero(text: str) -> float:
     return _number(text, float, lambda value: 0 < value < math.inf, "a number above 0")
 
 
+def count(text: str) -> int:
+    """A whole number above 0."""
+    return int(_number(text, _whole, lambda value: value > 0, "a whole number above 0"))
+
+
+def count_or_none(text: str) -> int:
+    """A whole number, 0 or more."""
+    return int(_number(text, _whole, lambda value: value >= 0, "a whole number, 0 or more"))
+
+
 def score(text: str) -> float:
     """A score from 0 to 1."""
     return _number(text, float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
@@ -120,7 +130,15 @@ def language(text: str) -> str:
     return code
 
 
-def _number(text: str, kind: type, within: Callable[[Any], bool], wanted: str) -> Any:
+def _whole(text: str) -> int:
+    """1e3 too. Raises ValueError."""
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError(text)
+    return int(value)
+
+
+def _number(text: str, kind: Callable[[str], Any], within: Callable[[Any], bool], wanted: str) -> Any:
     try:
         value = kind(text)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 from collections.abc import Callable
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line_samples import as_json, error_of
 
 from audio_generation.engine import GeneratedClip, SpeechRequest
 from audio_generation.espeak_side.espeak import Espeak
 from core.audio_file import write_audio
+from core.data_folder import REPOSITORY
 from db.db_api import Library
 from model.encoder_trunk import encoder_path
+from model.shipped_weights import save_weights, shipped_recognizer
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -102,6 +106,32 @@ def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Pat
     assert len(letters["words"]) == 7 and letters["aligner"] != aligned["aligner"]
 
 
+def test_weights_of_ones_own_are_used(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
+    wav, own = str(spoken / "a.wav"), str(data_dir / "own.safetensors")
+    recognizer, about = shipped_recognizer()
+    changed = copy.deepcopy(recognizer)
+    with torch.no_grad():
+        changed.phones.bias[0] += 0.5
+    save_weights(changed, Path(own), about)
+    shipped = as_json(main, capsys, "asr", "align", wav, SENTENCE)
+    aligned = as_json(main, capsys, "asr", "align", wav, SENTENCE, "--weights", own)
+    assert aligned["aligner"] != shipped["aligner"]
+    assert as_json(main, capsys, "asr", "recognize", wav, "--weights", own)["files"][0]["text"]
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    (cut,) = as_json(main, capsys, "mine", "big window", "--weights", own)["clips"]
+    with Library(data_dir) as library:
+        assert library.clips([cut["clip_id"]])[0].settings["aligner"] == aligned["aligner"]
+
+
+def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Path) -> None:
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    assert as_json(main, capsys, "library", "voices") == {"people": []}, "nobody says enough"
+    assert main("library", "voices") == 0
+    assert "Nobody in the library has 2 minutes" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -115,6 +145,11 @@ def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Pat
         ["asr", "align", "{wav}", "he asked nobody for food on his ship although nothing was left"],
         ["asr", "align", "{wav}", "привет"],
         ["asr", "align", "{wav}", "hello", "--wav2vec2", "nowhere"],
+        ["asr", "align", "{wav}", "hello", "--weights", "nowhere"],
+        ["asr", "recognize", "{wav}", "--weights", str(REPOSITORY / "model" / "shipped" / "trunk-micro.safetensors")],
+        ["asr", "train", "{wav}", "--batch_size", "0"],
+        ["asr", "train", "{wav}", "--epochs", "-1"],
+        ["asr", "train", "{wav}", "--subset", "1.5"],
     ],
 )
 def test_what_cannot_be_done_is_explained(main: Main, capsys: Shown, spoken: Path, words: list[str]) -> None:
