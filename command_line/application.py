@@ -24,7 +24,7 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 # Each has ``register(commands)``; --help shows the commands in this order. They import what is slow when they run.
 GROUPS = (
     "training", "detecting", "serving_wyoming", "web_bundle", "serving", "admin", "remote",
-    "recording", "mining", "clip_library", "transcribing", "asr", "summarizing", "speech",
+    "recording", "mining", "confusing", "clip_library", "transcribing", "asr", "summarizing", "speech",
     "benchmarks", "doctor", "testing",
 )  # fmt: skip
 

@@ -93,6 +93,21 @@ def test_a_phrase_is_heard_without_training(main: Main, capsys: Shown, spoken: P
     assert "heard once" in capsys.readouterr().out
 
 
+def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path) -> None:
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    result = as_json(main, capsys, "confusers", "big winter", "--texts", "12")
+    scores = [row["score"] for row in result["texts"]]
+    assert len(scores) == 13 and scores == sorted(scores, reverse=True) and scores[-1] < 0.2
+    assert result["texts"][0]["text"] == "big winter" and scores[0] > 0.4
+    place = result["recordings"][0]
+    assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the big window"
+    said = as_json(main, capsys, "confusers", "big window", "--texts", "3")
+    assert said["recordings"] == [], "where the phrase is said, it is no confuser"
+    assert main("confusers", "big winter", "--texts", "3", "--hours", "0") == 0
+    assert "heard by Hark's recognizer" in capsys.readouterr().out
+
+
 def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Path) -> None:
     wav = str(spoken / "a.wav")
     (found,) = as_json(main, capsys, "asr", "recognize", wav)["files"]
