@@ -94,7 +94,7 @@ def build_bank(
         seconds = 0.0
         for number, index in enumerate(rng.permutation(len(group))):
             block.append(str(root / group[index].path))
-            seconds += _seconds(root / group[index].path)
+            seconds += seconds_of(root / group[index].path)
             if seconds >= STREAM_S or number == len(group) - 1:
                 conditions = ("train",) if split == "train" else ("clean", "noisy")
                 row: dict[str, Any] = {
@@ -143,7 +143,8 @@ def _write_states(states: np.ndarray, rng: np.random.Generator, archive: zipfile
         archive.writestr(f"states/{name}.npy", buffer.getvalue())
 
 
-def _seconds(path: Path) -> float:
+def seconds_of(path: Path) -> float:
+    """How long a recording is, from its header."""
     import soundfile
 
     return float(soundfile.info(path).duration)

@@ -18,6 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from audio_generation.engine import GeneratedClip, SpeechRequest
+from audio_generation.registry import default_engines
+from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE, read_audio
 from db.db_api import Library, source_id
 from db.records import NewClip, Where
@@ -32,6 +35,7 @@ from pipeline.mining import MARGIN_S, MiningConfig, MiningResult, mine
 HOURS = 100.0
 PHRASE = "something"  # unless another one is asked for
 ALIGNED_CLIPS = 120  # with known word times
+JOINED_SENTENCES, JOINED_WORDS, JOIN_GAP_S = 30, 6, (0.03, 0.12)  # of each engine, whose word times are known
 FRAME_S = 0.01  # of pocketsphinx
 CHOICES = 20  # phrases, and how many of them another recognizer chooses from
 NEAR_S = 0.2  # of the phrase's start and end: a cut in the same place
@@ -53,6 +57,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
         figures["emissions"] = _emissions(speech, aligner)
         reporter.stage("bench", "Alignment against known word times")
         figures["boundaries"] = _boundaries(speech, options.seed)
+        figures["boundaries_of_joined_words"] = _boundaries_of_joined_words(speech, aligner, options.seed)
         phrase = PHRASE if options.phrase == BenchOptions.phrase else options.phrase
         with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
             figures["queries"] = _queries(speech, Path(folder), aligner, phrase, reporter)
@@ -123,6 +128,60 @@ def _boundaries(speech: Path, seed: int) -> dict[str, Any]:
     figures["methods_agree_within_50_ms"] = round(float((apart <= 0.05).mean()), 4)
     figures["pocketsphinx"] = _second_aligner(rows, audios, iter(starts[ours]))
     return figures
+
+
+def _boundaries_of_joined_words(speech: Path, aligner: RecognizerAligner, seed: int) -> dict[str, Any]:
+    """Errors on sentences of words that speech engines said one by one, which were joined: their times are known."""
+    words = sorted({word for row in _rows(speech / "librispeech-aligned") for word, _, _ in row["words"]})
+    figures: dict[str, Any] = {}
+    for name, engine in default_engines().items():
+        voices = [voice.name for voice in engine.voices("en") if "+" not in voice.name]
+        if name == SPLICE or not voices:
+            continue
+        rng = np.random.default_rng((seed, len(figures)))
+        requests = []
+        for sentence in range(JOINED_SENTENCES):
+            voice = str(rng.choice(voices))
+            requests += [
+                SpeechRequest(f"{sentence}:{place}", str(word), voice, "en", {})
+                for place, word in enumerate(rng.choice([w for w in words if len(w) > 2], JOINED_WORDS))
+            ]
+        said: dict[str, list[tuple[str, np.ndarray]]] = {}
+        with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
+            for clip in engine.synthesize(requests, Path(folder)):
+                if isinstance(clip, GeneratedClip):
+                    sentence_of = clip.request_id.partition(":")[0]
+                    said.setdefault(sentence_of, []).append((clip.text, _trimmed(read_audio(clip.path))))
+        errors: list[tuple[float, float]] = []
+        for parts in said.values():
+            audio, times = _joined([audio for _, audio in parts], rng)
+            text = " ".join(word for word, _ in parts)
+            found = align(aligner.log_probabilities(audio), text, aligner, least=0.0)
+            errors += [
+                (unit.start_s - start, unit.end_s - end) for unit, (start, end) in zip(found.words, times, strict=True)
+            ]
+        figures[name] = _errors(np.asarray(errors))
+        engine.close()
+    return figures
+
+
+def _trimmed(audio: np.ndarray) -> np.ndarray:
+    """Without the silence around."""
+    loud = np.flatnonzero(np.abs(audio) > 0.02 * np.abs(audio).max())
+    return audio[loud[0] : loud[-1] + 1]
+
+
+def _joined(words: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Words with short gaps between them and half a second around, in faint noise, and each one's times [s]."""
+    pieces, times, at = [np.zeros(SAMPLE_RATE // 2, np.float32)], [], SAMPLE_RATE // 2
+    for word in words:
+        gap = np.zeros(round(rng.uniform(*JOIN_GAP_S) * SAMPLE_RATE), np.float32)
+        pieces += [word, gap]
+        times.append((at / SAMPLE_RATE, (at + len(word)) / SAMPLE_RATE))
+        at += len(word) + len(gap)
+    pieces.append(np.zeros(SAMPLE_RATE // 2, np.float32))
+    audio = np.concatenate(pieces)
+    return (audio + 3e-4 * rng.standard_normal(len(audio))).astype(np.float32), times
 
 
 def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: Iterator[float]) -> dict[str, Any]:
