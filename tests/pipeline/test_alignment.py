@@ -95,9 +95,15 @@ def test_what_is_not_said_is_not_aligned(aligner: RecognizerAligner) -> None:
     audio, _ = joined(WORDS)
     log_p = aligner.log_probabilities(audio)
     silence = aligner.log_probabilities(np.zeros(16_000 * 4, np.float32))
+    noise = aligner.log_probabilities((0.1 * np.random.default_rng(0).standard_normal(64_000)).astype(np.float32))
+    time = np.arange(64_000) / 16_000
+    music = sum(np.sin(2 * np.pi * f * time) * (1 + np.sin(2 * np.pi * 2 * time + f)) for f in (220, 277, 330, 440))
+    tune = aligner.log_probabilities((0.05 * music).astype(np.float32))
     for text, emission in [
         ("he asked nobody for food although nothing else was left on his ship", log_p),
         ("hello there", silence),
+        ("hello there", noise),
+        ("please open the window", tune),
         ("", log_p),
         ("...", log_p),
         ("доброе утро как дела", log_p),
