@@ -7,7 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line.options import Commands, Parser, above_zero, add_command, add_group, count_or_none, language, seed
+from command_line.options import (
+    Commands,
+    Parser,
+    above_zero,
+    add_command,
+    add_group,
+    at_least_zero,
+    count_or_none,
+    language,
+    seed,
+)
 from core.data_folder import data_folder
 from core.errors import HarkError
 
@@ -22,7 +32,7 @@ TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
     group = add_group(commands, "asr", "Hark's own acoustic model: words of recordings, and their times", run_asr)
-    recognize = add_command(group, "recognize", "AUDIO... [--language en]", "words of recordings", run_recognize)
+    recognize = add_command(group, "recognize", "AUDIO... [options]", "words of recordings", run_recognize)
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")
     recognize.add_argument("--weights", type=Path, metavar="FILE", help=WEIGHTS)
@@ -53,7 +63,7 @@ def register(commands: Commands[Parser]) -> None:
         "--synthetic", type=count_or_none, default=7000, metavar="N", help="clips by the speech engines"
     )
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
-    training.add_argument("--keyphrase_weight", type=float, default=0.0, metavar="X", help="of spotting, beside CTC")
+    training.add_argument("--keyphrase_weight", type=at_least_zero, default=0.0, metavar="X", help="of spotting")
     training.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
@@ -80,13 +90,13 @@ def _recognizer(weights: Path | None, units: str = "phones") -> RecognizerAligne
 
     if weights is None:
         return RecognizerAligner(units=units)
-    model, _ = load_weights(weights)
+    what_to_do = "Give what ./hark asr train CORPUS --kind recognizer has made."
+    try:
+        model, _ = load_weights(weights)
+    except HarkError as error:
+        raise HarkError(error.what, error.why, what_to_do) from error
     if not isinstance(model, Recognizer):
-        raise HarkError(
-            "These weights are of another model.",
-            f"{weights} is a trunk; a recognizer was expected.",
-            "Give what ./hark asr train CORPUS --kind recognizer has made.",
-        )
+        raise HarkError("These weights are of another model.", f"{weights} is a trunk, no recognizer.", what_to_do)
     return RecognizerAligner(model, units)
 
 

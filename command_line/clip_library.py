@@ -53,7 +53,9 @@ def register(commands: Commands[Parser]) -> None:
     )  # fmt: skip
     peoples.add_argument("--from", dest="location", metavar="FOLDER", help="a local copy of its parquet files")
     peoples.add_argument("--configuration", choices=CONFIGURATIONS, default="clean", help="default: clean")
-    voices = add_command(group, "voices", "[--people N]", "make the people of recordings voices of splice", run_voices)
+    voices = add_command(
+        group, "voices", "[--people N] [--language en]", "make the people of recordings voices of splice", run_voices
+    )
     voices.add_argument("--people", type=count, metavar="N", help="at most so many (default: 60)")
     voices.add_argument("--language", type=language, default="en", help="of what they say (default: en)")
     export = add_command(group, "export", "FOLDER", "copy all clips, with a NeMo manifest", run_export)
@@ -137,7 +139,7 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     """``library voices``: who has two minutes of transcribed recordings is aligned, and can be spliced then."""
-    from audio_generation.splice_side.inventory import LEAST_SPEECH_S
+    from audio_generation.splice_side.inventory import LEAST_SPEECH_S, library_people
     from db.db_api import Library
     from pipeline.mining import default_aligner
     from pipeline.unit_inventory import ALIGNED_PEOPLE, align_people
@@ -145,6 +147,9 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("voices", "Placing the phones of the library's people")
         people = align_people(library, default_aligner(), options.people or ALIGNED_PEOPLE, options.language, reporter)
+    # Of some nothing could be aligned, or what they said was recorded as a test.
+    voices = {person.speaker for person in library_people(data_folder())}
+    people = [name for name in people if name in voices]
     screen.result({"people": people})
     if people:
         screen.show(f"{len(people)} people of the library are voices of splice: {', '.join(people)}")

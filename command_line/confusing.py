@@ -90,9 +90,10 @@ def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.nda
         requests = [SpeechRequest(str(n), text, voice.name, language, {}) for n, text in enumerate(texts)]
         with tempfile.TemporaryDirectory() as folder:
             clips = [clip for clip in engine.synthesize(requests, Path(folder)) if isinstance(clip, GeneratedClip)]
-            return [(clip.text, read_audio(clip.path)) for clip in clips], f"{name} {voice.name}"
+            if clips:
+                return [(clip.text, read_audio(clip.path)) for clip in clips], f"{name} {voice.name}"
     raise HarkError(
-        "The texts cannot be spoken.", f"No speech engine here has a voice for {language!r}.", "See ./hark doctor."
+        "The texts cannot be spoken.", f"No speech engine here can speak {language!r}.", "See ./hark doctor."
     )
 
 

@@ -19,11 +19,12 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.asr.packed import TABLE_FILE, Packed, open_pack, pack
 from pipeline.acoustic_data import corpus_utterances, synthetic_utterances, transcripts_of
-from pipeline.corpus import disappeared
+from pipeline.corpus import disappeared, unreadable
 from pipeline.corpus_layouts.utterance import files_below, is_audio
 from pipeline.events import Reporter
 
 KINDS = ("trunk", "micro", "recognizer", "encoder")
+TEACHER_WEIGHT, UNTRANSCRIBED_SHARE = 1.0, 0.2  # of a trunk that learns from another one
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
@@ -74,6 +75,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"
     if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
+        made_from.unlink(missing_ok=True)  # what is stopped half way is nobody's
         _gather(run, folder, reporter)
         made_from.write_text(wanted)
     packed = open_pack(folder / "speech")
@@ -93,6 +95,8 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         steps=steps, batch_seconds=run.batch_seconds, easy_steps=min(800, steps // 3), seed=run.seed,
         real_share=0.65 if real else 0.0, keyphrase_weight=run.keyphrase_weight,
     )  # fmt: skip
+    if run.kind == "micro":  # it learns from the standard one, from speech without transcripts too; not measured
+        config = replace(config, teacher_weight=TEACHER_WEIGHT, untranscribed_share=UNTRANSCRIBED_SHARE)
     model: Recognizer | Trunk
     if run.kind == "recognizer":
         model = Recognizer(RecognizerConfig())
@@ -112,7 +116,6 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     out = folder / run.kind
     device = best_device()
     board = str(out / "runs") if find_spec("tensorboard") else ""  # not part of the first installation
-    # The micro trunk hears as late as the standard one, from which it learns what nobody has written down, too.
     teacher = shipped_trunk("standard")[0] if run.kind == "micro" else None
     device = "cpu" if device == "mps" else device
     errors = train_acoustic(
@@ -160,7 +163,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
         try:
             found = [replace(u, path=str(corpus.resolve() / u.path)) for u in corpus_utterances(corpus, corpus)]
         except OSError as error:
-            raise disappeared(corpus) or error from error
+            raise disappeared(corpus) or unreadable(corpus, error) from error
         if run.subset and len(found) > run.subset:
             chosen = np.random.default_rng((run.seed, len(found))).permutation(len(found))[: run.subset]
             found = [found[i] for i in sorted(chosen)]

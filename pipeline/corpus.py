@@ -165,7 +165,7 @@ def import_corpus(
             if zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD == part
         )
     limit_s = None if limit_hours is None else limit_hours * 3600
-    total = None if limit_s is not None else sum(1 for _ in listed())
+    total: int | None = None
     counts = ImportCounts()
 
     def progress() -> None:
@@ -175,9 +175,11 @@ def import_corpus(
             reporter.progress(counts.done, total or 0)
 
     try:
+        if limit_s is None:
+            total = sum(1 for _ in listed())
         limit_reached = _import(parts, library, language, said, limit_s, counts, progress)
     except OSError as error:  # of the listing: recordings that cannot be read are counted
-        raise disappeared(folder) or error from error
+        raise disappeared(folder) or unreadable(folder, error) from error
     if gone := disappeared(folder):
         raise gone
     return _report(counts, corpus, layout.name, said, said_by, limit_reached)
@@ -193,7 +195,16 @@ def disappeared(folder: Path) -> HarkError | None:
     return HarkError(
         "The corpus disappeared while it was read.",
         f"There is nothing in {folder} any more.",
-        "Bring the folder back and run the same command again: what was read until then is kept.",
+        "Bring the folder back and run the same command again.",
+    )
+
+
+def unreadable(folder: Path, error: OSError) -> HarkError:
+    """What to say where a corpus's own files, its transcripts most of all, cannot be read."""
+    return HarkError(
+        f"The corpus {folder} cannot be read.",
+        f"{error.strerror or error}: {error.filename or folder}.",
+        "Make it readable (or check the drive), and run the same command again.",
     )
 
 

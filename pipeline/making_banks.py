@@ -84,6 +84,8 @@ def make_bank(
     from model.shipped_weights import shipped_trunk
 
     utterances = bank_utterances(training, held_out, hours, seed)
+    if not utterances:
+        raise HarkError("There is nothing to make a bank of.", "No recording can be read.", "Name other corpora.")
     large = size == "large"
     trunk = Trunk(trunk_config()) if large else shipped_trunk(size)[0]
     about = {
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", choices=("standard", "large"), default="large")
     parser.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
     parser.add_argument("--hours", type=float, default=float("inf"), help="for training, at most")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, choices=range(1000), default=0, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the one that ships")
     options = parser.parse_args(arguments)
     out = options.out or FOLDER / BANKS[options.size]
@@ -121,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = make_bank(
             options.size, options.training, options.held_out, out, options.noise, options.hours, options.seed
         )
-    except HarkError as error:
+    except (HarkError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     json.dump({**about, "bytes": out.stat().st_size}, sys.stdout, ensure_ascii=False, indent=1)

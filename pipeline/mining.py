@@ -177,14 +177,22 @@ def word_forms(phrase: str, language: str) -> tuple[str, ...]:
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en") -> list[Clip]:
     """The cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
 
-    Those that somebody who asked for less confidence mined, to look at, are not among them.
+    Those that somebody who asked for less confidence mined, to look at, are not among them, and of a place that two
+    aligners have cut out only the first cut is.
     """
     where = Where(language=language, slices=True, text_known=True)
-    return [
-        clip
-        for clip in library.clips_with_texts(texts, language, where=where)
-        if "phrase_end_s" in clip.settings and clip.settings.get("confidence", 1.0) >= LEAST_CONFIDENCE
-    ]
+    found: list[Clip] = []
+    places: dict[tuple[int | None, str], list[tuple[float, float]]] = {}
+    for clip in library.clips_with_texts(texts, language, where=where):
+        if "phrase_end_s" not in clip.settings or clip.settings.get("confidence", 1.0) < LEAST_CONFIDENCE:
+            continue
+        offset_s = clip.start_s or 0.0
+        start_s, end_s = offset_s + clip.settings["phrase_start_s"], offset_s + clip.settings["phrase_end_s"]
+        there = places.setdefault((clip.parent_id, clip.text_normalized), [])
+        if not any(start_s < (a + b) / 2 < end_s for a, b in there):
+            there.append((start_s, end_s))
+            found.append(clip)
+    return found
 
 
 def _where(config: MiningConfig) -> Where:

@@ -142,7 +142,9 @@ def open_pack(folder: Path) -> Packed:
         length,
         np.fromfile(folder / NOISE_FILE, np.int16),
         responses,
-        hashlib.sha256((folder / TABLE_FILE).read_bytes()).hexdigest(),
+        hashlib.sha256(
+            b"".join((folder / name).read_bytes() for name in (TABLE_FILE, NOISE_FILE, ROOMS_FILE))
+        ).hexdigest(),
     )
 
 

@@ -20,7 +20,7 @@ from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.keyphrase_loss import draw_phrases, keyphrase_loss
 from model.asr.network import Recognizer, RecognizerConfig
-from model.asr.packed import BatchSource, Packed, SpeechBatch
+from model.asr.packed import LONGEST_S, BatchSource, Packed, SpeechBatch
 from model.asr.symbols import BLANK, character_indices, phone_indices, text_of
 from model.features import HOP, WINDOW
 from model.model import LOG_MEL_MEAN, STEM_STRIDE, Trunk, TrunkConfig
@@ -126,7 +126,7 @@ def train_acoustic(
     tensorboard: str = "",
 ) -> dict[str, float]:
     """Train on the pack's ``train`` split; write ``best.pt`` into ``folder``: weights of the lowest phone error on
-    ``validation``, or the last ones with a keyphrase loss.
+    ``validation`` (of people; of engines where there are no people in it), or the last ones with a keyphrase loss.
 
     ``last.pt`` holds all that is needed to go on; where one of the same configuration lies there, training goes on
     from it. Returns the best evaluation's errors: phone error rates by group, and word error rates of a recognizer.
@@ -141,6 +141,7 @@ def train_acoustic(
     )
     normal = BatchSource(packed, transcribed, config.batch_seconds, rng, config.real_share)
     rest = packed.where("train", transcribed=False)
+    rest = rest[packed.length[rest] <= LONGEST_S * SAMPLE_RATE]
     unknown = BatchSource(packed, rest, config.batch_seconds, rng, 1.0) if len(rest) and teacher is not None else None
 
     model = model.to(device)

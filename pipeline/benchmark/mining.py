@@ -160,7 +160,8 @@ def _boundaries_of_joined_words(speech: Path, aligner: RecognizerAligner, seed: 
             errors += [
                 (unit.start_s - start, unit.end_s - end) for unit, (start, end) in zip(found.words, times, strict=True)
             ]
-        figures[name] = _errors(np.asarray(errors))
+        if errors:
+            figures[name] = _errors(np.asarray(errors))
         engine.close()
     return figures
 

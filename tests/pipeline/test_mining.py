@@ -102,6 +102,14 @@ def test_what_was_mined_with_less_confidence_is_no_example(library: Library) -> 
     assert cut.confidence < LEAST_CONFIDENCE and mined_clips(library, ["pig winter"]) == []
 
 
+def test_a_place_that_two_aligners_cut_out_is_one_example(library: Library) -> None:
+    library.add_clips([recording(SENTENCE), recording("window seven window")])
+    phones = mine("window", library, silent_reporter())
+    letters = mine("window", library, silent_reporter(), aligner=RecognizerAligner(units="characters"))
+    assert not set(phones.clip_ids) & set(letters.clip_ids) and len(phones.cuts) == 3
+    assert [clip.id for clip in mined_clips(library, ["window"])] == list(phones.clip_ids)
+
+
 def test_only_real_recordings_unless_asked(library: Library) -> None:
     library.add_clips([recording(SENTENCE, engine="espeak", source=None, request_id="r")])
     assert mine("window", library, silent_reporter()).recordings == 0
