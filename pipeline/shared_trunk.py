@@ -293,13 +293,21 @@ class GroupScores:
             block, self._pending = self._pending[None, :usable], self._pending[usable:]
             if self._group.trunk is not None:
                 block, self._trunk_state = self._group.trunk.hear(block, self._trunk_state)
-            yield [self._scores(number, phrase, block) for number, phrase in enumerate(self._phrases)]
+            yield [self._smooth(number, raw) for number, raw in enumerate(self.raw(block))]
 
-    def _scores(self, number: int, phrase: Phrase, block: np.ndarray) -> np.ndarray:
-        raw, self._states[number] = phrase.graph.hear(block, self._states[number])
+    def raw(self, block: np.ndarray) -> list[np.ndarray]:
+        """Unsmoothed scores [chunks] of each phrase, of what the trunk gave next (or of the audio, without a trunk)."""
+        return [self.hear(number, block) for number in range(len(self._phrases))]
+
+    def hear(self, number: int, block: np.ndarray) -> np.ndarray:
+        """The same of one phrase."""
+        raw, self._states[number] = self._phrases[number].graph.hear(block, self._states[number])
+        return np.asarray(raw[0])
+
+    def _smooth(self, number: int, raw: np.ndarray) -> np.ndarray:
         before = self._before[number]
-        self._before[number] = np.concatenate([before, raw[0]])[raw.shape[1] :]
-        return smooth_scores(raw[0], before, len(before) + 1)
+        self._before[number] = np.concatenate([before, raw])[len(raw) :]
+        return smooth_scores(raw, before, len(before) + 1)
 
 
 def _phrase(name: str, detector: Detector, graph: Graph, score: np.ndarray, state: State) -> Phrase:

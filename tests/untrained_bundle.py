@@ -20,6 +20,11 @@ from core.audio_file import SAMPLE_RATE, read_audio
 
 def matcher_bundle(folder: Path, phrase: str, size: str = "micro", threshold: float = 0.5, **changes: Any) -> Path:
     """The bundle's folder; ``changes`` go into the manifest."""
+    return bundle_of(folder, matcher_model(phrase, size), phrase, threshold, **changes)
+
+
+def matcher_model(phrase: str, size: str = "micro") -> Any:
+    """A detector on the shipped trunk as it is before training."""
     import torch
 
     from model.model import TinyCRNN, TinyCRNNConfig
@@ -33,7 +38,7 @@ def matcher_bundle(folder: Path, phrase: str, size: str = "micro", threshold: fl
     model = TinyCRNN(config).eval()
     with torch.no_grad():
         model.trunk.load_state_dict(trunk.state_dict())
-    return bundle_of(folder, model, phrase, threshold, **changes)
+    return model
 
 
 def rescored_config(phrase: str, window_s: float = 1.2, above: float = -3.2) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,7 @@ class SharedEncoder:
         assert all(model.config.window_samples == self.window for model in self.models)
         self._trunk = EncoderTrunk(window_graph().SerializeToString(), usable_cores())
         self._rescorers = [rescorer_of(model.config) for model in self.models]
-        self._follows = [next(k for k, other in enumerate(self.models) if _match_alike(other, m)) for m in self.models]
+        self._follows = first_alike(self.models)
         self._silence = self._scores(np.zeros((1, self.window), np.float32))
         self.reset()
 
@@ -79,6 +80,11 @@ class SharedEncoder:
         return np.stack(columns, axis=1)
 
 
+def first_alike(models: Sequence[TinyCRNN]) -> list[int]:
+    """For each model the first one from which it differs at most in the line from match to logit."""
+    return [next(k for k, other in enumerate(models) if _match_alike(other, model)) for model in models]
+
+
 def _match_alike(one: TinyCRNN, other: TinyCRNN) -> bool:
     """Whether two models differ at most in the line from match to logit."""
     states = [
@@ -99,10 +105,19 @@ def _blocks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 
 def large_model(detector: Detector) -> TinyCRNN | None:
     """The model of a large detector from its bundle; None of another, or one without it."""
+    if "model.int8.onnx" in detector.bundle.manifest["files"]:  # a large one has 8-bit weights in its only graph
+        return None
+    model = model_of(detector)
+    return model if model is not None and model.config.trunk.encoder else None
+
+
+def model_of(detector: Detector) -> TinyCRNN | None:
+    """The model in a detector's bundle; None where it holds none, or one of an earlier version."""
     from model.model import load_checkpoint
 
-    files = detector.bundle.manifest["files"]
-    if "model.pt" not in files or "model.int8.onnx" in files:  # a large one has 8-bit weights in its only graph
+    if "model.pt" not in detector.bundle.manifest["files"]:
         return None
-    model, _ = load_checkpoint(io.BytesIO(detector.bundle.read("model.pt")))
-    return model if model.config.trunk.encoder else None
+    try:
+        return load_checkpoint(io.BytesIO(detector.bundle.read("model.pt")))[0]
+    except (RuntimeError, KeyError, ValueError, TypeError, UnpicklingError):
+        return None

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from untrained_bundle import matcher_bundle
+import torch
+from untrained_bundle import bundle_of, matcher_bundle, matcher_model, spoken
 from wakeword_samples import openwakeword_models, recordings, tone_bundle
 
 from core.audio_file import SAMPLE_RATE, read_audio
@@ -34,6 +35,7 @@ from pipeline.benchmark.wakeword import (
 )
 from pipeline.benchmark.wakeword_summary import Measured, average, pooled, table
 from pipeline.events import Event, Reporter
+from pipeline.shared_trunk import HeardTogether
 
 
 @pytest.fixture
@@ -210,6 +212,27 @@ def test_bundles_on_one_trunk_hear_the_streams_together_as_alone(shared: Path, t
             for rate, at in figures["at_fa_per_hour"].items():
                 assert heard_too["at_fa_per_hour"][rate]["miss_rate"] == at["miss_rate"]
                 assert heard_too["at_fa_per_hour"][rate]["threshold"] == pytest.approx(at["threshold"], abs=1e-4)
+
+
+def test_seeds_on_one_trunk_follow_the_phrase_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {threshold: matcher_model(phrase) for threshold, phrase in ((0.4, "computer"), (0.5, "winter"))}
+    models[0.6] = matcher_model("computer")
+    with torch.no_grad():
+        models[0.6].match.bias += 0.7
+        models[0.6].match.weight *= 0.8
+    bundles = [bundle_of(tmp_path / str(limit), model, "computer", limit) for limit, model in models.items()]
+    detectors = {bundle.name: Detector(bundle) for bundle in bundles}
+    monkeypatch.setattr(wakeword, "model_of", lambda detector: models[detector.threshold])
+    (group,) = HeardTogether(detectors).groups
+    shared = wakeword.SharedTrunk(group)
+    assert shared._follows == [0, 1, 0]
+    audio = spoken("please ask the computer before the winter")
+    together = np.concatenate([shared.scores(part) for part in np.split(audio, [5_000, 21_000])])
+    for column, detector in enumerate(detectors.values()):
+        np.testing.assert_allclose(together[:, column], detector.scores(audio), atol=1e-4)
+    assert np.ptp(together[:, 2]) > 0.1
+    shared.reset()
+    np.testing.assert_allclose(shared.scores(audio), together, atol=1e-6)
 
 
 def test_a_phrase_without_recordings_is_synthesized_and_says_so(shared: Path, tmp_path: Path) -> None:
