@@ -80,7 +80,6 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
         **given,
     )  # fmt: skip
     player = _player() if options.play else ()
-    aligner = chosen_aligner(options)
     with Library(data_folder()) as library:
         speech = Where(language=config.language, imported=True if config.real_only else None, text_known=True)
         if next(library.iter_clips(speech), None) is None:
@@ -90,7 +89,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
                 "Import a corpus: ./hark library import FOLDER.",
             )
         with screen.reporter() as reporter:
-            found = mine(options.phrase, library, reporter, config, aligner)
+            found = mine(options.phrase, library, reporter, config, chosen_aligner(options))
         files = {clip.id: library.file(clip) for clip in library.clips(found.clip_ids)}
         if options.export is not None:
             _export(options.export, library, found)

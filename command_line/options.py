@@ -101,17 +101,17 @@ def above_zero(text: str) -> float:
 
 def at_least_zero(text: str) -> float:
     """A number, 0 or more."""
-    return float(_number(text, float, lambda value: 0 <= value < math.inf, "a number, 0 or more"))
+    return _number(text, float, lambda value: 0 <= value < math.inf, "a number, 0 or more")
 
 
 def count(text: str) -> int:
     """A whole number above 0."""
-    return int(_number(text, _whole, lambda value: value > 0, "a whole number above 0"))
+    return _number(text, _whole, lambda value: value > 0, "a whole number above 0")
 
 
 def count_or_none(text: str) -> int:
     """A whole number, 0 or more."""
-    return int(_number(text, _whole, lambda value: value >= 0, "a whole number, 0 or more"))
+    return _number(text, _whole, lambda value: value >= 0, "a whole number, 0 or more")
 
 
 def score(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,12 @@ def corpus_utterances(folder: Path, root: Path, language: str = "en") -> list[Ut
         )
         for utterance, text, said in zip(found, texts, phones)
     ]
+
+
+def located_utterances(folder: Path) -> list[Utterance]:
+    """The same with absolute paths, for recordings of several corpora together."""
+    root = folder.resolve()
+    return [replace(u, path=str(root / u.path)) for u in corpus_utterances(folder, folder)]
 
 
 def spoken_texts(transcripts: Sequence[str], count: int, seed: int, language: str = "en") -> list[str]:

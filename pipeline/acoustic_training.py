@@ -18,7 +18,7 @@ from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.asr.packed import TABLE_FILE, Packed, open_pack, pack
-from pipeline.acoustic_data import corpus_utterances, synthetic_utterances, transcripts_of
+from pipeline.acoustic_data import located_utterances, synthetic_utterances, transcripts_of
 from pipeline.corpus import disappeared, unreadable
 from pipeline.corpus_layouts.utterance import files_below, is_audio
 from pipeline.events import Reporter
@@ -95,7 +95,9 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         steps=steps, batch_seconds=run.batch_seconds, easy_steps=min(800, steps // 3), seed=run.seed,
         real_share=0.65 if real else 0.0, keyphrase_weight=run.keyphrase_weight,
     )  # fmt: skip
-    if run.kind == "micro":  # it learns from the standard one, from speech without transcripts too; not measured
+    # The micro trunk learns from the standard one, from speech without transcripts too; not measured.
+    teacher = shipped_trunk("standard")[0] if run.kind == "micro" else None
+    if teacher is not None:
         config = replace(config, teacher_weight=TEACHER_WEIGHT, untranscribed_share=UNTRANSCRIBED_SHARE)
     model: Recognizer | Trunk
     if run.kind == "recognizer":
@@ -116,7 +118,6 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     out = folder / run.kind
     device = best_device()
     board = str(out / "runs") if find_spec("tensorboard") else ""  # not part of the first installation
-    teacher = shipped_trunk("standard")[0] if run.kind == "micro" else None
     device = "cpu" if device == "mps" else device
     errors = train_acoustic(
         model, packed, config, out, show, teacher.to(device) if teacher else None, device=device, tensorboard=board
@@ -161,7 +162,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     for corpus in run.corpora:
         reporter.stage("corpora", f"Reading {corpus}")
         try:
-            found = [replace(u, path=str(corpus.resolve() / u.path)) for u in corpus_utterances(corpus, corpus)]
+            found = located_utterances(corpus)
         except OSError as error:
             raise disappeared(corpus) or unreadable(corpus, error) from error
         if run.subset and len(found) > run.subset:

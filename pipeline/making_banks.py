@@ -19,7 +19,7 @@ from core.errors import HarkError
 from model.asr.packed import Utterance
 from model.examples import SoundSources
 from model.model import TinyCRNNConfig, Trunk
-from pipeline.acoustic_data import corpus_utterances
+from pipeline.acoustic_data import located_utterances
 from pipeline.corpus import licence_of
 from pipeline.events import Reporter, silent_reporter
 from pipeline.first_guess import pronunciations
@@ -48,9 +48,7 @@ def bank_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: f
 
 
 def _utterances(folder: Path) -> list[Utterance]:
-    root = folder.resolve()
-    found = [replace(u, path=str(root / u.path)) for u in corpus_utterances(root, root)]
-    return [u for u in found if _is_sound(Path(u.path))]
+    return [u for u in located_utterances(folder.resolve()) if _is_sound(Path(u.path))]
 
 
 def _is_sound(path: Path) -> bool:

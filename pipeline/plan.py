@@ -49,7 +49,7 @@ SECONDS_PER_CLIP = {
     "espeak": 0.02,
     "flite": 0.1,
     "festival": 0.15,
-    "splice": 0.1,
+    SPLICE: 0.1,
     "piper": 0.3,
     "kokoro": 2.0,
     "suno": 30.0,

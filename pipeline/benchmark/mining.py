@@ -132,7 +132,7 @@ def _boundaries(speech: Path, seed: int) -> dict[str, Any]:
 
 def _boundaries_of_joined_words(speech: Path, aligner: RecognizerAligner, seed: int) -> dict[str, Any]:
     """Errors on sentences of words that speech engines said one by one, which were joined: their times are known."""
-    words = sorted({word for row in _rows(speech / "librispeech-aligned") for word, _, _ in row["words"]})
+    words = sorted({w for row in _rows(speech / "librispeech-aligned") for w, _, _ in row["words"] if len(w) > 2})
     figures: dict[str, Any] = {}
     for name, engine in default_engines().items():
         voices = [voice.name for voice in engine.voices("en") if "+" not in voice.name]
@@ -144,7 +144,7 @@ def _boundaries_of_joined_words(speech: Path, aligner: RecognizerAligner, seed: 
             voice = str(rng.choice(voices))
             requests += [
                 SpeechRequest(f"{sentence}:{place}", str(word), voice, "en", {})
-                for place, word in enumerate(rng.choice([w for w in words if len(w) > 2], JOINED_WORDS))
+                for place, word in enumerate(rng.choice(words, JOINED_WORDS))
             ]
         said: dict[str, list[tuple[str, np.ndarray]]] = {}
         with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:

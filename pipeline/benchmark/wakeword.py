@@ -33,15 +33,15 @@ from model.metrics import (
 )
 from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, Detector, logit
+from pipeline.benchmark.heard_together import SharedEncoder, SharedTrunk, large_model
 from pipeline.benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
-from pipeline.benchmark.shared_encoder import SharedEncoder, first_alike, large_model, model_of
 from pipeline.benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SNR_DB, Stream, stream_of_files
 from pipeline.benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
 from pipeline.benchmark.training_speech import bundle_report, folded, heard_in_training
 from pipeline.benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
 from pipeline.detection import open_detector
 from pipeline.events import Progress, Reporter, silent_reporter
-from pipeline.shared_trunk import Group, GroupScores, HeardTogether
+from pipeline.shared_trunk import HeardTogether
 
 if TYPE_CHECKING:
     from model.model import TinyCRNN
@@ -417,49 +417,6 @@ def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, int8: bool) -
         for name, one in zip(names, measure(listener, yard)):
             measured[name] = _with_facts(replace(one, name=name), bundles[name], listener.language)
     return [measured[name] for name in bundles]
-
-
-class SharedTrunk:
-    """Scores [n, phrases] of detectors that stand on the same trunk, which runs once for all of them; those that differ
-    in the line from match to logit alone follow the phrase once."""
-
-    def __init__(self, group: Group) -> None:
-        """The detectors of a group, in its order."""
-        self._group = group
-        models = [model_of(phrase.detector) for phrase in group.phrases]
-        known = [model for model in models if model is not None]
-        self._follows, self._lines = list(range(len(models))), [(1.0, 0.0)] * len(models)
-        if len(known) == len(models) and all(model.matcher is not None for model in known):
-            self._follows = first_alike(known)
-            self._lines = [(model.match.weight.item(), model.match.bias.item()) for model in known]
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything heard."""
-        self._stream = _SharedMatches(self._group, self._follows, self._lines)
-
-    def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Scores [n, phrases] of the chunks that ``samples`` complete."""
-        blocks = [np.stack(block, axis=1) for block in self._stream.blocks(samples)]
-        return np.concatenate([np.zeros((0, len(self._group.phrases)), np.float32), *blocks])
-
-
-class _SharedMatches(GroupScores):
-    """A group's scores, of which those that follow another phrase's match are its scores along their own line."""
-
-    def __init__(self, group: Group, follows: Sequence[int], lines: Sequence[tuple[float, float]]) -> None:
-        super().__init__(group, group.phrases)
-        self._follows, self._lines = follows, lines
-
-    def raw(self, block: np.ndarray) -> list[np.ndarray]:
-        heard = {first: self.hear(first, block) for first in set(self._follows)}
-        return [self._along(number, first, heard[first]) for number, first in enumerate(self._follows)]
-
-    def _along(self, number: int, first: int, raw: np.ndarray) -> np.ndarray:
-        if number == first:
-            return raw
-        (slope, level), (other_slope, other_level) = self._lines[number], self._lines[first]
-        return np.asarray(1 / (1 + np.exp(-slope * (logit(raw) - other_level) / other_slope - level)), np.float32)
 
 
 def _heard_together(

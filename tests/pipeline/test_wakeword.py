@@ -18,7 +18,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.metrics import wilson_interval
 from model.runtime.detector import Bundle, Detector, manifest_digest
-from pipeline.benchmark import synthetic, wakeword
+from pipeline.benchmark import heard_together, synthetic, wakeword
 from pipeline.benchmark.streams import StreamClip, stream_of, stream_of_files
 from pipeline.benchmark.training_speech import heard_in_training
 from pipeline.benchmark.wakeword import (
@@ -222,9 +222,9 @@ def test_seeds_on_one_trunk_follow_the_phrase_once(tmp_path: Path, monkeypatch: 
         models[0.6].match.weight *= 0.8
     bundles = [bundle_of(tmp_path / str(limit), model, "computer", limit) for limit, model in models.items()]
     detectors = {bundle.name: Detector(bundle) for bundle in bundles}
-    monkeypatch.setattr(wakeword, "model_of", lambda detector: models[detector.threshold])
+    monkeypatch.setattr(heard_together, "model_of", lambda detector: models[detector.threshold])
     (group,) = HeardTogether(detectors).groups
-    shared = wakeword.SharedTrunk(group)
+    shared = heard_together.SharedTrunk(group)
     assert shared._follows == [0, 1, 0]
     audio = spoken("please ask the computer before the winter")
     together = np.concatenate([shared.scores(part) for part in np.split(audio, [5_000, 21_000])])

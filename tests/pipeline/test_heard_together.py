@@ -13,7 +13,7 @@ from model.encoder_trunk import encoder_path
 from model.export import stream_scores
 from model.model import ENCODER_HOP, TinyCRNN
 from model.runtime.detector import smooth_scores
-from pipeline.benchmark.shared_encoder import SharedEncoder
+from pipeline.benchmark.heard_together import SharedEncoder
 
 pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 

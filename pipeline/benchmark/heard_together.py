@@ -1,5 +1,6 @@
-"""Large detectors measured together: the encoder, which is most of the work, hears each window once for all, and what
-differs in the line from match to logit alone, as a phrase's runs of several seeds do, follows the phrase once.
+"""Detectors measured together: an encoder or a trunk that they share, which is most of the work, hears a stream once
+for all, and what differs in the line from match to logit alone, as a phrase's runs of several seeds do, follows the
+phrase once.
 
 The scores are those that the bundles' graphs give, which is tried on a piece of a stream before anything is measured.
 """
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.processors import usable_cores
-from model.runtime.detector import Detector, smooth_scores
+from model.runtime.detector import Detector, logit, smooth_scores
+from pipeline.shared_trunk import Group, GroupScores
 
 if TYPE_CHECKING:
     from model.model import TinyCRNN
@@ -78,6 +80,49 @@ class SharedEncoder:
         matches = {k: window_matches(self.models[k], self._rescorers[k], heard) for k in set(self._follows)}
         columns = [matches_to_scores(model, matches[k]) for model, k in zip(self.models, self._follows)]
         return np.stack(columns, axis=1)
+
+
+class SharedTrunk:
+    """Scores [n, phrases] of detectors that stand on the same trunk, which runs once for all of them; those that differ
+    in the line from match to logit alone follow the phrase once."""
+
+    def __init__(self, group: Group) -> None:
+        """The detectors of a group, in its order."""
+        self._group = group
+        models = [model_of(phrase.detector) for phrase in group.phrases]
+        known = [model for model in models if model is not None]
+        self._follows, self._lines = list(range(len(models))), [(1.0, 0.0)] * len(models)
+        if len(known) == len(models) and all(model.matcher is not None for model in known):
+            self._follows = first_alike(known)
+            self._lines = [(model.match.weight.item(), model.match.bias.item()) for model in known]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything heard."""
+        self._stream = _SharedMatches(self._group, self._follows, self._lines)
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Scores [n, phrases] of the chunks that ``samples`` complete."""
+        blocks = [np.stack(block, axis=1) for block in self._stream.blocks(samples)]
+        return np.concatenate([np.zeros((0, len(self._group.phrases)), np.float32), *blocks])
+
+
+class _SharedMatches(GroupScores):
+    """A group's scores, of which those that follow another phrase's match are its scores along their own line."""
+
+    def __init__(self, group: Group, follows: Sequence[int], lines: Sequence[tuple[float, float]]) -> None:
+        super().__init__(group, group.phrases)
+        self._follows, self._lines = follows, lines
+
+    def raw(self, block: np.ndarray) -> list[np.ndarray]:
+        heard = {first: self.hear(first, block) for first in set(self._follows)}
+        return [self._along(number, first, heard[first]) for number, first in enumerate(self._follows)]
+
+    def _along(self, number: int, first: int, raw: np.ndarray) -> np.ndarray:
+        if number == first:
+            return raw
+        (slope, level), (other_slope, other_level) = self._lines[number], self._lines[first]
+        return np.asarray(1 / (1 + np.exp(-slope * (logit(raw) - other_level) / other_slope - level)), np.float32)
 
 
 def first_alike(models: Sequence[TinyCRNN]) -> list[int]:
