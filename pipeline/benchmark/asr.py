@@ -85,7 +85,7 @@ def _of_corpus(
         found[name] = {**_errors(references, texts), "real_time_factor": round(hearing + spent, 4)}
     phones = [phone_indices(phonemes(" ".join(words), "en")) for words in references]
     found["phone_error_rate"] = round(error_rate(phones, [greedy(head["phones"]) for head in heads]), 3)
-    other = _pocketsphinx(audios)
+    other = _pocketsphinx(audios, reporter)
     if other is not None:
         texts, spent = other
         found["pocketsphinx"] = {**_errors(references, texts), "real_time_factor": round(spent / seconds, 4)}
@@ -97,13 +97,15 @@ def _errors(references: Sequence[Sequence[str]], texts: Sequence[Sequence[str]])
     return {"wer": round(error_rate(references, texts), 3), "cer": round(letters, 3)}
 
 
-def _pocketsphinx(audios: Sequence[np.ndarray]) -> tuple[list[list[str]], float] | None:
+def _pocketsphinx(audios: Sequence[np.ndarray], reporter: Reporter) -> tuple[list[list[str]], float] | None:
     """(words of each recording, processor seconds) by pocketsphinx's own model; None where it is not installed."""
     try:
         from pocketsphinx import Decoder
     except ImportError:
         return None
+    reporter.stage("bench", "Reading it with pocketsphinx")
     decoder = Decoder(loglevel="FATAL")
+    progress = Progress(reporter, len(audios))
     texts = []
     started = time.process_time()
     for audio in audios:
@@ -112,6 +114,7 @@ def _pocketsphinx(audios: Sequence[np.ndarray]) -> tuple[list[list[str]], float]
         decoder.end_utt()
         found = decoder.hyp()
         texts.append(normalize(re.sub(r"\(\d\)|<[^>]*>|\[[^]]*\]", "", found.hypstr if found else ""), "en").split())
+        progress.advance()
     return texts, time.process_time() - started
 
 
