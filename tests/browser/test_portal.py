@@ -63,6 +63,17 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
         page.get_by_role("button", name=re.compile("^Play “hey compass”")).first.click()
     assert spoken.value.status in (200, 206)
 
+    # the plan is changed: two voices less take less time
+    page.locator("summary", has_text="Change the plan").click()
+    for engine in ("splice", "festival"):
+        if (box := page.locator(f"input[name=engines][value={engine}]")).count():
+            box.uncheck()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Plan again").click()
+    page.get_by_role("button", name="Start training").wait_for(timeout=TRAINING_MS)
+    voices = page.get_by_role("region", name="Voices")
+    assert voices.get_by_text("espeak", exact=True).count() and not voices.get_by_text("splice", exact=True).count()
+
     # the run, watched to its end
     page.get_by_role("button", name="Start training").click()
     page.locator("li.now").wait_for()

@@ -30,7 +30,7 @@ from model.encoder_trunk import encoder_path
 from model.runtime.detector import BundleError, Detector
 from pipeline import negative_bank, training_pipeline
 from pipeline import plan as planning
-from pipeline.config import AUTO_SIZE, BUCKETS, EFFORTS, Effort, RunConfig, job_folder
+from pipeline.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.events import silent_reporter
 from pipeline.plan import Plan
 from pipeline.training_pipeline import StageClock, plan_run, prepare, run_training
@@ -346,7 +346,8 @@ def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, 
 def test_a_large_detector_is_trained_and_hears_its_phrase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
-    monkeypatch.setitem(EFFORTS, "tiny", TINY)
+    few = {"confuser": BucketSize(15, 1), "inbetween": BucketSize(5, 1), "plain_negative": BucketSize(25, 1)}
+    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **few))
     monkeypatch.setattr(negative_bank, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
     result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
