@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from command_line.options import Commands, Parser, add_command
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from core.processors import usable_cores
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -39,21 +38,20 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
         )
     arguments = getattr(options, "arguments", [])
     if "-m" in arguments:  # the caller's own choice of marks
-        return _pytest(arguments, usable_cores())
+        return _pytest(arguments)
     codes = []
-    # A slow test waits half of its time for a browser, a disk or the end of a process.
-    for which, workers in (("not slow", usable_cores()), ("slow", usable_cores() + 1)):
+    for which in ("not slow", "slow"):
         screen.note(f"Tests that are {which}:")
-        codes.append(_pytest(["-m", which, *arguments], workers))
+        codes.append(_pytest(["-m", which, *arguments]))
         if codes[-1] not in (0, NOTHING_SELECTED):
             return codes[-1]
     return 0 if 0 in codes else codes[-1]
 
 
-def _pytest(arguments: list[str], workers: int) -> int:
+def _pytest(arguments: list[str]) -> int:
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
         # Files in their order, not those of many tests first: the long ones, in a browser, are not left for the end.
-        arguments = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
+        arguments = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
     # Not in this process: Hark's handlers of signals and warnings are none of the tests' business. Ctrl-C reaches both;
     # pytest then says how far it came.
     environment = {name: value for name, value in os.environ.items() if name != "HARK_DATA"}
