@@ -35,7 +35,9 @@ class Effort:
     inbetween: BucketSize
     plain_negative: BucketSize
     corpus_hours: float  # of real speech from the library used as negatives, at most
-    bank_hours: float  # of the shipped negative bank that training hears, at most; thresholds are set on the rest
+    # Of the shipped negative bank that training hears, at most; thresholds are set on the rest. Below 1 they get no
+    # more than training (bank_pieces), which is for tests: a threshold wants all there is.
+    bank_hours: float
     variants: int  # augmented versions of each aligned clip
     steps: int  # of a detector that is trained from nothing; see training_steps for one on a trunk
     batch_size: int
