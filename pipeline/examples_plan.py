@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         clips = [c for c in library.clips_with_texts(texts, language, where=whole) if c.id not in seen]
         used = engines_used(bucket, plan.config, plan.engines)
         # Engines speak side by side, so the library's order is another one in each run; what is drawn must not be.
-        clips = sorted((c for c in clips if c.engine in used), key=lambda c: c.sha256)
+        clips = sorted((c for c in clips if c.engine in used), key=_as_asked_for)
         drawn = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
         order = sorted(drawn, key=lambda index: "role" not in clips[index].settings)
         limit = int(1.25 * row.target) + plan.config.growth_constant
@@ -131,10 +132,16 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
     return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
 
 
+def _as_asked_for(clip: Clip) -> tuple[str, ...]:
+    """What orders clips alike in every run of a seed: not the audio, which festival now and then speaks a bit apart."""
+    asked = (clip.text_original, clip.engine, clip.voice, json.dumps(clip.settings, sort_keys=True))
+    return (*asked, clip.source or "", clip.sha256)
+
+
 def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     """The window that holds the phrase as slowly as it is trained, and the phrase's median length, seconds."""
     alone = clips[(clips["bucket"] == "positive") & (clips["text"] == phrase)]
-    sample = alone["path"].sort_values().head(MEASURED_CLIPS)
+    sample = alone["path"].sample(min(MEASURED_CLIPS, len(alone)), random_state=0)
     lengths = np.asarray([s for s in map(spoken_seconds, sample) if s > 0])
     if not len(lengths):
         return 1.6, 0.8
@@ -232,7 +239,7 @@ def plan_examples(
             condition = "train" if split == "train" else "noisy"
             spec([], False, condition, _stream_columns("noise", split, []))
     train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]
-    babble = tuple(train_plain["path"].sort_values().head(BABBLE_CLIPS))
+    babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=plan.config.seed))
     folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
     sources = SoundSources(
         folder,

@@ -17,6 +17,7 @@ EFFORTS["tiny"] = replace(
     confuser=BucketSize(20, 1),
     inbetween=BucketSize(10, 1),
     plain_negative=BucketSize(60, 1),
+    bank_hours=0.2,
     variants=1,
     steps=4,
     batch_size=16,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,16 @@ def said(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
     return quiet.astype(np.float32)
 
 
+@cache
 def asked(text: str, phrase: str) -> float:
     """The rescoring of a phrase over everything that was said."""
     _, states = loaded_trunk().hear(said(text, 0.3, 0.5))
-    rescorer = Rescorer(rescoring_graph(spellings(phrase)).SerializeToString(), 0.0, 20)
-    return rescorer.at(states, STATE_FRAMES * min(len(states), 20))
+    return rescorer_of(phrase).at(states, STATE_FRAMES * min(len(states), 20))
+
+
+@cache
+def rescorer_of(phrase: str) -> Rescorer:
+    return Rescorer(rescoring_graph(spellings(phrase)).SerializeToString(), 0.0, 20)
 
 
 # ---- spellings

@@ -70,6 +70,11 @@ def test() -> ScoredSplit:
     return split_of(1)
 
 
+@pytest.fixture(scope="module")
+def thresholds(validation: ScoredSplit) -> list[dict[str, Any]]:
+    return calibrate(validation)
+
+
 def test_masks_divide_the_segments(validation: ScoredSplit) -> None:
     masks = np.stack([validation.positive, validation.confusers, validation.ordinary])
     assert (masks.sum(axis=0) == 1).all()
@@ -77,29 +82,27 @@ def test_masks_divide_the_segments(validation: ScoredSplit) -> None:
     assert len(validation.pick(validation.confusers)) == 40
 
 
-def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit) -> None:
-    rows = calibrate(validation)
-    assert [row["fa_per_day"] for row in rows] == list(FA_PER_DAY)
-    levels = [row["threshold"] for row in rows]
+def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thresholds: list[dict[str, Any]]) -> None:
+    assert [row["fa_per_day"] for row in thresholds] == list(FA_PER_DAY)
+    levels = [row["threshold"] for row in thresholds]
     assert levels == sorted(levels, reverse=True) and min(levels) > 0 and max(levels) < 1
     hours = sum(s.hours for s in validation.pick(validation.ordinary))
-    for row in rows:
+    for row in thresholds:
         assert row["extrapolated"] == (row["fa_per_day"] / 24 * hours < 3)
         if not row["extrapolated"]:
             alarms = count_false_alarms(validation.pick(validation.ordinary), row["threshold"])
             assert alarms <= row["fa_per_day"] / 24 * hours + 1e-9
-    assert threshold_at(rows, 12.0) == levels[FA_PER_DAY.index(12.0)]
+    assert threshold_at(thresholds, 12.0) == levels[FA_PER_DAY.index(12.0)]
 
 
 @pytest.fixture(scope="module")
-def results(validation: ScoredSplit, test: ScoredSplit) -> dict[str, Any]:
-    return measure(test, calibrate(validation), validation)
+def results(validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
+    return measure(test, thresholds, validation)
 
 
 def test_results_come_from_the_test_at_the_bundles_thresholds(
-    validation: ScoredSplit, test: ScoredSplit, results: dict[str, Any]
+    test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
 ) -> None:
-    thresholds = calibrate(validation)
     assert [row["fa_per_hour_wanted"] for row in results["at_rates"]] == list(REPORTED_FA_PER_HOUR)
     by_rate = {row["fa_per_hour_wanted"]: row for row in results["at_rates"]}
     for rate in (0.5, 2.0):
@@ -118,17 +121,18 @@ def test_results_come_from_the_test_at_the_bundles_thresholds(
     json.dumps(results, allow_nan=False)
 
 
-def test_an_utterance_that_is_heard_twice_is_one_trial(validation: ScoredSplit, test: ScoredSplit) -> None:
+def test_an_utterance_that_is_heard_twice_is_one_trial(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
     """40 utterances quiet and in noise: the mean of 80 renderings, with the interval of 40 trials."""
     table = test.table.copy()
     positive = np.flatnonzero(test.positive)
     table.loc[positive, "clip_id"] = [1000 + place // 4 * 2 + place % 2 for place in range(len(positive))]
     confusing = np.flatnonzero(test.confusers)
     table.loc[confusing, "clip_id"] = [2000 + place // 2 for place in range(len(confusing))]
-    twice = measure(ScoredSplit(table, test.streams), calibrate(validation), validation)
-    once = measure(test, calibrate(validation), validation)
-    assert (twice["positives"], twice["utterances"]) == (80, 40) and once["utterances"] == 80
-    for rate, before in zip(twice["at_rates"], once["at_rates"]):
+    twice = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    assert (twice["positives"], twice["utterances"]) == (80, 40) and results["utterances"] == 80
+    for rate, before in zip(twice["at_rates"], results["at_rates"]):
         new, old = rate["miss_rate"]["all"], before["miss_rate"]["all"]
         assert new["value"] == pytest.approx(old["value"])
         assert new == pytest.approx(wilson_interval(old["value"] * 40, 40).as_dict())
@@ -162,9 +166,11 @@ def test_tables_add_up(results: dict[str, Any]) -> None:
         assert np.all(np.diff(curve["miss_rate"]) >= 0) and np.all(np.diff(curve["fa_per_hour"]) <= 0)
 
 
-def test_no_confusers_and_no_noisy_positives_are_no_numbers(validation: ScoredSplit, test: ScoredSplit) -> None:
+def test_no_confusers_and_no_noisy_positives_are_no_numbers(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]
+) -> None:
     keep = ~test.confusers & ~(test.positive & (test.table["condition"] == "noisy").to_numpy())
     fewer = ScoredSplit(test.table[keep].reset_index(drop=True), test.pick(keep))
-    results = measure(fewer, calibrate(validation), validation)
+    results = measure(fewer, thresholds, validation)
     assert results["confusers"]["rate"] == {"value": None, "low": 0.0, "high": 1.0}
     assert results["at_rates"][0]["miss_rate"]["noisy"]["value"] is None

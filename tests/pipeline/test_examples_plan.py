@@ -210,6 +210,28 @@ def test_the_same_clips_give_the_same_examples(planned: tuple[Plan, VoiceSplits]
     assert plan_examples(plan, clips, None) == plan_examples(plan, clips, None)
 
 
+def test_nothing_else_is_drawn_when_engines_speak_in_another_order_or_one_clip_a_bit_apart(
+    planned: tuple[Plan, VoiceSplits], library: Library, new_clip: Callable[..., NewClip], tmp_path: Path
+) -> None:
+    plan, splits = planned
+    apart = next(request.request_id for request in plan.requests if request.bucket == "plain_negative")
+    with Library(tmp_path / "again") as again:
+        again.add_clips(
+            new_clip(f"a sentence {n}", f"reader {n}", "corpus", 4.0, source=f"corpus:{n}") for n in range(8)
+        )
+        for r in reversed(plan.requests):
+            clip = new_clip(r.text, speaker_of(r.voice), r.engine, 0.5, request_id=r.request_id)
+            again.add_clips([replace(clip, audio=clip.audio * 0.99) if r.request_id == apart else clip])
+        drawn = []
+        for one in (library, again):
+            clips = clip_table(plan, one, splits)
+            said = dict(zip(clips["path"], clips["text"] + "|" + clips["voice"]))
+            examples = plan_examples(plan, clips, None)
+            specs = [([said[path] for path in spec.clips], spec.condition, spec.seed) for spec in examples.specs]
+            drawn.append((list(said.values()), specs, [said[path] for path in examples.sources.babble]))
+    assert drawn[0] == drawn[1]
+
+
 def test_the_window_holds_the_phrase(planned: tuple[Plan, VoiceSplits], library: Library) -> None:
     plan, splits = planned
     clips = clip_table(plan, library, splits)
