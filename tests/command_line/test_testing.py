@@ -21,6 +21,8 @@ def test_pytest_is_run_for_both_halves(hark: Run, tmp_path: Path) -> None:
     done = hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("1 passed, 1 deselected") == 2
+    done = hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-k", "fast", "-p", "no:cacheprovider")
+    assert done.returncode == 0, "nothing left in one half is no failure"
     (tmp_path / "test_sample.py").write_text("def test_fails(): assert False\n")
     assert hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-p", "no:cacheprovider").returncode == 1
 
@@ -28,7 +30,7 @@ def test_pytest_is_run_for_both_halves(hark: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("halves", "code"), [((0, 0), 0), ((0, 5), 0), ((5, 0), 0), ((5, 5), 5), ((1,), 1), ((0, 1), 1), ((5, 2), 2)]
 )
-def test_nothing_left_in_one_half_is_no_failure(
+def test_the_exit_code_is_that_of_the_half_that_failed(
     main: Main, monkeypatch: pytest.MonkeyPatch, halves: tuple[int, ...], code: int
 ) -> None:
     left = list(halves)
