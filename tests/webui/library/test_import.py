@@ -49,7 +49,7 @@ def archive(files: dict[str, bytes], name: str = "mine.zip") -> SimpleUploadedFi
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as packed:
         for path, content in files.items():
-            packed.writestr(path, content)
+            packed.writestr(zipfile.ZipInfo(path), content)  # by name alone an entry has the time of day
     return SimpleUploadedFile(name, written.getvalue(), "application/zip")
 
 
