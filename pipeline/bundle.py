@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +16,16 @@ import pandas as pd
 from audio_augmentation.compose import compose_stream
 from core.data_folder import REPOSITORY, atomic_path
 from core.errors import HarkError
+from core.worded import worded
 from db.db_api import Library
 from model.features import SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.plan import Plan
 from pipeline.report import det_plot, html_report
+
+if TYPE_CHECKING:
+    from model.export import Parity
 
 PARITY_CLIPS = 12  # of the test, spoken one after the other
 
@@ -33,6 +37,7 @@ class BundleFiles:
     bundle: Path
     model_pt: Path
     report: Path
+    left_out: str  # why the 8-bit weights are not in it; empty where nothing was left out
 
 
 def write_bundle(
@@ -47,8 +52,10 @@ def write_bundle(
 ) -> BundleFiles:
     """Export the model, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
 
+    8-bit weights that are too far off are left out; the report says so.
+
     Raises:
-        HarkError: the forms of the model disagree; nothing is written then.
+        HarkError: the float forms of the model disagree; nothing is written then.
     """
     from model.export import check_parity, export_onnx, quantize_weights
     from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
@@ -57,12 +64,14 @@ def write_bundle(
     config = plan.config
     onnx_path, int8_path, pt_path = job / "model.onnx", job / "model.int8.onnx", job / "model.pt"
     state_size = export_onnx(model, onnx_path)
-    models = [pt_path, onnx_path]
-    if not model.config.trunk.encoder:  # that has 8-bit weights already
-        quantize_weights(onnx_path, int8_path)
-        models.append(int8_path)
-    small = int8_path if int8_path in models else None
+    small = None if model.config.trunk.encoder else int8_path  # an encoder has 8-bit weights already
+    if small is not None:
+        quantize_weights(onnx_path, small)
     parity = check_parity(model, onnx_path, small, _parity_audio(clips, config.seed))
+    left_out = _left_out(parity)
+    if left_out:
+        report["in_words"].append(left_out)
+    models = [pt_path, onnx_path, *([int8_path] if parity.int8_agrees else [])]
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "phrase": config.phrase,
@@ -102,9 +111,23 @@ def write_bundle(
     for name in ("model.pt", "report.html", "report.json"):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
-    for path in models:
-        path.unlink()
-    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+    for path in (pt_path, onnx_path, int8_path):
+        path.unlink(missing_ok=True)
+    return BundleFiles(bundle, folder / "model.pt", folder / "report.html", left_out)
+
+
+def _left_out(parity: Parity) -> str:
+    """Why the 8-bit weights are left out; empty where there are none or they agree."""
+    from model.export import INT8_TOLERANCE
+
+    if parity.int8 is None or parity.int8_agrees:
+        return ""
+    return worded(
+        "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores are up to %(off)s from "
+        "the others', and %(accepted)s are accepted. The other forms agree.",
+        off=round(parity.int8, 3),
+        accepted=INT8_TOLERANCE,
+    )
 
 
 def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:

@@ -279,6 +279,8 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
         with clock.stage("bundle"):
             reporter.stage("bundle", "Exporting and checking that all forms agree")
             files = write_bundle(data, folder, plan, clips, model, thresholds, report, library)
+            if files.left_out:
+                reporter.log(files.left_out, "warning")
     result = {
         "phrase": config.phrase,
         "bundle": str(files.bundle),

@@ -1,4 +1,4 @@
-"""Every form of a detector gives the same scores, and a detector whose forms disagree is not handed over."""
+"""Every form of a detector gives the same scores; one whose float forms disagree is not handed over."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from model.export import (
     PARITY_TOLERANCE,
     Parity,
     check_parity,
+    difference,
     features_to_scores,
     onnx_scores,
     quantize_weights,
@@ -49,13 +50,13 @@ def test_all_forms_agree(
     assert scores.std() > 0.1, "the scores go up and down, or agreeing would mean nothing"
     parity = check_parity(made.model, made.onnx, made.int8, audio)
     assert parity.onnx < 1e-4 and parity.streaming < 1e-4
-    assert 0 < parity.int8 < 0.1
+    assert parity.int8_agrees and 0 < parity.int8 < 0.1
     assert parity.as_dict().keys() == {"pt_against_onnx", "pt_against_streaming", "pt_against_int8"}
 
 
 @pytest.mark.parametrize("form", ["onnx", "streaming", "int8"])
 @pytest.mark.parametrize("wrong", ["shifted", "not a number"])
-def test_a_form_that_disagrees_refuses_the_export(
+def test_a_float_form_that_disagrees_refuses_the_export_and_an_8_bit_one_is_known_not_to_agree(
     form: str, wrong: str, exported: Any, audio: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoilt(path: Path, audio: np.ndarray, chunks: list[int], receptive_samples: int) -> np.ndarray:
@@ -66,9 +67,31 @@ def test_a_form_that_disagrees_refuses_the_export(
         return scores
 
     monkeypatch.setattr(export, "onnx_scores", spoilt)
+    if form == "int8":
+        parity = check_parity(exported.model, exported.onnx, exported.int8, audio)
+        assert not parity.int8_agrees and parity.int8 > INT8_TOLERANCE and np.isfinite(parity.int8)
+        assert max(parity.onnx, parity.streaming) < 1e-4
+        return
     with pytest.raises(HarkError, match="not exported") as raised:
         check_parity(exported.model, exported.onnx, exported.int8, audio)
     assert "disagree" in raised.value.why and raised.value.what_to_do
+
+
+def test_a_difference_with_a_shift_forgives_a_step_that_comes_sooner_and_nothing_else() -> None:
+    scores = np.array([0.04, 0.04, 0.74, 0.74, 0.40, 0.04, 0.04], np.float32)  # a phrase is over within 80 ms
+    later = np.array([0.04, 0.04, 0.74, 0.74, 0.70, 0.04, 0.04], np.float32)
+    assert difference(scores, later) == difference(later, scores) == pytest.approx(0.30)
+    assert difference(scores, later, shift=1) == 0
+    flat = np.full(7, 0.04, np.float32)
+    peak = flat.copy()
+    peak[3] = 0.74
+    for one, other in ((peak, flat), (flat, peak)):
+        assert difference(one, other, shift=1) == pytest.approx(0.70), "a score too many, or one that is missing"
+    assert difference(scores, scores + 0.1, shift=1) == pytest.approx(0.1)
+    for at in (0, 3, 6):
+        broken = scores.copy()
+        broken[at] = np.nan
+        assert difference(scores, broken) == difference(broken, scores, shift=1) == 1.0
 
 
 def test_a_model_that_was_changed_after_export_is_found(
@@ -139,3 +162,5 @@ def test_parity_has_plain_values() -> None:
         "pt_against_streaming": 0.2,
         "pt_against_int8": 0.3,
     }
+    assert Parity(0.0, 0.0, 0.25).int8_agrees
+    assert not Parity(0.0, 0.0, 0.26).int8_agrees and not Parity(0.0, 0.0, None).int8_agrees

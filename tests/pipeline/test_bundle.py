@@ -1,4 +1,4 @@
-"""The bundle: whole, with digests that hold, the same for the same contents, and none where the forms disagree."""
+"""The bundle: whole, with digests that hold, the same for the same contents; none where float forms disagree."""
 
 from __future__ import annotations
 
@@ -178,6 +178,38 @@ def test_forms_that_disagree_leave_no_bundle(
     with pytest.raises(HarkError, match="not exported"):
         write()
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("wrong", [0.3, np.nan])
+def test_8_bit_weights_that_are_too_far_off_are_left_out_and_the_report_says_so(
+    write: Callable[[], BundleFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    from model import export
+
+    assert write().left_out == ""
+    honest = export.onnx_scores
+
+    def spoilt(path: Path, *arguments: Any) -> np.ndarray:
+        scores = honest(path, *arguments)
+        return np.clip(scores + wrong, 0, 1) if "int8" in path.name else scores
+
+    monkeypatch.setattr(export, "onnx_scores", spoilt)
+    files = write()
+    off = "1.0" if np.isnan(wrong) else "0.3"
+    assert "model.int8.onnx" in files.left_out and f"up to {off} from the others'" in files.left_out
+    assert not list((tmp_path / "job").iterdir())
+    with zipfile.ZipFile(files.bundle) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        in_report = json.loads(archive.read("report.json"))
+        assert "model.int8.onnx" not in archive.namelist()
+        assert f"- {files.left_out}" in archive.read("MODEL_CARD.md").decode()
+    assert "model.int8.onnx" not in manifest["files"] and "model.onnx" in manifest["files"]
+    assert in_report["in_words"] == ["It was measured.", files.left_out]
+    assert set(in_report["bytes"]) == {"model.pt", "model.onnx"}
+    assert in_report["parity"]["pt_against_int8"] > export.INT8_TOLERANCE
+    silence = np.zeros(16_000, np.float32)
+    same = Detector(files.bundle, int8=True).scores(silence)
+    assert np.array_equal(same, Detector(files.bundle).scores(silence)), "--int8 takes the model that is there"
 
 
 def test_every_voice_and_corpus_is_named_with_its_licence(clips: pd.DataFrame) -> None:
