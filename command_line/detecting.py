@@ -22,7 +22,7 @@ def register(commands: Commands[Parser]) -> None:
     level.add_argument("--fa-per-day", type=above_zero, metavar="X", help="false alarms a day to accept")
     level.add_argument("--threshold", type=score, metavar="X", help="score from 0 to 1 at which to fire")
     parser.add_argument("--scores", action="store_true", help="all scores, one for each 80 ms, too")
-    parser.add_argument("--int8", action="store_true", help="use the small model (8-bit weights)")
+    parser.add_argument("--int8", action="store_true", help="use the small model (8-bit weights), where there is one")
 
 
 def run_detect(options: argparse.Namespace, screen: Screen) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ import pandas as pd
 from audio_augmentation.compose import compose_stream
 from core.data_folder import REPOSITORY, atomic_path
 from core.errors import HarkError
-from core.worded import worded
-from db.db_api import Library
+from core.worded import Worded, worded
 from model.features import SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
+from pipeline.events import Reporter
 from pipeline.plan import Plan
 from pipeline.report import det_plot, html_report
 
@@ -37,7 +38,6 @@ class BundleFiles:
     bundle: Path
     model_pt: Path
     report: Path
-    left_out: str  # why the 8-bit weights are not in it; empty where nothing was left out
 
 
 def write_bundle(
@@ -48,11 +48,11 @@ def write_bundle(
     model: Any,
     thresholds: Sequence[Mapping[str, Any]],
     report: dict[str, Any],
-    library: Library,
+    reporter: Reporter,
 ) -> BundleFiles:
     """Export the model, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
 
-    8-bit weights that are too far off are left out; the report says so.
+    8-bit weights that are too far off are left out; the reporter and the report say so.
 
     Raises:
         HarkError: the float forms of the model disagree; nothing is written then.
@@ -68,8 +68,9 @@ def write_bundle(
     if small is not None:
         quantize_weights(onnx_path, small)
     parity = check_parity(model, onnx_path, small, _parity_audio(clips, config.seed))
-    left_out = _left_out(parity)
-    if left_out:
+    if small is not None and not parity.int8_agrees:
+        left_out = _int8_left_out(parity)
+        reporter.log(left_out, "warning")
         report["in_words"].append(left_out)
     models = [pt_path, onnx_path, *([int8_path] if parity.int8_agrees else [])]
     manifest: dict[str, Any] = {
@@ -113,19 +114,18 @@ def write_bundle(
             temporary.write_bytes(contents[name])
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
-    return BundleFiles(bundle, folder / "model.pt", folder / "report.html", left_out)
+    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
 
 
-def _left_out(parity: Parity) -> str:
-    """Why the 8-bit weights are left out; empty where there are none or they agree."""
+def _int8_left_out(parity: Parity) -> Worded:
+    """Why the 8-bit weights are left out."""
     from model.export import INT8_TOLERANCE
 
-    if parity.int8 is None or parity.int8_agrees:
-        return ""
+    assert parity.int8 is not None
     return worded(
         "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores are up to %(off)s from "
         "the others', and %(accepted)s are accepted. The other forms agree.",
-        off=round(parity.int8, 3),
+        off=math.ceil(1000 * parity.int8) / 1000,
         accepted=INT8_TOLERANCE,
     )
 
@@ -256,7 +256,7 @@ def model_card(report: Mapping[str, Any]) -> str:
             "",
             "Largest difference in score on test audio: "
             + ", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items())
-            + ".",
+            + (" (8-bit: smoothed, an edge may be 80 ms off)." if "pt_against_int8" in report["parity"] else "."),
             "",
             "## Data and licences",
             "",

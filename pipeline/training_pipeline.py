@@ -278,9 +278,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             report = build_report(plan, clips, store, model, trained, thresholds, results, generated, foundation)
         with clock.stage("bundle"):
             reporter.stage("bundle", "Exporting and checking that all forms agree")
-            files = write_bundle(data, folder, plan, clips, model, thresholds, report, library)
-            if files.left_out:
-                reporter.log(files.left_out, "warning")
+            files = write_bundle(data, folder, plan, clips, model, thresholds, report, reporter)
     result = {
         "phrase": config.phrase,
         "bundle": str(files.bundle),

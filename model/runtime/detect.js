@@ -116,7 +116,7 @@ export class Detector {
   static async load(read, ort, modelName = "model.onnx") {
     const manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
     if (manifest.schema !== SCHEMA) throw new Error(`manifest.json has schema ${manifest.schema}, this page knows ${SCHEMA}`);
-    if (!(modelName in manifest.files)) modelName = "model.onnx";  // it may have 8-bit weights already
+    if (!(modelName in manifest.files)) modelName = "model.onnx";  // a large one has 8-bit weights already
     const model = await read(modelName);
     if (globalThis.crypto?.subtle) {
       const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", model));

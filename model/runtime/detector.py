@@ -248,7 +248,7 @@ class Detector:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        small = int8 and "model.int8.onnx" in manifest["files"]  # the other may have 8-bit weights already
+        small = int8 and "model.int8.onnx" in manifest["files"]  # a large one has 8-bit weights already
         model = self.bundle.read("model.int8.onnx" if small else "model.onnx")
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -442,7 +442,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, default=Path(__file__).resolve().parent, help="zip or folder")
     parser.add_argument("--fa-per-day", type=float, help="false alarms a day to accept")
     parser.add_argument("--threshold", type=float, help="score from 0 to 1 at which to fire (overrides --fa-per-day)")
-    parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights")
+    parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights, where there is one")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     out = sys.stdout

@@ -119,7 +119,7 @@ def test_all_forms_agree_with_a_matcher(detector: TinyCRNN, tmp_path: Path, monk
     export_onnx(detector, tmp_path / "a.onnx")
     quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
     parity = check_parity(detector, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
-    assert max(parity.onnx, parity.streaming) < 1e-4
+    assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
     scores = stream_scores(detector, audio)
     assert scores.std() > 1e-3, "the scores must vary for this to say anything"
     np.testing.assert_allclose(stream_scores(detector, audio, block_s=0.8), scores, atol=1e-5)

@@ -298,7 +298,7 @@ def corpora(report: Report) -> dict[str, str]:
 
 
 def parity(report: Report) -> list[tuple[str, str]]:
-    """Largest differences in score between the forms of the model, on test audio."""
+    """Differences in score between the forms of the model, on test audio (see ``model.export.Parity``)."""
     return [(name.replace("_", " "), f"{value:.1e}") for name, value in report.get("parity", {}).items()]
 
 
