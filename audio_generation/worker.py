@@ -34,6 +34,7 @@ FREE_RESTARTS = 3  # crashes and hangs that are forgiven anyway
 CLIPS_A_RESTART = 25  # and one more for so many good clips; beyond that the engine is given up for the call
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # they end the run, not only a request
 LONGEST_LINE = 1 << 20  # bytes of an answer; a worker that writes more without a line's end writes nonsense
+LONGEST_WAIT_S = 60.0  # for another thread's call of the same engine to end
 LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
 
 
@@ -49,7 +50,7 @@ class WorkerEngine:
     """Base of every engine: runs ``audio_generation/<name>_side/worker.py`` and keeps the contract of ``Engine``.
 
     A subclass sets the attributes and gives ``find_voices`` and ``draw_settings``; most need nothing else.
-    One call of ``synthesize`` at a time; different engines may speak in different threads.
+    Calls of ``synthesize`` from several threads take turns; within one thread, one must end before the next begins.
     """
 
     name: str
@@ -67,6 +68,7 @@ class WorkerEngine:
         self._worker: WorkerProcess | None = None
         self._starting = threading.RLock()
         self._speaking = threading.Lock()
+        self._speaking_thread: int | None = None  # the one that has ``_speaking``
         self._named: dict[str, dict[str, Voice]] = {}  # by language and name
 
     # What a subclass gives.
@@ -133,14 +135,13 @@ class WorkerEngine:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(error, "speech generation") from error
-        ready = self.available()
-        given_up = self._start() if ready.ok else f"{self.name} is not ready: {ready.why}"
-        if not self._speaking.acquire(blocking=False):
-            raise RuntimeError(f"{self.name} is still answering another call of synthesize")
         waiting = iter(requests)
         in_flight: deque[_InFlight] = deque()
         spoken = restarts = 0
+        self._take_turn()
         try:
+            ready = self.available()
+            given_up = self._start() if ready.ok else f"{self.name} is not ready: {ready.why}"
             while True:
                 for request in islice(waiting, self.requests_ahead - len(in_flight)):
                     flight = _InFlight(request, folder)
@@ -174,6 +175,7 @@ class WorkerEngine:
         finally:
             if in_flight:  # the caller stopped early; late answers must not meet the next call
                 self.close()
+            self._speaking_thread = None
             self._speaking.release()
 
     def close(self) -> None:
@@ -200,9 +202,26 @@ class WorkerEngine:
                 )
             return self._worker.facts
 
+    def _take_turn(self) -> None:
+        if self._speaking_thread == threading.get_ident():  # it would wait for itself
+            raise RuntimeError(f"{self.name} is still answering another call of synthesize")
+        if not self._speaking.acquire(timeout=LONGEST_WAIT_S):
+            raise HarkError(
+                f"The engine {self.name} is busy.",
+                f"It has been speaking something else for {LONGEST_WAIT_S:g} s.",
+                "Try again in a minute.",
+            )
+        self._speaking_thread = threading.get_ident()
+
     def _start(self) -> str:
-        """Start the worker where it is not running; returns why it could not be, or an empty string."""
+        """Start the worker where it is not running; returns why it could not be, or an empty string.
+
+        Only for the call whose turn it is, while no answer is awaited.
+        """
         try:
+            with self._starting:
+                if self._worker is not None and not self._worker.alive():
+                    self.close()  # it was ended while it had nothing to do
             self.facts()
         except (WorkerGone, OSError) as reason:
             return str(reason)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,28 @@ def test_requests_are_taken_only_as_they_are_needed(fake: Fake, tmp_path: Path) 
     assert len(taken) < 12
 
 
-def test_two_calls_at_once_are_refused_and_a_closed_engine_starts_again(fake: Fake, tmp_path: Path) -> None:
+def test_calls_from_several_threads_take_turns(fake: Fake, tmp_path: Path) -> None:
+    def three(caller: int) -> list[GeneratedClip | FailedRequest]:
+        return list(fake.synthesize([request(10 * caller + n) for n in range(3)], tmp_path / str(caller)))
+
+    with ThreadPoolExecutor(4) as callers:
+        for caller, results in enumerate(callers.map(three, range(4))):
+            assert [result.request_id for result in results] == [f"r{10 * caller + n}" for n in range(3)]
+            assert all(isinstance(result, GeneratedClip) for result in results), results
+
+
+def test_an_engine_that_another_thread_does_not_let_go_says_that_it_is_busy(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audio_generation.worker.LONGEST_WAIT_S", 0.1)
+    clips = fake.synthesize((request(n) for n in range(9)), tmp_path)
+    next(clips)
+    with ThreadPoolExecutor(1) as other, pytest.raises(HarkError, match="fake is busy"):
+        other.submit(list, fake.synthesize([request(20)], tmp_path)).result()
+    assert len(list(clips)) == 8
+
+
+def test_a_call_within_another_is_refused_and_a_closed_engine_starts_again(fake: Fake, tmp_path: Path) -> None:
     first = fake.synthesize((request(n) for n in range(9)), tmp_path)
     next(first)
     with pytest.raises(RuntimeError, match="still answering"):

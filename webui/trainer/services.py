@@ -280,7 +280,7 @@ def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> b
         raise Http404
     with tempfile.TemporaryDirectory() as folder:
         wish = SpeechRequest("example", text, found.name, found.language, {})
-        spoken = next(iter(speaker.synthesize([wish], Path(folder))))
+        (spoken,) = speaker.synthesize([wish], Path(folder))
         if isinstance(spoken, FailedRequest):
             raise HarkError(_("That could not be spoken."), spoken.why, _("Try another voice."))
         return spoken.path.read_bytes()
