@@ -117,9 +117,9 @@ def session(graph: bytes | str, threads: int = 1) -> Any:
 class EncoderTrunk:
     """The encoder with its phone head: what a large detector's matcher follows, and its decoder reads."""
 
-    def __init__(self, graph: bytes | str, threads: int = 1) -> None:
-        """Load ``model.encoder.window_graph``, as bytes or as a file."""
-        self._session = session(graph, threads)
+    def __init__(self, graph: bytes | str) -> None:
+        """Load ``model.encoder.window_graph``, as bytes or as a file. It may be asked from several threads."""
+        self._session = session(graph)
 
     def hear(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Roots of phone probabilities [samples // 320, width] and states [one for each 4 of them, 288]; the recording

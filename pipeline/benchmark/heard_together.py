@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,8 @@ class SharedEncoder:
         self.models = [model.eval() for model in models]
         self.window = self.models[0].config.window_samples
         assert all(model.config.window_samples == self.window for model in self.models)
-        self._trunk = EncoderTrunk(window_graph().SerializeToString(), usable_cores())
+        self._trunk = EncoderTrunk(window_graph().SerializeToString())
+        self._hearing = ThreadPoolExecutor(usable_cores())  # a window is too little work to be divided
         self._rescorers = [rescorer_of(model.config) for model in self.models]
         self._follows = first_alike(self.models)
         self._silence = self._scores(np.zeros((1, self.window), np.float32))
@@ -76,7 +78,8 @@ class SharedEncoder:
         from model.encoder import matches_to_scores, window_matches
         from model.encoder_trunk import FRAME_SAMPLES
 
-        heard = [self._trunk.window(window, self.window // FRAME_SAMPLES) for window in windows]
+        frames = self.window // FRAME_SAMPLES
+        heard = list(self._hearing.map(lambda window: self._trunk.window(window, frames), windows))
         matches = {k: window_matches(self.models[k], self._rescorers[k], heard) for k in set(self._follows)}
         columns = [matches_to_scores(model, matches[k]) for model, k in zip(self.models, self._follows)]
         return np.stack(columns, axis=1)

@@ -83,8 +83,7 @@ class Listener:
         phrases: what it listens for, a column of scores each.
         thresholds: by name, for each phrase.
         language: of the phrases.
-        confuser_voices: who speaks the confusers.
-        positive_voices: who says the phrase where there is no real recording of it.
+        speakers: for each phrase, who says its confusers, and the phrase itself where there is no real recording of it.
         digest: of everything that its scores come from, to keep them by; empty: they are not kept.
     """
 
@@ -94,8 +93,7 @@ class Listener:
     phrases: tuple[str, ...]
     thresholds: Mapping[str, tuple[float, ...]]
     language: str
-    confuser_voices: Speakers
-    positive_voices: Speakers
+    speakers: tuple[Speakers, ...]
     digest: str = ""
 
 
@@ -283,7 +281,7 @@ def measure(listener: Listener, yard: Yardstick) -> list[Measured]:
 
 def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.ndarray], yard: Yardstick) -> Measured:
     phrase, period_s = listener.phrases[column], listener.period_s
-    positives, kind = yard.positives(phrase, listener.language, listener.positive_voices)
+    positives, kind = yard.positives(phrase, listener.language, listener.speakers[column])
     conditions: Figures = {}
     missed: dict[str, dict[str, np.ndarray]] = {}
     for condition in CONDITIONS:
@@ -321,7 +319,7 @@ def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.nda
 def _confusers(listener: Listener, column: int, threshold: float, yard: Yardstick) -> Figures:
     """The share of confusers, spoken in quiet, that pass a threshold."""
     phrase = listener.phrases[column]
-    stream = yard.confusers(phrase, listener.language, listener.confuser_voices)
+    stream = yard.confusers(phrase, listener.language, listener.speakers[column])
     scores = yard.scores(listener, stream, "clean", yard.seed + 2, f"confusers of “{phrase}”")[:, column]
     best = best_scores(scores, stream.spans, listener.period_s)
     accepted = best >= threshold
@@ -362,8 +360,7 @@ def bundle_listener(bundle: Path, name: str, int8: bool = False) -> Listener:
         phrases=(detector.phrase,),
         thresholds={"as_shipped": (detector.threshold,)},
         language=language,
-        confuser_voices=voices["test"],
-        positive_voices=voices["test"],
+        speakers=(voices["test"],),
         digest=_digest(detector, int8),
     )
 
@@ -388,8 +385,7 @@ def peer_listener(peer: Peer) -> Listener:
         phrases=peer.phrases,
         thresholds={"as_shipped": peer.thresholds, "at_half": (USUAL_THRESHOLD,) * len(peer.phrases)},
         language="en",
-        confuser_voices=voices,
-        positive_voices=voices,
+        speakers=(voices,) * len(peer.phrases),
         digest=peer.digest,
     )
 
@@ -436,6 +432,7 @@ def _heard_together(
                 name=", ".join(names),
                 scorer=scorer,
                 phrases=tuple(member.phrases[0] for member in members),
+                speakers=tuple(member.speakers[0] for member in members),
                 thresholds={"as_shipped": tuple(member.thresholds["as_shipped"][0] for member in members)},
                 digest=" ".join(member.digest for member in members),
             ),
@@ -449,16 +446,14 @@ def _heard_together(
 def _shared_scorers(listeners: Mapping[str, Listener]) -> Iterator[tuple[StreamScorer, tuple[str, ...]]]:
     """What large ones with equally long windows share, and what those on the same trunk do, with their names."""
     large: dict[tuple[object, ...], dict[str, TinyCRNN]] = {}
-    others: dict[tuple[object, ...], dict[str, Detector]] = {}
+    others: dict[str, dict[str, Detector]] = {}
     for name, listener in listeners.items():
         assert isinstance(listener.scorer, Detector)
-        # What is spoken for them must be spoken by voices that none of them has heard.
-        spoken_to = (listener.language, repr(listener.confuser_voices), repr(listener.positive_voices))
         model = large_model(listener.scorer)
         if model is None:
-            others.setdefault(spoken_to, {})[name] = listener.scorer
+            others.setdefault(listener.language, {})[name] = listener.scorer
         else:
-            alike = (*spoken_to, model.config.window_samples, model.config.trunk.encoder)
+            alike = (listener.language, model.config.window_samples, model.config.trunk.encoder)
             large.setdefault(alike, {})[name] = model
     for detectors in others.values():
         for group in HeardTogether(detectors).groups:
@@ -486,7 +481,7 @@ def _tried(members: Sequence[Listener], yard: Yardstick) -> np.ndarray:
     """Some other speech, and the first recordings of each phrase [samples]."""
     parts = [yard.other_speech.speech(0, min(SAME_S * SAMPLE_RATE, yard.other_speech.block_ends[-1]))]
     for member in {member.phrases[0]: member for member in members}.values():
-        said, _ = yard.positives(member.phrases[0], member.language, member.positive_voices)
+        said, _ = yard.positives(member.phrases[0], member.language, member.speakers[0])
         parts.append(said.speech(0, said.spans[:SAME_CLIPS][-1][1]))
     return np.concatenate(parts).astype(np.float32) / 32768
 

@@ -193,25 +193,35 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     assert all(len(line) < 200 for line in text.splitlines())
 
 
-def test_bundles_on_one_trunk_hear_the_streams_together_as_alone(shared: Path, tmp_path: Path) -> None:
+def test_bundles_on_one_trunk_hear_the_streams_together_as_alone(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundles = [
         matcher_bundle(tmp_path / "one", "computer"),
         matcher_bundle(tmp_path / "two", "computer", threshold=0.1),
         matcher_bundle(tmp_path / "three", "winter mirror"),
     ]
+    held_out = {"two": "choir"}  # whose voices may all speak its confusers, and a few of them those of the others
+    monkeypatch.setattr(wakeword, "bundle_report", lambda one: {"held_out_engine": held_out.get(one.path.name)})
     events: list[Event] = []
-    both = bench_wakeword([*bundles, tone_bundle(tmp_path / "tone")], reporter=Reporter(events.append))["bundles"]
+    measured = bench_wakeword([*bundles, tone_bundle(tmp_path / "tone")], reporter=Reporter(events.append))
+    both = measured["bundles"]
     stages = [event["message"].partition(":")[0] for event in events if event["event"] == "stage"]
     assert set(stages) == {"one, two, three", "tone"} and list(both) == ["one", "two", "three", "tone"]
+    spoken_for = set()
     for name, bundle in zip(both, bundles):
         alone = bench_wakeword([bundle])["bundles"][name]
-        assert both[name]["confusers"]["clips"] == alone["confusers"]["clips"]
+        assert both[name]["confusers"]["by_kind"] == alone["confusers"]["by_kind"]
+        listener = wakeword.bundle_listener(bundle, name)
+        spoken_for.add((listener.phrases, repr(listener.speakers)))
         for condition, figures in alone["conditions"].items():
             heard_too = both[name]["conditions"][condition]
             assert heard_too["as_shipped"] == figures["as_shipped"]
             for rate, at in figures["at_fa_per_hour"].items():
                 assert heard_too["at_fa_per_hour"][rate]["miss_rate"] == at["miss_rate"]
                 assert heard_too["at_fa_per_hour"][rate]["threshold"] == pytest.approx(at["threshold"], abs=1e-4)
+    assert len(spoken_for) == 3  # by as many: confusers for each, and one of the phrases was never recorded
+    assert measured["streams"]["streams"] == 6
 
 
 def test_seeds_on_one_trunk_follow_the_phrase_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
