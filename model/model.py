@@ -40,6 +40,7 @@ MATCH_POOL = 10  # the best score of the last 200 ms counts
 DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy is heard better than the margin allows
 ENCODER_HOP = 7_680  # samples between two windows of a stream through an encoder: 480 ms
 ENCODER_BEFORE = 8_000  # samples that an encoder hears before the phrase
+ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: in noise, an encoder hears worse in 2.4
 ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: what is new in it, and as much heard once more
 RESCORED_WEIGHT = 4.0  # match score that a phrase gains of which the decoder is certain (model.rescoring)
 MATCH_SLOPE = 2.0  # the steepest line of a detector that rescores: from no to full rescoring is 8 logits
@@ -169,7 +170,7 @@ class TinyCRNNConfig:
     def window_samples(self) -> int:
         """What a stream hears at once through an encoder: the phrase, what was before it, and a hop of the window."""
         needed = self.head_frames * STEM_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
-        return -(-needed // ENCODER_HOP) * ENCODER_HOP
+        return max(ENCODER_LEAST, -(-needed // ENCODER_HOP) * ENCODER_HOP)
 
     @property
     def receptive_frames(self) -> int:

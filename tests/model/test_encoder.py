@@ -12,7 +12,8 @@ from core.errors import HarkError
 from model import encoder, encoder_trunk
 from model.encoder_trunk import FRAME_SAMPLES, STATE_FRAMES, EncoderTrunk, encoder_path, frame_places
 from model.export import check_parity, export_onnx, heard_of, onnx_scores, stream_scores
-from model.model import CHUNK_SAMPLES, ENCODER_HOP, TinyCRNN, TinyCRNNConfig
+from model.features import HOP
+from model.model import CHUNK_SAMPLES, ENCODER_HOP, TinyCRNN, TinyCRNNConfig, TrunkConfig
 from model.shipped_weights import load_head, save_head
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -55,6 +56,15 @@ def test_the_graph_gives_what_the_windows_give_however_the_audio_comes(
     assert parity.onnx < 1e-5 and parity.streaming < 1e-5
     assert parity.int8 is None and "pt_against_int8" not in parity.as_dict()
     assert np.ptp(stream_scores(detector, sound(4.0))) > 0.01, "the scores differ, or the comparison says nothing"
+
+
+def test_a_window_holds_the_phrase_what_was_before_it_and_a_hop_and_is_never_short() -> None:
+    trunk = TrunkConfig(phones=4, encoder="any")
+    for seconds, window_s in ((0.8, 2.88), (1.4, 2.88), (1.88, 2.88), (1.92, 3.36), (3.0, 4.32)):
+        config = TinyCRNNConfig.of_size("large", seconds, trunk)
+        assert config.window_samples == window_s * 16_000, seconds
+        assert config.window_samples % ENCODER_HOP == 0
+        assert config.window_samples >= config.receptive_frames * HOP + ENCODER_HOP
 
 
 @needs_encoder
