@@ -23,7 +23,8 @@ from core.errors import HarkError
 
 # A command line whose training takes for ever, so that it can be interrupted; nothing else is pretended.
 SLOW_TRAINING = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGHUP, getattr(signal, sys.argv.pop(1)))  # whatever these tests were started with
 sys.path.insert(0, sys.argv.pop(1))
 import pipeline.training_pipeline
 from pipeline.config import RunConfig
@@ -39,11 +40,11 @@ sys.exit(main())
 """
 
 
-def slow_training(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+def slow_training(tmp_path: Path, hangup: str = "SIG_DFL") -> subprocess.Popen[str]:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING)
     return subprocess.Popen(
-        [sys.executable, str(script), str(REPOSITORY), "train", "hey compass", "--json", *options],
+        [sys.executable, str(script), hangup, str(REPOSITORY), "train", "hey compass", "--json"],
         cwd=tmp_path, env={**os.environ, "HARK_DATA": str(tmp_path / "data")}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -222,6 +223,19 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     assert error_of(output)["what"] == "Stopped."
 
 
+def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
+    with slow_training(tmp_path, "SIG_IGN") as process:
+        assert process.stderr is not None
+        while "it has begun" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
 def test_a_second_interrupt_changes_nothing(tmp_path: Path) -> None:
     with slow_training(tmp_path) as process:
         assert process.stderr is not None
@@ -290,7 +304,7 @@ def at_terminal(
 def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
-    command = [sys.executable, str(script), str(REPOSITORY)]
+    command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, ["🦜\n", "purple submarine\n"])
     assert "can be said" in said, "what cannot be a keyphrase is explained, and asked for again"
     assert "Its length is good" in said and "Plan for purple submarine" in said and "it has begun" in said
