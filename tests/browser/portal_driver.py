@@ -92,6 +92,18 @@ def watched(browser: Browser, **options: Any) -> Iterator[Page]:
     assert [said for said in wrong if "410 (Gone)" not in said] == []  # of links that work no more
 
 
+def comes_true(page: Page, condition: str, seconds: float = 30) -> None:
+    """Waits until the JavaScript expression is true.
+
+    Playwright's own ``wait_for_function`` asks a second time from within the page, where the portal's
+    content-security policy forbids it; ``evaluate`` asks through the debugger.
+    """
+    until = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < until, f"not true after {seconds:g} s: {condition}"
+        page.wait_for_timeout(100)
+
+
 def make_owner(page: Page, portal: Portal) -> None:
     """The owner's account, by the one-time link."""
     page.goto(portal.link)

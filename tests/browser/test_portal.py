@@ -14,7 +14,7 @@ import pytest
 
 from core.audio_file import read_audio, write_audio
 from model.runtime.detector import Bundle
-from tests.browser.portal_driver import Portal, axe, make_owner, served, watched
+from tests.browser.portal_driver import Portal, axe, comes_true, make_owner, served, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -81,7 +81,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.reload()  # closing and opening again changes nothing
     page.locator(".log li").first.wait_for()
     page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
-    page.wait_for_function("document.querySelectorAll('[data-stage].past').length === 7")
+    comes_true(page, "document.querySelectorAll('[data-stage].past').length === 7")
     page.locator("svg[data-metric=loss] .curve").wait_for(state="attached")
     problems += axe(page)
 

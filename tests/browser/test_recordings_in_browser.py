@@ -10,7 +10,7 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import REPOSITORY
-from tests.browser.portal_driver import axe, chromium_running, make_owner, served, watched
+from tests.browser.portal_driver import axe, chromium_running, comes_true, make_owner, served, watched
 from tests.untrained_bundle import spoken
 
 pytestmark = pytest.mark.slow
@@ -75,8 +75,8 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         word = page.locator("[data-words] .word").nth(min(3, len(before) - 1))
         start = float(word.get_attribute("data-start") or "nan")
         word.click()
-        page.wait_for_function("start => document.querySelector('[data-player]').currentTime >= start - 0.1", arg=start)
-        page.wait_for_function("!document.querySelector('[data-player]').paused")
+        comes_true(page, f"document.querySelector('[data-player]').currentTime >= {start} - 0.1")
+        comes_true(page, "!document.querySelector('[data-player]').paused")
 
         # asked in writing; the answer cites the place, and is spoken
         page.get_by_label("Your question").fill("Who said pomegranates?")
