@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PASSWORD = "a-good-long-password"
+COMES_TRUE_S = 30
 
 
 @dataclass
@@ -92,15 +93,15 @@ def watched(browser: Browser, **options: Any) -> Iterator[Page]:
     assert [said for said in wrong if "410 (Gone)" not in said] == []  # of links that work no more
 
 
-def comes_true(page: Page, condition: str, seconds: float = 30) -> None:
+def comes_true(page: Page, condition: str) -> None:
     """Waits until the JavaScript expression is true.
 
     Playwright's own ``wait_for_function`` asks a second time from within the page, where the portal's
     content-security policy forbids it; ``evaluate`` asks through the debugger.
     """
-    until = time.monotonic() + seconds
+    until = time.monotonic() + COMES_TRUE_S
     while not page.evaluate(condition):
-        assert time.monotonic() < until, f"not true after {seconds:g} s: {condition}"
+        assert time.monotonic() < until, f"not true after {COMES_TRUE_S} s: {condition}"
         page.wait_for_timeout(100)
 
 
