@@ -19,9 +19,11 @@ from webui.accounts import services
 from webui.accounts.forms import PersonForm
 from webui.accounts.models import User
 from webui.accounts.views import INVALID
+from webui.shown_once import show_next, shown_now
 from webui.signed_in import signed_in
 
 P = ParamSpec("P")
+LINK = "link of a user"
 
 
 def owner_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -40,12 +42,12 @@ def owner_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Cal
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def users(request: HttpRequest) -> HttpResponse:
-    """All users; sent, it adds one and shows the link that they choose their password with."""
+    """All users; sent, it adds one, and the page shows the link that they choose their password with."""
     form = PersonForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
             added = services.create_user(password=None, **form.cleaned_data)
-            return _page(request, PersonForm(), added)
+            return _show_link(request, added)
         except HarkError as error:
             form.add_error(None, error.why)
     return _page(request, form)
@@ -71,8 +73,8 @@ def user(request: HttpRequest, user_id: int) -> HttpResponse:
 @never_cache
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
-    """A link for a new password. The answer shows it, this once."""
-    return _page(request, PersonForm(), get_object_or_404(User, pk=user_id))
+    """A link for a new password. The page shows it, this once."""
+    return _show_link(request, get_object_or_404(User, pk=user_id))
 
 
 @owner_only
@@ -87,12 +89,16 @@ def active(request: HttpRequest, user_id: int) -> HttpResponse:
     return redirect("accounts:users")
 
 
-def _page(request: HttpRequest, form: PersonForm, link_for: User | None = None) -> HttpResponse:
+def _show_link(request: HttpRequest, user: User) -> HttpResponse:
+    link = services.password_link(user=user, base_url=request.build_absolute_uri("/"))
+    show_next(request, LINK, {"name": user.username, "link": link})
+    return redirect("accounts:users")
+
+
+def _page(request: HttpRequest, form: PersonForm) -> HttpResponse:
     content: dict[str, Any] = {
         "users": User.objects.order_by("-is_owner", "username"),
         "form": form,
-        "link_for": link_for,
+        "made": shown_now(request, LINK),
     }
-    if link_for is not None:
-        content["link"] = services.password_link(user=link_for, base_url=request.build_absolute_uri("/"))
     return render(request, "accounts/users.html", content, status=INVALID if form.errors else 200)

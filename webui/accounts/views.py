@@ -31,10 +31,12 @@ from webui.accounts.models import ApiToken, User
 from webui.accounts.sign_in import TooManyFailures, client_address, forgive, sign_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
+from webui.shown_once import show_next, shown_now
 from webui.signed_in import signed_in
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 INVALID = 422
+TOKEN, HOOK = "token", "secret of a webhook"  # that are shown once
 
 
 def safe_address(request: HttpRequest, wanted: str) -> str:
@@ -151,7 +153,7 @@ def password(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def tokens(request: HttpRequest) -> HttpResponse:
-    """A new API token. The answer shows it, this once: it is written nowhere, so there is nothing to redirect to."""
+    """A new API token. The page shows it, this once."""
     user = signed_in(request)
     form = TokenForm(user, request.POST)
     if form.is_valid():
@@ -160,7 +162,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
             made, text = services.create_token(
                 user=user, name=values["name"], scopes=values["scopes"], days=values["days"] or None
             )
-            return _page(request, made=made, made_text=text)
+            show_next(request, TOKEN, {"name": made.name, "text": text})
+            return redirect("accounts:me")
         except HarkError as error:
             form.add_error("name", error.why)
     return _page(request, token=form)
@@ -178,13 +181,14 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
 @never_cache
 @require_POST
 def webhooks(request: HttpRequest) -> HttpResponse:
-    """A new webhook. The answer shows its secret, this once."""
+    """A new webhook. The page shows its secret, this once."""
     form = WebhookForm(request.POST)
     if form.is_valid():
         values = form.cleaned_data
         try:
             hook, secret = outgoing.add(user=signed_in(request), url=values["url"], events=values["events"])
-            return _page(request, hook=hook, hook_secret=secret)
+            show_next(request, HOOK, {"url": hook.url, "secret": secret})
+            return redirect("accounts:me")
         except HarkError as error:
             form.add_error("url", error.why)
     return _page(request, webhook=form)
@@ -219,6 +223,8 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
     content = {
         "person": _person_form(request),
         "password": _password_form(request),
+        "made": shown_now(request, TOKEN),
+        "hooked": shown_now(request, HOOK),
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
         "webhook": WebhookForm(),

@@ -22,8 +22,8 @@ from webui.audio.views import (
     send_waveform,
     transcript_context,
     transcript_json,
-    transcript_page,
 )
+from webui.shown_once import show_next
 from webui.signed_in import signed_in
 
 
@@ -114,14 +114,15 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A new link for ``days`` days; the answer shows it, and nothing does after that. GET: the recording's page."""
+    """A new link for ``days`` days; the recording's page shows it, this once. GET: that page."""
     found = recording_of(request, recording_id)
-    if request.method != "POST":
-        return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
-    days = request.POST.get("days", "")
-    number = int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0
-    _made, token = services.share(recording=found, days=number)
-    return transcript_page(request, found, request.build_absolute_uri(reverse("audio:shared", args=[token])))
+    if request.method == "POST":
+        days = request.POST.get("days", "")
+        number = int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0
+        _made, token = services.share(recording=found, days=number)
+        link = request.build_absolute_uri(reverse("audio:shared", args=[token]))
+        show_next(request, f"link of {found.pk}", {"link": link})
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
 
 
 @require_POST

@@ -14,6 +14,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
@@ -23,6 +24,7 @@ from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
 from webui.jobs.views import STAGES
+from webui.shown_once import shown_now
 from webui.signed_in import signed_in
 
 PAGE = 25
@@ -76,26 +78,22 @@ def form_context() -> dict[str, Any]:
     }
 
 
+@never_cache
 @require_GET
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """One recording: how far it is, or what was said in it."""
+    """One recording: how far it is, or what was said in it; a link to it that was made just now is shown, once."""
     found = recording_of(request, recording_id)
     if found.now == Recording.State.WORKING or found.version == 0:
         problem = found.job.error if found.job is not None else None
         context = {"recording": found, "job": found.job, "stages": STAGES[services.KIND], "problem": problem}
         return render(request, "audio/working.html", context)
-    return transcript_page(request, found)
-
-
-def transcript_page(request: HttpRequest, found: Recording, new_link: str = "") -> HttpResponse:
-    """The page of a recording that is transcribed; a link that was made just now is shown on it, once."""
     context = {
         "recording": found,
         **transcript_context(found, services.transcript_of(found)),
         "shares": list(found.shares.all()),
         "share_days": services.SHARE_DAYS,
         "most_share_days": services.MOST_SHARE_DAYS,
-        "new_link": new_link,
+        "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
         "may_change": True,
         **_made_beside(found),

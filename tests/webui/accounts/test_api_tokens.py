@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -112,6 +113,9 @@ def test_made_on_the_page_it_is_shown_once(client: Client, other: User) -> None:
     client.force_login(other)
     sent = {"name": "<script>alert(1)</script>", "scopes": ["read", "audio"], "days": "90"}
     answer = client.post("/account/tokens", sent)
+    assert answer.status_code == 302 and answer["Location"] == "/account/"
+    assert Session.objects.count() == 1 and "hark_" not in str(Session.objects.get().get_decoded())
+    answer = client.get("/account/")
     page = answer.content.decode()
     found = re.search(r'value="(hark_[\w-]{40})" readonly', page)
     assert answer.status_code == 200 and found and "no-store" in answer["Cache-Control"]
@@ -121,8 +125,8 @@ def test_made_on_the_page_it_is_shown_once(client: Client, other: User) -> None:
     assert found[1] not in database()
     again = client.get("/account/").content.decode()
     assert found[1] not in again and found[1][:12] in again
-    reloaded = client.post("/account/tokens", sent)
-    assert reloaded.status_code == 422 and "You have a token of this name" in reloaded.content.decode()
+    sent_again = client.post("/account/tokens", sent)
+    assert sent_again.status_code == 422 and "You have a token of this name" in sent_again.content.decode()
     assert ApiToken.objects.count() == 1
 
 

@@ -16,7 +16,7 @@ LINK = re.compile(r'value="(http://testserver/account/setup/[\w-]+)" readonly')
 
 
 def test_adding_somebody(owners: Client) -> None:
-    answer = owners.post("/account/users", {"username": "nora", "email": "nora@example.org"})
+    answer = owners.post("/account/users", {"username": "nora", "email": "nora@example.org"}, follow=True)
     found = LINK.search(answer.content.decode())
     assert answer.status_code == 200 and found and "no-store" in answer["Cache-Control"]
     nora = User.objects.get(username="nora")
@@ -26,6 +26,17 @@ def test_adding_somebody(owners: Client) -> None:
     assert theirs.post(urlsplit(found[1]).path, sent).status_code == 302
     assert theirs.get("/account/").status_code == 200
     assert not LINK.search(owners.get("/account/users").content.decode())
+
+
+def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, other: User) -> None:
+    for path, sent in (("/account/users", {"username": "nora", "email": ""}), (f"/account/users/{other.pk}/link", {})):
+        answer = owners.post(path, sent)
+        assert answer.status_code == 302 and answer["Location"] == "/account/users"
+        links = set(OneTimeLink.objects.values_list("digest", flat=True))
+        found = LINK.search(owners.get(answer["Location"]).content.decode())
+        assert found and Client().get(urlsplit(found[1]).path).status_code == 200
+        assert owners.get(answer["Location"]).status_code == 200
+        assert set(OneTimeLink.objects.values_list("digest", flat=True)) == links
 
 
 @pytest.mark.parametrize(
@@ -46,7 +57,7 @@ def test_who_cannot_be_added(owners: Client, other: User, sent: dict[str, str], 
 
 
 def test_a_forgotten_password(owners: Client, other: User) -> None:
-    answer = owners.post(f"/account/users/{other.pk}/link")
+    answer = owners.post(f"/account/users/{other.pk}/link", follow=True)
     found = LINK.search(answer.content.decode())
     assert found
     assert other.check_password(PASSWORD)  # until the link is used

@@ -17,7 +17,8 @@ ADDRESS = "https://example.org/hark?a=<b>"
 
 
 def add(client: Client, **changes: Any) -> Any:
-    return client.post("/account/webhooks", {"url": ADDRESS, "events": ["job.done", "job.failed"], **changes})
+    sent = {"url": ADDRESS, "events": ["job.done", "job.failed"], **changes}
+    return client.post("/account/webhooks", sent, follow=True)
 
 
 def test_one_is_added_and_its_secret_shown_once(client: Client, other: User) -> None:
@@ -28,6 +29,7 @@ def test_one_is_added_and_its_secret_shown_once(client: Client, other: User) -> 
     answer = add(client)
     text = answer.content.decode()
     hook = Webhook.objects.get(user=other)
+    assert answer.redirect_chain == [("/account/", 302)]  # reloaded, it adds no second one
     assert answer.status_code == 200 and "no-store" in answer["Cache-Control"]
     assert hook.url == ADDRESS and hook.events == ["job.done", "job.failed"]
     (secret,) = re.findall(r'id="hook-secret" value="(whsec_[^"]+)"', text)

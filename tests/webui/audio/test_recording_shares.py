@@ -18,7 +18,7 @@ from webui.audio.models import Recording, Share
 @pytest.fixture
 def link(owners: Client, recording: Recording) -> str:
     """The path of a link that was made on the page."""
-    page = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"}).content.decode()
+    page = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"}, follow=True).content.decode()
     found = re.search(r'value="http://testserver(/recordings/shared/[\w-]+)"', page)
     assert found is not None
     return found[1]
@@ -49,6 +49,15 @@ def test_the_token_is_shown_once_and_kept_as_a_digest(owners: Client, recording:
     token = link.rsplit("/", 1)[1]
     assert len(token) >= 32 and Share.objects.get().digest == digest(token)
     assert token not in owners.get(f"/recordings/{recording.pk}").content.decode()
+
+
+def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, recording: Recording) -> None:
+    answer = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"})
+    assert answer.status_code == 302 and answer["Location"] == f"/recordings/{recording.pk}#sharing"
+    shown = owners.get(f"/recordings/{recording.pk}")
+    assert b'id="new-link"' in shown.content and "no-store" in shown["Cache-Control"]
+    assert b'id="new-link"' not in owners.get(f"/recordings/{recording.pk}").content
+    assert Share.objects.count() == 1
 
 
 def test_a_link_that_is_taken_back_works_no_more(owners: Client, recording: Recording, link: str) -> None:
