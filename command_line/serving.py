@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from command_line.console import Screen
 
 PORT = 8000
-LANES = ("training", "audio")
 RECOVERY_EVERY_S = 5.0
+STUCK_AFTER_S = 60.0  # a lane that has just begun has something to catch up with
 STOPPING_S = 8.0  # for the web server and the workers to end by themselves
 
 
@@ -45,6 +45,7 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
     ready()
     from webui.accounts.services import owner, owner_link
     from webui.audio.uploads import remove_leftovers
+    from webui.jobs.services import LANES
 
     remove_leftovers()
     stop_speech_service()  # one of an earlier version may still hold its models
@@ -85,7 +86,8 @@ def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
 def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[bytes]], screen: Screen) -> None:
     from django.db import close_old_connections
 
-    from webui.jobs.services import recover, stuck_lanes
+    from webui.api.webhooks import stuck as webhooks_are_stuck
+    from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
     from webui.trainer.services import adopt_runs
 
     began = dict.fromkeys(parts, time.monotonic())
@@ -115,9 +117,10 @@ def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[byte
                 if taken:
                     screen.note(f"{taken} jobs whose worker was killed are taken care of.")
                 adopt_runs()
-                for lane in stuck_lanes():
-                    screen.note(f"The workers for {lane} take no jobs.")
-                    _kill(running[lane])  # started again above
+                for lane in stuck_lanes() | ({WEBHOOKS} if webhooks_are_stuck() else set()):
+                    if time.monotonic() - began[lane] > STUCK_AFTER_S:
+                        screen.note(f"The workers for {lane} take no jobs.")
+                        _kill(running[lane])  # started again above
             close_old_connections()
         time.sleep(0.3)
 

@@ -167,6 +167,7 @@ JOBS_WAITING = _number("HARK_JOBS_WAITING", 50)
 JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
 LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
+WEBHOOKS_SENT_AT_ONCE = 4
 _YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
 Q_CLUSTER = {
     "name": "training",
@@ -180,7 +181,11 @@ Q_CLUSTER = {
     "ack_failures": True,
     "save_limit": 100,
     "catch_up": False,
-    "ALT_CLUSTERS": {"audio": {"workers": JOBS_RUNNING, "timeout": _YEAR_S, "retry": 10 * _YEAR_S}},
+    "ALT_CLUSTERS": {
+        "audio": {"workers": JOBS_RUNNING, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
+        # Others' servers may be slow: what is sent to them has a lane of its own.
+        "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
+    },
 }
 
 FILE_UPLOAD_TEMP_DIR = DATA / "tmp"

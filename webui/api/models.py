@@ -62,6 +62,7 @@ class Delivery(models.Model):
     tries = models.IntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     next_try_at = models.DateTimeField(null=True)
+    sending_until = models.DateTimeField(null=True)  # a worker is at it, until then at the latest
     answer_status = models.IntegerField(null=True)  # of the last try
     problem = models.CharField(max_length=400, default="")  # of the last try
 

@@ -18,17 +18,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.models import Delivery, Webhook
-from webui.api.outgoing import AddressRefused, NotSent, check_url, post
+from webui.api.outgoing import LONGEST_S, AddressRefused, NotSent, check_url, post
 from webui.api.sealing import seal, unseal
 from webui.jobs.models import Job
-from webui.jobs.services import AUDIO
+from webui.jobs.services import WEBHOOKS, LimitReached
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,10 @@ EVENTS = ("job.done", "job.failed", "job.cancelled", "job.interrupted")
 PING = "ping"
 MOST = 10  # of a user
 KEPT = 50  # deliveries of a webhook
+MOST_WAITING = 50  # deliveries of a user
+MOST_PINGS = 5  # of a user that wait
+AT_ONCE = 2  # deliveries of a user: whose server is slow does not hold up the others' (settings.WEBHOOKS_SENT_AT_ONCE)
+PLACE_AGAIN_AFTER = timedelta(seconds=5)
 AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # then it has failed
 SECRET_START = "whsec_"
 PURPOSE = "webhook"
@@ -94,19 +100,44 @@ def summary(job: Job) -> dict[str, Any]:
     }
 
 
+def ping(*, webhook: Webhook) -> Delivery:
+    """Send a message that says nothing, to see whether it arrives.
+
+    Raises:
+        LimitReached: so many wait that one more tells nothing new.
+    """
+    if _waiting(webhook).filter(event=PING).count() >= MOST_PINGS:
+        raise LimitReached(
+            _("The webhook was not tried."),
+            _("%(most)d messages of that kind wait for an answer.") % {"most": MOST_PINGS},
+            _("Look at what became of them, and try again later."),
+        )
+    return send(webhook=webhook, event=PING, content={})
+
+
+def _waiting(webhook: Webhook) -> QuerySet[Delivery]:
+    """What is to be sent to this user's webhooks."""
+    return Delivery.objects.filter(webhook__user_id=webhook.user_id, state=Delivery.State.WAITING)
+
+
 def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
-    """Write a message down and have it sent; only the newest messages of a webhook are kept."""
+    """Write a message down and have it sent; only the newest messages of a webhook are kept.
+
+    Where too many of a user's wait, the oldest of them is given up.
+    """
     from django_q.tasks import async_task
 
     identifier = uuid4()
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
     with transaction.atomic():
         delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
+        for late in _waiting(webhook)[MOST_WAITING:]:
+            _end(late, Delivery.State.FAILED, late.answer_status, _("Too many newer messages wait."))
         for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]:
             _book(old, None)
             Delivery.objects.filter(pk=old).delete()
         _book(identifier, timezone.now() + AGAIN_AFTER[0])  # should the worker be killed before it has begun
-        async_task(TASK, str(identifier), q_options={"cluster": AUDIO})
+        async_task(TASK, str(identifier), q_options={"cluster": WEBHOOKS})
     return delivery
 
 
@@ -125,7 +156,12 @@ def deliver(delivery_id: str) -> None:
     next_try = None if after is None else now + after
     with transaction.atomic():
         mine = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.WAITING, tries=delivery.tries)
-        if not mine.update(tries=delivery.tries + 1, tried_at=now, next_try_at=next_try):
+        if _waiting(delivery.webhook).filter(sending_until__gt=now).count() >= AT_ONCE:
+            if mine.update(next_try_at=now + PLACE_AGAIN_AFTER):
+                _book(delivery.pk, now + PLACE_AGAIN_AFTER)
+            return
+        sending_until = now + timedelta(seconds=LONGEST_S)
+        if not mine.update(tries=delivery.tries + 1, tried_at=now, next_try_at=next_try, sending_until=sending_until):
             return  # another worker has it
         _book(delivery.pk, next_try)
     delivery.tries += 1
@@ -135,7 +171,7 @@ def deliver(delivery_id: str) -> None:
     elif hopeless or next_try is None:
         _end(delivery, Delivery.State.FAILED, status, problem)
     else:
-        Delivery.objects.filter(pk=delivery.pk).update(answer_status=status, problem=problem[:400])
+        Delivery.objects.filter(pk=delivery.pk).update(answer_status=status, problem=problem[:400], sending_until=None)
 
 
 def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
@@ -176,16 +212,24 @@ def _book(delivery_id: UUID, at: datetime | None) -> None:
             args=repr((str(delivery_id),)),
             schedule_type=Schedule.ONCE,
             next_run=at,
-            cluster=AUDIO,
+            cluster=WEBHOOKS,
         )
 
 
 def _end(delivery: Delivery, state: str, status: int | None, problem: str) -> None:
     with transaction.atomic():
         Delivery.objects.filter(pk=delivery.pk).update(
-            state=state, answer_status=status, problem=problem[:400], next_try_at=None
+            state=state, answer_status=status, problem=problem[:400], next_try_at=None, sending_until=None
         )
         _book(delivery.pk, None)
+
+
+def stuck() -> bool:
+    """Whether a message is due for long and none was tried since: the cluster lives, and does nothing."""
+    patience = timezone.now() - timedelta(seconds=4 * settings.JOBS_LEASE_S)
+    due = Q(next_try_at__lt=patience) | Q(tries=0, next_try_at=None, created_at__lt=patience)
+    waiting = Delivery.objects.filter(due, state=Delivery.State.WAITING)
+    return waiting.exists() and not Delivery.objects.filter(tried_at__gte=patience).exists()
 
 
 def remove(*, webhook: Webhook) -> None:

@@ -22,7 +22,7 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 
-TRAINING, AUDIO = "training", "audio"  # lanes
+TRAINING, AUDIO, WEBHOOKS = LANES = "training", "audio", "webhooks"  # jobs are in the first two only
 
 job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
 
@@ -272,16 +272,20 @@ def recover() -> int:
 
 
 def stuck_lanes() -> set[str]:
-    """Lanes with a job that was given to their cluster long ago and that no free worker takes.
+    """Lanes with a job that was given to their cluster long ago, a free worker, and none that has taken a job since.
 
     A worker of django-q that is killed while it waits for a task takes the lock of the task queue with it: the cluster
     lives, and does nothing more. It has to be started again.
     """
     patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("lane", flat=True).distinct()
-    return {
-        lane for lane in waiting if Job.objects.filter(lane=lane, state__in=Job.WORKING).count() < settings.JOBS_RUNNING
-    }
+    stuck = set()
+    for lane in waiting:
+        # Workers of these lanes do nothing but jobs.
+        a_worker_is_free = Job.objects.filter(lane=lane, state__in=Job.WORKING).count() < settings.JOBS_RUNNING
+        if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():
+            stuck.add(lane)
+    return stuck
 
 
 def end_group(process_group: int, job_id: str) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -79,7 +80,7 @@ def ended(user: User, state: str, error: HarkError | None = None) -> Job:
 
 def work() -> int:
     """Do what is in the queue, as a worker does; how much there was."""
-    tasks = list(OrmQ.objects.filter(key="audio"))
+    tasks = list(OrmQ.objects.filter(key="webhooks"))
     OrmQ.objects.all().delete()
     done = [webhooks.deliver(*row.task["args"]) for row in tasks if row.task["func"] == webhooks.TASK]
     return len(done)
@@ -90,7 +91,7 @@ def work_later() -> int:
     rows = list(Schedule.objects.all())
     Schedule.objects.all().delete()
     for row in rows:
-        assert row.func == webhooks.TASK and row.cluster == "audio"
+        assert row.func == webhooks.TASK and row.cluster == "webhooks"
         webhooks.deliver(*eval(row.args))
     return len(rows)
 
@@ -127,8 +128,6 @@ def test_each_way_to_end_is_an_event(owner: User, other: User, double: Double, s
 
 
 def test_a_waiting_job_that_is_cancelled_and_one_whose_worker_died_are_told_of(owner: User, double: Double) -> None:
-    from datetime import timedelta
-
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
     services.cancel(job=Job.objects.create(user=owner, kind="plan", lane="audio", title="a", spec={}))
     queued = Job.objects.create(
@@ -222,10 +221,71 @@ def test_who_answers_drop_by_drop_is_cut_off(monkeypatch: pytest.MonkeyPatch, se
     listener.close()
 
 
+def test_an_answer_whose_headers_were_cut_off_is_none(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.WEBHOOKS_PRIVATE = True
+    monkeypatch.setattr(outgoing, "WHOLE_S", 0.6)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def half() -> None:
+            connection, _address = listener.accept()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Half: yes\r\n")
+            time.sleep(2)
+            connection.close()
+
+        threading.Thread(target=half, daemon=True).start()
+        with pytest.raises(outgoing.NotSent, match="nothing whole within"):
+            outgoing.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", b"{}", {})
+
+
+def test_only_so_many_pings_wait(call: Call, owner: User, other: User) -> None:
+    hook, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
+    headers = a_token(owner, "train", "read")
+    for _number in range(webhooks.MOST_PINGS):
+        assert call("post", f"/webhooks/{hook.pk}/ping", headers=headers).status_code == 201
+    problem_of(call("post", f"/webhooks/{hook.pk}/ping", headers=headers), 429)
+    theirs, _secret = webhooks.add(user=other, url="https://example.org/", events=["job.done"])
+    assert webhooks.ping(webhook=theirs).state == "waiting"
+
+
+def test_of_too_many_that_wait_the_oldest_is_given_up(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "MOST_WAITING", 3)
+    hooks = [webhooks.add(user=owner, url=f"https://example.org/{n}", events=["job.done"])[0] for n in range(2)]
+    sent = [webhooks.send(webhook=hooks[n % 2], event="job.done", content={}) for n in range(5)]
+    states = {delivery.pk: delivery.state for delivery in Delivery.objects.all()}
+    assert [states[one.pk] for one in sent] == ["failed", "failed", "waiting", "waiting", "waiting"]
+
+
+def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: User, double: Double) -> None:
+    slow, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
+    quick, _secret = webhooks.add(user=other, url=double.url, events=["job.done"])
+    for _number in range(webhooks.AT_ONCE):  # they are being sent
+        made = webhooks.send(webhook=slow, event="ping", content={})
+        Delivery.objects.filter(pk=made.pk).update(sending_until=timezone.now() + timedelta(seconds=20))
+    one_more = webhooks.send(webhook=slow, event="ping", content={})
+    webhooks.deliver(str(one_more.pk))
+    one_more.refresh_from_db()
+    assert one_more.tries == 0 and one_more.next_try_at is not None  # it has its turn in a moment
+    assert Schedule.objects.filter(name=f"webhook {one_more.pk}", next_run=one_more.next_try_at).exists()
+    theirs = webhooks.send(webhook=quick, event="ping", content={})
+    webhooks.deliver(str(theirs.pk))
+    assert Delivery.objects.get(pk=theirs.pk).state == "delivered"
+
+
+def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Double, settings: Any) -> None:
+    hook, _secret = webhooks.add(user=owner, url=double.url, events=["job.done"])
+    assert not webhooks.stuck()
+    old, new = (webhooks.send(webhook=hook, event="ping", content={}) for _number in range(2))
+    assert not webhooks.stuck()
+    Delivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(minutes=10))
+    assert webhooks.stuck()
+    webhooks.deliver(str(new.pk))  # the lane works, and has a lot to do
+    assert not webhooks.stuck()
+
+
 def test_nobody_there(owner: User, settings: Any) -> None:
     settings.WEBHOOKS_PRIVATE = True
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
     webhooks.add(user=owner, url=f"http://127.0.0.1:{port}/", events=["job.done"])
     ended(owner, Job.State.DONE)
     work()
@@ -294,8 +354,25 @@ def test_a_name_that_stands_for_this_network_gets_nothing(owner: User, monkeypat
     ended(owner, Job.State.DONE)
     work()
     delivery = Delivery.objects.get()
-    assert delivery.state == "failed" and "192.168.1.1" in delivery.problem and tried == []
-    assert not Schedule.objects.exists()
+    assert delivery.state == "waiting" and tried == []
+    assert "inside.example leads to nothing on the open internet" in delivery.problem
+    assert "192.168.1.1" not in delivery.problem
+
+
+def test_a_name_inside_the_network_and_one_that_nobody_has_are_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> str:
+        with pytest.raises(outgoing.NotSent) as caught:
+            outgoing.post("https://vm.example/", b"{}", {})
+        return str(caught.value)
+
+    looked_up(monkeypatch, "127.0.0.1")
+    inside = told()
+
+    def unknown(*_: object, **options: object) -> object:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("webui.api.outgoing.socket.getaddrinfo", unknown)
+    assert told() == inside
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:

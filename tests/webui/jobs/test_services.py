@@ -133,6 +133,11 @@ def test_a_lane_whose_workers_take_nothing_is_found(owner: User) -> None:
     assert services.stuck_lanes() == set()
     Job.objects.filter(id=job.id).update(sent_at=timezone.now() - timedelta(days=1))
     assert services.stuck_lanes() == {"training"}
+    second = submit(owner, 1)
+    assert services.claim(second.id) is not None  # its workers do take jobs
+    assert services.stuck_lanes() == set()
+    Job.objects.filter(id=second.id).update(started_at=timezone.now() - timedelta(days=1))
+    assert services.stuck_lanes() == {"training"}
     assert services.claim(job.id) is not None
     assert services.stuck_lanes() == set()
 

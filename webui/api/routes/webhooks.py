@@ -70,7 +70,7 @@ def remove(request: HttpRequest, webhook_id: int) -> Status:
 @creation()
 def ping(request: HttpRequest, webhook_id: int) -> Made:
     """Sends a message of the event ``ping``; the deliveries say what became of it."""
-    made = webhooks.send(webhook=_own(request, webhook_id), event=webhooks.PING, content={})
+    made = webhooks.ping(webhook=_own(request, webhook_id))
     return Made(_delivery_out(made), f"/api/v1/webhooks/{webhook_id}/deliveries")
 
 
