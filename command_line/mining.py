@@ -39,7 +39,7 @@ def register(commands: Commands[Parser]) -> None:
     mining.add_argument("--most", type=count, metavar="N", help="keep at most so many (default: 300)")
     mining.add_argument("--recordings", type=count, metavar="N", help="look into at most so many (default: 1200)")
     mining.add_argument("--least-confidence", type=score, metavar="X", help="0 to 1 (default: 0.2)")
-    mining.add_argument("--speaker-share", type=score, metavar="X", help="most of one voice (default: 0.1)")
+    mining.add_argument("--speaker-share", type=score, metavar="X", help="most of one voice (default: 1)")
     mining.add_argument("--word-forms", action="store_true", help="the last word with an ending as well")
     mining.add_argument("--synthetic", action="store_true", help="clips of speech engines as well")
     mining.add_argument("--language", type=language, default="en", help="default: en")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,11 +107,8 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         used = engines_used(bucket, plan.config, plan.engines)
         # Engines speak side by side, so the library's order is another one in each run; what is drawn must not be.
         clips = sorted((c for c in clips if c.engine in used), key=_as_asked_for)
-        drawn = np.random.default_rng((plan.config.seed, 4)).permutation(len(clips))
-        order = sorted(drawn, key=lambda index: "role" not in clips[index].settings)
         limit = int(1.25 * row.target) + plan.config.growth_constant
-        for index in order[:limit]:
-            clip = clips[index]
+        for clip in sorted(clips, key=lambda clip: ("role" not in clip.settings, _lot(clip, plan.config.seed)))[:limit]:
             split = splits.split_of_speaker(real_speaker(clip))
             if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
                 continue  # nor as a voice that the run does not have
@@ -130,6 +128,11 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
         if splits.speaker_split.get(real_speaker(clip)) != "test":  # nobody is in both
             add(clip, "plain_negative", "train")
     return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
+
+
+def _lot(clip: Clip, seed: int) -> bytes:
+    """What clips are drawn by: each has its own, so that one more of a kind never leaves fewer of that kind."""
+    return hashlib.sha256(repr((seed, 4, _as_asked_for(clip)[:-1])).encode()).digest()
 
 
 def _as_asked_for(clip: Clip) -> tuple[str, ...]:

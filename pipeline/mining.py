@@ -47,7 +47,8 @@ class MiningConfig:
     most: int = 300  # cuts of one phrase; where they are reached, no more recordings are looked into
     recordings: int = 1200  # looked into for one phrase; a sample where more hold it
     least_confidence: float = LEAST_CONFIDENCE
-    speaker_share: float = 0.1  # of the cuts of one phrase, no voice gives more
+    # Of the cuts of one phrase, no voice gives more. Below 1 a recording that is added can leave fewer cuts.
+    speaker_share: float = 1.0
     word_forms: bool = False  # the last word with an ending as well ("computers")
     real_only: bool = True  # recordings of people, not clips of speech engines
     language: str = "en"

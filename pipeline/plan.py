@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -34,14 +35,12 @@ from pipeline.splits import (
     VALIDATION_SHARE,
     VoiceSplits,
     held_out_engine,
-    real_speaker,
     split_of,
     split_voices,
 )
 
 # The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
-SPEAKER_SHARE = 0.05  # of the real negatives, at most, that one speaker gives where there are many
 TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 
 # For the estimate only: seconds a clip, measured by `./hark bench engines` on two cores, rounded up.
@@ -213,9 +212,12 @@ def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> 
 
 
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
-    """Real recordings of the library without the phrase, no speaker dominating; at most the effort's hours.
+    """Real recordings of the library without the phrase: all of them, or the effort's hours where there are more.
 
-    Recordings without a transcript are taken too: the phrase might occur in them, and the report says so.
+    Those who speak share these hours evenly, as far as each has said so much; so what is imported may take another's
+    place, but never leaves the hours less full. All recordings of a corpus that name no speaker share as one: nobody
+    knows how many people they are. Recordings without a transcript are taken too: the phrase might occur in them, and
+    the report says so.
     """
     if not config.mining:
         return [], 0.0
@@ -226,27 +228,31 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
         if c.duration_s >= 0.4
     ]
     rng = np.random.default_rng((config.seed, 1))
-    total = sum(c.duration_s for c in clips)
-    speakers = len({real_speaker(c) for c in clips})
-    per_speaker = max(SPEAKER_SHARE, 1.5 / max(1, speakers)) * min(limit_s, total)
-    used: dict[str, float] = {}
-    chosen: list[Clip] = []
-    seconds = 0.0
+    by_voice: dict[str, list[Clip]] = {}
     for index in rng.permutation(len(clips)):
         clip = clips[index]
-        if seconds >= limit_s:
-            break
-        speaker = real_speaker(clip)
-        if used.get(speaker, 0.0) >= per_speaker:
-            continue
-        if FALSE_ALARM_OF in clip.settings:  # marked, of this phrase or another: used by name, not by chance
-            continue
-        if clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language):
-            continue
-        used[speaker] = used.get(speaker, 0.0) + clip.duration_s
-        chosen.append(clip)
-        seconds += clip.duration_s
+        by_voice.setdefault(clip.speaker or f"{(clip.source or '').split(':')[0]}:", []).append(clip)
+    # Always a clip of whoever has said least so far.
+    turns = [(0.0, number, waiting) for number, waiting in enumerate(by_voice.values())]
+    chosen: list[Clip] = []
+    seconds = 0.0
+    while turns and seconds < limit_s:
+        said_s, number, waiting = heapq.heappop(turns)
+        clip = waiting.pop()
+        if _is_ordinary(clip, config):
+            chosen.append(clip)
+            seconds += clip.duration_s
+            said_s += clip.duration_s
+        if waiting:
+            heapq.heappush(turns, (said_s, number, waiting))
     return chosen, seconds / 3600
+
+
+def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
+    """Whether a real recording is ordinary speech: the phrase is not heard in it, and nobody has marked it."""
+    if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: used by name, not by chance
+        return False
+    return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))
 
 
 def _draw_voice(splits: VoiceSplits, split: str, rng: np.random.Generator) -> tuple[str, Voice]:

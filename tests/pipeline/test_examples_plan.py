@@ -134,6 +134,23 @@ def test_a_library_that_has_grown_does_not_make_the_run_longer(
     pd.testing.assert_frame_equal(table, clip_table(plan, library, splits))
 
 
+def test_one_more_recording_of_a_text_never_leaves_fewer_of_them_in_the_run(
+    planned: tuple[Plan, VoiceSplits], library: Library, new_clip: Callable[..., NewClip]
+) -> None:
+    plan, splits = planned
+    library.add_clips(
+        new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"other:{n}") for n in range(60)
+    )
+    used = 0
+    for number in range(30):
+        library.add_clips([new_clip("hey compass", f"reader {number}", "corpus", 0.5, source=f"words:{number}.wav")])
+        table = clip_table(plan, library, splits)
+        real = int(((table["engine"] == "corpus") & (table["bucket"] == "positive")).sum())
+        assert real >= used, f"recording {number + 1} has pushed out others"
+        used = real
+    assert used > 3
+
+
 def test_examples_are_built_of_clips_of_their_own_split(
     planned: tuple[Plan, VoiceSplits], library: Library, tmp_path: Path
 ) -> None:

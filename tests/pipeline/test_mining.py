@@ -24,6 +24,8 @@ from pipeline.mining import (
     LEAST_CONFIDENCE,
     MARGIN_S,
     MiningConfig,
+    _balanced,
+    _Place,
     default_aligner,
     faded,
     loud_throughout,
@@ -34,6 +36,7 @@ from pipeline.mining import (
     word_forms,
 )
 from pipeline.plan import BucketPlan, Plan
+from pipeline.splits import real_speaker
 from pipeline.training_pipeline import _mine
 
 SENTENCE = "please open the big window before seven"
@@ -147,7 +150,7 @@ def test_a_hundred_thousand_recordings_are_bounded(library: Library, monkeypatch
 def test_enough_is_enough(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.mining.AT_A_TIME", 1)
     library.add_clips(recording(f"{SENTENCE} {name}", name) for name in ("ann", "robert", "a", "bo"))
-    found = mine("window", library, silent_reporter(), MiningConfig(most=2, speaker_share=0.9))
+    found = mine("window", library, silent_reporter(), MiningConfig(most=2))
     assert len(found.cuts) == 2 and found.looked_into in (2, 3) and found.sampled
 
 
@@ -158,6 +161,20 @@ def test_no_voice_gives_more_than_its_share() -> None:
         cap = speaker_cap(sizes, 0.1)
         kept = [min(size, cap) for size in sizes]
         assert max(kept) <= max(1, max(0.1, 1.5 / len(sizes)) * sum(kept))
+
+
+def test_a_recording_that_is_added_never_leaves_fewer_cuts(library: Library) -> None:
+    (parent,) = library.clips(library.add_clips([recording(SENTENCE)]))
+    ann = [_Place(parent, "window", number, number + 0.5, 0.9, 5) for number in range(50)]
+    unnamed = [
+        _Place(replace(parent, speaker="", source=f"c:{number}.wav"), "window", 1.0, 1.5, 0.9, 5)
+        for number in range(20)
+    ]
+    for most in (300, 60, 10):
+        config = MiningConfig(most=most)
+        alone, (together, _) = _balanced(ann, config)[0], _balanced([*ann, *unnamed], config)
+        assert len(alone) == min(50, most) and len(together) == min(70, most)
+        assert len({real_speaker(place.clip) for place in together}) == min(21, most), "and everybody is heard"
 
 
 def test_neighbours_are_cut_only_where_the_phrase_is_not_said(library: Library) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import HarkError
 from db.db_api import Library
-from db.records import NewClip
+from db.records import Clip, NewClip
 from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
@@ -221,11 +221,89 @@ def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(
     library.add_clips(imported(new_clip, n, "talker", f"sentence number {n}") for n in range(30))
     library.add_clips(imported(new_clip, 100 + n, f"s{n}", f"hey compass {n}") for n in range(5))
     library.add_clips([imported(new_clip, 200, "unknown", "", text_known=False)])
+    library.add_clips(imported(new_clip, 300 + n, f"other {n % 3}", f"another sentence {n}") for n in range(12))
     clips, hours = real_negatives(library, CONFIG)
     assert clips and hours == pytest.approx(sum(c.duration_s for c in clips) / 3600)
     assert not any("hey compass" in clip.text_normalized for clip in clips)
-    assert sum(clip.duration_s for clip in clips if clip.speaker == "talker") <= 120.0 + 10.3
+    each = {name: sum(clip.speaker == name for clip in clips) for name in ("talker", "other 0", "other 1", "other 2")}
+    assert 18 <= len(clips) <= 19, "three minutes of ten seconds each"
+    assert set(list(each.values())[1:]) == {4} and each["talker"] == len(clips) - 13, "who said little gave all of it"
     assert any(clip.speaker == "unknown" for clip in clips)
+
+
+class Recordings:
+    """A library of real recordings alone, by speaker ("" for nobody's name), corpus and seconds; it holds no audio."""
+
+    def __init__(self, recordings: list[tuple[str, str, float]]) -> None:
+        self.clips = [
+            Clip(
+                number, f"{number}.flac", str(number), seconds, 16_000, "words", "words", bool(speaker), "en", "corpus",
+                "", "", speaker, "CC0-1.0", {}, None, f"{corpus}:{number}.wav", None, None, None, "", "ready",
+            )
+            for number, (speaker, corpus, seconds) in enumerate(recordings)
+        ]  # fmt: skip
+
+    def iter_clips(self, where: object) -> list[Clip]:
+        return self.clips
+
+
+def used_of(recordings: list[tuple[str, str, float]], seed: int = 0) -> list[Clip]:
+    return real_negatives(Recordings(recordings), replace(CONFIG, effort="trial", seed=seed))[0]  # type: ignore[arg-type]
+
+
+def people(count: int, each: int, seconds: float, corpus: str = "people") -> list[tuple[str, str, float]]:
+    return [(f"{corpus}-{person}", corpus, seconds) for person in range(count) for _ in range(each)]
+
+
+def nobodies(count: int, seconds: float, corpus: str = "found") -> list[tuple[str, str, float]]:
+    return [("", corpus, seconds)] * count
+
+
+LIMIT_S = 0.3 * 3600  # of a trial
+
+
+@pytest.mark.parametrize(
+    "added",
+    [nobodies(300, 5.0), people(1, 300, 5.0), people(300, 1, 5.0), people(40, 10, 5.0), nobodies(1, 5.0)],
+    ids=["unlabelled", "one more speaker", "many speakers", "a corpus", "a single file"],
+)
+@pytest.mark.parametrize(
+    "there",
+    [people(1, 500, 5.0, "lj"), people(1, 100, 5.0, "lj"), people(5, 30, 5.0, "few"), nobodies(500, 5.0, "radio")],
+    ids=["more than enough of one", "little of one", "little of five", "unlabelled"],
+)
+def test_an_import_never_lowers_how_many_real_clips_are_used(
+    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]]
+) -> None:
+    before, after = used_of(there), used_of([*there, *added])
+    assert len(after) >= len(before)
+    assert len(after) == min(len(there) + len(added), LIMIT_S / 5.0)
+
+
+REAL = st.lists(st.tuples(st.sampled_from(["", "", *"abcdefgh"]), st.sampled_from(["x", "y"]), st.integers(1, 30)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(REAL, REAL, st.sampled_from([1, 10, 60]), st.integers(0, 3))
+def test_real_hours_are_full_or_hold_all_there_is(
+    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]], times: int, seed: int
+) -> None:
+    before, after = used_of(there * times, seed), used_of([*there * times, *added], seed)
+    for library, used in ((there * times, before), ([*there * times, *added], after)):
+        seconds = sum(clip.duration_s for clip in used)
+        assert len({clip.id for clip in used}) == len(used)
+        assert seconds < LIMIT_S + 30
+        assert seconds >= LIMIT_S or len(used) == len(library)
+    said = sum(clip.duration_s for clip in before)
+    assert sum(clip.duration_s for clip in after) >= min(said, LIMIT_S)
+    if said < LIMIT_S and len(after) == len(there * times) + len(added):
+        assert {clip.id for clip in before} <= {clip.id for clip in after}
+
+
+def test_many_files_without_a_name_leave_speakers_their_share() -> None:
+    used = used_of([*people(9, 100, 5.0), *nobodies(5000, 5.0)])
+    by_voice = {voice: sum(clip.speaker == voice for clip in used) for voice in {clip.speaker for clip in used}}
+    assert len(by_voice) == 10 and max(by_voice.values()) - min(by_voice.values()) <= 1
 
 
 # Engines.
