@@ -5,6 +5,8 @@ const page = document.getElementById("try");
 const part = (name) => page.querySelector(`[data-${name}]`);
 const SHOWN = 250; // scores: twenty seconds
 const BEFORE_S = 2.5, AFTER_S = 0.2; // around a hit that is marked
+const RATE = 16000, WAV_HEADER = 44;
+const KEPT = 750; // messages of 80 ms from the microphone: a minute
 
 function button(text, act) {
   const made = document.createElement("button");
@@ -36,16 +38,58 @@ function drawLive() {
   );
 }
 
+// The last minute of this listening, and how many samples of it the server has had in all. What is marked is sent from
+// here, so a mark needs no open connection, and belongs to the listening in which it was heard.
+let blocks = [], sent = 0;
+
+function remember(samples) {
+  blocks.push(new Int16Array(samples));
+  sent += samples.byteLength / 2;
+  if (blocks.length > KEPT) blocks.shift();
+}
+
+function before(time) {
+  const all = new Int16Array(blocks.reduce((sum, block) => sum + block.length, 0));
+  blocks.reduce((at, block) => { all.set(block, at); return at + block.length; }, 0);
+  const end = Math.max(0, Math.round(time * RATE) - (sent - all.length));
+  return wav(all.slice(Math.max(0, end - BEFORE_S * RATE), end));
+}
+
+function wav(samples) {
+  const header = new DataView(new ArrayBuffer(WAV_HEADER));
+  const text = (at, letters) => [...letters].forEach((letter, index) => header.setUint8(at + index, letter.charCodeAt(0)));
+  text(0, "RIFF"); header.setUint32(4, WAV_HEADER - 8 + samples.byteLength, true); text(8, "WAVEfmt ");
+  header.setUint32(16, 16, true); header.setUint16(20, 1, true); header.setUint16(22, 1, true);
+  header.setUint32(24, RATE, true); header.setUint32(28, 2 * RATE, true); header.setUint16(32, 2, true); header.setUint16(34, 16, true);
+  text(36, "data"); header.setUint32(40, samples.byteLength, true);
+  return new File([header, samples], "live.wav", { type: "audio/wav" });
+}
+
+async function keepLive(verdict, time, sound) {
+  const fields = { verdict, start_s: 0, end_s: (sound.size - WAV_HEADER) / 2 / RATE, audio: sound };
+  try {
+    await post(page.dataset.mark, fields);
+    say(`${time.toFixed(1)} s: ${page.dataset.kept}`);
+    return true;
+  } catch (error) {
+    say(error.message);
+    return false;
+  }
+}
+
 function hear(news) {
   if (news.error) return say(`${news.error.what} ${news.error.why} ${news.error.what_to_do}`);
   if (news.ready) { threshold = news.threshold; return; }
-  if (news.kept) return say(`${news.kept.time_s.toFixed(1)} s: ${page.dataset.kept}`);
   now = news.time_s;
   scores = scores.concat(news.scores).slice(-SHOWN);
   for (const hit of news.detections) {
     hits.push(hit);
+    const sound = before(hit.time_s);
     line(part("hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`,
-      button(page.dataset.alarm, () => socket.send(JSON.stringify({ mark: "false_alarm", time_s: hit.time_s }))));
+      button(page.dataset.alarm, async (pressed) => {
+        if (await keepLive("false_alarm", hit.time_s, sound)) pressed.textContent = page.dataset.kept;
+        else pressed.disabled = false;
+      }));
   }
   drawLive();
 }
@@ -55,7 +99,9 @@ function say(text) { part("state").textContent = text; }
 async function listen() {
   try {
     microphone = await openMicrophone(page.dataset.worklet, (samples) => {
-      if (socket && socket.readyState === WebSocket.OPEN) socket.send(samples);
+      if (!socket || socket.readyState !== WebSocket.OPEN) return;
+      socket.send(samples);
+      remember(samples);
     });
   } catch {
     return say(page.dataset.refused);
@@ -64,7 +110,7 @@ async function listen() {
   socket = new WebSocket(`${scheme}//${location.host}${page.dataset.socket}`);
   socket.addEventListener("message", (message) => hear(JSON.parse(message.data)));
   socket.addEventListener("close", () => { if (microphone) { stop(); say(page.dataset.lost); } });
-  scores = []; hits = []; say("");
+  scores = []; hits = []; blocks = []; sent = now = 0; say("");
   toggle(true);
 }
 
@@ -77,12 +123,17 @@ function stop() {
 
 function toggle(on) {
   part("listen").hidden = on;
-  part("stop").hidden = part("missed").hidden = !on;
+  part("stop").hidden = !on;
+  if (on) part("missed").hidden = false; // it stays: what was missed before Stop can be marked after it
 }
 
 part("listen").addEventListener("click", listen);
 part("stop").addEventListener("click", stop);
-part("missed").addEventListener("click", () => socket.send(JSON.stringify({ mark: "missed", time_s: now })));
+part("missed").addEventListener("click", async () => {
+  part("missed").disabled = true;
+  await keepLive("missed", now, before(now));
+  part("missed").disabled = false;
+});
 
 // ---- a file
 
@@ -90,7 +141,7 @@ let heard = null;
 
 async function post(address, fields) {
   const form = new FormData(part("upload"));
-  for (const [name, value] of Object.entries(fields || {})) form.append(name, value);
+  for (const [name, value] of Object.entries(fields || {})) form.set(name, value);
   const answer = await fetch(address, { method: "POST", body: form, headers: { Accept: "application/json" } });
   const content = await answer.json().catch(() => ({ what: `${answer.status} ${answer.statusText}`, why: "", what_to_do: "" }));
   if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
