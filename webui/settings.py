@@ -6,7 +6,9 @@ HARK_SECRET_KEY     else one is made in the data folder at the first start
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
-HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER, HARK_JOBS_WAITING    limits (3, 2, 50)
+HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
+HARK_JOBS_WAITING, HARK_JOBS_WAITING_PER_USER      jobs that wait (200), of one user (50)
+HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take (50000000000)
 HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
@@ -163,7 +165,9 @@ IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "
 # from the database, and hark's own leases (webui/jobs) say what is done with a task whose worker was killed.
 JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
-JOBS_WAITING = _number("HARK_JOBS_WAITING", 50)
+JOBS_WAITING = _number("HARK_JOBS_WAITING", 200)
+JOBS_WAITING_PER_USER = _number("HARK_JOBS_WAITING_PER_USER", 50)
+USER_MAX_BYTES = _number("HARK_USER_MAX_BYTES", 50_000_000_000)
 JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
 LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")

@@ -107,6 +107,8 @@ def create_recording(
     chosen = checked_options(options or {})
     sources = [source, *more]
     size = _checked_size(sources)
+    if not even_if_full:
+        jobs.check_room(user, size)
     name = shown_name(name)
     originals = _kept_names(name, sources)
     if more:
@@ -252,8 +254,8 @@ def retry(*, recording: Recording) -> None:
     if recording.job is None:
         transcribe_again(recording=recording)
     elif recording.job.can_be_retried:
-        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING)
         jobs.retry(job=recording.job)
+        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING)
 
 
 def transcribed(job: Job) -> None:

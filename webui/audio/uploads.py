@@ -22,7 +22,8 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording, UploadInProgress
-from webui.jobs.services import user_data
+from webui.jobs.quota import NoRoom
+from webui.jobs.services import check_room, user_data
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
 BLOCK = 256 * 1024  # bytes that are in memory
@@ -70,7 +71,9 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     try:
         forget_leftovers(user)
         # What others have begun is not counted: it may never come. If it does, pieces are refused, and none is lost.
-        _check_room(folder_of(user), size + sum(one.size - offset(one) for one in going))
+        promised = size + sum(one.size - offset(one) for one in going)
+        check_room(user, promised)
+        _check_room(folder_of(user), promised)
         upload.path.touch()
     except OSError as error:
         raise storage_error(error, "receiving the recording") from error
@@ -79,9 +82,9 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Raise HarkError where so many bytes would not leave :data:`KEPT_FREE` of the disk."""
+    """Raise NoRoom where so many bytes would not leave :data:`KEPT_FREE` of the disk."""
     if shutil.disk_usage(folder).free < size + KEPT_FREE:
-        raise HarkError(
+        raise NoRoom(
             _("There is no room for this recording."),
             _("The disk of this server is nearly full."),
             _("Delete recordings that nobody needs, or ask whoever runs Hark."),

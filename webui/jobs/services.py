@@ -21,6 +21,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
+from webui.jobs.quota import take_room
 
 TRAINING, AUDIO, WEBHOOKS = LANES = "training", "audio", "webhooks"  # jobs are in the first two only
 
@@ -67,28 +68,50 @@ def user_data(user: User) -> Path:
     return Path(settings.DATA) / "users" / str(user.pk)
 
 
+def check_room(user: User, size: int = 0) -> None:
+    """Take ``size`` bytes of a user's share of the disk. The owner's share is the disk.
+
+    Raises:
+        webui.jobs.quota.NoRoom: there is none.
+    """
+    if not user.is_owner:
+        take_room(user_data(user), size)
+
+
 def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_full: bool = False) -> Job:
     """Queue a job; the same one, if the user has it waiting or at work already (a double click).
 
     Raises:
-        LimitReached: so many are waiting that one more makes no sense.
+        LimitReached: so many are waiting, or so many of this user's, that one more makes no sense.
+        webui.jobs.quota.NoRoom: the user's share of the disk is full.
     """
+    if not even_if_full:
+        check_room(user)
     with transaction.atomic():
         going = Job.objects.filter(state__in=Job.GOING)
         same = going.filter(user=user, kind=kind, spec=spec).exclude(state=Job.State.CANCELLING).first()
         if same is not None:
             return same
-        waiting = going.filter(state=Job.State.QUEUED).count()
-        if waiting >= settings.JOBS_WAITING and not even_if_full:
-            raise LimitReached(
-                _("Hark is busy."),
-                _("%(n)d jobs are waiting, and no more than %(most)d may.")
-                % {"n": waiting, "most": settings.JOBS_WAITING},
-                _("Try again when some are done."),
-            )
+        if not even_if_full:
+            _check_queue(user)
         job = Job.objects.create(user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec)
         transaction.on_commit(send_waiting)
     return job
+
+
+def _check_queue(user: User) -> None:
+    waiting = Job.objects.filter(state=Job.State.QUEUED)
+    for queue, most, why in (
+        (
+            waiting.filter(user=user),
+            settings.JOBS_WAITING_PER_USER,
+            _("%(n)d jobs of yours are waiting, and no more than %(most)d may."),
+        ),
+        (waiting, settings.JOBS_WAITING, _("%(n)d jobs are waiting, and no more than %(most)d may.")),
+    ):
+        count = queue.count()
+        if count >= most:
+            raise LimitReached(_("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some are done."))
 
 
 def send_waiting() -> None:
@@ -224,7 +247,13 @@ def cancel(*, job: Job) -> None:
 
 
 def retry(*, job: Job) -> None:
-    """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was."""
+    """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was.
+
+    Raises:
+        LimitReached: too many are waiting.
+    """
+    if job.can_be_retried:
+        _check_queue(job.user)
     Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, sent_at=None, error=None, result=None, finished_at=None, takeovers=0,
         done=0.0, total=0.0, stage="", message="", said=None,

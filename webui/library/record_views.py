@@ -21,6 +21,7 @@ from db.records import Clip
 from model.metrics import wilson_interval
 from phrase_augmentation.normalize import validate_keyphrase
 from pipeline import recordings
+from webui.jobs.services import check_room
 from webui.library import services
 from webui.listening.services import runtime_of
 from webui.signed_in import signed_in
@@ -80,6 +81,7 @@ def keep(request: HttpRequest) -> JsonResponse:
         identifier = str(UUID(request.POST.get("take", "")))
     except ValueError as error:
         raise HarkError(_("That could not be read."), _("The take has no id."), _("Reload the page.")) from error
+    check_room(user, LARGEST_TAKE)
     take = recordings.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
     phrase, language = request.POST.get("phrase", ""), request.POST.get("language") or "en"
     with services.library_of(user) as library:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from django.utils.formats import number_format
@@ -25,6 +23,7 @@ from pipeline.mining import ENGINE as MINED
 from pipeline.mining import faded
 from pipeline.splits import real_speaker
 from webui.accounts.models import User
+from webui.jobs.quota import bytes_below
 from webui.jobs.services import user_data
 
 PAGE = 50  # clips
@@ -96,28 +95,12 @@ def page(library: Library, filters: Filters, before: int | None = None, after: i
 def space(user: User) -> dict[str, Any]:
     """Bytes by folder, and what is free on that disk."""
     data = user_data(user)
-    used = {name: _bytes_below(data / name) for name in FOLDERS}
+    used = {name: bytes_below(data / name) for name in FOLDERS}
     try:
         free = shutil.disk_usage(data).free
     except OSError:
         free = 0
     return {"used": used, "total": sum(used.values()), "free": free}
-
-
-def _bytes_below(folder: Path) -> int:
-    total = 0
-    waiting = [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            continue  # it is not there, or has gone meanwhile
-    return total
 
 
 def outline(library: Library, clip: Clip) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pipeline.media import peaks
 from pipeline.recordings import TRAIN
 from pipeline.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
-from webui.jobs.services import user_data
+from webui.jobs.services import check_room, user_data
 from webui.listening.models import Sample
 from webui.trainer.models import Version
 
@@ -84,6 +84,7 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
             _("A sample has %(least)s to %(most)d seconds.") % {"least": number_format(SHORTEST_S), "most": LONGEST_S},
             _("Mark it once more."),
         )
+    check_room(user, 2 * len(audio))
     name = f"inbox/{uuid.uuid4().hex}.flac"
     path = user_data(user) / name
     try:

@@ -110,7 +110,7 @@ def test_what_somebody_has_begun_counts_as_theirs_only(
     assert send(owners, first["address"], 0, b"x" * 20).json()["offset"] == 20
     room = uploads.KEPT_FREE + 39
     refused = owners.patch(f"{first['address']}?offset=20", b"y" * 40, content_type="text/plain", headers=JSON)
-    assert refused.status_code == 422 and "no room" in refused.json()["what"]
+    assert refused.status_code == 507 and "no room" in refused.json()["what"]
     assert owners.get(first["address"]).json()["offset"] == 20
     room = uploads.KEPT_FREE + 40
     assert send(owners, first["address"], 20, b"y" * 40).json()["offset"] == 60

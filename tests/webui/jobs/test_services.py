@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs import services
 from webui.jobs.models import Job
@@ -60,6 +61,38 @@ def test_when_too_many_wait_one_more_is_refused(owner: User, settings: Any) -> N
     with pytest.raises(services.LimitReached, match="3 jobs are waiting"):
         submit(owner, 4)
     assert submit(owner, 1) is not None  # the same again is no new one
+
+
+def test_one_user_does_not_fill_the_queue_for_all(owner: User, other: User, settings: Any) -> None:
+    settings.JOBS_WAITING_PER_USER = 3
+    mine = [submit(other, number) for number in range(3)]
+    with pytest.raises(services.LimitReached, match="3 jobs of yours are waiting"):
+        submit(other, 4)
+    assert submit(owner, 5).state == Job.State.QUEUED  # there is room for somebody else's
+    # nor by taking back what was cancelled
+    services.cancel(job=mine[0])
+    submit(other, 4)
+    with pytest.raises(services.LimitReached):
+        services.retry(job=Job.objects.get(id=mine[0].id))
+    assert Job.objects.get(id=mine[0].id).state == Job.State.CANCELLED
+
+
+def test_a_users_share_of_the_disk(owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.jobs.quota.COUNTED_FOR_S", 0.0)
+    settings.USER_MAX_BYTES = 1000
+    folder = services.user_data(other)
+    (folder / "clips").mkdir(parents=True)
+    services.check_room(other, 900)
+    with pytest.raises(HarkError, match=r"no room for more of yours") as caught:
+        services.check_room(other, 2000)
+    assert getattr(caught.value, "status", 0) == 507
+    services.check_room(owner, 2000)  # it is their disk
+    (folder / "clips" / "a.flac").write_bytes(bytes(1000))
+    with pytest.raises(HarkError, match="no room"):
+        submit(other)
+    (folder / "clips" / "a.flac").unlink()  # room is there again at once
+    assert submit(other).state == Job.State.QUEUED
+    assert submit(owner).state == Job.State.QUEUED
 
 
 def test_one_worker_gets_a_job(owner: User) -> None:

@@ -1,0 +1,71 @@
+"""Whatever is kept for a user counts against their share of the disk, wherever it comes in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from tests.webui.trainer.test_results import make_version
+from webui.accounts.models import User
+from webui.audio import live
+from webui.listening.services import keep_sample
+
+pytestmark = pytest.mark.django_db
+
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture
+def full(client: Client, other: User, portal: Path, settings: Any) -> Client:
+    """A browser of a user whose share is used up."""
+    folder = portal / "users" / str(other.pk)
+    folder.mkdir(parents=True)
+    (folder / "much").write_bytes(bytes(2000))
+    settings.USER_MAX_BYTES = 1000
+    client.force_login(other)
+    return client
+
+
+def sound(name: str = "a.wav") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, b"RIFF" + bytes(500))
+
+
+def uploads(client: Client) -> dict[str, Any]:
+    """The answers to everything that may be sent to be kept."""
+    return {
+        "a form": client.post("/recordings/upload", {"audio": sound()}, headers=JSON),
+        "pieces": client.post(
+            "/recordings/uploads", {"name": "a.wav", "size": 500}, content_type="application/json", headers=JSON
+        ),
+        "the API": client.post("/api/v1/recordings", {"file": sound(), "audio": sound()}),
+        "an archive": client.post("/library/import/upload", {"archive": sound("a.zip")}, headers=JSON),
+        "a take": client.post(
+            "/library/record/keep",
+            {"audio": sound(), "phrase": "hey compass", "take": "7d4f5d0e-6f7e-4c0e-8c62-0d6f7a0b5c11"},
+            headers=JSON,
+        ),
+        "a training": client.post(
+            "/api/v1/jobs", {"phrase": "hey compass", "effort": "trial"}, content_type="application/json"
+        ),
+    }
+
+
+def test_all_that_is_kept_is_refused_in_words(full: Client) -> None:
+    answers = uploads(full)
+    said = {name: (answer.status_code, answer.json().get("what")) for name, answer in answers.items()}
+    assert said == dict.fromkeys(answers, (507, "There is no room for more of yours."))
+
+
+def test_what_is_kept_while_somebody_listens(full: Client, other: User, portal: Path) -> None:
+    version = make_version(other, portal / "users" / str(other.pk))
+    with pytest.raises(HarkError, match="no room"):
+        keep_sample(user=other, version=version, verdict="missed", audio=np.zeros(SAMPLE_RATE, np.float32))
+    with pytest.raises(HarkError, match="no room"):
+        live.new_file(other)
