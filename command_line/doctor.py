@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line.options import PROGRAM, Commands, Parser, add_command
+from core import earlier_settings
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.processors import usable_cores
@@ -93,6 +94,7 @@ def _findings() -> Iterator[Finding]:
     yield _program("ffmpeg", "reads M4A, WebM and other formats")
     yield _microphone()
     yield _library()
+    yield from _earlier_settings()
 
 
 def _python() -> Finding:
@@ -249,6 +251,16 @@ def _library() -> Finding:
         kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
         return Finding("library", OPTIONAL, f"{found}; {kinds}", f"{PROGRAM} library check --mend")
     return Finding("library", OK, found)
+
+
+def _earlier_settings() -> Iterator[Finding]:
+    """Names that another system's settings have, where they are set."""
+    for setting in earlier_settings.found():
+        name = f"setting {setting.name}"
+        if setting.taken:
+            yield Finding(name, OK, setting.said)
+        else:
+            yield Finding(name, OPTIONAL, f"not taken: {setting.said}", setting.what_to_do)
 
 
 def _suggestions(findings: list[Finding]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command
+from core import earlier_settings
 from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
@@ -38,6 +39,9 @@ def register(commands: Commands[Parser]) -> None:
 def run_serve(options: argparse.Namespace, screen: Screen) -> int:
     """``serve``: runs until Ctrl-C; a part that ends is started again."""
     _refuse_taken_port(options.host, options.port)
+    for setting in earlier_settings.found():
+        if not setting.taken:
+            screen.note(f"{setting.name} is not taken: {setting.said} {setting.what_to_do}")
     os.environ["HARK_DATA"] = str(data_folder())  # the children's too, wherever they are started
     from pipeline.speech_client import stop as stop_speech_service
     from webui.setup import ready

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from core.data_folder import REPOSITORY, data_folder
+from core.earlier_settings import adopt
 from core.errors import HarkError
 
 NAME = ".env"
@@ -23,11 +24,18 @@ PLACE = "HARK_DATA"  # of the data folder; the file beside the code may say it
 def read_settings_files() -> list[Path]:
     """Put the settings of the files into the environment; which were read, the first that counts first.
 
-    Calling it again changes nothing. To be called before anything else looks at the environment.
+    Calling it again changes nothing. To be called before anything else looks at the environment. Names that an earlier
+    system had count, too (``core.earlier_settings``).
 
     Raises:
         HarkError: a file is there and cannot be read, or the one that HARK_SETTINGS_FILE names is not there.
     """
+    read = _read()
+    adopt()
+    return read
+
+
+def _read() -> list[Path]:
     chosen = os.environ.get(CHOSEN)
     if chosen is not None:
         if not chosen:

@@ -31,7 +31,7 @@ from webui.accounts.services import user_of_token
 from webui.audio.consumers import TranscribeConsumer
 from webui.audio.uploads import LARGEST_CHUNK
 from webui.compatibility.uploads import takes_recordings
-from webui.jobs.consumers import JobConsumer
+from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, Scope, limit_bodies
 from webui.listening.consumers import ListenConsumer
 from webui.socket_sign_in import OwnPagesAndPrograms
@@ -96,6 +96,7 @@ class Pages(ASGIHandler):
 
 sockets = URLRouter(
     [
+        path("ws/jobs", JobsConsumer.as_asgi()),
         path("ws/jobs/<uuid:job_id>", JobConsumer.as_asgi()),
         path("ws/transcribe", TranscribeConsumer.as_asgi()),
         path("ws/listen/<int:detector_id>/<int:number>", ListenConsumer.as_asgi()),
@@ -104,6 +105,8 @@ sockets = URLRouter(
 application = ProtocolTypeRouter(
     {
         "http": limit_bodies(cast(Application, Pages()), largest_body, LARGEST_FORM, of_a_user),
-        "websocket": OwnPagesAndPrograms(AuthMiddlewareStack(sockets), settings.ALLOWED_HOSTS),
+        "websocket": OwnPagesAndPrograms(
+            AuthMiddlewareStack(sockets), [*settings.ALLOWED_HOSTS, *settings.CORS_ALLOWED_ORIGINS]
+        ),
     }
 )

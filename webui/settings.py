@@ -15,6 +15,9 @@ HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner 
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 1800)
 HARK_WAIT_S         how long an earlier system's address waits for a long recording (300)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
+ACCESS_TOKEN_EXPIRE_MINUTES  how long an access token works (15); this and other names of an earlier system's settings:
+                    core/earlier_settings.py
+CORS_ORIGINS        origins, with commas between, whose pages may call Hark (default: none)
 HARK_OPEN_SIGN_UP   1: whoever has a Google account gets an account; else only users whom the owner has added sign in
 """
 
@@ -24,11 +27,13 @@ import os
 import warnings
 from pathlib import Path
 
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
 from core.data_folder import data_folder
+from core.earlier_settings import taken
 from core.settings_file import read_settings_files
 from webui.secret import secret_key
 
@@ -70,6 +75,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.google",
     "channels",
+    "corsheaders",
     "csp",
     "django_htmx",
     "django_q",
@@ -86,6 +92,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -144,6 +151,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_EMAIL_VERIFICATION = "none"
 SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = False
@@ -230,6 +238,11 @@ CONTENT_SECURITY_POLICY = {
         "manifest-src": [SELF],
     }
 }
+# Pages of other origins: none, unless the owner lists them. Only theirs may send what a browser knows of the user.
+CORS_ALLOWED_ORIGINS = [origin for origin in taken("CORS_ORIGINS").split(",") if origin]
+CORS_ALLOW_CREDENTIALS = True
+CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key")
+CORS_EXPOSE_HEADERS = ("Content-Disposition", "Location", "Retry-After")
 CSRF_FAILURE_VIEW = "webui.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

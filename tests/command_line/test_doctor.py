@@ -15,7 +15,9 @@ Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
 
 
-def test_doctor(main: Main, capsys: Shown, data_dir: Path) -> None:
+def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/meetings")
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
     code = main("doctor", "--json")
     result = json.loads(capsys.readouterr().out)
     found = {finding["name"]: finding for finding in result["findings"]}
@@ -23,6 +25,7 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path) -> None:
     assert found["python"]["status"] == "ok" and found["data folder"]["status"] == "ok"
     assert found["engine espeak"]["status"] == "ok" and found["library"]["status"] == "ok"
     assert all(f["what_to_do"] for f in result["findings"] if f["status"] != "ok")
+    assert found["setting HF_TOKEN"]["status"] == "ok" and "not yet" in found["setting DATABASE_URL"]["found"]
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
     main("doctor")
     assert "Hark can" in capsys.readouterr().out

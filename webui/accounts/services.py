@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import jwt
+from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -33,7 +34,7 @@ SHOWN_CHARACTERS = 12
 USE_NOTED_EVERY = timedelta(minutes=1)
 LONGEST_DAYS = 3650
 
-ACCESS_LIFE, REFRESH_LIFE = timedelta(minutes=15), timedelta(days=14)
+REFRESH_LIFE = timedelta(days=14)
 AUDIENCE = "hark"
 
 
@@ -364,7 +365,8 @@ def _pair(user: User, scopes: Collection[str], family: str) -> TokenPair:
         claims = {**common, "kind": kind, "jti": secrets.token_hex(16), "exp": now + life}
         return jwt.encode(claims, _jwt_key(), algorithm="HS256")
 
-    return TokenPair(sign("access", ACCESS_LIFE), sign("refresh", REFRESH_LIFE), int(ACCESS_LIFE.total_seconds()))
+    life = timedelta(minutes=settings.ACCESS_TOKEN_MINUTES)
+    return TokenPair(sign("access", life), sign("refresh", REFRESH_LIFE), int(life.total_seconds()))
 
 
 def _jwt_key() -> bytes:

@@ -35,7 +35,7 @@ class ApiError(HarkError):
         return type(self), (self.status, self.what, self.why, self.what_to_do, self.wait_s)
 
 
-def problem(error: HarkError, status: int | None = None, **more: Any) -> HttpResponse:
+def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
     """The answer that explains an error; ``more`` are further members of it."""
     status = status or getattr(error, "status", 422)
     response = JsonResponse(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webui.compatibility import atr, meetings, notes, openai_audio, stereo
+from webui.compatibility import atr, meetings, notes, openai_audio, password_grant, stereo
 
 app_name = "compatibility"
 urlpatterns = [
@@ -27,6 +27,8 @@ urlpatterns = [
     path("api/meetings/progress", meetings.progress, name="meetings-progress"),
     path("api/meetings/<uuid:meeting_id>", meetings.meeting, name="meeting"),
     path("api/meetings/<uuid:meeting_id>/artefacts/<str:name>", meetings.artefact, name="artefact"),
+    path("token", password_grant.token, name="token"),
+    path("api/auth/token", password_grant.token, name="auth-token"),
     # Stereo
     path("api/v1/transcribe", stereo.sessions, name="sessions"),
     path("api/v1/transcribe/<uuid:session_id>", stereo.session, name="session"),

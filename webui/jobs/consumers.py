@@ -1,4 +1,4 @@
-"""Progress over WebSocket: ``/ws/jobs/<id>``."""
+"""Progress over WebSocket: ``/ws/jobs/<id>`` of one job, ``/ws/jobs`` of all of a user's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
+from django.db.models import Q
 from django.utils import translation
 
 from webui.accounts.models import User
@@ -16,24 +17,15 @@ from webui.jobs.views import news
 from webui.socket_sign_in import NOT_YOURS, SignsIn
 
 EVERY_S = 0.5
+NEWEST = 50  # jobs that are told whatever their state
 UNREADABLE = 1007  # close code
 
 
-class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
-    """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last"}``.
-
-    It reads the database, as polling does, so it needs no message broker and nothing is lost while it is not connected.
-    The client says ``{"after": N}`` first: events up to N are not sent again; ``"language": "de"`` beside it is that of
-    the messages. Programs send their token before that.
-    """
+class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
+    """Follows something in a task until it is left; the client may say ``{"language": "de"}``."""
 
     language = "en"
     following: asyncio.Task[None] | None = None
-
-    async def may(self, user: User) -> bool:
-        """The job's owner only."""
-        self.job_id = self.scope["url_route"]["kwargs"]["job_id"]
-        return await self._is_theirs(user)
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
         """JSON only."""
@@ -43,19 +35,37 @@ class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
             await self.close(UNREADABLE)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """The client says from where on."""
-        after = content.get("after") if isinstance(content, dict) else None
+        """The language of the messages."""
         language = content.get("language") if isinstance(content, dict) else None
         if isinstance(language, str) and language in dict(settings.LANGUAGES):
             self.language = language
-        if self.following is None and isinstance(after, int):
-            self.following = asyncio.create_task(self._follow(after))
 
     async def disconnect(self, code: int) -> None:
         """Stop reading."""
         await super().disconnect(code)
         if self.following is not None:
             self.following.cancel()
+
+
+class JobConsumer(TellsInALanguage):
+    """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last"}``.
+
+    It reads the database, as polling does, so it needs no message broker and nothing is lost while it is not connected.
+    The client says ``{"after": N}`` first: events up to N are not sent again; ``"language": "de"`` beside it is that of
+    the messages. Programs send their token before that.
+    """
+
+    async def may(self, user: User) -> bool:
+        """The job's owner only."""
+        self.job_id = self.scope["url_route"]["kwargs"]["job_id"]
+        return await self._is_theirs(user)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        """The client says from where on."""
+        await super().receive_json(content, **kwargs)
+        after = content.get("after") if isinstance(content, dict) else None
+        if self.following is None and isinstance(after, int):
+            self.following = asyncio.create_task(self._follow(after))
 
     async def _follow(self, after: int) -> None:
         before = None
@@ -82,3 +92,45 @@ class JobConsumer(SignsIn, AsyncJsonWebsocketConsumer):
     @database_sync_to_async
     def _is_theirs(self, user: User) -> bool:
         return Job.objects.filter(id=self.job_id, user_id=user.pk).exists()
+
+
+class JobsConsumer(TellsInALanguage):
+    """All of a user's jobs: ``{"jobs": [...], "gone": [ids]}``.
+
+    At first those that go on and the newest that have ended, then each that has changed, and the ids of those that were
+    deleted.
+
+    Each is told as by :class:`JobConsumer`, with ``recording`` where it is about one.
+    """
+
+    async def may(self, user: User) -> bool:
+        """Everybody has jobs of their own."""
+        return True
+
+    async def begin(self) -> None:
+        """Nothing has to be asked for."""
+        self.following = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        told: dict[str, dict[str, Any]] = {}
+        first = True
+        while True:
+            jobs, newest = await self._jobs(list(told))
+            shown = {job["id"]: {**job, "seconds": None} for job in jobs}
+            changed = [job for job in jobs if told.get(job["id"]) != shown[job["id"]]]
+            gone = [name for name in told if name not in shown]
+            if first or changed or gone:
+                await self.send_json({"jobs": changed, "gone": gone})
+            told = {name: job for name, job in shown.items() if job["going"] or name in newest}
+            first = False
+            await asyncio.sleep(EVERY_S)
+
+    @database_sync_to_async
+    def _jobs(self, told: list[str]) -> tuple[list[dict[str, Any]], set[str]]:
+        """What goes on, what is new and what was told before, newest first; and which of it is new."""
+        assert self.user is not None
+        mine = Job.objects.filter(user_id=self.user.pk)
+        newest = {str(pk) for pk in mine.values_list("pk", flat=True)[:NEWEST]}
+        found = mine.filter(Q(state__in=Job.GOING) | Q(pk__in=newest.union(told)))
+        with translation.override(self.language):
+            return [{**job.snapshot(), "recording": job.spec.get("recording")} for job in found], newest

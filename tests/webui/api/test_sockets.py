@@ -73,6 +73,53 @@ def test_a_program_follows_a_job(world: World) -> None:
     talk(conversation)
 
 
+def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: World, other: User) -> None:
+    mine, theirs = token_of(world.user, "read"), token_of(other, "read")
+    made = {"kind": "transcribe", "lane": "audio", "state": "running", "spec": {"recording": "r"}}
+    own = Job.objects.create(user=world.user, title="mine", **made)
+    foreign = Job.objects.create(user=other, title="theirs", **made)
+    expected = {str(job.pk) for job in Job.objects.filter(user=world.user)}
+
+    async def conversation() -> None:
+        first, second = Socket("/ws/jobs"), Socket("/ws/jobs")
+        for socket, token in ((first, mine), (second, theirs)):
+            await socket.open()
+            await socket.say({"token": token})
+        assert {job["id"] for job in (await first.hear())["jobs"]} == expected
+        assert [job["id"] for job in (await second.hear())["jobs"]] == [str(foreign.pk)]
+        await Job.objects.filter(pk=own.pk).aupdate(stage="transcribe", done=1.0, total=4.0)
+        (said,) = (await first.hear())["jobs"]
+        assert (said["id"], said["stage"], said["done"], said["total"]) == (str(own.pk), "transcribe", 1.0, 4.0)
+        assert said["recording"] == "r"
+        await Job.objects.filter(pk=own.pk).aupdate(state="done")
+        (said,) = (await first.hear())["jobs"]
+        assert said["state"] == "done" and not said["going"]
+        await Job.objects.filter(pk=own.pk).adelete()
+        assert await first.hear() == {"jobs": [], "gone": [str(own.pk)]}
+        await Job.objects.filter(pk=foreign.pk).aupdate(state="failed")
+        assert [job["state"] for job in (await second.hear())["jobs"]] == ["failed"]
+        assert await first.end.receive_nothing(1.2)
+        await first.say("{")
+        assert await first.hear() == 1007
+
+    talk(conversation)
+
+
+def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.socket_sign_in.WAIT_S", 0.2)
+    only_train = token_of(world.user, "train")
+
+    async def conversation() -> None:
+        silent, without_scope = Socket("/ws/jobs"), Socket("/ws/jobs")
+        await silent.open()
+        assert await silent.hear() == 4401
+        await without_scope.open()
+        await without_scope.say({"token": only_train})
+        assert "scope" in (await without_scope.hear())["error"]["why"] and await without_scope.hear() == 4403
+
+    talk(conversation)
+
+
 def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
     token = token_of(world.user)
     said = worded("Speaking %(n)d clips", n=3).parts()

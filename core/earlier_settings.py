@@ -1,0 +1,177 @@
+"""Names that the ``.env`` of an earlier system for meetings has: each is taken, or refused in words.
+
+A name that is taken stands in for Hark's own name, which counts more where both are given. ``./hark serve`` says at its
+start what is refused, ``./hark doctor`` lists all that are set (docs/compatibility.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+
+SHORTEST_SECRET = 32  # characters: what has fewer can be guessed, and whoever has it signs in as anybody
+LONGEST_MINUTES = 14 * 24 * 60  # of an access token: as long as a refresh token works
+MOST_JOBS = 10_000
+QUEUE = "JOB_QUEUE_MAX_"
+_ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+
+
+@dataclass(frozen=True)
+class EarlierSetting:
+    """A name that is set, and what becomes of it.
+
+    Attributes:
+        name: as that system had it.
+        taken: whether it counts here.
+        said: what it does here, or why it is refused.
+        what_to_do: where it is refused.
+    """
+
+    name: str
+    taken: bool
+    said: str
+    what_to_do: str = ""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """``check`` gives the value as Hark takes it, or raises ValueError that says why it is refused."""
+
+    use: str
+    check: Callable[[str], str]
+    what_to_do: str
+    own: str = ""  # Hark's name for it, where it has another
+
+
+def _secret(text: str) -> str:
+    if len(text) < SHORTEST_SECRET:
+        raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters: who guesses it signs in as anybody")
+    return text
+
+
+def _algorithm(text: str) -> str:
+    if text != "HS256":
+        raise ValueError("Hark signs with HS256 only")
+    return text
+
+
+def _whole(most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):
+            raise ValueError(f"it must be a whole number from 1 to {most:,}")
+        return text
+
+    return check
+
+
+def _list(text: str) -> list[str]:
+    """With commas between, or as JSON."""
+    if not text.startswith("["):
+        found: object = text.split(",")
+    else:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError("it is no list: names with commas between, or JSON")
+    return [one.strip() for one in found if one.strip()]
+
+
+def _origins(text: str) -> str:
+    found = [one.rstrip("/").lower() for one in _list(text)]
+    for one in found:
+        if not _ORIGIN.fullmatch(one):
+            raise ValueError(f"{one[:80]!r} is no origin such as https://app.example.org (* is none: name each)")
+    return ",".join(found)
+
+
+def _one_client(text: str) -> str:
+    found = _list(text)
+    if len(found) != 1:
+        raise ValueError("Hark signs in with one client of Google's, by its id and its secret")
+    return found[0]
+
+
+def _nothing(why: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        raise ValueError(why)
+
+    return check
+
+
+def _limit(use: str, own: str) -> _Rule:
+    return _Rule(use, _whole(MOST_JOBS), f"Set {own}, or mend it.", own)
+
+
+_AT_WORK = _limit("jobs at work at once in each lane", "HARK_JOBS_RUNNING")
+_OF_A_USER = _limit("jobs of one user at work at once in each lane", "HARK_JOBS_RUNNING_PER_USER")
+_WAITING = _limit("jobs that may wait", "HARK_JOBS_WAITING")
+_RULES = {
+    "SECRET_KEY": _Rule(
+        "signs sessions and tokens", _secret, "Set a longer one, or none: Hark makes one.", "HARK_SECRET_KEY"
+    ),
+    "ALGORITHM": _Rule("how access tokens are signed", _algorithm, "Take it out."),
+    "ACCESS_TOKEN_EXPIRE_MINUTES": _Rule(
+        "how long an access token works", _whole(LONGEST_MINUTES), "Mend it; without it 15 minutes."
+    ),
+    "OPENAI_MODEL_NAME": _Rule(
+        "the language model, at OPENAI_BASE_URL with OPENAI_API_KEY", str, "Take it out.", "OPENAI_MODEL"
+    ),
+    "HF_TOKEN": _Rule("lets models be fetched from Hugging Face that ask for it", str, ""),
+    "CORS_ORIGINS": _Rule("pages of these origins may call Hark", _origins, "List origins, with commas between."),
+    "GOOGLE_CLIENT_IDS": _Rule(
+        "sign-in with Google, with GOOGLE_CLIENT_SECRET", _one_client,
+        "Set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.", "GOOGLE_CLIENT_ID",
+    ),
+    "DATABASE_URL": _Rule(
+        "", _nothing("not yet: accounts and jobs are in an SQLite file in the data folder"), "Take it out."
+    ),
+    **{f"{QUEUE}{end}": _AT_WORK for end in ("RUNNING", "CONCURRENT", "WORKERS")},
+    **{f"{QUEUE}{end}": _OF_A_USER for end in ("PER_USER", "RUNNING_PER_USER")},
+    **{f"{QUEUE}{end}": _WAITING for end in ("SIZE", "WAITING", "PENDING", "QUEUED")},
+}  # fmt: skip
+_UNKNOWN_LIMIT = _Rule(
+    "", _nothing("Hark has no such limit"),
+    "It has HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER and HARK_JOBS_WAITING.",
+)  # fmt: skip
+NAMES = tuple(_RULES)
+
+
+def found(environment: Mapping[str, str] = os.environ) -> Iterator[EarlierSetting]:
+    """What becomes of each of these names that is set, in the order of :data:`NAMES`. Values are not repeated."""
+    for name, rule in _set(environment):
+        own = environment.get(rule.own, "") if rule.own else ""
+        try:
+            value = rule.check(environment[name].strip())
+        except ValueError as error:
+            yield EarlierSetting(name, False, f"{error}.", rule.what_to_do)
+            continue
+        if own and own != value:
+            yield EarlierSetting(name, False, f"{rule.own} is set, too, and counts.", "Take one of them out.")
+        else:
+            yield EarlierSetting(name, True, rule.use)
+
+
+def adopt(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Put what is taken under Hark's own names, where these are not set."""
+    for name, rule in _set(environment):
+        if rule.own and not environment.get(rule.own) and (value := taken(name, environment)):
+            environment[rule.own] = value
+
+
+def taken(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The value of one of these names as Hark takes it; "" where it is not set, or refused."""
+    try:
+        return _RULES[name].check(environment.get(name, "").strip()) if environment.get(name, "").strip() else ""
+    except ValueError:
+        return ""
+
+
+def _set(environment: Mapping[str, str]) -> list[tuple[str, _Rule]]:
+    unknown = sorted(name for name in environment if name.startswith(QUEUE) and name not in _RULES)
+    rules = {**_RULES, **dict.fromkeys(unknown, _UNKNOWN_LIMIT)}
+    return [(name, rule) for name, rule in rules.items() if environment.get(name, "").strip()]

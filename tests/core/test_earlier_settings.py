@@ -1,0 +1,95 @@
+"""The names of an earlier system's ``.env``: what becomes of each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core import earlier_settings
+from core.earlier_settings import adopt, found, taken
+from core.settings_file import read_settings_files
+
+SECRET = "0123456789abcdef0123456789abcdef"
+GOOD = {
+    "SECRET_KEY": SECRET,
+    "ALGORITHM": "HS256",
+    "ACCESS_TOKEN_EXPIRE_MINUTES": "60",
+    "OPENAI_MODEL_NAME": "gpt-4o-mini",
+    "HF_TOKEN": "hf_x",
+    "CORS_ORIGINS": "https://app.example.org, http://localhost:3000/",
+    "GOOGLE_CLIENT_IDS": "1.apps.googleusercontent.com",
+    "JOB_QUEUE_MAX_SIZE": "20",
+    "JOB_QUEUE_MAX_WORKERS": "4",
+    "JOB_QUEUE_MAX_PER_USER": "1",
+}
+OWN = {
+    "HARK_SECRET_KEY": SECRET,
+    "OPENAI_MODEL": "gpt-4o-mini",
+    "GOOGLE_CLIENT_ID": "1.apps.googleusercontent.com",
+    "HARK_JOBS_WAITING": "20",
+    "HARK_JOBS_RUNNING": "4",
+    "HARK_JOBS_RUNNING_PER_USER": "1",
+}
+
+
+def test_each_name_is_taken_under_hark_s_own() -> None:
+    environment = dict(GOOD)
+    adopt(environment)
+    assert environment == {**GOOD, **OWN}
+    assert {setting.name for setting in found(environment) if setting.taken} == set(GOOD)
+    assert taken("CORS_ORIGINS", environment) == "https://app.example.org,http://localhost:3000"
+    assert taken("ACCESS_TOKEN_EXPIRE_MINUTES", environment) == "60"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("SECRET_KEY", "change-me", "32 characters"),
+        ("ALGORITHM", "none", "HS256"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "0", "whole number"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "525600", "20,160"),
+        ("CORS_ORIGINS", "*", "origin"),
+        ("CORS_ORIGINS", "https://a.example, https://b.example/page", "origin"),
+        ("CORS_ORIGINS", '["https://a.example"', "list"),
+        ("GOOGLE_CLIENT_IDS", "one,two", "one client"),
+        ("JOB_QUEUE_MAX_SIZE", "many", "whole number"),
+        ("JOB_QUEUE_MAX_AUDIO_MINUTES", "60", "no such limit"),
+        ("DATABASE_URL", "postgresql://somebody:secret@db/meetings", "not yet"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(name: str, value: str, why: str) -> None:
+    environment = {name: value}
+    adopt(environment)
+    assert environment == {name: value}, "nothing of it counts"
+    (setting,) = found(environment)
+    assert (setting.name, setting.taken) == (name, False) and why in setting.said and setting.what_to_do
+    assert "somebody" not in setting.said + setting.what_to_do
+
+
+def test_lists_may_be_json() -> None:
+    assert taken("CORS_ORIGINS", {"CORS_ORIGINS": '["https://a.example"]'}) == "https://a.example"
+
+
+def test_hark_s_own_name_counts_more() -> None:
+    environment = {"JOB_QUEUE_MAX_SIZE": "20", "HARK_JOBS_WAITING": "7"}
+    adopt(environment)
+    assert environment["HARK_JOBS_WAITING"] == "7"
+    (setting,) = found(environment)
+    assert not setting.taken and "HARK_JOBS_WAITING is set" in setting.said
+
+
+def test_no_name_of_the_table_is_forgotten() -> None:
+    listed = {name for name in earlier_settings.NAMES if not name.startswith("JOB_QUEUE_MAX_")}
+    assert listed == {name for name in GOOD if not name.startswith("JOB_QUEUE_MAX_")} | {"DATABASE_URL"}
+
+
+def test_they_count_in_a_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_MODEL_NAME", "OPENAI_MODEL"):
+        monkeypatch.setenv(name, "for monkeypatch to take away afterwards")
+        monkeypatch.delenv(name)
+    (tmp_path / "settings").write_text("OPENAI_MODEL_NAME=gpt-4o-mini\n")
+    monkeypatch.setenv("HARK_SETTINGS_FILE", str(tmp_path / "settings"))
+    read_settings_files()
+    assert os.environ["OPENAI_MODEL"] == "gpt-4o-mini"

@@ -1,0 +1,49 @@
+"""OAuth 2.0's password grant (RFC 6749, section 4.3), with which programs of the system for meetings sign in."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from core.errors import HarkError
+from webui.accounts.services import SCOPES, issue_pair
+from webui.accounts.sign_in import SignInRefused, client_address, sign_in
+from webui.api.problems import ApiError, problem
+from webui.compatibility.endpoint import endpoint
+
+GRANT = "password"
+
+
+class _Refused(ApiError):
+    """An error with the word that OAuth has for it."""
+
+    def __init__(self, word: str, why: str, what_to_do: str) -> None:
+        super().__init__(400, "No token was given.", why, what_to_do)
+        self.word = word
+
+
+def _shape(error: HarkError, status: int) -> HttpResponse:
+    """Problem details with OAuth's ``error`` and ``error_description`` in them; a wrong password is 400 there."""
+    wrong_password = isinstance(error, SignInRefused)
+    word = "invalid_grant" if wrong_password else getattr(error, "word", "invalid_request")
+    return problem(error, 400 if wrong_password else status, error=word, error_description=error.why)
+
+
+@endpoint("POST", shape=_shape)
+def token(request: HttpRequest) -> HttpResponse:
+    """``POST /token``: ``username``, ``password``, ``grant_type=password``, ``scope`` to an access token.
+
+    Wrong passwords are counted as on the page of signing in.
+    """
+    grant = request.POST.get("grant_type") or GRANT
+    if grant != GRANT:
+        raise _Refused("unsupported_grant_type", f"There is no grant {grant[:40]!r} here.", f"Send {GRANT}.")
+    name, password = request.POST.get("username", ""), request.POST.get("password", "")
+    if not name or not password:
+        raise _Refused("invalid_request", "username or password is missing.", "Send both, as a form.")
+    wanted = request.POST.get("scope", "").split()
+    if unknown := set(wanted) - set(SCOPES):
+        why = f"There is no scope {min(unknown)[:40]!r}."
+        raise _Refused("invalid_scope", why, f"Ask for some of {' '.join(SCOPES)}, or for none: it is all then.")
+    user = sign_in(name=name, password=password, address=client_address(request))
+    pair = issue_pair(user=user, scopes=wanted or SCOPES)
+    return JsonResponse({"access_token": pair.access, "token_type": "bearer", "expires_in": pair.expires_in})
