@@ -1,4 +1,7 @@
-"""Django's own commands: ``python webui/manage.py migrate``, ``runserver``, ``qcluster``."""
+"""Django's own commands: ``python webui/manage.py migrate``, ``makemessages``, ``qcluster``.
+
+``runserver`` is ``./hark serve``: Django's own would serve pages alone, without the workers and sockets that they need.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,21 @@ import os
 import sys
 from pathlib import Path
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def serve(arguments: list[str]) -> None:
+    """Become ``serve`` at the address that ``runserver`` was given ("8000", "0.0.0.0:8000")."""
+    host, _colon, port = next((text for text in arguments if not text.startswith("-")), "8000").rpartition(":")
+    command = [sys.executable, str(REPOSITORY / "main.py"), "serve", "--host", host.strip("[]") or "127.0.0.1"]
+    sys.stderr.write("runserver starts ./hark serve: the pages, with the workers and sockets that they need.\n")
+    os.execv(command[0], [*command, "--port", port])
+
+
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # imports begin at the repository, not in webui/
+    if sys.argv[1:2] == ["runserver"] and "--help" not in sys.argv:
+        serve(sys.argv[2:])
+    sys.path[0] = str(REPOSITORY)  # imports begin at the repository, not in webui/
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
     from django.core.management import execute_from_command_line
 
