@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command
+from command_line.server_part import Part
 from core import earlier_settings
-from core.child_process import end_with_parent, signal_group
-from core.data_folder import REPOSITORY, data_folder
+from core.child_process import signal_group
+from core.data_folder import data_folder
 from core.errors import HarkError
 
 if TYPE_CHECKING:
     from command_line.console import Screen
 
 PORT = 8000
+WEB = "web"
+MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that close all that they might have are slow
 RECOVERY_EVERY_S = 5.0
 STUCK_AFTER_S = 60.0  # a lane that has just begun has something to catch up with
 STOPPING_S = 8.0  # for the web server and the workers to end by themselves
@@ -54,63 +57,53 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
     remove_leftovers()
     stop_speech_service()  # one of an earlier version may still hold its models
     address = f"http://{'localhost' if options.host in ('127.0.0.1', '0.0.0.0') else options.host}:{options.port}"
-    parts = {"web": _web(options), **dict.fromkeys(LANES, _WORKERS)}
-    running = {name: _start(name, command) for name, command in parts.items()}
+    files = _raise_file_limit()
+    parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in LANES)]
     try:
         screen.note(f"Hark is at {address} (Ctrl-C ends it)")
         if owner() is None:
             screen.note(f"Make the owner's account here, once: {owner_link(base_url=address)}")
-        _watch(parts, running, screen)
+        _watch(parts, screen)
     finally:
-        _stop(list(running.values()))
+        _stop(parts)
         stop_speech_service()
     return 0
 
 
-def _web(options: argparse.Namespace) -> list[str]:
+def _web(options: argparse.Namespace, files: int) -> list[str]:
+    # Half of the files for connections, the others for what is read and written. What a proxy says of a client is read
+    # by the portal itself, and only where HARK_HTTPS says that there is one.
     return [
         sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
         "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
+        "--http", "webui.http_connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
+        "--no-proxy-headers",
     ]  # fmt: skip
 
 
 _WORKERS = [sys.executable, "-m", "webui.jobs.cluster"]
 
 
-def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order. Should it
-    # be killed, they end by themselves; workers finish their job first.
-    environment = {**os.environ, "Q_CLUSTER_NAME": name}  # which queue the workers take from
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, start_new_session=True,
-        preexec_fn=partial(end_with_parent, signal.SIGTERM),
-    )  # fmt: skip
+def _raise_file_limit() -> int:
+    """As many open files (connections among them) as the system lets this process have; how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
-def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[bytes]], screen: Screen) -> None:
+def _watch(parts: list[Part], screen: Screen) -> None:
     from django.db import close_old_connections
 
     from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
     from webui.trainer.services import adopt_runs
 
-    began = dict.fromkeys(parts, time.monotonic())
     next_recovery = 0.0
     while True:
-        for name, process in running.items():
-            if process.poll() is None:
-                continue
-            _kill(process)  # its children
-            if time.monotonic() - began[name] < 5.0 and name == "web":
-                raise HarkError(
-                    "The portal could not be started.",
-                    f"Its web server ended with code {process.returncode}; what it said is above.",
-                    "Mend that, then run the same command again.",
-                )
-            screen.note(f"The process for {name} has ended and is started again.")
-            time.sleep(1.0)
-            began[name] = time.monotonic()
-            running[name] = _start(name, parts[name])
+        _look_after(parts, screen)
         if time.monotonic() >= next_recovery:
             next_recovery = time.monotonic() + RECOVERY_EVERY_S
             try:
@@ -121,29 +114,43 @@ def _watch(parts: dict[str, list[str]], running: dict[str, subprocess.Popen[byte
                 if taken:
                     screen.note(f"{taken} jobs whose worker was killed are taken care of.")
                 adopt_runs()
-                for lane in stuck_lanes() | ({WEBHOOKS} if webhooks_are_stuck() else set()):
-                    if time.monotonic() - began[lane] > STUCK_AFTER_S:
-                        screen.note(f"The workers for {lane} take no jobs.")
-                        _kill(running[lane])  # started again above
+                stuck = stuck_lanes() | ({WEBHOOKS} if webhooks_are_stuck() else set())
+                for part in parts:
+                    if part.name in stuck and part.age_s > STUCK_AFTER_S:
+                        screen.note(f"The workers for {part.name} take no jobs.")
+                        part.kill()  # started again above
             close_old_connections()
         time.sleep(0.3)
 
 
-def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        signal_group(process.pid, signal.SIGTERM)
+def _look_after(parts: list[Part], screen: Screen) -> None:
+    """Start again what has ended.
+
+    Raises:
+        HarkError: the web server has never been up, so it will not be the next time.
+    """
+    for part in parts:
+        said = part.look()
+        if said and part.name == WEB and not part.has_settled:
+            raise HarkError(
+                "The portal could not be started.",
+                f"Its web server ended with code {part.process.returncode}; what it said is above.",
+                "Mend that, then run the same command again.",
+            )
+        if said:
+            screen.note(said)
+
+
+def _stop(parts: list[Part]) -> None:
+    for part in parts:
+        signal_group(part.process.pid, signal.SIGTERM)
     until = time.monotonic() + STOPPING_S
-    for process in processes:
+    for part in parts:
         try:
-            process.wait(max(0.1, until - time.monotonic()))
+            part.process.wait(max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             pass
-        _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    signal_group(process.pid)
-    process.wait()
+        part.kill()
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ANSWER = b"The upload is too large for this address. See what the page says about its limits."
+PIECE_S = 60.0  # in which the next piece of a body must come
+SLOW = HarkError("The request was cut off.", "Nothing came for a minute.", "Send it again.")
 ANSWER_OF_API = HarkError(
     "The request is too large.", "Its body is longer than this address takes.", "Send less; /api/docs says how much."
 )
@@ -24,13 +27,17 @@ class _TooLarge(Exception):
     pass
 
 
+class _TooSlow(Exception):
+    pass
+
+
 def limit_bodies(
     application: Application,
     largest: Callable[[Scope], int],
     for_all: int,
     known: Callable[[Scope], Awaitable[bool]],
 ) -> Application:
-    """An ASGI application that answers 413 where a body is longer than it may be, said or sent, and 507 on a full disk.
+    """An ASGI application that answers 413 where a body is too long, 408 where it stops, and 507 on a full disk.
 
     Args:
         largest: bytes that a request may have there.
@@ -43,11 +50,15 @@ def limit_bodies(
             most = for_all
         said = dict(scope["headers"]).get(b"content-length", b"")
         answered = False
-        read = 0
+        read, going_on = 0, True
 
         async def counted() -> dict[str, Any]:
-            nonlocal read
-            message = await receive()
+            nonlocal read, going_on
+            try:
+                message = await asyncio.wait_for(receive(), PIECE_S if going_on else None)
+            except TimeoutError as error:
+                raise _TooSlow from error
+            going_on = message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > most:
                 raise _TooLarge
@@ -65,6 +76,9 @@ def limit_bodies(
         except _TooLarge:
             if not answered:
                 await _refuse(scope, send, 413, ANSWER_OF_API, ANSWER)
+        except _TooSlow:
+            if not answered:
+                await _refuse(scope, send, 408, SLOW, f"{SLOW.what} {SLOW.why} {SLOW.what_to_do}".encode())
         except OSError as error:  # of the disk that the body is kept on
             if answered:
                 raise

@@ -56,6 +56,25 @@ def test_a_full_disk_is_explained(path: str) -> None:
     assert status == 507 and b"The disk is full" in answer and b"Free some space" in answer
 
 
+def test_a_body_that_stops_coming_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.limits.PIECE_S", 0.1, raising=False)
+    sent: list[dict[str, Any]] = []
+    pieces = iter([{"type": "http.request", "body": b"x", "more_body": True}])
+
+    async def receive() -> dict[str, Any]:
+        for piece in pieces:
+            return piece
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/api/v1/jobs", "headers": []}
+    asyncio.run(asyncio.wait_for(limited(lambda: None, False)(scope, receive, send), 5.0))
+    assert sent[0]["status"] == 408 and b"Send it again" in sent[1]["body"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_whose_request_it_is(owner: User, owners: Any) -> None:
     from webui.asgi import of_a_user

@@ -1,0 +1,117 @@
+"""Connections that say nothing end, and do not keep others out."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from webui import http_connection
+
+MOST = 8
+
+
+async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """An application that answers after it has read everything."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(http_connection, "HEAD_S", 0.5, raising=False)
+    config = uvicorn.Config(
+        hello, port=0, http="webui.http_connection:Connection", lifespan="off", log_level="error",
+        limit_concurrency=MOST, ws="none",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(5)
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 3)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has ended it; waits for three seconds."""
+    try:
+        return connection.recv(100) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def ask(connection: socket.socket) -> bytes:
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    return answer_of(connection)
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    said = b""
+    while not said.endswith(b"hello"):
+        said += connection.recv(1000)
+    return said
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "])
+def test_half_a_request_is_not_waited_for(port: int, said: bytes) -> None:
+    with connected(port) as connection:
+        connection.sendall(said)
+        assert is_closed(connection)
+
+
+def test_nor_is_one_that_comes_letter_by_letter(port: int) -> None:
+    with connected(port) as connection:
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - began < 5.0:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+
+
+def test_who_sends_requests_is_let_be(port: int) -> None:
+    with connected(port) as connection:
+        for _request in range(4):
+            assert b"200" in ask(connection)
+            time.sleep(0.3)  # together longer than a head may take
+        # a body may come slowly
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+        for letter in b"body":
+            time.sleep(0.3)
+            connection.sendall(bytes([letter]))
+        assert b"200" in answer_of(connection)
+
+
+def test_the_second_half_of_a_connection_is_not_waited_for_either(port: int) -> None:
+    with connected(port) as connection:
+        assert b"200" in ask(connection)
+        connection.sendall(b"GET / HT")
+        assert is_closed(connection)
+
+
+def test_more_connections_than_there_may_be_are_ended_at_once(port: int) -> None:
+    idle = [connected(port) for _number in range(MOST)]
+    try:
+        with connected(port) as one_more:
+            began = time.monotonic()
+            assert is_closed(one_more) and time.monotonic() - began < 0.3
+        time.sleep(0.8)  # those that say nothing are gone
+        with connected(port) as later:
+            assert b"200" in ask(later)
+    finally:
+        for connection in idle:
+            connection.close()
