@@ -60,17 +60,23 @@ _OTHER_KINDS = (
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """What an upload may be at most."""
+    """What an upload may be at most.
+
+    Attributes:
+        owner: whoever reads a refusal runs this server, and can raise the limit.
+    """
 
     max_bytes: int = 1_000_000_000
-    max_seconds: float = 1800.0
+    max_seconds: float = 4 * 3600.0  # telling the speakers of so much apart takes about 2 GB of memory
+    owner: bool = True
 
     @classmethod
-    def from_environment(cls) -> MediaLimits:
+    def from_environment(cls, *, owner: bool = True) -> MediaLimits:
         """The limits that HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS set. Raises HarkError for nonsense."""
         return cls(
             int(_positive("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
             _positive("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
+            owner,
         )
 
     def check_bytes(self, size: int) -> None:
@@ -79,7 +85,7 @@ class MediaLimits:
             raise HarkError(
                 "The file is too large.",
                 f"At most {self.max_bytes / 1e6:,.0f} MB are taken here.",
-                "Upload it compressed (MP3, Opus) or in parts; who runs this server can raise HARK_UPLOAD_MAX_BYTES.",
+                f"Upload it compressed (MP3, Opus) or in parts, or {self._raised('HARK_UPLOAD_MAX_BYTES', 'bytes')}.",
             )
 
     def check_seconds(self, seconds: float) -> None:
@@ -87,9 +93,21 @@ class MediaLimits:
         if seconds > self.max_seconds:
             raise HarkError(
                 "The recording is too long.",
-                f"At most {self.max_seconds / 60:,.4g} minutes are taken here.",
-                "Upload it in parts; who runs this server can raise HARK_UPLOAD_MAX_SECONDS.",
+                f"At most {self.longest} are taken here.",
+                f"Upload it in parts, or {self._raised('HARK_UPLOAD_MAX_SECONDS', 'seconds')}.",
             )
+
+    @property
+    def longest(self) -> str:
+        """The longest recording, in words."""
+        if self.max_seconds >= 7200:
+            return f"{self.max_seconds / 3600:,.4g} hours"
+        return f"{self.max_seconds / 60:,.4g} minutes"
+
+    def _raised(self, setting: str, unit: str) -> str:
+        if self.owner:
+            return f"raise the limit: set {setting} to more {unit} and start Hark again"
+        return "ask the owner of this Hark to raise the limit"
 
 
 def _positive(variable: str, default: float) -> float:

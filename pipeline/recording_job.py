@@ -39,7 +39,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     Args:
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in their order), and
-            ``options``: engine, language, speakers, diarize, summarize.
+            ``options``: engine, language, speakers, diarize, summarize; ``owner``: it is the owner's, who can raise
+            limits.
 
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
@@ -48,7 +49,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
-    _prepare(folder, list(spec["originals"]), reporter)
+    _prepare(folder, list(spec["originals"]), bool(spec.get("owner", True)), reporter)
     if not (folder / WAVEFORM).is_file():
         _write(folder / WAVEFORM, json.dumps(waveform(audio)))
     transcript = _transcript(audio, folder, data, options, reporter)
@@ -67,9 +68,9 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     }  # fmt: skip
 
 
-def _prepare(folder: Path, originals: list[str], reporter: Reporter) -> None:
+def _prepare(folder: Path, originals: list[str], owner: bool, reporter: Reporter) -> None:
     """16 kHz audio out of whatever was uploaded; several files become one."""
-    from pipeline.media import merge, normalize
+    from pipeline.media import MediaLimits, merge, normalize
 
     if (folder / AUDIO).is_file():
         return
@@ -77,17 +78,18 @@ def _prepare(folder: Path, originals: list[str], reporter: Reporter) -> None:
     if missing or not originals:
         raise HarkError("The recording is gone.", "Its file was removed before it was heard.", "Upload it again.")
     reporter.stage("normalize", "Preparing the audio")
+    limits = MediaLimits.from_environment(owner=owner)
     if len(originals) == 1:
-        normalize(folder / originals[0], folder / AUDIO, reporter=reporter)
+        normalize(folder / originals[0], folder / AUDIO, limits, reporter)
         return
     parts = []
     for number, name in enumerate(originals, 1):
         part = folder / f"part-{number}.flac"
         if not part.is_file():
             reporter.log(worded("Part %(number)d of %(n)d", number=number, n=len(originals)))
-            normalize(folder / name, part, reporter=reporter)
+            normalize(folder / name, part, limits, reporter)
         parts.append(part)
-    merge(parts, folder / AUDIO)
+    merge(parts, folder / AUDIO, limits)
     for part in parts:
         part.unlink()
 

@@ -12,7 +12,7 @@ HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take (5000
 HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
-HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 1800)
+HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
 HARK_WAIT_S         how long an earlier system's address waits for a long recording (300)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
 ACCESS_TOKEN_EXPIRE_MINUTES  how long an access token works (15); this and other names of an earlier system's settings:

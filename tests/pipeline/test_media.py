@@ -110,6 +110,23 @@ def test_facts_of_a_header(decoder: str, tmp_path: Path) -> None:
     assert probe(tmp_path / "in.flac") == MediaFacts(1.0, 48_000, 2, "flac", False)
 
 
+def test_a_meeting_is_taken_and_a_refusal_is_worded_for_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    MediaLimits.from_environment().check_seconds(3 * 3600)
+    for limits, remedy in (
+        (MediaLimits.from_environment(), "set HARK_UPLOAD_MAX_SECONDS to more seconds"),
+        (MediaLimits.from_environment(owner=False), "ask the owner"),
+    ):
+        with pytest.raises(HarkError, match="At most 4 hours are taken here") as error:
+            limits.check_seconds(4 * 3600 + 1)
+        assert remedy in error.value.what_to_do and ("HARK_" in error.value.what_to_do) == limits.owner
+        with pytest.raises(HarkError, match="At most 1,000 MB") as error:
+            limits.check_bytes(1_000_000_001)
+        assert ("HARK_UPLOAD_MAX_BYTES" in error.value.what_to_do) == limits.owner
+    monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2700")
+    with pytest.raises(HarkError, match="At most 45 minutes are taken here"):
+        MediaLimits.from_environment().check_seconds(2701)
+
+
 def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decoder: str) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2")
     monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "100000")

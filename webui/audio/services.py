@@ -106,7 +106,7 @@ def create_recording(
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
-    size = _checked_size(sources)
+    size = _checked_size(user, sources)
     if not even_if_full:
         jobs.check_room(user, size)
     name = shown_name(name)
@@ -144,7 +144,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
     """Queue the transcription with the recording's options."""
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
-        "name": recording.name, "options": recording.options,
+        "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind=KIND, title=recording.name, spec=spec, even_if_full=even_if_full
@@ -197,11 +197,11 @@ def shown_name(name: str) -> str:
     return clean_name(name)
 
 
-def check_size(size: int) -> None:
+def check_size(user: User, size: int) -> None:
     """Raise HarkError (413) for a recording of more bytes than are allowed."""
     from pipeline.media import MediaLimits
 
-    limits = MediaLimits.from_environment()
+    limits = MediaLimits.from_environment(owner=user.is_owner)
     try:
         limits.check_bytes(size)
     except HarkError as error:
@@ -209,11 +209,11 @@ def check_size(size: int) -> None:
         raise
 
 
-def _checked_size(sources: Sequence[Path]) -> int:
+def _checked_size(user: User, sources: Sequence[Path]) -> int:
     sizes = [path.stat().st_size for path in sources]
     if not min(sizes):
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
-    check_size(sum(sizes))
+    check_size(user, sum(sizes))
     return sum(sizes)
 
 

@@ -79,7 +79,7 @@ def _on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
     """An uploaded file below the user's data, so that it can be moved; gone afterwards if nobody took it."""
     from pipeline.media import suffix_of
 
-    services.check_size(file.size or 0)
+    services.check_size(user, file.size or 0)
     try:
         suffix = suffix_of(file.name or "")
         handle, name = tempfile.mkstemp(dir=uploads.folder_of(user), prefix=uploads.FORM, suffix=suffix)

@@ -59,7 +59,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     forget_abandoned()
     if size <= 0:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
-    services.check_size(size)
+    services.check_size(user, size)
     going = UploadInProgress.objects.filter(user=user)
     if going.count() >= MOST_AT_ONCE:
         raise Refused(

@@ -74,8 +74,15 @@ def form_context() -> dict[str, Any]:
         "most_speakers": range(1, services.MOST_SPEAKERS + 1),
         "most_mb": limits.max_bytes // 1_000_000,
         "most_bytes": limits.max_bytes,
-        "most_minutes": round(limits.max_seconds / 60),
+        "most_seconds": f"{limits.max_seconds:.0f}",
+        "longest": _longest(limits.max_seconds),
     }
+
+
+def _longest(seconds: float) -> str:
+    if seconds >= 7200:
+        return _("%(hours)s hours") % {"hours": f"{seconds / 3600:.3g}"}
+    return _("%(minutes)s minutes") % {"minutes": f"{seconds / 60:.3g}"}
 
 
 @never_cache

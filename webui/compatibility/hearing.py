@@ -59,7 +59,7 @@ def hear(
     """
     with received(user, upload) as path, _place():
         facts = probe(path)
-        limits = MediaLimits.from_environment()
+        limits = MediaLimits.from_environment(owner=user.is_owner)
         if most_s is not None:
             limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
             limits.check_seconds(facts.duration_s)

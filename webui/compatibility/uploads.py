@@ -63,7 +63,7 @@ def received(user: User, upload: UploadedFile) -> Iterator[Path]:
     Raises:
         HarkError: it is too large, or the disk is full.
     """
-    services.check_size(upload.size or 0)
+    services.check_size(user, upload.size or 0)
     folder = user_data(user) / RECEIVED
     path: Path | None = None
     try:

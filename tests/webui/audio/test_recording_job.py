@@ -99,6 +99,16 @@ def test_a_recording_that_is_gone_says_so(spec: dict[str, Any], engine: list[Any
         recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
 
 
+@pytest.mark.parametrize(("owner", "remedy"), [(True, "set HARK_UPLOAD_MAX_SECONDS"), (False, "ask the owner")])
+def test_one_that_is_too_long_says_what_its_reader_can_do(
+    spec: dict[str, Any], engine: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: bool, remedy: str
+) -> None:
+    monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2")
+    with pytest.raises(HarkError, match="too long") as error:
+        recording_job.transcribe_recording({**spec, "owner": owner}, tmp_path, silent_reporter())
+    assert remedy in error.value.what_to_do
+
+
 def test_what_is_no_recording_says_so(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").write_bytes(b"%PDF-1.7 a letter")
     with pytest.raises(HarkError):

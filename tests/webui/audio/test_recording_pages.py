@@ -76,6 +76,23 @@ def test_a_large_file_is_refused_with_the_limit(owner: User, wav: Path, monkeypa
     assert getattr(refused.value, "status", None) == 413 and wav.is_file()
 
 
+def test_the_limits_are_said_before_the_upload_and_after_it_to_whom_they_concern(
+    owners: Client, owner: User, other: User, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = owners.get("/recordings/").content.decode()
+    assert "up to 4 hours and 1000 MB each" in page and 'data-most-seconds="14400"' in page
+    monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2700")
+    assert "up to 45 minutes" in owners.get("/recordings/").content.decode()
+    monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "100")
+    for user, remedy in ((owner, "set HARK_UPLOAD_MAX_BYTES"), (other, "ask the owner")):
+        with pytest.raises(HarkError, match="too large") as error:
+            services.create_recording(user=user, name="a.wav", source=wav)
+        assert remedy in error.value.what_to_do
+    monkeypatch.delenv("HARK_UPLOAD_MAX_BYTES")
+    made = services.create_recording(user=other, name="a.wav", source=wav)
+    assert made.job is not None and made.job.spec["owner"] is False
+
+
 def test_a_form_takes_several_files(owners: Client, owner: User, wav: Path, portal: Path) -> None:
     files = [SimpleUploadedFile(f"{n}.wav", wav.read_bytes()) for n in "ab"]
     form = {"engine": "auto", "language": "", "speakers": "2", "summarize": "on"}

@@ -80,9 +80,24 @@ function rowOf(file) {
   };
 }
 
+// Seconds of sound in a file, as far as this browser can read it; else 0, and the server finds out.
+function lengthOf(file) {
+  return new Promise((resolve) => {
+    const media = document.createElement(file.type.startsWith("video/") ? "video" : "audio");
+    const address = URL.createObjectURL(file);
+    const found = (seconds) => { URL.revokeObjectURL(address); resolve(Number.isFinite(seconds) ? seconds : 0); };
+    media.addEventListener("loadedmetadata", () => found(media.duration), { once: true });
+    media.addEventListener("error", () => found(0), { once: true });
+    setTimeout(found, 5000, 0);
+    media.preload = "metadata";
+    media.src = address;
+  });
+}
+
 // Sends all of a file; gives what the server knows of it then.
-async function send(file, row) {
+async function send(file, seconds, row) {
   if (file.size > Number(words.most)) throw new Error(words.wordLarge);
+  if (seconds > Number(words.mostSeconds)) throw new Error(words.wordLong);
   let upload = null;
   const id = remembered(file);
   if (id) {
@@ -146,12 +161,18 @@ form.addEventListener("submit", async (event) => {
   list.hidden = false;
   const rows = files.map((file) => rowOf(file));
   const together = form.elements.together.checked && files.length > 1;
+  const lengths = await Promise.all(files.map(lengthOf));
   const sent = [], made = [];
   let failed = 0;
+  if (together && lengths.reduce((sum, seconds) => sum + seconds, 0) > Number(words.mostSeconds)) {
+    for (const row of rows) row.fail(words.wordTogether);
+    button.disabled = false;
+    return;
+  }
   for (const [number, file] of files.entries()) {
     const row = rows[number];
     try {
-      const one = { file, row, upload: await send(file, row) };
+      const one = { file, row, upload: await send(file, lengths[number], row) };
       sent.push(one);
       if (!together) made.push(await conclude([one], row));
     } catch (error) {
