@@ -36,7 +36,7 @@ def corpus_utterances(folder: Path, root: Path, language: str = "en") -> list[Ut
     Recordings without a transcript come with an empty text. A file without a speaker is a speaker of its own.
     """
     accent = accents(language)[0]
-    found = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None]
+    found = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None and not u.problem]
     texts = [normalize(u.text, language) if u.text else "" for u in found]
     phones = phones_of_texts(texts, accent)
     return [

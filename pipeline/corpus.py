@@ -31,7 +31,7 @@ from db.db_api import Library, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpus_layouts import layout_of
-from pipeline.corpus_layouts.utterance import Utterance
+from pipeline.corpus_layouts.utterance import Utterance, is_file_of
 from pipeline.events import Reporter
 
 ENGINE = "corpus"  # the engine of all imported clips
@@ -70,7 +70,8 @@ class ImportReport:
     Attributes:
         added: new clips; ``hours`` is their length.
         already_there: clips that the library had, by source or by their samples.
-        skipped: {reason: count}; reasons: missing, unreadable, empty, too short, too long, silent.
+        skipped: {reason: count}; reasons: missing, unreadable, empty, too short, too long, silent, and the problems
+            that the layouts name (``pipeline.corpus_layouts.utterance``).
         transcribed: clips that were there without a text and have one now.
         unknown_text: of ``added``, those of which nobody knows what is said: negatives only, and with care.
         licence: of the clips (each one's own where the corpus names it); ``licence_from`` says who says so.
@@ -390,11 +391,13 @@ def _not_there(
 
 def _decode(source: str, utterance: Utterance) -> IncomingClip:
     """Decode one utterance, or say why it is of no use."""
-    if not utterance.audio.is_file():
-        return IncomingClip(source, utterance, None, "missing")
-    if utterance.audio.stat().st_size == 0:
-        return IncomingClip(source, utterance, None, "empty")
+    if utterance.problem:
+        return IncomingClip(source, utterance, None, utterance.problem)
     try:
+        if not utterance.audio.is_file():
+            return IncomingClip(source, utterance, None, "missing")
+        if utterance.audio.stat().st_size == 0:
+            return IncomingClip(source, utterance, None, "empty")
         if utterance.offset_s is None:
             audio = read_audio(utterance.audio, max_seconds=LONGEST_S + 1.0)
         else:
@@ -422,7 +425,7 @@ def _read_part(path: Path, offset_s: float, duration_s: float) -> np.ndarray:
     """A part of a file as mono float32 [samples] at 16 kHz; only that part is decoded."""
     with soundfile.SoundFile(str(path)) as file:
         file.seek(min(max(0, round(offset_s * file.samplerate)), file.frames))
-        frames = round(min(duration_s, LONGEST_S + 1.0) * file.samplerate)
+        frames = max(0, round(min(duration_s, LONGEST_S + 1.0) * file.samplerate))
         mono = file.read(frames, dtype="float32", always_2d=True).mean(axis=1, dtype=np.float32)
         rate = file.samplerate
     resampled = mono if rate == SAMPLE_RATE or not len(mono) else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
@@ -432,7 +435,7 @@ def _read_part(path: Path, offset_s: float, duration_s: float) -> np.ndarray:
 def _pieces(utterance: Utterance) -> Iterator[Utterance]:
     """A long recording of unknown text in pieces, so that hours of negatives need not be thrown away."""
     seconds = 0.0
-    if utterance.text is None and utterance.offset_s is None:
+    if utterance.text is None and utterance.offset_s is None and not utterance.problem:
         try:
             info = soundfile.info(str(utterance.audio))
             seconds = info.frames / info.samplerate
@@ -451,7 +454,7 @@ def _pieces(utterance: Utterance) -> Iterator[Utterance]:
 
 def _place(folder: Path, utterance: Utterance) -> str:
     """Where an utterance lies in its corpus: the path, and the time where it is a part of a file."""
-    path = os.path.relpath(utterance.audio, folder).replace(os.sep, "/")
+    path = os.path.relpath(utterance.audio, folder).replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
     return path if utterance.offset_s is None else f"{path}@{utterance.offset_s:.3f}+{utterance.duration_s or 0:.3f}"
 
 
@@ -470,7 +473,8 @@ def licence_of(folder: Path) -> tuple[str, str]:
     Where a file names several they are joined by " AND ": whoever uses a clip has to heed them all.
     """
     order = {"source": 0, "licen": 1, "copyi": 2, "readm": 3}
-    files = [path for path in folder.iterdir() if path.is_file() and LICENCE_FILES.fullmatch(path.name)]
+    named = (path for path in folder.iterdir() if LICENCE_FILES.fullmatch(path.name))
+    files = [path for path in named if is_file_of(folder, path)]
     for path in sorted(files, key=lambda path: (order.get(path.name.lower()[:5], 0), path.name)):
         with path.open(encoding="utf-8", errors="replace") as file:
             text = " ".join(file.read(100_000).split())

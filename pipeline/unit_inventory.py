@@ -173,7 +173,9 @@ def speakers_of(
     licence, _ = licence_of(folder)
     found: dict[str, list[Stretch]] = {}
     utterances = [
-        u for u in layout_of(folder).utterances(folder) if u.text and u.speaker and u.speaker not in leave_out
+        u
+        for u in layout_of(folder).utterances(folder)
+        if not u.problem and u.text and u.speaker and u.speaker not in leave_out
     ]
     for utterance in utterances:
         try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.corpus_layouts.utterance import Utterance
+from pipeline.corpus_layouts.utterance import UNREADABLE_TEXT, Utterance, is_file_of, lines_of
 
 # Sentences that listeners have confirmed. The splits are parts of the validated ones.
 VALIDATED = "validated.tsv"
@@ -21,34 +20,36 @@ def recognizes(folder: Path) -> bool:
 def utterances(folder: Path) -> Iterator[Utterance]:
     """Utterances in order of the table; speakers are "cv-<first 16 signs of client_id>"."""
     for table in _tables(folder):
-        with table.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-            for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-                name = (row.get("path") or "").strip()
-                if not name:
-                    continue
-                clips = table.parent / "clips"
+        lines = lines_of(table)
+        columns = (next(lines, None) or "").split("\t")
+        clips = table.parent / "clips"
+        place = clips if clips.is_dir() else table.parent
+        for line in lines:
+            if line is None:
+                yield Utterance(table, None, problem=UNREADABLE_TEXT)
+                continue
+            row = dict(zip(columns, map(str.strip, line.split("\t"))))
+            name = row.get("path", "")
+            if not name:
+                continue
+            client = row.get("client_id", "")
+            yield Utterance(
                 # Early releases name the clips without their suffix.
-                audio = (clips if clips.is_dir() else table.parent) / (name if Path(name).suffix else f"{name}.mp3")
-                client = (row.get("client_id") or "").strip()
-                text = (row.get("sentence") or "").strip()
-                locale = (row.get("locale") or "").strip().lower()
-                yield Utterance(
-                    audio,
-                    text or None,
-                    speaker=f"cv-{client[:16]}" if client else "",
-                    language=locale.split("-")[0] or None,
-                )
+                place / (name if Path(name).suffix else f"{name}.mp3"),
+                row.get("sentence") or None,
+                speaker=f"cv-{client[:16]}" if client else "",
+                language=row.get("locale", "").lower().split("-")[0][:16] or None,
+            )
 
 
 def _tables(folder: Path) -> list[Path]:
     for names in ((VALIDATED,), SPLITS):
         tables = [path for name in names for path in (*folder.glob(name), *sorted(folder.glob(f"*/{name}")))]
-        tables = [path for path in tables if {"path", "sentence"} <= _columns(path)]
+        tables = [path for path in tables if is_file_of(folder, path) and {"path", "sentence"} <= _columns(path)]
         if tables:
             return tables
     return []
 
 
 def _columns(table: Path) -> set[str]:
-    with table.open(encoding="utf-8-sig", errors="replace") as lines:
-        return set(lines.readline().rstrip("\r\n").split("\t"))
+    return set((next(lines_of(table), None) or "").split("\t"))

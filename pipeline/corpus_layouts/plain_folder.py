@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.corpus_layouts.utterance import Utterance, files_below, is_audio, read_text
+from pipeline.corpus_layouts.utterance import UNREADABLE_TEXT, Utterance, files_below, is_audio, is_file_of, text_of
 
 # ".normalized.txt" is LibriTTS's.
 TRANSCRIPT_SUFFIXES = (".txt", ".normalized.txt", ".lab")
@@ -18,7 +18,7 @@ def has_audio(folder: Path) -> bool:
 
 def has_transcripts(folder: Path) -> bool:
     """There is an audio file with a transcript beside it somewhere below."""
-    return any(is_audio(path) and _transcript(path) is not None for path in files_below(folder))
+    return any(is_audio(path) and _transcript(folder, path) is not None for path in files_below(folder))
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
@@ -30,11 +30,13 @@ def utterances(folder: Path) -> Iterator[Utterance]:
         if not is_audio(path):
             continue
         place = path.parent.relative_to(folder).as_posix()
-        transcript = _transcript(path)
-        text = " ".join(read_text(transcript).split()) if transcript is not None else ""
-        yield Utterance(path, text or None, speaker="" if place == "." else f"{folder.name}/{place}")
+        transcript = _transcript(folder, path)
+        text = text_of(transcript) if transcript is not None else ""
+        speaker = "" if place == "." else f"{folder.name}/{place}"
+        problem = UNREADABLE_TEXT if text is None else ""
+        yield Utterance(path, " ".join((text or "").split()) or None, speaker=speaker, problem=problem)
 
 
-def _transcript(audio: Path) -> Path | None:
+def _transcript(folder: Path, audio: Path) -> Path | None:
     candidates = (audio.with_name(audio.stem + suffix) for suffix in TRANSCRIPT_SUFFIXES)
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if is_file_of(folder, path)), None)
