@@ -96,7 +96,11 @@ class Engine(Protocol):
         ...
 
     def voices(self, language: str) -> list[Voice]:
-        """The voices of a language ("en" takes every accent, "en-gb" that accent); empty where there are none."""
+        """The voices of a language ("en" takes every accent, "en-gb" that accent, "" every language); else none."""
+        ...
+
+    def languages(self) -> set[str]:
+        """What its voices speak ("de", "en-gb"); empty where it is not ready. Fast, as ``available`` is."""
         ...
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
@@ -113,6 +117,9 @@ class Engine(Protocol):
 
 
 def speaks(voice_language: str, wanted: str) -> bool:
-    """True where a voice of ``voice_language`` serves the wish ``wanted``: "en-gb-scotland" serves "en" and "en-gb"."""
+    """True where a voice of ``voice_language`` serves the wish ``wanted``: "en-gb-scotland" serves "en" and "en-gb".
+
+    "" wishes for nothing: every language serves it.
+    """
     have, want = voice_language.lower().replace("_", "-"), wanted.lower().replace("_", "-")
-    return have == want or have.startswith(want + "-")
+    return want in ("", have) or have.startswith(want + "-")

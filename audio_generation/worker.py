@@ -129,6 +129,10 @@ class WorkerEngine:
         self._named[language] = {voice.name: voice for voice in found}
         return found
 
+    def languages(self) -> set[str]:
+        """See ``Engine.languages``."""
+        return {voice.language for voice in self.voices("")} - {""}
+
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
         """See ``Engine.synthesize``."""
         try:

@@ -164,12 +164,16 @@ def _spoken(number: str, language: str, form: str) -> str:
         return number
 
 
+class OtherScript(HarkError):
+    """A keyphrase in letters in which its language is not written: most likely it is of another language."""
+
+
 def validate_keyphrase(text: str, language: str = "en") -> str:
     """The normalized keyphrase.
 
     Raises:
-        HarkError: nothing in it can be said (empty, emoji, punctuation), one letter, more than 80 letters or 8 words,
-            or letters of a script in which the language is not written.
+        OtherScript: letters of a script in which the language is not written.
+        HarkError: nothing in it can be said (empty, emoji, punctuation), one letter, more than 80 letters or 8 words.
     """
     shown = " ".join(text.split())
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
@@ -186,11 +190,11 @@ def validate_keyphrase(text: str, language: str = "en") -> str:
     foreign = next((letter for letter in letters if script_of(letter) not in allowed), None)
     if foreign is not None:
         names = " or ".join(sorted(name.title() for name in allowed))
-        raise HarkError(
+        raise OtherScript(
             f'"{shown}" is not written as the language "{language}" is.',
             f'The letter "{foreign}" is {script_of(foreign).title() or "of another script"}; '
             f"this language is read in {names} letters.",
-            "Choose the phrase's own language (--language), or write the phrase as it sounds in this one.",
+            "Choose the phrase's own language, or write the phrase as it sounds in this one.",
         )
     if len(letters) == 1 and "CJK" not in allowed:
         raise HarkError(f'"{shown}" is too short.', "It is a single letter.", example)

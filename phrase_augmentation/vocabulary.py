@@ -187,6 +187,11 @@ def _zipf_in_list(word: str, name: str) -> float:
     return max(0.0, math.log10(frequency) + 9.0) if frequency else 0.0
 
 
+def has_words(language: str) -> bool:
+    """Whether there are words of a language here: without them nothing is said beside a phrase, and nothing like it."""
+    return _wordfreq_name(language) is not None
+
+
 @lru_cache(maxsize=64)
 def _wordfreq_name(language: str) -> str | None:
     from wordfreq import available_languages

@@ -178,7 +178,7 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
         raise HarkError(
             f"No speech engine has a voice for the language {language!r}.",
             "; ".join(f"{name}: {why}" for name, why in missing.items()) or "None is installed.",
-            "Choose another --language (./hark voices lists them) or enable an engine: ./hark engines.",
+            "Choose another language, or enable an engine that speaks it (./hark engines).",
         )
     return ready, missing
 

@@ -84,7 +84,7 @@ def prepare(config: RunConfig) -> RunConfig:
         raise HarkError(
             f"{config.phrase!r} cannot have a large detector.",
             "Its encoder knows English, and is not trained from nothing.",
-            "Choose --size standard.",
+            "Choose the size standard.",
         )
     if config.size == "large":
         check_package()

@@ -24,15 +24,20 @@ class Espeak(WorkerEngine):
     licence = "GPL-3.0-or-later"
     packages = ("espeakng_loader",)
 
+    def languages(self) -> set[str]:
+        """Without making a voice of each variant."""
+        return {spoken for _, spoken in self._accents()} if self.available().ok else set()
+
+    def _accents(self) -> list[tuple[str, str]]:
+        return [
+            (identifier, spoken) for identifier, spoken in self.facts()["languages"] if identifier not in OTHER_SCRIPT
+        ]
+
     def find_voices(self, language: str) -> list[Voice]:
         """Accents times variants, people first."""
         facts = self.facts()
         variants = ["", *sorted(facts["variants"], key=lambda variant: (variant in NOVELTY, variant))]
-        accents = [
-            (identifier, spoken)
-            for identifier, spoken in facts["languages"]
-            if identifier not in OTHER_SCRIPT and speaks(spoken, language)
-        ]
+        accents = [(identifier, spoken) for identifier, spoken in self._accents() if speaks(spoken, language)]
         return [
             Voice(
                 engine=self.name,

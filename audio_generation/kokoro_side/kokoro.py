@@ -50,7 +50,7 @@ class Kokoro(WorkerEngine):
         both of them, or leave it out.
         """
         names = sorted(path.stem for path in (self.folder() / "voices").glob("*.pt"))
-        single = [name for name in names if speaks(LANGUAGES.get(name[0], "?"), language)]
+        single = [name for name in names if name[0] in LANGUAGES and speaks(LANGUAGES[name[0]], language)]
         blends = [
             f"{one}*0.5+{two}*0.5"
             for letter in LANGUAGES

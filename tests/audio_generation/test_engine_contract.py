@@ -55,6 +55,7 @@ def test_voices_belong_to_the_engine_and_speak_the_language(name: str) -> None:
         assert voice.speaker and voice.licence and voice.model
     if name != "fake":
         assert engine.voices("zz") == []
+        assert engine.languages() == {voice.language for voice in engine.voices("")} >= {v.language for v in voices}
 
 
 @pytest.mark.parametrize("name", list(engines()))

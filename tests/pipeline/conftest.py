@@ -54,6 +54,9 @@ class Choir:
             for part in ("alto", "bass")
         ]
 
+    def languages(self) -> set[str]:
+        return {"en-us"}
+
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
         return {"rate": float(rng.uniform(0.8, 1.2))}
 

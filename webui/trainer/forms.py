@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
+from phrase_augmentation.normalize import OtherScript
 from pipeline.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 from webui.trainer.services import configuration
 
@@ -27,6 +28,8 @@ SIZE_WORDS = {
 
 class RunForm(forms.Form):
     """Phrase, language, effort; and the switches of the plan page, which are sensible without being touched."""
+
+    other_language = False  # the phrase is refused since it is most likely of another language
 
     phrase = forms.CharField(
         label=_("Phrase"),
@@ -68,5 +71,6 @@ class RunForm(forms.Form):
                     seed=values.get("seed") or 0,
                 )
             except HarkError as error:
+                self.other_language = isinstance(error, OtherScript)
                 self.add_error("phrase", f"{error.what} {error.why} {error.what_to_do}")
         return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ from django.db import transaction
 from django.db.models import Max
 from django.http import Http404
 from django.shortcuts import get_object_or_404
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
 from core.data_folder import storage_error
 from core.errors import HarkError
+from phrase_augmentation.normalize import base_language
 from pipeline.config import AUTO_SIZE, RunConfig
 from pipeline.run_job import run_config
 from pipeline.training_pipeline import prepare
@@ -26,6 +28,7 @@ from webui.jobs.models import Job
 from webui.trainer.models import Detector, Version, in_use_of
 
 if TYPE_CHECKING:
+    from audio_generation.engine import Engine
     from db.records import Clip
 
 PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
@@ -49,16 +52,56 @@ def free_engines(language: str, user: User) -> list[str]:
 
     ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
     """
+    return [name for name, engine in _ready_engines(user).items() if engine.voices(language)]
+
+
+def _ready_engines(user: User) -> dict[str, Engine]:
     from audio_generation.registry import engines
     from audio_generation.splice_side import SPLICE
 
-    return [
-        name
+    return {
+        name: engine
         for name, engine in engines().items()
-        if not (name == "fake" or engine.paid or (name == SPLICE and not user.is_owner))
-        and engine.available().ok
-        and engine.voices(language)
-    ]
+        if not (name == "fake" or engine.paid or (name == SPLICE and not user.is_owner)) and engine.available().ok
+    }
+
+
+def languages(user: User) -> list[tuple[str, str]]:
+    """The languages in which a detector can be trained here, each a code and its name: English, then by name.
+
+    An engine speaks them, and there are words of them that are said beside the phrase.
+    """
+    from phrase_augmentation.vocabulary import has_words
+
+    spoken = {base_language(tag) for engine in _ready_engines(user).values() for tag in engine.languages()}
+    names = {code: language_name(code) for code in spoken | {"en"} if has_words(code)}
+    return sorted(names.items(), key=lambda pair: (pair[0] != "en", pair[1].casefold()))
+
+
+def nearest_language(wanted: str, offered: Collection[str]) -> str:
+    """Which of the languages that are offered is meant: "en-gb" is "en", and "zh" is "cmn" to espeak-ng."""
+    from phrase_augmentation.phonemes import accents
+
+    base = base_language(wanted)
+    if base in offered:
+        return base
+    try:
+        spoken = base_language(accents(base)[0])
+    except HarkError:  # of no language that can be pronounced here
+        return "en"
+    return spoken if spoken in offered else "en"
+
+
+def language_name(code: str) -> str:
+    """A language in the reader's words and in its own: "German (Deutsch)"."""
+    if code == "cmn":  # Django has its two scripts, not the language
+        return _("Mandarin Chinese") + " (普通话)"
+    try:
+        info = get_language_info(code)
+    except KeyError:
+        return code
+    name, own = info["name_translated"], info["name_local"]
+    return str(name) if name == own else f"{name} ({own})"
 
 
 def version_of(*, user: User, detector_id: int, number: int) -> Version:

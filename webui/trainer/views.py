@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
+from phrase_augmentation.normalize import OtherScript
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
 from webui.pipeline_words import shown
@@ -37,7 +38,8 @@ def home(request: HttpRequest) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
     asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
-    language = asked.get("language") or "en"
+    languages = services.languages(signed_in(request))
+    language = services.nearest_language(asked.get("language") or "en", dict(languages))
     form = RunForm(
         request.POST or None,
         initial={"phrase": asked.get("phrase", "")[:300], "language": language},
@@ -47,7 +49,7 @@ def new(request: HttpRequest) -> HttpResponse:
         job = services.plan(user=signed_in(request), config=form.config)
         return redirect("trainer:plan", job.id)
     status = 422 if form.is_bound else 200
-    return render(request, "trainer/new.html", {"form": form, "languages": _languages()}, status=status)
+    return render(request, "trainer/new.html", {"form": form, "languages": languages}, status=status)
 
 
 @require_GET
@@ -61,7 +63,8 @@ def advice(request: HttpRequest) -> HttpResponse:
     try:
         found = advise(phrase, language)
     except HarkError as error:
-        return render(request, "trainer/advice.html", {"problem": error})
+        other_language = isinstance(error, OtherScript)
+        return render(request, "trainer/advice.html", {"problem": error, "other_language": other_language})
     context = {
         "advice": found,
         "notes": [(note.level, shown(note.message)) for note in found.notes],
@@ -210,11 +213,3 @@ def pull_model(request: HttpRequest, kind: str) -> HttpResponse:
 
 def _choices(request: HttpRequest, language: str) -> dict[str, str]:
     return {name: name for name in services.free_engines(language, signed_in(request))}
-
-
-def _languages() -> list[str]:
-    """Languages that some ready engine speaks, English first."""
-    from audio_generation.registry import default_engines
-
-    spoken = {voice.language.split("-")[0] for engine in default_engines().values() for voice in engine.voices("")}
-    return ["en", *sorted(spoken - {"en"})]

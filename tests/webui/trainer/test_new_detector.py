@@ -1,0 +1,81 @@
+"""The form from which a detector begins: its languages are those of the engines that are ready here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from audio_generation.registry import engines
+from pipeline.events import silent_reporter
+from pipeline.run_job import _plan
+from webui.accounts.models import User
+from webui.jobs.models import Job
+from webui.trainer import services
+
+NIHAO = "你好世界"
+
+
+def offered(page: str) -> dict[str, str]:
+    """Code and name of the menu's languages."""
+    menu = re.search(r'<select id="id_language".*?</select>', page, re.DOTALL)
+    assert menu is not None
+    return dict(re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', menu[0]))
+
+
+def test_the_menu_has_every_language_that_is_spoken_here_and_can_be_trained(owners: Client) -> None:
+    found = offered(owners.get(reverse("trainer:new")).content.decode())
+    assert next(iter(found)) == "en"
+    assert found["de"] == "German (Deutsch)" and found["es"].startswith("Spanish")
+    assert found["fr"].startswith("French") and found["cmn"] == "Mandarin Chinese (普通话)"
+    assert all(any(engine.voices(code) for engine in engines().values() if engine.name != "fake") for code in found)
+    assert all(name != code for code, name in found.items())
+    assert "cy" not in found  # espeak-ng speaks Welsh, but there are no Welsh words to say beside a phrase
+
+
+def test_languages_are_named_in_the_reader_s_own(owners: Client) -> None:
+    page = owners.get(reverse("trainer:new"), headers={"Accept-Language": "de"}).content.decode()
+    assert offered(page)["de"] == "Deutsch" and offered(page)["fr"].startswith("Französisch")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"), [("de", "de"), ("de-AT", "de"), ("zh", "cmn"), ("cy", "en"), ("?", "en")]
+)
+def test_a_phrase_from_a_transcript_brings_its_language(owners: Client, wanted: str, chosen: str) -> None:
+    page = owners.get(reverse("trainer:new"), {"phrase": "x", "language": wanted}).content.decode()
+    assert f'<option value="{chosen}" selected>' in page
+
+
+def test_a_german_phrase_is_planned(owners: Client, owner: User, portal: Path) -> None:
+    page = owners.get(reverse("trainer:new")).content.decode()
+    assert "de" in offered(page)
+    sent = {"phrase": "Hallo Kompass", "language": "de", "effort": "trial", "mining": "on"}  # as the form has it
+    answer = owners.post(reverse("trainer:new"), sent)
+    job = Job.objects.get()
+    assert answer.status_code == 302 and job.kind == "plan" and job.spec["language"] == "de"
+    plan = _plan(job.spec, portal, silent_reporter())
+    assert plan["buckets"]["positive"]["generate"] > 0 and plan["buckets"]["plain_negative"]["generate"] > 0
+    german = {voice.name for voice in engines()["espeak"].voices("de")}
+    spoken = [sample for samples in plan["samples"].values() for sample in samples if sample["engine"] == "espeak"]
+    assert spoken and {sample["voice"] for sample in spoken} <= german
+
+
+def test_letters_of_another_script_lead_to_the_menu(owners: Client, owner: User) -> None:
+    refused = owners.post(reverse("trainer:new"), {"phrase": NIHAO, "language": "en", "effort": "trial"})
+    advice = owners.get(reverse("trainer:advice"), {"phrase": NIHAO, "language": "en"})
+    for page in (refused.content.decode(), advice.content.decode()):
+        assert 'href="#id_language"' in page and "--language" not in page
+    assert refused.status_code == 422 and 'id="id_language"' in refused.content.decode()
+    assert (
+        "#id_language" not in owners.get(reverse("trainer:advice"), {"phrase": "x", "language": "en"}).content.decode()
+    )
+    assert (
+        owners.post(reverse("trainer:new"), {"phrase": NIHAO, "language": "cmn", "effort": "trial"}).status_code == 302
+    )
+
+
+def test_a_language_without_a_name_is_its_code() -> None:
+    assert services.language_name("xx") == "xx"
