@@ -42,7 +42,7 @@ def run(reporter: Reporter) -> dict[str, Any]:
     It must be the first thing in its process that touches Django: it has a data folder of its own.
     """
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
-        os.environ["HARK_DATA"] = folder
+        os.environ.update(HARK_DATA=folder, HARK_REQUESTS_PER_USER="0")
         from webui.setup import ready
 
         ready()

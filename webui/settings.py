@@ -9,6 +9,8 @@ HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
 HARK_JOBS_WAITING, HARK_JOBS_WAITING_PER_USER      jobs that wait (200), of one user (50)
 HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take (50000000000)
+HARK_REQUESTS_PER_USER, HARK_REQUESTS_PER_TOKEN, HARK_REQUESTS_PER_ADDRESS    requests a minute of a user (1200), of one
+                    of their tokens (600), of an address that sends neither token nor session (600); 0: any number
 HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
@@ -50,9 +52,9 @@ def _flag(name: str) -> bool:
     return os.environ.get(name, "") == "1"
 
 
-def _number(name: str, default: int) -> int:
+def _number(name: str, default: int, least: int = 1) -> int:
     text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() and int(text) > 0 else default
+    return int(text) if text.isdecimal() and int(text) >= least else default
 
 
 DEBUG = _flag("HARK_DEBUG")
@@ -99,6 +101,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "webui.rate_limits.RateLimitMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "webui.accounts.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -177,6 +180,9 @@ JOBS_WAITING = _number("HARK_JOBS_WAITING", 200)
 JOBS_WAITING_PER_USER = _number("HARK_JOBS_WAITING_PER_USER", 50)
 USER_MAX_BYTES = _number("HARK_USER_MAX_BYTES", 50_000_000_000)
 JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
+REQUESTS_PER_USER = _number("HARK_REQUESTS_PER_USER", 1200, least=0)
+REQUESTS_PER_TOKEN = _number("HARK_REQUESTS_PER_TOKEN", 600, least=0)
+REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_ADDRESS", 600, least=0)
 LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4

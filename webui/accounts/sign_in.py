@@ -67,7 +67,7 @@ def sign_in(*, name: str, password: str, address: str) -> User:
 def _expect_failure(who: str, address: str) -> SignInFailure:
     """Write down a failure before the password is looked at: many guesses at once are counted one by one so."""
     now = timezone.now()
-    name_digest, address_digest = _keyed(who), _keyed(f"address {_network(address)}")
+    name_digest, address_digest = _keyed(who), _keyed(f"address {network_of(address)}")
     with transaction.atomic():
         SignInFailure.objects.filter(at__lte=now - FAILURES_WITHIN).delete()
         wait = max(
@@ -109,7 +109,8 @@ def _keyed(text: str) -> str:
     return hmac.new(settings.SECRET_KEY.encode(), f"sign-in {text}".encode(), "sha256").hexdigest()
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
+    """The addresses that one household has: of IPv6 a network, else the address itself."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -80,6 +80,7 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
                 return failed(request, found, status)
 
         answered.scopes = scopes  # type: ignore[attr-defined]  # a test looks at who may come in
+        answered.shape = shape  # type: ignore[attr-defined]  # of a refusal before this is called: webui.rate_limits
         return answered
 
     return decorate

@@ -1,0 +1,116 @@
+"""How many requests a minute are answered: of a user, of a token, of an address; and how the next one is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from core.data_folder import REPOSITORY
+from webui import rate_limits
+from webui.accounts.models import User
+from webui.accounts.services import create_token
+
+PER_USER, PER_TOKEN, PER_ADDRESS = 5, 3, 2
+
+
+@pytest.fixture(autouse=True)
+def limits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REQUESTS_PER_USER, settings.REQUESTS_PER_TOKEN = PER_USER, PER_TOKEN
+    settings.REQUESTS_PER_ADDRESS = PER_ADDRESS
+    monkeypatch.setattr("webui.rate_limits.time.time", lambda: 1_000_000_005.0)  # 15 s of a minute are left
+
+
+def header(user: User, name: str = "ci") -> dict[str, str]:
+    return {"Authorization": f"Bearer {create_token(user=user, name=name, scopes=['read', 'audio'])[1]}"}
+
+
+def test_a_token_is_refused_with_what_it_needs_to_go_on(client: Client, other: User) -> None:
+    sent = header(other)
+    answers = [client.get("/api/v1/jobs", headers=sent) for _ in range(PER_TOKEN + 1)]
+    assert [answer.status_code for answer in answers] == [200] * PER_TOKEN + [429]
+    assert [answer["RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
+    refused = answers[-1]
+    assert refused["Retry-After"] == refused["RateLimit-Reset"] == "15"
+    assert refused["RateLimit-Limit"] == refused["X-RateLimit-Limit"] == str(PER_TOKEN)
+    assert refused["X-RateLimit-Remaining"] == "0" and refused["X-RateLimit-Reset"] == "1000000020"
+    assert refused["Content-Type"] == "application/problem+json"
+    assert refused.json()["status"] == 429 and "Wait 15 seconds" in refused.json()["what_to_do"]
+
+
+def test_a_user_s_tokens_and_sessions_are_counted_together(client: Client, owner: User, other: User) -> None:
+    one, two = header(other, "one"), header(other, "two")
+    client.force_login(other)
+    answers = [client.get("/api/v1/jobs", headers=sent) for sent in (one, one, two, two)]
+    answers += [client.get("/inbox"), client.get("/inbox")]
+    assert [answer.status_code for answer in answers] == [200] * PER_USER + [429]
+    assert b"Too many requests." in answers[-1].content and answers[-1]["Content-Type"].startswith("text/html")
+    assert Client().get("/api/v1/jobs", headers=header(owner)).status_code == 200  # another user, the same address
+
+
+def test_an_address_without_a_token_that_works(client: Client, other: User) -> None:
+    nobody = {"Authorization": "Bearer hark_nobody"}
+    answers = [client.get("/api/v1/jobs", headers=nobody), client.get("/api/v1/jobs"), client.get("/account/login")]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert client.get("/account/login", REMOTE_ADDR="192.0.2.7").status_code == 200
+    assert client.get("/api/v1/jobs", headers=header(other)).status_code == 200  # who has a token is not held to it
+
+
+def test_each_api_refuses_in_its_own_form(client: Client, other: User) -> None:
+    sent = header(other)
+    for _ in range(PER_TOKEN):
+        client.get("/v1/models", headers=sent)
+    refused = client.get("/v1/models", headers=sent)
+    assert refused.status_code == 429 and refused["Retry-After"] == "15"
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+    assert refused["x-ratelimit-limit-requests"] == "3" and refused["x-ratelimit-reset-requests"] == "15s"
+    refused = client.get("/progress", headers=sent)  # of an earlier system
+    assert refused.status_code == 429 and refused["Content-Type"] == "application/problem+json"
+
+
+def test_a_new_minute_begins_anew_and_0_is_no_limit(client: Client, settings: Any) -> None:
+    key = {"address x": 1}
+    assert [rate_limits.count(key, now).n for now in (0.0, 59.9, 60.0, 61.0)] == [1, 2, 1, 2]  # type: ignore[union-attr]
+    assert rate_limits.count({"address x": 0}) is None
+    settings.REQUESTS_PER_ADDRESS = 0
+    answers = [client.get("/health") for _ in range(PER_ADDRESS + 1)]
+    assert {answer.status_code for answer in answers} == {200} and "RateLimit-Limit" not in answers[0]
+
+
+def test_without_a_place_to_count_nobody_is_refused(client: Client, settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings.PORTAL_DATA = tmp_path / "file"
+    assert client.get("/health").status_code == 200
+
+
+COUNT = """
+import django
+django.setup()
+from webui.rate_limits import count
+print(max(count({"user 1": 10_000}, 5.0).n for _ in range(100)))
+"""
+
+
+def test_processes_count_together(tmp_path: Path) -> None:
+    environment = {**os.environ, "HARK_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "webui.settings"}
+    environment["HARK_SECRET_KEY"] = "the same for both"
+    running = [
+        subprocess.Popen([sys.executable, "-c", COUNT], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert max(int(process.communicate()[0]) for process in running) == 200
+
+
+def test_it_costs_little(tmp_path: Path) -> None:
+    rate_limits.count({"user 1": 1})
+    started = time.perf_counter()
+    for _ in range(200):
+        rate_limits.count({"user 1": 1, "token 1": 1})
+    assert (time.perf_counter() - started) / 200 < 0.01  # a fiftieth of that where nothing else runs

@@ -1,0 +1,201 @@
+"""How many requests a minute a user, a token and an address may make; what is beyond is answered 429.
+
+Requests are counted in windows of a minute in a small SQLite file of its own, which every process of the web server
+shares: one statement a request, which waits for nothing that the portal's database is doing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.accounts.services import user_of_token
+from webui.accounts.sign_in import client_address, network_of
+from webui.api.problems import ApiError, problem
+from webui.compatibility.endpoint import is_page
+from webui.errors import explain
+
+log = logging.getLogger(__name__)
+
+WINDOW_S = 60
+PATIENCE_S = 1.0  # for another process that is counting
+_TABLE = "CREATE TABLE IF NOT EXISTS asked (who TEXT PRIMARY KEY, window INTEGER, n INTEGER) WITHOUT ROWID"
+_COUNT = (
+    "INSERT INTO asked VALUES (?, ?, 1) ON CONFLICT (who) DO UPDATE SET "
+    "n = CASE WHEN window = excluded.window THEN n + 1 ELSE 1 END, window = excluded.window RETURNING n"
+)
+
+
+class TooManyRequests(ApiError):
+    """429, with the time until the next window."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How far somebody is.
+
+    Attributes:
+        most: requests in a window; n: made in this one.
+        reset_s: until the next one begins [s].
+    """
+
+    most: int
+    n: int
+    reset_s: int
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.most - self.n)
+
+
+class _Counts:
+    """The file of counts, held open by this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._path: Path | None = None
+        self._file: sqlite3.Connection | None = None
+        self._window = 0
+
+    def add(self, limits: Mapping[str, int], now: float) -> list[Allowance]:
+        """Count one request of each of them. Raises OSError or sqlite3.Error."""
+        window = int(now // WINDOW_S)
+        reset_s = max(1, round((window + 1) * WINDOW_S - now))
+        with self._lock, self._opened() as file:
+            if window != self._window:
+                file.execute("DELETE FROM asked WHERE window < ?", (window,))
+                self._window = window
+            return [
+                Allowance(most, file.execute(_COUNT, (_digest(who), window)).fetchone()[0], reset_s)
+                for who, most in limits.items()
+            ]
+
+    def _opened(self) -> sqlite3.Connection:
+        path = Path(settings.PORTAL_DATA) / "requests.sqlite3"
+        if self._file is None or path != self._path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # What is lost with a crash is a minute's counts, so nothing waits for the disk.
+            self._file = sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False)
+            self._file.execute("PRAGMA journal_mode = MEMORY").close()
+            self._file.execute("PRAGMA synchronous = OFF").close()
+            self._file.execute(_TABLE)
+            self._path, self._window = path, 0
+        return self._file
+
+
+_counts = _Counts()
+
+
+def _digest(who: str) -> str:
+    return salted_hmac("hark.rate_limits", who).hexdigest()
+
+
+def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | None:
+    """Count a request of all of ``limits`` (most a minute by name; 0: no limit); how far who has least left is.
+
+    None where there is no limit, or nothing can be counted: then requests are let through.
+    """
+    limits = {who: most for who, most in limits.items() if most}
+    if not limits:
+        return None
+    try:
+        found = _counts.add(limits, time.time() if now is None else now)
+    except (OSError, sqlite3.Error) as error:
+        log.warning("requests are not counted: %s", error)
+        return None
+    return min(found, key=lambda allowance: allowance.most - allowance.n)
+
+
+class RateLimitMiddleware:
+    """Counts each request that has an address here, before anything is done for it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        allowance: Allowance | None = getattr(request, "allowance", None)
+        if allowance is not None:
+            for name, value in _headers(request, allowance).items():
+                response[name] = value
+        return response
+
+    def process_view(
+        self, request: HttpRequest, view_func: Any, view_args: tuple[Any, ...], view_kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        """Called by Django before the view; None lets it go on."""
+        allowance = count(_limits(request))
+        request.allowance = allowance  # type: ignore[attr-defined]
+        if allowance is None or allowance.n <= allowance.most:
+            return None
+        error = TooManyRequests(
+            429,
+            _("Too many requests."),
+            _("%(most)d a minute are allowed here.") % {"most": allowance.most},
+            _("Wait %(n)d seconds, then go on more slowly.") % {"n": allowance.reset_s},
+            wait_s=allowance.reset_s,
+        )
+        return _refused(request, view_func, error)
+
+
+def _refused(request: HttpRequest, view_func: Any, error: TooManyRequests) -> HttpResponseBase:
+    """In the form of the address that was asked: a page, problem details, OpenAI's object."""
+    shape = getattr(view_func, "shape", problem if request.path.startswith("/api/") else None)
+    if shape is None or (shape is problem and is_page(request)):
+        response: HttpResponseBase = explain(request, error, 429)
+    else:
+        response = shape(error, 429)
+    response["Retry-After"] = str(error.wait_s)
+    return response
+
+
+def _limits(request: HttpRequest) -> dict[str, int]:
+    """Who asks: a token and its user, the user of a session, or, where neither is known, an address."""
+    header = request.headers.get("Authorization")
+    user = None
+    limits = {}
+    if header is not None:
+        try:
+            found = user_of_token(header)
+        except HarkError:
+            pass  # the view says so
+        else:
+            request.token_owner = header, found  # type: ignore[attr-defined]  # webui.api.authentication reads it
+            user = found[0]
+            limits[f"token {header.split()[-1]}"] = settings.REQUESTS_PER_TOKEN
+    elif isinstance(request.user, User):
+        user = request.user
+    if user is None:
+        return {f"address {network_of(client_address(request))}": settings.REQUESTS_PER_ADDRESS}
+    return {**limits, f"user {user.pk}": settings.REQUESTS_PER_USER}
+
+
+def _headers(request: HttpRequest, allowance: Allowance) -> dict[str, str]:
+    most, remaining = str(allowance.most), str(allowance.remaining)
+    headers = {
+        "RateLimit-Limit": most,
+        "RateLimit-Remaining": remaining,
+        "RateLimit-Reset": str(allowance.reset_s),
+        "X-RateLimit-Limit": most,
+        "X-RateLimit-Remaining": remaining,
+        "X-RateLimit-Reset": str(round(time.time()) + allowance.reset_s),
+    }
+    if request.path.startswith("/v1/"):  # as OpenAI calls them
+        headers["x-ratelimit-limit-requests"] = most
+        headers["x-ratelimit-remaining-requests"] = remaining
+        headers["x-ratelimit-reset-requests"] = f"{allowance.reset_s}s"
+    return headers
