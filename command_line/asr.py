@@ -20,6 +20,7 @@ from command_line.options import (
 )
 from core.data_folder import data_folder
 from core.errors import HarkError
+from pipeline.alignment_methods import METHODS, VITERBI
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -41,7 +42,7 @@ def register(commands: Commands[Parser]) -> None:
     aligning.add_argument("text", metavar="TEXT", help="what is said in it, or a text file")
     aligning.add_argument("--language", type=language, default="en", help="default: en")
     aligning.add_argument("--units", choices=("phones", "characters"), default="phones", help="default: phones")
-    aligning.add_argument("--method", choices=("viterbi", "ctc-segmentation"), default="viterbi")
+    add_method(aligning)
     add_aligner(aligning)
 
     training = add_command(group, "train", "CORPUS... [options]", "train an acoustic model", run_train)
@@ -65,6 +66,12 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
     training.add_argument("--keyphrase_weight", type=at_least_zero, default=0.0, metavar="X", help="of spotting")
     training.add_argument("--seed", type=seed, default=0, metavar="N")
+
+
+def add_method(parser: Parser, option: str = "--method") -> None:
+    """The option by which words are placed in recordings."""
+    what = "; ".join(f"{name}, {use}" for name, use in METHODS.items())
+    parser.add_argument(option, choices=tuple(METHODS), default=VITERBI, help=f"{what} (default: {VITERBI})")
 
 
 def add_aligner(parser: argparse.ArgumentParser) -> None:

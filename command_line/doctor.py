@@ -90,6 +90,7 @@ def _findings() -> Iterator[Finding]:
     yield _torch()
     yield from _data_folder()
     yield from _engines()
+    yield from _mining_methods()
     yield from _recording_tools()
     yield _program("ffmpeg", "reads M4A, WebM and other formats")
     yield _microphone()
@@ -129,7 +130,7 @@ def _packages() -> Finding:
         return Finding("packages", BROKEN, f"missing: {', '.join(needed)}", to_do)
     if lacking:
         return Finding(
-            "packages", OPTIONAL, "ctc-segmentation is missing: phrases cannot be cut out of recordings",
+            "packages", OPTIONAL, "ctc-segmentation is missing: mining has Hark's own method, the better one, alone",
             "apt-get install gcc python3-dev; rm .venv/hark-stamp; ./hark doctor",
         )  # fmt: skip
     if others:
@@ -202,6 +203,18 @@ def _engines() -> Iterator[Finding]:
     if not ready:
         to_do = "./hark installs espeakng-loader; apt-get install flite adds more"
         yield Finding("speech", BROKEN, "no engine that is used by default is ready", to_do)
+
+
+def _mining_methods() -> Iterator[Finding]:
+    from pipeline.alignment_methods import METHODS, check_method
+
+    for name, use in METHODS.items():
+        try:
+            check_method(name)
+        except HarkError as error:
+            yield Finding(f"mining: {name}", OPTIONAL, f"{use}; {error.why}", error.what_to_do)
+        else:
+            yield Finding(f"mining: {name}", OK, use)
 
 
 def _recording_tools() -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line.asr import add_aligner, chosen_aligner
+from command_line.asr import add_aligner, add_method, chosen_aligner
 from command_line.options import Commands, Parser, add_command, count, folder, language, score, seed
 from core.data_folder import atomic_path, data_folder, storage_error
 from core.errors import HarkError
@@ -43,6 +43,7 @@ def register(commands: Commands[Parser]) -> None:
     mining.add_argument("--word-forms", action="store_true", help="the last word with an ending as well")
     mining.add_argument("--synthetic", action="store_true", help="clips of speech engines as well")
     mining.add_argument("--language", type=language, default="en", help="default: en")
+    add_method(mining)
     mining.add_argument("--seed", type=seed, default=0, metavar="N")
     add_aligner(mining)
     what = mining.add_mutually_exclusive_group()
@@ -77,7 +78,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     }
     config = MiningConfig(
         word_forms=options.word_forms, real_only=not options.synthetic, language=options.language, seed=options.seed,
-        **given,
+        method=options.method, **given,
     )  # fmt: skip
     player = _player() if options.play else ()
     with Library(data_folder()) as library:

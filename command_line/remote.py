@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+from command_line.asr import add_method
 from command_line.options import PROGRAM, Commands, Parser, add_command, add_group, language, names, seed
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
@@ -49,6 +50,7 @@ def register(commands: Commands[Parser]) -> None:
     train.add_argument("--size", choices=SIZES, default="auto", help="of the detector (default: auto)")
     train.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     train.add_argument("--no-mining", action="store_true", help="use no real speech of its library")
+    add_method(train, "--mining-method")
     train.add_argument("--engines", type=names, default=(), metavar="A,B", help="speech engines to use")
     _out(train)
     follow = add_command(group, "follow", "JOB [options]", "come back to a run and fetch its bundle", run_follow)
@@ -102,6 +104,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         "seed": options.seed,
         "size": options.size,
         "mining": not options.no_mining,
+        "mining_method": options.mining_method,
         "from_scratch": options.from_scratch,
         "engines": list(options.engines),
     }

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line.asr import add_method
 from command_line.options import PROGRAM, Commands, Parser, add_command, language, names, seed
 from core.data_folder import data_folder
 from core.errors import HarkError
@@ -59,6 +60,7 @@ def _run_options(parser: Parser) -> None:
     )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
+    add_method(parser, "--mining-method")
     parser.add_argument(
         "--engines",
         type=names,
@@ -84,6 +86,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         seed=options.seed,
         size=options.size,
         mining=not options.no_mining,
+        mining_method=options.mining_method,
         from_scratch=options.from_scratch,
         engines=options.engines,
         hold_out=options.hold_out,

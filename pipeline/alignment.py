@@ -1,8 +1,10 @@
 """When each word and phone of a transcribed clip is said.
 
-The words' phones (or letters) are laid over the emission by Hark's own Viterbi (``model/asr/viterbi.py``). The package
-ctc-segmentation is the other method: on read speech with known word times its word starts are as good (1.7 % more than
-0.1 s off, against 1.5 %), but it gives no ends of words, takes as long, and needs a compiler where there is no wheel.
+The words' phones (or letters) are laid over the emission by one of two methods (``pipeline.alignment_methods``): Hark's
+own Viterbi (``model/asr/viterbi.py``), or the package ctc-segmentation. On 120 recordings of read speech with known
+word times both put starts and ends 20 ms off in the median, and 1.6 % against 1.7 % of starts (6.4 % of ends, both)
+more than 0.1 s; the package takes half as long again, is less sure of what is right (docs/benchmark-log.md), and needs
+a compiler where there is no wheel.
 Phones against letters: starts 1.5 % against 1.7 % more than 0.1 s off; both 20 ms in the median.
 """
 
@@ -20,9 +22,9 @@ from db.records import AlignedUnit, Clip
 from model.asr.emissions import Aligner, pack, unpack
 from model.asr.viterbi import TokenPath, fits, token_path
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
+from pipeline.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method, package
 from pipeline.events import Progress, Reporter, silent_reporter
 
-METHODS = ("viterbi", "ctc-segmentation")
 # CTC writes a phone a little after it begins and stops before it ends. Medians over read speech with known word times
 # (./hark bench mining); of the recognizer's phones. Added to the time of a token's first and after its last frame.
 START_BIAS_S = -0.02
@@ -71,18 +73,19 @@ def align(
     text: str,
     aligner: Aligner,
     language: str = "en",
-    method: str = "viterbi",
+    method: str = VITERBI,
     least: float = LEAST_CONFIDENCE,
 ) -> Alignment:
     """Lay a text over an emission [time, outputs] of the aligner, of any length.
 
     Args:
-        method: one of :data:`METHODS`; the second is for comparing.
+        method: one of :data:`pipeline.alignment_methods.METHODS`.
         least: confidence of the whole text below which it is not what is said.
 
     Raises:
         NotAligned: no words, words that the aligner cannot write, more than can be said in that time, or words that
             are not what is said.
+        HarkError: the method cannot be used here.
     """
     words = normalize(text, language).split()
     if not words:
@@ -104,7 +107,7 @@ def align(
             f"{len(words)} words cannot be said in {len(log_p) * aligner.frame_s:.1f} s.",
             "Check the corpus's transcripts.",
         )
-    if method == "ctc-segmentation":
+    if method == CTC_SEGMENTATION:
         path = _segmented(log_p, flat, aligner)
     elif len(log_p) <= WINDOW_FRAMES:
         path = token_path(log_p, flat)
@@ -229,15 +232,9 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
 
 
 def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> TokenPath:
-    """The same by the package ctc-segmentation (Kürzinger et al. 2020), which gives one frame for each token."""
-    try:
-        import ctc_segmentation
-    except ImportError as error:
-        raise HarkError(
-            "This method of alignment cannot be used.",
-            f"The package ctc-segmentation is missing ({error}).",
-            "Use the method viterbi, or install a C compiler and run: python -m pip install ctc-segmentation.",
-        ) from error
+    """The same by the package ctc-segmentation (Kürzinger et al. 2020), which gives the frame that each token
+    begins in; a token lasts as long as it is more probable than the blank."""
+    ctc_segmentation = package()
     settings = ctc_segmentation.CtcSegmentationParameters(
         char_list=list(aligner.vocabulary), blank=0, index_duration=1.0
     )
@@ -248,11 +245,15 @@ def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> Toke
         raise NotAligned(
             "The transcript does not belong to this audio.", f"{error}.", "Check the corpus's transcripts."
         ) from error
-    frames = np.clip(np.asarray(times)[np.asarray(begins[:-1]) + 1].astype(np.int64), 0, len(log_p) - 1)
+    first = np.clip(np.asarray(times)[np.asarray(begins[:-1]) + 1].astype(np.int64), 0, len(log_p) - 1)
+    last, written = first.copy(), np.asarray(log_p[:, 0], np.float64)
+    for place, (token, begin) in enumerate(zip(flat, first)):
+        until = first[place + 1] if place + 1 < len(first) else len(log_p)
+        blank = np.flatnonzero(log_p[begin + 1 : until, token] <= log_p[begin + 1 : until, 0])
+        last[place] = max(begin, (begin + blank[0] if len(blank) else until - 1))
+        written[begin : last[place] + 1] = log_p[begin : last[place] + 1, token]
     best = log_p.max(axis=1).astype(np.float64)
-    own = np.maximum(log_p[:, 0], best - 1.0).astype(np.float64)
-    own[frames] = log_p[frames, np.asarray(flat)]
-    return TokenPath(frames, frames, np.concatenate([[0], np.cumsum(own)]), np.concatenate([[0], np.cumsum(best)]))
+    return TokenPath(first, last, np.concatenate([[0], np.cumsum(written)]), np.concatenate([[0], np.cumsum(best)]))
 
 
 # -- clips of the library ----------------------------------------------------------------------------------------------
@@ -310,13 +311,21 @@ def _batches(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
 
 
 def align_clips(
-    library: Library, aligner: Aligner, clips: Collection[Clip], reporter: Reporter | None = None
+    library: Library,
+    aligner: Aligner,
+    clips: Collection[Clip],
+    reporter: Reporter | None = None,
+    method: str = VITERBI,
 ) -> AlignReport:
     """Align clips of the library to their own texts and keep words and phones; those aligned before are not touched.
 
+    Words and phones are kept under :func:`alignment_name`.
+
     A clip that fails stops no other one and stays as it is in the library.
     """
-    there = library.with_alignment(aligner.name, [clip.id for clip in clips])
+    check_method(method)
+    name = alignment_name(aligner, method)
+    there = library.with_alignment(name, [clip.id for clip in clips])
     todo = [clip for clip in clips if clip.id not in there]
     aligned = set(there)
     failed: dict[int, HarkError] = {}
@@ -333,10 +342,10 @@ def align_clips(
                         "Nobody knows what is said in it.",
                         "Give it a transcript first.",
                     )
-                done[clip.id] = align(log_p, clip.text_normalized, aligner, clip.language).units
+                done[clip.id] = align(log_p, clip.text_normalized, aligner, clip.language, method).units
             except HarkError as error:
                 failed[clip.id] = error
             progress.advance()
-        library.set_alignments(aligner.name, done)
+        library.set_alignments(name, done)
         aligned |= set(done)
     return AlignReport(frozenset(aligned), failed, heard_s)

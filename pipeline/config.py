@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from phrase_augmentation.normalize import base_language
+from pipeline.alignment_methods import VITERBI
 
 BUCKETS = ("positive", "confuser", "inbetween", "plain_negative")
 
@@ -121,6 +122,7 @@ class RunConfig:
     seed: int = 0
     size: str = "standard"  # of the detector: one of SIZES, or AUTO_SIZE until `prepare` has chosen
     mining: bool = True  # use real speech of the library
+    mining_method: str = VITERBI  # by which words are placed in it: one of pipeline.alignment_methods.METHODS
     from_scratch: bool = False
     engines: tuple[str, ...] = ()  # empty: every free engine that is ready
     hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"

@@ -115,7 +115,8 @@ def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFram
             if bucket == "positive" or clip.source is not None or split == split_of(clip.text_normalized):
                 add(clip, bucket, split)
         if plan.config.mining:
-            cuts = [cut for cut in mined_clips(library, texts, language) if cut.parent_id not in seen]
+            cuts = mined_clips(library, texts, language, plan.config.mining_method)
+            cuts = [cut for cut in cuts if cut.parent_id not in seen]
             parents = {parent.id: parent for parent in library.clips([cut.parent_id or 0 for cut in cuts])}
             for cut in cuts:
                 parent = parents.get(cut.parent_id or 0)

@@ -24,6 +24,7 @@ from model.asr.emissions import Aligner, RecognizerAligner
 from phrase_augmentation.heard import ear
 from phrase_augmentation.normalize import base_language, normalize, validate_keyphrase
 from pipeline.alignment import align_clips, joint_confidence
+from pipeline.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method
 from pipeline.events import Reporter
 from pipeline.splits import real_speaker
 
@@ -53,6 +54,7 @@ class MiningConfig:
     real_only: bool = True  # recordings of people, not clips of speech engines
     language: str = "en"
     seed: int = 0
+    method: str = VITERBI  # of pipeline.alignment_methods.METHODS
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def mine(
         HarkError: no phrase that can be searched for, or a library that cannot be used.
     """
     config = config or MiningConfig()
+    check_method(config.method)
     wanted = validate_keyphrase(phrase, config.language)
     return _mine_one(wanted, library, reporter, config, aligner or default_aligner(), lambda text: False)
 
@@ -175,16 +178,21 @@ def word_forms(phrase: str, language: str) -> tuple[str, ...]:
     return (phrase, *(phrase + ending for ending in ENGLISH_ENDINGS))
 
 
-def mined_clips(library: Library, texts: Sequence[str], language: str = "en") -> list[Clip]:
+def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
     """The cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
 
-    Those that somebody who asked for less confidence mined, to look at, are not among them, and of a place that two
-    aligners have cut out only the first cut is.
+    Those that somebody who asked for less confidence mined, to look at, are not among them, and of a place that was cut
+    out twice only one cut is: one by that ``method`` where there is one, and the first of these.
     """
     where = Where(language=language, slices=True, text_known=True)
     found: list[Clip] = []
     places: dict[tuple[int | None, str], list[tuple[float, float]]] = {}
-    for clip in library.clips_with_texts(texts, language, where=where):
+    by_package = method == CTC_SEGMENTATION
+
+    def by_another_method(clip: Clip) -> bool:
+        return clip.settings.get("aligner", "").endswith(CTC_SEGMENTATION) != by_package
+
+    for clip in sorted(library.clips_with_texts(texts, language, where=where), key=by_another_method):
         if "phrase_end_s" not in clip.settings or clip.settings.get("confidence", 1.0) < LEAST_CONFIDENCE:
             continue
         offset_s = clip.start_s or 0.0
@@ -193,7 +201,7 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en") ->
         if not any(start_s < (a + b) / 2 < end_s for a, b in there):
             there.append((start_s, end_s))
             found.append(clip)
-    return found
+    return sorted(found, key=lambda clip: clip.id)
 
 
 def _where(config: MiningConfig) -> Where:
@@ -226,7 +234,7 @@ def _mine_one(
         part = [clips[ids[i]] for i in order[looked_into : looked_into + AT_A_TIME] if ids[i] in clips]
         looked_into += AT_A_TIME
         wanted = [clip for clip in part if not forbidden(clip.text_normalized)]
-        report = align_clips(library, aligner, wanted, reporter)
+        report = align_clips(library, aligner, wanted, reporter, config.method)
         for error in report.failed.values():
             rejected[error.what] += 1
         ready = [clip for clip in wanted if clip.id in report.aligned]
@@ -265,8 +273,9 @@ def _places(
     length = len(forms[0].split())
     found: dict[str, dict[int, list[tuple[float, float, float]]]] = {form: {} for form in forms}
     places: list[_Place] = []
+    name = alignment_name(aligner, config.method)
     for clip in clips:
-        units = library.alignment(clip.id, aligner.name, "word")
+        units = library.alignment(clip.id, name, "word")
         for form in forms:
             found[form][clip.id] = []
         for begin in range(len(units) - length + 1):
@@ -284,7 +293,7 @@ def _places(
             else:
                 places.append(place)
     for form, of_form in found.items():
-        library.set_occurrences(form, aligner.name, of_form)
+        library.set_occurrences(form, name, of_form)
     return places
 
 
@@ -356,8 +365,9 @@ def _new_clip(
     place: _Place, aligner: Aligner, audio: np.ndarray, start_s: float, end_s: float, config: MiningConfig
 ) -> NewClip:
     parent = place.clip
+    name = alignment_name(aligner, config.method)
     settings = {
-        "aligner": aligner.name,
+        "aligner": name,
         "parent_engine": parent.engine,
         "confidence": place.confidence,
         "phrase_start_s": round(place.start_s - start_s, 3),
@@ -367,7 +377,7 @@ def _new_clip(
         audio=audio, text=place.text, text_normalized=place.text, language=config.language, engine=ENGINE,
         model=parent.model, voice=parent.voice, speaker=real_speaker(parent), licence=parent.licence,
         settings=settings, parent_id=parent.id, start_s=round(start_s, 3), end_s=round(end_s, 3),
-        request_id=f"mined:{aligner.name}:{parent.id}:{place.text}:{round(1000 * place.start_s)}",
+        request_id=f"mined:{name}:{parent.id}:{place.text}:{round(1000 * place.start_s)}",
     )  # fmt: skip
 
 

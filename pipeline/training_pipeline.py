@@ -21,6 +21,7 @@ from db.db_api import Library
 from db.records import Where
 from model.encoder_trunk import check_package
 from phrase_augmentation.normalize import base_language, validate_keyphrase
+from pipeline.alignment_methods import check_method
 from pipeline.config import (
     AUTO_SIZE,
     BUCKETS,
@@ -88,6 +89,7 @@ def prepare(config: RunConfig) -> RunConfig:
         )
     if config.size == "large":
         check_package()
+    check_method(config.mining_method)
     return replace(config, phrase=validate_keyphrase(config.phrase, config.language))
 
 
@@ -308,9 +310,11 @@ def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
     where = Where(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return
-    found = mine(config.phrase, library, reporter)
+    found = mine(config.phrase, library, reporter, MiningConfig(method=config.mining_method))
     texts = [text for bucket in ("confuser", "inbetween") for text in plan.bucket(bucket).texts]
-    near = mine_negatives(config.phrase, texts, library, reporter, MINED_NEGATIVES)
+    near = mine_negatives(
+        config.phrase, texts, library, reporter, replace(MINED_NEGATIVES, method=config.mining_method)
+    )
     reporter.log(
         worded(
             "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d confusers.",

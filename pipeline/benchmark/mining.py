@@ -26,7 +26,8 @@ from db.db_api import Library, source_id
 from db.records import NewClip, Where
 from model.asr.emissions import KEPT, RecognizerAligner, pack, unpack
 from phrase_augmentation.normalize import normalize
-from pipeline.alignment import METHODS, align
+from pipeline.alignment import align
+from pipeline.alignment_methods import METHODS
 from pipeline.benchmark import BenchOptions, Figures
 from pipeline.benchmark.wakeword import shared_folder
 from pipeline.events import Progress, Reporter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,21 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.M
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
     main("doctor")
     assert "Hark can" in capsys.readouterr().out
+
+
+def test_doctor_says_what_each_method_of_mining_is_for(
+    main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main("doctor", "--json")
+    found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["mining: viterbi"]["status"] == "ok" and "always there" in found["mining: viterbi"]["found"]
+    assert "compare" in found["mining: ctc-segmentation"]["found"]
+    monkeypatch.setitem(sys.modules, "ctc_segmentation", None)  # as where it could not be compiled
+    assert main("doctor", "--json") in (0, 2)
+    found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["mining: viterbi"]["status"] == "ok"
+    assert found["mining: ctc-segmentation"]["status"] == "optional"
+    assert "viterbi" in found["mining: ctc-segmentation"]["what_to_do"]
 
 
 def test_doctor_says_which_packages_are_missing(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,23 @@ def test_an_imported_corpus_can_be_mined_at_once(main: Main, capsys: Shown, spok
         assert library.stats().slices == 1
 
 
+def test_the_method_is_chosen(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
+    pytest.importorskip("ctc_segmentation")
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    cuts = {}
+    for method in ("viterbi", "ctc-segmentation"):
+        (cuts[method],) = as_json(main, capsys, "mine", "big window", "--method", method)["clips"]
+    own, other = cuts["viterbi"], cuts["ctc-segmentation"]
+    assert own["clip_id"] != other["clip_id"], "each method's cuts are its own"
+    assert other["start_s"] == pytest.approx(own["start_s"], abs=0.1)
+    assert other["end_s"] == pytest.approx(own["end_s"], abs=0.1)
+    with Library(data_dir) as library:
+        made_by = [clip.settings["aligner"] for clip in library.clips([own["clip_id"], other["clip_id"]])]
+    assert made_by[1] == f"{made_by[0]}-ctc-segmentation"
+    assert main("mine", "big window", "--method", "guess") == 2
+
+
 def test_cuts_are_played(main: Main, capsys: Shown, spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main("library", "import", str(spoken)) == 0
     played: list[list[str]] = []

@@ -18,7 +18,8 @@ from core.errors import HarkError
 from db.db_api import Library
 from db.records import Clip, NewClip
 from model.asr.emissions import RecognizerAligner, pack
-from pipeline.alignment import METHODS, NotAligned, align, align_clips, joint_confidence, stored_emission
+from pipeline.alignment import NotAligned, align, align_clips, joint_confidence, stored_emission
+from pipeline.alignment_methods import METHODS
 
 WORDS = ["please", "open", "the", "big", "window", "before", "seven"]
 WORDS += ["and", "tell", "the", "captain", "about", "the", "yellow", "mirror"]

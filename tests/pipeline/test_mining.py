@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from core.errors import HarkError
 from db.db_api import Library
 from db.records import NewClip, Where
 from model.asr.emissions import RecognizerAligner
+from pipeline.alignment_methods import CTC_SEGMENTATION, METHODS
 from pipeline.config import BUCKETS, RunConfig
 from pipeline.events import Reporter, silent_reporter
 from pipeline.first_guess import phone_score
@@ -37,7 +40,7 @@ from pipeline.mining import (
 )
 from pipeline.plan import BucketPlan, Plan
 from pipeline.splits import real_speaker
-from pipeline.training_pipeline import _mine
+from pipeline.training_pipeline import _mine, prepare
 
 SENTENCE = "please open the big window before seven"
 
@@ -54,6 +57,44 @@ def recording(text: str, speaker: str = "ann", said: str | None = None, **more: 
     audio = audio + np.float32(1e-4) * np.random.default_rng(len(speaker)).standard_normal(len(audio)).astype("f4")
     known = {"engine": "corpus", "licence": "CC-BY-4.0", "source": f"c:{speaker}/{text}", **more}
     return NewClip(audio, text, text, "en", speaker=speaker, **known)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_cuts_the_phrase_out(library: Library, method: str) -> None:
+    if method == CTC_SEGMENTATION:
+        pytest.importorskip("ctc_segmentation")
+    words = SENTENCE.split()
+    library.add_clips([recording(SENTENCE), recording("he bought seven apples", said="ten people saw the river")])
+    config = MiningConfig(method=method)
+    (cut,) = mine("big window", library, silent_reporter(), config).cuts
+    _, times = joined(words)
+    assert cut.start_s + cut.phrase_start_s == pytest.approx(times[3][0], abs=0.08)
+    assert cut.start_s + cut.phrase_end_s == pytest.approx(times[4][1], abs=0.12)
+    assert phone_score(library.read_audio(library.clips([cut.clip_id])[0]), "big window") > 0.3
+    assert mine("big window", library, silent_reporter(), config).clip_ids == (cut.clip_id,)
+    assert not mine("seven apples", library, silent_reporter(), config).cuts, "a wrong transcript"
+
+
+def test_cuts_of_the_chosen_method_are_examples(library: Library) -> None:
+    pytest.importorskip("ctc_segmentation")
+    library.add_clips([recording(SENTENCE), recording("window seven", "bob")])
+    mine("window", library, silent_reporter())
+    own = [clip.id for clip in mined_clips(library, ["window"])]
+    package = mine("window", library, silent_reporter(), MiningConfig(method=CTC_SEGMENTATION)).clip_ids
+    assert len(own) == len(package) == 2 and not set(own) & set(package)
+    assert [clip.id for clip in mined_clips(library, ["window"])] == own
+    assert [clip.id for clip in mined_clips(library, ["window"], method=CTC_SEGMENTATION)] == sorted(package)
+
+
+def test_a_method_that_is_not_there_is_said_at_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctc_segmentation", None)
+    library.add_clips([recording(SENTENCE)])
+    for method, why in ((CTC_SEGMENTATION, "missing"), ("guess", "viterbi")):
+        with pytest.raises(HarkError) as caught:
+            mine("big window", library, silent_reporter(), MiningConfig(method=method))
+        assert why in caught.value.why
+        with pytest.raises(HarkError):
+            prepare(RunConfig("big window", mining_method=method))
 
 
 def test_the_phrase_is_cut_out(library: Library) -> None:
@@ -210,7 +251,10 @@ def test_a_clip_of_the_phrase_alone_is_mined_whole(library: Library) -> None:
 
 
 @pytest.mark.slow
-def test_mining_real_speech(shared_data: Path, library: Library) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_mining_real_speech(shared_data: Path, library: Library, method: str) -> None:
+    if method == CTC_SEGMENTATION:
+        pytest.importorskip("ctc_segmentation")
     folder = shared_data / "speech" / "librispeech-dev-clean"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     rows = [row for row in rows if " little " in row["text"]][:40]
@@ -221,7 +265,7 @@ def test_mining_real_speech(shared_data: Path, library: Library) -> None:
         )
         for row in rows
     )  # fmt: skip
-    found = mine("little", library, silent_reporter(), aligner=RecognizerAligner())
+    found = mine("little", library, silent_reporter(), MiningConfig(method=method), RecognizerAligner())
     assert len(found.cuts) > 0.6 * len(rows)
 
 
@@ -242,5 +286,10 @@ def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library) -> None:
     assert any("1 of the phrase" in event.get("message", "") for event in events)
     before = library.stats().slices
     _mine(plan, library, silent_reporter())
+    of_package = replace(plan, config=replace(plan.config, mining_method=CTC_SEGMENTATION))
+    if find_spec("ctc_segmentation"):
+        _mine(of_package, library, silent_reporter())
+        assert library.stats().slices == 2 * before, "of the phrase and of what resembles it"
+        before *= 2
     _mine(replace(plan, config=replace(plan.config, language="de")), library, silent_reporter())
     assert library.stats().slices == before

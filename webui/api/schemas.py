@@ -119,6 +119,9 @@ class RunIn(Wish):
     seed: int = Field(0, ge=0, le=2**31 - 1, examples=[0])
     engines: list[str] = Field([], max_length=30, description="None: all free ones that are ready.", examples=[[]])
     mining: bool = Field(True, description="Use recordings of the library.", examples=[True])
+    mining_method: Literal["viterbi", "ctc-segmentation"] = Field(
+        "viterbi", description="By which words are placed in those recordings.", examples=["viterbi"]
+    )
     from_scratch: bool = Field(False, description="Without the shipped trunk.", examples=[False])
 
 

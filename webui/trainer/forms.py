@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
 from phrase_augmentation.normalize import OtherScript
+from pipeline.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
 from pipeline.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 from webui.trainer.services import configuration
 
@@ -23,6 +24,10 @@ SIZE_WORDS = {
     "large": _("large: hears people far better; 34 MB, a twentieth of a computer's core; English only"),
     "standard": _("standard: 2 MB, for small computers and telephones"),
     "micro": _("micro: 0.3 MB, for the smallest; hears much worse"),
+}
+METHOD_WORDS = {
+    VITERBI: _("Hark's own alignment: faster, surer of what is right"),
+    CTC_SEGMENTATION: _("the package ctc-segmentation: its places are as good; to compare with other tools"),
 }
 
 
@@ -46,6 +51,11 @@ class RunForm(forms.Form):
     )
     engines = forms.MultipleChoiceField(label=_("Voices by"), required=False)
     mining = forms.BooleanField(label=_("Use recordings of the library"), required=False, initial=True)
+    mining_method = forms.ChoiceField(
+        label=_("Words are placed in them by"),
+        choices=[(name, METHOD_WORDS[name]) for name in METHODS],
+        required=False,
+    )
     from_scratch = forms.BooleanField(label=_("Train from nothing"), required=False)
     seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
 
@@ -67,6 +77,7 @@ class RunForm(forms.Form):
                     size=values.get("size") or AUTO_SIZE,
                     engines=tuple(sorted(values.get("engines") or ())),
                     mining=values.get("mining", True),
+                    mining_method=values.get("mining_method") or VITERBI,
                     from_scratch=values.get("from_scratch", False),
                     seed=values.get("seed") or 0,
                 )

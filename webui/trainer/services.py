@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
 TRAINING_KINDS = ("train", "retrain")  # of jobs that end in a version
 # What a person may choose; the rest of RunConfig has one right value in the portal.
-CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "from_scratch", "engines")
+CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "mining_method", "from_scratch", "engines")
 
 
 def configuration(**choices: Any) -> RunConfig:

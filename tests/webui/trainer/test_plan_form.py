@@ -1,0 +1,22 @@
+"""What is chosen on the plan's page reaches the run."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from webui.jobs.models import Job
+
+
+def test_the_method_of_mining_is_chosen(owners: Client) -> None:
+    pytest.importorskip("ctc_segmentation")
+    wish = {"phrase": "hey compass", "language": "en", "effort": "quick", "mining": "on"}
+    owners.post("/new", wish)
+    assert Job.objects.get().spec["mining_method"] == "viterbi"
+    owners.post("/new", {**wish, "mining_method": "ctc-segmentation"})
+    job = Job.objects.latest("created_at")
+    assert job.spec["mining_method"] == "ctc-segmentation"
+    Job.objects.filter(pk=job.pk).update(state="done", result={"buckets": {}, "effort": "quick", "engines": {}})
+    page = owners.get(f"/plans/{job.id}").content.decode()
+    assert '<option value="ctc-segmentation" selected>' in page and '<option value="viterbi" >' in page
+    assert owners.post("/new", {**wish, "mining_method": "guess"}).status_code == 422
