@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -241,15 +241,18 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
-def _build(spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
+def _build(specs: Sequence[ExampleSpec]) -> list[tuple[np.ndarray, dict[str, Any]]]:
     assert _builder is not None
-    return _builder.build(spec)
+    return [_builder.build(spec) for spec in specs]
 
 
 def build_examples(
     specs: Sequence[ExampleSpec], sources: SoundSources, processes: int | None = None
-) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Build examples in order, on all cores. Each depends on its seed alone, not on the number of processes."""
+) -> Generator[tuple[np.ndarray, dict[str, Any]], None, None]:
+    """Build examples in order, on all cores. Each depends on its seed alone, not on the number of processes.
+
+    Whoever takes them closes the generator: where a run is stopped, that ends the processes.
+    """
     count = processes if processes is not None else usable_cores()
     if count <= 1 or len(specs) < 64:
         builder = ExampleBuilder(sources)
@@ -257,12 +260,18 @@ def build_examples(
             yield builder.build(spec)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,)) as pool:
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,))
+    try:
         with _inherited_by_processes():
             for _ in range(count):
                 pool.submit(int)  # each task starts a process as long as none is idle
         for block in _blocks(specs, 512):
-            yield from pool.map(_build, block, chunksize=16)
+            for done in [pool.submit(_build, part) for part in _blocks(block, 16)]:
+                yield from done.result()
+    finally:
+        # What is left is cancelled by the pool's own thread. Cancelled from here, as `map` does it, that thread fails
+        # over it where the processes have ended too: SIGTERM often reaches them all.
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -254,9 +255,10 @@ def _store(one: Trained, examples: ExamplePlan, bank: Path | None, folder: Path,
             stored=one.model.config.stored,
         )
     writer = FeatureWriter(folder)
-    for features, row in build_examples(examples.specs, sources):
-        writer.append(features, **row)
-        progress.advance()
+    with closing(build_examples(examples.specs, sources)) as built:
+        for features, row in built:
+            writer.append(features, **row)
+            progress.advance()
     pieces = bank_pieces(bank, WHOLE_BANK_H, 0) if bank is not None else ()
     for piece in rescored_pieces((p for p in pieces if p.row["split"] == "test"), one.model.config):
         writer.append(piece.frames, **piece.row)

@@ -13,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,16 +111,17 @@ def build_bank(
     states: list[np.ndarray] = []
     table: list[dict[str, Any]] = []
     hours: dict[str, float] = {}
-    for both, columns in build_examples(specs, replace(sources, states=sources.encoder)):
-        frames, beside = np.split(both, [sources.stored.width], axis=1)
-        states.append(beside[::STATE_FRAMES])
-        levels = np.rint(frames.astype(np.float32) * 255).astype(np.uint8)
-        levels[levels < LEAST] = 0
-        parts.append(levels)
-        table.append({**columns, "frames": len(levels)})
-        split = str(columns["split"])
-        hours[split] = hours.get(split, 0.0) + len(levels) * FRAME_S / 3600
-        progress.advance()
+    with closing(build_examples(specs, replace(sources, states=sources.encoder))) as built:
+        for both, columns in built:
+            frames, beside = np.split(both, [sources.stored.width], axis=1)
+            states.append(beside[::STATE_FRAMES])
+            levels = np.rint(frames.astype(np.float32) * 255).astype(np.uint8)
+            levels[levels < LEAST] = 0
+            parts.append(levels)
+            table.append({**columns, "frames": len(levels)})
+            split = str(columns["split"])
+            hours[split] = hours.get(split, 0.0) + len(levels) * FRAME_S / 3600
+            progress.advance()
     # Of each phone over time, and as differences of neighbouring frames' zeros: runs of zeros pack best.
     joined = np.ascontiguousarray(np.concatenate(parts).T)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,9 +218,11 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=count))
                 progress = Progress(reporter, len(examples.specs))
                 writer = FeatureWriter(store_folder)
-                for features, row in build_examples(examples.specs, replace(examples.sources, rescorer=rescorer)):
-                    writer.append(features, **row)
-                    progress.advance()
+                sources = replace(examples.sources, rescorer=rescorer)
+                with closing(build_examples(examples.specs, sources)) as built:
+                    for features, row in built:
+                        writer.append(features, **row)
+                        progress.advance()
                 pieces = bank_pieces(bank, effort.bank_hours, config.seed) if bank else ()
                 for piece in rescored_pieces(pieces, examples.model):
                     writer.append(piece.frames, **piece.row)

@@ -50,6 +50,7 @@ def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
     for stage, number, code in (
         ("Speaking", signal.SIGINT, 130),
         ("Putting", signal.SIGINT, 130),
+        ("Putting", signal.SIGTERM, 130),
         ("Training", signal.SIGTERM, 130),
         ("Putting", signal.SIGKILL, -9),
     ):
@@ -58,10 +59,10 @@ def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
         while stage not in (line := process.stderr.readline()):
             assert line, f"it ended before {stage}"
         time.sleep(1.0 if stage == "Putting" else 0.3)
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)  # Ctrl-C reaches all processes at the terminal
-        else:
+        if number == signal.SIGKILL:
             process.send_signal(number)
+        else:
+            os.killpg(process.pid, number)  # Ctrl-C, timeout(1) and service managers reach all processes
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
         if code == 130:
