@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from pipeline.advice import Advice
 
 EXAMPLE = "hey compass"
+EFFORT_WORDS = {
+    "trial": "a minute, only to see the whole way",
+    "quick": "some minutes, to see whether the phrase works",
+    "standard": "about a quarter of an hour, what most want",
+    "thorough": "half an hour or more",
+}
+GOES_ON_WITH = {
+    "synthesize": "speaking the others",
+    "features": "putting them into rooms and noise",
+    "train": "training",
+}
 LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning": ("✗", "red")}
 
 
@@ -149,31 +160,46 @@ def run_advise(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
-    """No command: ask for a keyphrase, show the advice and the plan, train."""
+    """No command: ask for a keyphrase, show the advice and the plan, train. What is piped in is the answer."""
     from rich.prompt import Prompt
 
     from pipeline.advice import advise
 
-    if screen.json_wanted or not sys.stdin or not sys.stdin.isatty():
-        raise HarkError(
-            "No command was given.",
-            "Without one Hark asks for a keyphrase, and here is no terminal to ask at."
-            if not screen.json_wanted
-            else "Without one Hark asks for a keyphrase, which goes with no --json.",
-            f'{PROGRAM} train "{EXAMPLE}" trains, {PROGRAM} --help shows all commands.',
-        )
-    screen.note("Type a phrase, get a wake-word detector. Three syllables or more work best. Ctrl-C ends.")
-    while True:
-        phrase = Prompt.ask("Keyphrase", console=screen.err, default=EXAMPLE)
-        try:
-            advice = advise(phrase)
-            break
-        except HarkError as error:
-            screen.warn_of(error)
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if at_terminal and screen.json_wanted:
+        raise _no_command("Without one Hark asks for a keyphrase, which goes with no --json.")
+    effort = RunConfig.effort
+    if not at_terminal:
+        phrase = _piped_line()
+        if not phrase:
+            raise _no_command("Without one Hark asks for a keyphrase, and here is neither a terminal nor an answer.")
+        advice = advise(phrase)
+    else:
+        screen.note("Type a phrase, get a wake-word detector. Three syllables or more work best. Ctrl-C ends.")
+        while True:
+            try:
+                advice = advise(Prompt.ask("Keyphrase", console=screen.err, default=EXAMPLE))
+                break
+            except HarkError as error:
+                screen.warn_of(error)
     _show_advice(advice, screen)
-    config = _as_usual(advice.normalized)
-    _show_plan(config, screen, short=True)
+    if at_terminal:
+        screen.note(*(f"{name}: {words}" for name, words in EFFORT_WORDS.items()))
+        effort = Prompt.ask("Effort", console=screen.err, choices=list(EFFORTS), default=effort)
+    config = _as_usual(advice.normalized, effort)
+    if not screen.json_wanted:
+        _show_plan(config, screen, short=True)
     return _train(config, screen, tensorboard=False)
+
+
+def _piped_line() -> str:
+    """The first line of a stdin that is no terminal; empty where there is none."""
+    return sys.stdin.buffer.readline().decode(errors="replace").strip() if sys.stdin is not None else ""
+
+
+def _no_command(why: str) -> HarkError:
+    what_to_do = f'{PROGRAM} train "{EXAMPLE}" trains, {PROGRAM} --help shows all commands.'
+    return HarkError("No command was given.", why, what_to_do)
 
 
 def _show_advice(advice: Advice, screen: Screen) -> None:
@@ -199,10 +225,10 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     from rich.text import Text
 
     from command_line.console import command, duration, table
-    from pipeline.training_pipeline import plan_run
+    from pipeline.training_pipeline import plan_run, plan_summary
 
     with screen.reporter(passing=short) as reporter:
-        plan = plan_run(config, data_folder(), reporter).summary()
+        plan = plan_summary(plan_run(config, data_folder(), reporter), data_folder())
     screen.result(plan)
     if screen.json_wanted:
         return
@@ -231,8 +257,13 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     )
     from command_line.console import facts
 
+    screen.show(Text.assemble("Plan for ", (plan["phrase"], "bold")))
+    if unfinished := plan["unfinished"]:
+        screen.show(
+            f"An unfinished run is here: {unfinished['spoken']} of {unfinished['planned']} clips are spoken; "
+            f"it goes on with {GOES_ON_WITH[unfinished['goes_on_with']]}."
+        )
     screen.show(
-        Text.assemble("Plan for ", (plan["phrase"], "bold")),
         table(["clips", "texts", "wanted", "in library", "real", "to make", "by"], rows, right=range(1, 6)),
         "",
         facts(lines),
@@ -254,10 +285,10 @@ def _same_command_trains(config: RunConfig) -> bool:
     return config == _as_usual(config.phrase)
 
 
-def _as_usual(phrase: str) -> RunConfig:
+def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
     from pipeline.training_pipeline import prepare
 
-    return prepare(RunConfig(phrase=phrase, size=AUTO_SIZE))
+    return prepare(RunConfig(phrase=phrase, effort=effort, size=AUTO_SIZE))
 
 
 def _train(config: RunConfig, screen: Screen, tensorboard: bool) -> int:
@@ -310,9 +341,10 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         table(["on voices it has never heard", "", "95 % interval"], measured, right=[1]),
         Text(f"measured in {hours:.2f} h of other speech and noise; the report says what was synthetic", "dim"),
         "",
-        facts([*files, ("bundle", "")]),
+        facts([*files, ("bundle, and its model.pt", "")]),
     )
-    screen.show_line(str(Path(result["bundle"]).absolute()))
+    for name in ("bundle", "model_pt"):
+        screen.show_line(str(Path(result[name]).absolute()))
     screen.show("", Text("Try it:", "dim"))
     screen.show_line(f"  {command('detect', bundle, _test_clip(result) or 'recording.wav')}")
 

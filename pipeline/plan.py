@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -340,20 +340,6 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
             )
         )  # fmt: skip
         requests += drawn
-    speaking: dict[str, float] = {}
-    for request in requests:
-        speaking[request.engine] = speaking.get(request.engine, 0.0) + SECONDS_PER_CLIP.get(request.engine, 1.0)
-    examples = sum(
-        (row.reused + row.generate) * (effort.variants if row.bucket != "plain_negative" else 1) for row in rows
-    )
-    if config.size == "large":
-        heard = sum(_examples_on_encoder(row) for row in rows if row.bucket != "plain_negative")
-        plain = sum(row.reused + row.generate for row in rows if row.bucket == "plain_negative")
-        hearing = LARGE_SECONDS_PER_EXAMPLE * heard + LARGE_SECONDS_PER_CLIP * plain
-    else:
-        hearing = SECONDS_PER_EXAMPLE * examples
-    estimate = max(speaking.values(), default=0.0) + hearing
-    estimate += training_steps(config) * SECONDS_PER_STEP * effort.batch_size / 128
     return Plan(
         run=run,
         config=config,
@@ -364,8 +350,47 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
         engines={name: len({v.speaker for v in voices[name]}) for name in sorted(voices)},
         engines_missing=missing,
         held_out=splits.held_out,
-        estimate_s=estimate,
+        estimate_s=estimated_s(config, rows, requests),
     )
+
+
+def estimated_s(
+    config: RunConfig, rows: Sequence[BucketPlan], to_speak: Iterable[PlannedRequest], to_hear: bool = True
+) -> float:
+    """Seconds that a run will take: speaking, putting what there is into rooms (unless that is done), training."""
+    effort = EFFORTS[config.effort]
+    speaking: dict[str, float] = {}
+    for request in to_speak:
+        speaking[request.engine] = speaking.get(request.engine, 0.0) + SECONDS_PER_CLIP.get(request.engine, 1.0)
+    hearing = 0.0
+    if to_hear and config.size == "large":
+        heard = sum(_examples_on_encoder(row) for row in rows if row.bucket != "plain_negative")
+        plain = sum(row.reused + row.generate for row in rows if row.bucket == "plain_negative")
+        hearing = LARGE_SECONDS_PER_EXAMPLE * heard + LARGE_SECONDS_PER_CLIP * plain
+    elif to_hear:
+        examples = sum(
+            (row.reused + row.generate) * (effort.variants if row.bucket != "plain_negative" else 1) for row in rows
+        )
+        hearing = SECONDS_PER_EXAMPLE * examples
+    training = training_steps(config) * SECONDS_PER_STEP * effort.batch_size / 128
+    return max(speaking.values(), default=0.0) + hearing + training
+
+
+def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
+    """The plan of a run that was stopped, as it stands: what it has spoken is in the library, the rest is to be made.
+
+    Args:
+        to_hear: the clips are still to be put into rooms and noise.
+    """
+    left = remaining(plan.requests, library)
+    rows = []
+    for row in plan.buckets:
+        engines = [request.engine for request in left if request.bucket == row.bucket]
+        by_engine = {engine: engines.count(engine) for engine in sorted(set(engines))}
+        reused = row.reused + row.generate - len(engines)
+        rows.append(replace(row, reused=reused, generate=len(engines), by_engine=by_engine))
+    estimate = estimated_s(plan.config, rows, left, to_hear)
+    return replace(plan, buckets=tuple(rows), requests=tuple(left), estimate_s=estimate)
 
 
 def _examples_on_encoder(row: BucketPlan) -> float:

@@ -46,7 +46,7 @@ def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.training_pipeline import plan_run
+    from pipeline.training_pipeline import plan_run, plan_summary
 
     plan = plan_run(run_config(spec), data, reporter)
     samples: dict[str, list[dict[str, Any]]] = {}
@@ -54,7 +54,7 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
         of_bucket = samples.setdefault(request.bucket, [])
         if len(of_bucket) < SAMPLES and request.engine not in {sample["engine"] for sample in of_bucket[-2:]}:
             of_bucket.append({"engine": request.engine, "voice": request.voice, "text": request.text})
-    return {**plan.summary(), "samples": samples}
+    return {**plan_summary(plan, data), "samples": samples}
 
 
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:

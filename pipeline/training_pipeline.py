@@ -38,7 +38,7 @@ from pipeline.config import (
 from pipeline.events import Progress, Reporter
 from pipeline.generation import generate
 from pipeline.mining import MiningConfig, mine, mine_negatives
-from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan
+from pipeline.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan, what_is_left
 from pipeline.retraining import Decoys, Marked, compare, find_decoys, marked_audio, same_trunk, version_before
 
 if TYPE_CHECKING:
@@ -111,6 +111,26 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
     folder = job_folder(data, config)
     with Library(data) as library:
         return load_plan(folder / "plan.json") or make_plan(config, folder.name, library, reporter)
+
+
+def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
+    """What people and programs are shown of a plan of :func:`plan_run`.
+
+    ``unfinished`` is None, or of a run that was stopped how many of the clips ``planned`` it has ``spoken`` and what it
+    goes on with ("synthesize", "features" or "train"); all other numbers are then of what is left.
+    """
+    folder = data / "jobs" / plan.run
+    if not (folder / "plan.json").is_file():
+        return {**plan.summary(), "unfinished": None}
+    from model.dataset import store_is_complete
+
+    to_hear = not store_is_complete(folder / "features")
+    with Library(data) as library:
+        left = what_is_left(plan, library, to_hear)
+    planned = len(plan.requests)
+    goes_on_with = "synthesize" if left.requests else "features" if to_hear else "train"
+    unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
+    return {**left.summary(), "unfinished": unfinished}
 
 
 def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from pipeline.config import RunConfig
 
 def training(config, data, reporter, tensorboard=False):
     reporter.stage("train", "Training for ever")
-    reporter.log("it has begun")
+    reporter.log(f"it has begun, {config.phrase}, {config.effort}")
     time.sleep(100)
 
 pipeline.training_pipeline.run_training = training
@@ -116,6 +116,28 @@ def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
     done = hark("--json")
     assert done.returncode == 2
     assert "train" in error_of(done.stdout)["what_to_do"]
+
+
+def test_what_is_piped_in_is_the_answer(tmp_path: Path, hark: Run) -> None:
+    """`echo "hey compass" | python main.py`"""
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
+    command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
+    environment = {**os.environ, "HARK_DATA": str(tmp_path / "data")}
+    for words, said in ([], "Plan for purple submarine"), (["--json"], '"why": "It was interrupted."'):
+        done = subprocess.run(
+            [*command, *words], input="  Purple submarine!\nnot this\n", env=environment, capture_output=True, text=True
+        )
+        assert "it has begun, purple submarine, standard" in done.stderr, done.stderr
+        assert done.returncode == 130 and said in done.stdout
+    main = [sys.executable, str(REPOSITORY / "main.py")]
+    for answer, said in (
+        (b"\n", "No command was given"),
+        (b"\xf0\x9f\xa6\x9c\n", "What to do"),
+        (b"\xff\n", "What to do"),
+    ):
+        refused = subprocess.run(main, input=answer, env=environment, capture_output=True)
+        assert refused.returncode == 2 and said in refused.stderr.decode()
 
 
 def test_data_may_stand_before_or_after_the_command(main: Callable[..., int], tmp_path: Path) -> None:
@@ -305,9 +327,11 @@ def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
     command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
-    _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, ["🦜\n", "purple submarine\n"])
+    answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n"]
+    _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
     assert "can be said" in said, "what cannot be a keyphrase is explained, and asked for again"
-    assert "Its length is good" in said and "Plan for purple submarine" in said and "it has begun" in said
+    assert "Its length is good" in said and "Plan for purple submarine" in said
+    assert "it has begun, purple submarine, quick" in said, "the effort is asked for too"
     assert "stopped; run the same command again" in said
 
 

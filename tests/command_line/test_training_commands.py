@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line_samples import Run, assert_mendable, error_of
 
 from core.errors import HarkError
-from pipeline.config import RunConfig, size_for
-from pipeline.events import Reporter
+from db.db_api import Library
+from db.records import NewClip
+from pipeline.config import RunConfig, job_folder, size_for
+from pipeline.events import Reporter, silent_reporter
+from pipeline.plan import save_plan
+from pipeline.training_pipeline import plan_run, plan_summary
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -121,6 +126,7 @@ def test_what_people_see_of_a_run(
     assert "2 min 41 s (synthesize 1 min 1 s, train 1 min 40 s)" in shown.out
     lines = shown.out.splitlines()
     assert str(data_dir / "models" / "run" / "run.zip") in lines
+    assert str(data_dir / "models" / "run" / "model.pt") in lines
     assert lines[-1].endswith("hark detect models/run/run.zip 'clip 1.flac'"), "a command to try, on an unheard voice"
     assert "Traceback" not in shown.err
 
@@ -171,6 +177,33 @@ def test_plan(main: Main, capsys: Shown, data_dir: Path) -> None:
     assert main(*words) == 0
     assert "estimate" in capsys.readouterr().out
     assert not (data_dir / "jobs").exists(), "a plan makes nothing"
+
+
+def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(
+    main: Main, capsys: Shown, data_dir: Path, trained: list[tuple[RunConfig, bool]]
+) -> None:
+    words = ("hey compass", "--effort", "quick", "--engines", "espeak")
+    config = RunConfig("hey compass", effort="quick", engines=("espeak",), size=size_for(RunConfig("hey compass")))
+    plan = plan_run(config, data_dir, silent_reporter())
+    assert plan_summary(plan, data_dir)["unfinished"] is None
+    save_plan(plan, job_folder(data_dir, config) / "plan.json")
+    audio = np.linspace(-0.1, 0.1, 1600, dtype=np.float32)
+    with Library(data_dir) as library:
+        library.add_clips(
+            NewClip(audio + n * 1e-5, r.text, r.text, "en", r.engine, request_id=r.request_id)
+            for n, r in enumerate(plan.requests[:30])
+        )
+    planned = len(plan.requests)
+    said = f"An unfinished run is here: 30 of {planned} clips are spoken; it goes on with speaking the others."
+    for command in ("plan", "train"):
+        assert main(command, *words) == 0
+        assert said in capsys.readouterr().out
+    assert main("plan", *words, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["unfinished"] == {"planned": planned, "spoken": 30, "goes_on_with": "synthesize"}
+    assert shown["buckets"]["positive"]["reused"] == 30
+    assert sum(row["generate"] for row in shown["buckets"].values()) == planned - 30
+    assert 0 < shown["estimate_s"] < plan.estimate_s
 
 
 def test_advise(main: Main, capsys: Shown) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,17 @@ from core import lock
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.db_api import Library
+from db.records import NewClip
 from model import encoder_trunk
+from model.dataset import FeatureWriter
 from model.encoder_trunk import encoder_path
 from model.runtime.detector import BundleError, Detector
 from pipeline import negative_bank, training_pipeline
 from pipeline import plan as planning
 from pipeline.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.events import silent_reporter
-from pipeline.plan import Plan
-from pipeline.training_pipeline import StageClock, plan_run, prepare, run_training
+from pipeline.plan import Plan, save_plan
+from pipeline.training_pipeline import StageClock, plan_run, plan_summary, prepare, run_training
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
 KILLS = ("plan:0", "synthesize:2", "features:2", "train:8", "report:0", "bundle:0", "zip:3")
@@ -81,6 +84,39 @@ def test_the_plan_alone_makes_nothing(
     plan = plan_run(CONFIG, tmp_path, silent_reporter())
     assert plan.requests and choir.spoken == [] and not (tmp_path / "jobs").exists()
     assert plan_run(CONFIG, tmp_path, silent_reporter()) == plan
+
+
+def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
+    tmp_path: Path,
+    make_choir: type,
+    tiny_effort: Effort,
+    monkeypatch: pytest.MonkeyPatch,
+    new_clip: Callable[..., NewClip],
+) -> None:
+    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha")})
+    plan = plan_run(CONFIG, tmp_path, silent_reporter())
+    fresh = plan_summary(plan, tmp_path)
+    assert fresh == {**plan.summary(), "unfinished": None}
+    folder = job_folder(tmp_path, CONFIG)
+    save_plan(plan, folder / "plan.json")
+    count = len(plan.requests)
+    estimates = [fresh["estimate_s"]]
+    for spoken, goes_on_with in ((0, "synthesize"), (count - 3, "synthesize"), (count, "features"), (count, "train")):
+        with Library(tmp_path) as library:
+            library.add_clips(
+                new_clip(r.text, "s", r.engine, 0.2, request_id=r.request_id) for r in plan.requests[:spoken]
+            )
+        if goes_on_with == "train":
+            FeatureWriter(folder / "features").close()
+        shown = plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)
+        assert shown["unfinished"] == {"planned": count, "spoken": spoken, "goes_on_with": goes_on_with}
+        rows = shown["buckets"].values()
+        assert sum(row["generate"] for row in rows) == sum(sum(row["by_engine"].values()) for row in rows)
+        assert (sum(row["generate"] for row in rows), sum(row["reused"] for row in rows)) == (count - spoken, spoken)
+        estimates.append(shown["estimate_s"])
+    assert estimates == sorted(estimates, reverse=True) and estimates[-1] < estimates[0]
+    (folder / "result.json").write_text("{}")
+    assert plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)["unfinished"] is None
 
 
 def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:

@@ -169,8 +169,9 @@ class PlanOut(JobOut):
 
     kind: str = Field(examples=["plan"])
     plan: dict[str, Any] | None = Field(
-        description="By bucket what is reused, mined and generated; engines; an estimate of the time.",
-        examples=[{"phrase": PHRASE, "effort": "quick", "estimate_s": 110, "buckets": {}}],
+        description="By bucket what is reused, mined and generated; engines; an estimate of the time; of a run that "
+        "was stopped, what is there (`unfinished`: `planned`, `spoken`, `goes_on_with`).",
+        examples=[{"phrase": PHRASE, "effort": "quick", "estimate_s": 110, "buckets": {}, "unfinished": None}],
     )
 
 
