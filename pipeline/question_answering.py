@@ -2,8 +2,9 @@
 
 Retrieval is BM25 (SQLite's FTS5, in memory) over windows of consecutive segments. A model that reads (a question
 answering one of the BERT kind, from a local folder, never from the network) marks the answer in the best of them. Where
-there is none, the best matching segment is the answer, and ``Answer.how`` says so. That a recording does not say is an
-answer too: the rare words of a question must occur where it shall be answered.
+there is none, the best matching segment is the answer, and ``Answer.how`` says so. The rare words of a question must
+occur where it shall be answered. Where they do not, nothing is asserted: that no words were found does not say that
+nothing was said. The segments that come nearest are given instead, by meaning where a model compares texts.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ WINDOW_WORDS = 60  # of a passage, or a little more: it ends with a segment
 READ = 5  # passages that a model reads
 MOST_COMPARED = 400  # passages whose meaning is compared with the question's: the best by their words
 NEAR = 0.4  # cosine from which a passage may be read though it shares few words with the question
-NOT_FOUND = "Not in the recording."
+NOT_FOUND = "No passage was found that answers this."
+MOST_NEAREST = 3  # segments that are shown then
 
 # What has to be there of a question's words, by weight (rare words weigh more). A model that reads knows synonyms.
 FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25
@@ -131,8 +133,9 @@ class Answer:
 
     Attributes:
         how: "reader" (a model marked these words), "best sentence" (the segment whose words match best, no model took
-            part), "nothing" (not in the recording; no citations).
+            part), "nothing" (no passage was found that answers it; no citations).
         score: of a reader its probability, of the best sentence the share of the question's weight that occurs there.
+        nearest: where nothing was found, the segments that come nearest to the question, best first.
     """
 
     text: str
@@ -140,6 +143,7 @@ class Answer:
     found: bool
     how: str
     score: float
+    nearest: tuple[Citation, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
@@ -207,32 +211,37 @@ def answer(
     Args:
         read: who reads: a callable with the request and answer of :func:`read_operation` (that function itself, or a
             call of the speech service). None, not ready or failing: the best sentence.
-        compare: who compares meanings, in the same way (``pipeline.text_similarity.operation``); what a reader reads
-            is then found by meaning too.
+        compare: who compares meanings, in the same way (``pipeline.text_similarity.operation``); what a reader reads,
+            and what is nearest, is then found by meaning too.
 
     Raises:
         HarkError: the question is empty or far too long.
     """
     terms = _terms(question)
-    nothing = Answer(NOT_FOUND, (), False, "nothing", 0.0)
     with _Index(passages) as index:
         weights = index.weights(terms)
         total = sum(weights.values())
         ranked = [row for row, _ in index.rank(terms, MOST_COMPARED)]
         best = ranked[:READ]
         coverage = {row: sum(weights[t] for t in terms if row in index.rows(t)) / total for row in best}
+        said = max(coverage.values(), default=0.0) >= FLOOR_ALONE
+        near: list[int] = []
+        if compare is not None and (read is not None or not said):
+            near = _nearest(question, passages, ranked, compare)
         if read is not None:
             known = [row for row in best if coverage[row] >= FLOOR_WITH_READER]
-            near = _nearest(question, passages, ranked, compare) if compare is not None else []
             # One of each in turn: the best by words, the nearest, the second best ...
             both = list(dict.fromkeys(row for rows in zip_longest(known, near) for row in rows if row is not None))
-            marked = _read(question, [passages[row] for row in both[:READ]], read) if both else nothing
-            if marked is not None:
+            marked = _read(question, [passages[row] for row in both[:READ]], read) if both else None
+            if isinstance(marked, Answer):
                 return marked
-        if max(coverage.values(), default=0.0) < FLOOR_ALONE:
-            return nothing
-        line, row = _best_line(question, weights, best, passages, index)
-        return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3))
+            said = said and marked is not False
+        if said:
+            line, row = _best_line(question, weights, best, passages, index)
+            return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3))
+        lines = list(dict.fromkeys(line for row in [*near, *best] for line in passages[row].lines))
+        nearest = _nearest_lines(question, weights, lines, index, compare if near else None)
+        return Answer(NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest))
 
 
 def _best_line(
@@ -270,8 +279,27 @@ def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], 
     return sorted(near, key=lambda row: -near[row])[:READ]
 
 
-def _read(question: str, best: Sequence[Passage], read: Read) -> Answer | None:
-    """What a model marks; None where there is none, or it cannot be asked."""
+def _nearest_lines(
+    question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Compare | None
+) -> list[Citation]:
+    """The segments that come nearest: by meaning where that is asked for and can be told, else by their words."""
+    values: Sequence[float] = ()
+    if compare is not None:
+        try:
+            values = compare({"question": question, "passages": [line.text for line in lines]}).get("similarities", ())
+        except HarkError:
+            pass  # by their words
+    if len(values) != len(lines):
+        values = [
+            sum(weight for term, weight in weights.items() if index.line_row(line) in index.line_rows(term))
+            for line in lines
+        ]
+    best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
+    return [line for value, line in best if value > 0]
+
+
+def _read(question: str, best: Sequence[Passage], read: Read) -> Answer | bool | None:
+    """What a model marks; False where it finds nothing, None where there is none, or it cannot be asked."""
     try:
         marked = read({"question": question, "passages": [passage.text for passage in best]})
     except HarkError:
@@ -279,7 +307,7 @@ def _read(question: str, best: Sequence[Passage], read: Read) -> Answer | None:
     if not marked.get("ready"):
         return None
     if not marked.get("found"):
-        return Answer(NOT_FOUND, (), False, "nothing", 0.0)
+        return False
     passage = best[int(marked["passage"])]
     start, end = int(marked["start"]), int(marked["end"])
     cited, place = [], 0

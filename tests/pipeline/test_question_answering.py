@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -108,9 +109,41 @@ def test_who_speaks_is_searched_too() -> None:
         "What is it?",
     ],
 )
-def test_what_nobody_said_is_not_in_the_recording(question: str) -> None:
-    assert answer(question, CALL_PASSAGES) == Answer(qa.NOT_FOUND, (), False, "nothing", 0.0)
+def test_what_nobody_said_is_not_found(question: str) -> None:
+    assert replace(answer(question, CALL_PASSAGES), nearest=()) == Answer(qa.NOT_FOUND, (), False, "nothing", 0.0)
     assert answer(question, []) == Answer(qa.NOT_FOUND, (), False, "nothing", 0.0)
+
+
+SHOP = passages("shop", transcript("A: Good morning Steve.\nB: Hi. I'd like to buy a chromecast.\nA: Which colour?"))
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["What does the customer want to buy?", "What would the caller like to buy?", "what does he want to buy"],
+)
+def test_what_was_said_in_other_words_is_not_denied(question: str) -> None:
+    found = answer(question, SHOP)
+    assert not found.found and found.citations == () and "Not in" not in found.text
+    assert [line.text for line in found.nearest] == ["Hi. I'd like to buy a chromecast."]
+    assert (found.nearest[0].start_s, found.nearest[0].segment) == (5.0, 1)
+
+
+def test_what_a_reader_does_not_find_is_shown_where_it_comes_nearest() -> None:
+    found = answer("Which form fails on old browsers?", CALL_PASSAGES, Marking(ready=True, found=False))
+    assert not found.found and found.how == "nothing" and found.text == qa.NOT_FOUND
+    assert [line.segment for line in found.nearest] == [3]
+
+
+def test_what_is_nearest_is_found_by_meaning_where_that_can_be_told() -> None:
+    def compare(request: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "ready": True,
+            "similarities": [0.9 if "Carla" in t or "ten" in t else 0.1 for t in request["passages"]],
+        }
+
+    found = answer("Did they cope with crowds of guests?", CALL_PASSAGES, None, compare)
+    assert not found.found and found.nearest[0].segment == 9
+    assert answer("Did they cope with crowds of guests?", CALL_PASSAGES).nearest == ()
 
 
 @pytest.mark.parametrize("question", ["", "   \n", "?!", "why " * 10_000, "x" * 5000])

@@ -110,7 +110,7 @@ class QuestionIn(Wish):
 
 
 class AnswerOut(Schema):
-    """An answer with what it cites; that the recordings do not say it is an answer, too."""
+    """An answer with what it cites; or, where none was found, the passages that come nearest to the question."""
 
     question: str = Field(examples=["When do we ship the compass?"])
     text: str = Field(examples=[SAID])
@@ -118,3 +118,4 @@ class AnswerOut(Schema):
     how: str = Field(description="reader (a model marked it), best sentence, or nothing.", examples=["best sentence"])
     score: float = Field(examples=[0.8])
     citations: list[HitOut]
+    nearest: list[HitOut] = Field(description="Where nothing was found: what comes nearest, best first.", examples=[[]])

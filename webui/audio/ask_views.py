@@ -86,7 +86,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
     else:
         question = request.POST.get("question", "")
     answer = services.answer(user=user, question=question, recording=recording)
-    for citation in answer["citations"]:
+    for citation in (*answer["citations"], *answer["nearest"]):
         page = reverse("audio:recording", args=[citation["recording"]])
         sound = reverse("audio:audio", args=[citation["recording"]])
         citation["whole"] = answer["found"] and citation["text"].strip() == answer["text"].strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -27,8 +28,9 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     """An answer with what it cites, as plain JSON.
 
     Returns:
-        ``question``, ``text``, ``found``, ``how`` ("reader", "best sentence", "nothing"), ``score``, ``language``, and
-        ``citations``: each ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``, ``text``.
+        ``question``, ``text``, ``found``, ``how`` ("reader", "best sentence", "nothing"), ``score``, ``language``,
+        ``citations`` and, where nothing was found, ``nearest``: each ``recording`` (id), ``name``, ``segment``,
+        ``start_s``, ``end_s``, ``speaker``, ``text``.
 
     Raises:
         HarkError: the question is empty or far too long, or the one recording has no transcript yet.
@@ -50,25 +52,33 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         texts += passages(str(one.pk), transcript)
     if not texts:
         rank(question, [], 1)  # says what is wrong with the question, if anything is
-    found = answer_from(question, texts, read=_read)
+    found = answer_from(question, texts, read=_read, compare=_compare)
     text = found.text
     if not found.found:  # said in the language of whoever asks: no recording says it
-        text = _("Not in the recording.") if recording is not None else _("Not in your recordings.")
+        text = _("No passage was found that answers this.")
         language = (get_language() or "en").split("-")[0]
-    citations = [
-        {**citation, "name": asked[UUID(citation["recording"])].name} for citation in found.as_dict()["citations"]
-    ]
+    citations, nearest = (
+        [{**asdict(place), "name": asked[UUID(place.recording)].name} for place in places]
+        for places in (found.citations, found.nearest)
+    )
     return {
         "question": question.strip(), "text": text, "found": found.found, "how": found.how,
-        "score": found.score, "language": language, "citations": citations,
+        "score": found.score, "language": language, "citations": citations, "nearest": nearest,
     }  # fmt: skip
 
 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
-    """The user's recordings in which words of the question occur, best first."""
+    """The user's recordings in which words of the question occur, best first; where meanings are compared, others too,
+    the newest first."""
+    from pipeline.text_similarity import similarity_readiness
+
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
+    transcribed = services.recordings_of(user).filter(version__gt=0)
+    if similarity_readiness().ok:
+        newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
+        ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
     found = {one.pk: one for one in services.recordings_of(user).select_related("user", "job").filter(pk__in=ids)}
     return {pk: found[pk] for pk in ids if pk in found}
 
@@ -81,6 +91,16 @@ def _read(request: dict[str, Any]) -> dict[str, Any]:
     if not reader_readiness().ok:
         return {"ready": False}
     return call("read_answer", request, timeout_s=60.0)
+
+
+def _compare(request: dict[str, Any]) -> dict[str, Any]:
+    """A model that compares meanings, in the same way."""
+    from pipeline.speech_client import call
+    from pipeline.text_similarity import similarity_readiness
+
+    if not similarity_readiness().ok:
+        return {"ready": False}
+    return call("compare_texts", request, timeout_s=60.0)
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:

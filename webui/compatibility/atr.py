@@ -193,6 +193,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         "found": answer["found"],
         "how": answer["how"],
         "citations": answer["citations"],
+        "nearest": answer["nearest"],
         "audio_url": None,
         "audio_problem": None,
     }

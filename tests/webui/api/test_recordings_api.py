@@ -97,6 +97,9 @@ def test_questions(call: Call, world: World, other: User) -> None:
     wish = {"question": "When do we ship the compass?", "recording": str(world.recording.pk)}
     said = call("post", "/recordings/ask", body=wish, headers=a_token(world.user, "read")).json()
     assert said["found"] and said["citations"][0]["text"] == SAID[0] and said["citations"][0]["speaker"] == "S1"
+    other_words = {**wish, "question": "Which courier carries the compass to the captain?"}
+    said = call("post", "/recordings/ask", body=other_words, headers=a_token(world.user, "read")).json()
+    assert not said["found"] and not said["citations"] and said["nearest"][0]["text"] == SAID[0]
     problem_of(call("post", "/recordings/ask", body=wish, headers=a_token(other)), 404)
     del wish["recording"]
     said = call("post", "/recordings/ask", body=wish, headers=a_token(other)).json()

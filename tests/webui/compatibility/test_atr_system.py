@@ -121,8 +121,8 @@ def test_a_recorded_question(
 
 def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str]) -> None:
     said = client.post("/interact", {"text": "Who painted the elephant?"}, headers=token).json()
-    assert not said["found"] and said["reply"] == "Not in your recordings."
-    assert said["audio_url"] and said["citations"] == []
+    assert not said["found"] and said["reply"] == "No passage was found that answers this."
+    assert said["audio_url"] and said["citations"] == said["nearest"] == []
 
 
 def test_an_answer_that_nobody_can_speak_is_still_an_answer(
