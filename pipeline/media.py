@@ -47,6 +47,8 @@ UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their
 # Containers whose header says reliably how long the sound is: one that decodes to less has been cut off.
 # (For WAV and AIFF ffmpeg gives what is there, not what was promised: libsndfile is asked.)
 _KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
+# Containers whose header, as ffmpeg reads it, is right about the length of what is there.
+_TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
 _OTHER_KINDS = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive or an office document"),
@@ -162,6 +164,19 @@ def probe(path: Path) -> MediaFacts:
     return _probe(path)[0]
 
 
+def check_header(path: Path, limits: MediaLimits | None = None) -> MediaFacts:
+    """What the header of a file says. Nothing is decoded, so a damaged file may still pass.
+
+    Raises:
+        HarkError: it holds no sound, or is beyond the limits as far as its header can be believed.
+    """
+    limits = limits or MediaLimits.from_environment()
+    facts, container = _probe(path, limits)
+    if container & _TRUE_LENGTH:
+        limits.check_seconds(facts.duration_s)
+    return facts
+
+
 def normalize(
     source: Path, target: Path, limits: MediaLimits | None = None, reporter: Reporter | None = None
 ) -> MediaFacts:
@@ -175,7 +190,7 @@ def normalize(
     limits = limits or MediaLimits.from_environment()
     reporter = reporter or silent_reporter()
     facts, container = _probe(source, limits)
-    if container & _KNOWN_LENGTH:
+    if container & _TRUE_LENGTH:
         limits.check_seconds(facts.duration_s)
     decode = _normalize_with_ffmpeg if _have_ffmpeg() else _normalize_with_libsndfile
     try:
@@ -550,7 +565,8 @@ def _broken_off(after_s: float, missing_s: float) -> HarkError:
 
 
 def _no_sound(path: Path, why: str) -> HarkError:
-    return HarkError("The file holds no sound.", why, f"Check {clean_name(path.name)} and upload another file.")
+    # The path is no name that the user knows.
+    return HarkError("The file holds no sound.", why, "Listen to it, then upload another file.")
 
 
 def _not_audio(why: str, what_to_do: str = "Upload a recording: WAV, FLAC, MP3, Ogg, M4A, WebM, MP4 ...") -> HarkError:

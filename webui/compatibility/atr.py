@@ -27,7 +27,7 @@ from webui.compatibility.endpoint import endpoint, switch, user_of, wrong
 from webui.compatibility.hearing import hear, text_of
 from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
-from webui.compatibility.uploads import name_of, received, sent_file, sent_files
+from webui.compatibility.uploads import name_of, one_by_one, received, sent_file, sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
@@ -57,22 +57,18 @@ def upload(request: HttpRequest) -> HttpResponse:
     given = request.POST.get("text", "")
     if given.strip() and len(sounds) > 1:
         raise wrong("The text is of one recording.", f"{len(sounds)} were sent.", "Send name.txt beside each instead.")
-    made = []
-    for sound in sounds:
+
+    def take(sound: UploadedFile) -> Recording:
         text = given or _read_text(texts.get(Path(name_of(sound)).stem))
-        try:
-            made.append(_keep(user_of(request), sound, text, request.POST.get("language") or None))
-        except jobs.LimitReached:
-            if not made:
-                raise
-            break  # what was taken is taken, and what was not is named
-    refused = [name_of(sound) for sound in sounds[len(made) :]]
+        return _keep(user_of(request), sound, text, request.POST.get("language") or None)
+
+    made, refused = one_by_one(sounds, take)
     if _is_page(request):
-        if refused:
-            messages.error(request, _("Hark is busy. Not taken: %(names)s.") % {"names": ", ".join(refused)})
+        for one in refused:
+            messages.error(request, _("Not taken: %(name)s. %(why)s") % {"name": one["filename"], "why": one["why"]})
         return redirect("compatibility:workspace")
     files = [{"id": str(one.pk), "name": one.name, "state": str(one.now)} for one in made]
-    said = f"{len(made)} uploaded." + (f" {len(refused)} not taken: too many are waiting." if refused else "")
+    said = f"{len(made)} uploaded." + (f" {len(refused)} not taken." if refused else "")
     return JsonResponse({"message": said, "files": files, "refused": refused})
 
 
@@ -89,7 +85,7 @@ def _read_text(sent: UploadedFile | None) -> str:
 
 
 def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> Recording:
-    with received(user, sound) as path:
+    with received(user, sound) as (path, _facts):
         made = services.create_recording(
             user=user, name=name_of(sound), source=path, options={"language": language, "session": SESSION}
         )

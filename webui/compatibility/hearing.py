@@ -22,7 +22,7 @@ from django.core.files.uploadedfile import UploadedFile
 
 from core.errors import HarkError
 from pipeline import speech_client
-from pipeline.media import MediaLimits, normalize, probe
+from pipeline.media import MediaLimits, normalize
 from pipeline.short_transcription import SUMMARIZE, TRANSCRIBE
 from pipeline.transcript import Segment, Transcript, as_json, from_json
 from webui.accounts.models import User
@@ -57,8 +57,7 @@ def hear(
         HarkError: it is no recording, is beyond the limits, or could not be transcribed.
         ApiError: it takes longer than this address waits (504), or too many wait already (429).
     """
-    with received(user, upload) as path, _place():
-        facts = probe(path)
+    with received(user, upload) as (path, facts), _place():
         limits = MediaLimits.from_environment(owner=user.is_owner)
         if most_s is not None:
             limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))

@@ -59,7 +59,7 @@ def meetings(request: HttpRequest) -> HttpResponse:
     }
     user = user_of(request)
     with ExitStack() as kept:
-        first, *more = [kept.enter_context(received(user, upload)) for upload in uploads]
+        first, *more = [kept.enter_context(received(user, upload))[0] for upload in uploads]
         meeting = services.create_recording(
             user=user, name=name_of(uploads[0]), source=first, options=options, more=more
         )

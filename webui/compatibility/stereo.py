@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError, connection
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -21,11 +22,12 @@ from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, number, user_of, wrong
 from webui.compatibility.hearing import failure_of
 from webui.compatibility.notes import can_recognize, can_summarize
-from webui.compatibility.uploads import name_of, received, sent_file
+from webui.compatibility.uploads import name_of, one_by_one, received, sent_files
 from webui.jobs.models import Job
 
 SESSION = "stereo"  # the option of the recordings that were sent here
 USUAL, MOST = 20, 100  # sessions of a list
+MOST_FILES = 50  # of one POST
 STATES = {
     "pending": (Recording.State.UPLOADED,),
     "processing": (Recording.State.WORKING,),
@@ -66,12 +68,31 @@ def _with_status(rows: QuerySet[Recording], status: str) -> QuerySet[Recording]:
 
 
 def _begin(request: HttpRequest) -> HttpResponse:
-    upload = sent_file(request, "file", "audio")
+    """One file is a session; several are one each, and what is refused of them is named."""
+    uploads = sent_files(request, "file", "files", "audio")
+    if len(uploads) > MOST_FILES:
+        raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
     language = request.POST.get("language") or None
     options = {"engine": request.POST.get("engine") or "auto", "language": language, "session": SESSION}
-    with received(user_of(request), upload) as path:
-        recording = services.create_recording(user=user_of(request), name=name_of(upload), source=path, options=options)
-    return JsonResponse(_head(recording), status=202)
+
+    def take(upload: UploadedFile) -> Recording:
+        with received(user_of(request), upload) as (path, facts):
+            _check_two_channels(facts.channels)
+            return services.create_recording(user=user_of(request), name=name_of(upload), source=path, options=options)
+
+    made, refused = one_by_one(uploads, take)
+    if len(uploads) == 1:
+        return JsonResponse(_head(made[0]), status=202)
+    return JsonResponse({"sessions": [_head(one) for one in made], "refused": refused}, status=202)
+
+
+def _check_two_channels(channels: int) -> None:
+    if channels != 2:
+        raise wrong(
+            "The recording is not stereo.",
+            f"It has {channels} channel{'' if channels == 1 else 's'}; here each of two holds one person.",
+            "Send it to POST /api/v1/recordings, where speakers are told by their voices.",
+        )
 
 
 @endpoint("GET", scopes=("audio", "read"))
@@ -83,7 +104,8 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
         said["error"] = failure_of(recording).as_dict()
     if said["status"] == "completed":
         transcript = services.transcript_of(recording)
-        said["segments"] = segments_of(transcript)
+        said["transcript"] = {"segments": segments_of(transcript)}
+        said["segments"] = said["transcript"]["segments"]  # where Hark had them before
         said["summary"] = summary_shape(services.summary_of(recording))
         said["metadata"] = {
             "duration": round(transcript.duration_s, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
 from core.data_folder import storage_error
-from pipeline.media import clean_name, suffix_of
+from core.errors import HarkError
+from pipeline.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import services
+from webui.audio.models import Recording
 from webui.audio.uploads import RECEIVED
 from webui.compatibility.endpoint import wrong
-from webui.jobs.services import user_data
+from webui.jobs.services import LimitReached, user_data
 
 # Addresses whose bodies hold whole recordings; all others take no more than a form.
 _WHOLE = re.compile(
@@ -56,12 +58,42 @@ def name_of(upload: UploadedFile) -> str:
     return clean_name(upload.name or "recording")
 
 
-@contextmanager
-def received(user: User, upload: UploadedFile) -> Iterator[Path]:
-    """The upload as a file on the disk of the user's data; it is removed afterwards, unless somebody has moved it.
+def one_by_one(
+    sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
+) -> tuple[list[Recording], list[dict[str, str]]]:
+    """The recordings that were made of files, and which files were refused, and why.
 
     Raises:
-        HarkError: it is too large, or the disk is full.
+        HarkError: none was taken.
+    """
+    made: list[Recording] = []
+    refused: list[dict[str, str]] = []
+    for number, upload in enumerate(sent):
+        try:
+            made.append(take(upload))
+        except LimitReached as error:  # so would the rest be
+            if not made:
+                raise
+            refused += [{"filename": name_of(one), **error.as_dict()} for one in sent[number:]]
+            break
+        except HarkError as error:
+            if len(sent) == 1:
+                raise
+            refused.append({"filename": name_of(upload), **error.as_dict()})
+    if not made:
+        why = " ".join(f"{one['filename']}: {one['what']} {one['why']}" for one in refused)
+        raise wrong("None of the recordings was taken.", why, "Send others.")
+    return made, refused
+
+
+@contextmanager
+def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
+    """The upload as a file on the disk of the user's data, and what its header says.
+
+    The file is removed afterwards, unless somebody has moved it.
+
+    Raises:
+        HarkError: it is too large, the disk is full, or its header shows that it is no recording or too long.
     """
     services.check_size(user, upload.size or 0)
     folder = user_data(user) / RECEIVED
@@ -75,7 +107,7 @@ def received(user: User, upload: UploadedFile) -> Iterator[Path]:
                     kept.write(chunk)
         except OSError as error:
             raise storage_error(error, "receiving the recording") from error
-        yield path
+        yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
     finally:
         if path is not None:
             path.unlink(missing_ok=True)

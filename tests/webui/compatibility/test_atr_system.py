@@ -63,6 +63,25 @@ def test_uploads_that_make_no_sense(client: Client, token: dict[str, str], recor
     assert not Recording.objects.exists()
 
 
+def test_of_several_files_those_that_are_no_sound_are_named(
+    client: Client, owners: Client, token: dict[str, str], recording_file: Path
+) -> None:
+    def files() -> list[SimpleUploadedFile]:
+        return [
+            SimpleUploadedFile("a.wav", recording_file.read_bytes()),
+            SimpleUploadedFile("b.wav", b"%PDF-1.7 and so on"),
+            SimpleUploadedFile("c.wav", recording_file.read_bytes()),
+        ]
+
+    said = client.post("/upload", {"files": files()}, headers=token).json()
+    assert [one["name"] for one in said["files"]] == ["a.wav", "c.wav"]
+    assert [one["filename"] for one in said["refused"]] == ["b.wav"] and "PDF" in said["refused"][0]["why"]
+    page = owners.post("/upload", {"files": files()}, headers=PAGE, follow=True).content.decode()
+    assert "Not taken: b.wav." in page
+    alone = client.post("/upload", {"files": files()[1]}, headers=token)
+    assert alone.status_code == 422 and Recording.objects.count() == 4
+
+
 def test_training_and_its_progress(
     client: Client, token: dict[str, str], recording_file: Path, finish: Finish, other: User
 ) -> None:

@@ -108,7 +108,7 @@ def create(
         "engine": engine, "language": language or None, "speakers": speakers, "diarize": diarize,
         "summarize": summarize,
     }  # fmt: skip
-    with received(user, audio) as path:
+    with received(user, audio) as (path, _facts):
         made = services.create_recording(user=user, name=name_of(audio), source=path, options=options)
     return Made(recording_out(made), f"/api/v1/recordings/{made.pk}")
 
