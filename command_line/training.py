@@ -139,7 +139,7 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.detection import open_detector
     from pipeline.training_pipeline import retraining_of
 
-    run = str(open_detector(options.bundle).bundle.manifest["run"])
+    run = str(open_detector(options.bundle).bundle.manifest.get("run", ""))
     return _train(retraining_of(data_folder(), run), screen, tensorboard=False)
 
 

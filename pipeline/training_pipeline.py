@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -44,6 +45,7 @@ from pipeline.retraining import Decoys, Marked, compare, find_decoys, marked_aud
 if TYPE_CHECKING:
     from model.model import Trunk
 
+RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
 
 
@@ -95,7 +97,8 @@ def prepare(config: RunConfig) -> RunConfig:
 
 def retraining_of(data: Path, run: str) -> RunConfig:
     """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
-    plan = load_plan(data / "jobs" / run / "plan.json")
+    # A bundle says which run it is of, and may come from anybody.
+    plan = load_plan(data / "jobs" / run / "plan.json") if RUN_NAME.fullmatch(run) else None
     if plan is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(
             "This detector cannot be retrained here.",

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import io
 import json
+import os
 import sys
 import wave
 import zipfile
@@ -42,14 +43,30 @@ MANIFEST_KEYS = (  # what this program reads
     "default_fa_per_day",
     "files",
 )
+MANIFEST_BOUNDS = {  # beyond these a number is no detector's, but made to take all memory or time
+    "sample_rate": (8_000, 192_000),
+    "chunk_samples": (1, 1_000_000),
+    "score_period_s": (0.001, 60.0),
+    "smoothing_frames": (1, 1_000),
+    "refractory_s": (0.0, 3_600.0),
+    "receptive_samples": (1, 20_000_000),
+    "state_size": (1, 50_000_000),
+}
+LONGEST_PHRASE = 200  # characters
+LARGEST_MANIFEST, LARGEST_FILE = 4 << 20, 1 << 30  # bytes
 
 
 class BundleError(ValueError):
     """A bundle or a recording that cannot be used: what happened, why, what to do."""
 
     def __init__(self, what: str, why: str, what_to_do: str) -> None:
-        super().__init__(f"{what} {why} {what_to_do}")
-        self.what, self.why, self.what_to_do = what, why, what_to_do
+        # What a bundle says may hold characters that steer a terminal.
+        self.what, self.why, self.what_to_do = map(_printable, (what, why, what_to_do))
+        super().__init__(f"{self.what} {self.why} {self.what_to_do}")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 @dataclass(frozen=True)
@@ -130,11 +147,11 @@ class Bundle:
         if not self.path.exists():
             raise BundleError(f"There is no bundle {self.path}.", "The path names nothing.", "Check the path.")
         try:
-            self.manifest: dict[str, Any] = json.loads(self._read("manifest.json"))
+            self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", LARGEST_MANIFEST))
             schema = self.manifest.get("schema")
         except BundleError:
             raise
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise BundleError(
                 f"{self.path} has a damaged manifest.", f"manifest.json: {error}.", "Get the bundle again."
             ) from error
@@ -158,13 +175,32 @@ class Bundle:
                 f"manifest.json lacks {', '.join(lacking) or 'digests or thresholds'}.",
                 "Get the bundle again.",
             )
+        if wrong := self._nonsense():
+            raise BundleError(
+                f"{self.path} has a damaged manifest.",
+                f"What manifest.json gives as {wrong} is no detector's.",
+                "Get the bundle again.",
+            )
 
-    def _read(self, name: str) -> bytes:
+    def _nonsense(self) -> str:
+        """The name of a value that no detector has, "" where all are in order."""
+        phrase = self.manifest["phrase"]
+        if not isinstance(phrase, str) or not 0 < len(phrase) <= LONGEST_PHRASE or not phrase.isprintable():
+            return "phrase"
+        for key, (least, most) in MANIFEST_BOUNDS.items():
+            value = self.manifest[key]
+            if not isinstance(value, int | float) or not least <= value <= most:
+                return key
+        return ""
+
+    def _read(self, name: str, most: int = LARGEST_FILE) -> bytes:
         try:
             if self.path.is_dir():
-                return (self.path / name).read_bytes()
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(name)
+                with (self.path / name).open("rb") as file:
+                    data = file.read(most + 1)
+            else:
+                with zipfile.ZipFile(self.path) as archive, archive.open(name) as packed:
+                    data = packed.read(most + 1)
         except (FileNotFoundError, KeyError) as error:
             raise BundleError(
                 f"{self.path} is not a whole bundle.", f"{name} is missing from it.", "Get the bundle again."
@@ -174,6 +210,13 @@ class Bundle:
             raise BundleError(
                 f"{self.path} is not a bundle that can be read.", f"{name}: {error}.", "Get the bundle again."
             ) from error
+        if len(data) > most:
+            raise BundleError(
+                f"{self.path} is not a bundle that can be read.",
+                f"{name} has more than {most >> 20} MB.",
+                "Get the bundle again.",
+            )
+        return data
 
     def read(self, name: str) -> bytes:
         """A file of the bundle. Raises BundleError when it is missing or was changed."""
@@ -248,6 +291,8 @@ class Detector:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Weights are in the model itself: what lies in other files is looked for where nothing can be.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         small = int8 and "model.int8.onnx" in manifest["files"]  # a large one has 8-bit weights already
         model = self.bundle.read("model.int8.onnx" if small else "model.onnx")
         try:

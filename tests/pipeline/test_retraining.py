@@ -23,7 +23,7 @@ from pipeline import retraining
 from pipeline.config import RunConfig
 from pipeline.evaluation import score_split
 from pipeline.first_guess import pronunciations
-from pipeline.plan import real_negatives
+from pipeline.plan import Plan, real_negatives, save_plan
 from pipeline.retraining import (
     CORPUS,
     FALSE_ALARM_OF,
@@ -188,3 +188,18 @@ def test_marked_clips_are_decoys_of_their_phrase_and_never_ordinary_speech(
 def test_what_was_not_made_here_cannot_be_retrained(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="cannot be retrained here"):
         retraining_of(tmp_path, "some-run")
+
+
+def test_a_bundle_that_names_a_folder_for_its_run_is_not_retrained(tmp_path: Path) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (data / "models" / "x", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "model.pt").touch()
+    (data / "jobs" / "x").mkdir(parents=True)
+    plan = Plan("x", RunConfig("hey compass"), (), (), (), 0.0, {}, {}, "", 0.0)
+    save_plan(plan, elsewhere / "plan.json")
+    save_plan(plan, data / "jobs" / "x" / "plan.json")
+    assert retraining_of(data, "x").start_from == "x"
+    for run in (str(elsewhere), "../../elsewhere", "..", "", "x/../../../elsewhere"):
+        with pytest.raises(HarkError, match="cannot be retrained here"):
+            retraining_of(data, run)
