@@ -9,7 +9,7 @@ split, so that the phrase itself is hardly ever lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,25 +184,30 @@ def compare(
     store: FeatureStore,
     marked: Marked,
 ) -> dict[str, Any]:
-    """Both versions on the same test streams, each at its own threshold, and on what was marked.
-
-    ``better``: it misses at most one test recording more, gives at most one false alarm more, fires on no more of the
-    marked false alarms, misses no more of the marked misses, and in one of these it is better.
-    """
+    """Both versions on the same test streams, each at its own threshold, and on what was marked; ``better``: see
+    :func:`is_better`."""
     old = counted(
         before, score_split(before, store, "test"), threshold_at(thresholds_before, DEFAULT_FA_PER_DAY), marked
     )
     new = counted(after, score_split(after, store, "test"), threshold_at(thresholds, DEFAULT_FA_PER_DAY), marked)
-    allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
-    worse = any(new[name] > old[name] + more for name, more in allowed.items())
-    better = any(new[name] < old[name] for name in allowed)
     return {
         "before": old,
         "after": new,
         "marked": len(marked.false_alarms),
         "marked_misses": len(marked.misses),
-        "better": better and not worse,
+        "better": is_better(new, old),
     }
+
+
+def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a version is better than another, by what :func:`counted` says of them on the same streams.
+
+    It misses at most one test recording more, gives at most one false alarm more, fires on no more of the marked false
+    alarms, misses no more of the marked misses, and in one of these it is better.
+    """
+    allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
+    worse = any(new[name] > old[name] + more for name, more in allowed.items())
+    return not worse and any(new[name] < old[name] for name in allowed)
 
 
 def counted(model: TinyCRNN, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:

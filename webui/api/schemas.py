@@ -213,6 +213,7 @@ class VersionOut(Schema):
     bundle: str = Field(description="Name of the bundle.", examples=["hey-compass-quick-1a2b3c4d.zip"])
     bundle_bytes: int | None = Field(description="null: it is gone.", examples=[4_800_000])
     metrics: dict[str, Any] = Field(examples=[{"miss_rate": INTERVAL, "fa_per_hour": INTERVAL, "threshold": 0.62}])
+    in_use: bool = Field(description="It is what the detector's page and live listening take.", examples=[True])
 
 
 class ComparisonOut(Schema):

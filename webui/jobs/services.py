@@ -39,7 +39,7 @@ class Kind:
 KINDS = {
     "train": Kind(TRAINING, "webui.trainer.services:trained"),
     "retrain": Kind(TRAINING, "webui.trainer.services:trained"),
-    "compare": Kind(TRAINING),
+    "compare": Kind(TRAINING, "webui.trainer.services:compared"),
     "plan": Kind(AUDIO),
     "import": Kind(AUDIO),
     "enable": Kind(AUDIO),

@@ -29,7 +29,7 @@ class Detector(models.Model):
 
     @property
     def current(self) -> Version | None:
-        """The newest version that is offered: one that was no better than the one before it is kept, not offered."""
+        """The newest version that is offered; one that was not found better than it is kept, not offered."""
         return in_use_of(list(self.versions.all()))
 
 
@@ -47,7 +47,7 @@ class Version(models.Model):
     folder = models.CharField(max_length=400)  # relative to the user's data folder
     bundle = models.CharField(max_length=200)  # name of the file in it
     summary = models.JSONField(default=dict)  # the report's summary
-    offered = models.BooleanField(default=True)  # false: retrained, and no better than the version it came from
+    offered = models.BooleanField(default=True)  # false: not found better than what is in use
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

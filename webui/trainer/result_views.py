@@ -58,11 +58,16 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     by_condition = ((name, words, report, name) for name, words in _conditions())
     voices = results.speakers(report)
     taken = (shown.job.result or {}).get("seconds", {}) if shown.job else {}
+    versions = list(_versions(shown.detector))
+    comparison, _outdated = services.comparison_of(versions)
     context = {
         "version": shown,
         "detector": shown.detector,
         "report": report,
-        "versions": _versions(shown.detector),
+        "versions": versions,
+        "in_use": in_use_of(versions),
+        "together": _together(shown, comparison, versions),
+        "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
         "headline": results.headline(report),
         "default_rate": default.words["rate"],
         "points": points,
@@ -84,6 +89,12 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     return render(request, "trainer/version.html", context)
 
 
+def _together(shown: Version, comparison: results.Report | None, versions: list[Version]) -> list[dict[str, Any]]:
+    """The same-stream figures of all that this version was compared with; none where it was not."""
+    rows = results.same_stream(comparison, versions) if comparison else []
+    return rows if any(row["version"] == shown for row in rows) else []
+
+
 def _conditions() -> list[tuple[str, str]]:
     return [("all", _("all")), ("clean", _("close and quiet")), ("noisy", _("across a room in noise"))]
 
@@ -92,6 +103,13 @@ def _conditions() -> list[tuple[str, str]]:
 def retrain(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Make the next version from this one and what was marked since."""
     return redirect("jobs:detail", services.retrain(version=_version(request, detector_id, number)).id)
+
+
+@require_POST
+def make_current(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """Make this version the one in use."""
+    services.use(version=_version(request, detector_id, number))
+    return redirect("trainer:version", detector_id, number)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

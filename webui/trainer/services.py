@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Collection, Sequence
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from db.records import Clip
 
 PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
+log = logging.getLogger(__name__)
+
 TRAINING_KINDS = ("train", "retrain")  # of jobs that end in a version
 # What a person may choose; the rest of RunConfig has one right value in the portal.
 CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "mining_method", "from_scratch", "engines")
@@ -152,9 +155,37 @@ def compare(*, detector: Detector) -> Job:
             _("This detector has one version."),
             _("Retrain it, or train its phrase again, and compare then."),
         )
-    spec = {"detector": detector.pk, "phrase": detector.phrase, "language": detector.language}
+    return _submit_comparison(detector, versions)
+
+
+def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: Any) -> Job:
+    spec = {"detector": detector.pk, "phrase": detector.phrase, "language": detector.language, **more}
     spec["runs"] = runs_to_compare(versions)
     return jobs.submit(user=detector.user, kind="compare", title=detector.phrase, spec=spec)
+
+
+def compared(job: Job) -> None:
+    """A comparison is done: where it was made for a new version, that comes into use if it is better than the one that
+    is. Called within the job's transaction."""
+    from pipeline.retraining import is_better
+
+    assert job.result is not None
+    new = Version.objects.filter(detector=job.spec["detector"], number=job.spec.get("decides")).first()
+    in_use = None if new is None else new.detector.current
+    if new is None or in_use is None or in_use.number >= new.number:
+        return
+    found = {figures["run"]: figures for figures in job.result["versions"]}
+    figures = [found.get(Path(version.folder).name) for version in (new, in_use)]
+    if figures[0] and figures[1] and is_better(figures[0], figures[1]):
+        use(version=new)
+
+
+def use(*, version: Version) -> None:
+    """Make a version the one in use: the newest that is offered is."""
+    siblings = Version.objects.filter(detector=version.detector)
+    with transaction.atomic():
+        siblings.filter(number__gt=version.number).update(offered=False)
+        siblings.filter(pk=version.pk).update(offered=True)
 
 
 def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
@@ -171,11 +202,19 @@ def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, b
     return None, True
 
 
+def going_comparison(detector: Detector) -> Job | None:
+    """The job that compares the versions of a detector now, or will."""
+    going = Job.objects.filter(user=detector.user, kind="compare", state__in=Job.GOING)
+    return going.filter(spec__detector=detector.pk).first()
+
+
 def trained(job: Job) -> None:
     """A training job is done: its bundle becomes the newest version. Called within the job's transaction."""
     assert job.result is not None
     config = configuration(**job.spec)
-    _new_version(job.user, job.result, config.phrase, config.language, job)
+    new = _new_version(job.user, job.result, config.phrase, config.language, job)
+    if new is not None:
+        _decide(new, job.result)
 
 
 def adopt_runs() -> int:
@@ -189,6 +228,7 @@ def adopt_runs() -> int:
     data = jobs.user_data(owner)
     known = set(Version.objects.filter(detector__user=owner).values_list("folder", flat=True))
     adopted = 0
+    newest: dict[int, tuple[Version, dict[str, Any]]] = {}  # of each detector
     for path in sorted((data / "jobs").glob("*/result.json"), key=lambda path: path.stat().st_mtime):
         if f"models/{path.parent.name}" in known:
             continue
@@ -197,22 +237,27 @@ def adopt_runs() -> int:
             bundle = Path(result["bundle"])
             report = json.loads(bundle.with_name("report.json").read_text(encoding="utf-8"))
             if bundle.is_file() and bundle.parent == data / "models" / path.parent.name:
-                _new_version(owner, result, str(result["phrase"]), str(report["language"]), None)
+                new = _new_version(owner, result, str(result["phrase"]), str(report["language"]), None)
+                if new is not None:
+                    newest[new.detector_id] = new, result
                 adopted += 1
         except (OSError, ValueError, KeyError, TypeError):
             continue  # moved, deleted or cut off: it is no version
+    for new, result in newest.values():
+        _decide(new, result)
     return adopted
 
 
-def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> None:
+def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> Version | None:
+    """The version that was made; None where it was there already."""
     bundle = Path(result["bundle"])
     folder = str(bundle.parent.relative_to(jobs.user_data(user)))
     with transaction.atomic():
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
-            return
+            return None
         newest = detector.versions.aggregate(newest=Max("number"))["newest"] or 0
-        detector.versions.create(
+        return detector.versions.create(
             job=job,
             number=newest + 1,
             folder=folder,
@@ -223,12 +268,24 @@ def _new_version(user: User, result: dict[str, Any], phrase: str, language: str,
 
 
 def _is_offered(detector: Detector, result: dict[str, Any]) -> bool:
-    """A retrained version only if it is better than the one it came from, and that is the one in use."""
-    if "compared" not in result:
-        return True
+    """The first version; another one only if its run found it better than the one in use, on the same streams."""
     current = detector.current
-    came_from = result["compared"]["run"]
-    return bool(result["compared"]["better"]) and (current is None or Path(current.folder).name == came_from)
+    return current is None or (_was_compared_with(current, result) and bool(result["compared"]["better"]))
+
+
+def _was_compared_with(version: Version, result: dict[str, Any]) -> bool:
+    return "compared" in result and result["compared"]["run"] == Path(version.folder).name
+
+
+def _decide(new: Version, result: dict[str, Any]) -> None:
+    """Have a new version compared with the one in use, where its run has not done that (:func:`compared`)."""
+    in_use = new.detector.current
+    if in_use is None or in_use == new or _was_compared_with(in_use, result):
+        return
+    try:
+        _submit_comparison(new.detector, list(new.detector.versions.all()), decides=new.number)
+    except HarkError as error:  # as many jobs as there may be: its page says that it was not compared
+        log.warning("version %s is not compared: %s", new, error)
 
 
 def read_report(version: Version) -> dict[str, Any]:

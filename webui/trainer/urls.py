@@ -25,6 +25,7 @@ urlpatterns = [
     path("detectors/<int:detector_id>/delete", result_views.delete, name="delete"),
     path("detectors/<int:detector_id>/<int:number>", result_views.version, name="version"),
     path("detectors/<int:detector_id>/<int:number>/retrain", result_views.retrain, name="retrain"),
+    path("detectors/<int:detector_id>/<int:number>/make-current", result_views.make_current, name="make_current"),
     path("detectors/<int:detector_id>/<int:number>/use", result_views.use, name="use"),
     path("detectors/<int:detector_id>/<int:number>/bundle", result_views.bundle, name="bundle"),
     path("detectors/<int:detector_id>/<int:number>/files/<str:name>", result_views.file, name="file"),

@@ -552,6 +552,7 @@ def test_deleting_asks_first_and_leaves_clips_and_jobs(
 def test_deleting_removes_no_other_folder(owners: Client, version: Version, portal: Path, folder: str) -> None:
     (portal / "clips").mkdir()
     (portal / "deep" / "er").mkdir(parents=True)
+    (portal / "portal").mkdir()  # the portal's own, which its first request makes
     before = sorted(path.name for path in portal.iterdir())
     Version.objects.update(folder=folder.format(portal=portal))
     assert owners.post(address("delete", version)).status_code == 302

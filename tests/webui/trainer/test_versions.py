@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
+from tests.webui.trainer.test_results import make_version
 from webui.accounts.models import User
+from webui.accounts.services import create_token
 from webui.jobs.models import Job
 from webui.trainer import services
 from webui.trainer.models import Detector, Version
@@ -75,6 +78,7 @@ def test_a_retrained_version_is_in_use_if_it_is_better_than_the_one_in_use(
     for run in ("run-1", "run-2"):
         finished_run(portal, run)
         services.adopt_runs()
+    services.use(version=Version.objects.get(number=2))
     spec = {"phrase": "hey compass", "language": "en", "run": came_from}
     job = Job.objects.create(user=owner, kind="retrain", lane="training", title="hey compass", spec=spec)
     job.result = finished_run(portal, "run-3", compared={"better": better, "run": came_from})
@@ -82,6 +86,99 @@ def test_a_retrained_version_is_in_use_if_it_is_better_than_the_one_in_use(
     current = Detector.objects.get().current
     assert current is not None and current.number == in_use
     assert Version.objects.count() == 3
+
+
+FIGURES = {"missed": 9, "false_alarms": 2, "marked_fired": 0, "marked_missed": 0}
+
+
+def run_of_the_portal(user: User, data: Path, run: str) -> None:
+    """A training job that ends well."""
+    spec = services.as_spec(services.configuration(phrase="hey compass"))
+    job = Job.objects.create(user=user, kind="train", lane="training", title="hey compass", spec=spec, state="done")
+    job.result = finished_run(data, run)
+    services.trained(job)
+
+
+@pytest.mark.parametrize("by", ["the portal", "the command line"])
+@pytest.mark.parametrize(("missed", "in_use"), [(5, 2), (9, 1), (14, 1)])
+def test_what_was_trained_again_comes_into_use_if_it_is_better_on_the_same_streams(
+    owner: User, portal: Path, by: str, missed: int, in_use: int
+) -> None:
+    finished_run(portal, "run-1")
+    services.adopt_runs()
+    if by == "the portal":
+        run_of_the_portal(owner, portal, "run-2")
+    else:
+        finished_run(portal, "run-2")
+        services.adopt_runs()
+    detector = Detector.objects.get()
+    assert detector.versions.count() == 2 and detector.current.number == 1  # type: ignore[union-attr]
+    job = Job.objects.get(kind="compare")
+    assert job.spec["runs"] == ["run-2", "run-1"] and services.going_comparison(detector) == job
+    figures = [{"run": "run-2", **FIGURES, "missed": missed}, {"run": "run-1", **FIGURES}]
+    job.result = {"versions": figures}
+    services.compared(job)
+    assert detector.current.number == in_use  # type: ignore[union-attr]
+
+
+def test_somebody_s_choice_stays_until_a_new_version_is_better(owner: User, portal: Path) -> None:
+    for run in ("run-1", "run-2"):
+        finished_run(portal, run)
+        services.adopt_runs()
+    detector = Detector.objects.get()
+    first, second = (detector.versions.get(number=number) for number in (1, 2))
+    services.use(version=second)
+    assert detector.current == second
+    services.use(version=first)
+    better = [{"run": "run-2", **FIGURES, "missed": 0}, {"run": "run-1", **FIGURES}]
+    services.compared(Job(spec={"detector": detector.pk}, result={"versions": better}))  # asked for, to look at
+    assert detector.current == first
+    left_out = Job(spec={"detector": detector.pk, "decides": 2}, result={"versions": better[:1]})
+    services.compared(left_out)
+    assert detector.current == first
+
+
+def test_a_version_is_chosen_on_its_page_and_by_programs(owners: Client, owner: User, portal: Path) -> None:
+    make_version(owner, portal)
+    Version.objects.update(offered=True)
+    second = make_version(owner, portal, 2)
+    Version.objects.filter(pk=second.pk).update(offered=False)
+    address = f"/detectors/{second.detector_id}/2"
+    page = owners.get(address).content.decode()
+    assert "Version 1 is in use. This one was not compared with it." in page and "Use this version" in page
+    assert owners.post(f"{address}/make-current")["Location"] == address
+    page = owners.get(address).content.decode()
+    assert "Use this version" not in page and "Version 2 (in use)" in page
+    token = create_token(user=owner, name="ci", scopes=["train", "read"])[1]
+    program = {"Authorization": f"Bearer {token}"}
+    versions = f"/api/v1/detectors/{second.detector_id}/versions"
+    assert owners.post(f"{versions}/1/use", headers=program).json()["in_use"] is True
+    listed = owners.get(versions, headers=program).json()["items"]
+    assert [(row["number"], row["in_use"]) for row in listed] == [(2, False), (1, True)]
+
+
+def test_nobody_else_chooses(client: Client, owner: User, other: User, portal: Path) -> None:
+    make_version(owner, portal)
+    client.force_login(other)
+    address = f"/detectors/{Version.objects.get().detector_id}/1/make-current"
+    assert client.post(address).status_code == 404 and client.get(address).status_code == 405
+
+
+def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Path) -> None:
+    first, second = make_version(owner, portal), make_version(owner, portal, 2)
+    Version.objects.filter(pk=second.pk).update(offered=False)
+    share = {"value": 0.125, "low": 0.1, "high": 0.2}
+    figures = {**FIGURES, "miss_rate": dict.fromkeys(("all", "clean", "noisy"), share), "people": share}
+    figures |= {"confusers": share, "fa_per_hour": share}
+    asked = [second.path.name, first.path.name]
+    comparison = {"asked": asked, "versions": [{"run": run, **figures} for run in asked], "left_out": {}}
+    (second.path / "comparison.json").write_text(json.dumps(comparison))
+    page = owners.get(f"/detectors/{second.detector_id}/2").content.decode()
+    places = [
+        page.index(text) for text in ("Version 1 is in use.", "On the same stream<", "On the test of its own run")
+    ]
+    assert places == sorted(places) and page.count("12.5 %") == 4 and "was not compared" not in page
+    assert places[-1] < page.index('class="figures"')
 
 
 def test_only_the_owner_speaks_with_the_people_of_the_owner_s_library(owner: User, other: User) -> None:

@@ -56,7 +56,7 @@ def _detector_out(detector: Any) -> DetectorOut:
     )
 
 
-def _version_out(version: Version) -> VersionOut:
+def _version_out(version: Version, in_use: Version | None) -> VersionOut:
     return VersionOut(
         detector=version.detector_id,
         number=version.number,
@@ -65,6 +65,7 @@ def _version_out(version: Version) -> VersionOut:
         bundle=version.bundle,
         bundle_bytes=results.bundle_size(version),
         metrics=version.summary,
+        in_use=version == in_use,
     )
 
 
@@ -103,7 +104,8 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> P
     """Newest first, each with its figures."""
     mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
     rows = Version.objects.filter(detector=mine).select_related("detector__user").order_by("-number")
-    return page(request, rows, paging, _version_out)
+    in_use = mine.current
+    return page(request, rows, paging, lambda version: _version_out(version, in_use))
 
 
 @router.get(
@@ -142,7 +144,16 @@ def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
 def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Its figures, and its bundle's name and size."""
-    return _version_out(own_version(request, detector_id, number))
+    found = own_version(request, detector_id, number)
+    return _version_out(found, found.detector.current)
+
+
+@router.post(VERSION + "/use", response=VersionOut, summary="Use a version", **needs("train"))
+def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
+    """Makes it the version in use. A newer one takes its place when it has been found better on the same streams."""
+    chosen = own_version(request, detector_id, number)
+    services.use(version=chosen)
+    return _version_out(chosen, chosen)
 
 
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
