@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,13 @@ from uuid import UUID
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError, connection
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from pipeline.transcript import Transcript
 from webui.accounts.models import User
@@ -24,6 +29,7 @@ from webui.compatibility.hearing import failure_of
 from webui.compatibility.notes import can_recognize, can_summarize
 from webui.compatibility.uploads import name_of, one_by_one, received, sent_files
 from webui.jobs.models import Job
+from webui.metrics import REQUESTS, Jobs
 
 SESSION = "stereo"  # the option of the recordings that were sent here
 USUAL, MOST = 20, 100  # sessions of a list
@@ -224,20 +230,20 @@ def _can_write() -> bool:
     return os.access(folder, os.W_OK)
 
 
+class _Checks(Collector):
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client."""
+        parts = GaugeMetricFamily("hark_check", "Whether a part is in order.", labels=("part",))
+        for name, good in checks().items():
+            parts.add_metric((name,), int(good))
+        yield parts
+
+
 @endpoint("GET")
 def metrics(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/health/metrics``: how much waits and runs, for Prometheus. Sums of all users, and no names."""
-    found = checks()
-    lines = ["# HELP hark_check Whether a part is in order.", "# TYPE hark_check gauge"]
-    lines += [f'hark_check{{part="{name}"}} {int(good)}' for name, good in found.items()]
-    lines += ["# HELP hark_jobs Jobs that wait or are at work.", "# TYPE hark_jobs gauge"]
-    counts = {
-        (row["lane"], row["state"]): row["n"]
-        for row in Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
-    }
-    for lane in ("training", "audio"):
-        lines += [f'hark_jobs{{lane="{lane}",state="{s.value}"}} {counts.get((lane, s.value), 0)}' for s in Job.GOING]
-    for name, most in (("running", settings.JOBS_RUNNING), ("waiting", settings.JOBS_WAITING)):
-        lines += [f"# HELP hark_jobs_{name}_limit How many may be {name}.", f"# TYPE hark_jobs_{name}_limit gauge"]
-        lines += [f"hark_jobs_{name}_limit {most}"]
-    return HttpResponse("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
+    """``GET /api/v1/health/metrics``: for Prometheus (``webui.metrics``)."""
+    jobs = CollectorRegistry()
+    jobs.register(_Checks())
+    jobs.register(Jobs())
+    content = generate_latest(jobs) + generate_latest(REQUESTS)
+    return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)

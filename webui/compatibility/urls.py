@@ -36,6 +36,9 @@ urlpatterns = [
     path("api/v1/health/ready", stereo.ready, name="ready"),
     path("api/v1/health/live", stereo.live, name="live"),
     path("api/v1/health/metrics", stereo.metrics, name="metrics"),
+    path("api/v1/ready", stereo.ready, name="ready-short"),
+    path("api/v1/live", stereo.live, name="live-short"),
+    path("api/v1/metrics", stereo.metrics, name="metrics-short"),
     # OpenAI
     path("v1/audio/transcriptions", openai_audio.transcriptions, name="transcriptions"),
     path("v1/audio/speech", openai_audio.speech, name="speech"),

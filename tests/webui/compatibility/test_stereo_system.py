@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
@@ -177,8 +179,59 @@ def test_metrics_are_prometheus_s(client: Client, token: dict[str, str], recordi
     assert answer.status_code == 200 and answer["Content-Type"].startswith("text/plain; version=0.0.4")
     lines = answer.content.decode().splitlines()
     samples = [line for line in lines if not line.startswith("#")]
-    assert all(re.fullmatch(r'hark_\w+(\{\w+="\w+"(,\w+="\w+")*\})? \d+', line) for line in samples)
+    assert all(re.fullmatch(r'hark_\w+(\{\w+="[\w:.+-]+"(,\w+="[\w:.+-]+")*\})? [\d.e+-]+', line) for line in samples)
     described = {line.split()[2] for line in lines if line.startswith("# TYPE")}
-    assert described == {line.split("{")[0].split()[0] for line in samples}
-    assert 'hark_jobs{lane="audio",state="queued"} 1' in samples
+    assert {re.sub(r"_(bucket|sum|count)$", "", line.split("{")[0].split()[0]) for line in samples} <= described
+    assert 'hark_jobs{lane="audio",state="queued"} 1.0' in samples
     assert "call.wav" not in answer.content.decode()
+
+
+def figures(client: Client) -> dict[str, float]:
+    lines = client.get("/api/v1/metrics").content.decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def test_metrics_say_how_fast_how_much_and_how_often_it_fails(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
+) -> None:
+    view = 'view="compatibility:sessions"'
+    before = figures(client)
+    for _number in range(2):
+        begin(client, token, recording_file)
+    assert client.post(ADDRESS, {}, headers=token).status_code == 422
+    first, second = Recording.objects.all()
+    finish(first)
+    began = timezone.now() - timedelta(seconds=50)
+    Job.objects.filter(pk=first.job_id).update(started_at=began, finished_at=began + timedelta(seconds=20))
+    Job.objects.filter(pk=second.job_id).update(state=Job.State.FAILED, finished_at=timezone.now())
+    after = figures(client)
+
+    def more(name: str) -> float:
+        return after[name] - before.get(name, 0.0)
+
+    assert more(f'hark_http_requests_total{{method="POST",status="202",{view}}}') == 2
+    assert more(f'hark_http_requests_total{{method="POST",status="422",{view}}}') == 1
+    assert more(f'hark_http_request_seconds_count{{method="POST",{view}}}') == 3
+    assert 0 < more(f'hark_http_request_seconds_sum{{method="POST",{view}}}') < 60
+    assert more(f'hark_http_request_seconds_bucket{{le="+Inf",method="POST",{view}}}') == 3
+    assert after['hark_jobs_ended{kind="transcribe",state="done"}'] == 1
+    assert after['hark_jobs_ended{kind="transcribe",state="failed"}'] == 1
+    assert after['hark_job_seconds{kind="transcribe",quantile="0.95"}'] == pytest.approx(20)
+    assert after["hark_transcribed_seconds"] == 4.0
+    Job.objects.update(finished_at=timezone.now() - timedelta(hours=2))
+    assert not [name for name in figures(client) if name.startswith(("hark_jobs_ended", "hark_job_seconds"))]
+
+
+def test_requests_are_counted_by_address_not_by_what_callers_invent(client: Client) -> None:
+    client.generic("BREW", "/no/such/address/at/all")
+    counted = figures(client)
+    assert not [line for line in counted if "BREW" in line or "such" in line]
+    assert [line for line in counted if 'method="other"' in line and 'view="none"' in line]
+
+
+def test_the_short_addresses(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.get("/api/v1/live").json() == {"status": "alive"}
+    assert client.get("/api/v1/ready").json()["status"] == "ready"
+    assert "# TYPE hark_check gauge" in client.get("/api/v1/metrics").content.decode()
+    monkeypatch.setattr("pipeline.transcription.registry.engines", lambda: [])
+    assert client.get("/api/v1/ready").status_code == 503
