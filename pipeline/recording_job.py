@@ -233,7 +233,8 @@ def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dic
 def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Transcript) -> tuple[int, int]:
     """Make the clips of a recording those of its transcript; how many there are, and how many went.
 
-    Segments that are there keep their clip; one with other words is another clip, and cuts of the old one go with it.
+    Segments that are there keep their clip; one with other words, or by somebody else, is another clip, and cuts of the
+    old one go with it.
     """
     wanted = {
         _source(recording, segment): segment for segment in transcript.segments if _is_usable(segment, transcript)
@@ -243,7 +244,8 @@ def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Trans
         stale = [
             clip.id
             for source, clip in there.items()
-            if source not in wanted or clip.text_original != wanted[source].text
+            if source not in wanted
+            or (clip.text_original, clip.speaker) != (wanted[source].text, _speaker(recording, wanted[source]))
         ]
         library.delete_clips(stale)
         kept = {source for source, clip in there.items() if clip.id not in stale}
@@ -271,6 +273,10 @@ def _source(recording: str, segment: Segment) -> str:
     return source_id(_prefix(recording), f"{round(1000 * segment.start_s)}-{round(1000 * segment.end_s)}")
 
 
+def _speaker(recording: str, segment: Segment) -> str:
+    return f"{recording}-{segment.speaker}" if segment.speaker else recording
+
+
 def _is_usable(segment: Segment, transcript: Transcript) -> bool:
     language = segment.language or transcript.language or "en"
     seconds = segment.end_s - segment.start_s
@@ -289,9 +295,8 @@ def _clips(recording: str, audio: Path, transcript: Transcript, wanted: Mapping[
             if not len(samples):
                 continue
             language = segment.language or transcript.language or "en"
-            speaker = f"{recording}-{segment.speaker}" if segment.speaker else recording
             yield NewClip(
                 audio=samples, text=segment.text, text_normalized=normalized(segment.text, language),
-                language=language, engine=ENGINE, speaker=speaker, licence=LICENCE, source=source,
+                language=language, engine=ENGINE, speaker=_speaker(recording, segment), licence=LICENCE, source=source,
                 settings={"recording": recording},
             )  # fmt: skip

@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
+from pipeline.captions import clock
 from webui.audio import services
 from webui.audio.models import Recording, Share
 from webui.audio.views import (
@@ -25,6 +26,8 @@ from webui.audio.views import (
 )
 from webui.shown_once import show_next
 from webui.signed_in import signed_in
+
+NEW_SPEAKER = "new"  # no speaker's id
 
 
 def _version_of(request: HttpRequest) -> int | None:
@@ -76,6 +79,36 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     else:
         messages.success(request, _("The name is kept."), extra_tags="near-speakers")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
+
+
+@require_http_methods(["GET", "POST"])
+def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
+    """Who speaks in a passage: the form, as a page or a fragment; POST: ``speaker`` (an id, "", or ``new``), ``start``
+    of the passage that was seen, ``all``: in all other passages of its speaker, too."""
+    found = recording_of(request, recording_id)
+    if request.method == "POST":
+        who = request.POST.get("speaker", "")
+        services.assign_speaker(
+            recording=found, number=number, speaker=None if who == NEW_SPEAKER else who,
+            start_s=request.POST.get("start", ""), all_of_theirs="all" in request.POST,
+        )  # fmt: skip
+        return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
+    transcript = services.transcript_of(found)
+    if number >= len(transcript.segments):
+        raise Http404
+    passage = transcript.segments[number]
+    context = {
+        "recording": found,
+        "number": number,
+        "passage": passage,
+        "start": f"{passage.start_s:.3f}",
+        "clock": clock(passage.start_s),
+        "now": transcript.speaker_name(passage.speaker),
+        "speakers": list(transcript.speakers.items()),
+        "new": NEW_SPEAKER,
+    }
+    fragment = bool(getattr(request, "htmx", False))
+    return render(request, "audio/assign_form.html" if fragment else "audio/assign.html", context)
 
 
 @require_POST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -10,6 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -516,6 +518,48 @@ def rename_speaker(*, recording: Recording, speaker: str, name: str, version: in
         shown = transcript.speaker_name(speaker)
         Passage.objects.filter(recording=recording, number__in=numbers).update(speaker=shown)
     return recording.version
+
+
+def assign_speaker(
+    *, recording: Recording, number: int, speaker: str | None, start_s: str = "", all_of_theirs: bool = False
+) -> None:
+    """Say who speaks in a passage; it can be undone by assigning it back.
+
+    Args:
+        speaker: an id of the transcript's, "" (nobody knows), or None: somebody new.
+        start_s: where the passage begins that the person saw, as the page has it.
+        all_of_theirs: so do all passages of whoever was said to speak in it: two speakers become one.
+
+    Raises:
+        HarkError: no such passage or speaker.
+    """
+    from pipeline.recording_job import bring_up_to_date
+
+    with transaction.atomic():
+        recording, transcript = _to_change(recording)
+        segments = list(transcript.segments)
+        if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
+            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        speakers = dict(transcript.speakers)
+        if speaker is None:
+            new = next(n for n in itertools.count(1) if f"S{n}" not in speakers)
+            speaker = f"S{new}"
+            speakers[speaker] = f"Speaker {new}"
+        elif speaker and speaker not in speakers:
+            raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
+        before = segments[number].speaker
+        numbers = [n for n, one in enumerate(segments) if n == number or (all_of_theirs and one.speaker == before)]
+        for n in numbers:
+            segments[n] = replace(segments[n], speaker=speaker)
+        transcript = replace(transcript, segments=tuple(segments), speakers=speakers)
+        with _undone_on_failure(recording.path, TRANSCRIPT, "transcript.txt"):
+            _keep(recording, transcript)
+            recording.speakers = len({one.speaker for one in segments} - {""})
+            recording.save(update_fields=["speakers"])
+            shown = transcript.speaker_name(speaker)
+            Passage.objects.filter(recording=recording, number__in=numbers).update(speaker=shown)
+            if recording.minable:
+                bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
 
 
 def _to_change(recording: Recording) -> tuple[Recording, Transcript]:

@@ -36,6 +36,7 @@ urlpatterns = [
     path("<uuid:recording_id>/delete", views.delete, name="delete"),
     path("<uuid:recording_id>/ask", ask_views.ask_one, name="ask_one"),
     path("<uuid:recording_id>/segments/<int:number>", change_views.segment, name="segment"),
+    path("<uuid:recording_id>/segments/<int:number>/speaker", change_views.assign, name="assign"),
     path("<uuid:recording_id>/speakers", change_views.speaker, name="speaker"),
     path("<uuid:recording_id>/rename", change_views.rename, name="rename"),
     path("<uuid:recording_id>/minable", change_views.minable, name="minable"),

@@ -139,6 +139,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
     speakers = [
         {"id": speaker, "name": name, "colour": colours[speaker], "share": round(100 * said.get(speaker, 0.0) / total)}
         for speaker, name in transcript.speakers.items()
+        if speaker in said  # whose passages were all given to others is not shown, but can be given them back
     ]
     return {
         "transcript": transcript,

@@ -334,6 +334,63 @@ def test_a_speaker_gets_a_name(owners: Client, owner: User, recording: Recording
     assert owners.post(f"/recordings/{recording.pk}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
 
 
+def who_says(recording: Recording) -> list[str]:
+    return [segment.speaker for segment in services.transcript_of(recording).segments]
+
+
+def test_a_passage_is_given_to_another_speaker_and_back(owners: Client, owner: User, recording: Recording) -> None:
+    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})  # a correction
+    address = f"/recordings/{recording.pk}/segments/0/speaker"
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert f'href="{address}"' in page  # without scripts, too
+    form = owners.get(address).content.decode()
+    assert "<html" in form and "We meet on the pier" in form and 'value="S1" checked' in form
+    assert "<html" not in owners.get(address, headers={"HX-Request": "true"}).content.decode()
+    answer = owners.post(address, {"speaker": "S2", "start": "0.000"})
+    assert answer.status_code == 302 and answer["Location"].endswith(f"{recording.pk}#passage-0")
+    assert who_says(recording) == ["S2", "S2", "S1"]
+    segment = services.transcript_of(recording).segments[0]
+    assert segment.text == "We meet on the pier" and segment.edited
+    # what is made of it follows
+    services.rename_speaker(recording=recording, speaker="S2", name="Ben")
+    assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").content
+    assert services.search(user=owner, query="pier")[0].speaker == "Ben"
+    summary = owners.get(f"/recordings/{recording.pk}/summary").content.decode()
+    assert "Ben 0:00" in summary
+    token = services.share(recording=recording)[1]
+    assert "Ben" in Client().get(f"/recordings/shared/{token}").content.decode()
+    assert (recording.path / "transcript.txt").read_text().count("Ben") >= 1
+    owners.post(address, {"speaker": "S1"})
+    assert who_says(recording) == ["S1", "S2", "S1"]
+
+
+def test_somebody_new_speaks_and_two_become_one(owners: Client, owner: User, recording: Recording) -> None:
+    address = f"/recordings/{recording.pk}/segments/{{}}/speaker"
+    owners.post(address.format(2), {"speaker": "new"})
+    assert who_says(recording) == ["S1", "S2", "S3"]
+    assert services.transcript_of(recording).speakers["S3"] == "Speaker 3"
+    assert services.recordings_of(owner).get().speakers == 3
+    owners.post(address.format(2), {"speaker": "S2", "all": "on"})
+    owners.post(address.format(1), {"speaker": "S1", "all": "on"})
+    assert who_says(recording) == ["S1", "S1", "S1"] and services.recordings_of(owner).get().speakers == 1
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert 'name="speaker" value="S1"' in page and 'name="speaker" value="S2"' not in page
+    assert 'value="S2"' in owners.get(address.format(1)).content.decode()  # can be given back
+    owners.post(address.format(1), {"speaker": ""})
+    assert who_says(recording) == ["S1", "", "S1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "form"), [(0, {"speaker": "S9"}), (7, {"speaker": "S1"}), (0, {"speaker": "S2", "start": "1.000"})]
+)
+def test_a_speaker_or_a_passage_that_is_not_there_changes_nothing(
+    owners: Client, recording: Recording, number: int, form: dict[str, str]
+) -> None:
+    assert owners.post(f"/recordings/{recording.pk}/segments/{number}/speaker", form).status_code == 422
+    assert who_says(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
+    assert owners.get(f"/recordings/{recording.pk}/segments/7/speaker").status_code == 404
+
+
 def test_a_voice_is_remembered_with_consent_only(owners: Client, recording: Recording) -> None:
     form = {"speaker": "S1", "name": "Anna", "remember": "on"}
     answer = owners.post(f"/recordings/{recording.pk}/speakers", form)
@@ -423,7 +480,7 @@ def test_deleting_while_it_is_transcribed_ends_the_job_and_cleans_up_after_it(ow
 
 def test_another_s_recording_is_not_there(client: Client, other: User, recording: Recording) -> None:
     client.force_login(other)
-    for rest in ("", "/audio", "/words", "/waveform", "/export", "/delete", "/original"):
+    for rest in ("", "/audio", "/words", "/waveform", "/export", "/delete", "/original", "/segments/0/speaker"):
         assert client.get(f"/recordings/{recording.pk}{rest}").status_code == 404
     assert client.post(f"/recordings/{recording.pk}/delete").status_code == 404
     assert services.search(user=other, query="lantern") == []
@@ -449,6 +506,10 @@ def test_a_minable_recording_is_in_the_library_until_it_is_not(
     owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
     with Library(portal) as library:
         assert library.search("harbour", 10) == [] and len(library.search("the pier", 10)) == 1
+    # and so does who says it: splits are by speaker
+    owners.post(f"/recordings/{recording.pk}/segments/0/speaker", {"speaker": "S2"})
+    with Library(portal) as library:
+        assert [clip.speaker for clip in library.search("the pier", 10)] == [f"{recording.pk}-S2"]
     owners.post(f"/recordings/{recording.pk}/minable", {})
     assert Recording.objects.get().minable is False
     job = Job.objects.filter(kind="minable", spec__minable=False).get()
