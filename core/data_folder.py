@@ -28,10 +28,23 @@ def installation_folder() -> Path:
     return Path(given).expanduser().resolve() if given else data_folder()
 
 
+class StorageFull(HarkError):
+    """There is no room left on the disk; the portal answers with 507."""
+
+    status = 507
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether there was no room on the disk, for a file or for a database."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return error is not None and "disk is full" in str(error) and type(error).__name__ == "OperationalError"
+
+
 def storage_error(error: OSError, doing: str) -> HarkError:
     """The HarkError for an OSError met while writing (full disk, read-only folder, other)."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HarkError(
+    if is_full(error):
+        return StorageFull(
             f"The disk is full: {doing} stopped.",
             f"{error.strerror}: {error.filename or data_folder()}.",
             "Free some space or point HARK_DATA (or --data) at a larger disk, then run the same command again; "

@@ -23,7 +23,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.http import parse_cookie
-from django.urls import path
+from django.urls import path, re_path
 
 from core.errors import HarkError
 from pipeline.media import MediaLimits
@@ -34,7 +34,7 @@ from webui.compatibility.uploads import takes_recordings
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, Scope, limit_bodies
 from webui.listening.consumers import ListenConsumer
-from webui.socket_sign_in import OwnPagesAndPrograms
+from webui.socket_sign_in import NothingHere, OwnPagesAndPrograms
 
 LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 201_000_000  # bytes; a form around a file takes some, too
 
@@ -100,6 +100,7 @@ sockets = URLRouter(
         path("ws/jobs/<uuid:job_id>", JobConsumer.as_asgi()),
         path("ws/transcribe", TranscribeConsumer.as_asgi()),
         path("ws/listen/<int:detector_id>/<int:number>", ListenConsumer.as_asgi()),
+        re_path("", NothingHere.as_asgi()),
     ]
 )
 application = ProtocolTypeRouter(

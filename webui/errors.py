@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
+from core.data_folder import is_full
 from core.errors import HarkError
 
 log = logging.getLogger(__name__)
+
+LONGEST_LINE = 500  # of the log, for what was sent wrong
 
 
 def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
@@ -27,8 +33,58 @@ def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse
     return response
 
 
+def known(error: BaseException | None) -> tuple[HarkError, int] | None:
+    """An exception in words, and its status; None for what is a fault of Hark's own, or what Django explains itself."""
+    if isinstance(error, HarkError):
+        return error, int(getattr(error, "status", 422))
+    if isinstance(error, RequestDataTooBig):
+        return _too_large(), 413
+    if isinstance(error, SuspiciousOperation | MultiPartParserError):
+        return unreadable(), 400
+    if is_full(error):
+        return _full(), 507
+    return None
+
+
+def _too_large() -> HarkError:
+    return HarkError(
+        _("The request is too large."),
+        _("Its body is longer than this address takes."),
+        _("Send less; /api/docs says how much."),
+    )
+
+
+def unreadable() -> HarkError:
+    """400 for a body that is none."""
+    return HarkError(
+        _("The request could not be read."),
+        _("Its body is malformed, or was cut off."),
+        _("Send well-formed JSON, or a form where /api/docs says so."),
+    )
+
+
+def _full() -> HarkError:
+    return HarkError(
+        _("The disk of this server is full."),
+        _("What you sent could not be written down."),
+        _("Whoever runs Hark has to free some space. Then try again."),
+    )
+
+
+class InALine(logging.Filter):
+    """What was sent wrong, and a full disk, are no faults whose traceback would help."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called by logging."""
+        error = record.exc_info[1] if record.exc_info else None
+        if is_full(error) or isinstance(error, SuspiciousOperation):
+            record.exc_info, record.exc_text = None, None
+            record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})"[:LONGEST_LINE], ()
+        return True
+
+
 class ExplainErrorsMiddleware:
-    """Turns a :class:`HarkError` that a view raises into an answer that explains it."""
+    """Turns what :func:`known` knows of what a view raises into an answer that explains it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -38,9 +94,8 @@ class ExplainErrorsMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Called by Django for whatever a view raised."""
-        if isinstance(exception, HarkError):
-            return explain(request, exception, status=getattr(exception, "status", 422))
-        return None
+        found = known(exception)
+        return None if found is None else explain(request, *found)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -76,7 +131,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def bug(request: HttpRequest) -> HttpResponse:
-    """500: Django has logged the traceback."""
+    """500: Django has logged the traceback. Also for what is raised outside of views: a session on a full disk."""
+    found = known(sys.exception())
+    if found is not None:
+        return explain(request, *found)
     error = HarkError(
         _("Something is broken in Hark."),
         _("The log of the server says more."),

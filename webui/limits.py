@@ -16,6 +16,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ANSWER = b"The upload is too large for this address. See what the page says about its limits."
+LONGEST_NUMBER = 18  # digits
 PIECE_S = 60.0  # in which the next piece of a body must come
 SLOW = HarkError("The request was cut off.", "Nothing came for a minute.", "Send it again.")
 ANSWER_OF_API = HarkError(
@@ -70,7 +71,7 @@ def limit_bodies(
             await send(message)
 
         try:
-            if said.isdigit() and int(said) > most:
+            if said.isdigit() and (len(said) > LONGEST_NUMBER or int(said) > most):
                 raise _TooLarge
             await application(scope, counted, watched)
         except _TooLarge:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from django.http import HttpRequest
 from ninja import NinjaAPI
 from ninja.constants import NOT_SET
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
+from ninja.parser import Parser
 
+from core.untrusted_json import untrusted_json
 from webui.api import problems
 from webui.api.documentation import complete
 from webui.api.routes import detectors, inbox, jobs, library, phrases, recordings, tokens, users, webhooks
@@ -19,6 +22,14 @@ Send a token as `Authorization: Bearer TOKEN`; make one on your account's page, 
 of a session works too; what changes something then needs the header `X-CSRFToken`. Errors are problem details (RFC
 9457) that say what happened, why, and what to do. Lists take `limit` and `offset`. A creation with the header
 `Idempotency-Key` can be sent again within a day, and is made once."""
+
+
+class UntrustedJson(Parser):
+    """Ninja's, but what is nested too deep or holds an infinite number is no JSON."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        """Called by ninja. Raises ValueError."""
+        return cast(dict[str, Any], untrusted_json(request.body))
 
 
 class PortalApi(NinjaAPI):
@@ -33,7 +44,15 @@ class PortalApi(NinjaAPI):
         return f"{operation.view_func.__module__.rpartition('.')[2]}_{operation.view_func.__name__}"
 
 
-api = PortalApi(title="Hark", version="1", description=ABOUT, urls_namespace="api-1", openapi_url=None, docs_url=None)
+api = PortalApi(
+    title="Hark",
+    version="1",
+    description=ABOUT,
+    urls_namespace="api-1",
+    parser=UntrustedJson(),
+    openapi_url=None,
+    docs_url=None,
+)
 problems.install(api)
 for subject in (phrases, jobs, detectors, inbox, library, recordings, tokens, webhooks, users):
     api.add_router("", subject.router)

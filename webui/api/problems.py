@@ -8,7 +8,7 @@ from functools import wraps
 from http.client import responses
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from core.errors import HarkError
+from webui.errors import known, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +59,7 @@ def install(api: NinjaAPI) -> None:
         ValidationError: _invalid,
         Http404: lambda error: problem(not_found(), 404),
         PermissionDenied: lambda error: problem(forbidden(), 403),
-        RequestDataTooBig: lambda error: problem(too_large(), 413),
-        SuspiciousOperation: lambda error: problem(_unreadable(), 400),
-        HttpError: lambda error: problem(_unreadable(), error.status_code),
+        HttpError: lambda error: problem(unreadable(), error.status_code),
     }
     for kind, answer in answers.items():
         api.add_exception_handler(kind, _ignoring_request(answer))
@@ -85,23 +84,6 @@ def forbidden() -> HarkError:
     return HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
 
 
-def too_large() -> HarkError:
-    """413."""
-    return HarkError(
-        _("The request is too large."),
-        _("Its body is longer than this address takes."),
-        _("Send less; /api/docs says how much."),
-    )
-
-
-def _unreadable() -> HarkError:
-    return HarkError(
-        _("The request could not be read."),
-        _("Its body is malformed, or was cut off."),
-        _("Send well-formed JSON, or a form where /api/docs says so."),
-    )
-
-
 def _invalid(error: ValidationError) -> HttpResponse:
     # What was sent is not repeated: it may hold a password.
     wrong = [
@@ -115,6 +97,9 @@ def _invalid(error: ValidationError) -> HttpResponse:
 
 
 def _bug(request: HttpRequest, error: Any) -> HttpResponse:
+    found = known(error)
+    if found is not None:
+        return problem(*found)
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     explained = HarkError(
         _("Something is broken in Hark."),

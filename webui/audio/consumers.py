@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.audio import live
 from webui.audio.services import checked_options
@@ -104,7 +105,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             self.news.set()
         elif text_data is not None:
             try:
-                wish = json.loads(text_data)
+                wish = untrusted_json(text_data)
                 assert isinstance(wish, dict)
             except (ValueError, AssertionError):
                 await self.close(UNREADABLE)

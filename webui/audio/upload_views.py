@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from core.data_folder import storage_error
 from core.errors import HarkError
+from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.audio import services, uploads
 from webui.audio.models import UploadInProgress
@@ -167,7 +167,7 @@ def _uuid(text: object) -> UUID:
 def _json(request: HttpRequest) -> dict[str, Any]:
     """The body as a JSON object. Raises HarkError."""
     try:
-        sent = json.loads(request.read(LARGEST_JSON) or b"{}")
+        sent = untrusted_json(request.read(LARGEST_JSON) or b"{}")
         if not isinstance(sent, dict):
             raise ValueError("not an object")
     except ValueError as error:

@@ -8,9 +8,8 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -18,7 +17,8 @@ from django.views.decorators.csrf import csrf_exempt
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.authentication import Token
-from webui.api.problems import ApiError, forbidden, not_found, problem, too_large
+from webui.api.problems import ApiError, forbidden, not_found, problem
+from webui.errors import known
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,6 @@ TABS = {  # where a browser finds the form that an address takes
     "compatibility:interact": "compatibility:interact-tab",
 }
 HEADERS = {"Retry-After", "WWW-Authenticate"}  # that a page about an error keeps
-UNREADABLE = HarkError(
-    "The request could not be read.", "Its body is malformed, or was cut off.", "See docs/compatibility.md."
-)
 BUG = HarkError(
     "Something is broken in Hark.", "The log of the server says more.", "Try again; if it stays, report it."
 )
@@ -92,16 +89,13 @@ def is_page(request: HttpRequest) -> bool:
 
 
 def _explained(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
-    if isinstance(error, HarkError):
-        return error, int(getattr(error, "status", 422))
     if isinstance(error, Http404):
         return not_found(), 404
     if isinstance(error, PermissionDenied):
         return forbidden(), 403
-    if isinstance(error, RequestDataTooBig):
-        return too_large(), 413
-    if isinstance(error, SuspiciousOperation | MultiPartParserError):
-        return UNREADABLE, 400
+    found = known(error)
+    if found is not None:
+        return found
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     return BUG, 500
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from core.untrusted_json import untrusted_json
 from webui.compatibility.endpoint import endpoint, user_of, wrong
 from webui.compatibility.hearing import as_transcript, hear, summary_of_transcript, text_of
 from webui.compatibility.uploads import sent_file
@@ -72,8 +72,8 @@ def json_or_form(request: HttpRequest) -> dict[str, Any]:
     if request.content_type != "application/json":
         return dict(request.POST.items())
     try:
-        content = json.loads(request.body)
-    except (ValueError, UnicodeDecodeError):
+        content = untrusted_json(request.body)
+    except ValueError:
         content = None
     if not isinstance(content, dict):
         raise wrong("The request could not be read.", "Its body is no JSON object.", 'Send {"text": "..."}.', 400)

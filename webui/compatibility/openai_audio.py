@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from typing import Any
@@ -11,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import get_language_info
 
 from core.errors import HarkError
+from core.untrusted_json import untrusted_json
 from pipeline.captions import write
 from pipeline.transcript import Segment, Transcript
 from webui.api.problems import ApiError
@@ -177,8 +177,8 @@ def speech(request: HttpRequest) -> HttpResponse:
 
 def _wish(request: HttpRequest) -> dict[str, Any]:
     try:
-        wish = json.loads(request.body)
-    except (ValueError, UnicodeDecodeError) as error:
+        wish = untrusted_json(request.body)
+    except ValueError as error:
         raise Refused(400, "The body must be a JSON object.", None) from error
     if not isinstance(wish, dict):
         raise Refused(400, "The body must be a JSON object.", None)

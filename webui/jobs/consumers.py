@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import translation
 
+from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.views import news
@@ -19,6 +20,7 @@ from webui.socket_sign_in import NOT_YOURS, SignsIn
 EVERY_S = 0.5
 NEWEST = 50  # jobs that are told whatever their state
 UNREADABLE = 1007  # close code
+LARGEST_ID = 2**63 - 1
 
 
 class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
@@ -33,6 +35,11 @@ class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
             await super().message(text_data, bytes_data)
         except ValueError:
             await self.close(UNREADABLE)
+
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        """Called by channels."""
+        return untrusted_json(text_data)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """The language of the messages."""
@@ -64,7 +71,7 @@ class JobConsumer(TellsInALanguage):
         """The client says from where on."""
         await super().receive_json(content, **kwargs)
         after = content.get("after") if isinstance(content, dict) else None
-        if self.following is None and isinstance(after, int):
+        if self.following is None and isinstance(after, int) and 0 <= after <= LARGEST_ID:
             self.following = asyncio.create_task(self._follow(after))
 
     async def _follow(self, after: int) -> None:

@@ -64,7 +64,8 @@ def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
     """The same as over WebSocket, for those who cannot have one: ``?after=N``."""
     get_object_or_404(Job, id=job_id, user=signed_in(request))
     after = request.GET.get("after", "0")
-    return JsonResponse(news(job_id, int(after) if after.isdecimal() else 0))
+    is_id = after.isascii() and after.isdecimal() and len(after) < 19
+    return JsonResponse(news(job_id, int(after) if is_id else 0))
 
 
 @require_POST

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from django.http import Http404
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.untrusted_json import untrusted_json
 from model.runtime.detector import Detector as Runtime
 from webui.accounts.models import User
 from webui.listening import services
@@ -85,11 +85,11 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
 
     async def _mark(self, text: str) -> None:
         try:
-            wish = json.loads(text)
+            wish = untrusted_json(text)
             verdict, time_s = str(wish["mark"]), float(wish["time_s"])
         except (ValueError, TypeError, KeyError):
             return
-        if not math.isfinite(time_s):
+        if not 0.0 <= time_s <= LONGEST_S:
             return
         end = min(len(self.heard), len(self.heard) - self.samples + round(time_s * SAMPLE_RATE))
         audio = self.heard[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]

@@ -48,14 +48,15 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     version = _version(request, detector_id, number)
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
-        if not (math.isfinite(start) and math.isfinite(end)):
+        if not (0.0 <= start <= services.LONGEST_FILE_S and math.isfinite(end)):
             raise ValueError("not a time")
     except (KeyError, ValueError) as error:
         why = _("The stretch has no start or no end.")
         raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
         audio = read_audio(path, max_seconds=services.LONGEST_FILE_S)
-    stretch = audio[max(0, round(start * SAMPLE_RATE)) : max(0, round(end * SAMPLE_RATE))]
+    end = min(max(0.0, end), services.LONGEST_FILE_S)
+    stretch = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
     sample = services.keep_sample(
         user=signed_in(request), version=version, verdict=request.POST.get("verdict", ""), audio=stretch
     )

@@ -1,0 +1,30 @@
+"""JSON that somebody sent."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def untrusted_json(text: str | bytes) -> Any:
+    """The content.
+
+    Raises:
+        ValueError: it is none, is nested too deep, or has a number that is not finite.
+    """
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is beyond all numbers")
+    return number
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number")

@@ -1,0 +1,142 @@
+"""What is sent wrong, and a full disk, are answered in words everywhere, and fill no log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
+from django.test import Client
+
+from tests.webui.api.conftest import a_token
+from tests.webui.compatibility.conftest import token_text
+from tests.webui.trainer.test_results import make_version
+from webui.accounts.models import User
+from webui.errors import InALine
+from webui.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+
+DEEP = "[" * 200_000
+JSON = {"Accept": "application/json"}
+NO_BOUNDARY = "multipart/form-data"
+
+
+@pytest.fixture
+def browser(client: Client, owner: User) -> Client:
+    """Signed in; answers 500 instead of raising."""
+    client.raise_request_exception = False
+    client.force_login(owner)
+    return client
+
+
+@pytest.mark.parametrize("body", [DEEP, '{"text": 1e999, "input": 1e999, "size": 1e999, "phrase": 1e999}'])
+@pytest.mark.parametrize(
+    "address",
+    ["/interact", "/api/nlp/summarize", "/train-real", "/v1/audio/speech", "/recordings/uploads", "/api/v1/plans"],
+)
+def test_json_that_is_nested_too_deep_or_holds_no_number(browser: Client, owner: User, address: str, body: str) -> None:
+    headers = {**JSON, "Authorization": f"Bearer {token_text(owner)}"}
+    answer = browser.post(address, body, content_type="application/json", headers=headers)
+    assert answer.status_code in (400, 422), answer.content
+
+
+def test_forms_without_a_boundary_and_names_without_an_end(browser: Client, owner: User, portal: Path) -> None:
+    make_version(owner, portal)
+    for address in ("/api/v1/detectors/1/versions/1/detect", "/recordings/upload", "/upload"):
+        headers = {**JSON, "Authorization": a_token(owner)["Authorization"]}
+        answer = browser.post(address, b"x", content_type=NO_BOUNDARY, headers=headers)
+        assert answer.status_code == 400 and answer.json()["what"], address
+        sent = {"audio": SimpleUploadedFile("a" * 2000 + ".wav", b"RIFF")}
+        answer = browser.post(address, sent, headers=headers)
+        assert answer.status_code < 500, address
+
+
+@pytest.mark.parametrize(("start", "end"), [("1e308", "1"), ("0", "1e308"), ("inf", "1"), ("-1e308", "1e308")])
+def test_times_beyond_all_recordings(browser: Client, owner: User, portal: Path, start: str, end: str) -> None:
+    make_version(owner, portal)
+    import io
+
+    import soundfile
+
+    from tests.webui.api.conftest import noise
+
+    kept = io.BytesIO()
+    soundfile.write(kept, noise(1.0), 16_000, format="WAV")
+    sent = {
+        "audio": SimpleUploadedFile("a.wav", kept.getvalue()), "start_s": start, "end_s": end, "verdict": "missed",
+    }  # fmt: skip
+    answer = browser.post("/detectors/1/1/try/mark", sent, headers=JSON)
+    assert answer.status_code in (200, 422), answer.content
+
+
+def test_a_number_of_five_thousand_digits(browser: Client, owner: User) -> None:
+    job = Job.objects.create(user=owner, kind="plan", lane="audio", title="t", spec={}, state="done")
+    for after in ("9" * 5000, "9" * 19, "٣", "-1"):
+        assert browser.get(f"/jobs/{job.id}/events?after={after}").json()["last"] == 0
+
+
+@pytest.mark.parametrize("address", ["/", "/recordings/", "/api/v1/jobs", "/api/meetings"])
+def test_a_full_disk_under_the_database_is_told_in_words(
+    browser: Client, owner: User, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    from django.db.models.query import QuerySet
+
+    def full(*_: object, **__: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    headers = {**JSON, **a_token(owner)}
+    browser.get("/")  # what is made once is made
+    monkeypatch.setattr(QuerySet, "_fetch_all", full)
+    answer = browser.get(address, headers=headers)
+    assert answer.status_code == 507 and answer.json()["what"] == "The disk of this server is full."
+
+
+def test_a_full_disk_under_a_session(client: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are written after the view, where no middleware hears of it."""
+    from django.contrib.sessions.backends.db import SessionStore
+
+    def full(*_: object, **__: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    client.raise_request_exception = False
+    monkeypatch.setattr(SessionStore, "save", full)
+    answer = client.post("/account/login", {"name": "olivia", "password": "a-good-long-password"}, headers=JSON)
+    assert answer.status_code == 507, answer.content
+
+
+def test_an_upload_that_the_disk_has_no_room_for(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("webui.audio.upload_views.tempfile.mkstemp", full)
+    sent = {"audio": SimpleUploadedFile("a.wav", b"RIFF")}
+    assert browser.post("/recordings/upload", sent, headers=JSON).status_code == 507
+
+
+def test_what_is_logged_of_them_is_a_line(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    answer = client.get("/", headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    (record,) = [one for one in caplog.records if one.name == "django.security.DisallowedHost"]
+    assert InALine().filter(record)
+    text = logging.Formatter("{message}", style="{").format(record)
+    assert "evil.example" in text and "Traceback" not in text and "\n" not in text
+    client.get("/", headers={"Host": "evil.example" * 1000})
+    assert InALine().filter(caplog.records[-1]) and len(caplog.records[-1].getMessage()) <= 500
+
+
+def test_the_log_is_filtered() -> None:
+    from webui import settings
+
+    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["in a line"]  # type: ignore[index]
+    assert settings.LOGGING["filters"]["in a line"]["()"] == "webui.errors.InALine"  # type: ignore[index]
+
+
+def test_a_fault_of_harks_own_keeps_its_traceback() -> None:
+    try:
+        raise RuntimeError("a bug")
+    except RuntimeError as error:
+        record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", (), (type(error), error, error.__traceback__))
+    assert InALine().filter(record) and record.exc_info
