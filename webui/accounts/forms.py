@@ -112,15 +112,15 @@ class ChangePasswordForm(NewPasswordForm):
     )
     field_order = ("old_password", "new_password1", "new_password2")
 
-    def __init__(self, user: User, *args: Any, address: str = "", **kwargs: Any) -> None:
+    def __init__(self, user: User, *args: Any, address: str = "", browser: str = "", **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
-        self.address = address
+        self.address, self.browser = address, browser
 
     def clean_old_password(self) -> str:
         """It must be right."""
         password: str = self.cleaned_data["old_password"]
         try:
-            sign_in(name=self.user.get_username(), password=password, address=self.address)
+            sign_in(name=self.user.get_username(), password=password, address=self.address, browser=self.browser)
         except HarkError as error:
             if getattr(error, "status", 0) == 429:
                 raise ValidationError(f"{error.what} {error.what_to_do}") from error

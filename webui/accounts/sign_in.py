@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import secrets
 import unicodedata
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.core import signing
 from django.db import transaction
 from django.db.models import Q
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -20,8 +22,11 @@ from django.utils.translation import ngettext
 from core.errors import HarkError
 from webui.accounts.models import SignInFailure, User
 
-FAILURES_OF_A_NAME, FAILURES_OF_AN_ADDRESS = 5, 20
+# Of a name from one address, of all names from one, and of a name from anywhere. The last is for who guesses from many
+# addresses, and keeps nobody out of a browser in which they have signed in before.
+FAILURES_OF_A_NAME, FAILURES_OF_AN_ADDRESS, FAILURES_FROM_ANYWHERE = 5, 20, 50
 FAILURES_WITHIN = timedelta(minutes=10)
+KNOWN_BROWSER, KNOWN_FOR_S = "hark_browser", 180 * 24 * 3600  # a cookie
 IPV6_NETWORK = 64  # bits; one household has as many addresses as it likes
 
 
@@ -42,8 +47,12 @@ class TooManyFailures(HarkError):
     wait_s = 0
 
 
-def sign_in(*, name: str, password: str, address: str) -> User:
-    """The user whom a name (or e-mail address) and a password belong to; ``address`` is where the request came from.
+def sign_in(*, name: str, password: str, address: str, browser: str = "") -> User:
+    """The user whom a name (or e-mail address) and a password belong to.
+
+    Args:
+        address: where the request came from.
+        browser: its cookie of a known browser. What others guess does not count there.
 
     Raises:
         TooManyFailures: of this name or from this address, in the last ten minutes.
@@ -51,7 +60,10 @@ def sign_in(*, name: str, password: str, address: str) -> User:
     """
     name = unicodedata.normalize("NFKC", name.strip())
     user = User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first() if name else None
-    failure = _expect_failure(f"user {user.pk}" if user else f"name {name.casefold()}", address)
+    who, place = f"user {user.pk}" if user else f"name {name.casefold()}", f"address {network_of(address)}"
+    if user is not None and _is_known(browser, user):
+        who, place = f"{who} in {browser}", browser
+    failure = _expect_failure(who, place)
     # For an unknown name it hashes too, so that the time that it takes tells nothing.
     signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
     if not isinstance(signed_in, User):
@@ -60,22 +72,45 @@ def sign_in(*, name: str, password: str, address: str) -> User:
             _("The name or the password is wrong, or the account is deactivated."),
             _("Check both. A forgotten password is replaced by a link from the owner."),
         )
-    SignInFailure.objects.filter(name_digest=failure.name_digest).delete()
+    SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
     return signed_in
 
 
-def _expect_failure(who: str, address: str) -> SignInFailure:
+def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -> None:
+    """Give a browser in which somebody has signed in the cookie by which it is known."""
+    if _is_known(request.COOKIES.get(KNOWN_BROWSER, ""), user):
+        return
+    response.set_cookie(
+        KNOWN_BROWSER,
+        signing.dumps([user.pk, secrets.token_hex(8)], salt=KNOWN_BROWSER),
+        max_age=KNOWN_FOR_S,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def _is_known(cookie: str, user: User) -> bool:
+    try:
+        return bool(signing.loads(cookie, salt=KNOWN_BROWSER, max_age=KNOWN_FOR_S)[0] == user.pk)
+    except signing.BadSignature:
+        return False
+
+
+def _expect_failure(who: str, place: str) -> SignInFailure:
     """Write down a failure before the password is looked at: many guesses at once are counted one by one so."""
     now = timezone.now()
-    name_digest, address_digest = _keyed(who), _keyed(f"address {network_of(address)}")
+    name_digest, address_digest = _keyed(who), _keyed(place)
     with transaction.atomic():
-        SignInFailure.objects.filter(at__lte=now - FAILURES_WITHIN).delete()
+        # Those of the future are of a clock that was set back since.
+        SignInFailure.objects.filter(Q(at__lte=now - FAILURES_WITHIN) | Q(at__gt=now)).delete()
+        of_name = SignInFailure.objects.filter(name_digest=name_digest).values_list("at", flat=True)
+        of_address = SignInFailure.objects.filter(address_digest=address_digest).values_list("at", flat=True)
         wait = max(
-            _wait(now, SignInFailure.objects.filter(name_digest=name_digest).values_list("at", flat=True),
-                  FAILURES_OF_A_NAME),
-            _wait(now, SignInFailure.objects.filter(address_digest=address_digest).values_list("at", flat=True),
-                  FAILURES_OF_AN_ADDRESS),
-        )  # fmt: skip
+            _wait(now, of_name.filter(address_digest=address_digest), FAILURES_OF_A_NAME),
+            _wait(now, of_address, FAILURES_OF_AN_ADDRESS),
+            _wait(now, of_name, FAILURES_FROM_ANYWHERE),
+        )
         if wait:
             raise _too_many(wait)
         return SignInFailure.objects.create(name_digest=name_digest, address_digest=address_digest, at=now)

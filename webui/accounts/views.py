@@ -28,7 +28,14 @@ from webui.accounts.forms import (
     WebhookForm,
 )
 from webui.accounts.models import ApiToken, User
-from webui.accounts.sign_in import TooManyFailures, client_address, forgive, sign_in
+from webui.accounts.sign_in import (
+    KNOWN_BROWSER,
+    TooManyFailures,
+    client_address,
+    forgive,
+    remember_browser,
+    sign_in,
+)
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
 from webui.shown_once import show_next, shown_now
@@ -64,9 +71,13 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
         try:
-            user = sign_in(name=values["name"], password=values["password"], address=client_address(request))
-            auth.login(request, user, backend=BACKEND)
-            return redirect(_then(request))
+            user = sign_in(
+                name=values["name"],
+                password=values["password"],
+                address=client_address(request),
+                browser=request.COOKIES.get(KNOWN_BROWSER, ""),
+            )
+            return _signed_in(request, user, _then(request))
         except HarkError as error:
             problem = error
     content = {
@@ -80,6 +91,13 @@ def login(request: HttpRequest) -> HttpResponse:
     response = render(request, "accounts/login.html", content, status=status)
     if isinstance(problem, TooManyFailures):
         response["Retry-After"] = str(problem.wait_s)
+    return response
+
+
+def _signed_in(request: HttpRequest, user: User, then: str) -> HttpResponse:
+    auth.login(request, user, backend=BACKEND)
+    response = redirect(then)
+    remember_browser(request, response, user)
     return response
 
 
@@ -112,8 +130,7 @@ def setup(request: HttpRequest, secret: str) -> HttpResponse:
                 forgive(user=user)
             else:
                 user = services.use_owner_link(secret=secret, password=chosen, **person.cleaned_data)
-            auth.login(request, user, backend=BACKEND)
-            return redirect(settings.LOGIN_REDIRECT_URL)
+            return _signed_in(request, user, settings.LOGIN_REDIRECT_URL)
         except services.LinkGone:
             raise
         except HarkError as error:
@@ -213,7 +230,9 @@ def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
 def _password_form(request: HttpRequest, sent: Any = None) -> NewPasswordForm:
     user = signed_in(request)
     if user.has_usable_password():
-        return ChangePasswordForm(user, sent, address=client_address(request))
+        return ChangePasswordForm(
+            user, sent, address=client_address(request), browser=request.COOKIES.get(KNOWN_BROWSER, "")
+        )
     return NewPasswordForm(user, sent)
 
 
