@@ -5,25 +5,65 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 from channels.db import database_sync_to_async
-from channels.security.websocket import OriginValidator
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.security.websocket import OriginValidator, WebsocketDenier
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import DatabaseError
+from django.http import HttpRequest
 
 from core.errors import HarkError
+from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
 
 WAIT_S = 5.0  # for the first message of who has no session
+LOOK_EVERY_S = 5.0  # whether who is connected may still be
 LONGEST_FIRST = 8_000  # characters
 NOBODY, MAY_NOT, NOT_YOURS = 4401, 4403, 4404  # close codes
+
+
+PORTS = {"http": 80, "https": 443}  # that addresses leave out
 
 
 class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
     """Refuses the pages of other sites. Browsers always say which page opens a socket, programs need not."""
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        """Called by channels; another port of the same machine is another site, too."""
+        headers = dict(scope.get("headers", []))
+        host = headers.get(b"host", b"").decode("latin-1")
+        if b"origin" in headers and not is_own_page(headers[b"origin"].decode("latin-1"), host):
+            return await WebsocketDenier()(scope, receive, send)
+        return await super().__call__(scope, receive, send)
+
     def valid_origin(self, parsed_origin: Any) -> bool:
         """Called by channels."""
         return parsed_origin is None or bool(super().valid_origin(parsed_origin))
+
+
+def is_own_page(origin: str, host: str) -> bool:
+    """Whether a page of ``origin`` is the portal's that was asked as ``host``, or is trusted as forms trust it."""
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    try:
+        page, asked = urlsplit(origin), urlsplit(f"//{host}")
+        usual = PORTS.get(page.scheme)
+        return bool(page.hostname) and (page.hostname, page.port or usual) == (asked.hostname, asked.port or usual)
+    except ValueError:
+        return False
+
+
+class NothingHere(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """The answer of addresses that are none."""
+
+    async def connect(self) -> None:
+        """Refused."""
+        await self.close(NOT_YOURS)
 
 
 class SignsIn:
@@ -36,6 +76,8 @@ class SignsIn:
     needed_scope = "read"
     user: User | None = None
     _patience: asyncio.Task[None] | None = None
+    _watching: asyncio.Task[None] | None = None
+    _token: str | None = None  # the header that says whose it is; None: the session does
 
     async def may(self, user: User) -> bool:
         """Whether the thing that the address names is this user's."""
@@ -55,34 +97,67 @@ class SignsIn:
             await self.accept()  # type: ignore[attr-defined]
             self._patience = asyncio.create_task(self._lose_patience())
         elif await self.may(user):
-            self.user = user
             await self.accept()  # type: ignore[attr-defined]
-            await self.begin()
+            await self._let_in(user)
         else:
             await self.close(NOT_YOURS)  # type: ignore[attr-defined]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         """The token first, then what the consumer is for."""
         if self.user is not None:
-            await self.message(text_data, bytes_data)
+            # Samples come ten times a second; what is said in words may change something.
+            if text_data is None or await self._is_still_in():
+                await self.message(text_data, bytes_data)
         elif self._patience is not None and not self._patience.done():
             self._patience.cancel()
             await self._sign_in(text_data)
 
     async def disconnect(self, code: int) -> None:
         """Nothing more is waited for."""
-        if self._patience is not None:
-            self._patience.cancel()
+        for task in (self._patience, self._watching):
+            if task is not None:
+                task.cancel()
+
+    async def _let_in(self, user: User) -> None:
+        self.user = user
+        self._watching = asyncio.create_task(self._watch())
+        await self.begin()
+
+    async def _watch(self) -> None:
+        """End the connection soon after the token, the session or the user that opened it has ended."""
+        while await self._is_still_in():
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _is_still_in(self) -> bool:
+        if await database_sync_to_async(self._may_go_on)():
+            return True
+        await self.close(NOBODY)  # type: ignore[attr-defined]
+        return False
+
+    def _may_go_on(self) -> bool:
+        assert self.user is not None
+        try:
+            if self._token is not None:
+                return user_of_token(self._token, going_on=True)[0] == self.user
+            key = getattr(self.scope.get("session"), "session_key", None)  # type: ignore[attr-defined]
+            request = HttpRequest()
+            request.session = SessionStore(key)
+            return bool(get_user(request) == self.user)
+        except DatabaseError:  # a moment's trouble
+            return True
+        except HarkError:
+            return False
 
     async def _sign_in(self, text: str | None) -> None:
         try:
-            first = json.loads(text) if text and len(text) <= LONGEST_FIRST else None
+            first = untrusted_json(text) if text and len(text) <= LONGEST_FIRST else None
         except ValueError:
             first = None
         token = first.get("token") if isinstance(first, dict) else None
         try:
             sent = f"Bearer {token}" if isinstance(token, str) else None
             user, scopes = await database_sync_to_async(user_of_token)(sent)
+            self._token = sent
         except HarkError as error:
             await self._refuse(error, NOBODY)
             return
@@ -92,8 +167,7 @@ class SignsIn:
             )
             await self._refuse(lacking, MAY_NOT)
         elif await self.may(user):
-            self.user = user
-            await self.begin()
+            await self._let_in(user)
         else:
             await self.close(NOT_YOURS)  # type: ignore[attr-defined]
 

@@ -7,6 +7,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 
@@ -23,6 +24,7 @@ class User(AbstractUser):
     )
     email = models.EmailField(_("e-mail address"), blank=True)
     is_owner = models.BooleanField(default=False)
+    times_let_out = models.PositiveIntegerField(default=0)  # deactivated; sessions and JWTs of before stay ended
 
     class Meta(AbstractUser.Meta):
         abstract = False
@@ -39,6 +41,16 @@ class User(AbstractUser):
             ),
             models.UniqueConstraint(fields=("is_owner",), condition=models.Q(is_owner=True), name="one_owner"),
         )
+
+    @property
+    def signed_in_by(self) -> str:
+        """What all sessions and JWTs are tied to."""
+        return self.password + (f" {self.times_let_out}" if self.times_let_out else "")
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """As of Django, which ties sessions to the password only."""
+        salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
+        return salted_hmac(salt, self.signed_in_by, secret=secret, algorithm="sha256").hexdigest()
 
 
 class ApiToken(models.Model):

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -105,7 +105,9 @@ def _taken() -> HarkError:
 
 
 def set_active(*, user: User, active: bool) -> None:
-    """Let a user in, or out: an inactive one's sessions and tokens end at once, their data stays.
+    """Let a user in, or out: an inactive one's sessions and tokens end, their data stays.
+
+    They end for good: a user who is let in again signs in again, and makes new tokens.
 
     Raises:
         HarkError: it is the owner.
@@ -114,9 +116,13 @@ def set_active(*, user: User, active: bool) -> None:
         raise HarkError(
             _("The owner cannot be deactivated."), _("Nobody could look after Hark then."), _("Leave it as it is.")
         )
-    User.objects.filter(pk=user.pk).update(is_active=active)
+    with transaction.atomic():
+        if not active and user.is_active:
+            User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
+            ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
+        User.objects.filter(pk=user.pk).update(is_active=active)
     OneTimeLink.objects.filter(user=user, used_at=None).delete()
-    user.is_active = active
+    user.refresh_from_db(fields=["is_active", "times_let_out"])
 
 
 # One-time links
@@ -273,16 +279,18 @@ def check_token(*, text: str) -> ApiToken:
     Raises:
         TokenRefused: unknown, revoked, expired, or its user is deactivated.
     """
+    if not text.isascii():
+        raise _refused(_("No such token is known."))
     hashed = digest(text)
     token = ApiToken.objects.select_related("user").filter(digest=hashed).first()
     if token is None or not hmac.compare_digest(token.digest, hashed):
         raise _refused(_("No such token is known."))
+    if not token.user.is_active:
+        raise _refused(_("Its user is deactivated."))
     if token.revoked_at is not None:
         raise _refused(_("The token was revoked."))
     if token.is_expired:
         raise _refused(_("The token has expired."))
-    if not token.user.is_active:
-        raise _refused(_("Its user is deactivated."))
     now = timezone.now()
     if token.last_used_at is None or token.last_used_at <= now - USE_NOTED_EVERY:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
@@ -374,15 +382,19 @@ def _jwt_key() -> bytes:
 
 
 def _password_mark(user: User) -> str:
-    """Changes with the password, so that a new password ends all JWTs."""
-    return salted_hmac("hark.accounts.jwt.password", user.password, algorithm="sha256").hexdigest()[:32]
+    """Changes with the password, and with each time that the user is let out, so that these end all JWTs."""
+    return salted_hmac("hark.accounts.jwt.password", user.signed_in_by, algorithm="sha256").hexdigest()[:32]
 
 
-def _claims(text: str, kind: str) -> dict[str, Any]:
+def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
     required = ["aud", "sub", "iat", "exp", "jti", "fam", "pwd", "scopes", "kind"]
     try:
         claims: dict[str, Any] = jwt.decode(
-            text, _jwt_key(), algorithms=["HS256"], audience=AUDIENCE, options={"require": required}
+            text,
+            _jwt_key(),
+            algorithms=["HS256"],
+            audience=AUDIENCE,
+            options={"require": required, "verify_exp": not even_if_old},
         )
     except jwt.ExpiredSignatureError as error:
         raise _refused(_("The token has expired.")) from error
@@ -410,8 +422,10 @@ def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
     return frozenset(scopes) if user.is_owner else frozenset(scopes) - {"admin"}
 
 
-def user_of_token(header: str | None) -> tuple[User, frozenset[str]]:
+def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, frozenset[str]]:
     """Who sent ``Authorization: Bearer <API token or access JWT>``, and what the token allows; the header's value.
+
+    What is ``going_on`` since the token was accepted does not end with a JWT's quarter of an hour.
 
     Raises:
         TokenRefused: nobody.
@@ -423,6 +437,6 @@ def user_of_token(header: str | None) -> tuple[User, frozenset[str]]:
     if text.startswith(TOKEN_START):
         token = check_token(text=text)
         return token.user, _allowed(token.user, token.scopes)
-    claims = _claims(text, "access")
+    claims = _claims(text, "access", even_if_old=going_on)
     user = _user_of_claims(claims)
     return user, _allowed(user, claims["scopes"])

@@ -72,11 +72,15 @@ def test_revoked_expired_deactivated(owner: User, other: User) -> None:
     with pytest.raises(TokenRefused, match="deactivated"):
         user_of_token(header)
     set_active(user=other, active=True)
+    with pytest.raises(TokenRefused, match="revoked"):  # for good
+        user_of_token(header)
+    token, text = create_token(user=other, name="ci", scopes=["read"], days=1)
+    header = f"Bearer {text}"
     assert user_of_token(header)[0] == other
-    ApiToken.objects.update(expires_at=timezone.now())
+    ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now())
     with pytest.raises(TokenRefused, match="expired"):
         user_of_token(header)
-    ApiToken.objects.update(expires_at=None)
+    ApiToken.objects.filter(pk=token.pk).update(expires_at=None)
     revoke_token(token=token)
     with pytest.raises(TokenRefused, match="revoked"):
         user_of_token(header)

@@ -131,6 +131,10 @@ def test_deactivated_deleted_new_password(owner: User, other: User) -> None:
     with pytest.raises(TokenRefused, match="deactivated"):
         rotate_pair(refresh=pair.refresh)
     services.set_active(user=other, active=True)
+    refused(pair.access)  # what ended then stays ended
+    with pytest.raises(TokenRefused):
+        rotate_pair(refresh=pair.refresh)
+    pair = issue_pair(user=other)
     other.set_password("another password")
     other.save()
     assert "new password" in refused(pair.access).why

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
+from django.test import Client
 from django.utils import timezone
 
 from core.worded import worded
 from tests.webui.api.conftest import World
 from webui.accounts.models import ApiToken, User
-from webui.accounts.services import create_token, issue_pair
+from webui.accounts.services import create_token, end_pair, issue_pair, revoke_token, set_active
 from webui.jobs.models import Job, JobEvent
+from webui.listening.models import Sample
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,10 +28,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Socket:
     """A program's end of a socket."""
 
-    def __init__(self, path: str, origin: str | None = None) -> None:
+    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
         from webui.asgi import application
 
-        headers = [(b"host", b"localhost")] + ([(b"origin", origin.encode())] if origin else [])
+        headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
         scope = {"type": "websocket", "path": path, "headers": headers, "query_string": b"", "subprotocols": []}
         self.end = ApplicationCommunicator(application, scope)
 
@@ -200,8 +203,19 @@ def test_others_find_nothing(world: World, other: User) -> None:
 
 def test_pages_of_other_sites_are_refused(world: World) -> None:
     async def conversation() -> None:
-        for origin, opens in (("https://evil.example", False), ("null", False), ("http://localhost:8000", True)):
-            assert await Socket(f"/ws/jobs/{world.failed.id}", origin).open() == opens
+        for host, origin, opens in (
+            ("localhost", "https://evil.example", False),
+            ("localhost", "null", False),
+            ("localhost:8000", "http://localhost:8000", True),
+            ("localhost", "http://localhost", True),
+            ("localhost:80", "http://localhost", True),
+            ("localhost:443", "https://localhost", True),
+            ("localhost:8000", "http://localhost:9999", False),  # another program of this machine
+            ("localhost:8000", "http://127.0.0.1:8000", False),
+            ("evil.example", "http://evil.example", False),  # a name that somebody lets lead here
+            ("localhost", "http://localhost:x", False),
+        ):
+            assert await Socket(f"/ws/jobs/{world.failed.id}", origin, host).open() == opens, (host, origin)
 
     talk(conversation)
 
@@ -219,16 +233,17 @@ def test_a_token_in_the_address_is_not_looked_at(world: World, monkeypatch: pyte
     talk(conversation)
 
 
+class Runtime:
+    threshold, score_period_s = 0.5, 0.08
+
+    def scores(self, audio: np.ndarray) -> list[float]:
+        return [0.25]
+
+    def detections(self, scores: list[float]) -> list[Any]:
+        return []
+
+
 def test_a_program_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Runtime:
-        threshold, score_period_s = 0.5, 0.08
-
-        def scores(self, audio: np.ndarray) -> list[float]:
-            return [0.25]
-
-        def detections(self, scores: list[float]) -> list[Any]:
-            return []
-
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
     text = token_of(world.user, "audio")
 
@@ -254,3 +269,103 @@ def test_what_is_no_json_closes_the_socket_of_a_job(world: World) -> None:
         assert await socket.hear() == 1007
 
     talk(conversation)
+
+
+def test_what_is_sent_wrong_closes_the_socket_with_a_code(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
+    token = token_of(world.user)
+    place = f"/ws/listen/{world.version.detector_id}/{world.version.number}"
+    deep = "[" * 7000
+
+    async def conversation() -> None:
+        assert not await Socket("/ws/none").open()
+        for first in ('{"token": "hark_\\ud800"}', deep):  # before anybody is known
+            socket = Socket("/ws/transcribe")
+            assert await socket.open()
+            await socket.say(first)
+            assert "error" in await socket.hear()
+            assert await socket.hear() == 4401
+        for path in (f"/ws/jobs/{world.failed.id}", "/ws/transcribe"):
+            socket = Socket(path)
+            assert await socket.open()
+            await socket.say({"token": token})
+            await socket.say(deep * 30)
+            assert await socket.hear() == 1007
+        socket = Socket(f"/ws/jobs/{world.failed.id}")
+        assert await socket.open()
+        await socket.say({"token": token})
+        for after in (10**30, -1):
+            await socket.say({"after": after})  # no number of an event
+        await socket.say({"after": 0})
+        assert (await socket.hear())["job"]["state"] == "failed"
+        socket = Socket(place)
+        assert await socket.open()
+        await socket.say({"token": token})
+        assert (await socket.hear())["ready"]
+        for wrong in (deep * 30, '{"mark": "missed", "time_s": 1e308}', '{"mark": "missed", "time_s": 1e999}'):
+            await socket.say(wrong)
+        await socket.say(bytes(3200))
+        assert (await socket.hear(10))["time_s"] == 0.1  # it goes on
+
+    talk(conversation)
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("ended", ["token", "user", "pair", "session"])
+def test_a_socket_ends_with_what_opened_it(
+    world: World, other: User, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    monkeypatch.setattr("webui.socket_sign_in.LOOK_EVERY_S", 0.2, raising=False)
+    job = Job.objects.create(user=other, kind="plan", lane="audio", title="t", spec={}, state="running")
+    made, text = create_token(user=other, name="socket", scopes=["read"])
+    pair = issue_pair(user=other)
+    browser = Client()
+    browser.force_login(other)
+
+    def end() -> None:
+        if ended == "token":
+            revoke_token(token=made)
+        elif ended == "pair":
+            end_pair(refresh=pair.refresh)
+        elif ended == "user":
+            set_active(user=other, active=False)
+            set_active(user=other, active=True)  # meanwhile: what ended then stays ended
+        else:
+            browser.post("/account/logout")
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/jobs/{job.id}")
+        if ended == "session":
+            socket.end.scope["headers"].append((b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode()))
+        assert await socket.open()
+        if ended != "session":
+            await socket.say({"token": pair.access if ended == "pair" else text})
+        await socket.say({"after": 0})
+        assert (await socket.hear())["job"]["state"] == "running"
+        await asyncio.sleep(0.5)  # it goes on as long as nothing ends
+        await sync_to_async(end)()
+        assert await socket.hear() == 4401
+
+    talk(conversation)
+
+
+def test_a_token_that_was_revoked_marks_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
+    made, text = create_token(user=world.user, name="socket", scopes=["audio"])
+    samples = Sample.objects.count()
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
+        await socket.open()
+        await socket.say({"token": text})
+        assert (await socket.hear())["ready"]
+        await socket.say(bytes(2 * 32_000))
+        await socket.hear()
+        await sync_to_async(revoke_token)(token=made)
+        await socket.say({"mark": "missed", "time_s": 2.0})
+        assert await socket.hear() == 4401
+
+    talk(conversation)
+    assert Sample.objects.count() == samples
