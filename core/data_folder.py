@@ -28,6 +28,17 @@ def installation_folder() -> Path:
     return Path(given).expanduser().resolve() if given else data_folder()
 
 
+def keep_private(folder: Path) -> None:
+    """Make a folder that no other account of the machine can look into, whatever it was before.
+
+    Raises:
+        OSError: it cannot be made. One of somebody else's is left as it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.getuid():
+        folder.chmod(0o700)
+
+
 class StorageFull(HarkError):
     """There is no room left on the disk; the portal answers with 507."""
 

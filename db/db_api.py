@@ -937,7 +937,7 @@ class Library:
             return HarkError(
                 f"The clip library is damaged: {doing} stopped.",
                 f"{self.database}: {error}.",
-                "Put back a backup (./hark restore), or move that file away and Hark begins a new library; "
+                "Put back a copy of the data folder, or move that file away and Hark begins a new library; "
                 "./hark library import brings corpora back.",
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

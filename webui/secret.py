@@ -7,13 +7,16 @@ import secrets
 from pathlib import Path
 
 from core.data_folder import storage_error
+from core.errors import HarkError
+
+SHORTEST = 32  # characters of what is a key
 
 
 def secret_key(path: Path) -> str:
     """The secret in a file; the first caller makes it. Two who start at once get the same one.
 
     Raises:
-        HarkError: the data folder cannot be written.
+        HarkError: the data folder cannot be written, or the file is damaged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +33,18 @@ def secret_key(path: Path) -> str:
                 pass
             finally:
                 mine.unlink()
-        return path.read_text().strip()
+        return _checked(path)
     except OSError as error:
         raise storage_error(error, "starting the portal") from error
+
+
+def _checked(path: Path) -> str:
+    text = path.read_bytes().decode("ascii", "replace").strip()
+    if len(text) < SHORTEST or not (text.isascii() and text.isprintable()):
+        raise HarkError(
+            "The portal's secret key is damaged.",
+            f"{path} holds no key: it is empty, cut off, or no text.",
+            "Put back a copy of that file. Without one, delete it: a new one is made; then everybody "
+            "has to sign in again, and webhooks have to be made anew.",
+        )
+    return text

@@ -104,6 +104,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webui.rate_limits.RateLimitMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "webui.accounts.middleware.PrivateAnswersMiddleware",
     "webui.accounts.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -154,7 +155,7 @@ PASSWORD_HASHERS = [
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-]
+] + [{"NAME": "webui.accounts.validators.MoreThanTheName"}]
 ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_EMAIL_VERIFICATION = "none"
 SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"

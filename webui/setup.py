@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from core.data_folder import storage_error
+from core.data_folder import keep_private, storage_error
 from core.errors import HarkError
 
 
@@ -27,6 +27,8 @@ def ready() -> None:
 
     database = Path(str(settings.DATABASES["default"]["NAME"]))
     try:
+        keep_private(Path(settings.DATA))
+        str(settings.SECRET_KEY)  # read, or made, before anything is started that needs it
         database.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions: nobody else's to read
         with database.with_name("setup.lock").open("a") as lock:
@@ -38,7 +40,7 @@ def ready() -> None:
         raise HarkError(
             "The portal's database cannot be used.",
             f"{error}: {database}.",
-            "Check the disk and who owns the file; ./hark restore brings back a backup.",
+            "Check the disk and who owns the file; if it is damaged, stop Hark and put back a copy of the data folder.",
         ) from error
     finally:
         connection.close()

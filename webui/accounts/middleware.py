@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -39,6 +40,22 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
         if request.method not in ("GET", "HEAD"):  # the form is lost, and its address may show no page
             return HttpResponse(status=303, headers={"Location": sign_in_address("")})
         return super().handle_no_permission(request, view_func)
+
+
+class PrivateAnswersMiddleware:
+    """What is answered to somebody who is signed in stays in no cache: not on this computer, nor in a proxy's.
+
+    Answers that say themselves how long they may be kept are let be.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if "Cache-Control" not in response and request.user.is_authenticated:
+            response["Cache-Control"] = "private, no-store"
+        return response
 
 
 def sign_in_address(then: str) -> str:

@@ -10,6 +10,8 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+from webui.accounts.validators import latin_letters
+
 
 class User(AbstractUser):
     """A person. The owner is the first one; the installation's own data folder is theirs (``webui.jobs.services``)."""
@@ -19,7 +21,10 @@ class User(AbstractUser):
         _("name"),
         max_length=150,
         unique=True,
-        validators=[RegexValidator(r"\A[\w.+-]+\Z", _("A name holds letters, digits and . + - _ only."))],
+        validators=[
+            RegexValidator(r"\A[\w.+-]+\Z", _("A name holds letters, digits and . + - _ only.")),
+            latin_letters,
+        ],
         error_messages={"unique": _("This name is taken.")},
     )
     email = models.EmailField(_("e-mail address"), blank=True)

@@ -1,0 +1,32 @@
+"""Names that look like somebody else's, and passwords that are nothing but a name."""
+
+from __future__ import annotations
+
+import pytest
+from portal_password import PASSWORD
+
+from core.errors import HarkError
+from webui.accounts.services import create_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("name", ["аlice", "алиса", "αlice", "alice٣", "ａlice\u0430"])
+def test_letters_of_other_alphabets(name: str) -> None:
+    with pytest.raises(HarkError, match="Latin"):
+        create_user(username=name, password=PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["alice", "Müller", "Zoë.B", "łukasz_2", "ａlice"])
+def test_latin_ones(name: str) -> None:
+    assert create_user(username=name, password=PASSWORD).pk
+
+
+@pytest.mark.parametrize("password", ["carolcarol", "carolcarolcarol", "CarolCAROL12", "-carol-carol"])
+def test_a_name_twice_is_no_password(password: str) -> None:
+    with pytest.raises(HarkError, match="more than your name"):
+        create_user(username="Carol", password=password)
+
+
+def test_a_long_one_may_hold_it() -> None:
+    assert create_user(username="carol", password="carol likes 7 compasses").pk

@@ -1,0 +1,42 @@
+"""What is answered to a user is kept by no browser and no proxy."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from tests.webui.api.conftest import a_token
+from tests.webui.compatibility.conftest import ready_recording
+from webui.accounts.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def test_pages_with_transcripts(owners: Client, owner: User) -> None:
+    recording = ready_recording(owner)
+    for address in (
+        f"/recordings/{recording.pk}", f"/recordings/{recording.pk}/words", "/recordings/",
+        "/recordings/search?q=compass",
+        f"/recordings/{recording.pk}/export?format=srt", "/jobs/", "/library/", "/",
+    ):  # fmt: skip
+        answer = owners.get(address)
+        assert answer.status_code == 200, address
+        assert {"private", "no-store"} <= {part.strip() for part in answer["Cache-Control"].split(",")}, address
+
+
+def test_what_a_program_gets(client: Client, owner: User) -> None:
+    recording = ready_recording(owner)
+    for address in (f"/api/v1/recordings/{recording.pk}", f"/api/v1/recordings/{recording.pk}/transcript"):
+        answer = client.get(address, headers=a_token(owner))
+        assert answer.status_code == 200 and "no-store" in answer["Cache-Control"], address
+
+
+def test_what_says_itself_how_long_it_may_be_kept_is_let_be(owners: Client, owner: User) -> None:
+    recording = ready_recording(owner)
+    assert "no-store" not in owners.get(f"/recordings/{recording.pk}/audio")["Cache-Control"]  # it is jumped about in
+    assert "no-store" not in owners.get("/static/hark/hark.css").get("Cache-Control", "")
+
+
+def test_what_anybody_may_see_makes_no_session(client: Client) -> None:
+    answer = client.get("/health")
+    assert answer.status_code in (200, 503) and answer.get("Cache-Control") != "private, no-store"

@@ -1,0 +1,71 @@
+"""Before the portal starts: who may look into its data, and what is said of a damaged key or database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.data_folder import REPOSITORY, keep_private
+from core.errors import HarkError
+from webui.secret import secret_key
+
+
+def prepared(data: Path) -> subprocess.CompletedProcess[str]:
+    """``ready()`` in a process of its own, as every command of the portal's begins."""
+    program = "from webui.setup import ready\nfrom core.errors import HarkError\n"
+    program += "try: ready()\nexcept HarkError as error: print(error)"
+    environment = {**os.environ, "HARK_DATA": str(data)}
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_nobody_else_looks_into_the_data(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "users").mkdir(parents=True)
+    data.chmod(0o755)  # as an earlier version left it
+    done = prepared(data)
+    assert done.stdout == "" and done.returncode == 0, done.stderr
+    assert data.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_somebody_elses_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    keep_private(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00" * 30, b"short", b"a" * 20 + b"\x00" * 40])
+def test_a_damaged_key_is_said_and_not_used(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "secret.key"
+    path.write_bytes(content)
+    with pytest.raises(HarkError, match="secret key is damaged") as caught:
+        secret_key(path)
+    assert "delete it" in caught.value.what_to_do
+    path.unlink()
+    made = secret_key(path)
+    assert len(made) > 60 and secret_key(path) == made and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_is_said_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "portal").mkdir()
+    (tmp_path / "portal" / "secret.key").write_bytes(b"\n")
+    assert "secret key is damaged" in prepared(tmp_path).stdout
+
+
+def test_a_damaged_database_names_what_can_be_done(tmp_path: Path) -> None:
+    (tmp_path / "portal").mkdir()
+    (tmp_path / "portal" / "portal.sqlite3").write_bytes(b"no database at all" * 1000)
+    said = prepared(tmp_path).stdout
+    assert "cannot be used" in said and "a copy of the data folder" in said and "./hark restore" not in said
+
+
+def test_no_message_names_a_command_that_is_none() -> None:
+    for folder in ("core", "db", "webui", "pipeline", "command_line"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            assert "hark restore" not in path.read_text(encoding="utf-8"), path
