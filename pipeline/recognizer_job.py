@@ -1,7 +1,8 @@
 """The job "train-recognizer": Hark's recognizer fitted to a user's own recordings, and measured before and after.
 
 It learns from passages whose words somebody has written or checked: those that were corrected, and texts that came
-with an upload. About every fifth is left out; what the recognizer gets wrong there says whether it was worth it. The
+with an upload; where these are too few, or it is asked for, also from what was recognized with confidence. About every
+fifth is left out; what the recognizer gets wrong there says whether it was worth it. The
 weights are kept below the user's data, the sound is not; the shipped weights stay as they are.
 """
 
@@ -12,7 +13,7 @@ import json
 import math
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -75,16 +76,25 @@ class Passage:
         return hashlib.sha256(content.encode()).hexdigest()[:24]
 
     @property
-    def held_out(self) -> bool:
-        """The same for ever, so that what was once learned from is never measured on."""
-        return int(hashlib.sha256(f"held out {self.name}".encode()).hexdigest()[:8], 16) % HELD_OUT == 0
+    def lot(self) -> int:
+        """A number that is the same for ever, so that what was once learned from is not measured on later."""
+        return int(hashlib.sha256(f"held out {self.name}".encode()).hexdigest()[:8], 16)
+
+
+def left_out(passages: Sequence[Passage]) -> frozenset[str]:
+    """The names of the passages that are measured on and not learned from: about a fifth, and never none or all."""
+    found = frozenset(passage.name for passage in passages if passage.lot % HELD_OUT == 0)
+    if 0 < len(found) < len(passages):
+        return found
+    return frozenset([min(passages, key=lambda passage: passage.lot).name])
 
 
 def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """Collect, train, measure. Ended before its end, it goes on from its last checkpoint.
 
     Args:
-        spec: ``epochs`` over the passages, and ``all``: also learn from sure words that nobody has checked.
+        spec: ``epochs`` over the passages, and ``all``: also learn from sure words that nobody has checked (None: where
+            there are too few others).
 
     Returns:
         ``weights`` (path; "" where they did not get better and are not kept), ``segments``, ``checked``, ``held_out``,
@@ -95,15 +105,16 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         HarkError: too few passages whose words are known, or a full disk.
     """
     reporter.stage("collect", "Collecting passages whose words are known")
-    passages = list(collect(data, bool(spec.get("all")), reporter))
-    learned = [passage for passage in passages if not passage.held_out]
-    measured = [passage for passage in passages if passage.held_out]
-    if len(passages) < LEAST_PASSAGES or not learned or not measured:
+    wanted = spec.get("all")
+    passages = list(collect(data, bool(wanted), reporter))
+    if wanted is None and len(passages) < LEAST_PASSAGES:
+        reporter.log("Few words were checked by anybody, so what was recognized with confidence is learned from, too.")
+        passages = list(collect(data, True, reporter))
+    if len(passages) < LEAST_PASSAGES:
         raise HarkError(
             "There is too little to learn from.",
-            f"{len(passages)} passages have words that somebody wrote or checked, {len(measured)} of them would be "
-            f"left out for measuring; {LEAST_PASSAGES} are the least, and some take longer to fall on both sides.",
-            "Correct more passages of your transcripts, or upload recordings together with what is said in them.",
+            f"The words of {len(passages)} passages are known well enough; {LEAST_PASSAGES} are the least.",
+            "Correct more passages of your transcripts, or upload more recordings, best with what is said.",
         )
     folder = data / FOLDER
     try:
@@ -119,7 +130,8 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
     from model.shipped_weights import shipped_recognizer
     from model.train import best_device
 
-    _pack(passages, folder, reporter)
+    measured = left_out(passages)
+    _pack(passages, measured, folder, reporter)
     packed = open_pack(folder / "speech")
     real = [index for index in packed.where("train", transcribed=True) if packed.utterances[index].real]
     if not real or not len(packed.where("validation", transcribed=True)):
@@ -168,7 +180,7 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
         "weights": str(weights or ""),
         "segments": len(passages),
         "checked": sum(passage.checked for passage in passages),
-        "held_out": sum(passage.held_out for passage in passages),
+        "held_out": len(measured),
         "hours": round(seconds / 3600, 4),
         "steps": steps,
         "before": before,
@@ -222,8 +234,12 @@ def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage
             yield from _of_text(folder, transcript, reporter)
         else:
             for segment in transcript.segments:
-                if segment.edited or (unchecked and segment.confidence >= SURE):
-                    yield from _passage(folder.name, segment, segment.edited)
+                if segment.edited:
+                    yield from _passage(folder.name, segment, True)
+                elif unchecked and segment.confidence >= SURE:
+                    heard = [(word.text, word.start_s, word.end_s) for word in segment.words]
+                    for part in cut_at_pauses(heard) if heard and not segment.overlap else [segment]:
+                        yield from _passage(folder.name, replace(part, speaker=segment.speaker), False)
 
 
 def _passage(recording: str, segment: Segment, checked: bool) -> Iterator[Passage]:
@@ -245,21 +261,25 @@ def _of_text(folder: Path, transcript: Transcript, reporter: Reporter) -> Iterat
     except NotAligned as error:
         reporter.log(f"The text of {folder.name} is left out: {error.why}", "warning")
         return
-    words: list[Any] = []
-    for unit in (*aligned.words, None):
-        ended = unit is None or (words and _is_full(words, unit))
-        if words and ended:
-            segment = Segment(words[0].start_s, words[-1].end_s, " ".join(word.label for word in words), 1.0)
-            yield from _passage(folder.name, segment, True)
-            words = []
-        if unit is not None:
-            words.append(unit)
+    for part in cut_at_pauses([(word.label, word.start_s, word.end_s) for word in aligned.words]):
+        yield from _passage(folder.name, part, True)
 
 
-def _is_full(words: list[Any], following: Any) -> bool:
-    pause = following.start_s - words[-1].end_s
-    length = words[-1].end_s - words[0].start_s
-    return bool(pause >= PAUSE_S and length >= 1.0) or following.end_s - words[0].start_s > LONGEST_S
+def cut_at_pauses(words: Sequence[tuple[str, float, float]]) -> Iterator[Segment]:
+    """Words with their starts and ends as segments of one second and more, none of which is too long for a passage."""
+    part: list[tuple[str, float, float]] = []
+    for following in (*words, None):
+        if part and (following is None or _is_full(part, following)):
+            yield Segment(part[0][1], part[-1][2], " ".join(word for word, _start, _end in part), 1.0)
+            part = []
+        if following is not None:
+            part.append(following)
+
+
+def _is_full(part: Sequence[tuple[str, float, float]], following: tuple[str, float, float]) -> bool:
+    begin, end = part[0][1], part[-1][2]
+    paused = following[1] - end >= PAUSE_S and end - begin >= 1.0
+    return paused or following[2] - begin > LONGEST_S
 
 
 @cache
@@ -269,14 +289,14 @@ def _aligner() -> Any:
     return RecognizerAligner()
 
 
-def _pack(passages: list[Passage], folder: Path, reporter: Reporter) -> None:
+def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter) -> None:
     """Cut the passages, have the engines speak, and pack both; nothing is done again that is there already."""
     from audio_augmentation.reverb import room_pool
     from audio_generation.registry import close_engines, default_engines
     from model.asr.packed import TABLE_FILE, Utterance, pack
     from pipeline.acoustic_data import synthetic_utterances
 
-    wanted = json.dumps(sorted(passage.name for passage in passages))
+    wanted = json.dumps([sorted(passage.name for passage in passages), sorted(measured)])
     made_from = folder / "speech" / "made_from.json"
     if (folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted:
         return
@@ -292,14 +312,14 @@ def _pack(passages: list[Passage], folder: Path, reporter: Reporter) -> None:
         utterances.append(
             Utterance(
                 f"cuts/{passage.name}.flac", passage.text, said, f"{passage.recording}/{passage.speaker}", "own", True,
-                "validation" if passage.held_out else "train",
+                "validation" if passage.name in measured else "train",
             )
         )  # fmt: skip
     engines = {name: engine for name, engine in default_engines().items() if name != SPLICE}
     if engines:
         reporter.stage("synthesize", worded("Letting %(engines)s speak", engines=", ".join(sorted(engines))))
         counts = dict.fromkeys(engines, -(-SYNTHETIC // len(engines)))
-        texts = [passage.text for passage in passages if not passage.held_out and " " in passage.text]
+        texts = [passage.text for passage in passages if passage.name not in measured and " " in passage.text]
         try:
             spoken = synthetic_utterances(engines, counts, texts, folder / "synthetic", 0, reporter, LANGUAGE)
             utterances += [replace(one, path=f"synthetic/{one.path}", split="train") for one in spoken]

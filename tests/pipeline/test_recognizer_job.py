@@ -12,8 +12,8 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from pipeline import recognizer_job
 from pipeline.events import Event, Reporter, silent_reporter
-from pipeline.recognizer_job import Passage, collect, train_recognizer
-from pipeline.transcript import Segment, Transcript, save_transcript
+from pipeline.recognizer_job import Passage, collect, left_out, train_recognizer
+from pipeline.transcript import Segment, Transcript, Word, save_transcript
 from pipeline.transcription.hark_engine import SHIPPED
 from pipeline.transcription.registry import choose, close_engines, with_model
 
@@ -59,9 +59,30 @@ def test_what_somebody_has_checked_is_learned_from(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_the_same_for_ever() -> None:
     passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1", True) for n in range(500)]
-    held_out = [one.held_out for one in passages]
-    assert 60 < sum(held_out) < 140
-    assert held_out == [replace(one, speaker="S2", checked=False).held_out for one in passages]
+    found = left_out(passages)
+    assert 60 < len(found) < 140
+    assert found == left_out([replace(one, speaker="S2", checked=False) for one in passages])
+
+
+def test_whatever_the_lot_says_something_is_learned_and_something_measured() -> None:
+    passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1", True) for n in range(500)]
+    for chosen in (0, 1):
+        alike = [one for one in passages if (one.lot % recognizer_job.HELD_OUT == 0) == bool(chosen)][:5]
+        assert len(left_out(alike)) == 1
+
+
+def test_without_anything_checked_sure_words_are_learned_from_unless_it_is_forbidden(tmp_path: Path) -> None:
+    said = ("one", "two", "three", "four", "five")
+    words = tuple(Word(word, n * 0.5, n * 0.5 + 0.4, 0.9) for n, word in enumerate(said))
+    later = tuple(replace(word, start_s=word.start_s + 3.0, end_s=word.end_s + 3.0) for word in words)
+    heard = Segment(0.0, 5.4, "one two three four five " * 2, 0.9, words + later)
+    make_recording(tmp_path, "a", [heard])
+    found = list(collect(tmp_path, True, silent_reporter()))
+    assert [(one.start_s, one.end_s, one.checked) for one in found] == [(0.0, 2.4, False), (3.0, 5.4, False)]
+    for allowed, number in ((None, 2), (False, 0), (True, 2)):
+        with pytest.raises(HarkError) as raised:
+            train_recognizer({"epochs": 1, "all": allowed}, tmp_path, silent_reporter())
+        assert f"The words of {number} passages" in raised.value.why
 
 
 def test_too_little_is_said(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from pipeline.recognizer_job import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, STAGES, forget_speech
+from pipeline.transcription.hark_engine import OWN_WEIGHTS
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
@@ -39,6 +40,8 @@ MOST_FILES = 50  # of one upload
 EPOCHS = 4  # unless another number is asked for
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
+# What the stages of a run usually take of its time [%], the transcribing of the uploads that it waits for first.
+SHARES = {"transcribe": 10, **dict(zip(STAGES, (3, 2, 20, 3, 5, 52, 5), strict=True))}
 SHOWN = 10  # recordings and runs on a tab
 
 
@@ -111,13 +114,14 @@ def train_real(request: HttpRequest) -> HttpResponse:
             "That is no number of epochs.", f"It must be from 1 to {MOST_EPOCHS}.", "Leave it out, or send one."
         )
     user = user_of(request)
-    if not services.recordings_of(user).filter(state=Recording.State.READY).exists():
-        raise wrong(
-            "There is nothing to learn from.", "None of your recordings is transcribed yet.", "Upload some first.", 409
-        )
+    coming = [str(one.job_id) for one in services.recordings_of(user).filter(job__state__in=Job.GOING)]
+    if not coming and not services.recordings_of(user).filter(state=Recording.State.READY).exists():
+        raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload some first.", 409)
     job = _newest_run(user)
     if job is None or not job.is_going:
-        spec = {"epochs": epochs, "all": switch(wish.get("all"), False)}
+        unchecked = wish.get("all")  # not said: where there are too few others
+        wanted = None if unchecked in (None, "") else switch(unchecked, False)
+        spec = {"epochs": epochs, "all": wanted, jobs.WAIT_FOR: coming}
         job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
     if _is_page(request):
         return redirect("compatibility:training")
@@ -141,25 +145,55 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 
 def progress_shape(user: User) -> dict[str, Any]:
-    """Percent is of the present stage, as the run itself reports it; ``stages`` says which are before and after it."""
+    """Percent is of the whole run; ``stages`` says which are before and after the present one."""
     job = _newest_run(user)
-    going = services.recordings_of(user).filter(job__state__in=Job.GOING)
+    recordings = services.recordings_of(user)
+    going = recordings.filter(job__state__in=Job.GOING)
     uploads = [{"id": str(one.pk), "name": one.name, **progress_of(one.job)} for one in going if one.job is not None]
+    newest = recordings.filter(options__session=SESSION).first()
+    weights = max((user_data(user) / FOLDER).glob(OWN_WEIGHTS), key=lambda path: path.stat().st_mtime_ns, default=None)
+    stage = _stage(job) if job is not None and job.is_going else ""
+    said: dict[str, Any] = {
+        "is_training": job is not None and job.is_going,
+        "trained": weights is not None or Job.objects.filter(user=user, kind=KIND, state=Job.State.DONE).exists(),
+        "last_uploaded": newest.name if newest is not None else None,
+        "artifact": weights.name if weights is not None else None,
+        "current_stage": stage or (job.state if job is not None else "idle"),
+        "stages": list(SHARES),
+        "uploads": uploads,
+    }
     if job is None:
-        return {"status": "idle", "progress": 0.0, "stage": "", "stages": list(STAGES), "uploads": uploads}
-    said = progress_of(job)
+        return {"status": "idle", "progress": 0.0, "stage": "", **said}
     return {
+        **said,
         "status": job.state,
-        "progress": 100.0 if job.state == Job.State.DONE else said["percent"] or 0.0,
-        "stage": job.stage,
-        "stages": list(STAGES),
+        "progress": _percent(job),
+        "stage": stage or job.stage,
         "message": job.message,
         "eta_s": job.eta_s,
         "job": str(job.id),
         "error": job.error,
         "result": _shown_result(job.result),
-        "uploads": uploads,
     }
+
+
+def _stage(job: Job) -> str:
+    """The stage of a run; one that has not begun waits for the transcripts of what was uploaded before it."""
+    return job.stage or ("transcribe" if jobs.going_of(job.spec.get(jobs.WAIT_FOR, ())).exists() else "")
+
+
+def _percent(job: Job) -> float:
+    """How much of a run is done, by what its stages usually take; within one as the run itself reports it."""
+    if job.state == Job.State.DONE:
+        return 100.0
+    if job.stage not in SHARES:
+        awaited = job.spec.get(jobs.WAIT_FOR, ())
+        left = sum(1 - (one.done / one.total if one.total else 0.0) for one in jobs.going_of(awaited))
+        return round(SHARES["transcribe"] * (1 - left / len(awaited)), 1) if awaited else 0.0
+    names = list(SHARES)
+    before = sum(SHARES[name] for name in names[: names.index(job.stage)])
+    within = min(1.0, job.done / job.total) if job.total else 0.0
+    return round(before + within * SHARES[job.stage], 1)
 
 
 def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -24,6 +25,7 @@ from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import take_room
 
 TRAINING, AUDIO, WEBHOOKS = LANES = "training", "audio", "webhooks"  # jobs are in the first two only
+WAIT_FOR = "wait_for"
 
 job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
 
@@ -114,8 +116,15 @@ def _check_queue(user: User) -> None:
             raise LimitReached(_("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some are done."))
 
 
+def going_of(ids: Iterable[str]) -> QuerySet[Job]:
+    """Those of these jobs that have not ended."""
+    return Job.objects.filter(pk__in=list(ids), state__in=Job.GOING)
+
+
 def send_waiting() -> None:
-    """Give as many waiting jobs to the clusters as the limits allow, oldest first."""
+    """Give as many waiting jobs to the clusters as the limits allow, oldest first. One whose spec has :data:`WAIT_FOR`,
+    ids of other jobs, waits until these have ended.
+    """
     from django_q.tasks import async_task
 
     with transaction.atomic():
@@ -126,7 +135,9 @@ def send_waiting() -> None:
             by_lane[lane] = by_lane.get(lane, 0) + 1
             by_user[lane, user_id] = by_user.get((lane, user_id), 0) + 1
         waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__isnull=True).order_by("created_at")
-        for job in waiting.only("id", "lane", "user_id"):
+        for job in waiting.only("id", "lane", "user_id", "spec"):
+            if going_of(job.spec.get(WAIT_FOR, ())).exists():
+                continue
             if by_lane.get(job.lane, 0) >= settings.JOBS_RUNNING:
                 continue
             if by_user.get((job.lane, job.user_id), 0) >= settings.JOBS_RUNNING_PER_USER:

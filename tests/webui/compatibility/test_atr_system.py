@@ -17,7 +17,9 @@ from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.compatibility import atr
+from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.jobs.services import user_data
 
 pytestmark = pytest.mark.django_db
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -99,7 +101,7 @@ def test_training_and_its_progress(
     assert again["job"] == str(job.id), "one at a time"
     Job.objects.filter(pk=job.pk).update(state="running", stage="train", message="Training", done=50, total=200)
     said = client.get("/progress", headers=token).json()
-    assert (said["status"], said["progress"], said["stage"]) == ("running", 25.0, "train") and not said["uploads"]
+    assert (said["status"], said["progress"], said["stage"]) == ("running", 56.0, "train") and not said["uploads"]
     assert said["stages"].index("train") > 0
     theirs = {"Authorization": f"Bearer {token_text(other)}"}
     assert client.get("/progress", headers=theirs).json()["status"] == "idle"
@@ -107,6 +109,73 @@ def test_training_and_its_progress(
     Job.objects.filter(pk=job.pk).update(state="done", result=result)
     said = client.get("/progress", headers=token).json()
     assert said["progress"] == 100.0 and said["result"]["after"] == 0.4 and "/srv" not in str(said)
+
+
+def test_training_begins_by_itself_when_plain_uploads_are_transcribed(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
+) -> None:
+    said = client.get("/progress", headers=token).json()
+    assert (said["is_training"], said["trained"], said["last_uploaded"]) == (False, False, None)
+    assert (said["artifact"], said["current_stage"]) == (None, "idle")
+    for _number in range(2):
+        send(client, token, recording_file)
+    assert client.post("/train-real", headers=token).status_code == 202
+    first, second = Recording.objects.all()
+    job = Job.objects.get(kind="train-recognizer")
+    assert job.spec["all"] is None and set(job.spec["wait_for"]) == {str(first.job_id), str(second.job_id)}
+    jobs.send_waiting()
+    assert Job.objects.get(pk=job.pk).sent_at is None, "what is learned from is not there yet"
+    seen = []
+
+    def look() -> dict[str, Any]:
+        said: dict[str, Any] = client.get("/progress", headers=token).json()
+        seen.append(said["progress"])
+        return said
+
+    assert look()["is_training"] and look()["last_uploaded"] == "call.wav"
+    Job.objects.filter(pk=first.job_id).update(state="running", done=1.0, total=2.0)
+    assert look()["current_stage"] == "transcribe"
+    finish(first)
+    finish(second)
+    jobs.send_waiting()
+    assert Job.objects.get(pk=job.pk).sent_at is not None
+    look()
+    for stage, done in (("collect", 0), ("synthesize", 10), ("synthesize", 20), ("measure", 0), ("train", 1)):
+        Job.objects.filter(pk=job.pk).update(state="running", stage=stage, done=done, total=40)
+        assert look()["current_stage"] == stage
+    assert seen == sorted(seen) and len(set(seen)) >= 7 and seen[2] > 0 and seen[-1] < 100
+    Job.objects.filter(pk=job.pk).update(state="done", result={"better": True})
+    weights = user_data(job.user) / "asr" / "own" / "own-1.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"")
+    said = look()
+    assert (said["is_training"], said["trained"], said["current_stage"]) == (False, True, "done")
+    assert said["artifact"] == "own-1.safetensors" and said["progress"] == 100.0
+
+
+def test_a_transcription_that_fails_does_not_hold_up_the_training(
+    client: Client, token: dict[str, str], recording_file: Path
+) -> None:
+    send(client, token, recording_file)
+    client.post("/train-real", headers=token)
+    Job.objects.filter(kind="transcribe").update(state="failed")
+    jobs.send_waiting()
+    assert Job.objects.get(kind="train-recognizer").sent_at is not None
+
+
+@pytest.mark.parametrize(("sent", "wanted"), [({}, None), ({"all": "1"}, True), ({"all": "0"}, False)])
+def test_whether_words_that_nobody_checked_are_learned_from(
+    client: Client, token: dict[str, str], recording_file: Path, sent: dict[str, str], wanted: bool | None
+) -> None:
+    send(client, token, recording_file)
+    client.post("/train-real", sent, headers=token)
+    assert Job.objects.get(kind="train-recognizer").spec["all"] is wanted
+
+
+def test_the_question_can_be_recorded_on_the_page(owners: Client) -> None:
+    page = owners.get("/workspace/interact").content.decode()
+    assert "data-ask" in page and "data-stop=" in page and ">Record</button>" in page
+    assert "microphone.js" in page and "audio-ask.js" in page and "data-spoken-question" in page
 
 
 @pytest.mark.parametrize("epochs", ["0", "51", "x", "-1"])
@@ -197,7 +266,7 @@ def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Fin
     assert owners.post("/train-real", {"epochs": "1"}, headers=PAGE)["Location"] == "/workspace/training"
     Job.objects.filter(kind="train-recognizer").update(state="running", stage="train", done=1, total=4)
     page = owners.get("/workspace/training").content.decode()
-    assert 'value="25.0"' in page and 'hx-trigger="every 2s"' in page
+    assert 'value="56.0"' in page and 'hx-trigger="every 2s"' in page
     page = owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE).content.decode()
     assert SAID[0] in page and '<audio controls src="/interact/' in page
 

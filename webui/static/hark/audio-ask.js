@@ -30,6 +30,7 @@ if (asking) {
     const sent = new DataTransfer();
     sent.items.add(asWav());
     file.files = sent.files;
+    if (ask("typed")) ask("typed").value = "";
     ask("send").click();
   }
 
