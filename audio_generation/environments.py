@@ -1,9 +1,10 @@
 """Environments of their own for the large optional engines, made on demand.
 
-An engine's ``internals/requirements.txt`` (of recognition: ``pipeline/transcription/environments/NAME.txt``) names
+An engine's ``internals/requirements.txt`` (of recognition and speakers: ``pipeline/*/environments/NAME.txt``) names
 what its worker needs. ``enable`` installs that into ``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV names another
-folder than ``<data>/engines``). Until then the worker runs in Hark's own interpreter, which is enough for the embedded
-engines and for packages that happen to be there.
+folder than ``<data>/engines``), and imports what the file's line ``# imports:`` names: an environment is ready when its
+packages were imported, not when pip was content. Until then the worker runs in Hark's own interpreter, which is enough
+for the embedded engines and for packages that happen to be there.
 """
 
 from __future__ import annotations
@@ -20,14 +21,30 @@ from pathlib import Path
 from core.data_folder import REPOSITORY, installation_folder, storage_error
 from core.errors import HarkError
 
-STAMP = "installed.txt"  # digest of the requirements that are in the environment; written last
+# torchaudio's wheel holds an extension that is linked against CUDA, and where that cannot be loaded, torchaudio cannot
+# be imported. Without it, it is as built without one: its transforms and Kaldi features are plain torch.
+WITHOUT_CUDA = """
+import importlib.util, pathlib, shutil
+found = importlib.util.find_spec("torchaudio")
+if found:
+    import torch
+    try:
+        import torchaudio
+    except OSError:
+        if torch.version.cuda:
+            raise
+        shutil.rmtree(pathlib.Path(found.origin).parent / "lib")
+        print("Installing torchaudio without its CUDA extension, which this build of torch cannot load")
+"""
+STAMP = "installed.txt"  # digest of the requirements that are in the environment; written last, when all was imported
 
 
 def requirements(name: str) -> Path:
     """The requirements file of an engine; it exists only where the engine can have its own environment."""
     speaks = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
-    hears = REPOSITORY / "pipeline" / "transcription" / "environments" / f"{name}.txt"
-    return hears if hears.is_file() else speaks
+    parts = (REPOSITORY / "pipeline" / "transcription", REPOSITORY / "pipeline" / "diarization")
+    hears = (part / "environments" / f"{name}.txt" for part in parts)
+    return next((path for path in hears if path.is_file()), speaks)
 
 
 def environment(name: str) -> Path:
@@ -91,10 +108,33 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         for extra in _options(name):
             pip.append(extra)
         _run([*pip, "-r", str(requirements(name))], name, report)
+        python = str(folder / "bin" / "python")
+        _run([python, "-c", WITHOUT_CUDA], name, report)
+        _import(python, name)
         (folder / STAMP).write_text(_digest(name) + "\n")
     except OSError as error:
         raise storage_error(error, f"making the environment of {name}") from error
     return folder
+
+
+def imports(name: str) -> list[str]:
+    """The modules that must be importable in an engine's environment."""
+    lines = requirements(name).read_text().splitlines()
+    named = next((line.partition(":")[2] for line in lines if line.startswith("# imports:")), "")
+    return [module.strip() for module in named.split(",") if module.strip()]
+
+
+def _import(python: str, name: str) -> None:
+    for module in imports(name):
+        told = subprocess.run([python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, text=True)
+        if told.returncode:
+            said = (told.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise HarkError(
+                f"The environment of {name} was made, but cannot be used.",
+                f"{module} cannot be imported: {said[:300]}",
+                "Where a build of torch for another machine came with it, name an index with the right one in "
+                f"HARK_TORCH_INDEX and run ./hark engines enable {name} again.",
+            )
 
 
 def _options(name: str) -> list[str]:

@@ -10,7 +10,7 @@ from command_line.options import PROGRAM, Commands, Parser, add_command, add_gro
 from core.errors import HarkError
 
 if TYPE_CHECKING:
-    from audio_generation.engine import Engine, Voice
+    from audio_generation.engine import Engine, Readiness, Voice
     from command_line.console import Screen
     from pipeline.transcription.engine import RecognitionEngine
 
@@ -33,7 +33,9 @@ def register(commands: Commands[Parser]) -> None:
     engines = add_group(commands, "engines", "the speech engines, and enabling more", run_engines)
     add_command(engines, "list", "", "every engine, and what it lacks", run_engines)
     enable = add_command(engines, "enable", "NAME", "make an engine's own environment", run_enable)
-    enable.add_argument("name", metavar="NAME", help="an engine, such as piper, kokoro or whisper-timestamped")
+    enable.add_argument("name", metavar="NAME", help="an engine: piper, kokoro, funasr, pyannote, tps ...")
+    pull = add_command(engines, "pull", "NAME", "download the models of funasr or pyannote", run_pull_model)
+    pull.add_argument("name", choices=("funasr", "pyannote"), help="pyannote needs HF_TOKEN, its terms accepted")
 
 
 def _engine(name: str) -> Engine:
@@ -109,7 +111,7 @@ def run_pull(options: argparse.Namespace, screen: Screen) -> int:
     )
     for path in files:
         screen.show_line(short_path(path))
-    _show_readiness(engine, screen)
+    _show_readiness(engine.name, readiness, screen)
     return 0
 
 
@@ -152,15 +154,20 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
     """``engines enable NAME``."""
     from audio_generation import registry as speaking
+    from audio_generation.tps_side import peoples_speech
     from command_line.console import short_path
+    from pipeline.diarization import pyannote_engine
     from pipeline.engine_setup import enable_engine
     from pipeline.transcription import registry as hearing
 
     hears: dict[str, Engine | RecognitionEngine] = {engine.name: engine for engine in hearing.engines()}
-    engine = _known(options.name, {**speaking.engines(), **hears})
+    name: str = options.name
+    checks = {known: engine.available for known, engine in {**speaking.engines(), **hears}.items()}
+    checks |= {pyannote_engine.NAME: pyannote_engine.readiness, peoples_speech.NAME: peoples_speech.available}
+    check = _known(name, checks)
     with screen.reporter() as reporter:
-        environment = enable_engine(options.name, reporter)
-    readiness = engine.available()
+        environment = enable_engine(name, reporter)
+    readiness = check()
     screen.result(
         {
             "engine": options.name,
@@ -171,14 +178,26 @@ def run_enable(options: argparse.Namespace, screen: Screen) -> int:
         }
     )
     screen.show_line(short_path(environment))
-    _show_readiness(engine, screen)
+    _show_readiness(name, readiness, screen)
     return 0
 
 
-def _show_readiness(engine: Engine | RecognitionEngine, screen: Screen) -> None:
-    readiness = engine.available()
+def run_pull_model(options: argparse.Namespace, screen: Screen) -> int:
+    """``engines pull NAME``."""
+    from command_line.console import short_path
+    from pipeline.engine_setup import pull_model
+
+    with screen.reporter() as reporter:
+        folders = pull_model(options.name, "", reporter)
+    screen.result({"engine": options.name, "folders": [str(folder) for folder in folders]})
+    for folder in folders:
+        screen.show_line(short_path(folder))
+    return 0
+
+
+def _show_readiness(name: str, readiness: Readiness, screen: Screen) -> None:
     if readiness.ok:
-        screen.show(f"{engine.name} is ready.")
+        screen.show(f"{name} is ready.")
     else:
-        screen.show(f"{engine.name} is not ready yet: {readiness.why}")
+        screen.show(f"{name} is not ready yet: {readiness.why}")
         screen.show_line(f"Next: {readiness.how_to_enable}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 from audio_generation import environments, voices_pull
 from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.worded import worded
+from pipeline.diarization import pyannote_engine
 from pipeline.events import Reporter
+from pipeline.transcription import funasr_engine as funasr
 
 # Of all that pip says, what is being fetched is what shows that it goes on.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
@@ -54,25 +58,52 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
     """Download a model for recordings; its folder.
 
     Args:
-        kind: "faster-whisper", or a key of :func:`pulled_models`.
+        kind: "faster-whisper", "funasr" (with its voice activity detector and punctuation), "pyannote", or a key of
+            :func:`pulled_models`.
         size: of Whisper; the others have one.
 
     Raises:
         HarkError: there is no such model, no network, or no space.
     """
+    if kind == "funasr":
+        return [
+            _snapshot(repository, funasr.own_folder() / Path(repository).name, reporter, "config.yaml")
+            for repository in funasr.REPOSITORIES
+        ]
+    if kind == pyannote_engine.NAME:
+        return [_pull_pyannote(reporter)]
     if kind == "faster-whisper":
         from pipeline.transcription.whisper_models import pull
 
         return [pull(size, reporter)]
-    from huggingface_hub import snapshot_download
-
-    from pipeline.local_models import complete, pulling
+    from pipeline.local_models import complete
 
     repository, folder = pulled_models()[kind]
-    reporter.stage("pull", worded("Downloading %(file)s", file=repository))
     wanted = ["config.json", "model.safetensors", "tokenizer*", "vocab*", "special_tokens_map.json"]
-    with pulling(repository, folder):
-        snapshot_download(repository, local_dir=folder, allow_patterns=wanted)
+    _snapshot(repository, folder, reporter, "config.json", allow_patterns=wanted)
     if not complete(folder):
         raise HarkError(f"The model {repository} is not whole.", f"{folder} lacks its weights.", "Pull it again.")
     return [folder]
+
+
+def _snapshot(repository: str, folder: Path, reporter: Reporter, needed: str, **more: Any) -> Path:
+    from huggingface_hub import snapshot_download
+
+    from pipeline.local_models import pulling
+
+    reporter.stage("pull", worded("Downloading %(file)s", file=repository))
+    with pulling(repository, folder):
+        snapshot_download(repository, local_dir=folder, **more)
+    if not (folder / needed).is_file():
+        raise HarkError(f"The model {repository} is not whole.", f"{folder} lacks {needed}.", "Pull it again.")
+    return folder
+
+
+def _pull_pyannote(reporter: Reporter) -> Path:
+    if not os.environ.get("HF_TOKEN"):
+        raise HarkError(
+            "pyannote's pipeline cannot be downloaded.",
+            f"Only who has accepted the terms of {pyannote_engine.REPOSITORY} is given it, and HF_TOKEN is not set.",
+            "Accept them on its page, make a token there, and run this again with HF_TOKEN=....",
+        )
+    return _snapshot(pyannote_engine.REPOSITORY, pyannote_engine.own_folder(), reporter, "config.yaml")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from audio_generation.engine import Readiness
 from audio_generation.environments import is_enabled, requirements
+from audio_generation.tps_side import peoples_speech
 
 RECOGNITION, SPEAKERS, QUESTIONS, SUMMARIES = "recognition", "speakers", "questions", "summaries"
+CORPORA = "corpora"
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,13 @@ def tools() -> Iterator[Tool]:
 
     for engine in engines():
         enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
-        pulled = (engine.name, SIZES) if engine.name == "faster-whisper" else ("", ())
-        yield Tool(RECOGNITION, described(engine), engine.licence, engine.available(), enabled, *pulled)
-    yield Tool(SPEAKERS, "pyannote", "MIT", _either(pyannote_engine.available(), PYANNOTE))
+        sizes = SIZES if engine.name == "faster-whisper" else ()
+        pulled = engine.name if engine.name in PULLED else ""
+        yield Tool(RECOGNITION, described(engine), engine.licence, engine.available(), enabled, pulled, sizes)
+    enabled = "" if is_enabled(pyannote_engine.NAME) else pyannote_engine.NAME
+    pulled = pyannote_engine.NAME if pyannote_engine.pipeline_path() is None else ""
+    licence = "MIT (program); CC-BY-4.0 (pipeline)"
+    yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
     yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", _either(acoustic.available(), RESEMBLYZER))
     yield Tool(
         QUESTIONS, question_answering.READER, "Apache-2.0", question_answering.reader_readiness(), pulled="reader"
@@ -50,13 +56,13 @@ def tools() -> Iterator[Tool]:
     yield Tool(QUESTIONS, text_similarity.MODEL, "Apache-2.0", near, pulled="embedding")
     for writer in summarization.engines():
         yield Tool(SUMMARIES, writer.name, writer.licence, writer.available())
+    corpus = peoples_speech.available()
+    enabled = "" if corpus.ok else peoples_speech.NAME
+    yield Tool(CORPORA, "The People's Speech", "Apache-2.0 (program); CC-BY (speech)", corpus, enabled)
 
 
+PULLED = ("faster-whisper", "funasr")  # engines whose models can be downloaded
 SIZES = ("small", "base", "tiny", "medium", "turbo", "large-v3")  # of Whisper; the first is what most want
-PYANNOTE = (
-    "pyannote.audio is not installed, or HARK_PYANNOTE_MODEL names no pipeline.",
-    "Install pyannote.audio, get one of its pipelines, and name its file in HARK_PYANNOTE_MODEL.",
-)
 RESEMBLYZER = ("The package resemblyzer is not installed.", "./hark installs it (requirements-alone.txt).")
 
 

@@ -7,18 +7,20 @@ holds more than a part of the corpus.
 
 from __future__ import annotations
 
-import importlib.util
 import io
+import json
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
+from audio_generation import environments
 from audio_generation.engine import Readiness
+from audio_generation.worker import WorkerGone, WorkerProcess
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import data_folder
 from core.errors import HarkError
@@ -28,7 +30,9 @@ CORPUS = "peoples-speech"
 # What the corpus's page says of its parts; a row's own licence goes first.
 LICENCES = {"clean": "CC-BY", "dirty": "CC-BY", "clean_sa": "CC-BY-SA", "dirty_sa": "CC-BY-SA"}
 CONFIGURATION = "clean"  # checked by a recognizer, and free of share-alike
-HOW_TO_ENABLE = "python -m pip install datasets (in Hark's environment), then run the same command again."
+NAME = "tps"  # of its environment: ./hark engines enable tps
+HOW_TO_ENABLE = f"./hark engines enable {NAME}, then run the same command again."
+START_TIMEOUT_S, ROWS_TIMEOUT_S = 120.0, 900.0  # of the worker; a slow network brings a large file first
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,10 @@ class SpeechRow:
 
 
 def available() -> Readiness:
-    """Whether the ``datasets`` package (and pyarrow under it) is there; nothing is imported or downloaded."""
-    missing = [name for name in ("datasets", "pyarrow") if importlib.util.find_spec(name) is None]
-    if missing:
-        return Readiness(False, f"The package {' and '.join(missing)} is not installed.", HOW_TO_ENABLE)
-    return Readiness(True)
+    """Whether its environment is made, in which the package ``datasets`` was imported; nothing is imported here."""
+    if environments.is_enabled(NAME):
+        return Readiness(True)
+    return Readiness(False, "The package datasets is not here: the environment tps is not made.", HOW_TO_ENABLE)
 
 
 def rows(
@@ -64,41 +67,51 @@ def rows(
         configuration: clean, clean_sa, dirty, dirty_sa.
 
     Raises:
-        HarkError: ``datasets`` is missing, no such folder or dataset, no network, a damaged file.
+        HarkError: its environment is not made, no such folder or dataset, no network, a damaged file.
     """
     readiness = available()
     if not readiness.ok:
         raise HarkError("The People's Speech cannot be read.", readiness.why, readiness.how_to_enable)
-    for number, row in enumerate(_stream(location, configuration, split)):
-        identifier = str(row.get("id") or number)
+    for number, (row, encoded) in enumerate(_stream(location, configuration, split)):
+        identifier = row.get("id") or str(number)
         if skip(identifier):
             continue
         licence = row.get("licence") or row.get("license") or LICENCES.get(configuration, "unknown")
-        encoded = (row.get("audio") or {}).get("bytes")
-        yield SpeechRow(identifier, str(row.get("text") or ""), str(licence), _decode(encoded) if encoded else None)
+        yield SpeechRow(identifier, row.get("text") or "", licence, _decode(encoded) if encoded else None)
 
 
-def _stream(location: str | Path, configuration: str, split: str) -> Iterator[dict[str, Any]]:
-    import datasets
-
-    cache = str(data_folder() / "cache" / "datasets")
+def _stream(location: str | Path, configuration: str, split: str) -> Iterator[tuple[dict[str, str], bytes]]:
+    """Each row's columns, and its encoded audio (empty: none), as the worker reads them."""
     folder = Path(location).expanduser()
+    wish = {
+        "files": _parquet_files(folder.resolve(), configuration, split) if folder.is_dir() else [],
+        "location": str(location),
+        "configuration": configuration,
+        "split": split,
+        "cache": str(data_folder() / "cache" / "datasets"),
+    }
+    command = [str(environments.interpreter(NAME)), "-m", "audio_generation.tps_side.worker"]
     try:
-        if folder.is_dir():
-            files = _parquet_files(folder, configuration, split)
-            stream = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True, cache_dir=cache)
-        else:
-            stream = datasets.load_dataset(str(location), configuration, split=split, streaming=True, cache_dir=cache)
-        if isinstance((stream.features or {}).get("audio"), datasets.Audio):
-            # The bytes as they are: decoding by datasets needs torchcodec, which needs a matching ffmpeg.
-            stream = stream.cast_column("audio", datasets.Audio(decode=False))
-        yield from stream
-    except HarkError:
-        raise
-    except Exception as error:  # datasets, fsspec, pyarrow and the HTTP client each raise classes of their own
+        worker = WorkerProcess(NAME, command, {"HARK_PEOPLES_SPEECH": json.dumps(wish)}, START_TIMEOUT_S)
+        try:
+            while True:
+                with tempfile.TemporaryDirectory(prefix="hark-rows-") as place:
+                    worker.send({"id": "1", "path": place})
+                    answer = worker.answer("1", ROWS_TIMEOUT_S)
+                    if answer["event"] == "failed":
+                        raise WorkerGone(str(answer.get("why")))
+                    rows = json.loads((Path(place) / "rows.json").read_text(encoding="utf-8"))
+                    if not rows:
+                        return
+                    for number, row in enumerate(rows):
+                        audio = Path(place) / str(number)
+                        yield row, audio.read_bytes() if audio.is_file() else b""
+        finally:
+            worker.kill()
+    except WorkerGone as error:
         raise HarkError(
             "The People's Speech could not be read.",
-            f"{location}: {type(error).__name__}: {error}",
+            f"{location}: {error}",
             "Check the network and the dataset's name, or give a folder with its parquet files; "
             "what was imported is kept, and the same command goes on from there.",
         ) from error

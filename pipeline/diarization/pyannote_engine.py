@@ -1,34 +1,62 @@
-"""Speakers by pyannote.audio, where somebody has installed it and given it a pipeline that lies on this machine.
+"""Speakers by pyannote.audio, in a process and an environment of its own, with a pipeline that lies on this machine.
 
-Its pipelines are downloaded by hand, after their terms have been accepted; Hark never fetches one. HARK_PYANNOTE_MODEL
-names the folder (or its ``config.yaml``).
+``./hark engines enable pyannote`` makes the environment, ``./hark engines pull pyannote`` fetches the pipeline (its
+terms have to be accepted on its page before, and HF_TOKEN set). HARK_PYANNOTE_MODEL names another one: a folder, or its
+file.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from functools import cache
-from importlib import util
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from core.audio_file import SAMPLE_RATE, read_audio
+from audio_generation import environments
+from audio_generation.engine import Readiness
+from audio_generation.worker import WorkerGone, WorkerProcess
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.data_folder import installation_folder, storage_error
 from core.errors import HarkError
-from pipeline.diarization.acoustic import versions
 from pipeline.diarization.turns import Diarization, Turn, with_overlaps
 
+NAME = "pyannote"
 MODEL = "HARK_PYANNOTE_MODEL"
+REPOSITORY = "pyannote/speaker-diarization-community-1"
+START_TIMEOUT_S = 300.0
+TIMES_REAL_TIME = 5.0  # a slow processor takes no longer for a recording
+
+
+def own_folder() -> Path:
+    """Where the pipeline is fetched to."""
+    return installation_folder() / "models" / NAME
+
+
+def pipeline_path() -> Path | None:
+    """The pipeline on this machine: what HARK_PYANNOTE_MODEL names, else the one that was fetched."""
+    named = os.environ.get(MODEL, "").strip()
+    path = Path(named).expanduser().resolve() if named else own_folder()
+    return path if path.is_file() or (path / "config.yaml").is_file() else None
+
+
+def readiness() -> Readiness:
+    """Whether the environment is made (its packages were imported then) and the pipeline is there; loads nothing."""
+    if not environments.is_enabled(NAME):
+        return Readiness(False, "The environment of pyannote.audio is not made.", f"./hark engines enable {NAME}")
+    if pipeline_path() is None:
+        return Readiness(
+            False,
+            "There is no pipeline of pyannote's on this machine.",
+            f"Accept the terms on the page of {REPOSITORY}, set HF_TOKEN and run ./hark engines pull {NAME}; or name a "
+            f"pipeline in {MODEL}.",
+        )
+    return Readiness(True)
 
 
 def available() -> bool:
-    """Whether the package and the pipeline are there; imports nothing and loads nothing."""
-    model = os.environ.get(MODEL)
-    if not model or not Path(model).expanduser().exists():
-        return False
-    try:
-        return util.find_spec("pyannote.audio") is not None
-    except ModuleNotFoundError:  # not even the package's parent is there
-        return False
+    """Whether it can be used."""
+    return readiness().ok
 
 
 def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarization:
@@ -37,35 +65,40 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
     Raises:
         HarkError: the file cannot be read, or pyannote does not get along with its pipeline.
     """
-    import torch
-
     audio = read_audio(audio_file)
-    try:
-        result = _pipeline(os.environ[MODEL])(
-            {"waveform": torch.from_numpy(audio)[None], "sample_rate": SAMPLE_RATE}, num_speakers=speakers
-        )
-    except Exception as error:  # whatever a model that somebody else chose may raise
-        raise HarkError(
-            "pyannote could not tell the speakers apart.",
-            f"{type(error).__name__}: {str(error)[:200].rstrip('.')}.",
-            f"Check the pipeline that {MODEL} names, or unset it: Hark's own way is taken then.",
-        ) from error
-    annotation = getattr(result, "speaker_diarization", result)  # pyannote.audio 4 wraps what 3 gives
-    turns = [
-        Turn(round(float(segment.start), 3), round(float(segment.end), 3), str(label))
-        for segment, _, label in annotation.itertracks(yield_label=True)
-    ]
-    turns.sort(key=lambda turn: turn.start_s)
-    names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in turns), 1)}
-    named = [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in turns]
-    return Diarization(with_overlaps(named), "pyannote", versions=versions("pyannote.audio"))
+    with tempfile.TemporaryDirectory(prefix="hark-speakers-") as folder:
+        try:
+            write_audio(Path(folder) / "audio.wav", audio)
+        except OSError as error:
+            raise storage_error(error, "telling speakers apart") from error
+        told = Path(folder) / "turns.json"
+        request = {"id": "1", "audio": f"{folder}/audio.wav", "path": str(told), "speakers": speakers}
+        try:
+            worker = _worker()
+            try:
+                worker.send(request)
+                answer = worker.answer("1", START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE)
+                if answer["event"] == "failed":
+                    raise WorkerGone(str(answer.get("why")))
+                found = [
+                    Turn(round(start, 3), round(end, 3), label)
+                    for start, end, label in json.loads(told.read_text(encoding="utf-8"))
+                ]
+                version = str(worker.facts.get("version", ""))
+            finally:
+                worker.kill()
+        except (WorkerGone, OSError, ValueError, TypeError) as error:
+            raise HarkError(
+                "pyannote could not tell the speakers apart.",
+                f"{str(error)[:300].rstrip('.')}.",
+                f"Check the pipeline ({MODEL}, else {own_folder()}), or take it away: Hark's own way is taken then.",
+            ) from error
+    found.sort(key=lambda turn: turn.start_s)
+    names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in found), 1)}
+    named = [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in found]
+    return Diarization(with_overlaps(named), NAME, versions={"pyannote.audio": version})
 
 
-@cache
-def _pipeline(model: str) -> Any:
-    from pyannote.audio import Pipeline
-
-    pipeline = Pipeline.from_pretrained(str(Path(model).expanduser()))
-    if pipeline is None:  # how pyannote.audio 3 says that it may not use it
-        raise ValueError("the pipeline cannot be loaded")
-    return pipeline
+def _worker() -> Any:
+    command = [str(environments.interpreter(NAME)), "-m", "pipeline.diarization.pyannote_worker"]
+    return WorkerProcess(NAME, command, {"HARK_PYANNOTE_FOLDER": str(pipeline_path())}, START_TIMEOUT_S)

@@ -1,7 +1,9 @@
 """Mandarin by FunASR (MIT; Paraformer's weights have a licence of their own), in a process of its own.
 
-Its packages are many, hence the environment of its own. The model must be on this machine: HARK_FUNASR_MODEL names a
-folder, else ``models/funasr/`` of the installation and ModelScope's cache are looked through.
+Its packages are many, hence the environment of its own (``./hark engines enable funasr``). The model must be on this
+machine: HARK_FUNASR_MODEL names a folder, else ``models/funasr/`` of the installation, where ``./hark engines pull
+funasr`` puts it, and ModelScope's cache are looked through. Punctuation is added where its model lies there too; that
+takes FunASR's own voice activity detector beside it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from audio_generation import environments
 from audio_generation.engine import Readiness
 from core.data_folder import installation_folder
 from pipeline.transcription.worker_engine import WorkerEngine
+
+PARAFORMER, VAD, PUNCTUATION = "paraformer-zh", "fsmn-vad", "ct-punc"  # as their repositories are called
+REPOSITORIES = tuple(f"funasr/{name}" for name in (PARAFORMER, VAD, PUNCTUATION))
+
+
+def own_folder() -> Path:
+    """Where the models are fetched to, a folder each."""
+    return installation_folder() / "models" / "funasr"
 
 
 class FunAsr(WorkerEngine):
@@ -38,8 +49,7 @@ class FunAsr(WorkerEngine):
             return Readiness(
                 False,
                 "There is no Paraformer model on this machine.",
-                f"Copy paraformer-zh into {installation_folder() / 'models' / 'funasr'}, or name its folder in "
-                "HARK_FUNASR_MODEL.",
+                "./hark engines pull funasr, or name the folder of one in HARK_FUNASR_MODEL.",
             )
         return Readiness(True)
 
@@ -53,7 +63,15 @@ class FunAsr(WorkerEngine):
 
     def worker_environment(self) -> Mapping[str, str]:
         """See ``WorkerEngine.worker_environment``."""
-        return {"HARK_FUNASR_FOLDER": str(self._folder() or "")}
+        beside = {"HARK_FUNASR_VAD": VAD, "HARK_FUNASR_PUNCTUATION": PUNCTUATION}
+        there = {name: own_folder() / folder for name, folder in beside.items()}
+        usable = all(_is_model(folder) for folder in there.values())
+        found = {name: str(folder) for name, folder in there.items()} if usable else {}
+        return {"HARK_FUNASR_FOLDER": str(self._folder() or ""), **found}
+
+    def lacking(self) -> list[str]:
+        """See ``WorkerEngine.lacking``: only an environment of its own counts, whose packages were imported."""
+        return [] if environments.is_enabled(self.name) else list(self.packages)
 
     def _folder(self) -> Path | None:
         named = os.environ.get("HARK_FUNASR_MODEL", "").strip()
@@ -62,7 +80,8 @@ class FunAsr(WorkerEngine):
             return folder if _is_model(folder) else None
         cache = Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache" / "modelscope")
         places = [
-            *sorted((installation_folder() / "models" / "funasr").glob("*")),
+            own_folder() / PARAFORMER,
+            *(f for f in sorted(own_folder().glob("*")) if f.name not in (VAD, PUNCTUATION)),
             *sorted(cache.glob("**/iic/speech*paraformer*")),
         ]
         return next((folder for folder in places if _is_model(folder)), None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from audio_generation.worker_protocol import Speak, Unavailable, serve
 
 CONFIDENCE = 0.8  # Paraformer gives none
+# A character or a Latin word, with the punctuation after it.
+UNIT = re.compile(r"(?:[A-Za-z0-9'@]+|[^\W\d_])(?:[^\w\s]+)?")
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
@@ -24,7 +27,9 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     if not Path(folder).is_dir():
         raise Unavailable(f"There is no FunASR model {folder}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModel(model=folder, device=device, disable_update=True, disable_pbar=True)
+    beside = {"vad_model": os.environ.get("HARK_FUNASR_VAD"), "punc_model": os.environ.get("HARK_FUNASR_PUNCTUATION")}
+    models = {name: path for name, path in beside.items() if path}
+    model = AutoModel(model=folder, device=device, disable_update=True, disable_pbar=True, **models)
 
     def hear(request: dict[str, Any]) -> None:
         """Write the answer to one piece to the request's ``path``."""
@@ -38,12 +43,12 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 def answer_of(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """What ``AutoModel.generate`` gave, as ``worker_engine.segments_of`` reads it.
 
-    ``text`` is characters (and Latin words) with spaces between; ``timestamp`` gives [begin, end] in milliseconds for
-    each. Where their numbers differ (punctuation was added), the words share the time evenly.
+    ``text`` is characters (and Latin words), with spaces between or punctuation; ``timestamp`` gives [begin, end] in
+    milliseconds for each. Where their numbers differ, the words share the time evenly.
     """
     segments = []
     for result in results:
-        units = str(result.get("text", "")).split()
+        units = UNIT.findall(str(result.get("text", "")))
         times = result.get("timestamp") or []
         if len(times) == len(units):
             words = [[u, t[0] / 1000, min(t[1] / 1000, seconds), CONFIDENCE] for u, t in zip(units, times)]

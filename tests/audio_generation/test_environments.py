@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,40 @@ def test_engines_without_requirements_say_so(monkeypatch: pytest.MonkeyPatch, tm
     assert not environments.is_enabled("espeak")
 
 
-@pytest.mark.parametrize("name", ["piper", "kokoro", "suno", "elevenlabs"])
+def test_what_cannot_be_imported_is_not_ready(requirements: Path) -> None:
+    requirements.write_text("# imports: json, no_such_module\n")
+    with pytest.raises(HarkError) as caught:
+        environments.enable("pyannote")
+    assert "no_such_module cannot be imported" in caught.value.why and "HARK_TORCH_INDEX" in caught.value.what_to_do
+    assert not environments.is_enabled("pyannote")
+
+
+def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """As its wheel is beside a CPU build of torch: the extension is looked for, and loading it fails."""
+    (tmp_path / "torch.py").write_text("class version:\n    cuda = None\n")
+    package = tmp_path / "torchaudio"
+    (package / "lib").mkdir(parents=True)
+    (package / "lib" / "libtorchaudio.so").write_bytes(b"linked against CUDA")
+    loading = "if (pathlib.Path(__file__).parent / 'lib').is_dir():\n    raise OSError('libcudart')\n"
+    (package / "__init__.py").write_text("import pathlib\n" + loading)
+    command = [sys.executable, "-B", "-c", environments.WITHOUT_CUDA]
+    subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, check=True)
+    assert not (package / "lib").exists()
+    (package / "lib").mkdir()
+    (tmp_path / "torch.py").write_text("class version:\n    cuda = '13.0'\n")
+    assert subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True).returncode
+    assert (package / "lib").exists(), "beside a CUDA build it is another fault, which is told"
+
+
+ALL = ["piper", "kokoro", "suno", "elevenlabs", "tps", "funasr", "whisper-timestamped", "pyannote"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_environment_says_what_must_be_imported(name: str) -> None:
+    assert environments.imports(name)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_requirement_is_pinned(name: str) -> None:
     lines = environments.requirements(name).read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

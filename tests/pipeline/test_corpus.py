@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_generation import environments
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import Clip, NewClip, Where
@@ -397,6 +398,8 @@ def test_peoples_speech_up_to_a_cap(
     peoples_speech_folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_DATA", str(library.data_dir))
+    monkeypatch.setattr(environments, "is_enabled", lambda name: True)
+    monkeypatch.setattr(environments, "interpreter", lambda name: Path(sys.executable))
     monkeypatch.setattr("pipeline.corpus.CHUNK", 4)
     reporter = Reporter(lambda event: None)
     first = import_peoples_speech(library, reporter, 3.0 / 3600, location=peoples_speech_folder)
@@ -418,10 +421,10 @@ def test_peoples_speech_in_a_folder_without_it(folder: Path, library: Library) -
 
 
 def test_peoples_speech_without_the_package(folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("HARK_ENGINES_ENV", str(folder / "no environments"))
     with pytest.raises(HarkError) as raised:
         import_peoples_speech(library, Reporter(lambda event: None), 1.0, location=folder)
-    assert "datasets" in raised.value.why and "pip install datasets" in raised.value.what_to_do
+    assert "datasets" in raised.value.why and "engines enable tps" in raised.value.what_to_do
 
 
 def test_real_speech_in_a_manifest(shared_data: Path, library: Library) -> None:

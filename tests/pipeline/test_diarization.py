@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from audio_generation import environments
 from core.errors import HarkError
 from pipeline.diarization import acoustic, channels, pyannote_engine, speakers
 from pipeline.diarization.acoustic import diarize_audio, speech_regions
@@ -319,49 +320,65 @@ def test_recordings_that_have_no_two_channels(tmp_path: Path, doubles: None) -> 
 # ---- which way
 
 
+PYANNOTE_DOUBLE = """
+import json, pathlib, types
+
+__version__ = "double"
+ASKED = pathlib.Path(__file__).with_name("asked.jsonl")
+
+class Annotation:
+    def itertracks(self, yield_label):
+        assert yield_label
+        for start, end, label in ((2.0, 5.0, "SPEAKER_01"), (0.0, 3.0, "SPEAKER_00")):
+            yield types.SimpleNamespace(start=start, end=end), "_", label
+
+class Pipeline:
+    @classmethod
+    def from_pretrained(cls, model):
+        note(model)
+        return cls()
+
+    def __call__(self, file, num_speakers):
+        if num_speakers == 13:
+            raise RuntimeError("no such number of people")
+        note([list(file["waveform"].shape), file["sample_rate"], num_speakers])
+        return types.SimpleNamespace(speaker_diarization=Annotation()) if num_speakers else Annotation()
+
+def note(what):
+    with ASKED.open("a") as file:
+        file.write(json.dumps(what) + "\\n")
+"""
+
+
 @pytest.fixture
-def pyannote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[object]]:
-    """A stand-in for pyannote.audio; the list takes what its pipeline was asked."""
-    asked: list[object] = []
-
-    class Annotation:
-        def itertracks(self, yield_label: bool) -> Iterator[tuple[object, str, str]]:
-            assert yield_label
-            for start, end, label in ((2.0, 5.0, "SPEAKER_01"), (0.0, 3.0, "SPEAKER_00")):
-                yield types.SimpleNamespace(start=start, end=end), "_", label
-
-    class Pipeline:
-        @classmethod
-        def from_pretrained(cls, model: str) -> Pipeline:
-            asked.append(model)
-            return cls()
-
-        def __call__(self, file: dict[str, object], num_speakers: int | None) -> object:
-            if num_speakers == 13:
-                raise RuntimeError("no such number of people")
-            asked.append((tuple(file["waveform"].shape), file["sample_rate"], num_speakers))  # type: ignore[attr-defined]
-            return types.SimpleNamespace(speaker_diarization=Annotation()) if num_speakers else Annotation()
-
-    monkeypatch.setitem(sys.modules, "pyannote.audio", types.SimpleNamespace(Pipeline=Pipeline))
-    monkeypatch.setattr(pyannote_engine, "available", lambda: True)
+def pyannote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A stand-in for the package pyannote.audio, for a real worker process; the file takes what it was asked."""
+    package = tmp_path / "packages" / "pyannote" / "audio"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(PYANNOTE_DOUBLE)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}/packages" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(environments, "interpreter", lambda name: python)
+    monkeypatch.setattr(environments, "is_enabled", lambda name: name == "pyannote")
     (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.yaml").write_text("")
     monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "model"))
-    pyannote_engine._pipeline.cache_clear()
-    yield asked
-    pyannote_engine._pipeline.cache_clear()
+    return package / "asked.jsonl"
 
 
 @pytest.mark.parametrize("number", [None, 2])
-def test_pyannote_where_it_is_set_up(doubles: None, pyannote: list[object], tmp_path: Path, number: int | None) -> None:
+def test_pyannote_where_it_is_set_up(doubles: None, pyannote: Path, tmp_path: Path, number: int | None) -> None:
     soundfile.write(tmp_path / "a.flac", ALL, RATE)
     found = diarize(tmp_path / "a.flac", speakers=number)
     assert found.method == "pyannote"
     expected = (Turn(0, 2, "S1"), Turn(2, 3, "S1", True), Turn(2, 3, "S2", True), Turn(3, 5, "S2"))
     assert found.turns == expected
-    assert pyannote == [str(tmp_path / "model"), ((1, len(ALL)), RATE, number)]
+    asked = [json.loads(line) for line in pyannote.read_text().splitlines()]
+    assert asked == [str(tmp_path / "model"), [[1, len(ALL)], RATE, number]]
 
 
-def test_pyannote_that_fails_costs_nothing(doubles: None, pyannote: list[object], tmp_path: Path) -> None:
+def test_pyannote_that_fails_costs_nothing(doubles: None, pyannote: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", hum(6, 700), RATE)
     said: list[dict[str, object]] = []
     found = diarize(tmp_path / "a.flac", speakers=13, reporter=Reporter(said.append))
@@ -373,10 +390,13 @@ def test_pyannote_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.delenv("HARK_PYANNOTE_MODEL", raising=False)
     assert not pyannote_engine.available()
     monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "nothing"))
+    assert "engines enable pyannote" in pyannote_engine.readiness().how_to_enable
+    monkeypatch.setattr(environments, "is_enabled", lambda name: True)
     assert not pyannote_engine.available()
+    assert "HF_TOKEN" in pyannote_engine.readiness().how_to_enable
 
 
-def test_two_channels_go_before_everything(doubles: None, pyannote: list[object], tmp_path: Path) -> None:
+def test_two_channels_go_before_everything(doubles: None, pyannote: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([ONE, OTHER], axis=1), RATE)
     assert diarize(tmp_path / "a.flac").method == "channels"
     assert diarize(tmp_path / "a.flac", speakers=3).method == "pyannote"  # more people than channels

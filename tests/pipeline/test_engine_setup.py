@@ -49,3 +49,45 @@ def test_a_model_that_came_in_part_is_not_taken_for_one(data_dir: Path, monkeypa
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repository, **more: None)
     with pytest.raises(HarkError, match="not whole"):
         pull_model("embedding", "", silent_reporter())
+
+
+def test_funasrs_models_come_together(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paraformer, its voice activity detector and punctuation: the worker takes all three."""
+    from pipeline.transcription.funasr_engine import FunAsr
+
+    asked: list[str] = []
+
+    def download(repository: str, local_dir: Path) -> None:
+        asked.append(repository)
+        local_dir.mkdir(parents=True)
+        for name in ("config.yaml", "model.pt"):
+            (local_dir / name).write_text("x")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    engine = FunAsr()
+    monkeypatch.setattr(engine, "lacking", lambda: [])
+    assert not engine.available().ok and "engines pull funasr" in engine.available().how_to_enable
+    folders = pull_model("funasr", "", silent_reporter())
+    assert asked == ["funasr/paraformer-zh", "funasr/fsmn-vad", "funasr/ct-punc"]
+    assert engine.available().ok and engine.model == "paraformer-zh"
+    names = ("HARK_FUNASR_FOLDER", "HARK_FUNASR_VAD", "HARK_FUNASR_PUNCTUATION")
+    assert [engine.worker_environment()[name] for name in names] == [str(folder) for folder in folders]
+
+
+def test_pyannotes_pipeline_needs_a_token(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.diarization import pyannote_engine
+
+    def download(repository: str, local_dir: Path) -> None:
+        assert repository == pyannote_engine.REPOSITORY
+        local_dir.mkdir(parents=True)
+        (local_dir / "config.yaml").write_text("x")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HARK_PYANNOTE_MODEL", raising=False)
+    with pytest.raises(HarkError) as error:
+        pull_model("pyannote", "", silent_reporter())
+    assert "HF_TOKEN" in error.value.why and "terms" in error.value.why
+    monkeypatch.setenv("HF_TOKEN", "a token")
+    (folder,) = pull_model("pyannote", "", silent_reporter())
+    assert pyannote_engine.pipeline_path() == folder

@@ -338,9 +338,9 @@ def enable_engine(*, user: User, engine: str) -> Job:
     """A job that makes an engine's own environment. Raises Http404 where it has none, or for anybody but the owner."""
     from audio_generation.environments import requirements
     from audio_generation.registry import engines
-    from pipeline.transcription import registry
+    from pipeline.recording_tools import tools
 
-    known = {*engines(), *(found.name for found in registry.engines())}
+    known = {*engines(), *(tool.enabled for tool in tools())}
     if not user.is_owner or engine not in known or not requirements(engine).is_file():
         raise Http404
     return jobs.submit(user=user, kind="enable", title=engine, spec={"engine": engine})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -228,8 +229,24 @@ def test_what_funasr_gives_becomes_segments() -> None:
     assert segments_of(answer_of([{"key": "a", "text": ""}, {}], 4.0), 4.0) == []
 
 
+def test_punctuation_belongs_to_the_character_before_it() -> None:
+    """As FunASR writes with its punctuation model: no spaces, and a time for each character, none for a comma."""
+    times = [[n * 200, n * 200 + 150] for n in range(6)]
+    (segment,) = answer_of([{"text": "你好，今天 ok。我", "timestamp": times}], 2.0)["segments"]
+    assert [word[0] for word in segment["words"]] == ["你", "好，", "今", "天", "ok。", "我"]
+    assert segment["words"][4][1:3] == [0.8, 0.95]
+
+
+def test_funasr_is_ready_only_where_it_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.transcription.funasr_engine import FunAsr
+
+    monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())  # the packages are there, as pip sees it
+    ready = FunAsr().available()
+    assert not ready.ok and ready.how_to_enable == "./hark engines enable funasr"
+
+
 def test_the_funasr_worker_with_a_module_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
     from types import ModuleType
     from typing import Any
 

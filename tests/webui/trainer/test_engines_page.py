@@ -23,6 +23,16 @@ def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:
     assert Job.objects.get().spec == {"engine": "piper", "voice": "en_US-lessac-medium"}
 
 
+def test_what_is_no_voice_is_enabled_and_downloaded_too(owners: Client) -> None:
+    page = owners.get("/engines").content.decode()
+    for engine in ("pyannote", "tps", "funasr"):
+        assert f"/engines/{engine}/enable" in page
+        owners.post(f"/engines/{engine}/enable")
+    for model in ("pyannote", "funasr"):
+        assert owners.post(f"/engines/models/{model}/pull").status_code == 302
+    assert Job.objects.filter(kind="enable").count() == 3 and Job.objects.filter(kind="pull").count() == 2
+
+
 @pytest.mark.parametrize("address", ["/engines/espeak/enable", "/engines/nothing/enable", "/engines/espeak/pull"])
 def test_what_comes_with_hark_needs_no_enabling(owners: Client, address: str) -> None:
     assert owners.post(address, {"voice": "x"}).status_code == 404

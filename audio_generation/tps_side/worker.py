@@ -1,0 +1,54 @@
+"""The process that reads The People's Speech with the package ``datasets``, some rows at a time.
+
+A request's ``path`` is a folder: ``rows.json`` of it names the rows, whose encoded audio lies beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from audio_generation.worker_protocol import Speak, Unavailable, serve
+
+ROWS = 32  # an answer
+
+
+def set_up() -> tuple[dict[str, Any], Speak]:
+    """For ``serve``."""
+    try:
+        import datasets
+    except Exception as error:
+        raise Unavailable(f"datasets cannot be imported: {error}") from error
+    rows = _rows(datasets, json.loads(os.environ["HARK_PEOPLES_SPEECH"]))
+
+    def read(request: dict[str, Any]) -> None:
+        """Write the next rows; none: there are no more."""
+        folder, told = Path(request["path"]), []
+        for number, row in enumerate(islice(rows, ROWS)):
+            encoded = (row.get("audio") or {}).get("bytes")
+            if encoded:
+                (folder / str(number)).write_bytes(encoded)
+            told.append({name: str(row[name]) for name in ("id", "text", "licence", "license") if row.get(name)})
+        (folder / "rows.json").write_text(json.dumps(told), encoding="utf-8")
+
+    return {}, read
+
+
+def _rows(datasets: Any, wish: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    more = {"streaming": True, "cache_dir": wish["cache"]}
+    if wish["files"]:
+        stream = datasets.load_dataset("parquet", data_files=wish["files"], split="train", **more)
+    else:
+        stream = datasets.load_dataset(wish["location"], wish["configuration"], split=wish["split"], **more)
+    if isinstance((stream.features or {}).get("audio"), datasets.Audio):
+        # The bytes as they are: decoding by datasets needs torchcodec, which needs a matching ffmpeg.
+        stream = stream.cast_column("audio", datasets.Audio(decode=False))
+    yield from stream
+
+
+if __name__ == "__main__":
+    serve(set_up)

@@ -1,0 +1,75 @@
+"""The real packages in the environments that ``./hark engines enable`` has made, with models of random weights.
+
+Skipped where HARK_ENGINES_ENV names no folder with these environments: they are large, and no test makes them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio_generation import environments
+from audio_generation.tps_side import peoples_speech
+
+HERE = Path(__file__).parent
+NOISE = (0.1 * np.random.default_rng(0).standard_normal(8 * 16_000)).astype(np.float32)
+
+
+def python_of(name: str) -> str:
+    if not os.environ.get("HARK_ENGINES_ENV") or not environments.is_enabled(name):
+        pytest.skip(f"the environment {name} is not made: HARK_ENGINES_ENV=FOLDER ./hark engines enable {name}")
+    return str(environments.interpreter(name))
+
+
+def run(python: str, *arguments: str) -> None:
+    subprocess.run([python, "-W", "ignore", *arguments], check=True, capture_output=True, text=True)
+
+
+def test_funasr_hears(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.transcription.funasr_engine import FunAsr
+
+    run(python_of("funasr"), str(HERE / "tiny_paraformer.py"), str(tmp_path / "paraformer"))
+    monkeypatch.setenv("HARK_FUNASR_MODEL", str(tmp_path / "paraformer"))
+    engine = FunAsr()
+    assert engine.available().ok
+    try:
+        (segment,) = engine.recognize(NOISE, "zh")
+    finally:
+        engine.close()
+    assert segment.language == "zh" and set(segment.text) <= set("你好今天我们 ")
+    starts = [word.start_s for word in segment.words]
+    assert len(starts) > 3 and starts == sorted(starts) and segment.words[-1].end_s <= 8
+
+
+def test_pyannote_tells_speakers_apart(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.diarization import pyannote_engine
+
+    run(python_of("pyannote"), str(HERE / "tiny_pyannote.py"), str(tmp_path / "pipeline"))
+    assert not pyannote_engine.readiness().ok
+    monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "pipeline"))
+    assert pyannote_engine.readiness().ok
+    soundfile.write(tmp_path / "a.flac", NOISE, 16_000)
+    found = pyannote_engine.diarize_pyannote(tmp_path / "a.flac", 2)
+    assert found.method == "pyannote" and found.versions["pyannote.audio"].startswith("4.")
+    assert found.turns and set(found.speakers) <= {"S1", "S2"} and found.turns[-1].end_s <= 8.1
+
+
+def test_the_peoples_speech_is_read(tmp_path: Path, data_dir: Path) -> None:
+    python = python_of("tps")
+    soundfile.write(tmp_path / "a.flac", NOISE[:16_000], 16_000)
+    make = """
+import pyarrow, pyarrow.parquet, sys
+sound = open(sys.argv[1] + "/a.flac", "rb").read()
+rows = [{"id": f"talk/{n}", "audio": {"bytes": sound, "path": "x"}, "text": f"number {n}"} for n in range(70)]
+pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sys.argv[1] + "/train-0.parquet")
+"""
+    run(python, "-c", make, str(tmp_path))
+    rows = list(peoples_speech.rows(lambda name: name == "talk/3", tmp_path))
+    assert [row.identifier for row in rows] == [f"talk/{n}" for n in range(70) if n != 3]
+    assert rows[0].text == "number 0" and rows[0].licence == "CC-BY"
+    assert rows[0].audio is not None and np.abs(rows[0].audio - NOISE[:16_000]).max() < 1e-3
