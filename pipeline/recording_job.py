@@ -102,6 +102,7 @@ def _transcript(audio: Path, folder: Path, data: Path, options: Mapping[str, Any
         language=options.get("language") or None,
         channels=bool(options.get("diarize", True)) and options.get("speakers") in (None, 2),
         data=data,
+        translate=bool(options.get("translate")),
     )
     return transcribe(audio, wanted, folder, reporter)
 

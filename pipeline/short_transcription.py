@@ -22,7 +22,8 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
 
     Args:
         request: ``audio_file`` (as ``pipeline.media.normalize`` writes it), ``engine`` ("auto" unless given),
-            ``language`` (None: the engine decides), and ``data`` (the folder of the user for whom it is).
+            ``language`` (None: the engine decides), ``translate`` (into English), ``data`` (the folder of the user for
+            whom it is), and ``work`` (where its progress can be followed; see ``pipeline.transcription.transcribe``).
 
     Returns:
         The transcript as :func:`pipeline.transcript.as_json` writes it.
@@ -39,7 +40,10 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
         engine=str(request.get("engine") or "auto"),
         language=request.get("language") or None,
         data=Path(str(request["data"])) if request.get("data") else None,
+        translate=bool(request.get("translate")),
     )
+    if request.get("work"):
+        return as_json(transcribe(path, options, Path(str(request["work"])), silent_reporter()))
     with tempfile.TemporaryDirectory(prefix="hark-") as work:
         return as_json(transcribe(path, options, Path(work), silent_reporter()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +61,15 @@ class RecognitionEngine(Protocol):
         """
         ...
 
+    @property
+    def translates(self) -> bool:
+        """Whether it can write in English what is said in another language."""
+        ...
+
+    def translate(self, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """As ``recognize``, but in English; for an engine that ``translates``."""
+        ...
+
     def versions(self) -> dict[str, str]:
         """Names and versions of the programs and weights, for provenance. Loads nothing."""
         ...
@@ -73,6 +83,7 @@ class LoadingEngine:
     """Base of the engines: the model is loaded at the first piece, once, and hears one piece at a time."""
 
     hosted = False
+    translates = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -86,18 +97,31 @@ class LoadingEngine:
         """``recognize`` with the loaded model."""
         raise NotImplementedError
 
+    def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """``translate`` with the loaded model."""
+        raise NotImplementedError
+
     def let_go(self, model: Any) -> None:
         """End what the model holds beside memory."""
 
     def recognize(self, audio: np.ndarray, language: str | None) -> list[Segment]:
         """See ``RecognitionEngine.recognize``."""
+        return self._heard(audio, language, self.hear)
+
+    def translate(self, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``RecognitionEngine.translate``."""
+        return self._heard(audio, language, self.hear_in_english)
+
+    def _heard(
+        self, audio: np.ndarray, language: str | None, hear: Callable[[Any, np.ndarray, str | None], list[Segment]]
+    ) -> list[Segment]:
         audio = np.ascontiguousarray(audio[: int(PIECE_S * SAMPLE_RATE)], dtype=np.float32)
         if not len(audio) or float(np.abs(audio).max()) < SILENCE_PEAK:
             return []
         with self._lock:
             if self._loaded is None:
                 self._loaded = self.load()
-            return self.hear(self._loaded, audio, language)
+            return hear(self._loaded, audio, language)
 
     def close(self) -> None:
         """See ``RecognitionEngine.close``."""

@@ -64,6 +64,11 @@ class FasterWhisper(LoadingEngine):
         """See ``RecognitionEngine.languages``."""
         return ("en",) if whisper_models.english_only(self.model) else None
 
+    @property
+    def translates(self) -> bool:  # type: ignore[override]
+        """See ``RecognitionEngine.translates``. The turbo models have not learned it."""
+        return self.languages() is None and "turbo" not in Path(self.model).name
+
     def versions(self) -> dict[str, str]:
         """See ``RecognitionEngine.versions``."""
         if find_spec("faster_whisper") is None:
@@ -98,7 +103,15 @@ class FasterWhisper(LoadingEngine):
             ) from error
 
     def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear``. Pieces are cut at pauses already, so its own detection of speech is off."""
+        """See ``LoadingEngine.hear``."""
+        return self._hear(model, audio, language, "transcribe")
+
+    def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``LoadingEngine.hear_in_english``."""
+        return self._hear(model, audio, language, "translate")
+
+    def _hear(self, model: Any, audio: np.ndarray, language: str | None, task: str) -> list[Segment]:
+        # Pieces are cut at pauses already, so its own detection of speech is off.
         wanted = base_language(language) if language else None
         if wanted is not None and wanted not in model.supported_languages:
             raise HarkError(
@@ -107,16 +120,17 @@ class FasterWhisper(LoadingEngine):
                 "Leave the language out: it is then found out.",
             )
         segments, info = model.transcribe(
-            audio, language=wanted, beam_size=BEAM, temperature=TEMPERATURES, word_timestamps=True, vad_filter=False,
-            condition_on_previous_text=False, no_speech_threshold=NO_SPEECH, log_prob_threshold=LEAST_LOG_P,
-            compression_ratio_threshold=MOST_COMPRESSION,
+            audio, language=wanted, task=task, beam_size=BEAM, temperature=TEMPERATURES, word_timestamps=True,
+            vad_filter=False, condition_on_previous_text=False, no_speech_threshold=NO_SPEECH,
+            log_prob_threshold=LEAST_LOG_P, compression_ratio_threshold=MOST_COMPRESSION,
         )  # fmt: skip
+        written = "en" if task == "translate" else info.language
         found = []
         for segment in segments:
             if invented(segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio):
                 continue
             raw = [(word.word, word.start, word.end, word.probability) for word in segment.words or ()]
-            found.append(segment_of(words_of(raw, info.language, len(audio) / SAMPLE_RATE), info.language))
+            found.append(segment_of(words_of(raw, written, len(audio) / SAMPLE_RATE), written))
         return [segment for segment in found if segment is not None]
 
     def _folder(self) -> Path | None:

@@ -46,11 +46,12 @@ _CODES = {
 
 
 class OpenAiEndpoint(LoadingEngine):
-    """``POST <address>/audio/transcriptions`` with ``verbose_json`` and times of words."""
+    """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and times of words."""
 
     name = "openai"
     licence = "of the endpoint"
     hosted = True
+    translates = True
     wait = staticmethod(time.sleep)  # between attempts
 
     @property
@@ -89,20 +90,25 @@ class OpenAiEndpoint(LoadingEngine):
 
     def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
         """See ``LoadingEngine.hear``."""
-        encoded = io.BytesIO()
-        soundfile.write(encoded, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
-        fields = [
-            ("model", self.model), ("response_format", "verbose_json"), ("temperature", "0"),
-            ("timestamp_granularities[]", "word"), ("timestamp_granularities[]", "segment"),
-        ]  # fmt: skip
+        fields = [("timestamp_granularities[]", "word"), ("timestamp_granularities[]", "segment")]
         if language:
             fields.append(("language", base_language(language)))
+        return self._asked("transcriptions", fields, audio, language)
+
+    def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``LoadingEngine.hear_in_english``."""
+        return self._asked("translations", [], audio, "en")
+
+    def _asked(self, what: str, more: list[tuple[str, str]], audio: np.ndarray, language: str | None) -> list[Segment]:
+        encoded = io.BytesIO()
+        soundfile.write(encoded, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+        fields = [("model", self.model), ("response_format", "verbose_json"), ("temperature", "0"), *more]
         body, kind = _form(fields, encoded.getvalue())
         headers = {"Content-Type": kind, "User-Agent": "hark", "Accept": "application/json"}
         key = os.environ.get("HARK_ASR_KEY", "").strip()
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        raw = self._post(f"{_address().rstrip('/')}/audio/transcriptions", body, headers)
+        raw = self._post(f"{_address().rstrip('/')}/audio/{what}", body, headers)
         try:
             return segments_of(json.loads(raw), len(audio) / SAMPLE_RATE, language)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

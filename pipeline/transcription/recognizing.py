@@ -18,17 +18,24 @@ from pipeline.transcription.engine import PIECE_S, RecognitionEngine
 TIMEOUT_S = 900.0  # for a piece: a large model on a slow processor, and its loading
 
 
-def recognize(engine: RecognitionEngine, audio: np.ndarray, language: str | None) -> list[Segment]:
-    """What is said in one piece: ``engine.recognize``, done where the model is loaded. Raises HarkError."""
-    if engine.hosted:
-        return engine.recognize(audio, language)  # there is no model to share, and its key stays in this process
-    request = {"engine": engine.name, "model": engine.model, "language": language}
+def recognize(
+    engine: RecognitionEngine, audio: np.ndarray, language: str | None, translate: bool = False
+) -> list[Segment]:
+    """What is said in one piece: ``engine.recognize`` or ``translate``, done where the model is loaded.
+
+    Raises:
+        HarkError: the engine's.
+    """
+    if engine.hosted:  # there is no model to share, and its key stays in this process
+        return engine.translate(audio, language) if translate else engine.recognize(audio, language)
+    request = {"engine": engine.name, "model": engine.model, "language": language, "translate": translate}
     answer = speech_client.call("recognize", request, audio, TIMEOUT_S)
     return [segment_of_json(segment) for segment in answer["segments"]]
 
 
 def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
-    """The speech service's ``recognize``: ``engine``, ``model`` ("" or the engine's own) and ``language`` or null.
+    """The speech service's ``recognize``: ``engine``, ``model`` ("" or the engine's own), ``language`` or null, and
+    ``translate`` where it is to be written in English.
 
     Returns ``segments`` and the ``engine`` and ``model`` that wrote them.
     """
@@ -40,7 +47,7 @@ def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str,
         )
     language = request.get("language")
     engine = registry.with_model(str(request.get("engine") or registry.AUTO), str(request.get("model") or ""), language)
-    segments = engine.recognize(audio, language)
+    segments = engine.translate(audio, language) if request.get("translate") else engine.recognize(audio, language)
     return {"segments": [asdict(segment) for segment in segments], "engine": engine.name, "model": engine.model}
 
 

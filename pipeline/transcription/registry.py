@@ -67,18 +67,25 @@ def engine(name: str) -> RecognitionEngine:
     return found
 
 
-def choose(name: str, language: str | None, data: Path | None = None) -> tuple[RecognitionEngine, str]:
+def choose(
+    name: str, language: str | None, data: Path | None = None, translate: bool = False
+) -> tuple[RecognitionEngine, str]:
     """The engine for a language (None: not known), and why it was taken, in words.
 
     Args:
         name: "auto", or an engine's name.
         data: the data folder of the user for whom it is; Hark's own recognizer then has the weights that they trained.
+        translate: what is said is to be written in English.
 
     Raises:
-        HarkError: the engine is not ready or does not know the language; with "auto": none does.
+        HarkError: the engine is not ready, does not know the language or cannot translate; with "auto": none does.
     """
     if name != AUTO:
         found = engine(name)
+        if translate and not found.translates:
+            raise _no_translator(
+                f"The engine {described(found)} writes what is said in the language that it is said in."
+            )
         if not knows(found, language):
             raise HarkError(
                 f"The engine {name} does not know the language {language!r}.",
@@ -88,15 +95,28 @@ def choose(name: str, language: str | None, data: Path | None = None) -> tuple[R
         found = _fitted(found, data)
         return found, f"{described(found)}, as asked for"
     for found in engines():
+        if translate and not found.translates:
+            continue
         if knows(found, language) and (language is not None or _may_guess(found)) and found.available().ok:
             found = _fitted(found, data)
             return found, f"{described(found)}: {WHY[found.name]}"
+    if translate:
+        raise _no_translator("No engine that is ready here can.")
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
     ready = lacking.available()
     raise HarkError(
         f"No engine that is ready here knows the language {base_language(language or '')!r}.",
         f"Moonshine, Hark's own recognizer and pocketsphinx know English only. {lacking.name}: {ready.why}",
         ready.how_to_enable,
+    )
+
+
+def _no_translator(why: str) -> HarkError:
+    return HarkError(
+        "Speech cannot be translated.",
+        why,
+        "A Whisper model of several languages translates into English (./hark transcribe --pull small), and so does an "
+        "endpoint with OpenAI's audio API (HARK_ASR_URL).",
     )
 
 

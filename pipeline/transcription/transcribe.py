@@ -48,12 +48,14 @@ class TranscribeOptions:
         language: what is spoken ("en", "de"); None: the engine decides piece by piece.
         channels: hear the two channels of a file with one person each by themselves; False: always together.
         data: the data folder of the user for whom it is; see ``pipeline.transcription.registry.choose``.
+        translate: write it in English, whatever is spoken.
     """
 
     engine: str = registry.AUTO
     language: str | None = None
     channels: bool = True
     data: Path | None = None
+    translate: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
     Raises:
         HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk.
     """
-    engine, why = registry.choose(options.engine, options.language, options.data)
+    engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
     reporter.stage("listen", "Looking for speech")
     reporter.log(f"Recognition by {why}")
     with open_normalized(audio_file) as recording:
@@ -90,14 +92,14 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
         try:
             work.mkdir(parents=True, exist_ok=True)
             with _Progress(work / PROGRESS_FILE, begun) as done:
-                found = list(_recognized(recording, plan, engine, options.language, done, reporter))
+                found = list(_recognized(recording, plan, engine, options, done, reporter))
         except OSError as error:
             raise storage_error(error, "transcription") from error
     segments = with_overlaps(part for segment in found for part in split(segment))
     speakers = {name: SIDES[name] for name in dict.fromkeys(segment.speaker for segment in segments) if name}
     return Transcript(
         duration_s=round(seconds, 3),
-        language=_main_language(segments, engine, options.language),
+        language="en" if options.translate else _main_language(segments, engine, options.language),
         engine=described(engine),
         segments=segments,
         speakers=speakers,
@@ -170,7 +172,7 @@ def _recognized(
     recording: soundfile.SoundFile,
     plan: list[_Piece],
     engine: RecognitionEngine,
-    language: str | None,
+    options: TranscribeOptions,
     done: _Progress,
     reporter: Reporter,
 ) -> Iterator[Segment]:
@@ -183,7 +185,7 @@ def _recognized(
         if segments is None:
             segments = [
                 shifted(segment, piece.stretch.start / SAMPLE_RATE, piece.speaker)
-                for segment in recognize(engine, _audio(recording, piece), language)
+                for segment in recognize(engine, _audio(recording, piece), options.language, options.translate)
             ]
             done.add(piece, segments)
             fresh += piece.stretch.seconds
@@ -224,6 +226,7 @@ def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptio
         "language": options.language,
         "sides": sides,
         "audio": digest.hexdigest(),
+        **({"translate": True} if options.translate else {}),
     }
 
 

@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "speakers": None,  # how many there are; None: estimated
     "diarize": True,
     "summarize": True,
+    "translate": False,  # into English
     "session": None,  # what an earlier system called the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
@@ -178,6 +179,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         "diarize": bool(chosen["diarize"]),
         "summarize": bool(chosen["summarize"]),
         "session": None if session is None else str(session)[:100],
+        **({"translate": True} if chosen["translate"] else {}),
     }
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from pipeline import speech_client
 from pipeline.media import MediaLimits, normalize
 from pipeline.short_transcription import SUMMARIZE, TRANSCRIBE
 from pipeline.transcript import Segment, Transcript, as_json, from_json
+from pipeline.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
 from webui.api.problems import ApiError
 from webui.compatibility.uploads import name_of, received
@@ -49,9 +51,18 @@ def longest_wait_s() -> float:
 
 
 def hear(
-    *, user: User, upload: UploadedFile, engine: str = "auto", language: str | None = None, most_s: float | None = None
+    *,
+    user: User,
+    upload: UploadedFile,
+    engine: str = "auto",
+    language: str | None = None,
+    most_s: float | None = None,
+    translate: bool = False,
+    told: Callable[[Path], None] = lambda progress: None,
 ) -> Transcript:
-    """What is said in an upload, which may have ``most_s`` seconds.
+    """What is said in an upload, which may have ``most_s`` seconds; with ``translate``, in English.
+
+    ``told`` is called with the file in which the pieces that are done are written down (it may not be there yet).
 
     Raises:
         HarkError: it is no recording, is beyond the limits, or could not be transcribed.
@@ -68,13 +79,18 @@ def hear(
                 measured = normalize(path, flac, limits)
                 if measured.duration_s <= AT_ONCE_S:
                     request = {
-                        "audio_file": str(flac), "engine": engine, "language": language, "data": str(user_data(user))
+                        "audio_file": str(flac), "engine": engine, "language": language, "data": str(user_data(user)),
+                        "translate": translate,
                     }  # fmt: skip
-                    return from_json(speech_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S))
+                    with tempfile.TemporaryDirectory(dir=path.parent) as work:
+                        told(Path(work) / PROGRESS_FILE)
+                        request["work"] = work
+                        return from_json(speech_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S))
             finally:
                 flac.unlink(missing_ok=True)
         options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
-        recording = _recording(user, name_of(upload), path, options)
+        recording = _recording(user, name_of(upload), path, {**options, "translate": translate})
+        told(recording.path / PROGRESS_FILE)
     return _waited_for(recording)
 
 

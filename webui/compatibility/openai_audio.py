@@ -7,6 +7,7 @@ import zlib
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import get_language_info
 
 from core.errors import HarkError
@@ -15,13 +16,15 @@ from pipeline.captions import write
 from pipeline.transcript import Segment, Transcript
 from webui.api.problems import ApiError
 from webui.compatibility import speaking
-from webui.compatibility.endpoint import endpoint, user_of
+from webui.compatibility.endpoint import endpoint, switch, user_of
 from webui.compatibility.hearing import hear, text_of
+from webui.compatibility.streaming import stream
 from webui.compatibility.uploads import sent_file
 from webui.trainer.services import free_engines
 
 ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # the best engine that is ready
 ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+STREAMED = ("json", "text")  # formats whose text can be sent as it is heard
 TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
 # OpenAI's voices; each is one of the engine's own here.
@@ -58,8 +61,18 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai)
-def transcriptions(request: HttpRequest) -> HttpResponse:
-    """``POST /v1/audio/transcriptions``."""
+def transcriptions(request: HttpRequest) -> HttpResponseBase:
+    """``POST /v1/audio/transcriptions``; with ``stream=true`` its text as it is heard, by server-sent events."""
+    return _heard(request, translate=False)
+
+
+@endpoint("POST", scopes=("audio",), shape=as_openai)
+def translations(request: HttpRequest) -> HttpResponseBase:
+    """``POST /v1/audio/translations``: what is said, in English."""
+    return _heard(request, translate=True)
+
+
+def _heard(request: HttpRequest, translate: bool) -> HttpResponseBase:
     if not request.FILES.getlist("file"):
         raise Refused(400, "There is no file: send the recording as the form's field “file”.", "file")
     form = request.POST
@@ -71,15 +84,19 @@ def transcriptions(request: HttpRequest) -> HttpResponse:
         raise Refused(400, "A timestamp granularity is word or segment.", "timestamp_granularities")
     if granularities and wanted != "verbose_json":
         raise Refused(400, "Timestamp granularities need response_format verbose_json.", "timestamp_granularities")
-    if form.get("stream", "").lower() in ("true", "1"):
-        raise Refused(400, "Streaming is not done here; /ws/ of Hark's own API streams.", "stream")
+    streamed = switch(form.get("stream"), False)
+    if streamed and (translate or wanted not in STREAMED):
+        said = "Translations are not streamed." if translate else f"What is streamed has {' or '.join(STREAMED)}."
+        raise Refused(400, said, "stream" if translate else "response_format")
     _number(form.get("temperature") or 0, 0.0, 1.0, "temperature")
-    transcript = hear(
-        user=user_of(request),
-        upload=sent_file(request, "file"),
-        engine=_engine(form.get("model", "")),
-        language=form.get("language") or None,
-    )
+    engine = _engine(form.get("model", ""))
+    if translate:
+        _expect_translator(engine)
+    wish: dict[str, Any] = {"user": user_of(request), "upload": sent_file(request, "file"), "engine": engine}
+    wish["language"] = form.get("language") or None
+    if streamed:
+        return stream(as_openai, **wish)
+    transcript = hear(**wish, translate=translate)
     if wanted in ("srt", "vtt"):
         kind = "application/x-subrip" if wanted == "srt" else "text/vtt"
         return HttpResponse(write(transcript, wanted), content_type=f"{kind}; charset=utf-8")
@@ -87,7 +104,18 @@ def transcriptions(request: HttpRequest) -> HttpResponse:
         return HttpResponse(text_of(transcript) + "\n", content_type="text/plain; charset=utf-8")
     if wanted == "json":
         return JsonResponse({"text": text_of(transcript), "usage": _usage(transcript)})
-    return JsonResponse(_verbose(transcript, granularities or ["segment"]))
+    return JsonResponse(
+        _verbose(transcript, granularities or ["segment"]) | ({"task": "translate"} if translate else {})
+    )
+
+
+def _expect_translator(name: str) -> None:
+    from pipeline.transcription.registry import choose
+
+    try:
+        choose(name, None, translate=True)
+    except HarkError as error:
+        raise Refused(400, f"{error.what} {error.why} {error.what_to_do}", "model", "unsupported_model") from error
 
 
 def _engine(model: str) -> str:

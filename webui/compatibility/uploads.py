@@ -23,7 +23,7 @@ from webui.jobs.services import LimitReached, user_data
 
 # Addresses whose bodies hold whole recordings; all others take no more than a form.
 _WHOLE = re.compile(
-    r"/upload|/interact|/v1/audio/transcriptions"
+    r"/upload|/interact|/v1/audio/(transcriptions|translations)"
     r"|/api/(asr/transcribe|voice-to-notes|meetings|v1/(transcribe|recordings))"
 )
 

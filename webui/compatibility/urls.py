@@ -41,6 +41,7 @@ urlpatterns = [
     path("api/v1/metrics", stereo.metrics, name="metrics-short"),
     # OpenAI
     path("v1/audio/transcriptions", openai_audio.transcriptions, name="transcriptions"),
+    path("v1/audio/translations", openai_audio.translations, name="translations"),
     path("v1/audio/speech", openai_audio.speech, name="speech"),
     path("v1/models", openai_audio.models, name="models"),
     path("v1/<path:rest>", openai_audio.nothing, name="nothing"),

@@ -28,6 +28,7 @@ class Scripted:
 
     licence = "CC0-1.0"
     hosted = False
+    translates = False
 
     def __init__(self, name: str = "scripted", model: str = "a", languages: tuple[str, ...] | None = None) -> None:
         self.name, self.model = name, model
@@ -54,6 +55,9 @@ class Scripted:
         if self.fails_at and len(self.heard) == self.fails_at:
             raise HarkError("It failed.", "The test wanted it.", "Again.")
         return self.write(audio)
+
+    def translate(self, audio: np.ndarray, language: str | None) -> list[Segment]:
+        raise NotImplementedError
 
     def close(self) -> None:
         self.heard = []

@@ -99,6 +99,17 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Endpoi
     server.server_close()
 
 
+def test_a_translation_is_asked_for_where_there_is_one(endpoint: Endpoint) -> None:
+    endpoint.says({**GOOD, "task": "translate", "words": None})
+    engine = OpenAiEndpoint()
+    assert engine.translates
+    segments = engine.translate(AUDIO, None)
+    assert [segment.text for segment in segments] == ["Hello world.", "Bye."]
+    assert {segment.language for segment in segments} == {"en"}
+    assert endpoint.asked[0][0].endswith("/audio/translations")
+    assert set(endpoint.fields()) == {"model", "response_format", "temperature", "file"}
+
+
 def test_it_sends_a_piece_and_understands_the_answer(endpoint: Endpoint) -> None:
     endpoint.says(GOOD)
     first, second = OpenAiEndpoint().recognize(AUDIO, "en-us")

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,31 @@ def alone(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"a recognition asked the network: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def test_faster_whisper_translates(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted))
+    engine, _why = registry.choose("auto", None, translate=True)
+    assert isinstance(engine, FasterWhisper) and engine.translates
+    model = engine.load()
+    tasks: list[str] = []
+    hears = model.transcribe
+
+    def watched(audio: np.ndarray, **how: Any) -> Any:
+        tasks.append(how["task"])
+        return hears(audio, **how)
+
+    monkeypatch.setattr(model, "transcribe", watched)
+    monkeypatch.setattr(engine, "_loaded", model)
+    (segment,) = recognizing.recognize(engine, NOISE, "de", translate=True)
+    assert tasks == ["translate"] and segment.text == SAYS and segment.language == "en"
+    (segment,) = recognizing.recognize(engine, NOISE, "de")
+    assert tasks == ["translate", "transcribe"] and segment.language == "de"
+    assert not FasterWhisper("small.en").translates and not FasterWhisper("large-v3-turbo").translates
+    monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted / "none"))
+    for name in ("auto", "moonshine"):
+        with pytest.raises(HarkError, match="Speech cannot be translated"):
+            registry.choose(name, None, translate=True)
 
 
 def test_faster_whisper_hears_with_word_times(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +274,6 @@ def test_funasr_is_ready_only_where_it_was_imported(tmp_path: Path, monkeypatch:
 
 def test_the_funasr_worker_with_a_module_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import ModuleType
-    from typing import Any
 
     from core.audio_file import write_audio
     from pipeline.transcription import funasr_worker

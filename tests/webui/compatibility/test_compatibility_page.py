@@ -35,7 +35,7 @@ def test_it_answers_whom_it_says(client: Client, method: str, address: str, scop
 
 def test_what_takes_recordings_may_be_as_large_as_one() -> None:
     with_files = {address for _method, address, sent in SENT if "form:" in sent}
-    assert len(with_files) == 7
+    assert len(with_files) == 8
     assert all(takes_recordings(address) for address in with_files) and takes_recordings("/api/v1/recordings")
     assert not any(takes_recordings(address) for _method, address, _scopes in ROWS if address not in with_files)
 

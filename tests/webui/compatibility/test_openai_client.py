@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
+from asgiref.sync import sync_to_async
+from django.test import AsyncClient
 
-from tests.webui.compatibility.conftest import SAID, token_text
+from audio_generation.engine import Readiness
+from core.errors import HarkError
+from pipeline.transcript import as_json
+from pipeline.transcription.faster_whisper_engine import FasterWhisper
+from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
 
@@ -66,6 +76,99 @@ def test_verbose_json(api: Any, recording_file: Path, asked: Any) -> None:
     assert all(word.start < word.end for word in said.words)
     only = api.audio.transcriptions.create(model="whisper-1", file=recording_file, response_format="verbose_json")
     assert only.words is None and len(only.segments) == 2
+
+
+def test_streamed(api: Any, recording_file: Path, asked: Any) -> None:
+    with recording_file.open("rb") as file:
+        *deltas, done = api.audio.transcriptions.create(model="gpt-4o-transcribe", file=file, stream=True)
+    assert {event.type for event in deltas} == {"transcript.text.delta"} and done.type == "transcript.text.done"
+    assert "".join(event.delta for event in deltas) == done.text == TEXT
+    with pytest.raises(openai.BadRequestError) as raised:
+        api.audio.transcriptions.create(model="whisper-1", file=("a.txt", b"Dear Sir,"), stream=True)
+    assert "recording" in raised.value.message
+    with pytest.raises(openai.BadRequestError) as raised:
+        api.audio.transcriptions.create(model="whisper-1", file=recording_file, stream=True, response_format="srt")
+    assert raised.value.param == "response_format"
+
+
+PIECE = '{"piece": ["", 0, 1], "segments": [{"text": "%s"}]}\n'
+
+
+def test_words_are_sent_while_the_rest_is_heard(
+    owner: User, recording_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_was_sent = threading.Event()
+
+    def call(operation: str, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        progress = Path(request["work"]) / "progress.jsonl"
+        progress.write_text('{"schema": 1}\n' + PIECE % SAID[0])
+        assert first_was_sent.wait(30)
+        with progress.open("a") as file:
+            file.write(PIECE % SAID[1])
+        return as_json(transcript_of(2.0))
+
+    monkeypatch.setattr("pipeline.speech_client.call", call)
+
+    async def events() -> list[dict[str, Any]]:
+        found = []
+        async for part in (await _streamed(owner, recording_file)).streaming_content:  # type: ignore[attr-defined]
+            found.append(json.loads(part.decode().partition("data: ")[2]))
+            first_was_sent.set()
+        return found
+
+    first, *rest, done = asyncio.run(events())
+    assert first == {"type": "transcript.text.delta", "delta": SAID[0]}
+    assert "".join(event["delta"] for event in rest) == f" {SAID[1]}"
+    assert done == {"type": "transcript.text.done", "text": TEXT}
+
+
+def test_what_goes_wrong_after_the_first_words_is_an_event(
+    api: Any, recording_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(operation: str, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        (Path(request["work"]) / "progress.jsonl").write_text(PIECE % SAID[0])
+        time.sleep(1.0)
+        raise HarkError("It failed.", "The test wanted it.", "Again.")
+
+    monkeypatch.setattr("pipeline.speech_client.call", call)
+    said = iter(api.audio.transcriptions.create(model="whisper-1", file=recording_file, stream=True))
+    assert next(said).delta == SAID[0]
+    with pytest.raises(openai.APIError, match="The test wanted it"):
+        next(said)
+
+
+async def _streamed(user: User, path: Path) -> Any:
+    token = await sync_to_async(token_text)(user)
+    with path.open("rb") as file:
+        form = {"model": "whisper-1", "stream": "true", "file": file}
+        answer = await AsyncClient().post(
+            "/v1/audio/transcriptions", form, headers={"Authorization": f"Bearer {token}"}
+        )
+    assert answer.status_code == 200 and answer["Content-Type"].startswith("text/event-stream")
+    return answer
+
+
+def test_translations(api: Any, recording_file: Path, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FasterWhisper, "available", lambda self: Readiness(True))
+    monkeypatch.setattr(FasterWhisper, "model", "small")
+    said = api.audio.translations.create(model="whisper-1", file=recording_file, response_format="verbose_json")
+    assert said.text == TEXT and said.language == "english" and asked[-1][1]["translate"] is True
+    assert api.audio.translations.create(model="faster-whisper", file=recording_file).text == TEXT
+    assert api.audio.transcriptions.create(model="whisper-1", file=recording_file).text == TEXT
+    assert asked[-1][1]["translate"] is False
+
+
+def test_what_cannot_be_translated(api: Any, recording_file: Path, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FasterWhisper, "available", lambda self: Readiness(False, "It is not here."))
+    monkeypatch.delenv("HARK_ASR_URL", raising=False)
+    for model in ("whisper-1", "hark"):
+        with pytest.raises(openai.BadRequestError) as raised:
+            api.audio.translations.create(model=model, file=recording_file)
+        assert (raised.value.param, raised.value.code) == ("model", "unsupported_model")
+        assert "translate" in raised.value.message
+    with pytest.raises(openai.NotFoundError):
+        api.audio.translations.create(model="whisper-9", file=recording_file)
+    assert not asked
 
 
 def test_what_a_program_did_wrong(api: Any, recording_file: Path, asked: Any) -> None:

@@ -1,0 +1,122 @@
+"""A transcript as it is heard, by server-sent events as OpenAI's audio API has them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from django.db import connection
+from django.http import HttpResponse, StreamingHttpResponse
+
+from core.errors import HarkError
+from pipeline.transcript import Transcript
+from webui.compatibility.endpoint import BUG, log
+from webui.compatibility.hearing import hear, text_of
+
+LOOK_EVERY_S = 0.2
+
+
+def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> StreamingHttpResponse:
+    """What :func:`hear` hears with ``wish``: ``transcript.text.delta`` for each piece, then ``transcript.text.done``.
+
+    The answer begins with the first words: what goes wrong until then is raised, as without streaming. What goes wrong
+    after them is an event with the error in its ``shape``.
+    """
+    hearing = _Hearing(wish)
+    first = hearing.wait()
+    response = StreamingHttpResponse(_events(hearing, first, shape), content_type="text/event-stream; charset=utf-8")
+    response["X-Accel-Buffering"] = "no"  # a proxy would wait for the end
+    return response
+
+
+class _Hearing:
+    """A recording that is being heard by a thread of its own, whose pieces are read when they are there."""
+
+    def __init__(self, wish: dict[str, Any]) -> None:
+        self.done: Future[Transcript] = Future()
+        self._progress: Path | None = None
+        self._file: IO[bytes] | None = None  # held open: what is in it can be read after its folder was removed
+        self._rest = b""
+        threading.Thread(target=self._hear, args=(wish,), daemon=True).start()
+
+    def _hear(self, wish: dict[str, Any]) -> None:
+        try:
+            self.done.set_result(hear(**wish, told=self._told))
+        except BaseException as error:  # it is raised where the result is asked for
+            self.done.set_exception(error)
+        finally:
+            connection.close()
+
+    def _told(self, progress: Path) -> None:
+        self._progress = progress
+
+    def news(self) -> list[str]:
+        """Texts of the pieces that were done since the last time."""
+        if self._file is None:
+            if self._progress is None or not self._progress.exists():
+                return []
+            with suppress(OSError):  # it was removed just now
+                self._file = self._progress.open("rb")
+        if self._file is None:
+            return []
+        whole, newline, self._rest = (self._rest + self._file.read()).rpartition(b"\n")
+        rows = [json.loads(line) for line in whole.splitlines()] if newline else []
+        texts = (" ".join(part["text"].strip() for part in row["segments"]) for row in rows if "segments" in row)
+        return [text for text in texts if text]
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._file is not None:
+            self._file.close()
+
+    def wait(self) -> list[str]:
+        """The first texts; none where it ended without any. Raises what :func:`hear` raises."""
+        while not (texts := self.news()):
+            try:
+                self.done.result(timeout=LOOK_EVERY_S)
+            except TimeoutError:
+                if not self.done.done():
+                    continue
+                raise
+            return self.news()
+        return texts
+
+
+async def _events(
+    hearing: _Hearing, texts: list[str], shape: Callable[[HarkError, int], HttpResponse]
+) -> AsyncIterator[bytes]:
+    sent = ""
+    try:
+        while True:
+            ended = hearing.done.done()
+            for text in texts + (hearing.news() if ended else []):
+                delta = f" {text}" if sent else text
+                sent += delta
+                yield _event({"type": "transcript.text.delta", "delta": delta})
+            if ended:
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
+            texts = hearing.news()
+    finally:
+        hearing.close()
+    error = hearing.done.exception()
+    if error is not None:
+        if not isinstance(error, HarkError):
+            log.error("a streamed transcription failed", exc_info=error)
+            error = BUG
+        yield _event({"type": "error", **json.loads(shape(error, getattr(error, "status", 500)).content)})
+        return
+    text = text_of(hearing.done.result())
+    if text != sent and text.startswith(sent):  # pieces that were gone before they could be read
+        yield _event({"type": "transcript.text.delta", "delta": text[len(sent) :]})
+    yield _event({"type": "transcript.text.done", "text": text})
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    return f"event: {content['type']}\ndata: {json.dumps(content, ensure_ascii=False)}\n\n".encode()
