@@ -71,6 +71,18 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         page.get_by_role("button", name="Rename").first.click()
         page.locator(".who b", has_text="Margaret").first.wait_for()
 
+        # the last passage is somebody else's, and is given back
+        last = page.locator(".passage").last
+        for whose in ("Somebody else", "Margaret"):
+            last.locator(".acts summary").click()
+            last.get_by_label(whose, exact=True).check()
+            with page.expect_navigation():
+                last.get_by_role("button", name="Save").click()
+            page.locator("[data-words] .word").first.wait_for()
+        last.locator(".acts summary").click()
+        last.get_by_label("Margaret", exact=True).wait_for()
+        assert last.get_by_label("Margaret", exact=True).is_checked()
+
         # played from a word
         word = page.locator("[data-words] .word").nth(min(3, len(before) - 1))
         start = float(word.get_attribute("data-start") or "nan")
