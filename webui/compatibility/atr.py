@@ -42,6 +42,7 @@ REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
 # What the stages of a run usually take of its time [%], the transcribing of the uploads that it waits for first.
 SHARES = {"transcribe": 10, **dict(zip(STAGES, (3, 2, 20, 3, 5, 52, 5), strict=True))}
+HEARING = ("normalize", "transcribe", "speakers", "summarize")  # the stages of a transcription
 SHOWN = 10  # recordings and runs on a tab
 
 
@@ -188,12 +189,23 @@ def _percent(job: Job) -> float:
         return 100.0
     if job.stage not in SHARES:
         awaited = job.spec.get(jobs.WAIT_FOR, ())
-        left = sum(1 - (one.done / one.total if one.total else 0.0) for one in jobs.going_of(awaited))
+        left = sum(1 - _heard(one) for one in jobs.going_of(awaited))
         return round(SHARES["transcribe"] * (1 - left / len(awaited)), 1) if awaited else 0.0
     names = list(SHARES)
     before = sum(SHARES[name] for name in names[: names.index(job.stage)])
-    within = min(1.0, job.done / job.total) if job.total else 0.0
-    return round(before + within * SHARES[job.stage], 1)
+    return round(before + _within(job) * SHARES[job.stage], 1)
+
+
+def _within(job: Job) -> float:
+    """How much of its present stage is done."""
+    return min(1.0, job.done / job.total) if job.total else 0.0
+
+
+def _heard(job: Job) -> float:
+    """How much of a transcription is done."""
+    if job.stage not in HEARING:
+        return 0.0
+    return (HEARING.index(job.stage) + _within(job)) / len(HEARING)
 
 
 def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -133,8 +133,9 @@ def test_training_begins_by_itself_when_plain_uploads_are_transcribed(
         return said
 
     assert look()["is_training"] and look()["last_uploaded"] == "call.wav"
-    Job.objects.filter(pk=first.job_id).update(state="running", done=1.0, total=2.0)
-    assert look()["current_stage"] == "transcribe"
+    for stage, done in (("normalize", 0), ("transcribe", 1), ("speakers", 0), ("speakers", 2), ("summarize", 0)):
+        Job.objects.filter(pk=first.job_id).update(state="running", stage=stage, done=done, total=2.0)
+        assert look()["current_stage"] == "transcribe"
     finish(first)
     finish(second)
     jobs.send_waiting()
@@ -143,7 +144,7 @@ def test_training_begins_by_itself_when_plain_uploads_are_transcribed(
     for stage, done in (("collect", 0), ("synthesize", 10), ("synthesize", 20), ("measure", 0), ("train", 1)):
         Job.objects.filter(pk=job.pk).update(state="running", stage=stage, done=done, total=40)
         assert look()["current_stage"] == stage
-    assert seen == sorted(seen) and len(set(seen)) >= 7 and seen[2] > 0 and seen[-1] < 100
+    assert seen == sorted(seen) and len(set(seen)) >= 9 and seen[3] > 0 and seen[-1] < 100
     Job.objects.filter(pk=job.pk).update(state="done", result={"better": True})
     weights = user_data(job.user) / "asr" / "own" / "own-1.safetensors"
     weights.parent.mkdir(parents=True)
