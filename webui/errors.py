@@ -79,7 +79,8 @@ class InALine(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if is_full(error) or isinstance(error, SuspiciousOperation):
             record.exc_info, record.exc_text = None, None
-            record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})"[:LONGEST_LINE], ()
+            said, why = record.getMessage(), str(error)
+            record.msg, record.args = (said if why in said else f"{said}: {why}")[:LONGEST_LINE], ()
         return True
 
 
