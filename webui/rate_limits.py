@@ -50,12 +50,17 @@ class Allowance:
 
     Attributes:
         most: requests in a window; n: made in this one.
-        reset_s: until the next one begins [s].
+        resets_at: when the next one begins [s since 1970].
     """
 
     most: int
     n: int
-    reset_s: int
+    resets_at: int
+
+    @property
+    def reset_s(self) -> int:
+        """Seconds until then."""
+        return max(1, round(self.resets_at - time.time()))
 
     @property
     def remaining(self) -> int:
@@ -74,13 +79,12 @@ class _Counts:
     def add(self, limits: Mapping[str, int], now: float) -> list[Allowance]:
         """Count one request of each of them. Raises OSError or sqlite3.Error."""
         window = int(now // WINDOW_S)
-        reset_s = max(1, round((window + 1) * WINDOW_S - now))
         with self._lock, self._opened() as file:
             if window != self._window:
                 file.execute("DELETE FROM asked WHERE window < ?", (window,))
                 self._window = window
             return [
-                Allowance(most, file.execute(_COUNT, (_digest(who), window)).fetchone()[0], reset_s)
+                Allowance(most, file.execute(_COUNT, (_digest(who), window)).fetchone()[0], (window + 1) * WINDOW_S)
                 for who, most in limits.items()
             ]
 
@@ -192,7 +196,7 @@ def _headers(request: HttpRequest, allowance: Allowance) -> dict[str, str]:
         "RateLimit-Reset": str(allowance.reset_s),
         "X-RateLimit-Limit": most,
         "X-RateLimit-Remaining": remaining,
-        "X-RateLimit-Reset": str(round(time.time()) + allowance.reset_s),
+        "X-RateLimit-Reset": str(allowance.resets_at),
     }
     if request.path.startswith("/v1/"):  # as OpenAI calls them
         headers["x-ratelimit-limit-requests"] = most
