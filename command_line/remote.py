@@ -226,6 +226,7 @@ def _not_done(job: Mapping[str, Any]) -> HarkError:
 
 def _fetch(server: Server, job: Mapping[str, Any], out: Path | None, screen: Screen) -> int:
     from command_line.console import facts, percent, short_path
+    from pipeline.verdict import misses_most
 
     place = f"/detectors/{job['result']['detector']}/versions/{job['result']['version']}"
     version = server.ask("GET", place)
@@ -247,7 +248,11 @@ def _fetch(server: Server, job: Mapping[str, Any], out: Path | None, screen: Scr
     if alarms is not None:
         rows.append(("false alarms an hour", f"{alarms:.2f}"))
     rows += [("report", f"{server.url}/detectors/{version['detector']}/{version['number']}"), ("bundle", "")]
-    screen.show("", f"✓ {job['title']} has its detector", "", facts(rows))
+    if misses_most(version["metrics"]):
+        headline = f"✗ {job['title']} has a detector that misses most of what is said in quiet: not for use"
+    else:
+        headline = f"✓ {job['title']} has its detector"
+    screen.show("", headline, "", facts(rows))
     screen.show_line(short_path(bundle.absolute()))
     return 0
 

@@ -305,6 +305,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     from rich.text import Text
 
     from command_line.console import command, duration, facts, percent, short_path, table
+    from pipeline.verdict import misses_most
 
     if screen.json_wanted:
         return
@@ -327,6 +328,15 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     seconds = result["seconds"]
     stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
     bundle = short_path(result["bundle"])
+    if misses_most(metrics):
+        missed = percent(metrics["miss_rate_clean"]["value"])
+        headline = Text.assemble(
+            ("✗ ", "red"),
+            (result["phrase"], "bold"),
+            f" has a detector that misses {missed} of it in quiet: not for use",
+        )
+    else:
+        headline = Text.assemble(("✓ ", "green"), (result["phrase"], "bold"), " has its detector")
     files = [
         ("clips", made),
         ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
@@ -336,7 +346,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         files.append(("curves", f"tensorboard --logdir {short_path(_job_folder(result) / 'tensorboard')}"))
     screen.show(
         "",
-        Text.assemble(("✓ ", "green"), (result["phrase"], "bold"), " has its detector"),
+        headline,
         "",
         table(["on voices it has never heard", "", "95 % interval"], measured, right=[1]),
         Text(f"measured in {hours:.2f} h of other speech and noise; the report says what was synthetic", "dim"),
@@ -345,6 +355,9 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     )
     for name in ("bundle", "model_pt"):
         screen.show_line(str(Path(result[name]).absolute()))
+    if misses_most(metrics):
+        screen.show("", "Train it with more effort, or choose another phrase; the report says where it fails.")
+        return
     screen.show("", Text("Try it:", "dim"))
     screen.show_line(f"  {command('detect', bundle, _test_clip(result) or 'recording.wav')}")
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from model.runtime.detector import REARM, SMOOTHING_FRAMES, Trigger, logit, smooth_scores
+from model.runtime.detector import SMOOTHING_FRAMES, Trigger, logit, smooth_scores
 
 SCORE_PERIOD_S = 0.08  # seconds a score
-REFRACTORY_S = 1.0  # seconds after a detection in which no other one is reported
+# Seconds after the highest score of a detection in which no other one is reported. A large detector hears an utterance
+# again, as one that was drawn out, for as long as it lies in its window: 2.88 s, less the phrase's own length.
+REFRACTORY_S = 2.5
 HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
 HIT_AFTER_S = 1.0  # ... and this long after it
 CONFIDENCE = 0.95
@@ -101,26 +103,15 @@ def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
 
 
 def false_alarm_peaks(streams: list[ScoredStream], refractory_s: float = REFRACTORY_S) -> np.ndarray:
-    """Highest scores of consecutive refractory times of negative streams, highest first.
-
-    Times over which a score stays up without rising again, which is one detection, are one.
-    """
+    """The highest score of each event of negative streams, highest first: of whatever would be one detection, were the
+    threshold low enough (``model.runtime.detector.Trigger``)."""
     gap = round(refractory_s / SCORE_PERIOD_S)
-    peaks: list[float] = []
-    for stream in streams:
-        if len(stream.scores) == 0:
-            continue
-        padded = np.pad(stream.scores, (0, -len(stream.scores) % gap), mode="edge").reshape(-1, gap)
-        highest, lowest = padded.max(axis=1), logit(padded.min(axis=1))
-        before = -np.inf  # lowest level since the last peak
-        for top, level, low in zip(highest, logit(highest), lowest):
-            if level >= min(before, low) + REARM:
-                peaks.append(float(top))
-                before = np.inf
-            else:
-                peaks[-1] = max(peaks[-1], float(top))
-            before = min(before, low)
-    return np.sort(np.asarray(peaks, dtype=np.float64))[::-1]
+    peaks = [
+        np.maximum.reduceat(stream.scores, Trigger(0.0, gap).fired(stream.scores))
+        for stream in streams
+        if len(stream.scores)
+    ]
+    return np.sort(np.concatenate([np.zeros(0), *peaks]))[::-1]
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,11 @@ def open_detector(
 
 
 def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores: bool = False) -> HeardFile:
-    """Run the detector over one recording; one that cannot be read (to its end) is no exception but a ``failure``."""
+    """Run the detector over one recording; one that cannot be read (to its end) is no exception but a ``failure``.
+
+    Raises:
+        HarkError: the detector itself failed, or took too much time or memory.
+    """
     heard = HeardFile(str(file))
     try:
         for scores in detector.score_recording(_watched(Path(file), heard, reporter)):
@@ -70,6 +74,8 @@ def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores
                 heard.scores += [round(float(score), 4) for score in scores]
     except HarkError as error:
         heard.failure = error
+    except BundleError as error:
+        raise HarkError(error.what, error.why, error.what_to_do) from error
     return heard
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from model.runtime.detector import BLOCK_CHUNKS, FLUSH_S, Detection, Detector, Trigger, smooth_scores
+from core.audio_file import SAMPLE_RATE
+from model.runtime.detector import BLOCK_CHUNKS, FLUSH_S, Detection, Detector, Model, Trigger, smooth_scores
 
 SAME_SCORE = 1e-5  # largest difference between the halves' scores and the whole's that is accepted
 SAME_STATE = 1e-3  # likewise of what is carried from block to block, log-mel and audio among it
@@ -34,14 +35,8 @@ class Graph:
 
     def __init__(self, model: bytes) -> None:
         """The model's first input and output are those; the others are the state, in the same order."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._names = [entry.name for entry in self._session.get_inputs()]
-        self._state_sizes = [int(entry.shape[1]) for entry in self._session.get_inputs()[1:]]
+        self._model = Model(model)
+        self._state_sizes = [int(shape[1]) for _, shape in self._model.inputs[1:]]
 
     def empty(self) -> State:
         """A state that has heard nothing."""
@@ -49,7 +44,8 @@ class Graph:
 
     def hear(self, block: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """The output for the next block of a stream, and the state after it."""
-        result = self._session.run(None, dict(zip(self._names, [block, *state])))
+        names = [name for name, _ in self._model.inputs]
+        result = self._model.run(dict(zip(names, [block, *state])), block.shape[1] / SAMPLE_RATE)
         return result[0], result[1:]
 
 

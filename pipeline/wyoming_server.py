@@ -29,7 +29,7 @@ from wyoming.wake import Detect, Detection, NotDetected
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from model.runtime.detector import Detector, pcm_samples
+from model.runtime.detector import BundleError, Detector, pcm_samples
 from pipeline.detection import open_detector
 from pipeline.shared_trunk import Heard, HeardTogether, Stream
 
@@ -143,6 +143,10 @@ class WakeClient(AsyncEventHandler):
         """Answer one event; false ends the connection."""
         try:
             await self._answer(event)
+        except BundleError as error:
+            logging.getLogger(__name__).warning("a detector failed: %s", error)
+            await self._complain(str(error), "model-failed")
+            return False
         except (KeyError, TypeError, ValueError) as error:
             await self._complain(f"The {event.type} event cannot be understood: {error}.", "bad-event")
             return False

@@ -33,7 +33,8 @@ export class Trigger {
     this.refractoryFrames = refractoryFrames;
     this.frames = 0; // scores given so far
     this.quietUntil = 0;
-    this.lowest = -Infinity; // level since the last detection
+    this.highest = Infinity; // level of the last detection
+    this.lowest = -Infinity; // level since then
   }
 
   /** Detections, as indices into these scores, which follow those given before. */
@@ -44,10 +45,14 @@ export class Trigger {
       const level = logit(score);
       this.lowest = Math.min(this.lowest, level);
       const frame = this.frames + index;
-      if (score >= threshold && frame >= this.quietUntil && level >= this.lowest + REARM) {
-        found.push(index);
-        this.quietUntil = frame + this.refractoryFrames;
+      if (score < threshold) return;
+      const quiet = frame < this.quietUntil;
+      const fires = !quiet && level >= this.lowest + REARM;
+      if (fires) found.push(index);
+      if (fires || (quiet && level > this.highest)) {
+        this.highest = level;
         this.lowest = Infinity;
+        this.quietUntil = frame + this.refractoryFrames;
       }
     });
     this.frames += scores.length;

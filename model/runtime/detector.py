@@ -17,8 +17,11 @@ import sys
 import wave
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,9 @@ SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that 
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
 ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' highest)
+MODEL_MEMORY = 2 << 30  # bytes that all models of a process may take together; a large one takes a tenth
+CALL_S = 60.0  # that one call of a model may take, and ...
+CALL_TIMES = 10.0  # ... so many times as long as the audio that it hears
 MANIFEST_KEYS = (  # what this program reads
     "phrase",
     "sample_rate",
@@ -99,8 +105,12 @@ def logit(score: np.ndarray | float) -> np.ndarray:
 
 
 class Trigger:
-    """Which scores of a stream are detections: those at or above a threshold, after a refractory time, that have risen
-    again. A score that stays up for a while after a phrase, as where somebody stops within it, is one detection.
+    """Which scores of a stream are detections: one for each utterance.
+
+    The first score at or above the threshold is the detection. Scores that follow belong to the same utterance until a
+    refractory time has passed since the highest of them: an encoder hears the end of a phrase in two windows, often
+    better in the second. After that a score must have risen by :data:`REARM` above the lowest since, so that one that
+    stays up, as where somebody stops within the phrase, is one detection.
     """
 
     def __init__(self, threshold: float, refractory_frames: int) -> None:
@@ -112,23 +122,26 @@ class Trigger:
         """Nothing was heard yet."""
         self.frames = 0  # scores given so far
         self._quiet_until = 0
-        self._lowest = -np.inf  # level since the last detection
+        self._highest = np.inf  # level of the last detection
+        self._lowest = -np.inf  # level since then
 
     def fired(self, scores: np.ndarray) -> list[int]:
         """Detections, as indices into these scores [n], which follow those given before."""
-        above = np.flatnonzero(scores >= self.threshold).tolist()
+        above = np.flatnonzero(scores >= self.threshold)
         levels = logit(scores)
+        parts = [0, *(above + 1).tolist()]  # each ends with a score at or above the threshold; the last has none
+        lows = np.minimum.reduceat(levels[: parts[-1]], parts[:-1]).tolist() if len(above) else []
         found: list[int] = []
-        seen = 0
-        for index in above:
-            self._lowest = min(self._lowest, float(levels[seen : index + 1].min()))
-            seen = index + 1
-            if self.frames + index >= self._quiet_until and levels[index] >= self._lowest + REARM:
+        for index, level, low in zip(above.tolist(), levels[above].tolist(), lows):
+            self._lowest = min(self._lowest, low)
+            quiet = self.frames + index < self._quiet_until
+            if not quiet and level >= self._lowest + REARM:
                 found.append(index)
-                self._quiet_until = self.frames + index + self.refractory_frames
-                self._lowest = np.inf
-        if seen < len(levels):
-            self._lowest = min(self._lowest, float(levels[seen:].min()))
+            elif not (quiet and level > self._highest):
+                continue
+            self._highest, self._lowest = level, np.inf
+            self._quiet_until = self.frames + index + self.refractory_frames
+        self._lowest = min(self._lowest, float(levels[parts[-1] :].min(initial=np.inf)))
         self.frames += len(scores)
         return found
 
@@ -249,6 +262,82 @@ class Bundle:
         return float(1.0 / (1.0 + np.exp(-height)))
 
 
+@cache
+def _limit_memory() -> None:
+    """Models that ask for it share one allocator, with a limit."""
+    import onnxruntime
+
+    where = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({"max_mem": MODEL_MEMORY}))
+
+
+@cache
+def _callers(process: int) -> ThreadPoolExecutor:
+    """Threads that models run in, so that who waits for one can be interrupted, and can stop it."""
+    return ThreadPoolExecutor(256, thread_name_prefix="detector")
+
+
+class Model:
+    """A graph on onnxruntime that comes from a bundle: what takes all memory or never ends is stopped.
+
+    It may be run from several threads.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1) -> None:
+        """Load it. Raises BundleError where that cannot be done."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BundleError("The detector cannot run.", f"{error}.", "pip install onnxruntime") from error
+        _limit_memory()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what it says is in the exception, too
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        # Weights are in the model itself: what lies in other files is looked for where nothing can be.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has many errors and no common class
+            raise BundleError(
+                "The detector's model cannot be loaded.",
+                f"onnxruntime {onnxruntime.__version__}: {error}",
+                "pip install --upgrade onnxruntime",
+            ) from error
+        self.inputs: list[tuple[str, list[Any]]] = [(one.name, one.shape) for one in self._session.get_inputs()]
+
+    def run(self, inputs: Mapping[str, np.ndarray], seconds: float) -> list[np.ndarray]:
+        """The outputs for ``seconds`` of audio. Raises BundleError where it fails, or takes too much time or memory."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = 4
+        allowed = CALL_S + CALL_TIMES * seconds
+        call = _callers(os.getpid()).submit(self._session.run, None, inputs, options)
+        try:
+            outputs: list[np.ndarray] = call.result(allowed)
+            return outputs
+        except OutOfTime as error:
+            raise BundleError(
+                "The detector was stopped.",
+                f"Its model took more than {allowed:.0f} s for {seconds:.2f} s of audio.",
+                "Use a detector from somebody whom you trust.",
+            ) from error
+        except Exception as error:
+            raise BundleError(
+                "The detector's model failed.",
+                f"onnxruntime: {str(error)[:300].rstrip('.')}. It may have {MODEL_MEMORY >> 20} MB of memory.",
+                "Use a detector from somebody whom you trust.",
+            ) from error
+        finally:
+            if not call.done():  # out of time, or interrupted
+                options.terminate = True
+                call.exception()
+
+
 class Detector:
     """Scores a stream of audio and reports when the phrase was said. One instance is one stream."""
 
@@ -269,11 +358,6 @@ class Detector:
             int8: use the small model (8-bit weights), where the bundle has one.
             threads: of onnxruntime.
         """
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise BundleError("The detector cannot run.", f"{error}.", "pip install onnxruntime") from error
-
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         manifest = self.bundle.manifest
         self.phrase = str(manifest["phrase"])
@@ -287,22 +371,8 @@ class Detector:
             )
         self._smoothing = int(manifest["smoothing_frames"])
         self._trigger = Trigger(wanted, round(float(manifest["refractory_s"]) / self.score_period_s))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Weights are in the model itself: what lies in other files is looked for where nothing can be.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         small = int8 and "model.int8.onnx" in manifest["files"]  # a large one has 8-bit weights already
-        model = self.bundle.read("model.int8.onnx" if small else "model.onnx")
-        try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has many errors and no common class
-            raise BundleError(
-                "The detector's model cannot be loaded.",
-                f"onnxruntime {onnxruntime.__version__}: {error}",
-                "pip install --upgrade onnxruntime",
-            ) from error
+        self._model = Model(self.bundle.read("model.int8.onnx" if small else "model.onnx"), threads)
         silence = np.zeros(-(-int(manifest["receptive_samples"]) // self.chunk) * self.chunk, np.float32)
         # Whatever the state was, after one receptive field of silence it is the state of silence.
         score, self._silent_state = self._run(silence, np.zeros((1, int(manifest["state_size"])), np.float32))
@@ -326,7 +396,7 @@ class Detector:
         self._trigger.reset()
 
     def _run(self, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        score, new_state = self._session.run(None, {"audio": samples[None], "state": state})
+        score, new_state = self._model.run({"audio": samples[None], "state": state}, len(samples) / self.sample_rate)
         return score[0], new_state
 
     def scores(self, samples: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ from core.errors import HarkError
 VERSION = 1  # of what a stream holds: raised with a change of the code that makes it, so that old ones are not used
 SNR_DB = 10.0  # of kitchen noise
 CLEAN_FLOOR_DB = 50.0  # below the speech: the self-noise of a microphone
-GAP_S = 1.5  # before, between and after clips
+GAP_S = 1.5  # before, between and after clips ...
+SAID_GAP_S = 4.0  # ... and those of a phrase, or one would lie in the refractory time of the one before
 BLOCK_S = 60.0  # a block ends with the clip that makes it as long
 CONDITIONS = ("clean", "kitchen")
 FULL_SCALE = 32767.0
@@ -89,7 +90,7 @@ class Stream:
             start = end
 
 
-def stream_of_files(files: Sequence[Path], folder: Path, cache: Path) -> Stream:
+def stream_of_files(files: Sequence[Path], folder: Path, cache: Path, gap_s: float = GAP_S) -> Stream:
     """The recordings ``files`` (under ``folder``) in their order; decoded unless that was done before.
 
     Raises:
@@ -104,27 +105,30 @@ def stream_of_files(files: Sequence[Path], folder: Path, cache: Path) -> Stream:
         for path, (name, *_) in zip(files, listed):
             yield StreamClip(read_audio(path), {"file": name})
 
-    return stream_of(clips, {"files": listed}, cache)
+    return stream_of(clips, {"files": listed}, cache, gap_s)
 
 
-def stream_of(clips: Callable[[], Iterable[StreamClip]], made_from: Mapping[str, Any], cache: Path) -> Stream:
+def stream_of(
+    clips: Callable[[], Iterable[StreamClip]], made_from: Mapping[str, Any], cache: Path, gap_s: float = GAP_S
+) -> Stream:
     """The stream of the clips that ``clips()`` gives, which is asked only if the cache has none of ``made_from``.
 
     Args:
         clips: gives the clips in order.
         made_from: plain JSON values that tell this stream from all others.
         cache: folder of all streams.
+        gap_s: seconds of silence before, between and after clips.
 
     Raises:
         HarkError: no clips, or nothing can be written into the cache.
     """
-    identity = {"version": VERSION, "gap_s": GAP_S, "block_s": BLOCK_S, **made_from}
+    identity = {"version": VERSION, "gap_s": gap_s, "block_s": BLOCK_S, **made_from}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
     folder = cache / digest
     stream = _open(folder, digest)
     if stream is None:
         try:
-            stream = _write(clips(), folder, digest)
+            stream = _write(clips(), folder, digest, gap_s)
         except OSError as error:
             raise storage_error(error, "decoding the streams of the benchmark") from error
     return stream
@@ -143,8 +147,8 @@ def _open(folder: Path, digest: str) -> Stream | None:
         return None
 
 
-def _write(clips: Iterable[StreamClip], folder: Path, digest: str) -> Stream:
-    gap = np.zeros(int(GAP_S * SAMPLE_RATE), "<i2")
+def _write(clips: Iterable[StreamClip], folder: Path, digest: str, gap_s: float) -> Stream:
+    gap = np.zeros(int(gap_s * SAMPLE_RATE), "<i2")
     spans: list[tuple[int, int]] = []
     about: list[Mapping[str, Any]] = []
     ends: list[int] = []

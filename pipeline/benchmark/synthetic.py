@@ -21,7 +21,7 @@ from phrase_augmentation.confusers import confusers
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.positives import positives
-from pipeline.benchmark.streams import Stream, StreamClip, stream_of
+from pipeline.benchmark.streams import GAP_S, Stream, StreamClip, stream_of
 from pipeline.splits import split_of, split_voices
 
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # there wherever Hark is, so that figures can be compared
@@ -71,7 +71,15 @@ def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
     return [text for text in found if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
 
 
-def spoken(texts: Sequence[PhraseText], speakers: Speakers, language: str, seed: int, cache: Path, name: str) -> Stream:
+def spoken(
+    texts: Sequence[PhraseText],
+    speakers: Speakers,
+    language: str,
+    seed: int,
+    cache: Path,
+    name: str,
+    gap_s: float = GAP_S,
+) -> Stream:
     """The stream of the texts, each spoken once, by the engines in turn; kept like all streams.
 
     Each clip's ``about`` holds text, kind, engine, voice. What an engine fails to speak is left out.
@@ -93,7 +101,7 @@ def spoken(texts: Sequence[PhraseText], speakers: Speakers, language: str, seed:
         "language": language,
         "seed": seed,
     }
-    return stream_of(lambda: _speak(texts, speakers, language, seed), made_from, cache)
+    return stream_of(lambda: _speak(texts, speakers, language, seed), made_from, cache, gap_s)
 
 
 def _speak(texts: Sequence[PhraseText], speakers: Speakers, language: str, seed: int) -> Iterator[StreamClip]:

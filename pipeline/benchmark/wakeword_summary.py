@@ -93,7 +93,13 @@ def average(phrases: Mapping[str, Any]) -> Figures:
     }
 
 
-HEADER = ("what", "condition", *(f"{rate:g} FA/h" for rate in RATES), "at its own threshold: missed, FA/h", "confusers")
+HEADER = (
+    "what",
+    "condition",
+    *(f"{rate:g} FA/h" for rate in RATES),
+    "at its own threshold: missed, FA/h, doubles",
+    "confusers",
+)
 
 
 def table(figures: Mapping[str, Any]) -> str:
@@ -111,6 +117,7 @@ def table(figures: Mapping[str, Any]) -> str:
             rows.append((what, condition, *(_percent(at[f"{rate:g}"]) for rate in RATES), "", ""))
     lines = _aligned([HEADER, *rows])
     lines += ["", "Missed at the threshold with that many false alarms an hour on the same stream, per cent."]
+    lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
     for name, one in figures["bundles"].items():
         heard = one["heard_in_training"]
         if heard["corpora"]:
@@ -138,7 +145,7 @@ def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 name if condition == "clean" else clips,
                 condition,
                 *(_interval(at["miss_rate"]) for at in figures["at_fa_per_hour"].values()),
-                f"{_percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}",
+                f"{_percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['doubles']}",
                 _interval(one["confusers"]["accepted"]) if condition == "clean" else "",
             )
         )

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 from command_line_samples import REPOSITORY, Run, assert_mendable, babble, error_of, write_bundle
+from hostile_bundles import loop_bundle
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -44,6 +45,17 @@ def test_detections_and_scores(main: Main, capsys: Shown, bundle: Path, recordin
     assert first == {"file": recording, "time_s": 0.08, "score": scores[0]}
     code, result = detect(main, capsys, str(bundle), recording, "--threshold", "1")
     assert code == 0 and result["detections"] == [] and "scores" not in result
+
+
+def test_a_model_that_never_ends_is_stopped(
+    main: Main, capsys: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recording: str
+) -> None:
+    monkeypatch.setattr("model.runtime.detector.CALL_S", 1.0)
+    monkeypatch.setattr("model.runtime.detector.CALL_TIMES", 0.1)
+    for level in (-1.0, 0.0):  # when it is opened; when it hears something
+        assert main("detect", str(loop_bundle(tmp_path / f"at {level}", from_level=level)), recording) == 2
+        said = capsys.readouterr().err
+        assert "The detector was stopped." in said and "more than" in said
 
 
 def test_the_threshold_follows_the_false_alarms(main: Main, capsys: Shown, bundle: Path, recording: str) -> None:

@@ -131,6 +131,16 @@ def test_what_people_see_of_a_run(
     assert "Traceback" not in shown.err
 
 
+def test_a_detector_that_misses_most_has_no_tick(
+    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INTERVAL, "value", 0.97)
+    assert main("train", "hey compass") == 0
+    shown = capsys.readouterr().out
+    assert "✓" not in shown and "✗ hey compass has a detector that misses 97.0 % of it in quiet: not for use" in shown
+    assert "Try it" not in shown and "run.zip" in shown
+
+
 @pytest.mark.parametrize("name", BAD_PHRASES)
 def test_bad_phrases(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], name: str) -> None:
     for command in ("train", "plan", "advise"):

@@ -28,6 +28,7 @@ from pipeline.benchmark.wakeword import (
     bench_wakeword,
     best_scores,
     count_alarms,
+    count_doubles,
     heard,
     recordings_of,
     score_stream,
@@ -52,8 +53,8 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make
 
 def test_alarms_are_counted_in_seconds_whatever_the_period() -> None:
     for period_s in (0.08, 0.03):
-        scores = np.zeros(round(10 / period_s), np.float32)
-        for second in (1.0, 1.5, 2.2, 7.0):  # the second one falls into the first one's refractory time
+        scores = np.zeros(round(12 / period_s), np.float32)
+        for second in (1.0, 1.5, 4.2, 9.0):  # the second one falls into the first one's refractory time
             scores[round(second / period_s)] = 0.9
         assert count_alarms(scores, 0.5, period_s) == 3
 
@@ -62,11 +63,28 @@ def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
     scores = np.zeros(45_000, np.float32)  # an hour
     peaks = np.linspace(0.1, 0.9, 9, dtype=np.float32)
     scores[1000:10_000:1000] = peaks
-    assert threshold_at(scores, 0.08, 3.0) == pytest.approx(0.7)
-    assert count_alarms(scores, threshold_at(scores, 0.08, 3.0), 0.08) == 3
-    assert threshold_at(scores, 0.08, 0.5) > 0.9
-    assert count_alarms(scores, threshold_at(scores, 0.08, 0.5), 0.08) == 0
-    assert count_alarms(np.full(100, 0.2, np.float32), threshold_at(np.full(100, 0.2, np.float32), 0.08, 1), 0.08) == 0
+
+    def found(rate: float, other: np.ndarray = scores) -> float:
+        return threshold_at(other, np.zeros(0, np.float32), [], 0.08, rate)
+
+    assert found(3.0) == pytest.approx(0.7)
+    assert count_alarms(scores, found(3.0), 0.08) == 3
+    assert found(0.5) > 0.9
+    assert count_alarms(scores, found(0.5), 0.08) == 0
+    flat = np.full(100, 0.2, np.float32)
+    assert count_alarms(flat, found(1, flat), 0.08) == 0
+
+
+def test_a_second_detection_of_a_clip_is_a_false_alarm() -> None:
+    other, said = np.zeros(45_000, np.float32), np.zeros(400, np.float32)
+    spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (2, 12, 22)]
+    said[[30, 155, 280]] = 0.9  # each clip once
+    said[[65, 315]] = 0.8, 0.6  # two of them once more, 2.8 s later
+    assert count_doubles(said, spans, 0.5, 0.08) == 2 and count_doubles(said, spans, 0.7, 0.08) == 1
+    assert threshold_at(other, said, spans, 0.08, 2.0) < 0.61 < threshold_at(other, said, spans, 0.08, 1.0) < 0.81
+    assert 0.81 < threshold_at(other, said, spans, 0.08, 0.5) < 0.91
+    said[65] = 0.95  # what comes after a clip, and not the clip, is the highest of all
+    assert threshold_at(other, said, spans, 0.08, 0.5) > 0.94
 
 
 def test_a_hit_counts_from_the_clips_start_until_a_second_after_its_end() -> None:

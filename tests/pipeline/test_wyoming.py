@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soxr
+from hostile_bundles import loop_bundle
 from untrained_bundle import bundle_of, matcher_bundle, spoken
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient, AsyncTcpClient
@@ -28,6 +29,7 @@ from wyoming.wake import Detect, Detection, NotDetected
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from model.runtime import detector as run_time
 from model.runtime.detector import Detector
 from pipeline import shared_trunk
 from pipeline.shared_trunk import HeardTogether, NotCut, cut, largest_differences
@@ -317,6 +319,28 @@ def test_an_odd_client_is_told_so_and_harms_no_other(together: HeardTogether, ev
         assert len(await heard(client, said("hey compass"))) == 1
 
     with_client(together, odd, [good])
+
+
+def test_a_model_that_never_ends_is_stopped_and_its_client_told(
+    bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_time, "CALL_S", 1.0)
+    hostile = loop_bundle(tmp_path / "hostile", from_level=0.5)
+    together = HeardTogether({"hostile": Detector(hostile), "hey_compass": Detector(bundles[0])})
+
+    async def talk(client: AsyncClient) -> None:
+        await client.write_event(Detect(names=["hostile"]).event())
+        await send(client, np.full(RATE // 5, 0.7, np.float32))
+        answer = await client.read_event()
+        assert answer is not None and Error.from_event(answer).code == "model-failed"
+        assert "more than" in Error.from_event(answer).text
+        assert await client.read_event() is None
+
+    async def good(client: AsyncClient) -> None:
+        await client.write_event(Detect(names=["hey_compass"]).event())
+        assert len(await heard(client, said("hey compass"))) == 1
+
+    with_client(together, talk, [good])
 
 
 def test_noise_on_the_line_and_unknown_events(together: HeardTogether) -> None:

@@ -14,6 +14,7 @@ from django.http import Http404
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.untrusted_json import untrusted_json
+from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from webui.accounts.models import User
 from webui.listening import services
@@ -75,7 +76,12 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
         audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
         self.samples += len(audio)
         self.heard = np.concatenate([self.heard, audio])[-round(KEPT_S * SAMPLE_RATE) :]
-        scores = await asyncio.to_thread(self.runtime.scores, audio)
+        try:
+            scores = await asyncio.to_thread(self.runtime.scores, audio)
+        except BundleError as error:
+            await self._say(error={"what": error.what, "why": error.why, "what_to_do": error.what_to_do})
+            await self.close()
+            return
         found = self.runtime.detections(scores)
         await self._say(
             time_s=round(self.samples / SAMPLE_RATE, 3),

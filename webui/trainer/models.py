@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
+from pipeline.verdict import misses_most
 from webui.jobs.models import Job
 
 
@@ -66,6 +67,11 @@ class Version(models.Model):
     def high(self) -> int:
         """Upper end of it."""
         return round(100 * self.summary["miss_rate"]["high"])
+
+    @property
+    def misses_most(self) -> bool:
+        """Whether it is no use."""
+        return misses_most(self.summary)
 
     @property
     def path(self) -> Path:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
 from django.utils import timezone
+from hostile_bundles import loop_bundle
 
 from core.worded import worded
+from pipeline.detection import open_detector
 from tests.webui.api.conftest import World
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import create_token, end_pair, issue_pair, revoke_token, set_active
@@ -254,6 +257,26 @@ def test_a_program_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
         assert (await socket.hear())["ready"]
         await socket.say(bytes(2 * 1280))
         assert await socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
+
+    talk(conversation)
+
+
+def test_a_model_that_never_ends_is_stopped_and_the_page_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("model.runtime.detector.CALL_S", 1.0)
+    runtime = open_detector(loop_bundle(tmp_path / "hostile", from_level=0.5))
+    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
+    text = token_of(world.user, "audio")
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
+        await socket.open()
+        await socket.say({"token": text})
+        assert (await socket.hear())["ready"]
+        await socket.say(np.full(1280, 20_000, "<i2").tobytes())
+        assert "more than" in (await socket.hear(20))["error"]["why"]
+        assert await socket.hear() == 1000
 
     talk(conversation)
 

@@ -176,6 +176,14 @@ def test_the_page_says_what_was_measured_on_how_much(owners: Client, version: Ve
     assert "4 more voices, heard better" in page
 
 
+def test_a_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
+    pages = ("/", f"/detectors/{version.detector_id}/{version.number}")
+    assert not any("not for use" in owners.get(page).content.decode() for page in pages)
+    version.summary["miss_rate_clean"] = {"value": 0.9, "low": 0.8, "high": 0.95}
+    version.save()
+    assert all("not for use" in owners.get(page).content.decode() for page in pages)
+
+
 def test_real_people_are_told_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:
     some = owners.get(address("version", make_version(owner, portal, people=10))).content.decode()
     assert "synthetic and real" in some and "of 10 utterances" in some and "50.0 %" in some

@@ -1,0 +1,69 @@
+"""A bundle's graph that never ends or takes all memory ends with an error that says so, and can be interrupted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile_bundles import CHUNK, loop_bundle
+
+from core.data_folder import REPOSITORY
+from model.runtime import detector as run_time
+from model.runtime.detector import BundleError, Detector
+
+LOUD = np.full(CHUNK, 0.7, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_time, "CALL_S", 1.0)
+
+
+def test_a_graph_that_never_ends_is_stopped_when_it_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"stopped.*more than 2 s for 0.08 s of audio"):
+        Detector(loop_bundle(tmp_path / "bundle"))
+
+
+def test_a_graph_that_never_ends_is_stopped_in_the_middle_of_a_stream_which_goes_on(tmp_path: Path) -> None:
+    detector = Detector(loop_bundle(tmp_path / "bundle", from_level=0.5))
+    assert detector.process(np.full(CHUNK, 0.2, np.float32)) == []
+    with pytest.raises(BundleError, match="stopped"):
+        detector.process(LOUD)
+    detector.reset()
+    assert detector.scores(np.full(CHUNK, 0.4, np.float32)) == pytest.approx([0.2])
+
+
+def test_a_graph_that_takes_all_memory_is_stopped(tmp_path: Path) -> None:
+    """In a process of its own, whose memory is looked at afterwards."""
+    bundle = loop_bundle(tmp_path / "bundle", grows=True, from_level=0.5)
+    program = f"""
+import resource, sys
+import numpy as np
+from model.runtime.detector import BundleError, Detector
+detector = Detector({str(bundle)!r})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    detector.process(np.full({CHUNK}, 0.7, np.float32))
+except BundleError as error:
+    print(error, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert "The detector's model failed." in ran.stdout and "2048 MB of memory" in ran.stdout, ran.stderr
+    assert int(ran.stdout.split()[-1]) < 2500
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_graph_that_never_ends_can_be_interrupted(tmp_path: Path, stop: signal.Signals) -> None:
+    bundle = loop_bundle(tmp_path / "bundle")
+    command = [sys.executable, "main.py", "detect", str(bundle), "any.wav"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    time.sleep(6)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(stop)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode in (130, 143, -stop) and "Traceback" not in said

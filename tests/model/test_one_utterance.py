@@ -1,0 +1,41 @@
+"""One utterance, one detection: a large detector on real recordings of a phrase, each an utterance in a stream."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from untrained_bundle import matcher_model
+
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import REPOSITORY
+from model.encoder import stream_scores
+from model.encoder_trunk import encoder_path
+from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
+from model.model import MATCH_SLOPE
+from model.runtime.detector import Trigger, smooth_scores
+from pipeline.untrained_detector import THRESHOLD
+
+CLIPS = 20
+APART = 3 * SAMPLE_RATE
+RECORDINGS = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data") / "keyphrases"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the real recordings are not here")
+@pytest.mark.parametrize("phrase", ["computer", "snowboy"])
+def test_a_real_utterance_is_detected_once(phrase: str) -> None:
+    files = sorted((RECORDINGS / phrase).glob("*.ogg"))[:CLIPS]
+    audio = np.concatenate([np.pad(read_audio(file), (0, APART)) for file in files])
+    model = matcher_model(phrase, "large")
+    with torch.no_grad():
+        model.match.weight.fill_(MATCH_SLOPE)
+        model.match.bias.fill_(-MATCH_SLOPE * THRESHOLD)
+    scores = smooth_scores(stream_scores(model, audio))
+    fired = Trigger(0.5, round(REFRACTORY_S / SCORE_PERIOD_S)).fired(scores)
+    assert len(fired) <= CLIPS, f"{CLIPS} utterances gave {len(fired)} detections"
+    assert len(fired) >= 0.9 * CLIPS
