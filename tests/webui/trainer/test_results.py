@@ -99,6 +99,7 @@ def make_bundle(path: Path, phrase: str) -> None:
         for name in ("model.onnx", "model.int8.onnx", "model.pt", "detect.py", "det.png", "MODEL_CARD.md")
     }
     manifest: dict[str, Any] = dict.fromkeys(MANIFEST_KEYS, 1) | {
+        "sample_rate": 16_000,
         "schema": SCHEMA,
         "phrase": phrase,
         "thresholds": [{"fa_per_day": rate, "threshold": level} for rate, level in RATES.items()],
