@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line.curves import curves_line, curves_option, require_tensorboard
 from command_line.options import (
     Commands,
     Parser,
@@ -14,13 +15,16 @@ from command_line.options import (
     add_command,
     add_group,
     at_least_zero,
+    count,
     count_or_none,
     language,
+    per_cent,
     seed,
 )
 from core.data_folder import data_folder
 from core.errors import HarkError
 from pipeline.alignment_methods import METHODS, VITERBI
+from pipeline.training_options import WHOLE
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -56,13 +60,18 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument(
         "--epochs", type=above_zero, default=30.0, metavar="N", help="over the real speech; default: 30"
     )
-    training.add_argument("--batch_size", type=above_zero, default=160.0, metavar="S", help="seconds of speech a batch")
     training.add_argument(
-        "--subset", type=count_or_none, default=0, metavar="N", help="utterances of each corpus; default: all"
-    )
+        "--batch_size", "--batch-size", type=count, default=0, metavar="N",
+        help="utterances a batch; default: as many as have 160 s together",
+    )  # fmt: skip
     training.add_argument(
-        "--synthetic", type=count_or_none, default=7000, metavar="N", help="clips by the speech engines"
+        "--subset", type=per_cent, default=WHOLE, metavar="PERCENT",
+        help="of each corpus, and of the synthetic clips; 2 is a quick test; default: 100",
+    )  # fmt: skip
+    training.add_argument(
+        "--synthetic", type=count_or_none, default=7000, metavar="N", help="clips by the speech engines; default: 7000"
     )
+    curves_option(training)
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
     training.add_argument("--keyphrase_weight", type=at_least_zero, default=0.0, metavar="X", help="of spotting")
     training.add_argument("--seed", type=seed, default=0, metavar="N")
@@ -112,6 +121,8 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     from audio_generation.registry import close_engines
     from pipeline.acoustic_training import AcousticRun, train_acoustic_model
 
+    if options.tensorboard:
+        require_tensorboard()
     run = AcousticRun(
         tuple(options.corpora), options.kind, options.epochs, options.batch_size, options.subset, options.synthetic,
         options.noise, options.keyphrase_weight, options.seed,
@@ -123,6 +134,14 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         close_engines()
     screen.result(result)
     screen.show_line(f"weights  {result['weights']}")
+    screen.show_line(f"curves   {curves_line(result['curves'])}")
+    if result["loss"] is not None:
+        screen.show_line(f"loss     {result['loss']:.3f} after {result['steps']} steps")
+    if result["wer"] is None:
+        screen.show_line(f"WER, CER not measured: {result['not_measured']}")
+    else:
+        screen.show_line(f"WER      {100 * result['wer']:.1f} %")
+        screen.show_line(f"CER      {100 * result['cer']:.1f} %")
     for name, value in result["errors"].items():
         screen.show_line(f"{100 * value:6.1f} %  {name}")
     return 0

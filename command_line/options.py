@@ -119,6 +119,11 @@ def score(text: str) -> float:
     return _number(text, float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
+def per_cent(text: str) -> float:
+    """A share in per cent, above 0."""
+    return _number(text, float, lambda value: 0 < value <= 100, "a number above 0, at most 100")
+
+
 def names(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
     found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

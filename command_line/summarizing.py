@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line.options import Commands, Parser, add_command, add_group, language, seed
+from command_line.curves import curves_line, curves_option, require_tensorboard
+from command_line.options import Commands, Parser, add_command, add_group, language, per_cent, seed
 from core.data_folder import data_folder, installation_folder
 from core.errors import HarkError
+from pipeline.training_options import WHOLE
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -32,8 +34,14 @@ def register(commands: Commands[Parser]) -> None:
         "default: the recordings of the data folder",
     )  # fmt: skip
     training.add_argument("--epochs", type=_count, default=20, metavar="N", help="default: 20")
-    training.add_argument("--batch_size", type=_count, default=32, metavar="N", help="pairs; default: 32")
-    training.add_argument("--subset", type=_count, default=0, metavar="N", help="use so many pairs; default: all")
+    training.add_argument(
+        "--batch_size", "--batch-size", type=_count, default=32, metavar="N", help="pairs a step; default: 32"
+    )
+    training.add_argument(
+        "--subset", type=per_cent, default=WHOLE, metavar="PERCENT",
+        help="of the pairs; 2 is a quick test; default: 100",
+    )  # fmt: skip
+    curves_option(training)
     training.add_argument("--seed", type=seed, default=0, metavar="N")
 
     summarizing = add_command(group, "summarize", "FILE [options]", "summarize a text or a transcript", run_summarize)
@@ -52,6 +60,8 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.summarization.training import SummarizerRun, train
     from pipeline.summarization.transformer import CHARACTER_FILE
 
+    if options.tensorboard:
+        require_tensorboard()
     run = SummarizerRun(
         options.pairs or data_folder() / RECORDINGS, options.epochs, options.batch_size, options.subset, options.seed
     )
@@ -59,6 +69,9 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         result = train(run, (installation_folder() / CHARACTER_FILE).parent, reporter)
     screen.result(result)
     screen.show_line(f"weights  {result['weights']}")
+    screen.show_line(f"curves   {curves_line(result['curves'])}")
+    screen.show_line(f"loss     {result['validation_loss']:.3f} nats a character, on pairs that are not learned from")
+    screen.show_line("WER, CER not measured: a text has many right summaries; ROUGE-1 counts the words that they share")
     screen.show_line(f"ROUGE-1  {result['rouge_1']:.3f}")
     screen.show_line(f"ROUGE-1  {result['rouge_1_first_sentence']:.3f}  of the first sentence instead")
     return 0

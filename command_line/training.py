@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.asr import add_method
+from command_line.curves import curves_line, require_tensorboard
 from command_line.options import PROGRAM, Commands, Parser, add_command, language, names, seed
 from core.data_folder import data_folder
 from core.errors import HarkError
@@ -122,12 +122,8 @@ def _check_hold_out(config: RunConfig) -> None:
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     """``train PHRASE``."""
-    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise HarkError(
-            "The curves cannot be written.",
-            "TensorBoard is not installed.",
-            "python -m pip install tensorboard, in .venv.",
-        )
+    if options.tensorboard:
+        require_tensorboard()
     config = _config(options)
     if not screen.json_wanted:
         _show_plan(config, screen, short=True)
@@ -343,7 +339,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         ("report", short_path(result["report"])),
     ]
     if tensorboard:
-        files.append(("curves", f"tensorboard --logdir {short_path(_job_folder(result) / 'tensorboard')}"))
+        files.append(("curves", curves_line(short_path(_job_folder(result) / "tensorboard"))))
     screen.show(
         "",
         headline,

@@ -30,6 +30,7 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.events import Reporter
+from pipeline.training_options import WHOLE, TrainingOptions, part_of, training_options
 from pipeline.transcript import Segment, Transcript, load_transcript
 from pipeline.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
 
@@ -93,8 +94,9 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     """Collect, train, measure. Ended before its end, it goes on from its last checkpoint.
 
     Args:
-        spec: ``epochs`` over the passages, and ``all``: also learn from sure words that nobody has checked (None: where
-            there are too few others).
+        spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of those learned from;
+            all that are left out are measured), and ``all``: also learn from sure words that nobody has checked (None:
+            where there are too few others).
 
     Returns:
         ``weights`` (path; "" where they did not get better and are not kept), ``segments``, ``checked``, ``held_out``,
@@ -102,8 +104,9 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         ``_percent``, for showing), and whether it got ``better``.
 
     Raises:
-        HarkError: too few passages whose words are known, or a full disk.
+        HarkError: too few passages whose words are known, an option out of range, or a full disk.
     """
+    options = training_options(spec, most_epochs=MOST_EPOCHS)
     reporter.stage("collect", "Collecting passages whose words are known")
     wanted = spec.get("all")
     passages = list(collect(data, bool(wanted), reporter))
@@ -116,14 +119,19 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
             f"The words of {len(passages)} passages are known well enough; {LEAST_PASSAGES} are the least.",
             "Correct more passages of your transcripts, or upload more recordings, best with what is said.",
         )
+    if options.subset < WHOLE:
+        measured = left_out(passages)
+        learned = sorted(passage.name for passage in passages if passage.name not in measured)
+        used = {*measured, *learned[: part_of(len(learned), options.subset)]}
+        passages = [passage for passage in passages if passage.name in used]
     folder = data / FOLDER
     try:
-        return _train(passages, int(spec.get("epochs") or 1), folder, reporter)
+        return _train(passages, options, folder, reporter)
     except OSError as error:
         raise storage_error(error, "training the recognizer") from error
 
 
-def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporter) -> dict[str, Any]:
+def _train(passages: list[Passage], options: TrainingOptions, folder: Path, reporter: Reporter) -> dict[str, Any]:
     from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
     from model.asr.packed import open_pack
     from model.asr.train import AcousticProgress, AcousticTrainConfig, evaluate, load_acoustic, train_acoustic
@@ -141,7 +149,8 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
             "Transcribe the recordings again.",
         )
     seconds = float(packed.length[real].sum()) / SAMPLE_RATE
-    steps = min(MOST_STEPS, max(FEWEST_STEPS, math.ceil(epochs * seconds / (BATCH_S * REAL_SHARE))))
+    an_epoch = len(real) / options.batch_size if options.batch_size else seconds / BATCH_S
+    steps = min(MOST_STEPS, max(FEWEST_STEPS, math.ceil(options.epochs * an_epoch / REAL_SHARE)))
     device = "cuda" if best_device() == "cuda" else "cpu"
 
     model, _about = shipped_recognizer()
@@ -150,8 +159,9 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
     before = _word_errors(evaluate(model.to(device), packed, "validation", device, augmenter))
     reporter.metric("before", before)
     config = AcousticTrainConfig(
-        steps=steps, batch_seconds=BATCH_S, learning_rate=LEARNING_RATE, warmup_steps=min(50, steps // 4), easy_steps=0,
-        real_share=REAL_SHARE, evaluations=max(2, min(10, steps // 50)),
+        steps=steps, batch_seconds=BATCH_S, batch_size=options.batch_size, learning_rate=LEARNING_RATE,
+        warmup_steps=min(50, steps // 4), easy_steps=0, real_share=REAL_SHARE,
+        evaluations=max(2, min(10, steps // 50)),
     )  # fmt: skip
     minutes = round(seconds / 60, 1)
     reporter.stage(
@@ -160,7 +170,8 @@ def _train(passages: list[Passage], epochs: int, folder: Path, reporter: Reporte
 
     def show(state: AcousticProgress) -> None:
         reporter.progress(state.step, steps)
-        reporter.metric("loss", state.loss)
+        if state.loss is not None:
+            reporter.metric("loss", state.loss)
         for name, value in (state.errors or {}).items():
             reporter.metric(name, value)
 

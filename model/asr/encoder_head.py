@@ -54,7 +54,11 @@ class Heard:
 
 
 def train_head(
-    packed: Packed, config: HeadTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
+    packed: Packed,
+    config: HeadTrainConfig,
+    folder: Path,
+    on_progress: Callable[[int, int, float], None],
+    tensorboard: str = "",
 ) -> tuple[PhoneHead, dict[str, float]]:
     """Train on the pack's ``train`` split; returns the head and phone errors by group of ``validation``.
 
@@ -83,6 +87,11 @@ def train_head(
         for real in (True, False)
     ]
     groups = [group for group in groups if group]
+    board = None
+    if tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        board = SummaryWriter(tensorboard)
     running = float("nan")
     for step in range(1, config.steps + 1):
         group = groups[0] if len(groups) == 1 or rng.random() < config.real_share else groups[1]
@@ -96,6 +105,10 @@ def train_head(
         running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
         if step % 50 == 0 or step == config.steps:
             on_progress(step, config.steps, running)
+            if board is not None:
+                board.add_scalar("loss", running, step)
+    if board is not None:
+        board.close()
     return head.eval(), _errors(head, outputs, packed, heard)
 
 

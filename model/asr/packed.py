@@ -159,7 +159,7 @@ class SpeechBatch:
 
 @dataclass
 class BatchSource:
-    """Draws batches of about ``seconds`` of speech; ``real_share`` of them spoken by people.
+    """Draws batches of about ``seconds`` of speech, or at most ``most`` utterances; ``real_share`` of them by people.
 
     Short utterances are joined to items of some seconds, so that single words are heard between others. Items of a
     batch have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not
@@ -173,6 +173,7 @@ class BatchSource:
     real_share: float = 0.6
     longest_s: float = LONGEST_S
     join: bool = True
+    most: int = 0  # utterances a batch; 0: as many as have these seconds
     _pools: list[tuple[np.ndarray, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -188,6 +189,10 @@ class BatchSource:
             share = self.real_share if real else 1.0 - self.real_share
             self._pools += [(v, share * weight / total / self.packed.length[v].mean()) for v, weight in pools]
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to draw."""
+        return bool(self._pools)
+
     def draw(self) -> SpeechBatch:
         """A batch."""
         rng, length = self.rng, self.packed.length
@@ -200,24 +205,26 @@ class BatchSource:
 
         # A stretch of similar lengths is cut out of a larger draw.
         drawn: list[list[int]] = []
-        for _ in range(4 * max(2, int(self.seconds / 5))):
+        for _ in range(4 * max(2, self.most or int(self.seconds / 5))):
             item = [utterance()]
             if self.join and rng.random() < 0.8:
                 until = rng.uniform(*JOIN_UNTIL_S) * SAMPLE_RATE
-                while length[item].sum() < until and len(item) < 8:
+                while length[item].sum() < until and len(item) < (min(8, self.most) if self.most else 8):
                     item.append(utterance())
                 if length[item].sum() > self.longest_s * SAMPLE_RATE:
                     item.pop()
             drawn.append(item)
         drawn.sort(key=lambda item: length[item].sum())
-        start = int(rng.integers(len(drawn)))
+        start = int(rng.integers(max(1, len(drawn) - self.most)))
         items: list[list[int]] = []
-        longest = 0
-        while start + len(items) < len(drawn):
-            longest = max(longest, int(length[drawn[start + len(items)]].sum()))
-            if items and longest * (len(items) + 1) > self.seconds * SAMPLE_RATE:
+        longest = held = 0
+        for item in drawn[start:]:
+            longest = max(longest, int(length[item].sum()))
+            held += len(item)
+            too_many = bool(self.most) and held > self.most
+            if items and (too_many or longest * (len(items) + 1) > self.seconds * SAMPLE_RATE):
                 break
-            items.append(drawn[start + len(items)])
+            items.append(item)
         return self._assemble(items)
 
     def _assemble(self, items: list[list[int]]) -> SpeechBatch:

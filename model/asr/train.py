@@ -36,6 +36,7 @@ class AcousticTrainConfig:
 
     steps: int = 20_000
     batch_seconds: float = 160.0
+    batch_size: int = 0  # utterances a batch, in place of the seconds; 0: as many as have them
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup_steps: int = 300
@@ -64,7 +65,7 @@ class AcousticProgress:
 
     step: int
     share: float  # of the training that is done
-    loss: float
+    loss: float | None  # None before the first step
     errors: dict[str, float] | None  # by group, where an evaluation was made
 
 
@@ -137,12 +138,16 @@ def train_acoustic(
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, device)
     transcribed = packed.where("train", transcribed=True)
     easy = BatchSource(
-        packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False
-    )
-    normal = BatchSource(packed, transcribed, config.batch_seconds, rng, config.real_share)
+        packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False,
+        most=config.batch_size,
+    )  # fmt: skip
+    seconds = math.inf if config.batch_size else config.batch_seconds
+    normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
     rest = packed.where("train", transcribed=False)
     rest = rest[packed.length[rest] <= LONGEST_S * SAMPLE_RATE]
-    unknown = BatchSource(packed, rest, config.batch_seconds, rng, 1.0) if len(rest) and teacher is not None else None
+    unknown = None
+    if len(rest) and teacher is not None:
+        unknown = BatchSource(packed, rest, seconds, rng, 1.0, most=config.batch_size)
 
     model = model.to(device)
     average = copy.deepcopy(model).eval()
@@ -153,15 +158,18 @@ def train_acoustic(
         "model": model.config.as_dict(), "train": repr(asdict(replace(config, minutes=0.0))), "speech": packed.digest
     }  # fmt: skip
     step, spent, best, best_errors = 0, 0.0, float("inf"), dict[str, float]()
-    last = folder / "last.pt"
+    last, resumed = folder / "last.pt", False
     if last.is_file():
         saved = torch.load(last, map_location=device, weights_only=True)
         if saved["identity"] == identity:
             model.load_state_dict(saved["model"])
             average.load_state_dict(saved["average"])
             optimizer.load_state_dict(saved["optimizer"])
+            resumed = True
             step, spent, best, best_errors = saved["step"], saved["seconds"], saved["best"], saved["errors"]
             rng.bit_generator.state = np.random.default_rng((config.seed, step)).bit_generator.state
+    if not resumed:
+        (folder / "best.pt").unlink(missing_ok=True)  # of another training
     board = None
     if tensorboard:
         from torch.utils.tensorboard import SummaryWriter
@@ -171,7 +179,9 @@ def train_acoustic(
     started = time.monotonic() - spent
     evaluated_at = 0.0
     running: dict[str, float] = {}
-    batches = _Prefetch(lambda: _draw(step_holder, config, easy, normal, unknown, rng))
+    told_every = max(1, min(50, config.steps // 50))
+    # Where nothing is short, nothing is easy.
+    batches = _Prefetch(lambda: _draw(step_holder, config, easy or normal, normal, unknown, rng))
     step_holder = batches.step
     step_holder[0] = step
     share = 0.0
@@ -195,10 +205,12 @@ def train_acoustic(
                 optimizer.step()
             decay = min(config.ema_decay, step / (step + 10.0))
             update_average(average, model, decay)
-            if step % 50 == 0:
+            if step % told_every == 0 or not running:
                 for name, part in parts.items():
                     running[name] = part.item()
-                on_progress(AcousticProgress(step, share, sum(running.values()), None))
+                on_progress(AcousticProgress(step, share, _sum(running), None))
+                if board is not None:
+                    board.add_scalar("loss", _sum(running), step)
             if share - evaluated_at >= 1.0 / config.evaluations:
                 evaluated_at = share
                 errors = evaluate(average, packed, "validation", device, augmenter)
@@ -217,15 +229,19 @@ def train_acoustic(
                     "seconds": time.monotonic() - started, "best": best, "errors": best_errors,
                 }  # fmt: skip
                 write_checkpoint(last, state)
-                on_progress(AcousticProgress(step, share, sum(running.values()), errors))
+                on_progress(AcousticProgress(step, share, _sum(running), errors))
     finally:
         batches.close()
         if board is not None:
             board.close()
     errors = evaluate(average, packed, "validation", device, augmenter)
     save_acoustic(folder / "final.pt", average, {"step": step, "errors": errors})
-    on_progress(AcousticProgress(step, 1.0, sum(running.values()), errors))
+    on_progress(AcousticProgress(step, 1.0, _sum(running), errors))
     return best_errors or errors
+
+
+def _sum(losses: Mapping[str, float]) -> float | None:
+    return sum(losses.values()) if losses else None
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:

@@ -79,7 +79,7 @@ def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
         raise HarkError(
             "There is too little to learn from.",
             f"There are {len(unlike)} different texts with a summary; {FEWEST} are needed, and thousands help.",
-            "Give more data, or a higher --subset.",
+            "Give more data.",
         )
     held = max(1, round(HELD_OUT_SHARE * len(unlike)))
     return Split(tuple(unlike[2 * held :]), tuple(unlike[held : 2 * held]), tuple(unlike[:held]))

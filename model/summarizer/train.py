@@ -74,6 +74,7 @@ def train_summarizer(
     folder: Path,
     on_progress: Callable[[SummarizerProgress], None],
     device: str = "cpu",
+    tensorboard: str = "",
 ) -> SummarizerResult:
     """Train on ``split.train``; ``folder/best.pt`` is the model with the lowest loss on ``split.validation``.
 
@@ -99,6 +100,11 @@ def train_summarizer(
             optimizer.load_state_dict(saved["optimizer"])
             step, best = saved["step"], saved["best"]
 
+    board = None
+    if tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        board = SummaryWriter(tensorboard)
     saved_at = time.monotonic()
     while step < steps:
         epoch, within = divmod(step, steps_an_epoch)
@@ -129,7 +135,14 @@ def train_summarizer(
             }  # fmt: skip
             with atomic_path(last) as temporary:
                 torch.save(state, temporary)
-        on_progress(SummarizerProgress(step, steps, loss.item(), validation))
+        now = SummarizerProgress(step, steps, loss.item(), validation)
+        if board is not None:
+            board.add_scalar("loss/train", now.loss, step)
+            if validation is not None:
+                board.add_scalar("loss/validation", validation, step)
+        on_progress(now)
+    if board is not None:
+        board.close()
 
     if best == math.inf:
         raise HarkError(

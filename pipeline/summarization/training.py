@@ -13,6 +13,7 @@ from pipeline.events import Progress, Reporter
 from pipeline.summarization.extractive import most_telling
 from pipeline.summarization.sentences import Sentence, sentences
 from pipeline.summarization.transformer import PART_CHARACTERS
+from pipeline.training_options import WHOLE, curves_folder, part_of
 from pipeline.transcript import Transcript, load_transcript
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class SummarizerRun:
     data: Path
     epochs: int = 20
     batch_size: int = 32
-    subset: int = 0
+    subset: float = WHOLE  # per cent of the pairs
     seed: int = 0
 
 
@@ -42,7 +43,7 @@ def train(
     import torch
 
     from model.summarizer.network import SummarizerConfig
-    from model.summarizer.pairs import Pair, read_pairs, split_pairs
+    from model.summarizer.pairs import FEWEST, Pair, read_pairs, split_pairs
     from model.summarizer.train import SummarizerProgress, SummarizerTraining, train_summarizer
 
     reporter.stage("data", f"Reading {run.data}")
@@ -57,7 +58,7 @@ def train(
             f"{run.data} holds neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json).",
             "Name a file or folder with one of them: ./hark summarizer train PAIRS.",
         )
-    split = split_pairs(pairs, run.seed, run.subset)
+    split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     reporter.stage("train", f"Training on {len(split.train):,} pairs ({device})")
     progress: Progress | None = None
@@ -68,18 +69,21 @@ def train(
             progress = Progress(reporter, now.steps)
             progress.advance(now.step - 1)  # of a run that goes on
         progress.advance()
-        if now.validation_loss is not None:
+        if now.step % max(1, now.steps // 50) == 0 or now.validation_loss is not None:
             reporter.metric("loss", round(now.loss, 4))
+        if now.validation_loss is not None:
             reporter.metric("validation_loss", round(now.validation_loss, 4))
 
+    board = curves_folder(folder)
     training = SummarizerTraining(run.epochs, run.batch_size, run.seed)
     try:
-        result = train_summarizer(split, shape or SummarizerConfig(), training, folder, told, device)
+        result = train_summarizer(split, shape or SummarizerConfig(), training, folder, told, device, board)
     except OSError as error:
         raise storage_error(error, "training the summarizer") from error
     reporter.artifact("weights", str(result.best))
     return {
         "weights": str(result.best),
+        "curves": board,
         "learned_from": source,
         "pairs": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "steps": result.steps,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from model.asr.encoder_head import HeadTrainConfig, train_head
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.asr.symbols import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
-from model.asr.train import AcousticTrainConfig, load_acoustic, train_acoustic
+from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
 from model.encoder_trunk import encoder_path
 from model.features import log_mel
 from model.model import Trunk, TrunkConfig
@@ -64,6 +67,49 @@ def test_batches_join_short_utterances_and_say_what_they_hold(packed: Packed) ->
         for row, length, item in zip(batch.audio, batch.lengths, batch.items):
             assert length >= packed.length[item].sum() and not row[length:].any()
     assert max(len(item) for item in batch.items) > 1
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_a_batch_holds_as_many_utterances_as_were_asked_for(packed: Packed, most: int) -> None:
+    source = BatchSource(packed, packed.where("train"), np.inf, np.random.default_rng(1), most=most)
+    held = [sum(map(len, source.draw().items)) for _ in range(30)]
+    assert max(held) == most and np.mean(held) > 0.6 * most
+
+
+class Curves:
+    """In the place of TensorBoard's SummaryWriter, which is no part of the installation."""
+
+    drawn: ClassVar[list[tuple[str, float, int]]] = []
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.drawn.append((name, value, step))
+
+    def close(self) -> None:
+        self.drawn.append(("closed", 0.0, 0))
+
+
+def test_a_tiny_training_tells_its_losses_and_errors_from_the_first_step(
+    packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Curves  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    # None is as short as an easy one must be.
+    config = AcousticTrainConfig(steps=6, batch_size=3, easy_steps=2, easy_longest_s=0.1, evaluations=2)
+    told: list[AcousticProgress] = []
+    model = Recognizer(RecognizerConfig((4, 8), 16, 16, 1, 0.0))
+    errors = train_acoustic(model, packed, config, tmp_path, told.append, tensorboard=str(tmp_path / "runs"))
+    assert [progress.step for progress in told if progress.errors is None] == [1, 2, 3, 4, 5, 6]
+    assert all(progress.loss is not None and progress.loss > 0.1 for progress in told)
+    assert {"per/real/tones", "wer/real/tones", "cer/real/tones"} == set(errors)
+    assert {name for name, value, _ in Curves.drawn if name == "loss" and value > 0.1} == {"loss"}
+    assert {"wer/real/tones", "cer/real/tones", "closed"} <= {name for name, _, _ in Curves.drawn}
+    (tmp_path / "best.pt").write_bytes(b"of another training")
+    train_acoustic(model, packed, replace(config, steps=1), tmp_path, told.append)
+    assert not (tmp_path / "best.pt").is_file() and load_acoustic(tmp_path / "final.pt").config == model.config
 
 
 def test_augmentation_keeps_shape_and_lengths_and_is_finite(packed: Packed) -> None:
@@ -131,7 +177,8 @@ def test_other_speech_begins_anew_and_without_people_the_last_weights_are_the_be
 
     def train(speech: Packed, folder: Path) -> int:
         seen.clear()
-        train_acoustic(Trunk(TRUNK), speech, config, folder, lambda p: seen.append(p.step))
+        told = lambda p: seen.append(p.step) if p.errors is not None else None  # noqa: E731
+        train_acoustic(Trunk(TRUNK), speech, config, folder, told)
         return int(torch.load(folder / "best.pt", weights_only=True)["step"])
 
     assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three that nobody measured"

@@ -7,18 +7,20 @@ import pytest
 
 from core.audio_file import write_audio
 from core.errors import HarkError
+from model.asr.network import RecognizerConfig
+from model.asr.packed import open_pack
 from model.shipped_weights import load_weights, shipped_recognizer, shipped_trunk
 from pipeline import acoustic_training
 from pipeline.acoustic_data import acoustic_split, corpus_utterances, spoken_texts
 from pipeline.acoustic_training import AcousticRun, train_acoustic_model
-from pipeline.events import silent_reporter
+from pipeline.events import Event, Reporter, silent_reporter
 from pipeline.negative_bank import bank_about, bank_pieces, shipped_bank
 
 
-def corpus(folder: Path, transcripts: bool = True) -> Path:
+def corpus(folder: Path, transcripts: bool = True, speakers: int = 12, files: int = 24) -> Path:
     rng = np.random.default_rng(0)
-    for number in range(24):
-        place = folder / "words" / f"speaker{number % 12}"
+    for number in range(files):
+        place = folder / "words" / f"speaker{number % speakers}"
         place.mkdir(parents=True, exist_ok=True)
         write_audio(place / f"{number}.wav", (0.1 * rng.standard_normal(12_000)).astype(np.float32))
         if transcripts:
@@ -42,11 +44,40 @@ def test_texts_to_be_spoken_are_seeded_and_varied() -> None:
 
 @pytest.mark.slow
 def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
-    run = AcousticRun((corpus(tmp_path),), "micro", epochs=1.0, batch_seconds=10.0, synthetic=8)
+    run = AcousticRun((corpus(tmp_path),), "micro", epochs=1.0, batch_size=4, synthetic=8)
     result = train_acoustic_model(run, tmp_path / "asr", silent_reporter())
     model, about = load_weights(Path(result["weights"]))
     assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
-    assert model.config.phones == 41 and result["steps"] == 50  # type: ignore[union-attr]
+    assert model.config.phones == 41 and result["steps"] == 6  # type: ignore[union-attr]
+    assert result["wer"] is result["cer"] is None and "micro" in result["not_measured"] and result["loss"] > 0.1
+
+
+@pytest.mark.parametrize(("speakers", "files", "measured"), [(12, 24, True), (1, 24, True), (1, 1, False)])
+def test_a_tiny_subset_trains_and_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speakers: int, files: int, measured: bool
+) -> None:
+    monkeypatch.setattr(RecognizerConfig.__init__, "__defaults__", ((4, 8), 16, 16, 1, 0.0))
+    words = corpus(tmp_path, speakers=speakers, files=files)
+    events: list[Event] = []
+    for subset in (2.0, 100.0):
+        run = AcousticRun((words,), epochs=1.0, batch_size=2, subset=subset, synthetic=0)
+        result = train_acoustic_model(run, tmp_path / "asr", Reporter(events.append))
+        packed = open_pack(tmp_path / "asr" / "speech")
+        splits = [utterance.split for utterance in packed.utterances]
+        if subset == 100.0:
+            assert len(splits) == files
+        else:
+            assert len(splits) == min(files, 2)
+        assert result["steps"] == max(1, round(splits.count("train") / 2)) and result["loss"] > 0.1
+        if measured:
+            assert "validation" in splits and 0 <= result["wer"] <= 5 and 0 <= result["cer"] <= 5
+            assert result["errors"]["wer/real/words"] == result["wer"] and not result["not_measured"]
+        else:
+            assert result["wer"] is result["cer"] is None and "higher --subset" in result["not_measured"]
+    metrics = [event["value"] for event in events if event["event"] == "metric" and event["name"] == "loss"]
+    assert metrics and min(metrics) > 0.1
+    warned = any("too few speakers" in event.get("message", "") for event in events)
+    assert warned == measured, "none of these speakers is one that is kept out"
 
 
 def test_a_corpus_that_disappears_while_it_is_packed_is_not_taken_for_all_of_it(

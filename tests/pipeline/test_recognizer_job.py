@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,13 +128,23 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     given = make_recording(tmp_path, "b", [], np.concatenate([pause, clips[0], pause, clips[3], pause]))
     (given / "given.txt").write_text(f"{texts[0].title()}. {texts[3].title()}.")
     events: list[Event] = []
-    result = train_recognizer({"epochs": 1, "all": False}, tmp_path, Reporter(events.append))
+    wish = {"epochs": 1, "batch_size": 2, "subset": 60, "all": False}
+    result = train_recognizer(wish, tmp_path, Reporter(events.append))
     stages = [event["name"] for event in events if event["event"] == "stage"]
     assert stages == list(recognizer_job.STAGES)
-    assert result["segments"] >= len(texts) + 1 and result["checked"] == result["segments"]
+    everything = len(list(recognizer_job.collect(tmp_path, False, silent_reporter())))
+    learned = result["segments"] - result["held_out"]
+    assert everything >= len(texts) + 1 and learned == math.ceil(0.6 * (everything - result["held_out"]))
+    assert result["checked"] == result["segments"] and result["steps"] == learned
     assert 0 < result["held_out"] < result["segments"] and 0 <= result["before"] <= 2 and 0 <= result["after"] <= 2
     kept = [Path(result["weights"])] if result["better"] else []
     assert list((tmp_path / "asr" / "own").iterdir()) == kept, "no sound is left"
+
+
+def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
+    for wish in ({"epochs": 51}, {"subset": 0}, {"batch_size": -2}):
+        with pytest.raises(HarkError, match=next(iter(wish))):
+            train_recognizer(wish, tmp_path, silent_reporter())
 
 
 def test_weights_that_got_better_are_what_the_engine_hears_with(

@@ -1,0 +1,70 @@
+"""What every training of a model of Hark's own is told: how long, how much at once, how much of what is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from core.errors import HarkError
+
+WHOLE = 100.0  # per cent
+MOST_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Attributes:
+    epochs: passes over the data.
+    batch_size: utterances or pairs a step; 0: as many as suit the model.
+    subset: per cent of the data that is used; 2 is a quick test.
+    """
+
+    epochs: float = 1.0
+    batch_size: int = 0
+    subset: float = WHOLE
+
+
+def part_of(count: int, subset: float, least: int = 1) -> int:
+    """How many of ``count`` are ``subset`` per cent: at least ``least``, as far as there are so many."""
+    return min(count, max(least, math.ceil(count * subset / 100)))
+
+
+def curves_folder(folder: Path) -> str:
+    """Where the curves of a training in this folder go; "" where TensorBoard, no part of the installation, is not."""
+    return str(folder / "runs") if find_spec("tensorboard") else ""
+
+
+def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epochs: float = 1000.0) -> TrainingOptions:
+    """The options among the values of a form or a job; what is absent or empty is as by default.
+
+    Args:
+        epochs: where the values name none.
+
+    Raises:
+        HarkError: a value that is no number, or out of range.
+    """
+    return TrainingOptions(
+        _number(values, "epochs", epochs, 0.0, most_epochs),
+        round(_number(values, "batch_size", 0.0, -1.0, MOST_BATCH)),
+        _number(values, "subset", WHOLE, 0.0, WHOLE),
+    )
+
+
+def _number(values: Mapping[str, object], name: str, otherwise: float, above: float, most: float) -> float:
+    given = values.get(name)
+    if given is None or given == "":
+        return otherwise
+    try:
+        value = float(str(given))
+    except ValueError:
+        value = math.nan
+    if not above < value <= most:
+        raise HarkError(
+            f"{name} cannot be {str(given)[:40]!r}.",
+            f"It is a number, at most {most:g}.",
+            "Leave it out, or send another.",
+        )
+    return value
