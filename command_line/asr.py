@@ -190,10 +190,10 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
 def run_align(options: argparse.Namespace, screen: Screen) -> int:
     """``asr align AUDIO TEXT``."""
     from command_line.console import table
-    from core.audio_file import read_audio
+    from core.foreign_audio import read_foreign_audio
     from pipeline.alignment import align
 
-    audio = read_audio(options.audio)
+    audio = read_foreign_audio(options.audio)
     aligner = chosen_aligner(options, options.units)
     found = align(
         aligner.log_probabilities(audio), _text(options.text), aligner, options.language, method=options.method

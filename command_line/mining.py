@@ -169,7 +169,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     import time
 
     from command_line.console import clock
-    from core.audio_file import read_audio_blocks
+    from core.foreign_audio import foreign_audio_blocks
     from pipeline.config import RunConfig, size_for
     from pipeline.first_guess import default_ear, guesses_in_file, places, pronunciations
     from pipeline.untrained_detector import UntrainedDetector
@@ -187,7 +187,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
         with screen.reporter() as reporter:
             reporter.stage("try", f"Listening to {path}")
             if isinstance(ear, UntrainedDetector):
-                found = list(places(read_audio_blocks(path), ear.scores, ear.frame_s, threshold))
+                found = list(places(foreign_audio_blocks(path), ear.scores, ear.frame_s, threshold))
             else:
                 found = guesses_in_file(path, phrase, language, threshold, ear)
         rows += [{"file": str(path), **asdict(guess)} for guess in found]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import soundfile
 import soxr
 
 from core.errors import HarkError
+from core.ffmpeg import input_of, last_words, limited
 
 SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
 SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
@@ -24,11 +23,8 @@ MAX_BLOCK_VALUES = 16_000_000  # samples times channels read at a time, whatever
 
 # A WAV that was written into a pipe cannot know its length and carries a placeholder from about here upward.
 _WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
-# What ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
-FFMPEG_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,asf,avi,flac,mp3,ogg,wav,w64,amr,amrnb,amrwb,caf,aiff,au,"
-    "flv,mpeg,mpegts,mpegvideo,ape,wv,tta,dts,gsm,voc"
-)
+# Beyond these a FLAC's number of frames is none: it was written into a pipe, or lies. Digital silence has half as many.
+FLAC_FRAMES_A_BYTE = 600
 
 FloatArray = np.ndarray  # float32 throughout
 
@@ -88,9 +84,9 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterat
                 raise _broken_off(path, produced, f"Decoding failed: {str(error).rstrip('.')}.") from error
             last = len(block) < frames
             frames_read += len(block)
-            mono = _in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
+            mono = in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
             if resampler is not None:
-                mono = _in_range(np.asarray(resampler.resample_chunk(mono, last=last)).reshape(-1))
+                mono = in_range(np.asarray(resampler.resample_chunk(mono, last=last)).reshape(-1))
             if len(mono):
                 produced += len(mono)
                 yield mono
@@ -105,7 +101,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterat
         )
 
 
-def _in_range(audio: np.ndarray) -> np.ndarray:
+def in_range(audio: np.ndarray) -> np.ndarray:
     """Float32, finite, within [-1, 1]: float files may hold anything, and resampling overshoots at steep edges."""
     finite = np.nan_to_num(np.ascontiguousarray(audio, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(finite, -1.0, 1.0, out=finite)
@@ -122,7 +118,8 @@ def _broken_off(path: Path, produced: int, why: str) -> HarkError:
 def missing_frames(source: soundfile.SoundFile, frames_read: int) -> int:
     """How many frames the header of a WAV, FLAC or AIFF promises beyond those that were read (0 where unknown)."""
     if source.format == "FLAC":
-        return max(0, source.frames - frames_read)
+        known = source.frames <= Path(source.name).stat().st_size * FLAC_FRAMES_A_BYTE
+        return max(0, source.frames - frames_read) if known else 0
     if source.format in ("WAV", "WAVEX", "AIFF"):
         # libsndfile corrects the length quietly and leaves both numbers in its log.
         sizes = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", source.extra_info, re.MULTILINE)
@@ -143,28 +140,18 @@ def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str) -> Ite
     )
     if shutil.which("ffmpeg") is None:
         raise not_audio
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe"]
-    command += ["-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path}", "-vn"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", *input_of(path), "-vn"]
     command += ["-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE), "-"]
     produced = 0
-    with (
-        tempfile.TemporaryFile() as said,  # a pipe could fill up and stop ffmpeg
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as process,
-    ):
+    with limited(command, text=False) as (process, said):
         assert process.stdout is not None
-        try:
-            while raw := process.stdout.read(int(block_s * SAMPLE_RATE) * 4):
-                samples = np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<f4")
-                if len(samples):
-                    produced += len(samples)
-                    yield _in_range(samples)
-            failed = process.wait() != 0
-        finally:
-            process.kill()
-        if produced and failed:
-            said.seek(0)
-            lines = said.read(4000).decode(errors="replace").split("\n")
-            raise _broken_off(path, produced, f"ffmpeg: {lines[0].strip().rstrip('.')}.")
+        while raw := process.stdout.read(int(block_s * SAMPLE_RATE) * 4):
+            samples = np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<f4")
+            if len(samples):
+                produced += len(samples)
+                yield in_range(samples)
+        if process.wait() != 0 and produced:
+            raise _broken_off(path, produced, f"ffmpeg: {last_words(said)}.")
     if produced == 0:
         raise not_audio
 
@@ -181,5 +168,5 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -
     format_name = path.suffix.removeprefix(".").upper()
     if not soundfile.check_format(format_name, "PCM_16"):
         raise ValueError(f"{path.suffix or 'no suffix'!r} names no format that holds 16-bit PCM")
-    soundfile.write(encoded, _in_range(audio), sample_rate, subtype="PCM_16", format=format_name)
+    soundfile.write(encoded, in_range(audio), sample_rate, subtype="PCM_16", format=format_name)
     path.write_bytes(encoded.getbuffer())

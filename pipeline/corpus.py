@@ -18,12 +18,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
 from audio_generation.tps_side import peoples_speech
-from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio
+from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
 from core.errors import HarkError
+from core.foreign_audio import read_foreign_audio, seconds_of
 from core.processors import usable_cores
 from core.worded import worded
 from db.clip_files import digest_of, to_samples
@@ -152,9 +151,11 @@ def import_corpus(
             "warning",
         )
 
+    lengths: dict[Path, float] = {}
+
     def listed() -> Iterator[tuple[str, Utterance]]:
         for utterance in layout.utterances(folder):
-            for piece in _pieces(utterance):
+            for piece in _pieces(utterance, lengths):
                 yield source_id(corpus, _place(folder, piece)), piece
 
     parts: Iterable[tuple[str, Utterance]] = listed()
@@ -290,8 +291,7 @@ def _import(
     progress: Callable[[], None],
 ) -> bool:
     """Look up, decode and store chunk by chunk; True where the limit ended it."""
-    # Threads, not processes: libsndfile and soxr let go of Python's lock while they decode, and measured on two cores
-    # threads were the faster (8 s against 10 s for 2.2 hours of Opus), without samples being copied between processes.
+    # Threads: what decodes is a process of its own, and soxr lets go of Python's lock.
     workers = usable_cores()
     waiting: deque[Future[IncomingClip]] = deque()
     decoded: list[IncomingClip] = []
@@ -399,10 +399,11 @@ def _decode(source: str, utterance: Utterance) -> IncomingClip:
         if utterance.audio.stat().st_size == 0:
             return IncomingClip(source, utterance, None, "empty")
         if utterance.offset_s is None:
-            audio = read_audio(utterance.audio, max_seconds=LONGEST_S + 1.0)
+            audio = read_foreign_audio(utterance.audio, LONGEST_S + 1.0)
         else:
-            audio = _read_part(utterance.audio, utterance.offset_s, utterance.duration_s or LONGEST_S + 1.0)
-    except (HarkError, soundfile.LibsndfileError, OSError, ValueError):
+            seconds = min(max(0.0, utterance.duration_s or LONGEST_S + 1.0), LONGEST_S + 1.0)
+            audio = read_foreign_audio(utterance.audio, seconds, max(0.0, utterance.offset_s))
+    except (HarkError, OSError, ValueError):
         return IncomingClip(source, utterance, None, "unreadable")
     samples, reason = usable_samples(audio)
     return IncomingClip(source, utterance, samples, reason)
@@ -421,26 +422,13 @@ def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
     return to_samples(audio), ""
 
 
-def _read_part(path: Path, offset_s: float, duration_s: float) -> np.ndarray:
-    """A part of a file as mono float32 [samples] at 16 kHz; only that part is decoded."""
-    with soundfile.SoundFile(str(path)) as file:
-        file.seek(min(max(0, round(offset_s * file.samplerate)), file.frames))
-        frames = max(0, round(min(duration_s, LONGEST_S + 1.0) * file.samplerate))
-        mono = file.read(frames, dtype="float32", always_2d=True).mean(axis=1, dtype=np.float32)
-        rate = file.samplerate
-    resampled = mono if rate == SAMPLE_RATE or not len(mono) else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
-    return np.nan_to_num(np.asarray(resampled, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
-
-
-def _pieces(utterance: Utterance) -> Iterator[Utterance]:
+def _pieces(utterance: Utterance, lengths: dict[Path, float]) -> Iterator[Utterance]:
     """A long recording of unknown text in pieces, so that hours of negatives need not be thrown away."""
     seconds = 0.0
     if utterance.text is None and utterance.offset_s is None and not utterance.problem:
-        try:
-            info = soundfile.info(str(utterance.audio))
-            seconds = info.frames / info.samplerate
-        except (soundfile.LibsndfileError, OSError):
-            pass
+        if utterance.audio not in lengths:  # a corpus is listed more than once
+            lengths[utterance.audio] = _measured(utterance.audio)
+        seconds = lengths[utterance.audio]
     if seconds <= PIECE_S:
         yield utterance
         return
@@ -450,6 +438,14 @@ def _pieces(utterance: Utterance) -> Iterator[Utterance]:
         length = PIECE_S if seconds - start > 1.5 * PIECE_S else seconds - start
         yield replace(utterance, offset_s=start, duration_s=length)
         start += length
+
+
+def _measured(audio: Path) -> float:
+    """How long a recording is, 0 where it cannot be read. Headers may lie, or not know (a FLAC out of a pipe)."""
+    try:
+        return seconds_of(audio)
+    except (HarkError, OSError):
+        return 0.0
 
 
 def _place(folder: Path, utterance: Utterance) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio_blocks
+from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
 from core.errors import HarkError
+from core.foreign_audio import foreign_audio_blocks
 from model.runtime.detector import BundleError, Detection, Detector
 from pipeline.events import Reporter
+from pipeline.media import probe
 
 PROGRESS_FROM_S = 120.0  # recordings shorter than that are done before anyone could read how far they are
 
@@ -85,7 +87,7 @@ def _watched(file: Path, heard: HeardFile, reporter: Reporter) -> Iterator[np.nd
     started = time.monotonic()
     if total >= PROGRESS_FROM_S:
         reporter.stage("detect", f"Listening to {file.name}")
-    for block in read_audio_blocks(file):
+    for block in foreign_audio_blocks(file):
         heard.seconds += len(block) / SAMPLE_RATE
         heard.silent = heard.silent and float(np.abs(block).max(initial=0.0)) < SILENCE_PEAK
         yield block
@@ -96,9 +98,7 @@ def _watched(file: Path, heard: HeardFile, reporter: Reporter) -> Iterator[np.nd
 
 def _expected_seconds(file: Path) -> float:
     """The length that a recording's header claims; 0 where it claims none."""
-    import soundfile
-
     try:
-        return float(soundfile.info(str(file)).duration)
-    except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError):
+        return probe(file).duration_s
+    except HarkError:
         return 0.0

@@ -12,16 +12,11 @@ import errno
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
-import tempfile
-import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -29,10 +24,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from core.audio_file import FFMPEG_FORMATS, SAMPLE_RATE, missing_frames
-from core.child_process import end_with_parent
+from core.audio_file import SAMPLE_RATE, missing_frames
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from core.ffmpeg import have_ffmpeg, input_of, last_words, limited
+from core.foreign_audio import missing_seconds
 from pipeline.events import Reporter, silent_reporter
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
@@ -40,12 +36,12 @@ MOST_CHANNELS = 64  # what ffmpeg can mix
 MERGE_PAUSE_S = 0.5  # between the files of a session: long enough that no segment runs across
 PROBE_TIMEOUT_S = 30.0
 DECODE_TIMEOUT_S = 900.0  # half an hour of sound takes some 10 s, a large video on a slow disk minutes
-MEMORY_BYTES = 2**30  # address space of the ffmpeg programs; they need about 200 MB
+LARGEST_RECORDING = 1 << 31  # bytes that ffmpeg may write
 BLOCK_FRAMES = 1 << 16
 UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their number
 
 # Containers whose header says reliably how long the sound is: one that decodes to less has been cut off.
-# (For WAV and AIFF ffmpeg gives what is there, not what was promised: libsndfile is asked.)
+# (For WAV and AIFF ffmpeg gives what is there, not what was promised: the header is asked.)
 _KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
 # Containers whose header, as ffmpeg reads it, is right about the length of what is there.
 _TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
@@ -192,7 +188,7 @@ def normalize(
     facts, container = _probe(source, limits)
     if container & _TRUE_LENGTH:
         limits.check_seconds(facts.duration_s)
-    decode = _normalize_with_ffmpeg if _have_ffmpeg() else _normalize_with_libsndfile
+    decode = _normalize_with_ffmpeg if have_ffmpeg() else _normalize_with_libsndfile
     try:
         with atomic_path(target) as temporary:
             decode(source, temporary, facts, limits, reporter)
@@ -306,62 +302,6 @@ def _blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> Itera
         yield block
 
 
-def _have_ffmpeg() -> bool:
-    return shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
-
-
-def _input(path: Path) -> list[str]:
-    """The arguments by which an ffmpeg program opens one file and nothing else."""
-    # "file:" keeps a name that begins with a dash or looks like a protocol from being read as one.
-    return ["-protocol_whitelist", "file,pipe", "-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path.resolve()}"]
-
-
-def _limit_child(parent_ends: Callable[[], None]) -> None:
-    """In the child, before ffmpeg: limited memory, no core file, and it ends with this process."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    parent_ends()
-
-
-@contextmanager
-def _limited(command: Sequence[str], timeout_s: float) -> Iterator[tuple[subprocess.Popen[str], IO[bytes]]]:
-    """A running ffmpeg program and what it says (a file); killed at the end of the block or of its time."""
-    import resource  # noqa: F401  # imported before the fork: importing in the child could wait for a lock for ever
-
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
-    with (
-        tempfile.TemporaryFile() as said,  # a pipe could fill up and stop ffmpeg
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            errors="replace",
-            env=environment,
-            preexec_fn=partial(_limit_child, end_with_parent),
-        ) as process,
-    ):
-        timer = threading.Timer(timeout_s, process.kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield process, said
-        finally:
-            timer.cancel()
-            process.kill()
-
-
-def _said(said: IO[bytes]) -> str:
-    """The last line that ffmpeg wrote, without our paths."""
-    said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
-    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
-    text = re.sub(r"(file:)?/\S*?: |\[\w+ @ 0x\w+\] ", "", lines[-1]) if lines else ""
-    return text[:200].rstrip(".")
-
-
 def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, frozenset[str]]:
     """The facts and the names of the container."""
     if not path.is_file():
@@ -376,7 +316,7 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
     for magic, kind in _OTHER_KINDS:
         if start.startswith(magic):
             raise _not_audio(f"It is {kind}, not sound, whatever its name says.")
-    facts, container = _ffprobe(path) if _have_ffmpeg() else _libsndfile_facts(path)
+    facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
     if not 1 <= facts.channels <= MOST_CHANNELS:
         raise _not_audio(f"Its header gives {facts.channels} channels.")
     if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
@@ -393,12 +333,12 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
         "format=format_name,duration:stream=codec_type,codec_name,sample_rate,channels,duration"
         ":stream_disposition=attached_pic"
     )
-    command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *_input(path)]
-    with _limited(command, PROBE_TIMEOUT_S) as (process, said):
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *input_of(path)]
+    with limited(command, PROBE_TIMEOUT_S) as (process, said):
         assert process.stdout is not None
         text = process.stdout.read(1_000_000)
         code = process.wait()
-        why = _said(said)
+        why = last_words(said)
     try:
         content = json.loads(text) if code == 0 else {}
     except ValueError:
@@ -453,19 +393,19 @@ def _normalize_with_ffmpeg(
         channels = ["-af", f"pan=mono|c0={mix}", "-ac", "1"]
     else:
         channels = ["-ac", str(facts.channels)]
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *_input(source)]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *input_of(source)]
     command += ["-map", "0:a:0", "-map_metadata", "-1", "-vn", "-sn", "-dn", *channels, "-ar", str(SAMPLE_RATE)]
     # A little beyond the limit, so that who decodes to the limit and who goes beyond it can be told apart.
     command += ["-t", f"{limits.max_seconds + 1:.3f}", "-sample_fmt", "s16", "-c:a", "flac", "-threads", "1"]
     command += ["-progress", "pipe:1", "-stats_period", "1", "-f", "flac", "-y", f"file:{temporary.resolve()}"]
-    with _limited(command, DECODE_TIMEOUT_S) as (process, said):
+    with limited(command, DECODE_TIMEOUT_S, largest_file=LARGEST_RECORDING) as (process, said):
         assert process.stdout is not None
         for line in process.stdout:
             done = re.match(r"out_time_us=(\d+)", line)
             if done and facts.duration_s:
                 reporter.progress(min(int(done[1]) / 1e6, facts.duration_s), facts.duration_s)
         code = process.wait()
-        why = _said(said)
+        why = last_words(said)
     if "No space left on device" in why or "Disk quota exceeded" in why:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary.parent))
     if code < 0:
@@ -546,11 +486,7 @@ def _check_whole(source: Path, container: frozenset[str], promised_s: float, dur
     """Raise HarkError where a header promised clearly more than there was."""
     missing_s = promised_s - duration_s if container & _KNOWN_LENGTH else 0.0
     if container & {"wav", "aiff"}:
-        try:
-            with soundfile.SoundFile(str(source)) as recording:
-                missing_s = missing_frames(recording, recording.frames) / recording.samplerate
-        except soundfile.LibsndfileError:
-            pass  # a codec that only ffmpeg knows
+        missing_s = missing_seconds(source, duration_s)
     # Encoders round to their frames (up to 0.1 s) and edit lists cut a little, so the very end proves nothing.
     if missing_s > max(0.5, 0.02 * duration_s):
         raise _broken_off(duration_s, missing_s)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
+from core.foreign_audio import read_foreign_audio
 from db.records import AlignedUnit
 from model.asr.decoding import greedy
 from model.asr.emissions import RecognizerAligner
@@ -35,7 +36,7 @@ class Recognized:
 
 def recognize(file: Path | str, aligner: RecognizerAligner, decoder: WordDecoder, language: str = "en") -> Recognized:
     """Words of a recording of any length. ``aligner`` hears phones. Raises HarkError where it cannot be read."""
-    audio = read_audio(file)
+    audio = read_foreign_audio(file)
     heads = next(aligner.both([audio]))
     text = " ".join(decoder.words(heads["phones"]))
     words: Sequence[AlignedUnit] = ()

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from audio_augmentation.silence import speech_bounds
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.foreign_audio import read_foreign_audio
 from db.clip_files import audio_digest
 from db.db_api import Library
 from db.records import Clip, NewClip
@@ -145,7 +146,9 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
         raise HarkError(f"{folder} holds no recording.", "No file in it is audio.", "Name a folder with WAV files.")
-    return [(path, examine(read_audio(path, max_seconds=LONGEST_TAKE_S + 1.0), hint=path.stem)) for path in files]
+    return [
+        (path, examine(read_foreign_audio(path, max_seconds=LONGEST_TAKE_S + 1.0), hint=path.stem)) for path in files
+    ]
 
 
 def keep(

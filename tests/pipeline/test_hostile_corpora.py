@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,3 +230,15 @@ def test_a_line_of_many_megabytes_takes_no_memory(
     tracemalloc.stop()
     assert peak < 25e6, f"{peak / 1e6:.0f} MB for a text of 30 MB"
     assert report.skipped.get(UNREADABLE_TEXT) == 1, report
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("frames", [0, (1 << 36) - 1])
+def test_an_import_of_a_flac_that_does_not_know_its_length_ends(folder: Path, library: Library, frames: int) -> None:
+    path = put(folder / "a.flac", 1, seconds=50)
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | frames >> 32
+    content[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    report = run(folder, library)
+    assert (report.added, report.skipped) == (2, {}) and report.hours * 3600 == pytest.approx(50)

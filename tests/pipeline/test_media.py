@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from core.errors import HarkError
+from core.ffmpeg import MEMORY_BYTES
 from pipeline import media
 from pipeline.events import Reporter
 from pipeline.media import MediaFacts, MediaLimits, clean_name, merge, normalize, peaks, probe, suffix_of, waveform
@@ -184,7 +185,7 @@ def test_ffmpeg_has_little_memory(tmp_path: Path, fake_ffmpeg: Callable[[str], N
     fake_ffmpeg(f'ulimit -v > {tmp_path}/memory; ulimit -c >> {tmp_path}/memory; echo "x: Cannot allocate" >&2; exit 1')
     with pytest.raises(HarkError, match="Cannot allocate"):
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
-    assert (tmp_path / "memory").read_text().split() == [str(media.MEMORY_BYTES // 1024), "0"]
+    assert (tmp_path / "memory").read_text().split() == [str(MEMORY_BYTES // 1024), "0"]
 
 
 def test_a_full_disk_under_libsndfile(tmp_path: Path, without_ffmpeg: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from core.audio_file import read_audio
 from core.errors import HarkError
+from core.foreign_audio import read_foreign_audio
 from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.audio.views import recording_of
@@ -81,7 +81,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
                 _("Ask more briefly, or type it."),
             )
         with on_disk(spoken) as path:
-            audio = read_audio(path, max_seconds=asking.LONGEST_QUESTION_S + 1.0)
+            audio = read_foreign_audio(path, max_seconds=asking.LONGEST_QUESTION_S + 1.0)
         question = asking.question_of(user, audio, (recording.language or None) if recording is not None else None)
     else:
         question = request.POST.get("question", "")

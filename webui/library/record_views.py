@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from core.audio_file import read_audio
 from core.errors import HarkError
+from core.foreign_audio import read_foreign_audio
 from db.records import Clip
 from model.metrics import wilson_interval
 from phrase_augmentation.normalize import validate_keyphrase
@@ -100,7 +100,7 @@ def _audio(request: HttpRequest) -> Any:
             _("Record it once more."),
         )
     with on_disk(upload) as path:
-        return read_audio(path, max_seconds=recordings.LONGEST_TAKE_S + 1.0)
+        return read_foreign_audio(path, max_seconds=recordings.LONGEST_TAKE_S + 1.0)
 
 
 @require_GET

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import storage_error
 from core.errors import HarkError
+from core.foreign_audio import read_foreign_audio
 from db.db_api import Library, source_id
 from db.records import NewClip
 from model.runtime.detector import Detector as Runtime
@@ -43,14 +44,8 @@ def hear_file(version: Version, path: Path, fa_per_day: float | None = None) -> 
     Raises:
         HarkError: the recording cannot be read, or is longer than :data:`LONGEST_FILE_S`.
     """
-    import soundfile
-
-    try:
-        seconds = soundfile.info(str(path)).duration
-    except (soundfile.LibsndfileError, OSError):
-        seconds = 0.0  # another format; what it is, is found out by reading it
-    audio = read_audio(path, max_seconds=LONGEST_FILE_S + 1.0)
-    if max(seconds, len(audio) / SAMPLE_RATE) > LONGEST_FILE_S:
+    audio = read_foreign_audio(path, LONGEST_FILE_S + 1.0)
+    if len(audio) > LONGEST_FILE_S * SAMPLE_RATE:
         raise HarkError(
             _("The recording is too long for this page."),
             _("It hears %(most)d minutes at most.") % {"most": LONGEST_FILE_S / 60},

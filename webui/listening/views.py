@@ -12,8 +12,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.foreign_audio import read_foreign_audio
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.signed_in import signed_in
@@ -54,7 +55,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
         why = _("The stretch has no start or no end.")
         raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
-        audio = read_audio(path, max_seconds=services.LONGEST_FILE_S)
+        audio = read_foreign_audio(path, max_seconds=services.LONGEST_FILE_S)
     end = min(max(0.0, end), services.LONGEST_FILE_S)
     stretch = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
     sample = services.keep_sample(

@@ -12,7 +12,8 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
+from core.foreign_audio import read_foreign_audio
 from webui.accounts.models import User
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -280,7 +281,7 @@ def add_sample(
 
     mine = own_version(request, detector_id, number)
     with on_disk(audio) as path:
-        samples = read_audio(path, max_seconds=LONGEST_FILE_S)
+        samples = read_foreign_audio(path, max_seconds=LONGEST_FILE_S)
     end = len(samples) if end_s is None else round(min(end_s, LONGEST_FILE_S) * SAMPLE_RATE)
     stretch = samples[round(min(start_s, LONGEST_FILE_S) * SAMPLE_RATE) : end]
     made = keep_sample(user=caller(request).user, version=mine, verdict=verdict, audio=stretch)
