@@ -53,23 +53,27 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def storage_error(error: OSError, doing: str) -> HarkError:
-    """The HarkError for an OSError met while writing (full disk, read-only folder, other)."""
+    """The HarkError for an OSError met while writing (full disk, read-only folder, other).
+
+    It names the file without its folder: it may be shown to somebody who does not run this server.
+    """
+    where = Path(str(error.filename)).name if error.filename else "the data folder"
     if is_full(error):
         return StorageFull(
             f"The disk is full: {doing} stopped.",
-            f"{error.strerror}: {error.filename or data_folder()}.",
+            f"{error.strerror}: {where}.",
             "Free some space or point HARK_DATA (or --data) at a larger disk, then run the same command again; "
             "what was finished is kept.",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return HarkError(
             f"Hark may not write there: {doing} stopped.",
-            f"{error.strerror}: {error.filename or data_folder()}.",
+            f"{error.strerror}: {where}.",
             "Make the folder writable or point HARK_DATA (or --data) at another one, then run the same command again.",
         )
     return HarkError(
         f"A file could not be written: {doing} stopped.",
-        f"{error.strerror or error}: {error.filename or data_folder()}.",
+        f"{error.strerror or error}: {where}.",
         "Check the disk, then run the same command again; what was finished is kept.",
     )
 

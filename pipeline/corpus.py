@@ -196,16 +196,19 @@ def disappeared(folder: Path) -> HarkError | None:
         pass
     return HarkError(
         "The corpus disappeared while it was read.",
-        f"There is nothing in {folder} any more.",
+        f"There is nothing in {folder.name} any more.",
         "Bring the folder back and run the same command again.",
     )
 
 
 def unreadable(folder: Path, error: OSError) -> HarkError:
     """What to say where a corpus's own files, its transcripts most of all, cannot be read."""
+    # Names below the corpus's own: where it lies on a server is nobody's business.
+    where = Path(error.filename or folder)
+    named = where.relative_to(folder.parent) if where.is_relative_to(folder.parent) else where.name
     return HarkError(
-        f"The corpus {folder} cannot be read.",
-        f"{error.strerror or error}: {error.filename or folder}.",
+        f"The corpus {folder.name} cannot be read.",
+        f"{error.strerror or type(error).__name__}: {named}.",
         "Make it readable (or check the drive), and run the same command again.",
     )
 

@@ -25,6 +25,8 @@ from pipeline.events import Reporter, json_lines_sink
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (./hark bench portal)
+MEMORY_BYTES = {"import": 2 << 30}  # that a job of this kind may hold itself; an import needs a tenth
+LONGEST_S = {"import": 6 * 3600}  # that one of an upload may take; 2 GB of speech take an hour
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
 
 Spec = Mapping[str, Any]
@@ -71,6 +73,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
         if archive is not None:
+            _end_after(LONGEST_S["import"])
             if not archive.is_file():
                 raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
@@ -83,7 +86,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
                 folder = inside[0]
         with Library(data) as library:
             report = import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None)
-    except HarkError:
+    except Exception:  # not where it was interrupted: it goes on with the archive
         if archive is not None:
             shutil.rmtree(archive.parent, ignore_errors=True)
         raise
@@ -187,6 +190,7 @@ def main() -> int:
     data = Path(job["data"])
     os.environ.setdefault("HARK_INSTALLATION", str(data_folder()))  # before the next line
     os.environ["HARK_DATA"] = str(data)
+    _limit_memory(job["kind"])
     name = sys.argv[1]
     finished = finished_file(data, name)
     if finished.is_file():  # a worker was killed before it could write down the end
@@ -200,6 +204,15 @@ def main() -> int:
         return INTERRUPTED
     except HarkError as error:
         reporter.error(error)
+        return MENDABLE
+    except MemoryError:
+        reporter.error(
+            HarkError(
+                "The job was stopped.",
+                "It needs more memory than a job of its kind may have.",
+                "Try it with less at a time.",
+            )
+        )
         return MENDABLE
     except Exception:
         import traceback
@@ -219,6 +232,24 @@ def main() -> int:
             registry.close_engines()
     sink({"event": "result", "result": result})
     return DONE
+
+
+def _limit_memory(kind: str) -> None:
+    """Limit what this process and each of its own may write to, so that a job ends before the machine's memory does."""
+    if kind in MEMORY_BYTES:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES[kind], MEMORY_BYTES[kind]))
+
+
+def _end_after(seconds: int) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise HarkError(
+            "The job was stopped.", f"It took more than {seconds // 3600} hours.", "Upload the recordings in parts."
+        )
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -32,7 +32,7 @@ def layout_of(folder: Path) -> Layout:
             return layout
     names = ", ".join(layout.name for layout in LAYOUTS)
     raise HarkError(
-        f"{folder} holds no corpus that Hark can read.",
+        f"{folder.name} holds no corpus that Hark can read.",
         f"It has no audio in one of the known layouts: {names}.",
         "Give the folder that holds the audio and its transcripts.",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import IO, Any
 
 from core.child_process import signal_group
@@ -19,6 +21,7 @@ from webui.jobs import services
 from webui.jobs.models import Job
 
 EVERY_S = 0.5  # events are written, and a wish to cancel is seen, so often
+LARGEST_LOG = 10_000_000  # bytes; of a log that grows beyond, the beginning and what comes last are kept
 GRACE_S = 10.0  # for a child to end by itself
 CHILD = (sys.executable, "-m", "pipeline.run_job")
 
@@ -51,7 +54,8 @@ def _supervise(job: Job) -> None:
     try:
         log_folder = data / "log"
         log_folder.mkdir(parents=True, exist_ok=True)
-        log = (log_folder / f"job-{job.id}.log").open("ab")
+        log_file = log_folder / f"job-{job.id}.log"
+        log = log_file.open("ab")
     except OSError as error:
         services.finish(job, Job.State.FAILED, storage_error(error, "the job"))
         return
@@ -74,6 +78,7 @@ def _supervise(job: Job) -> None:
         asked_at = 0.0
         while process.poll() is None:
             services.record(job, _drain(said))
+            _keep_small(log_file)
             state = services.renew(job)
             if state == "":
                 _end(process)
@@ -92,7 +97,19 @@ def _supervise(job: Job) -> None:
         services.record(job, _drain(said))
     finally:
         _end(process)
+        _keep_small(log_file)
     _conclude(job, process.returncode)
+
+
+def _keep_small(log: Path) -> None:
+    """Cut a log that is too long: what is written to it is appended, so it goes on from there."""
+    try:
+        if log.stat().st_size > LARGEST_LOG:
+            os.truncate(log, LARGEST_LOG // 2)
+            with log.open("ab") as file:
+                file.write(b"\n... what followed was too much for a log ...\n")
+    except OSError:
+        pass  # it was removed
 
 
 def _conclude(job: Job, exit_code: int) -> None:

@@ -10,3 +10,10 @@ class LibraryConfig(AppConfig):
 
     name = "webui.library"
     label = "library"
+
+    def ready(self) -> None:
+        """What was uploaded for an import goes when the import has ended."""
+        from webui.jobs.services import job_ended
+        from webui.library.import_views import forget_upload
+
+        job_ended.connect(forget_upload, dispatch_uid="imports")

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from webui.signed_in import signed_in
 LARGEST_UPLOAD = 200_000_000  # bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 UPLOADS = "uploads/imports"  # below the user's data: a folder for each upload, gone when its job has ended
-FORGOTTEN_AFTER_S = 24 * 3600.0  # an archive whose job was cancelled and not retried
+FORGOTTEN_AFTER_S = 24 * 3600.0  # an archive whose job was interrupted and not retried
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
@@ -166,8 +167,16 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
     return f"{UPLOADS}/{place.name}/{name}", digest.hexdigest()
 
 
+def forget_upload(job: Job, **kwargs: Any) -> None:
+    """Remove an upload whose import has ended, however it did; one that was interrupted goes on with it."""
+    archive = job.spec.get("archive") if job.kind == "import" else None
+    if archive and job.state != Job.State.INTERRUPTED:
+        place = (jobs.user_data(job.user) / archive).parent
+        transaction.on_commit(partial(shutil.rmtree, place, ignore_errors=True))
+
+
 def _forget_old(user: User, uploads: Path) -> None:
-    """Remove the archives of imports that were cancelled or failed a day ago."""
+    """Remove the archives of imports that were interrupted a day ago."""
     going = Job.objects.filter(user=user, kind="import", state__in=Job.GOING).values_list("spec", flat=True)
     needed = {str(spec.get("archive", "")).split("/")[-2] for spec in going if spec.get("archive")}
     for place in uploads.iterdir():

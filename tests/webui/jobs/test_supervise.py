@@ -198,3 +198,26 @@ def test_a_job_leaves_the_machine_to_whoever_waits_for_a_page(tmp_path: Path) ->
     said = json.loads(done.stdout.splitlines()[-1])
     wanted = min(19, os.nice(0) + NICENESS)
     assert said["result"] == {"job": wanted, "its own": wanted}, done.stderr
+
+
+def test_a_log_does_not_grow_without_end(job: Job, child: Child, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "EVERY_S", 0.05)
+    monkeypatch.setattr(supervise, "LARGEST_LOG", 1_000_000)
+    child(
+        "sys.stderr.write('it began\\n')\n"
+        "for _ in range(20):\n    sys.stderr.write('tag\\n' * 500_000)\n    sys.stderr.flush()\n    time.sleep(0.1)\n"
+        "sys.stderr.write('it ended\\n')\nsay('result', result={})\n"
+    )
+    assert run(job).state == Job.State.DONE
+    log = services.user_data(owner) / "log" / f"job-{job.id}.log"
+    assert log.stat().st_size < 1_100_000, "40 MB were written"
+    assert log.read_text().startswith("it began") and "too much for a log" in log.read_text()
+
+
+def test_an_import_has_little_memory() -> None:
+    code = (
+        "from pipeline.run_job import _limit_memory\n_limit_memory('import')\n"
+        "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('no')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "no\n"

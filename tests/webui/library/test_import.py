@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -17,9 +19,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from core.data_folder import REPOSITORY
+from core.data_folder import REPOSITORY, storage_error
 from db.db_api import Library
+from pipeline import run_job
+from pipeline.events import Reporter
 from webui.accounts.models import User
+from webui.jobs import services as jobs
 from webui.jobs import supervise
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
@@ -176,7 +181,10 @@ from webui.setup import ready
 ready()
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from pipeline import run_job
+from pipeline.events import Reporter
 from webui.accounts.models import User
+from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
 from webui.library.import_views import import_archive
@@ -269,3 +277,43 @@ def test_so_much_may_be_sent_there() -> None:
     assert largest_body({"path": ASGI_UPLOAD}) == LARGEST_RECORDING
     assert largest_body({"path": "/library/record/keep"}) == LARGEST_FORM
     assert largest_body({"path": "/nowhere/try/file"}) == LARGEST_FORM
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_left_of_an_import_that_was_cancelled(client: Client, other: User) -> None:
+    client.force_login(other)
+    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
+    uploads = user_data(other) / "uploads/imports"
+    assert list(uploads.iterdir())
+    jobs.cancel(job=Job.objects.get())
+    assert not list(uploads.iterdir())
+
+
+def test_nothing_is_left_of_an_import_that_failed_by_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pipeline.corpus.import_corpus", fail)
+    place = tmp_path / "uploads" / "x"
+    place.mkdir(parents=True)
+    (place / "a.zip").write_bytes(archive(corpus_files()).read())
+    with pytest.raises(ZeroDivisionError):
+        run_job.KINDS["import"](
+            {"archive": "uploads/x/a.zip", "language": "en"}, tmp_path, Reporter(lambda event: None)
+        )
+    signal.alarm(0)
+    assert not place.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("files", [{"guess/notes.txt": b"x"}, {}])
+def test_an_error_does_not_say_where_the_server_keeps_things(
+    client: Client, other: User, portal: Path, files: dict[str, bytes]
+) -> None:
+    client.force_login(other)
+    client.post(ASGI_UPLOAD, {"archive": archive({"k.md": b"x", **files})})
+    job = finished(Job.objects.get())
+    assert job.error is not None and "no corpus" in job.error["what"]
+    assert str(portal) not in str(job.error) and "uploads" not in str(job.error)
+    error = storage_error(OSError(errno.ENOSPC, "No space left on device", str(portal / "users" / "x.flac")), "it")
+    assert str(portal) not in str(error) and str(portal) not in str(storage_error(OSError(5, "I/O"), "it"))
