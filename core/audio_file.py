@@ -63,6 +63,10 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterat
     except soundfile.LibsndfileError as error:
         yield from _blocks_from_ffmpeg(path, block_s, str(error))
         return
+    if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
+        source.close()  # libsndfile cannot read one whose length is unknown
+        yield from _blocks_from_ffmpeg(path, block_s, "its header does not give its length")
+        return
     with source:
         if not LOWEST_RATE <= source.samplerate <= HIGHEST_RATE:
             raise HarkError(

@@ -40,7 +40,7 @@ def flac_that_promises(path: Path, seconds: float, frames: int) -> Path:
 def test_a_flac_of_unknown_length_is_whole(tmp_path: Path, frames: int) -> None:
     path = flac_that_promises(tmp_path / "a.flac", 2.0, frames)
     assert len(read_foreign_audio(path)) == sum(map(len, foreign_audio_blocks(path))) == 2 * SAMPLE_RATE
-    assert seconds_of(path) == 2.0
+    assert seconds_of(path) == 2.0 and len(read_audio(path)) == 2 * SAMPLE_RATE
     np.testing.assert_allclose(read_foreign_audio(path, 0.5, 1.0), noise(2.0)[16_000:24_000], atol=1e-4)
     assert len(read_foreign_audio(path, 1.0, 9.0)) == 0
 
