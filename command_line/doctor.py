@@ -113,12 +113,21 @@ def pinned(requirements: Path) -> dict[str, str]:
     return {match[1]: match[2] for line in lines if (match := re.match(r"([A-Za-z0-9._-]+)==([^\s;#]+)", line))}
 
 
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        if name != "onnxruntime":
+            raise
+        return metadata.version("onnxruntime-gpu")  # in its place
+
+
 def _packages() -> Finding:
     lacking, others = [], []
     pins = pinned(REPOSITORY / "requirements.txt")
     for name, wanted in pins.items():
         try:
-            found = metadata.version(name)
+            found = _version(name)
         except metadata.PackageNotFoundError:
             lacking.append(name)
             continue
@@ -146,6 +155,10 @@ def _torch() -> Finding:
     from model.train import best_device
 
     device = best_device()
+    from model.gpu import TO_DO, complaint
+
+    if complaint():
+        return Finding("torch", OPTIONAL, f"{torch.__version__}, trains on {device}. {complaint()}", TO_DO)
     if device == "cuda":
         name = torch.cuda.get_device_name()
         return Finding("torch", OK, f"{torch.__version__}, trains on {name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import HarkError
+from model.gpu import CPU, with_float_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -27,6 +29,7 @@ DIGESTS = {  # SHA-256, of moonshine-voice 0.0.73
     ENCODER_FILE: "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
     DECODER_FILE: "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
 }
+GPU_BATCH = 32  # windows heard at once on a GPU
 OUTPUT_HOP = 384  # samples an output of the encoder: 24 ms
 OUTPUT_CENTRE = 447  # sample in the middle of what the first output hears through the convolutions
 FRAME_SAMPLES = 320  # of a frame that is handed on: 20 ms
@@ -103,37 +106,70 @@ def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray
     return np.clip(np.rint((centres - OUTPUT_CENTRE) / OUTPUT_HOP), 0, outputs - 1).astype(np.int64)
 
 
-def session(graph: bytes | str, threads: int = 1) -> Any:
-    """A graph, as bytes or as a file, by onnxruntime on so many cores."""
+def session(graph: bytes | str, threads: int = 1, providers: Sequence[str] = (CPU,)) -> Any:
+    """A graph, as bytes or as a file, by onnxruntime on so many cores, or by other providers (``model.gpu``)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=list(providers))
+
+
+def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """The windows over a recording between silence: audio, new frames of 20 ms, and the sample the first begins at."""
+    frames = len(audio) // FRAME_SAMPLES
+    padded = np.pad(np.asarray(audio, np.float32), EDGE)
+    for start in range(0, frames * FRAME_SAMPLES, BATCH_STEP):
+        new = min(BATCH_STEP, frames * FRAME_SAMPLES - start)
+        first = max(0, start + EDGE - BATCH_MARGIN)
+        yield padded[first : start + EDGE + new + BATCH_MARGIN], new // FRAME_SAMPLES, start + EDGE - first
 
 
 class EncoderTrunk:
     """The encoder with its phone head: what a large detector's matcher follows, and its decoder reads."""
 
-    def __init__(self, graph: bytes | str) -> None:
-        """Load ``model.encoder.window_graph``, as bytes or as a file. It may be asked from several threads."""
-        self._session = session(graph)
+    def __init__(self, graph: bytes | str, providers: Sequence[str] = (CPU,)) -> None:
+        """Load ``model.encoder.window_graph``, as bytes or as a file. It may be asked from several threads.
+
+        Args:
+            providers: onnxruntime's; a GPU is given floats in the place of 8-bit weights, and several windows at once.
+        """
+        self.batch = 1 if tuple(providers) == (CPU,) else GPU_BATCH
+        if self.batch > 1:
+            import onnx
+
+            model = onnx.load_from_string(graph) if isinstance(graph, bytes) else onnx.load(graph)
+            graph = with_float_weights(model).SerializeToString()
+        self._session = session(graph, providers=providers)
 
     def hear(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Roots of phone probabilities [samples // 320, width] and states [one for each 4 of them, 288]; the recording
         lies between silence."""
-        frames = len(audio) // FRAME_SAMPLES
-        padded = np.pad(np.asarray(audio, np.float32), EDGE)
-        parts = [tuple(np.zeros((0, int(output.shape[2])), np.float32) for output in self._session.get_outputs())]
-        for start in range(0, frames * FRAME_SAMPLES, BATCH_STEP):
-            new = min(BATCH_STEP, frames * FRAME_SAMPLES - start)
-            first = max(0, start + EDGE - BATCH_MARGIN)
-            window = padded[first : start + EDGE + new + BATCH_MARGIN]
-            parts.append(self.window(window, new // FRAME_SAMPLES, start + EDGE - first))
-        phones, states = (np.concatenate(part) for part in zip(*parts))
-        return phones, states
+        return self.hear_many([audio])[0]
+
+    def hear_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """:meth:`hear` of each recording; on a GPU windows of one length are heard together."""
+        windows = [(number, *window) for number, audio in enumerate(audios) for window in _windows(audio)]
+        heard: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        by_length: dict[int, list[int]] = {}
+        for place, (_, audio, _, _) in enumerate(windows):
+            by_length.setdefault(len(audio), []).append(place)
+        for length, places in by_length.items():
+            for start in range(0, len(places), self.batch):
+                part = places[start : start + self.batch]
+                given = {"audio": np.stack([windows[place][1] for place in part])}
+                probabilities, states = self._session.run(["probabilities", "states"], given)
+                for row, place in enumerate(part):
+                    _, _, frames, first_sample = windows[place]
+                    read = frame_places(length, frames, first_sample)
+                    heard[place] = np.sqrt(probabilities[row, read]), states[row, read[::STATE_FRAMES]]
+        none = tuple(np.zeros((0, int(output.shape[2])), np.float32) for output in self._session.get_outputs())
+        parts: list[list[tuple[np.ndarray, ...]]] = [[none] for _ in audios]
+        for place, (number, _, _, _) in enumerate(windows):
+            parts[number].append(heard[place])
+        return [(np.concatenate([p for p, _ in each]), np.concatenate([s for _, s in each])) for each in parts]
 
     def window(self, audio: np.ndarray, frames: int, first_sample: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """What is heard in one piece from that sample on: roots of phone probabilities [frames, width], and states."""

@@ -28,9 +28,11 @@ from audio_augmentation.reverb import room_pool
 from audio_augmentation.silence import speech_bounds, trim_silence
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.processors import usable_cores
-from model.encoder_trunk import STATE_FRAMES, EncoderTrunk, PhraseRescorer, RescorerFiles
+from model.encoder_trunk import GPU_BATCH, STATE_FRAMES, EncoderTrunk, PhraseRescorer, RescorerFiles, session
 from model.features import HOP, StoredFrames, log_mel
+from model.gpu import CPU, providers
 
+GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU hears
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
 TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4}  # after the phrase; tests watch for a hit that long
@@ -105,6 +107,47 @@ class SoundSources:
     stored: StoredFrames | None = None  # how they lie, with a trunk
 
 
+@dataclass(frozen=True)
+class Sound:
+    """An example before it is heard: audio [samples] for an encoder, else log-mel [frames, MELS] of what is wanted;
+    the log-mel frames that are wanted, and the phrase's place among them."""
+
+    heard: np.ndarray
+    low: int
+    high: int
+    start: int
+    end: int
+
+
+Heard = np.ndarray | tuple[np.ndarray, np.ndarray]  # log-mel or a trunk's outputs; an encoder's phones and states
+
+
+class Hearing:
+    """The trunk or encoder of a run, if it has one: sounds in, what is stored of them out."""
+
+    def __init__(self, sources: SoundSources, providers: Sequence[str] = (CPU,)) -> None:
+        self._encoder = EncoderTrunk(sources.trunk, providers) if sources.encoder else None
+        plain = sources.trunk and not sources.encoder
+        self._trunk = session(sources.trunk, providers=providers) if plain else None
+        self._stored, self._batch = sources.stored, 1 if tuple(providers) == (CPU,) else GPU_BATCH
+
+    def __call__(self, sounds: Sequence[np.ndarray]) -> list[Heard]:
+        """Of each sound; on a GPU many at once. A trunk is causal: what is padded at the end changes nothing before."""
+        if self._encoder is not None:
+            return list(self._encoder.hear_many(sounds))
+        if self._trunk is None or self._stored is None:
+            return list(sounds)
+        heard: list[Heard] = []
+        for start in range(0, len(sounds), self._batch):
+            part = sounds[start : start + self._batch]
+            batch = np.zeros((len(part), max(map(len, part)), part[0].shape[1]), np.float32)
+            for row, mel in zip(batch, part):
+                row[: len(mel)] = mel
+            given = self._trunk.run(None, {"log_mel": batch})[0]
+            heard += [row[: self._stored.position(len(mel))] for row, mel in zip(given, part)]
+        return heard
+
+
 class ExampleBuilder:
     """Builds examples; one in each process."""
 
@@ -113,18 +156,9 @@ class ExampleBuilder:
         rooms = room_pool(sources.rooms, sources.rooms_seed)
         unheard_rooms = room_pool(sources.rooms // 3, sources.rooms_seed + 1)  # for validation and test
         voices = [read_audio(path) for path in sources.babble]
-        self._trunk = self._stored = self._encoder = self._rescorer = None
-        self._states = sources.states
-        if sources.encoder:
-            self._encoder, self._stored = EncoderTrunk(sources.trunk), sources.stored
-            self._rescorer = PhraseRescorer(sources.rescorer) if sources.rescorer else None
-        elif sources.trunk:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1
-            self._trunk = onnxruntime.InferenceSession(sources.trunk, options, providers=["CPUExecutionProvider"])
-            self._stored = sources.stored
+        self._sources, self._stored = sources, sources.stored if sources.trunk else None
+        self._hearing: Hearing | None = None  # where another process hears, it is not loaded
+        self._rescorer = PhraseRescorer(sources.rescorer) if sources.encoder and sources.rescorer else None
         self._augmenters = {
             name: Augmenter(config, noises, rooms, voices)
             if name == "train"
@@ -134,6 +168,12 @@ class ExampleBuilder:
 
     def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
         """Stored frames [frames, width] float16 of the example, and its row with its phrase_start and phrase_end."""
+        self._hearing = self._hearing or Hearing(self._sources)
+        sound = self.sound(spec)
+        return self.features(spec, sound, self._hearing([sound.heard])[0])
+
+    def sound(self, spec: ExampleSpec) -> Sound:
+        """The example's sound, before it is heard."""
         rng = np.random.default_rng(spec.seed)
         start = end = -1
         if spec.aligned:
@@ -141,11 +181,16 @@ class ExampleBuilder:
         else:
             audio = self._stream(spec, rng)
             low, high = 0, len(audio)
+        return Sound(audio if self._sources.encoder else log_mel(audio)[low:high], low, high, start, end)
+
+    def features(self, spec: ExampleSpec, sound: Sound, heard: Heard) -> tuple[np.ndarray, dict[str, Any]]:
+        """What is stored of an example, and its row, of what :class:`Hearing` gave for its sound."""
+        low, high, start, end = sound.low, sound.high, sound.start, sound.end
         step = self._stored.step if self._stored is not None else 1
-        if self._encoder is not None:
-            phones, states = self._encoder.hear(audio)
+        if isinstance(heard, tuple):
+            phones, states = heard
             features = phones
-            if self._states:
+            if self._sources.states:
                 features = np.concatenate([phones, np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)]], axis=1)
             elif self._rescorer is not None:
                 features = self._rescorer.stored(phones, states)
@@ -153,9 +198,7 @@ class ExampleBuilder:
             if end >= 0:
                 start, end = max(0, start // step), end // step
         else:
-            features = log_mel(audio)[low:high]
-        if self._trunk is not None:
-            features = self._trunk.run(None, {"log_mel": features[None]})[0][0]
+            features = heard
             if end >= 0 and self._stored is not None:
                 start, end = max(0, self._stored.position(start)), self._stored.position(end)
         row = {**spec.columns, "condition": spec.condition, "phrase_start": start, "phrase_end": end}
@@ -246,6 +289,18 @@ def _build(specs: Sequence[ExampleSpec]) -> list[tuple[np.ndarray, dict[str, Any
     return [_builder.build(spec) for spec in specs]
 
 
+def _sounds(specs: Sequence[ExampleSpec]) -> list[Sound]:
+    assert _builder is not None
+    return [_builder.sound(spec) for spec in specs]
+
+
+def _features(
+    specs: Sequence[ExampleSpec], sounds: Sequence[Sound], heard: Sequence[Heard]
+) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    assert _builder is not None
+    return [_builder.features(*parts) for parts in zip(specs, sounds, heard)]
+
+
 def build_examples(
     specs: Sequence[ExampleSpec], sources: SoundSources, processes: int | None = None
 ) -> Generator[tuple[np.ndarray, dict[str, Any]], None, None]:
@@ -254,6 +309,14 @@ def build_examples(
     Whoever takes them closes the generator: where a run is stopped, that ends the processes.
     """
     count = processes if processes is not None else usable_cores()
+    where = providers() if sources.trunk else (CPU,)
+    hearing = Hearing(sources, where) if where != (CPU,) else None
+    if hearing is not None and (count <= 1 or len(specs) < 64):
+        builder = ExampleBuilder(sources)
+        for block in _blocks(specs, GPU_BLOCK):
+            sounds = [builder.sound(spec) for spec in block]
+            yield from map(builder.features, block, sounds, hearing([sound.heard for sound in sounds]))
+        return
     if count <= 1 or len(specs) < 64:
         builder = ExampleBuilder(sources)
         for spec in specs:
@@ -265,6 +328,15 @@ def build_examples(
         with _inherited_by_processes():
             for _ in range(count):
                 pool.submit(int)  # each task starts a process as long as none is idle
+        if hearing is not None:  # this process has the GPU, the others mix and rescore
+            for block in _blocks(specs, GPU_BLOCK):
+                mixed = [pool.submit(_sounds, part) for part in _blocks(block, 8)]
+                sounds = [sound for done in mixed for sound in done.result()]
+                heard = hearing([sound.heard for sound in sounds])
+                lists = zip(_blocks(block, 8), _blocks(sounds, 8), _blocks(heard, 8))
+                for done in [pool.submit(_features, *parts) for parts in lists]:
+                    yield from done.result()
+            return
         for block in _blocks(specs, 512):
             for done in [pool.submit(_build, part) for part in _blocks(block, 16)]:
                 yield from done.result()
@@ -296,6 +368,6 @@ def _inherited_by_processes() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _blocks(items: Sequence[ExampleSpec], size: int) -> Iterable[Sequence[ExampleSpec]]:
+def _blocks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -233,7 +233,7 @@ def export_trunk(trunk: Trunk, path: Path) -> None:
             str(path),
             input_names=["log_mel"],
             output_names=["heard"],
-            dynamic_axes={"log_mel": {1: "frames"}, "heard": {1: "time"}},
+            dynamic_axes={"log_mel": {0: "batch", 1: "frames"}, "heard": {0: "batch", 1: "time"}},
             opset_version=OPSET,
             dynamo=False,
         )

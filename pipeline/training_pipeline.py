@@ -174,6 +174,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     from model.dataset import FeatureWriter, open_store, store_is_complete
     from model.examples import build_examples
     from model.export import export_rescorer, export_trunk
+    from model.gpu import complaint
     from model.model import TinyCRNNConfig, load_checkpoint
     from model.train import TrainConfig, TrainProgress, train
     from pipeline.bundle import write_bundle
@@ -239,6 +240,8 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
                 count = len(examples.specs)
                 reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=count))
+                if trunk is not None and complaint():
+                    reporter.log(complaint(), "warning")
                 progress = Progress(reporter, len(examples.specs))
                 writer = FeatureWriter(store_folder)
                 sources = replace(examples.sources, rescorer=rescorer)

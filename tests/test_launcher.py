@@ -291,8 +291,10 @@ def test_takes_the_cuda_build_where_there_is_a_gpu_and_keeps_it(launcher: Launch
 
     launcher.program("nvidia-smi", "echo 'GPU 0: NVIDIA H200 (UUID: GPU-1)'")
     assert launcher.run()[0] == 0
-    uninstall, install = launcher.pip_calls()
-    assert "uninstall -y torch" in uninstall
+    uninstall, install, both, onnxruntime = launcher.pip_calls()
+    assert "uninstall -y torch onnxruntime onnxruntime-gpu" in uninstall
+    assert "uninstall -y onnxruntime onnxruntime-gpu" in both, "they fill one folder"
+    assert "--no-deps onnxruntime-gpu==" in onnxruntime
     assert f"-r {launcher.folder}/requirements-gpu.txt" in install
 
     launcher.program("nvidia-smi", "exit 9")  # gone today, as in a container without the device

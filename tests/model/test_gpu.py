@@ -1,0 +1,70 @@
+"""Features on a GPU, as far as they can be tested without one: its way on the processor, and one that is absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_examples import SOURCES, aligned, folder
+
+from model import examples, gpu
+from model.encoder_trunk import EncoderTrunk, encoder_path
+from model.examples import build_examples
+
+__all__ = ["folder"]  # a fixture
+# The way of a GPU, on the processor: what is not exactly the processor's own list is given batches and floats.
+LIKE_A_GPU = (gpu.CPU, gpu.CPU)
+
+
+def test_a_gpu_that_is_asked_for_and_absent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_TORCH", "cuda")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [gpu.CPU])
+    assert gpu.providers() == (gpu.CPU,) and "CUDAExecutionProvider" in gpu.complaint()
+    assert "onnxruntime-gpu" in gpu.complaint() and "HARK_TORCH=cpu" in gpu.complaint()
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [gpu.CUDA, gpu.CPU])
+    assert gpu.providers() == (gpu.CUDA, gpu.CPU) and gpu.complaint() == ""
+    monkeypatch.setenv("HARK_TORCH", "cpu")
+    assert gpu.providers() == (gpu.CPU,) and gpu.complaint() == ""
+
+
+@pytest.mark.parametrize("count", [5, 70])  # in one process, and in several
+def test_a_trunk_hears_the_same_in_batches(
+    count: int,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dataclasses import replace
+
+    from model.export import export_trunk
+    from model.model import TinyCRNNConfig
+    from model.shipped_weights import shipped_trunk
+
+    trunk = shipped_trunk("micro")[0]
+    export_trunk(trunk, tmp_path / "trunk.onnx")
+    stored = TinyCRNNConfig.of_size("micro", 1.2, trunk.config, ((1, 2, 3),)).stored
+    sources = replace(SOURCES, trunk=str(tmp_path / "trunk.onnx"), stored=stored)
+    specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(count)]
+    alone = list(build_examples(specs, sources, processes=2))
+    monkeypatch.setattr(examples, "providers", lambda: LIKE_A_GPU)
+    together = list(build_examples(specs, sources, processes=2))
+    for (features, row), (others, other_row) in zip(alone, together, strict=True):
+        np.testing.assert_allclose(features, others, atol=2e-3)
+        assert row == other_row
+
+
+@pytest.mark.skipif(encoder_path() is None, reason="moonshine-voice is not installed")
+def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
+    from model.encoder import window_graph
+
+    graph = window_graph().SerializeToString()
+    rng = np.random.default_rng(0)
+    audios = [(0.1 * rng.standard_normal(size)).astype(np.float32) for size in (8_000, 120_000, 8_000)]
+    own, batched = EncoderTrunk(graph), EncoderTrunk(graph, LIKE_A_GPU)
+    together = batched.hear_many(audios)
+    for audio, (phones, states) in zip(audios, together):
+        expected, expected_states = own.hear(audio)
+        assert phones.shape == expected.shape and states.shape == expected_states.shape
+        assert float(np.abs(phones**2 - expected**2).mean()) < 5e-3
+        np.testing.assert_allclose(batched.hear(audio)[0], phones, atol=1e-4)
