@@ -47,8 +47,8 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
 
 
 def is_own_page(origin: str, host: str) -> bool:
-    """Whether a page of ``origin`` is the portal's that was asked as ``host``, or is trusted as forms trust it."""
-    if origin in settings.CSRF_TRUSTED_ORIGINS:
+    """Whether a page of ``origin`` is that of the portal asked as ``host``, or is trusted by forms or CORS_ORIGINS."""
+    if origin in (*settings.CSRF_TRUSTED_ORIGINS, *settings.CORS_ALLOWED_ORIGINS):
         return True
     try:
         page, asked = urlsplit(origin), urlsplit(f"//{host}")

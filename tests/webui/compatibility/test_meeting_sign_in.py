@@ -71,13 +71,15 @@ def test_pages_of_other_origins_are_shut_out_unless_they_are_listed(client: Clie
         assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
-def test_sockets_take_listed_origins_only() -> None:
+def test_sockets_take_listed_origins_only(settings: Any) -> None:
     from webui.asgi import application
     from webui.socket_sign_in import OwnPagesAndPrograms
 
     sockets = application.application_mapping["websocket"]
     assert isinstance(sockets, OwnPagesAndPrograms)
     sockets = OwnPagesAndPrograms(sockets.application, [*sockets.allowed_origins, APP])
+
+    settings.CORS_ALLOWED_ORIGINS = [APP]
 
     async def opens(origin: str) -> bool:
         headers = [(b"host", b"localhost"), (b"origin", origin.encode())]
