@@ -258,6 +258,9 @@ def model_card(report: Mapping[str, Any]) -> str:
             + ", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items())
             + (" (8-bit: smoothed, an edge may be 80 ms off)." if "pt_against_int8" in report["parity"] else "."),
             "",
+            "model.onnx is the whole detector. model.pt is a checkpoint for Hark: "
+            + ("two numbers and the encoder's name, since the encoder is not trained." if encoder else "its weights."),
+            "",
             "## Data and licences",
             "",
             "See LICENSES.txt. " + "; ".join(report["licences"]) + ".",

@@ -234,6 +234,7 @@ def test_every_voice_and_corpus_is_named_with_its_licence(clips: pd.DataFrame) -
 def test_the_card_says_how_each_threshold_was_found() -> None:
     full = report() | {"bytes": {"model.onnx": 120_000}, "parity": {"pt_against_onnx": 1e-7}}
     card = model_card(full)
+    assert "model.pt is a checkpoint for Hark: its weights." in card
     assert "| 0.5 | 0.90000 | extrapolated |" in card and "| 2 | 0.70000 | observed" in card
     assert "12,961 parameters; model.onnx 120 kB" in card and "It was measured." in card
     assert "pt against onnx 1.0e-07" in card and "LICENSES.txt" in card and "det.png" in card

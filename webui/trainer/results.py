@@ -30,7 +30,7 @@ CONDITIONS = ("all", "clean", "noisy")
 FILES = {
     "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
     "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
-    "model.pt": gettext_lazy("for PyTorch (loads with weights_only=True)"),
+    "model.pt": gettext_lazy("Hark's checkpoint, to train on from; it needs Hark. What runs anywhere is model.onnx"),
     "report.html": gettext_lazy("this report as one file"),
     "report.json": gettext_lazy("this report for programs"),
     "det.png": gettext_lazy("the DET curve as a picture"),
