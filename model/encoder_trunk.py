@@ -4,6 +4,7 @@ encoder's states, of which a decoder says how probable a phrase is (:class:`Resc
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,10 @@ def session(graph: bytes | str, threads: int = 1, providers: Sequence[str] = (CP
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=list(providers))
+    made = onnxruntime.InferenceSession(graph, options, providers=list(providers))
+    if providers[0] not in made.get_providers():  # onnxruntime goes on without one whose libraries it cannot load
+        logging.getLogger(__name__).warning("%s cannot be used; features are made on the processor", providers[0])
+    return made
 
 
 def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:

@@ -1,7 +1,8 @@
 """Features on a GPU: whether they can be made there, and what is said where they were asked for and cannot.
 
 One process has the GPU and hears in batches, while the others mix sounds (``model.examples``). An encoder's 8-bit
-matrices have no kernels there, so :func:`with_float_weights` makes floats of them, which hear the same.
+matrices have no kernels there, so :func:`with_float_weights` makes floats of them, which hear nearly the same: of the
+phones that 8 bits and floats find most probable, 97 to 99 % are the same. No detector was measured that was made so.
 """
 
 from __future__ import annotations

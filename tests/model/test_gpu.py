@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,17 @@ def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
         assert phones.shape == expected.shape and states.shape == expected_states.shape
         assert float(np.abs(phones**2 - expected**2).mean()) < 5e-3
         np.testing.assert_allclose(batched.hear(audio)[0], phones, atol=1e-4)
+
+
+def test_a_provider_that_cannot_be_loaded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from model.encoder_trunk import session
+    from model.export import export_trunk
+    from model.shipped_weights import shipped_trunk
+
+    export_trunk(shipped_trunk("micro")[0], tmp_path / "trunk.onnx")
+    session(str(tmp_path / "trunk.onnx"))
+    assert not caplog.records
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # onnxruntime's own
+        session(str(tmp_path / "trunk.onnx"), providers=(gpu.CUDA, gpu.CPU))
+    assert "CUDAExecutionProvider cannot be used" in caplog.text
