@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from django.views.decorators.http import require_safe
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from pipeline.recognizer_job import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, STAGES, forget_speech
+from pipeline.training_options import training_options
 from pipeline.transcription.hark_engine import OWN_WEIGHTS
 from webui.accounts.models import User
 from webui.audio import services
@@ -106,14 +108,7 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
 def train_real(request: HttpRequest) -> HttpResponse:
     """``POST /train-real``: fit the recognizer to the caller's recordings whose words are known. One run at a time."""
     wish = json_or_form(request)
-    try:
-        epochs = int(str(wish.get("epochs") or EPOCHS))
-    except ValueError:
-        epochs = 0
-    if not 1 <= epochs <= MOST_EPOCHS:
-        raise wrong(
-            "That is no number of epochs.", f"It must be from 1 to {MOST_EPOCHS}.", "Leave it out, or send one."
-        )
+    options = training_options(wish, EPOCHS, MOST_EPOCHS)
     user = user_of(request)
     coming = [str(one.job_id) for one in services.recordings_of(user).filter(job__state__in=Job.GOING)]
     if not coming and not services.recordings_of(user).filter(state=Recording.State.READY).exists():
@@ -122,7 +117,7 @@ def train_real(request: HttpRequest) -> HttpResponse:
     if job is None or not job.is_going:
         unchecked = wish.get("all")  # not said: where there are too few others
         wanted = None if unchecked in (None, "") else switch(unchecked, False)
-        spec = {"epochs": epochs, "all": wanted, jobs.WAIT_FOR: coming}
+        spec = {**asdict(options), "all": wanted, jobs.WAIT_FOR: coming}
         job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
     if _is_page(request):
         return redirect("compatibility:training")

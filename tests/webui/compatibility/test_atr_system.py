@@ -93,10 +93,11 @@ def test_training_and_its_progress(
     uploading = client.get("/progress", headers=token).json()["uploads"]
     assert [row["name"] for row in uploading] == ["call.wav"]
     finish(Recording.objects.get())
-    begun = client.post("/train-real", {"epochs": "3"}, headers=token)
+    begun = client.post("/train-real", {"epochs": "3", "batch_size": "8", "subset": "50"}, headers=token)
     assert begun.status_code == 202
     job = Job.objects.get(kind="train-recognizer")
     assert begun.json()["job"] == str(job.id) and job.lane == "training" and job.spec["epochs"] == 3
+    assert (job.spec["batch_size"], job.spec["subset"]) == (8, 50)
     again = client.post("/train-real", {"epochs": "9"}, headers=token).json()
     assert again["job"] == str(job.id), "one at a time"
     Job.objects.filter(pk=job.pk).update(state="running", stage="train", message="Training", done=50, total=200)
