@@ -18,7 +18,10 @@ OPEN = {
     *("api-docs", "api-schema"),
     # Whoever has a link that works sees its recording.
     *("audio:shared", "audio:shared_audio", "audio:shared_waveform", "audio:shared_words"),
-    # Nothing private: whether it runs, how many jobs wait, and that there is no such address.
+    # They take a name and a password themselves.
+    *("compatibility:token", "compatibility:auth-token"),
+    # Nothing private: whether it runs, how many jobs wait, how fast it answers, and that there is no such address.
+    *(f"compatibility:{name}-short" for name in ("ready", "live", "metrics")),
     *(f"compatibility:{name}" for name in ("health", "stereo-health", "ready", "live", "metrics", "nothing")),
 }
 
