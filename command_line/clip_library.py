@@ -165,7 +165,7 @@ def run_import(options: argparse.Namespace, screen: Screen) -> int:
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
         report = import_corpus(
-            options.folder, library, options.language, reporter, options.licence, options.limit_hours
+            options.folder, library, options.language, reporter, options.licence, options.limit_hours, own=True
         )  # fmt: skip
     return _show_import(report, screen)
 

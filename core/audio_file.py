@@ -29,21 +29,41 @@ FLAC_FRAMES_A_BYTE = 600
 FloatArray = np.ndarray  # float32 throughout
 
 
-def read_audio(path: Path | str, max_seconds: float | None = None) -> np.ndarray:
-    """A whole file as mono float32 [samples] at 16 kHz. Errors as in :func:`read_audio_blocks`."""
+def read_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
+    """A file, or a part of it, as mono float32 [samples] at 16 kHz; nothing where the part begins after the end.
+
+    Errors as in :func:`read_audio_blocks`; what breaks off after ``max_seconds`` is none.
+    """
     blocks: list[np.ndarray] = []
     length = 0
-    for block in read_audio_blocks(path):
+    block_s = READ_BLOCK_S if max_seconds is None else min(READ_BLOCK_S, max_seconds + 0.1)
+    for block in read_audio_blocks(path, block_s, start_s):
         blocks.append(block)
         length += len(block)
         if max_seconds is not None and length >= max_seconds * SAMPLE_RATE:
             break
-    audio = np.concatenate(blocks)
+    audio = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     return audio if max_seconds is None else audio[: int(max_seconds * SAMPLE_RATE)]
 
 
-def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterator[np.ndarray]:
-    """A file as consecutive blocks of mono float32 at 16 kHz, resampled as one stream; memory stays constant.
+def seconds_of_audio(path: Path) -> float:
+    """How long a file's sound is: what its header says, and where that cannot be, what comes out of decoding it.
+
+    Raises:
+        HarkError: it is no sound.
+    """
+    try:
+        info = soundfile.info(str(path))
+        if 0 < info.frames <= path.stat().st_size * FLAC_FRAMES_A_BYTE:
+            return float(info.frames / info.samplerate)
+    except soundfile.LibsndfileError:
+        pass
+    return sum(len(block) for block in read_audio_blocks(path)) / SAMPLE_RATE
+
+
+def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: float = 0.0) -> Iterator[np.ndarray]:
+    """A file from ``start_s`` on as consecutive blocks of mono float32 at 16 kHz, resampled as one stream; memory stays
+    constant.
 
     Formats: what libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF ...); others (M4A, WebM ...) through the
     ffmpeg program where it is installed.
@@ -61,11 +81,11 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterat
     try:
         source = soundfile.SoundFile(str(path))
     except soundfile.LibsndfileError as error:
-        yield from _blocks_from_ffmpeg(path, block_s, str(error))
+        yield from _blocks_from_ffmpeg(path, block_s, str(error), start_s)
         return
     if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
         source.close()  # libsndfile cannot read one whose length is unknown
-        yield from _blocks_from_ffmpeg(path, block_s, "its header does not give its length")
+        yield from _blocks_from_ffmpeg(path, block_s, "its header does not give its length", start_s)
         return
     with source:
         if not LOWEST_RATE <= source.samplerate <= HIGHEST_RATE:
@@ -74,6 +94,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterat
                 f"Its header gives a sample rate of {source.samplerate} Hz.",
                 "The file is damaged: convert it again from the original.",
             )
+        source.seek(min(round(start_s * source.samplerate), source.frames))
         resampler = (
             None
             if source.samplerate == SAMPLE_RATE
@@ -96,10 +117,10 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S) -> Iterat
                 yield mono
             if last:
                 break
-        missing = missing_frames(source, frames_read)
+        missing = 0 if start_s else missing_frames(source, frames_read)
         if produced and missing:
             raise _broken_off(path, produced, f"Its header promises {missing / source.samplerate:.1f} s more.")
-    if produced == 0:
+    if produced == 0 and not start_s:
         raise HarkError(
             f"{path} holds no audio.", "Its header is in order but it has no samples.", "Give another file."
         )
@@ -133,7 +154,7 @@ def missing_frames(source: soundfile.SoundFile, frames_read: int) -> int:
     return 0
 
 
-def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str) -> Iterator[np.ndarray]:
+def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str, start_s: float) -> Iterator[np.ndarray]:
     not_audio = HarkError(
         f"{path} is not audio that Hark can read.",
         f"libsndfile: {libsndfile_said.rstrip('.')}.",
@@ -144,7 +165,7 @@ def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str) -> Ite
     )
     if shutil.which("ffmpeg") is None:
         raise not_audio
-    command = ["ffmpeg", "-nostdin", "-v", "error", *input_of(path), "-vn"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-ss", f"{start_s:.6f}", *input_of(path), "-vn"]
     command += ["-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE), "-"]
     produced = 0
     with limited(command, text=False) as (process, said):
@@ -156,7 +177,7 @@ def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str) -> Ite
                 yield in_range(samples)
         if process.wait() != 0 and produced:
             raise _broken_off(path, produced, f"ffmpeg: {last_words(said)}.")
-    if produced == 0:
+    if produced == 0 and not start_s:
         raise not_audio
 
 

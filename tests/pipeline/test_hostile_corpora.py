@@ -54,8 +54,8 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def run(folder: Path, library: Library) -> ImportReport:
-    return import_corpus(folder, library, "en", Reporter(lambda event: None))
+def run(folder: Path, library: Library, own: bool = False) -> ImportReport:
+    return import_corpus(folder, library, "en", Reporter(lambda event: None), own=own)
 
 
 def manifest(folder: Path, name: str) -> None:
@@ -233,12 +233,28 @@ def test_a_line_of_many_megabytes_takes_no_memory(
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("frames", [0, (1 << 36) - 1])
-def test_an_import_of_a_flac_that_does_not_know_its_length_ends(folder: Path, library: Library, frames: int) -> None:
+def test_an_import_of_a_flac_that_does_not_know_its_length_ends(
+    folder: Path, library: Library, frames: int, own: bool
+) -> None:
     path = put(folder / "a.flac", 1, seconds=50)
     content = bytearray(path.read_bytes())
     content[21] = content[21] & 0xF0 | frames >> 32
     content[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
     path.write_bytes(content)
-    report = run(folder, library)
+    report = run(folder, library, own)
     assert (report.added, report.skipped) == (2, {}) and report.hours * 3600 == pytest.approx(50)
+
+
+def test_files_of_ones_own_are_opened_without_a_process_for_each(
+    folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subprocess.Popen", lambda *arguments, **more: pytest.fail("a process was started"))
+    for number in range(3):
+        put(folder / f"{number}.wav", number)
+    lines = [{"audio_filepath": "0.wav", "text": "one", "offset": 0.1, "duration": 0.3}]
+    lines += [{"audio_filepath": "1.wav", "text": "two"}, {"audio_filepath": "2.wav", "offset": 9.0, "duration": 1.0}]
+    write(folder / "manifest.json", "".join(json.dumps(line) + "\n" for line in lines))
+    report = run(folder, library, own=True)
+    assert (report.added, report.skipped) == (2, {"empty": 1}) and report.hours * 3600 == pytest.approx(0.8, abs=0.01)
