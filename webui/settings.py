@@ -250,7 +250,12 @@ CONTENT_SECURITY_POLICY = {
 CORS_ALLOWED_ORIGINS = [origin for origin in taken("CORS_ORIGINS").split(",") if origin]
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key")
-CORS_EXPOSE_HEADERS = ("Content-Disposition", "Location", "Retry-After")
+CORS_EXPOSE_HEADERS = (
+    *("Content-Disposition", "Location", "Retry-After"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+    *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+    *("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+)
 CSRF_FAILURE_VIEW = "webui.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
