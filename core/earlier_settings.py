@@ -38,12 +38,16 @@ class EarlierSetting:
 
 @dataclass(frozen=True)
 class _Rule:
-    """``check`` gives the value as Hark takes it, or raises ValueError that says why it is refused."""
+    """``check`` gives the value as Hark takes it, or raises ValueError that says why it is refused.
+
+    Of ``needs``, where it names any, one must be set, too: without it the value does nothing.
+    """
 
     use: str
     check: Callable[[str], str]
     what_to_do: str
     own: str = ""  # Hark's name for it, where it has another
+    needs: tuple[str, ...] = ()
 
 
 def _secret(text: str) -> str:
@@ -119,13 +123,15 @@ _RULES = {
         "how long an access token works", _whole(LONGEST_MINUTES), "Mend it; without it 15 minutes."
     ),
     "OPENAI_MODEL_NAME": _Rule(
-        "the language model, at OPENAI_BASE_URL with OPENAI_API_KEY", str, "Take it out.", "OPENAI_MODEL"
+        "the language model, at OPENAI_BASE_URL with OPENAI_API_KEY", str, "Take it out.", "OPENAI_MODEL",
+        ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
     ),
     "HF_TOKEN": _Rule("lets models be fetched from Hugging Face that ask for it", str, ""),
     "CORS_ORIGINS": _Rule("pages of these origins may call Hark", _origins, "List origins, with commas between."),
     "GOOGLE_CLIENT_IDS": _Rule(
         "sign-in with Google, with GOOGLE_CLIENT_SECRET", _one_client,
         "Set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.", "GOOGLE_CLIENT_ID",
+        ("GOOGLE_CLIENT_SECRET",),
     ),
     "DATABASE_URL": _Rule(
         "", _nothing("not yet: accounts and jobs are in an SQLite file in the data folder"), "Take it out."
@@ -152,6 +158,9 @@ def found(environment: Mapping[str, str] = os.environ) -> Iterator[EarlierSettin
             continue
         if own and own != value:
             yield EarlierSetting(name, False, f"{rule.own} is set, too, and counts.", "Take one of them out.")
+        elif rule.needs and not any(environment.get(one, "").strip() for one in rule.needs):
+            needed = " or ".join(rule.needs)
+            yield EarlierSetting(name, False, f"it does nothing without {needed}.", f"Set {needed}, or take it out.")
         else:
             yield EarlierSetting(name, True, rule.use)
 

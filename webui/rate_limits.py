@@ -77,16 +77,19 @@ class _Counts:
         self._window = 0
 
     def add(self, limits: Mapping[str, int], now: float) -> list[Allowance]:
-        """Count one request of each of them. Raises OSError or sqlite3.Error."""
+        """Count one request of each of them, up to the first that has none left. Raises OSError or sqlite3.Error."""
         window = int(now // WINDOW_S)
         with self._lock, self._opened() as file:
             if window != self._window:
                 file.execute("DELETE FROM asked WHERE window < ?", (window,))
                 self._window = window
-            return [
-                Allowance(most, file.execute(_COUNT, (_digest(who), window)).fetchone()[0], (window + 1) * WINDOW_S)
-                for who, most in limits.items()
-            ]
+            found = []
+            for who, most in limits.items():
+                n = file.execute(_COUNT, (_digest(who), window)).fetchone()[0]
+                found.append(Allowance(most, n, (window + 1) * WINDOW_S))
+                if n > most:  # a token that asks too much takes nothing from its user's others
+                    break
+            return found
 
     def _opened(self) -> sqlite3.Connection:
         path = Path(settings.PORTAL_DATA) / "requests.sqlite3"

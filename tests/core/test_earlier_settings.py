@@ -34,10 +34,13 @@ OWN = {
 }
 
 
+BESIDE = {"OPENAI_API_KEY": "sk-x", "GOOGLE_CLIENT_SECRET": "secret"}  # that some of them need
+
+
 def test_each_name_is_taken_under_hark_s_own() -> None:
-    environment = dict(GOOD)
+    environment = GOOD | BESIDE
     adopt(environment)
-    assert environment == {**GOOD, **OWN}
+    assert environment == {**GOOD, **BESIDE, **OWN}
     assert {setting.name for setting in found(environment) if setting.taken} == set(GOOD)
     assert taken("CORS_ORIGINS", environment) == "https://app.example.org,http://localhost:3000"
     assert taken("ACCESS_TOKEN_EXPIRE_MINUTES", environment) == "60"
@@ -66,6 +69,15 @@ def test_what_cannot_be_is_refused_in_words(name: str, value: str, why: str) -> 
     (setting,) = found(environment)
     assert (setting.name, setting.taken) == (name, False) and why in setting.said and setting.what_to_do
     assert "somebody" not in setting.said + setting.what_to_do
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("GOOGLE_CLIENT_IDS", "GOOGLE_CLIENT_SECRET"), ("OPENAI_MODEL_NAME", "OPENAI_API_KEY or OPENAI_BASE_URL")],
+)
+def test_what_does_nothing_by_itself_is_not_said_to_be_taken(name: str, needed: str) -> None:
+    (setting,) = found({name: GOOD[name]})
+    assert not setting.taken and f"without {needed}" in setting.said and needed in setting.what_to_do
 
 
 def test_lists_may_be_json() -> None:

@@ -54,6 +54,13 @@ def test_a_user_s_tokens_and_sessions_are_counted_together(client: Client, owner
     assert Client().get("/api/v1/jobs", headers=header(owner)).status_code == 200  # another user, the same address
 
 
+def test_a_token_that_asks_too_much_leaves_its_user_s_others_theirs(client: Client, other: User) -> None:
+    greedy, modest = header(other, "greedy"), header(other, "modest")
+    answers = [client.get("/api/v1/jobs", headers=greedy) for _ in range(3 * PER_USER)]
+    assert [answer.status_code for answer in answers].count(200) == PER_TOKEN
+    assert client.get("/api/v1/jobs", headers=modest).status_code == 200
+
+
 def test_an_address_without_a_token_that_works(client: Client, other: User) -> None:
     nobody = {"Authorization": "Bearer hark_nobody"}
     answers = [client.get("/api/v1/jobs", headers=nobody), client.get("/api/v1/jobs"), client.get("/account/login")]
@@ -73,6 +80,14 @@ def test_each_api_refuses_in_its_own_form(client: Client, other: User) -> None:
     assert refused["x-ratelimit-limit-requests"] == "3" and refused["x-ratelimit-reset-requests"] == "15s"
     refused = client.get("/progress", headers=sent)  # of an earlier system
     assert refused.status_code == 429 and refused["Content-Type"] == "application/problem+json"
+
+
+def test_pages_of_listed_origins_may_read_what_is_left(client: Client, other: User, settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = ["https://app.example.org"]
+    answer = client.get("/v1/models", headers={**header(other), "Origin": "https://app.example.org"})
+    exposed = answer["Access-Control-Expose-Headers"].lower().split(", ")
+    told = [name.lower() for name in answer.headers if "ratelimit" in name.lower()]
+    assert len(told) == 9 and set(told) <= set(exposed) and "retry-after" in exposed
 
 
 def test_a_new_minute_begins_anew_and_0_is_no_limit(client: Client, settings: Any) -> None:

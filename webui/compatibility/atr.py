@@ -159,7 +159,8 @@ def progress_shape(user: User) -> dict[str, Any]:
         "uploads": uploads,
     }
     if job is None:
-        return {"status": "idle", "progress": 0.0, "stage": "", **said}
+        nothing = dict.fromkeys(("eta_s", "job", "error", "result"))
+        return {**said, "status": "idle", "progress": 0.0, "stage": "", "message": "", **nothing}
     return {
         **said,
         "status": job.state,

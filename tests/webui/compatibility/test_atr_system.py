@@ -87,7 +87,8 @@ def test_of_several_files_those_that_are_no_sound_are_named(
 def test_training_and_its_progress(
     client: Client, token: dict[str, str], recording_file: Path, finish: Finish, other: User
 ) -> None:
-    assert client.get("/progress", headers=token).json()["status"] == "idle"
+    idle = client.get("/progress", headers=token).json()
+    assert idle["status"] == "idle"
     assert client.post("/train-real", headers=token).status_code == 409
     send(client, token, recording_file)
     uploading = client.get("/progress", headers=token).json()["uploads"]
@@ -103,7 +104,7 @@ def test_training_and_its_progress(
     Job.objects.filter(pk=job.pk).update(state="running", stage="train", message="Training", done=50, total=200)
     said = client.get("/progress", headers=token).json()
     assert (said["status"], said["progress"], said["stage"]) == ("running", 56.0, "train") and not said["uploads"]
-    assert said["stages"].index("train") > 0
+    assert said["stages"].index("train") > 0 and set(said) == set(idle), "the same fields before the first run"
     theirs = {"Authorization": f"Bearer {token_text(other)}"}
     assert client.get("/progress", headers=theirs).json()["status"] == "idle"
     result = {"weights": "/srv/x", "segments": 9, "before": 0.5, "after": 0.4}
