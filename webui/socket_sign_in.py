@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,10 @@ from webui.accounts.services import user_of_token
 WAIT_S = 5.0  # for the first message of who has no session
 LOOK_EVERY_S = 5.0  # whether who is connected may still be
 LONGEST_FIRST = 8_000  # characters
-NOBODY, MAY_NOT, NOT_YOURS = 4401, 4403, 4404  # close codes
+MOST_OF_A_USER = 20  # sockets at once: each looks into the database again and again
+NOBODY, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
+
+_open: Counter[int] = Counter()  # sockets by user; the web server is one process, and counts on one thread
 
 
 PORTS = {"http": 80, "https": 443}  # that addresses leave out
@@ -37,7 +41,8 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
         """Called by channels; another port of the same machine is another site, too."""
         headers = dict(scope.get("headers", []))
         host = headers.get(b"host", b"").decode("latin-1")
-        if b"origin" in headers and not is_own_page(headers[b"origin"].decode("latin-1"), host):
+        proxied = settings.SECURE_PROXY_SSL_HEADER and headers.get(b"x-forwarded-proto") == b"https"
+        if b"origin" in headers and not is_own_page(headers[b"origin"].decode("latin-1"), host, bool(proxied)):
             return await WebsocketDenier()(scope, receive, send)
         return await super().__call__(scope, receive, send)
 
@@ -46,12 +51,17 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
         return parsed_origin is None or bool(super().valid_origin(parsed_origin))
 
 
-def is_own_page(origin: str, host: str) -> bool:
-    """Whether a page of ``origin`` is that of the portal asked as ``host``, or is trusted by forms or CORS_ORIGINS."""
+def is_own_page(origin: str, host: str, encrypted: bool = False) -> bool:
+    """Whether a page of ``origin`` is that of the portal asked as ``host``, or is trusted by forms or CORS_ORIGINS.
+
+    Where the portal was asked ``encrypted``, a page that was not may be anybody's on the way.
+    """
     if origin in (*settings.CSRF_TRUSTED_ORIGINS, *settings.CORS_ALLOWED_ORIGINS):
         return True
     try:
         page, asked = urlsplit(origin), urlsplit(f"//{host}")
+        if encrypted and page.scheme != "https":
+            return False
         usual = PORTS.get(page.scheme)
         return bool(page.hostname) and (page.hostname, page.port or usual) == (asked.hostname, asked.port or usual)
     except ValueError:
@@ -78,6 +88,15 @@ class SignsIn:
     _patience: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
     _token: str | None = None  # the header that says whose it is; None: the session does
+    _counted: int | None = None  # among whose sockets it is
+
+    async def __call__(self, *arguments: Any) -> None:
+        """As of channels' class; its place is free again however it ends, also by a fault."""
+        try:
+            await super().__call__(*arguments)  # type: ignore[misc]
+        finally:
+            if self._counted is not None:
+                _open[self._counted] -= 1
 
     async def may(self, user: User) -> bool:
         """Whether the thing that the address names is this user's."""
@@ -96,11 +115,13 @@ class SignsIn:
         if user is None or not user.is_authenticated:
             await self.accept()  # type: ignore[attr-defined]
             self._patience = asyncio.create_task(self._lose_patience())
-        elif await self.may(user):
+        elif not await self.may(user):
+            await self.close(NOT_YOURS)  # type: ignore[attr-defined]
+        elif not self._is_counted(user):
+            await self.close(TOO_MANY)  # type: ignore[attr-defined]  # before it is open: pages ask then
+        else:
             await self.accept()  # type: ignore[attr-defined]
             await self._let_in(user)
-        else:
-            await self.close(NOT_YOURS)  # type: ignore[attr-defined]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         """The token first, then what the consumer is for."""
@@ -117,6 +138,14 @@ class SignsIn:
         for task in (self._patience, self._watching):
             if task is not None:
                 task.cancel()
+
+    def _is_counted(self, user: User) -> bool:
+        """Count it among the user's; False where these are too many already."""
+        if _open[user.pk] >= MOST_OF_A_USER:
+            return False
+        _open[user.pk] += 1
+        self._counted = user.pk
+        return True
 
     async def _let_in(self, user: User) -> None:
         self.user = user
@@ -166,10 +195,15 @@ class SignsIn:
                 "The token may not do this.", f"It lacks the scope {self.needed_scope}.", "Make one with that scope."
             )
             await self._refuse(lacking, MAY_NOT)
-        elif await self.may(user):
-            await self._let_in(user)
-        else:
+        elif not await self.may(user):
             await self.close(NOT_YOURS)  # type: ignore[attr-defined]
+        elif not self._is_counted(user):
+            many = HarkError(
+                "Too many sockets at once.", f"{MOST_OF_A_USER} of one user may be open.", "Close one, then try again."
+            )
+            await self._refuse(many, TOO_MANY)
+        else:
+            await self._let_in(user)
 
     async def _lose_patience(self) -> None:
         await asyncio.sleep(WAIT_S)

@@ -22,12 +22,12 @@ from webui.accounts.models import User
 from webui.audio import live
 from webui.audio.services import checked_options
 from webui.jobs.services import user_data
-from webui.socket_sign_in import SignsIn
+from webui.socket_sign_in import TOO_MANY, SignsIn
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
 MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
-TOO_MUCH, TOO_MANY = 4413, 4429  # close codes
+TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
 
 

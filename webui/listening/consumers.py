@@ -93,7 +93,7 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
         try:
             wish = untrusted_json(text)
             verdict, time_s = str(wish["mark"]), float(wish["time_s"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             return
         if not 0.0 <= time_s <= LONGEST_S:
             return

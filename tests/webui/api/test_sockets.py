@@ -223,6 +223,18 @@ def test_pages_of_other_sites_are_refused(world: World) -> None:
     talk(conversation)
 
 
+def test_behind_a_proxy_with_tls_no_page_without_it_is_taken_for_the_portal_s(world: World, settings: Any) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+    async def conversation() -> None:
+        for origin, opens in (("https://localhost", True), ("http://localhost", False)):
+            socket = Socket(f"/ws/jobs/{world.failed.id}", origin)
+            socket.end.scope["headers"].append((b"x-forwarded-proto", b"https"))
+            assert await socket.open() == opens, origin
+
+    talk(conversation)
+
+
 def test_a_token_in_the_address_is_not_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.socket_sign_in.WAIT_S", 0.2)
     text = token_of(world.user)
@@ -329,11 +341,43 @@ def test_what_is_sent_wrong_closes_the_socket_with_a_code(
         assert (await socket.hear())["ready"]
         for wrong in (deep * 30, '{"mark": "missed", "time_s": 1e308}', '{"mark": "missed", "time_s": 1e999}'):
             await socket.say(wrong)
+        await socket.say('{"mark": "missed", "time_s": ' + "9" * 4000 + "}")
         await socket.say(bytes(3200))
         assert (await socket.hear(10))["time_s"] == 0.1  # it goes on
 
     talk(conversation)
     assert "Traceback" not in caplog.text
+
+
+def test_one_user_s_sockets_leave_room_for_the_others(
+    world: World, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.socket_sign_in.MOST_OF_A_USER", 2, raising=False)
+    token, another = token_of(world.user), token_of(other)
+    browser = Client()
+    browser.force_login(world.user)
+    session = (b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode())
+
+    async def signed_in(text: str) -> Socket:
+        socket = Socket("/ws/jobs")
+        assert await socket.open()
+        await socket.say({"token": text})
+        return socket
+
+    async def conversation() -> None:
+        first, second = await signed_in(token), await signed_in(token)
+        assert "jobs" in await first.hear() and "jobs" in await second.hear()
+        third = await signed_in(token)
+        assert "error" in await third.hear() and await third.hear() == 4429
+        page = Socket("/ws/jobs")
+        page.end.scope["headers"].append(session)
+        assert not await page.open()
+        assert "jobs" in await (await signed_in(another)).hear()
+        await first.end.send_input({"type": "websocket.disconnect", "code": 1000})
+        await first.end.wait(3)
+        assert "jobs" in await (await signed_in(token)).hear()
+
+    talk(conversation)
 
 
 @pytest.mark.parametrize("ended", ["token", "user", "pair", "session"])
