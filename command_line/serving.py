@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PORT = 8000
 WEB = "web"
 MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that close all that they might have are slow
+MOST_AT_ONCE = 2048  # connections that are accepted in one go
+LARGEST_MESSAGE = 1 << 18  # bytes of a socket's: two seconds of sound are a quarter of it
 RECOVERY_EVERY_S = 5.0
 STUCK_AFTER_S = 60.0  # a lane that has just begun has something to catch up with
 STOPPING_S = 8.0  # for the web server and the workers to end by themselves
@@ -77,6 +79,8 @@ def _web(options: argparse.Namespace, files: int) -> list[str]:
         sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
         "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
         "--http", "webui.http_connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
+        # So many are accepted at once before the limit is looked at: asyncio logs each one that finds no file left.
+        "--backlog", str(min(files // 16, MOST_AT_ONCE)), "--ws-max-size", str(LARGEST_MESSAGE),
         "--no-proxy-headers",
     ]  # fmt: skip
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import resource
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
+from command_line import serving
+from core.data_folder import REPOSITORY
 from webui import http_connection
 
 MOST = 8
@@ -115,3 +122,39 @@ def test_more_connections_than_there_may_be_are_ended_at_once(port: int) -> None
     finally:
         for connection in idle:
             connection.close()
+
+
+def test_connections_beyond_all_files_are_no_flood_of_log() -> None:
+    files = 320
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = serving._web(argparse.Namespace(host="127.0.0.1", port=port), files)
+    command = [f"{Path(__file__).stem}:hello" if part == "webui.asgi:application" else part for part in command]
+    server = subprocess.Popen(
+        [*command, "--lifespan", "off", "--app-dir", str(Path(__file__).parent)],
+        cwd=REPOSITORY, stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+    )  # fmt: skip
+    idle: list[socket.socket] = []
+    try:
+        until = time.monotonic() + 30
+        while not idle and time.monotonic() < until:
+            try:
+                idle.append(connected(port))
+            except ConnectionError:
+                time.sleep(0.1)
+        server.send_signal(signal.SIGSTOP)  # what comes meanwhile is accepted in one go
+        for _number in range(2 * files):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+            idle.append(one)
+        server.send_signal(signal.SIGCONT)
+        time.sleep(1.0)
+    finally:
+        for one in idle:
+            one.close()
+        server.terminate()
+        said = server.communicate(timeout=20)[1]
+    assert b"Too many open files" not in said, len(said)

@@ -7,6 +7,7 @@ import hmac
 import secrets
 import unicodedata
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,7 @@ import jwt
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
@@ -293,7 +294,8 @@ def check_token(*, text: str) -> ApiToken:
         raise _refused(_("The token has expired."))
     now = timezone.now()
     if token.last_used_at is None or token.last_used_at <= now - USE_NOTED_EVERY:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        with suppress(DatabaseError):  # on a full disk one may still read
+            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
 

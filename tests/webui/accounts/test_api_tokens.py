@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
@@ -54,6 +55,17 @@ def test_its_use_is_noted_once_a_minute(other: User, django_assert_num_queries: 
     user_of_token(f"Bearer {text}")
     token.refresh_from_db()
     assert token.last_used_at is not None and token.last_used_at >= first
+
+
+def test_it_works_on_a_full_disk_too(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may come in is read; that it was used cannot be written down then."""
+    _, text = create_token(user=other, name="ci", scopes=["read"])
+
+    def full(*_: object, **__: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(QuerySet, "update", full)
+    assert user_of_token(f"Bearer {text}")[0] == other
 
 
 @pytest.mark.parametrize(
