@@ -12,6 +12,7 @@ import re
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 AT_ONCE_S = 120.0  # seconds of sound that are heard without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
 LOOK_EVERY_S = 0.5
-MOST_AT_ONCE = 8  # requests that wait for the speech service; it hears one piece after the other
+MOST_AT_ONCE, MOST_OF_A_USER = 8, 4  # requests that wait for the speech service; it hears one piece after the other
 SENTENCE_S = 5.0  # that a sentence of a text without sound is given, so that it can be cited
 
-_places = threading.BoundedSemaphore(MOST_AT_ONCE)
+_going: Counter[int] = Counter()  # of them by user; the web server is one process
+_counting = threading.Lock()
 
 
 def longest_wait_s() -> float:
@@ -68,7 +70,7 @@ def hear(
         HarkError: it is no recording, is beyond the limits, or could not be transcribed.
         ApiError: it takes longer than this address waits (504), or too many wait already (429).
     """
-    with received(user, upload) as (path, facts), _place():
+    with received(user, upload) as (path, facts), place(user):
         limits = MediaLimits.from_environment(owner=user.is_owner)
         if most_s is not None:
             limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
@@ -95,19 +97,24 @@ def hear(
 
 
 @contextmanager
-def _place() -> Iterator[None]:
-    if not _places.acquire(blocking=False):
-        raise ApiError(
-            429,
-            "Hark is busy.",
-            f"{MOST_AT_ONCE} recordings are being heard for others who wait.",
-            "Try again in a moment, or upload it as a recording (POST /api/v1/recordings), which waits its turn.",
-            wait_s=5,
-        )
+def place(user: User) -> Iterator[None]:
+    """One among those who wait; nobody has all of them."""
+    with _counting:
+        if _going[user.pk] >= MOST_OF_A_USER:
+            raise _busy(f"{MOST_OF_A_USER} of your own requests are waited for.")
+        if _going.total() >= MOST_AT_ONCE:
+            raise _busy(f"{MOST_AT_ONCE} requests of others are waited for.")
+        _going[user.pk] += 1
     try:
         yield
     finally:
-        _places.release()
+        with _counting:
+            _going[user.pk] -= 1
+
+
+def _busy(why: str) -> ApiError:
+    what_to_do = "Try again in a moment; a recording can be uploaded (POST /api/v1/recordings), and waits its turn."
+    return ApiError(429, "Hark is busy.", why, what_to_do, wait_s=5)
 
 
 def _recording(user: User, name: str, path: Path, options: dict[str, Any]) -> Recording:
@@ -162,9 +169,14 @@ def text_of(transcript: Transcript) -> str:
     return " ".join(segment.text.strip() for segment in transcript.segments if segment.text.strip())
 
 
-def summary_of_transcript(transcript: Transcript) -> dict[str, Any]:
-    """Summary of a transcript by the best engine that is ready (``pipeline.summarization``), as JSON."""
-    return speech_client.call(SUMMARIZE, {"transcript": as_json(transcript)}, timeout_s=AT_ONCE_TIMEOUT_S)
+def summary_of_transcript(transcript: Transcript, user: User) -> dict[str, Any]:
+    """Summary of a transcript by the best engine that is ready (``pipeline.summarization``), as JSON.
+
+    Raises:
+        ApiError: too many wait already (429).
+    """
+    with place(user):
+        return speech_client.call(SUMMARIZE, {"transcript": as_json(transcript)}, timeout_s=AT_ONCE_TIMEOUT_S)
 
 
 def as_transcript(text: str) -> Transcript:

@@ -11,7 +11,7 @@ from webui.compatibility.endpoint import endpoint, user_of, wrong
 from webui.compatibility.hearing import as_transcript, hear, summary_of_transcript, text_of
 from webui.compatibility.uploads import sent_file
 
-LONGEST_TEXT = 1_000_000  # characters
+LONGEST_TEXT = 300_000  # characters: five hours of talk; the more sentences, the longer it takes
 FIELDS = ("audio", "file")
 
 
@@ -51,7 +51,7 @@ def summarize(request: HttpRequest) -> HttpResponse:
         raise wrong("There is nothing to summarize.", "The field text is missing or empty.", 'Send {"text": "..."}.')
     if len(text) > LONGEST_TEXT:
         raise wrong("The text is too long.", f"It may have {LONGEST_TEXT:,} characters.", "Send it in parts.", 413)
-    return JsonResponse({"summary": summary_of_transcript(as_transcript(text))["text"]})
+    return JsonResponse({"summary": summary_of_transcript(as_transcript(text), user_of(request))["text"]})
 
 
 @endpoint("POST", scopes=("audio",))
@@ -59,7 +59,7 @@ def voice_to_notes(request: HttpRequest) -> HttpResponse:
     """``POST /api/voice-to-notes``: audio to ``{transcript, summary}``; nothing said gives both empty."""
     transcript = hear(user=user_of(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     text = text_of(transcript)
-    summary = summary_of_transcript(transcript)["text"] if text else ""
+    summary = summary_of_transcript(transcript, user_of(request))["text"] if text else ""
     return JsonResponse({"transcript": text, "summary": summary})
 
 

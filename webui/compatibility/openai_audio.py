@@ -17,7 +17,7 @@ from pipeline.transcript import Segment, Transcript
 from webui.api.problems import ApiError
 from webui.compatibility import speaking
 from webui.compatibility.endpoint import endpoint, switch, user_of
-from webui.compatibility.hearing import hear, text_of
+from webui.compatibility.hearing import hear, place, text_of
 from webui.compatibility.streaming import stream
 from webui.compatibility.uploads import sent_file
 from webui.trainer.services import free_engines
@@ -199,7 +199,8 @@ def speech(request: HttpRequest) -> HttpResponse:
     if not isinstance(language, str) or len(language) > 20:
         raise Refused(400, "language must be a code such as en.", "language")
     engine, voice = _speaker(request, wish, language)
-    content = speaking.converted(speaking.spoken(engine, voice, text), wanted, speed)
+    with place(user_of(request)):
+        content = speaking.converted(speaking.spoken(engine, voice, text), wanted, speed)
     return HttpResponse(content, content_type=speaking.FORMATS[wanted][1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -214,14 +215,23 @@ def test_busy_models_are_said_to_be_busy(
     assert answer.status_code == 503 and answer["Retry-After"] == "30"
 
 
-def test_only_so_many_wait_at_once(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:
-    places = [hearing._places.acquire(blocking=False) for _ in range(hearing.MOST_AT_ONCE)]
-    try:
+@pytest.mark.parametrize("whose", ["others", "own"])
+def test_only_so_many_wait_at_once(
+    client: Client, owner: User, token: dict[str, str], recording_file: Path, asked: Asked, whose: str
+) -> None:
+    most = hearing.MOST_OF_A_USER if whose == "own" else hearing.MOST_AT_ONCE
+    assert hearing.MOST_OF_A_USER < hearing.MOST_AT_ONCE  # one user leaves places for the others
+    with ExitStack() as taken:
+        for n in range(most):
+            taken.enter_context(hearing.place(owner if whose == "own" else User(pk=1000 + n)))
         with recording_file.open("rb") as audio:
             answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
-        assert answer.status_code == 429 and not asked
-    finally:
-        for _ in filter(None, places):
-            hearing._places.release()
+        assert answer.status_code == 429 and answer["Retry-After"] == "5"
+        for address, wish in (
+            ("/api/nlp/summarize", {"text": "The compass ships on Friday."}),
+            ("/v1/audio/speech", {"input": "Hello.", "model": "tts-1", "voice": "alloy"}),
+        ):
+            assert client.post(address, wish, content_type="application/json", headers=token).status_code == 429
+        assert not asked
     with recording_file.open("rb") as audio:
         assert client.post("/api/asr/transcribe", {"audio": audio}, headers=token).status_code == 200
