@@ -1,4 +1,4 @@
-"""Bundles that mean harm: their graph never ends, or takes ever more memory."""
+"""Bundles that mean harm: their graph never ends, or takes ever more memory, or one operator of it takes days."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from model.runtime.detector import manifest_digest
 
 CHUNK = 1280
+BOXES = 300_000
 
 
 def loop_bundle(folder: Path, grows: bool = False, from_level: float = -1.0, **manifest: Any) -> Path:
     """An unpacked bundle that loops for ever from audio of that level on; ``grows``: with ever more memory."""
-
-    def value(name: str, kind: int = TensorProto.FLOAT, shape: list[Any] | None = None) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, kind, shape)
-
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["going"], ["going_on"]),
@@ -30,8 +27,8 @@ def loop_bundle(folder: Path, grows: bool = False, from_level: float = -1.0, **m
             else helper.make_node("Identity", ["kept"], ["more"]),
         ],
         "body",
-        [value("number", TensorProto.INT64, []), value("going", TensorProto.BOOL, []), value("kept")],
-        [value("going_on", TensorProto.BOOL, []), value("more")],
+        [_value("number", TensorProto.INT64, []), _value("going", TensorProto.BOOL, []), _value("kept")],
+        [_value("going_on", TensorProto.BOOL, []), _value("more")],
     )
     nodes = [
         helper.make_node("ReduceMax", ["audio"], ["level"], keepdims=0),
@@ -48,11 +45,51 @@ def loop_bundle(folder: Path, grows: bool = False, from_level: float = -1.0, **m
         "first": np.asarray([0], np.int64),
         "one": np.asarray([1], np.int64),
     }
+    return _bundle(folder, nodes, constants, **manifest)
+
+
+def slow_bundle(folder: Path, when: str) -> Path:
+    """An unpacked bundle that takes days. ``when``: "load" (it is folded then) or "run" (in one operator)."""
+    if when == "load":
+        slow = [helper.make_node("ConstantOfShape", ["size"], ["product_0"])]
+        slow += [helper.make_node("MatMul", [f"product_{i}", "product_0"], [f"product_{i + 1}"]) for i in range(10_000)]
+        slow += [helper.make_node("ReduceMax", ["product_10000"], ["slow"], keepdims=0)]
+    else:
+        slow = [
+            helper.make_node("RandomUniform", [], ["boxes"], shape=[1, BOXES, 4], seed=1.0),
+            helper.make_node("RandomUniform", [], ["scores"], shape=[1, 1, BOXES], seed=2.0),
+            helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "overlap"], ["chosen"]),
+            helper.make_node("ReduceMax", ["chosen"], ["number"], keepdims=0),
+            helper.make_node("Cast", ["number"], ["slow"], to=TensorProto.FLOAT),
+        ]
+    nodes = [
+        *slow,
+        helper.make_node("Reshape", ["audio", "rows"], ["chunks"]),
+        helper.make_node("ReduceMax", ["chunks"], ["loudest"], axes=[1], keepdims=0),
+        helper.make_node("Add", ["loudest", "slow"], ["sum"]),
+        helper.make_node("Unsqueeze", ["sum", "first"], ["score"]),
+        helper.make_node("Identity", ["state"], ["new_state"]),
+    ]
+    constants = {
+        "size": np.asarray([2000, 2000], np.int64),
+        "most": np.asarray([BOXES], np.int64),
+        "overlap": np.asarray([0.9999], np.float32),
+        "rows": np.asarray([-1, CHUNK], np.int64),
+        "first": np.asarray([0], np.int64),
+    }
+    return _bundle(folder, nodes, constants)
+
+
+def _value(name: str, kind: int = TensorProto.FLOAT, shape: list[Any] | None = None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def _bundle(folder: Path, nodes: list[onnx.NodeProto], constants: dict[str, Any], **manifest: Any) -> Path:
     graph = helper.make_graph(
         nodes,
         "hostile",
-        [value("audio", shape=[1, "n"]), value("state", shape=[1, 1])],
-        [value("score", shape=[1, "m"]), value("new_state", shape=[1, 1])],
+        [_value("audio", shape=[1, "n"]), _value("state", shape=[1, 1])],
+        [_value("score", shape=[1, "m"]), _value("new_state", shape=[1, 1])],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -17,12 +17,13 @@ import sys
 import wave
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fa
 MODEL_MEMORY = 2 << 30  # bytes that all models of a process may take together; a large one takes a tenth
 CALL_S = 60.0  # that one call of a model may take, and ...
 CALL_TIMES = 10.0  # ... so many times as long as the audio that it hears
+STOP_S = 5.0  # that is waited for a model that was told to stop
 MANIFEST_KEYS = (  # what this program reads
     "phrase",
     "sample_rate",
@@ -273,10 +275,26 @@ def _limit_memory() -> None:
     onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({"max_mem": MODEL_MEMORY}))
 
 
-@cache
-def _callers(process: int) -> ThreadPoolExecutor:
-    """Threads that models run in, so that who waits for one can be interrupted, and can stop it."""
-    return ThreadPoolExecutor(256, thread_name_prefix="detector")
+def _within(seconds: float, work: Callable[[], Any], stop: Callable[[], None]) -> Any:
+    """What ``work`` returns. It runs in a thread, so that who waits for it can be interrupted, and can stop it.
+
+    Raises TimeoutError. An operator cannot be stopped within: its thread goes on until its end or that of the process.
+    """
+    done: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # it is raised where the result is waited for
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True, name="detector").start()
+    try:
+        return done.result(seconds)
+    finally:
+        if not done.done():  # out of time, or interrupted
+            stop()
+            wait([done], STOP_S)
 
 
 class Model:
@@ -300,7 +318,17 @@ class Model:
         # Weights are in the model itself: what lies in other files is looked for where nothing can be.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = _within(
+                CALL_S,
+                lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
+                lambda: options.set_load_cancellation_flag(True),
+            )
+        except OutOfTime as error:
+            raise BundleError(
+                "The detector was stopped.",
+                f"Its model took more than {CALL_S:.0f} s to load.",
+                "Use a detector from somebody whom you trust.",
+            ) from error
         except Exception as error:  # onnxruntime has many errors and no common class
             raise BundleError(
                 "The detector's model cannot be loaded.",
@@ -316,9 +344,12 @@ class Model:
         options = onnxruntime.RunOptions()
         options.log_severity_level = 4
         allowed = CALL_S + CALL_TIMES * seconds
-        call = _callers(os.getpid()).submit(self._session.run, None, inputs, options)
         try:
-            outputs: list[np.ndarray] = call.result(allowed)
+            outputs: list[np.ndarray] = _within(
+                allowed,
+                lambda: self._session.run(None, inputs, options),
+                lambda: setattr(options, "terminate", True),
+            )
             return outputs
         except OutOfTime as error:
             raise BundleError(
@@ -332,10 +363,6 @@ class Model:
                 f"onnxruntime: {str(error)[:300].rstrip('.')}. It may have {MODEL_MEMORY >> 20} MB of memory.",
                 "Use a detector from somebody whom you trust.",
             ) from error
-        finally:
-            if not call.done():  # out of time, or interrupted
-                options.terminate = True
-                call.exception()
 
 
 class Detector:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_bundles import CHUNK, loop_bundle
+from hostile_bundles import CHUNK, loop_bundle, slow_bundle
 
 from core.data_folder import REPOSITORY
 from model.runtime import detector as run_time
@@ -55,6 +55,22 @@ except BundleError as error:
     ran = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert "The detector's model failed." in ran.stdout and "2048 MB of memory" in ran.stdout, ran.stderr
     assert int(ran.stdout.split()[-1]) < 2500
+
+
+@pytest.mark.parametrize("when", ["load", "run"])
+def test_a_graph_that_takes_days_in_one_operator_or_while_it_is_loaded_is_given_up(tmp_path: Path, when: str) -> None:
+    """In a process of its own, which ends."""
+    program = f"""
+from model.runtime import detector
+detector.CALL_S = detector.STOP_S = 1.0
+try:
+    detector.Detector({str(slow_bundle(tmp_path / "bundle", when))!r})
+except detector.BundleError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert "The detector was stopped." in ran.stdout, ran.stderr
+    assert ran.returncode == 0
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
