@@ -7,6 +7,7 @@ const ORT = "ort/ort.wasm.bundle.min.mjs";
 const FLUSH_S = 0.32; // silence added after the end of a recording, so that a phrase at its very end is scored
 const BLOCK_CHUNKS = 375; // model chunks a call when audio is not live: 30 s
 export const REARM = 1.0; // logits by which a score must have risen since its lowest after a detection
+export const WINDOW_FRAMES = 35; // the one of detect.py
 const ZEROS = 16; // of the resampler's sinc on each side, at the lower of the two rates
 const PASSED = 0.94; // of the band that the lower rate has
 
@@ -33,6 +34,7 @@ export class Trigger {
     this.refractoryFrames = refractoryFrames;
     this.frames = 0; // scores given so far
     this.quietUntil = 0;
+    this.quietAtMost = 0;
     this.highest = Infinity; // level of the last detection
     this.lowest = -Infinity; // level since then
   }
@@ -48,11 +50,14 @@ export class Trigger {
       if (score < threshold) return;
       const quiet = frame < this.quietUntil;
       const fires = !quiet && level >= this.lowest + REARM;
-      if (fires) found.push(index);
+      if (fires) {
+        found.push(index);
+        this.quietAtMost = frame + Math.max(this.refractoryFrames, WINDOW_FRAMES);
+      }
       if (fires || (quiet && level > this.highest)) {
         this.highest = level;
         this.lowest = Infinity;
-        this.quietUntil = frame + this.refractoryFrames;
+        this.quietUntil = Math.min(frame + this.refractoryFrames, this.quietAtMost);
       }
     });
     this.frames += scores.length;

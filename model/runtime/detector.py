@@ -30,6 +30,7 @@ import numpy as np
 
 SCHEMA = 1
 REARM = 1.0  # logits by which a score must have risen since its lowest after a detection, to be another one
+WINDOW_FRAMES = 35  # of a large detector's encoder, 2.8 s: no longer after its detection is one utterance heard again
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that one spike alone does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
@@ -111,8 +112,9 @@ class Trigger:
 
     The first score at or above the threshold is the detection. Scores that follow belong to the same utterance until a
     refractory time has passed since the highest of them: an encoder hears the end of a phrase in two windows, often
-    better in the second. After that a score must have risen by :data:`REARM` above the lowest since, so that one that
-    stays up, as where somebody stops within the phrase, is one detection.
+    better in the second. That ends with the window, or what is said 3 s later would not be heard. After that a score
+    must have risen by :data:`REARM` above the lowest since, so that one that stays up, as where somebody stops within
+    the phrase, is one detection.
     """
 
     def __init__(self, threshold: float, refractory_frames: int) -> None:
@@ -124,6 +126,7 @@ class Trigger:
         """Nothing was heard yet."""
         self.frames = 0  # scores given so far
         self._quiet_until = 0
+        self._quiet_at_most = 0
         self._highest = np.inf  # level of the last detection
         self._lowest = -np.inf  # level since then
 
@@ -139,10 +142,11 @@ class Trigger:
             quiet = self.frames + index < self._quiet_until
             if not quiet and level >= self._lowest + REARM:
                 found.append(index)
+                self._quiet_at_most = self.frames + index + max(self.refractory_frames, WINDOW_FRAMES)
             elif not (quiet and level > self._highest):
                 continue
             self._highest, self._lowest = level, np.inf
-            self._quiet_until = self.frames + index + self.refractory_frames
+            self._quiet_until = min(self.frames + index + self.refractory_frames, self._quiet_at_most)
         self._lowest = min(self._lowest, float(levels[parts[-1] :].min(initial=np.inf)))
         self.frames += len(scores)
         return found

@@ -252,6 +252,14 @@ def test_the_loss_is_even_between_classes_and_smooths_labels() -> None:
     assert value([best], [1.0]) < value([best + 2], [1.0])
 
 
+def test_utterances_three_seconds_apart_are_detections_of_their_own() -> None:
+    """Each is heard again within a second, and better, which must not make the next one part of it."""
+    scores = np.full(20 * 37, 0.001, np.float32)  # 2.96 s each
+    for start in range(10, len(scores), 37):
+        scores[start], scores[start + 12] = 0.9, 0.98
+    assert detections(scores, 0.5).tolist() == list(range(10, len(scores), 37))
+
+
 def test_an_end_that_two_windows_hear_is_one_detection() -> None:
     """An encoder's score is that of a window for six frames, and the second window that hears an end is often surer."""
     for first, second, third in ((0.4, 0.95, 0.01), (0.4, 0.95, 0.3), (0.35, 0.6, 0.9)):
