@@ -46,12 +46,13 @@ def _limit_child(parent_ends: Callable[[], None], largest_file: int | None) -> N
     """In the child, before ffmpeg: limited memory, time and files, no core file, and it ends with this process."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     parent_ends()
+    # Last: this copy of a large process is beyond it until it has become ffmpeg, and can take no more memory.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
 @contextmanager
