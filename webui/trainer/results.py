@@ -30,7 +30,7 @@ CONDITIONS = ("all", "clean", "noisy")
 FILES = {
     "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
     "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
-    "model.pt": gettext_lazy("Hark's checkpoint, to train on from; it needs Hark. What runs anywhere is model.onnx"),
+    "model.pt": gettext_lazy("Hark's checkpoint, to train on from: it needs Hark"),
     "report.html": gettext_lazy("this report as one file"),
     "report.json": gettext_lazy("this report for programs"),
     "det.png": gettext_lazy("the DET curve as a picture"),
