@@ -40,7 +40,7 @@ def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start
     most = None if max_seconds is None else int(max_seconds * SAMPLE_RATE)
     kept: list[np.ndarray] = []
     length = 0
-    for block in foreign_audio_blocks(Path(path), start_s=start_s, max_seconds=max_seconds):
+    for block in foreign_audio_blocks(path, start_s=start_s, max_seconds=max_seconds):
         kept.append(block)
         length += len(block)
         if most is not None and length >= most:
@@ -50,7 +50,7 @@ def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start
 
 
 def foreign_audio_blocks(
-    path: Path, block_s: float = READ_BLOCK_S, start_s: float = 0.0, max_seconds: float | None = None
+    path: Path | str, block_s: float = READ_BLOCK_S, start_s: float = 0.0, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
     """A file as consecutive blocks of mono float32 at 16 kHz; memory stays constant.
 
@@ -58,6 +58,7 @@ def foreign_audio_blocks(
         HarkError: no such file, not audio, no samples, a sample rate that makes no sense; or, after the blocks that
             could be read, broken off: a WAV, FLAC or AIFF that was read to its end holds less than its header says.
     """
+    path = Path(path)
     _check_file(path)
     if not have_ffmpeg():
         yield from _quietly(path, block_s, start_s)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
@@ -34,7 +36,9 @@ def full(client: Client, other: User, portal: Path, settings: Any) -> Client:
 
 
 def sound(name: str = "a.wav") -> SimpleUploadedFile:
-    return SimpleUploadedFile(name, b"RIFF" + bytes(500))
+    content = io.BytesIO()
+    soundfile.write(content, np.zeros(SAMPLE_RATE), SAMPLE_RATE, format="WAV")
+    return SimpleUploadedFile(name, content.getvalue())
 
 
 def uploads(client: Client) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def test_the_server_s_start_removes_what_no_request_can_own(
     def started(name: str, command: list[str]) -> None:
         raise Started
 
-    monkeypatch.setattr(serving, "_start", started)
+    monkeypatch.setattr(serving, "Part", started)
     monkeypatch.setattr("webui.setup.ready", lambda: None)
     with pytest.raises(Started):
         serving.run_serve(argparse.Namespace(host="127.0.0.1", port=0), None)  # type: ignore[arg-type]
