@@ -231,7 +231,8 @@ def test_only_so_many_wait_at_once(
             ("/api/nlp/summarize", {"text": "The compass ships on Friday."}),
             ("/v1/audio/speech", {"input": "Hello.", "model": "tts-1", "voice": "alloy"}),
         ):
-            assert client.post(address, wish, content_type="application/json", headers=token).status_code == 429
+            answer = client.post(address, wish, content_type="application/json", headers=token)
+            assert answer.status_code == 429, answer.content
         assert not asked
     with recording_file.open("rb") as audio:
         assert client.post("/api/asr/transcribe", {"audio": audio}, headers=token).status_code == 200
