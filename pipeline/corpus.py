@@ -407,6 +407,8 @@ def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
         seconds = min(max(0.0, utterance.duration_s or LONGEST_S + 1.0), LONGEST_S + 1.0)
         if utterance.offset_s is None:  # one that is longer than it says is refused for its length
             seconds = LONGEST_S + 1.0
+        if not seconds:
+            return IncomingClip(source, utterance, None, "empty")
         read = read_audio if own else read_foreign_audio
         audio = read(utterance.audio, seconds, max(0.0, utterance.offset_s or 0.0))
     except (HarkError, OSError, ValueError):

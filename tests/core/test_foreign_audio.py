@@ -84,7 +84,7 @@ def test_it_reads_what_the_fast_way_reads(tmp_path: Path, rate: int, name: str) 
     soundfile.write(tmp_path / name, np.stack([tone, tone / 2], axis=1), rate)
     fast, foreign = read_audio(tmp_path / name), read_foreign_audio(tmp_path / name)
     assert abs(len(fast) - len(foreign)) <= (400 if name == "a.ogg" else 1)  # Vorbis: where the last block ends
-    least = min(len(fast), len(foreign))
+    least = min(len(fast), len(foreign)) - (160 if name == "a.ogg" else 0)
     assert np.abs(fast[:least] - foreign[:least]).max() < (0.02 if name == "a.ogg" else 1e-4)
 
 
@@ -104,6 +104,7 @@ def test_no_page_and_no_import_opens_an_upload_by_itself() -> None:
     allowed = {
         "webui/compatibility/speaking.py",  # clips that an engine of this machine has just spoken
         "webui/listening/services.py",  # samples of the inbox, which it wrote itself
+        "pipeline/corpus.py",  # a folder of one's own, by ./hark library import
     }
     own = re.compile(r"^\s*(import soundfile|from core\.audio_file import .*\bread_audio\b)", re.MULTILINE)
     files = [

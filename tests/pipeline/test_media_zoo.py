@@ -68,6 +68,8 @@ def flac(path: Path) -> bytes:
 
 
 # name of the upload, what it holds, what the error says
+HALF_AN_HOUR = MediaLimits(max_seconds=1800)
+
 ZOO: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("empty.wav", lambda path: b"", "empty"),
     ("header.wav", lambda path: wav(path)[:44], "no sound|not a recording|breaks off"),
@@ -101,7 +103,7 @@ def test_bad_uploads_are_refused(
     source.write_bytes(content)
     started = time.monotonic()
     with pytest.raises(HarkError) as error:
-        normalize(source, target, MediaLimits())
+        normalize(source, target, HALF_AN_HOUR)
     assert re.search(says, f"{error.value.what} {error.value.why}"), error.value.as_dict()
     assert error.value.what_to_do
     assert str(tmp_path) not in str(error.value)  # nobody is told where files lie
@@ -134,7 +136,7 @@ def test_playlists_open_nothing(
         if not looked_at:
             monkeypatch.setattr(media, "_OTHER_KINDS", ())
         with pytest.raises(HarkError, match="not a recording"):
-            normalize(tmp_path / name, tmp_path / "a.flac", MediaLimits())
+            normalize(tmp_path / name, tmp_path / "a.flac", HALF_AN_HOUR)
         with pytest.raises(BlockingIOError):  # nobody has come
             server.accept()
     assert not (tmp_path / "a.flac").exists()
@@ -144,9 +146,9 @@ def test_a_flac_that_holds_more_than_it_says(decoder: str, tmp_path: Path) -> No
     (tmp_path / "bomb.flac").write_bytes(flac_that_lies(tmp_path / "made", 31 * 60, 1))
     if decoder == "ffmpeg":  # goes on, and is stopped at the limit
         with pytest.raises(HarkError, match="too long"):
-            normalize(tmp_path / "bomb.flac", tmp_path / "a.flac", MediaLimits())
+            normalize(tmp_path / "bomb.flac", tmp_path / "a.flac", HALF_AN_HOUR)
     else:  # libsndfile reads what the header says
-        assert normalize(tmp_path / "bomb.flac", tmp_path / "a.flac", MediaLimits()).duration_s == pytest.approx(1)
+        assert normalize(tmp_path / "bomb.flac", tmp_path / "a.flac", HALF_AN_HOUR).duration_s == pytest.approx(1)
 
 
 @needs_ffmpeg
@@ -154,7 +156,7 @@ def test_video_without_sound(tmp_path: Path) -> None:
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=64x64:rate=5"]
     subprocess.run([*command, str(tmp_path / "mute.mp4")], check=True, timeout=60)
     with pytest.raises(HarkError, match="video without sound"):
-        normalize(tmp_path / "mute.mp4", tmp_path / "a.flac", MediaLimits())
+        normalize(tmp_path / "mute.mp4", tmp_path / "a.flac", HALF_AN_HOUR)
 
 
 @needs_ffmpeg
@@ -165,8 +167,8 @@ def test_a_cut_off_mp4(tmp_path: Path) -> None:
     )
     (tmp_path / "b.m4a").write_bytes(half((tmp_path / "a.m4a").read_bytes()))
     with pytest.raises(HarkError, match="not a recording"):
-        normalize(tmp_path / "b.m4a", tmp_path / "a.flac", MediaLimits())
-    assert normalize(tmp_path / "a.m4a", tmp_path / "a.flac", MediaLimits()).duration_s == pytest.approx(2, abs=0.1)
+        normalize(tmp_path / "b.m4a", tmp_path / "a.flac", HALF_AN_HOUR)
+    assert normalize(tmp_path / "a.m4a", tmp_path / "a.flac", HALF_AN_HOUR).duration_s == pytest.approx(2, abs=0.1)
 
 
 def test_good_ones_that_look_odd(decoder: str, tmp_path: Path) -> None:
@@ -176,11 +178,11 @@ def test_good_ones_that_look_odd(decoder: str, tmp_path: Path) -> None:
     (tmp_path / "piped.wav").write_bytes(wav(tmp_path / "w").replace(struct.pack("<I", 64_000), b"\xff\xff\xff\xff", 1))
     expected = {"wrong.pdf": 1, "seven.wav": 1, "-i concat:x.wav": 1, "piped.wav": 2}
     for name, seconds in expected.items():
-        facts = normalize(tmp_path / name, tmp_path / "a.flac", MediaLimits())
+        facts = normalize(tmp_path / name, tmp_path / "a.flac", HALF_AN_HOUR)
         assert (facts.duration_s, facts.channels) == (pytest.approx(seconds, abs=0.01), 1), name
 
 
 def test_a_folder_or_nothing(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.wav"):
         with pytest.raises(HarkError, match="no such recording"):
-            normalize(path, tmp_path / "a.flac", MediaLimits())
+            normalize(path, tmp_path / "a.flac", HALF_AN_HOUR)
