@@ -59,7 +59,7 @@ except BundleError as error:
 
 @pytest.mark.parametrize("when", ["load", "run"])
 def test_a_graph_that_takes_days_in_one_operator_or_while_it_is_loaded_is_given_up(tmp_path: Path, when: str) -> None:
-    """In a process of its own, which ends, even though onnxruntime's thread may still be at work then (and abort it)."""
+    """In a process of its own, which ends; onnxruntime's thread may still be at work then, and abort it."""
     program = f"""
 from model.runtime import detector
 detector.CALL_S = detector.STOP_S = 1.0

@@ -67,9 +67,9 @@ def flac(path: Path) -> bytes:
     return path.read_bytes()
 
 
-# name of the upload, what it holds, what the error says
 HALF_AN_HOUR = MediaLimits(max_seconds=1800)
 
+# name of the upload, what it holds, what the error says
 ZOO: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("empty.wav", lambda path: b"", "empty"),
     ("header.wav", lambda path: wav(path)[:44], "no sound|not a recording|breaks off"),
