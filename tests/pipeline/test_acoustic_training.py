@@ -48,7 +48,8 @@ def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
     result = train_acoustic_model(run, tmp_path / "asr", silent_reporter())
     model, about = load_weights(Path(result["weights"]))
     assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
-    assert model.config.phones == 41 and result["steps"] == 6  # type: ignore[union-attr]
+    assert model.config.phones == 41  # type: ignore[union-attr]
+    assert 4 <= result["steps"] <= 6, "a clip that an engine fails to speak in time is left out"
     assert result["wer"] is result["cer"] is None and "micro" in result["not_measured"] and result["loss"] > 0.1
 
 
