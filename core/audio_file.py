@@ -22,7 +22,7 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header outside of this is no
 MAX_BLOCK_VALUES = 16_000_000  # samples times channels read at a time, whatever the header claims
 
 # A WAV that was written into a pipe cannot know its length and carries a placeholder from about here upward.
-_WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
+WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
 # Beyond these a FLAC's number of frames is none: it was written into a pipe, or lies. Digital silence has half as many.
 FLAC_FRAMES_A_BYTE = 600
 
@@ -106,7 +106,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
             try:
                 block = source.read(frames, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise _broken_off(path, produced, f"Decoding failed: {str(error).rstrip('.')}.") from error
+                raise broken_off(path, produced, f"Decoding failed: {str(error).rstrip('.')}.") from error
             last = len(block) < frames
             frames_read += len(block)
             mono = in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
@@ -119,7 +119,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
                 break
         missing = 0 if start_s else missing_frames(source, frames_read)
         if produced and missing:
-            raise _broken_off(path, produced, f"Its header promises {missing / source.samplerate:.1f} s more.")
+            raise broken_off(path, produced, f"Its header promises {missing / source.samplerate:.1f} s more.")
     if produced == 0 and not start_s:
         raise HarkError(
             f"{path} holds no audio.", "Its header is in order but it has no samples.", "Give another file."
@@ -132,7 +132,8 @@ def in_range(audio: np.ndarray) -> np.ndarray:
     return np.clip(finite, -1.0, 1.0, out=finite)
 
 
-def _broken_off(path: Path, produced: int, why: str) -> HarkError:
+def broken_off(path: Path, produced: int, why: str) -> HarkError:
+    """What to say of a file that ends after so many samples at 16 kHz, and should not."""
     return HarkError(
         f"{path} breaks off after {produced / SAMPLE_RATE:.1f} s.",
         why,
@@ -148,7 +149,7 @@ def missing_frames(source: soundfile.SoundFile, frames_read: int) -> int:
     if source.format in ("WAV", "WAVEX", "AIFF"):
         # libsndfile corrects the length quietly and leaves both numbers in its log.
         sizes = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", source.extra_info, re.MULTILINE)
-        if sizes and int(sizes[2]) < int(sizes[1]) < _WAV_PLACEHOLDER_BYTES:
+        if sizes and int(sizes[2]) < int(sizes[1]) < WAV_PLACEHOLDER_BYTES:
             bytes_a_frame = max(1.0, int(sizes[2]) / max(1, source.frames))
             return int((int(sizes[1]) - int(sizes[2])) / bytes_a_frame)
     return 0
@@ -176,7 +177,7 @@ def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str, start_
                 produced += len(samples)
                 yield in_range(samples)
         if process.wait() != 0 and produced:
-            raise _broken_off(path, produced, f"ffmpeg: {last_words(said)}.")
+            raise broken_off(path, produced, f"ffmpeg: {last_words(said)}.")
     if produced == 0 and not start_s:
         raise not_audio
 

@@ -22,6 +22,8 @@ from core.audio_file import (
     LOWEST_RATE,
     READ_BLOCK_S,
     SAMPLE_RATE,
+    WAV_PLACEHOLDER_BYTES,
+    broken_off,
     in_range,
     read_audio_blocks,
 )
@@ -29,7 +31,6 @@ from core.errors import HarkError
 from core.ffmpeg import NotDecoded, decoded, have_ffmpeg
 
 QUIET_FORMATS = re.compile(rb"RIFF|RIFX|fLaC|OggS|FORM|\.snd|caff|riff|NIST")
-_WAV_PLACEHOLDER_BYTES = 0x7FFF_0000  # and more: a WAV that was written into a pipe
 
 
 def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
@@ -73,7 +74,7 @@ def foreign_audio_blocks(
                     yield part
     except NotDecoded as error:
         if produced:
-            raise _broken_off(path, produced, f"ffmpeg: {error}.") from error
+            raise broken_off(path, produced, f"ffmpeg: {error}.") from error
         raise _not_audio(path, f"ffmpeg: {error}.") from error
     if not produced:
         if start_s:
@@ -85,7 +86,7 @@ def foreign_audio_blocks(
         return
     missing_s = missing_seconds(path, decoded_s)
     if missing_s > 0.01:
-        raise _broken_off(path, produced, f"Its header promises {missing_s:.1f} s more.")
+        raise broken_off(path, produced, f"Its header promises {missing_s:.1f} s more.")
 
 
 def seconds_of(path: Path) -> float:
@@ -121,7 +122,7 @@ def missing_seconds(path: Path, decoded_s: float) -> float:
             promised = int.from_bytes(head[4:], order)
             there = size - file.tell()
             if head[:4] in (b"data", b"SSND"):
-                cut = there < promised < _WAV_PLACEHOLDER_BYTES
+                cut = there < promised < WAV_PLACEHOLDER_BYTES
                 return (promised - there) / max(1, there) * decoded_s if cut else 0.0
             file.seek(promised + promised % 2, 1)
     return 0.0
@@ -164,11 +165,3 @@ def _check_file(path: Path) -> None:
 def _not_audio(path: Path, why: str) -> HarkError:
     install = "." if have_ffmpeg() else ", or install ffmpeg (apt-get install ffmpeg), which reads more formats."
     return HarkError(f"{path} is not audio that Hark can read.", why, f"Convert it to WAV, FLAC or Ogg{install}")
-
-
-def _broken_off(path: Path, produced: int, why: str) -> HarkError:
-    return HarkError(
-        f"{path} breaks off after {produced / SAMPLE_RATE:.1f} s.",
-        why,
-        "The file is damaged or cut off: convert it again from the original.",
-    )
