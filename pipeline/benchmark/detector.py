@@ -93,17 +93,14 @@ def _openwakeword(audio: np.ndarray) -> Figures:
 
 
 def _stream(path: Path, state_size: int) -> Callable[[np.ndarray], object]:
-    import onnxruntime
+    from model.encoder_trunk import session
 
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    graph = session(str(path))
     state = np.zeros((1, state_size), np.float32)
 
     def hear(chunk: np.ndarray) -> None:
         nonlocal state
-        _, state = session.run(None, {"audio": chunk[None], "state": state})
+        _, state = graph.run(None, {"audio": chunk[None], "state": state})
 
     return hear
 
