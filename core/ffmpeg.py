@@ -9,15 +9,12 @@ import struct
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-
-from core.child_process import end_with_parent
 
 # What ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
 FFMPEG_FORMATS = (
@@ -42,17 +39,19 @@ def input_of(path: Path) -> list[str]:
     return ["-protocol_whitelist", "file,pipe", "-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path.resolve()}"]
 
 
-def _limit_child(parent_ends: Callable[[], None], largest_file: int | None) -> None:
-    """In the child, before ffmpeg: limited memory, time and files, no core file, and it ends with this process."""
-    import resource
+def _limits(largest_file: int | None) -> list[str]:
+    """What stands before an ffmpeg command: limited memory, time and files, no core file, and an end with this process.
 
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    A shell sets them, not ``preexec_fn``: that would copy the page tables of this process, which may hold gigabytes.
+    """
+    limits = {"c": 0, "t": CPU_S, "v": MEMORY_BYTES // 1024}
     if largest_file is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    parent_ends()
-    # Last: this copy of a large process is beyond it until it has become ffmpeg, and can take no more memory.
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        limits["f"] = largest_file // 512
+    # A limit that cannot be set is below ours already.
+    script = "".join(f"ulimit -{letter} {most} 2>/dev/null; " for letter, most in limits.items()) + 'exec "$@"'
+    # setpriv is Linux's; elsewhere nothing ends with its parent.
+    ends = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+    return ["/bin/sh", "-c", script, "sh", *ends]
 
 
 @contextmanager
@@ -60,20 +59,17 @@ def limited(
     command: Sequence[str], timeout_s: float | None = None, text: bool = True, largest_file: int | None = LARGEST_LOG
 ) -> Iterator[tuple[subprocess.Popen[Any], IO[bytes]]]:
     """A running ffmpeg program and what it says (a file); killed at the end of the block or of its time."""
-    import resource  # noqa: F401  # imported before the fork: importing in the child could wait for a lock for ever
-
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
     with (
         tempfile.TemporaryFile() as said,  # a pipe could fill up and stop ffmpeg
         subprocess.Popen(
-            command,
+            [*_limits(largest_file), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
             text=text,
             errors="replace" if text else None,
             env=environment,
-            preexec_fn=partial(_limit_child, end_with_parent, largest_file),
         ) as process,
     ):
         timer = threading.Timer(timeout_s or CPU_S, process.kill)

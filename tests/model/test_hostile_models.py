@@ -70,6 +70,7 @@ except detector.BundleError as error:
 """
     ran = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert "The detector was stopped." in ran.stdout, ran.stderr
+    assert ran.returncode in (0, -signal.SIGABRT)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
