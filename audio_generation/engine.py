@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from core.readiness import Readiness
+
 Setting = float | int | str
 Settings = Mapping[str, Setting]
 
@@ -27,15 +29,6 @@ class Voice:
     speaker: str
     licence: str
     model: str
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """Whether an engine can speak here; if not, why and what the user can do about it."""
-
-    ok: bool
-    why: str = ""
-    how_to_enable: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from command_line.options import PROGRAM, Commands, Parser, add_command, add_group, names
+from command_line.options import Commands, Parser, add_command, add_group, names
+from command_line.program import PROGRAM
 from core.errors import HarkError
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from command_line.options import PROGRAM, Parser, UsageError, common_options
+from command_line.options import Parser, UsageError, common_options
+from command_line.program import PROGRAM
 from core.errors import HarkError
 from core.settings_file import read_settings_files
 
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 
-# Each has ``register(commands)``; --help shows the commands in this order. They import what is slow when they run.
-GROUPS = (
-    "training", "detecting", "serving_wyoming", "web_bundle", "serving", "admin", "remote",
-    "recording", "mining", "confusing", "clip_library", "transcribing", "asr", "summarizing", "speech",
-    "benchmarks", "doctor", "testing",
+# Each module has ``register(commands)``; --help shows them in this order. They import what is slow when they run.
+COMMANDS = (
+    "train", "detect", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase", "confusers",
+    "library", "transcribe", "asr", "summarizer", "engines", "bench", "doctor", "test",
 )  # fmt: skip
 
 STOPPED = "stopped; run the same command again to go on"
@@ -41,8 +41,8 @@ def build_parser() -> Parser:
     )
     common_options(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, prog=PROGRAM)
-    for group in GROUPS:
-        importlib.import_module(f"command_line.{group}").register(commands)
+    for command in COMMANDS:
+        importlib.import_module(f"command_line.{command}").register(commands)
     return parser
 
 
@@ -119,13 +119,13 @@ def _lacking(error: ModuleNotFoundError) -> HarkError:
 
 
 def _ask(options: argparse.Namespace, screen: Screen) -> int:
-    from command_line.training import ask_and_train
+    from command_line.train import ask_and_train
 
     return ask_and_train(options, screen)
 
 
 def _test(options: argparse.Namespace, screen: Screen) -> int:
-    from command_line.testing import run_tests
+    from command_line.test import run_tests
 
     return run_tests(options, screen)
 

@@ -23,8 +23,8 @@ from command_line.options import (
 )
 from core.data_folder import data_folder
 from core.errors import HarkError
-from pipeline.alignment_methods import METHODS, VITERBI
-from pipeline.training_options import WHOLE
+from model.training_options import WHOLE
+from pipeline.corpora.alignment_methods import METHODS, VITERBI
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -119,7 +119,7 @@ def _recognizer(weights: Path | None, units: str = "phones") -> RecognizerAligne
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     """``asr train``; everything lies under ``asr/`` of the data folder, and the same command goes on from there."""
     from audio_generation.registry import close_engines
-    from pipeline.acoustic_training import AcousticRun, train_acoustic_model
+    from pipeline.acoustic.training import AcousticRun, train_acoustic_model
 
     if options.tensorboard:
         require_tensorboard()
@@ -158,7 +158,7 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
     """``asr recognize AUDIO...``; a recording that cannot be read does not keep the others from being heard."""
     from db.db_api import DATABASE_NAME, Library
     from model.asr.recognition import decoder_for
-    from pipeline.recognition import recognize
+    from pipeline.acoustic.recognize import recognize
 
     with screen.reporter() as reporter:
         reporter.stage("words", "Loading the vocabulary")
@@ -191,7 +191,7 @@ def run_align(options: argparse.Namespace, screen: Screen) -> int:
     """``asr align AUDIO TEXT``."""
     from command_line.console import table
     from core.foreign_audio import read_foreign_audio
-    from pipeline.alignment import align
+    from pipeline.corpora.alignment import align
 
     audio = read_foreign_audio(options.audio)
     aligner = chosen_aligner(options, options.units)

@@ -20,10 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from command_line.log import WrittenBug
-from command_line.options import PROGRAM
+from command_line.program import PROGRAM
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from pipeline.events import Event, Reporter, silent_reporter
+from core.events import Event, Reporter, silent_reporter
 
 WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: wide enough that no cell is folded
 PLAIN_EVERY_S = 5.0  # between two lines of progress where there is no terminal
@@ -180,7 +180,7 @@ class Drawing(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def draw(self, event: Event) -> None:
-        """Draw one event of ``pipeline.events``."""
+        """Draw one event of ``core.events``."""
         ...
 
 

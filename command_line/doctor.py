@@ -15,7 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line.options import PROGRAM, Commands, Parser, add_command
+from command_line.options import Commands, Parser, add_command
+from command_line.program import PROGRAM
 from core import earlier_settings
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
@@ -195,7 +196,7 @@ def _data_folder() -> Iterator[Finding]:
 
 def _engines() -> Iterator[Finding]:
     from audio_generation.registry import engines
-    from command_line.speech import TEST_DOUBLE
+    from command_line.engines import TEST_DOUBLE
 
     ready = 0
     for name, engine in engines().items():
@@ -219,7 +220,7 @@ def _engines() -> Iterator[Finding]:
 
 
 def _mining_methods() -> Iterator[Finding]:
-    from pipeline.alignment_methods import METHODS, check_method
+    from pipeline.corpora.alignment_methods import METHODS, check_method
 
     for name, use in METHODS.items():
         try:
@@ -231,7 +232,7 @@ def _mining_methods() -> Iterator[Finding]:
 
 
 def _recording_tools() -> Iterator[Finding]:
-    from pipeline.recording_tools import tools
+    from pipeline.recordings.tools import tools
 
     for tool in tools():
         name = f"{tool.use}: {tool.name}"

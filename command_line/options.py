@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from command_line.program import PROGRAM
+
 if TYPE_CHECKING:  # importing it draws rich in, which --help has no use for
     from command_line.console import Screen
-
-PROGRAM = "./hark"
 
 Handler = Callable[[argparse.Namespace, "Screen"], int]
 

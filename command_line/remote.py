@@ -19,16 +19,17 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from command_line.asr import add_method
-from command_line.options import PROGRAM, Commands, Parser, add_command, add_group, language, names, seed
+from command_line.options import Commands, Parser, add_command, add_group, language, names, seed
+from command_line.program import PROGRAM
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from pipeline.events import Reporter
+    from core.events import Reporter
 
 SERVER = "http://127.0.0.1:8000"
-EFFORTS = ("trial", "quick", "standard", "thorough")  # as in pipeline.config, which --help should not wait for
+EFFORTS = ("trial", "quick", "standard", "thorough")  # as in pipeline.training.config, which --help should not wait for
 SIZES = ("auto", "large", "standard", "micro")
 LISTED = 20
 EVERY_S = 1.0  # the server is asked so often
@@ -226,7 +227,7 @@ def _not_done(job: Mapping[str, Any]) -> HarkError:
 
 def _fetch(server: Server, job: Mapping[str, Any], out: Path | None, screen: Screen) -> int:
     from command_line.console import facts, percent, short_path
-    from pipeline.verdict import misses_most
+    from pipeline.training.verdict import misses_most
 
     place = f"/detectors/{job['result']['detector']}/versions/{job['result']['version']}"
     version = server.ask("GET", place)

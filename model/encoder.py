@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from model.asr.symbols import PHONE_OUTPUTS
 from model.encoder_trunk import (
     ENCODER_FILE,
     FRAME_SAMPLES,
@@ -36,42 +34,18 @@ from model.encoder_trunk import (
     package_model,
     session,
 )
-from model.model import (
-    CHUNK_SAMPLES,
-    ENCODER_HOP,
-    ENCODER_MATCH_FLOOR,
-    Matcher,
-    TinyCRNN,
-    TinyCRNNConfig,
-    TrunkConfig,
-)
+from model.matcher import Matcher
+from model.model import CHUNK_SAMPLES, ENCODER_HOP, ENCODER_MATCH_FLOOR, TinyCRNN, TinyCRNNConfig, TrunkConfig
+from model.phone_head import ENCODER_WIDTH, PhoneHead
+from model.phones import PHONE_OUTPUTS
 from model.rescoring import decoder_weights, rescoring_graph
+from model.shipped_weights import load_head
 
 if TYPE_CHECKING:
     import onnx
 
 NAME = "moonshine-tiny-en"
-ENCODER_WIDTH = 288
 OPSET = 18
-
-
-class PhoneHead(nn.Module):
-    """The encoder's last layer [batch, time, 288] to phone logits [batch, time, PHONE_OUTPUTS] (CTC, blank first)."""
-
-    def __init__(self, width: int = 128, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(ENCODER_WIDTH)
-        self.project = nn.Conv1d(ENCODER_WIDTH, width, 3, padding=1)
-        self.mix = nn.Conv1d(width, width, 3, padding=1)
-        self.phones = nn.Conv1d(width, PHONE_OUTPUTS, 1)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, heard: Tensor) -> Tensor:
-        x = functional.gelu(self.project(self.norm(heard).transpose(1, 2)))
-        x = self.dropout(x)
-        x = self.dropout(x + functional.gelu(self.mix(x)))
-        logits: Tensor = self.phones(x).transpose(1, 2)
-        return logits
 
 
 @cache
@@ -369,8 +343,6 @@ def stream_graph(model: TinyCRNN) -> onnx.ModelProto:
 @cache
 def shipped_head() -> PhoneHead:
     """The phone outputs that ship with Hark, in evaluation mode. Raises HarkError where they are missing or damaged."""
-    from model.shipped_weights import load_head
-
     return load_head()[0]
 
 
@@ -431,11 +403,13 @@ def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
     return scores
 
 
-@cache
-def parameter_count(rescored: bool) -> int:
-    """Of the encoder and the phone head, and of the decoder where it rescores."""
-    tensors = [*window_graph().graph.initializer, *(decoder_weights() if rescored else ())]
-    return sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
+def parameter_count(model: TinyCRNN) -> int:
+    """Parameters of a detector: with the encoder and its phone head, and with the decoder where it rescores."""
+    count = sum(p.numel() for p in model.parameters())
+    if model.config.trunk.encoder:
+        tensors = [*window_graph().graph.initializer, *(decoder_weights() if model.config.spellings else ())]
+        count += sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
+    return count
 
 
 @cache

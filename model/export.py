@@ -15,15 +15,14 @@ from torch.nn import functional
 from core.errors import HarkError
 from model.encoder_trunk import RescorerFiles
 from model.features import FFT, HOP, MELS, POWER_FLOOR, SAMPLE_RATE, WINDOW, hann_window, log_mel, mel_filterbank
+from model.matcher import MATCH_FLOOR, Matcher
 from model.model import (
     CHUNK_FRAMES,
     CHUNK_SAMPLES,
-    MATCH_FLOOR,
     MATCH_POOL,
     SCORE_STRIDE,
     STEM_KERNELS,
     STEM_STRIDE,
-    Matcher,
     TinyCRNN,
     TinyCRNNConfig,
     Trunk,

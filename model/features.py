@@ -20,6 +20,8 @@ MELS = 40
 F_MIN = 60.0  # Hz
 F_MAX = 7_600.0  # Hz
 POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
+LOG_MEL_MEAN = -4.0  # centre and scale that a model's input is given: speech at -25 dBFS falls within about [-2, 2]
+LOG_MEL_SCALE = 4.0
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from core.errors import HarkError
 from model.asr.network import Recognizer, RecognizerConfig
 from model.model import Trunk, TrunkConfig
-
-if TYPE_CHECKING:
-    from model.encoder import PhoneHead
+from model.phone_head import PhoneHead
 
 FOLDER = Path(__file__).parent / "shipped"
 TRUNKS = {"standard": "trunk-standard.safetensors", "micro": "trunk-micro.safetensors"}
@@ -89,8 +87,6 @@ def load_head(path: Path = FOLDER / HEAD) -> tuple[PhoneHead, dict[str, Any]]:
     Raises:
         HarkError: the file is missing or damaged.
     """
-    from model.encoder import PhoneHead
-
     head = PhoneHead()
     tensors, header = _read(path)
     try:
@@ -98,21 +94,6 @@ def load_head(path: Path = FOLDER / HEAD) -> tuple[PhoneHead, dict[str, Any]]:
     except RuntimeError as error:
         raise _damaged(path, error) from error
     return head.eval(), json.loads(header.get("about", "{}"))
-
-
-def shipped_trunk(size: str) -> tuple[Trunk, dict[str, Any]]:
-    """The trunk of a size. That of a ``large`` detector is empty, and names the encoder that hears in its place.
-
-    Raises:
-        HarkError: its file is missing or damaged.
-    """
-    if size == "large":
-        from model.encoder import trunk_config
-
-        return Trunk(trunk_config()).eval(), load_head()[1]
-    model, about = load_weights(FOLDER / TRUNKS[size])
-    assert isinstance(model, Trunk)
-    return model, about
 
 
 def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""What a run does, in order. No Django in here."""
+"""What Hark does, by room; see each room. No Django in here."""

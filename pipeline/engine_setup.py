@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from audio_generation import environments, voices_pull
+from audio_generation import voices_pull
+from core import environments
 from core.data_folder import installation_folder
 from core.errors import HarkError
+from core.events import Reporter
 from core.worded import worded
-from pipeline.diarization import pyannote_engine
-from pipeline.events import Reporter
-from pipeline.transcription import funasr_engine as funasr
+from pipeline.recordings.diarization import pyannote_engine
+from pipeline.recordings.transcription import funasr_engine as funasr
 
 # Of all that pip says, what is being fetched is what shows that it goes on.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
@@ -45,7 +46,7 @@ def pull_voice(engine: str, voice: str, reporter: Reporter) -> list[Path]:
 
 def pulled_models() -> dict[str, tuple[str, Path]]:
     """Models of transformers that can be downloaded: name of the repository, and where it goes."""
-    from pipeline import question_answering, text_similarity
+    from pipeline.recordings import question_answering, text_similarity
 
     folder = installation_folder()
     return {
@@ -73,10 +74,10 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
     if kind == pyannote_engine.NAME:
         return [_pull_pyannote(reporter)]
     if kind == "faster-whisper":
-        from pipeline.transcription.whisper_models import pull
+        from pipeline.recordings.transcription.whisper_models import pull
 
         return [pull(size, reporter)]
-    from pipeline.local_models import complete
+    from pipeline.recordings.local_models import complete
 
     repository, folder = pulled_models()[kind]
     wanted = ["config.json", "model.safetensors", "tokenizer*", "vocab*", "special_tokens_map.json"]
@@ -89,7 +90,7 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
 def _snapshot(repository: str, folder: Path, reporter: Reporter, needed: str, **more: Any) -> Path:
     from huggingface_hub import snapshot_download
 
-    from pipeline.local_models import pulling
+    from pipeline.recordings.local_models import pulling
 
     reporter.stage("pull", worded("Downloading %(file)s", file=repository))
     with pulling(repository, folder):

@@ -26,15 +26,15 @@ from django.http import parse_cookie
 from django.urls import path, re_path
 
 from core.errors import HarkError
-from pipeline.media import MediaLimits
+from pipeline.recordings.media import MediaLimits
 from webui.accounts.services import user_of_token
+from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
 from webui.audio.uploads import LARGEST_CHUNK
 from webui.compatibility.uploads import takes_recordings
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, Scope, limit_bodies
 from webui.listening.consumers import ListenConsumer
-from webui.socket_sign_in import NothingHere, OwnPagesAndPrograms
 
 LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 201_000_000  # bytes; a form around a file takes some, too
 

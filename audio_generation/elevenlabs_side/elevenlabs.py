@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.engine import Readiness, Setting, SpeechRequest, Voice, speaks
+from audio_generation.engine import Setting, SpeechRequest, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
+from core.readiness import Readiness
 
 KEY = "ELEVENLABS_API_KEY"
 LIMIT = "ELEVENLABS_CHARACTER_LIMIT"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, Unavailable, serve, write_wav
+from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 MODEL = "eleven_multilingual_v2"
 SAMPLE_RATE = 24_000  # pcm_24000: no MP3 in between, and every plan has it

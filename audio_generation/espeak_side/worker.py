@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, Unavailable, serve, write_wav
+from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 AUDIO_OUTPUT_SYNCHRONOUS = 2
 CHARS_UTF8 = 1  # flags of espeak_Synth; espeakSSML (0x10) stays off, so that "<" is a character like others

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, serve, write_wav
+from core.worker_protocol import Refused, serve, write_wav
 
 SAMPLE_RATE = 16_000
 LETTER_S = 0.07

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_generation.engine import Readiness, Setting, Voice, speaks
+from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
+from core.readiness import Readiness
 
 DEBIAN_PACKAGES = "festival festvox-us-slt-hts festvox-kallpc16k festvox-kdlpc16k"
 # Voice: speaker (as other engines name the same person), language, licence.

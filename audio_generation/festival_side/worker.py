@@ -10,7 +10,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, Unavailable, die_with_parent, serve
+from core.worker_protocol import Refused, Unavailable, die_with_parent, serve
 
 # HTS voices take a rate, diphone voices a stretch and the mean and standard deviation of the pitch (Hz). Selecting a
 # voice puts back its own parameters, so that no request changes the next. Utterance does not evaluate its arguments,

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from audio_generation.engine import Readiness, Setting, Voice, speaks
+from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
+from core.readiness import Readiness
 
 ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
 # Standard deviation of the pitch in Hz around which a voice is varied; women's voices move further.

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, Unavailable, die_with_parent, serve, write_wav
+from core.worker_protocol import Refused, Unavailable, die_with_parent, serve, write_wav
 
 VOICES = ("kal16", "awb", "rms", "slt")  # those at 16 kHz; kal is 8 kHz, awb_time only tells the time
 # Features of a voice that a request may set, and what they are where it does not. flite keeps the names by address, so

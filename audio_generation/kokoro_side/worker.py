@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, Unavailable, serve, write_wav
+from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 SAMPLE_RATE = 24_000
 # The first letter of a voice is its language. misaki's own English G2P would download a spaCy model; its fallback, made

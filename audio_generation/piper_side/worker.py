@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, Unavailable, serve, write_wav
+from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 LOADED_VOICES = 4  # kept in memory, 60 to 120 MB each; the oldest goes first
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audio_generation.engine import FailedRequest, GeneratedClip, Readiness, Setting, SpeechRequest, Voice, speaks
+from audio_generation.engine import FailedRequest, GeneratedClip, Setting, SpeechRequest, Voice, speaks
 from audio_generation.splice_side import SPLICE
 from audio_generation.splice_side.inventory import SHIPPED, library_people, people, shipped_people
 from audio_generation.worker import WorkerEngine
 from core.data_folder import data_folder
+from core.readiness import Readiness
 
 
 class Splice(WorkerEngine):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, serve
+from core.worker_protocol import Refused, serve
 
 
 def set_up() -> tuple[dict[str, Any], Any]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.engine import Readiness, Setting, Voice, speaks
+from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
+from core.readiness import Readiness
 
 LICENCE = "MIT (Bark)"
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from audio_generation.worker_protocol import Refused, Unavailable, serve, write_wav
+from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 
 class Speaker:

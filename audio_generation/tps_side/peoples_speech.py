@@ -18,12 +18,12 @@ import numpy as np
 import soundfile
 import soxr
 
-from audio_generation import environments
-from audio_generation.engine import Readiness
-from audio_generation.worker import WorkerGone, WorkerProcess
+from core import environments
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import data_folder
 from core.errors import HarkError
+from core.readiness import Readiness
+from core.worker_process import WorkerGone, WorkerProcess
 
 REPOSITORY = "MLCommons/peoples_speech"
 CORPUS = "peoples-speech"

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from audio_generation.worker_protocol import Speak, Unavailable, serve
+from core.worker_protocol import Speak, Unavailable, serve
 
 ROWS = 32  # an answer
 

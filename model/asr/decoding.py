@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from model.asr.symbols import BLANK
+from model.phones import BLANK
 
 
 def greedy(log_probabilities: np.ndarray) -> list[int]:

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.errors import HarkError
-from model.asr.symbols import (
+from model.features import HOP, SAMPLE_RATE, WINDOW, log_mel
+from model.phones import (
     CHARACTER_OUTPUTS,
     CHARACTERS,
     PHONE_OUTPUTS,
@@ -26,7 +27,6 @@ from model.asr.symbols import (
     character_indices,
     phone_indices,
 )
-from model.features import HOP, SAMPLE_RATE, WINDOW, log_mel
 from phrase_augmentation.phonemes import phonemes_of_words
 
 OUTPUT_SAMPLES = 320  # of the recognizer: 20 ms
@@ -155,7 +155,7 @@ class TrunkAligner:
 
     def __init__(self, trunk: Any = None) -> None:
         """``trunk`` is a ``model.model.Trunk`` with a phonetic bottleneck; None: the shipped one (standard)."""
-        from model.shipped_weights import shipped_trunk
+        from model.shipped_trunk import shipped_trunk
 
         self.trunk = shipped_trunk("standard")[0] if trunk is None else trunk.eval()
         self.vocabulary: tuple[str, ...] = (BLANK_NAME, *PHONES)

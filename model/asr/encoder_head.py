@@ -16,8 +16,9 @@ from torch.nn import functional
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.packed import Packed
-from model.asr.symbols import BLANK, phone_indices
-from model.encoder import ENCODER_WIDTH, PhoneHead, encoder_session
+from model.encoder import encoder_session
+from model.phone_head import ENCODER_WIDTH, PhoneHead
+from model.phones import BLANK, phone_indices
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
 LONGEST_S = 14.0  # of an utterance that is learned from

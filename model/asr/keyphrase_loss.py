@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.model import Matcher
+from model.matcher import Matcher
 
 PHRASE_PHONES = (5, 13)  # shortest and longest stretch
 SHARPNESS = 6.0  # of the maximum over items, and of the step between hit and miss, in units of a match score

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.asr.symbols import CHARACTER_OUTPUTS, PHONE_OUTPUTS
-from model.features import MELS
-from model.model import LOG_MEL_MEAN, LOG_MEL_SCALE
+from model.features import LOG_MEL_MEAN, LOG_MEL_SCALE, MELS
+from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 
 STRIDE = 2  # log-mel frames an output: 20 ms
 FRAME_S = 0.02

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from model.asr.symbols import BLANK, phone_indices
+from model.phones import BLANK, phone_indices
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, phonemes_of_words
 from phrase_augmentation.vocabulary import vocabulary

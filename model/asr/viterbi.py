@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.asr.symbols import BLANK
+from model.phones import BLANK
 
 # Nats a frame of speech outside the tokens (a dozen frames a second are no blank). Speech that the model hears badly
 # costs its own tokens up to 16 a second, wrong tokens cost 60: filler must lie between, or long recordings lose step.

@@ -109,7 +109,7 @@ def test_a_worker_stands_alone(name: str) -> None:
     modules = {alias.name for node in at_start if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in at_start if isinstance(node, ast.ImportFrom)}
     assert {module for module in modules if module.partition(".")[0] not in sys.stdlib_module_names} == {
-        "audio_generation.worker_protocol"
+        "core.worker_protocol"
     }
     assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
 

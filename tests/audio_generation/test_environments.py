@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_generation import environments
+from core import environments
 from core.errors import HarkError
 
 

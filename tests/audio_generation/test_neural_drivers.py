@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_generation import environments
 from audio_generation.clip_check import ClipFacts
 from audio_generation.elevenlabs_side import elevenlabs
 from audio_generation.elevenlabs_side.elevenlabs import ElevenLabs
@@ -28,6 +27,7 @@ from audio_generation.kokoro_side.kokoro import Kokoro
 from audio_generation.piper_side.piper import Piper
 from audio_generation.suno_side.suno import Suno
 from audio_generation.worker import WorkerEngine
+from core import environments
 from core.audio_file import read_audio
 from core.data_folder import data_folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from splice_voice import PHONE_S, sung
 
 from audio_generation.splice_side.joining import join, joins, sources
 from audio_generation.splice_side.selection import NotSpeakable, Piece, Wanted, runs, select
@@ -12,6 +11,7 @@ from audio_generation.splice_side.speaking import speak
 from audio_generation.splice_side.text import wanted_phones
 from audio_generation.splice_side.units import Phone, Recording, UnitTable, Word, even_out, pitch_at, unit_table
 from core.audio_file import SAMPLE_RATE
+from tests.support.splice_voice import PHONE_S, sung
 
 SENTENCES = (
     "please turn the silver mirror to the window",

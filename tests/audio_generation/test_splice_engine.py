@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from splice_voice import sung
 
 from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.splice_side import inventory
@@ -16,7 +15,8 @@ from audio_generation.splice_side.splice import Splice
 from core.audio_file import read_audio
 from db.db_api import EMISSIONS_FOLDER, Library
 from db.records import AlignedUnit, NewClip
-from pipeline.splits import real_speaker
+from pipeline.training.splits import real_speaker
+from tests.support.splice_voice import sung
 
 ALIGNER = "recognizer-phones-0000abcd"
 TEXTS = ("see the silver mirror in may", "turn the yellow lamp to me", "the mirror is seven miles away")

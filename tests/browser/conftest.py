@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.portal_driver import chromium_running
+from tests.support.portal_driver import chromium_running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

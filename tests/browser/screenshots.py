@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.data_folder import REPOSITORY
-from tests.browser.portal_driver import axe
+from tests.support.portal_driver import axe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

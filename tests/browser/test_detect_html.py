@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from untrained_bundle import matcher_bundle, spoken
 
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from model.encoder_trunk import encoder_path
 from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scores
-from pipeline.bundle import programs
-from pipeline.web_runtime import unpack_for_browser, web_runtime
+from pipeline.serving.browser import unpack_for_browser, web_runtime
+from pipeline.training.bundle import programs
+from tests.support.untrained_bundle import matcher_bundle, spoken
 
 DETECT_JS = REPOSITORY / "model" / "runtime" / "detect.js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -13,8 +13,8 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from db.db_api import Library
-from tests.browser.portal_driver import chromium_running, comes_true, make_owner, served, watched
-from tests.untrained_bundle import matcher_bundle, spoken
+from tests.support.portal_driver import chromium_running, comes_true, make_owner, served, watched
+from tests.support.untrained_bundle import matcher_bundle, spoken
 
 pytestmark = pytest.mark.slow
 

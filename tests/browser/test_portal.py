@@ -14,7 +14,7 @@ import pytest
 
 from core.audio_file import read_audio, write_audio
 from model.runtime.detector import Bundle
-from tests.browser.portal_driver import Portal, axe, comes_true, make_owner, served, watched
+from tests.support.portal_driver import Portal, axe, comes_true, make_owner, served, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

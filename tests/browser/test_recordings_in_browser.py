@@ -10,8 +10,8 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import REPOSITORY
-from tests.browser.portal_driver import axe, chromium_running, comes_true, make_owner, served, watched
-from tests.untrained_bundle import spoken
+from tests.support.portal_driver import axe, chromium_running, comes_true, make_owner, served, watched
+from tests.support.untrained_bundle import spoken
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
-from tests.browser.portal_driver import axe, chromium_running, make_owner, served, watched
-from tests.untrained_bundle import spoken
+from tests.support.portal_driver import axe, chromium_running, make_owner, served, watched
+from tests.support.untrained_bundle import spoken
 
 pytestmark = pytest.mark.slow
 

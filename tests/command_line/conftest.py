@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line_samples import REPOSITORY, Run, write_bundle
+
+from tests.support.command_line_samples import REPOSITORY, Run, write_bundle
 
 
 @pytest.fixture

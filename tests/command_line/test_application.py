@@ -16,25 +16,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line_samples import REPOSITORY, Run, assert_mendable, error_of
 
 from command_line import application
 from core.errors import HarkError
+from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
 
 # A command line whose training takes for ever, so that it can be interrupted; nothing else is pretended.
 SLOW_TRAINING = """
 import signal, sys, time
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv.pop(1)))  # whatever these tests were started with
 sys.path.insert(0, sys.argv.pop(1))
-import pipeline.training_pipeline
-from pipeline.config import RunConfig
+import pipeline.training.run
+from pipeline.training.config import RunConfig
 
 def training(config, data, reporter, tensorboard=False):
     reporter.stage("train", "Training for ever")
     reporter.log(f"it has begun, {config.phrase}, {config.effort}")
     time.sleep(100)
 
-pipeline.training_pipeline.run_training = training
+pipeline.training.run.run_training = training
 from command_line.application import main
 sys.exit(main())
 """
@@ -158,7 +158,7 @@ def failing(error: BaseException) -> Callable[..., int]:
 def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    monkeypatch.setattr("command_line.clip_library.run_stats", failing(ZeroDivisionError("by nothing")))
+    monkeypatch.setattr("command_line.library.run_stats", failing(ZeroDivisionError("by nothing")))
     assert main("library", "stats", "--json") == 1
     shown = capsys.readouterr()
     error = json.loads(shown.out)["error"]
@@ -172,7 +172,7 @@ def test_a_bug_where_no_log_can_be_written(
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    monkeypatch.setattr("command_line.clip_library.run_stats", failing(ZeroDivisionError("by nothing")))
+    monkeypatch.setattr("command_line.library.run_stats", failing(ZeroDivisionError("by nothing")))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert main("library", "stats", "--data", str(blocked)) == 1
     (log,) = tmp_path.glob("hark-*.log")
@@ -186,7 +186,7 @@ def test_a_missing_package(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = ModuleNotFoundError("No module named 'torch'")
-    monkeypatch.setattr("command_line.clip_library.run_stats", failing(error))
+    monkeypatch.setattr("command_line.library.run_stats", failing(error))
     assert main("library", "stats", "--json") == 2
     assert "'torch'" in error_of(capsys.readouterr().out)["why"]
     monkeypatch.setitem(sys.modules, "command_line.console", None)  # as where rich is not installed
@@ -198,7 +198,7 @@ def test_a_failure_that_can_be_mended(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = HarkError("It broke [here].", "It was old.", "Take a new one.")
-    monkeypatch.setattr("command_line.clip_library.run_stats", failing(error))
+    monkeypatch.setattr("command_line.library.run_stats", failing(error))
     assert main("library", "stats") == 2
     shown = capsys.readouterr()
     assert shown.err.splitlines() == ["It broke [here].", "  Why: It was old.", "  What to do: Take a new one."]
@@ -219,7 +219,7 @@ def test_what_a_library_prints_is_not_the_json(
         screen.result({"fine": "ä"})  # type: ignore[attr-defined]
         return 0
 
-    monkeypatch.setattr("command_line.clip_library.run_stats", noisy)
+    monkeypatch.setattr("command_line.library.run_stats", noisy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warnings.filters", [("always", None, Warning, None, 0)])
         assert main("library", "stats", "--json") == 0
@@ -342,6 +342,6 @@ def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
 
 
 def test_main_returns_what_the_handler_returns(main: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("command_line.clip_library.run_check", lambda options, screen: 2)
+    monkeypatch.setattr("command_line.library.run_check", lambda options, screen: 2)
     assert main("library", "check") == 2
     assert application.INTERRUPTED == 130

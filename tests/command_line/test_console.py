@@ -10,7 +10,7 @@ from rich.console import Console
 
 from command_line.console import Bars, PlainLines, clock, command, duration, percent, short_path, table
 from core.data_folder import REPOSITORY
-from pipeline.events import Reporter
+from core.events import Reporter
 
 
 @pytest.mark.parametrize(

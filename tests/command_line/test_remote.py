@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line_samples import error_of
 
 from command_line import application, remote
+from tests.support.command_line_samples import error_of
 from tests.webui.trainer.test_results import RUN, make_bundle, make_report
 from webui.accounts.models import User
 from webui.accounts.services import create_token
@@ -26,7 +26,7 @@ Main = Callable[..., int]
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of this module are there."""
-    monkeypatch.setattr(application, "GROUPS", tuple(dict.fromkeys((*application.GROUPS, "remote"))))
+    monkeypatch.setattr(application, "COMMANDS", tuple(dict.fromkeys((*application.COMMANDS, "remote"))))
 
 
 @pytest.fixture
@@ -258,6 +258,6 @@ class TestElsewhere:
 
 
 def test_it_knows_the_same_efforts() -> None:
-    from pipeline.config import EFFORTS
+    from pipeline.training.config import EFFORTS
 
     assert list(remote.EFFORTS) == list(EFFORTS)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from command_line import server_part, serving
+from command_line import serve as serving
+from command_line import server_part
 from command_line.server_part import Part
 from core.errors import HarkError
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line_samples import REPOSITORY
+
+from tests.support.command_line_samples import REPOSITORY
 
 SCRIPT = Path(__file__).with_name("tiny_command.py")
 TRAIN = ["train", "hey compass", "--effort", "tiny", "--size", "micro", "--engines", "espeak,fake"]

@@ -104,13 +104,13 @@ def test_no_page_and_no_import_opens_an_upload_by_itself() -> None:
     allowed = {
         "webui/compatibility/speaking.py",  # clips that an engine of this machine has just spoken
         "webui/listening/services.py",  # samples of the inbox, which it wrote itself
-        "pipeline/corpus.py",  # a folder of one's own, by ./hark library import
+        "pipeline/corpora/importing.py",  # a folder of one's own, by ./hark library import
     }
     own = re.compile(r"^\s*(import soundfile|from core\.audio_file import .*\bread_audio\b)", re.MULTILINE)
     files = [
         *(REPOSITORY / "webui").rglob("*.py"),
-        REPOSITORY / "pipeline/corpus.py",
-        REPOSITORY / "pipeline/detection.py",
+        REPOSITORY / "pipeline/corpora/importing.py",
+        REPOSITORY / "pipeline/serving/detection.py",
     ]
     found = {path.relative_to(REPOSITORY).as_posix() for path in files if own.search(path.read_text())}
     assert found <= allowed

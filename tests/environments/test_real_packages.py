@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_generation import environments
 from audio_generation.tps_side import peoples_speech
+from core import environments
 
 HERE = Path(__file__).parent
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(8 * 16_000)).astype(np.float32)
@@ -31,7 +31,7 @@ def run(python: str, *arguments: str) -> None:
 
 
 def test_funasr_hears(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.transcription.funasr_engine import FunAsr
+    from pipeline.recordings.transcription.funasr_engine import FunAsr
 
     run(python_of("funasr"), str(HERE / "tiny_paraformer.py"), str(tmp_path / "paraformer"))
     monkeypatch.setenv("HARK_FUNASR_MODEL", str(tmp_path / "paraformer"))
@@ -47,7 +47,7 @@ def test_funasr_hears(tmp_path: Path, data_dir: Path, monkeypatch: pytest.Monkey
 
 
 def test_pyannote_tells_speakers_apart(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.diarization import pyannote_engine
+    from pipeline.recordings.diarization import pyannote_engine
 
     run(python_of("pyannote"), str(HERE / "tiny_pyannote.py"), str(tmp_path / "pipeline"))
     assert not pyannote_engine.readiness().ok

@@ -23,8 +23,8 @@ from model.asr.emissions import (
     unpack,
 )
 from model.asr.network import Recognizer, RecognizerConfig
-from model.asr.symbols import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 from model.model import Trunk, TrunkConfig
+from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 
 
 @pytest.fixture(scope="module")

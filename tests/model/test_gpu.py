@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_examples import SOURCES, aligned, folder
 
 from model import examples, gpu
 from model.encoder_trunk import EncoderTrunk, encoder_path
 from model.examples import build_examples
+from tests.model.test_examples import SOURCES, aligned, folder
 
 __all__ = ["folder"]  # a fixture
 # The way of a GPU, on the processor: what is not exactly the processor's own list is given batches and floats.
@@ -40,7 +40,7 @@ def test_a_trunk_hears_the_same_in_batches(
 
     from model.export import export_trunk
     from model.model import TinyCRNNConfig
-    from model.shipped_weights import shipped_trunk
+    from model.shipped_trunk import shipped_trunk
 
     trunk = shipped_trunk("micro")[0]
     export_trunk(trunk, tmp_path / "trunk.onnx")
@@ -74,7 +74,7 @@ def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
 def test_a_provider_that_cannot_be_loaded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from model.encoder_trunk import session
     from model.export import export_trunk
-    from model.shipped_weights import shipped_trunk
+    from model.shipped_trunk import shipped_trunk
 
     export_trunk(shipped_trunk("micro")[0], tmp_path / "trunk.onnx")
     session(str(tmp_path / "trunk.onnx"))

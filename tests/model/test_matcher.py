@@ -6,20 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.asr.symbols import PHONE_OUTPUTS, phone_indices
 from model.export import check_parity, export_onnx, quantize_weights, stream_scores
 from model.features import log_mel
 from model.losses import detection_loss
-from model.model import (
-    MATCH_FLOOR,
-    MATCH_MEMORY,
-    Matcher,
-    TinyCRNN,
-    TinyCRNNConfig,
-    TrunkConfig,
-    load_checkpoint,
-    save_checkpoint,
-)
+from model.matcher import MATCH_FLOOR, MATCH_MEMORY, Matcher
+from model.model import TinyCRNN, TinyCRNNConfig, TrunkConfig, load_checkpoint, save_checkpoint
+from model.phones import PHONE_OUTPUTS, phone_indices
 
 SMALL = TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2), phones=PHONE_OUTPUTS)
 PHRASE = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
@@ -114,7 +106,7 @@ def detector() -> TinyCRNN:
 
 def test_all_forms_agree_with_a_matcher(detector: TinyCRNN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # This trunk hears phones in silence, and in the zeros that a graph's state begins with; they must be forgotten.
-    monkeypatch.setattr("model.model.MATCH_LEAK", 0.05)
+    monkeypatch.setattr("model.matcher.MATCH_LEAK", 0.05)
     audio = noise()
     export_onnx(detector, tmp_path / "a.onnx")
     quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from untrained_bundle import matcher_model
 
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
@@ -17,7 +16,8 @@ from model.encoder_trunk import encoder_path
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.model import MATCH_SLOPE
 from model.runtime.detector import Trigger, smooth_scores
-from pipeline.untrained_detector import THRESHOLD
+from pipeline.training.zero_shot import THRESHOLD
+from tests.support.untrained_bundle import matcher_model
 
 CLIPS = 20
 APART = 3 * SAMPLE_RATE

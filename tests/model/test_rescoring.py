@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from untrained_bundle import rescored_config, spoken
 
 from core.errors import HarkError
 from model import encoder_trunk, rescoring
@@ -29,7 +28,8 @@ from model.encoder_trunk import (
 from model.export import check_parity, export_onnx, export_rescorer, stream_scores
 from model.model import CHUNK_SAMPLES, MATCH_POOL, MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNN, TinyCRNNConfig
 from model.rescoring import BEGIN, END, LATER_COST, LEAST_LOG_PROBABILITY, SPACE, rescoring_graph, spellings
-from pipeline.examples_plan import pronunciations_by_accent
+from pipeline.training.examples import pronunciations_by_accent
+from tests.support.untrained_bundle import rescored_config, spoken
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 PHRASE = "computer"

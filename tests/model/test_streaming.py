@@ -149,8 +149,8 @@ def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
     """A state of zeros is no silence to the trunk; a path that began in it once waited for the rest of the phrase."""
     from model.export import StreamingTinyCRNN
     from model.model import MATCH_POOL, TinyCRNN, TinyCRNNConfig
-    from model.shipped_weights import shipped_trunk
-    from pipeline.first_guess import pronunciations
+    from model.shipped_trunk import shipped_trunk
+    from pipeline.training.keyword_scoring import pronunciations
 
     trunk, _ = shipped_trunk("standard")
     model = TinyCRNN(TinyCRNNConfig.of_size("standard", 1.2, trunk.config, pronunciations("okay garden"))).eval()

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from model.asr.symbols import BLANK
 from model.asr.viterbi import fits, token_path
+from model.phones import BLANK
 
 
 def emission(path: list[int], outputs: int = 6, sure: float = 0.9) -> np.ndarray:

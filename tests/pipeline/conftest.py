@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio_generation.engine import FailedRequest, GeneratedClip, Readiness, Setting, SpeechRequest, Voice
+from audio_generation.engine import FailedRequest, GeneratedClip, Setting, SpeechRequest, Voice
 from core.audio_file import SAMPLE_RATE, write_audio
+from core.readiness import Readiness
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline import config
-from pipeline.config import BucketSize, Effort
+from pipeline.training import config
+from pipeline.training.config import BucketSize, Effort
 
 
 def tone(text: str, seconds: float = 0.8) -> np.ndarray:

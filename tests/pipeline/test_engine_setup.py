@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core.errors import HarkError
+from core.events import silent_reporter
 from pipeline.engine_setup import pull_model, pulled_models
-from pipeline.events import silent_reporter
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -30,7 +30,7 @@ def test_a_model_lies_where_it_is_looked_for(data_dir: Path, monkeypatch: pytest
     assert asked == [repository]
     assert folder.is_relative_to(data_dir)
     if kind == "reader":
-        from pipeline.question_answering import reader_readiness
+        from pipeline.recordings.question_answering import reader_readiness
 
         assert reader_readiness().ok
 
@@ -53,7 +53,7 @@ def test_a_model_that_came_in_part_is_not_taken_for_one(data_dir: Path, monkeypa
 
 def test_funasrs_models_come_together(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paraformer, its voice activity detector and punctuation: the worker takes all three."""
-    from pipeline.transcription.funasr_engine import FunAsr
+    from pipeline.recordings.transcription.funasr_engine import FunAsr
 
     asked: list[str] = []
 
@@ -75,7 +75,7 @@ def test_funasrs_models_come_together(data_dir: Path, monkeypatch: pytest.Monkey
 
 
 def test_pyannotes_pipeline_needs_a_token(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.diarization import pyannote_engine
+    from pipeline.recordings.diarization import pyannote_engine
 
     def download(repository: str, local_dir: Path) -> None:
         assert repository == pyannote_engine.REPOSITORY

@@ -158,7 +158,7 @@ def _command(pid: int) -> bytes:
 def _wrong(data: Path, job: object) -> list[str]:
     """What is lost or doubled of a run that is done."""
     from db.db_api import Library
-    from pipeline.plan import load_plan
+    from pipeline.training.plan import load_plan
 
     run = Path(job.result["bundle"]).stem  # type: ignore[attr-defined]
     plan = load_plan(data / "jobs" / run / "plan.json")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from command_line import serving
+from command_line import serve as serving
 from core.data_folder import REPOSITORY
 from webui import http_connection
 

@@ -17,11 +17,11 @@ from django.utils import timezone
 from django.utils.translation.template import templatize
 
 from core.data_folder import REPOSITORY
+from core.events import Reporter
 from core.worded import worded
-from pipeline import recordings
-from pipeline.config import EFFORTS
-from pipeline.events import Reporter
-from webui import pipeline_words
+from pipeline.corpora import takes as recordings
+from pipeline.training.config import EFFORTS
+from webui import translation as pipeline_words
 from webui.accounts.models import User
 from webui.jobs import services
 from webui.jobs.models import Job
@@ -132,7 +132,7 @@ def literals(call: ast.Call, first: int) -> list[str]:
 
 
 def test_the_sentences_of_the_pipeline_are_in_it() -> None:
-    """What ``worded`` makes, and what stages of jobs are called: each must be listed in ``webui.pipeline_words``."""
+    """What ``worded`` makes, and what stages of jobs are called: each must be listed in ``webui.translation``."""
     plurals = {parts["msgid"]: parts.get("msgid_plural", "") for _, parts in ENTRIES}
     said: dict[str, str] = {}
     for path in (REPOSITORY / "pipeline").rglob("*.py"):

@@ -18,9 +18,9 @@ from core.errors import HarkError
 from webui.accounts import services
 from webui.accounts.forms import PersonForm
 from webui.accounts.models import User
+from webui.accounts.signed_in import signed_in
 from webui.accounts.views import INVALID
 from webui.shown_once import show_next, shown_now
-from webui.signed_in import signed_in
 
 P = ParamSpec("P")
 LINK = "link of a user"

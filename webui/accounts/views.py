@@ -36,10 +36,10 @@ from webui.accounts.sign_in import (
     remember_browser,
     sign_in,
 )
+from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
 from webui.shown_once import show_next, shown_now
-from webui.signed_in import signed_in
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 INVALID = 422

@@ -15,10 +15,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from core.foreign_audio import read_foreign_audio
+from webui.accounts.signed_in import signed_in
 from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.audio.views import recording_of
-from webui.signed_in import signed_in
 from webui.uploads import on_disk
 
 LARGEST_QUESTION = 2_000_000  # bytes of a spoken one
@@ -28,7 +28,7 @@ HITS = 50
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
     """``?q=``: where something was said, in all recordings; and the field for questions to all of them."""
-    from pipeline.captions import clock
+    from pipeline.recordings.captions import clock
 
     user = signed_in(request)
     query = request.GET.get("q", "").strip()[:400]
@@ -69,7 +69,7 @@ def _answered(request: HttpRequest, recording: Recording | None) -> HttpResponse
 
 
 def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]:
-    from pipeline.captions import clock
+    from pipeline.recordings.captions import clock
 
     user = signed_in(request)
     spoken = request.FILES.get("audio")
@@ -85,7 +85,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
         question = asking.question_of(user, audio, (recording.language or None) if recording is not None else None)
     else:
         question = request.POST.get("question", "")
-    answer = services.answer(user=user, question=question, recording=recording)
+    answer = asking.answer(user=user, question=question, recording=recording)
     for citation in (*answer["citations"], *answer["nearest"]):
         page = reverse("audio:recording", args=[citation["recording"]])
         sound = reverse("audio:audio", args=[citation["recording"]])

@@ -35,8 +35,8 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     Raises:
         HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
-    from pipeline.question_answering import answer as answer_from
-    from pipeline.question_answering import passages, rank
+    from pipeline.recordings.question_answering import answer as answer_from
+    from pipeline.recordings.question_answering import passages, rank
 
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
@@ -70,7 +70,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
     """The user's recordings in which words of the question occur, best first; where meanings are compared, others too,
     the newest first."""
-    from pipeline.text_similarity import similarity_readiness
+    from pipeline.recordings.text_similarity import similarity_readiness
 
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
@@ -85,8 +85,8 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
 
 def _read(request: dict[str, Any]) -> dict[str, Any]:
     """A model that reads, in the speech service; not ready where there is none, which costs no process."""
-    from pipeline.question_answering import reader_readiness
-    from pipeline.speech_client import call
+    from pipeline.recordings.model_client import call
+    from pipeline.recordings.question_answering import reader_readiness
 
     if not reader_readiness().ok:
         return {"ready": False}
@@ -95,8 +95,8 @@ def _read(request: dict[str, Any]) -> dict[str, Any]:
 
 def _compare(request: dict[str, Any]) -> dict[str, Any]:
     """A model that compares meanings, in the same way."""
-    from pipeline.speech_client import call
-    from pipeline.text_similarity import similarity_readiness
+    from pipeline.recordings.model_client import call
+    from pipeline.recordings.text_similarity import similarity_readiness
 
     if not similarity_readiness().ok:
         return {"ready": False}
@@ -106,8 +106,8 @@ def _compare(request: dict[str, Any]) -> dict[str, Any]:
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
     """What a user asks in a recorded question (float32 [samples], 16 kHz). Raises HarkError where nothing is heard."""
     from core.audio_file import SAMPLE_RATE
-    from pipeline.transcription.recognizing import recognize
-    from pipeline.transcription.registry import choose
+    from pipeline.recordings.transcription.recognizing import recognize
+    from pipeline.recordings.transcription.registry import choose
 
     if len(audio) > LONGEST_QUESTION_S * SAMPLE_RATE:
         raise HarkError(

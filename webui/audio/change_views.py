@@ -14,7 +14,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from pipeline.captions import clock
+from pipeline.recordings.captions import clock
+from webui.accounts.signed_in import signed_in
 from webui.audio import services
 from webui.audio.models import Recording, Share
 from webui.audio.views import (
@@ -25,7 +26,6 @@ from webui.audio.views import (
     transcript_json,
 )
 from webui.shown_once import show_next
-from webui.signed_in import signed_in
 
 NEW_SPEAKER = "new"  # no speaker's id
 

@@ -19,10 +19,10 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
+from webui.accounts.socket_sign_in import TOO_MANY, SignsIn
 from webui.audio import live
 from webui.audio.services import checked_options
 from webui.jobs.services import user_data
-from webui.socket_sign_in import TOO_MANY, SignsIn
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.transcript import Segment, Word
+from pipeline.recordings.transcript import Segment, Word
 
 _EDGES = re.compile(r"^\W+|\W+$")
 

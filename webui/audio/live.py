@@ -17,7 +17,7 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import storage_error
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.audio import services, uploads
+from webui.audio import asking, services, uploads
 from webui.audio.models import Recording
 from webui.jobs.services import check_room
 from webui.listening.services import runtime_of
@@ -72,7 +72,7 @@ class Session:
         language: as a code; None: the engine decides.
         versions: of detectors that listen along.
         keep: a file that the audio is written to, so that it can become a recording.
-        data: the user's data folder; see ``pipeline.transcription.registry.choose``.
+        data: the user's data folder; see ``pipeline.recordings.transcription.registry.choose``.
 
     Raises:
         HarkError: no engine is ready, or a detector's bundle cannot be read.
@@ -81,10 +81,10 @@ class Session:
     def __init__(
         self, engine: str, language: str | None, versions: list[Version], keep: Path | None, data: Path
     ) -> None:
-        from pipeline.transcription.engine import described
-        from pipeline.transcription.recognizing import recognize
-        from pipeline.transcription.registry import choose
-        from pipeline.transcription.streaming import StreamingTranscriber
+        from pipeline.recordings.transcription.engine import described
+        from pipeline.recordings.transcription.recognizing import recognize
+        from pipeline.recordings.transcription.registry import choose
+        from pipeline.recordings.transcription.streaming import StreamingTranscriber
 
         chosen, self.why = choose(engine, language, data)
         self.engine = described(chosen)
@@ -139,7 +139,7 @@ class Session:
 
 
 def _said(result: Any) -> dict[str, Any]:
-    from pipeline.transcription.streaming import Final
+    from pipeline.recordings.transcription.streaming import Final
 
     said = {"text": result.text, "start_s": result.start_s, "end_s": result.end_s}
     if isinstance(result, Final):
@@ -167,7 +167,7 @@ def keep(*, user: User, path: Path, engine: str, language: str | None) -> Record
 def answer(*, user: User, question: str) -> dict[str, Any] | None:
     """What the user's own transcripts say about a question that was heard; None where they say nothing."""
     try:
-        found = services.answer(user=user, question=question)
+        found = asking.answer(user=user, question=question)
     except HarkError:
         return None
     return found if found["found"] else None

@@ -6,9 +6,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webui.accounts.signed_in import signed_in
 from webui.audio import live as listening
 from webui.audio.views import form_context
-from webui.signed_in import signed_in
 
 
 @require_GET

@@ -60,7 +60,7 @@ class Recording(models.Model):
     @property
     def minutes(self) -> str:
         """Its length as people write it: h:mm:ss."""
-        from pipeline.captions import clock
+        from pipeline.recordings.captions import clock
 
         return clock(self.duration_s or 0.0)
 

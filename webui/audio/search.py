@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from pipeline.transcript import Segment, Transcript
+from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.models import User
 from webui.audio.models import Passage, Recording
 

@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
-from pipeline.transcript import Segment, Transcript, load_transcript, save_transcript
+from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import digest
 from webui.audio import search as searching
@@ -189,21 +189,21 @@ def _no_options(why: str) -> HarkError:
 
 def engine_names() -> list[str]:
     """The engines of recognition, ready or not."""
-    from pipeline.transcription.registry import engines
+    from pipeline.recordings.transcription.registry import engines
 
     return [engine.name for engine in engines()]
 
 
 def shown_name(name: str) -> str:
     """What a recording is called: without folders, control characters and what turns text around."""
-    from pipeline.media import clean_name
+    from pipeline.recordings.media import clean_name
 
     return clean_name(name)
 
 
 def check_size(user: User, size: int) -> None:
     """Raise HarkError (413) for a recording of more bytes than are allowed."""
-    from pipeline.media import MediaLimits
+    from pipeline.recordings.media import MediaLimits
 
     limits = MediaLimits.from_environment(owner=user.is_owner)
     try:
@@ -223,7 +223,7 @@ def _checked_size(user: User, sources: Sequence[Path]) -> int:
 
 def _kept_names(name: str, sources: Sequence[Path]) -> list[str]:
     """Names of the files in the recording's folder: of what was sent they have a harmless suffix, nothing else."""
-    from pipeline.media import suffix_of
+    from pipeline.recordings.media import suffix_of
 
     if len(sources) == 1:
         return [f"original{suffix_of(name) or suffix_of(sources[0].name)}"]
@@ -301,7 +301,7 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
 
 
 def _remove_leftovers(job: Job) -> None:
-    from pipeline.recording_job import remove_from_library
+    from pipeline.recordings.job import remove_from_library
 
     remove_from_library(user_data(job.user), job.spec["recording"])
     shutil.rmtree(user_data(job.user) / job.spec["folder"], ignore_errors=True)
@@ -320,7 +320,7 @@ def delete(*, recording: Recording) -> None:
     Raises:
         HarkError: a file could not be removed; the recording is still there then.
     """
-    from pipeline.recording_job import remove_from_library
+    from pipeline.recordings.job import remove_from_library
 
     going = list(Job.objects.filter(user=recording.user, kind__in=KINDS, spec__recording=str(recording.pk)))
     for job in going:
@@ -368,7 +368,7 @@ def summary_of(recording: Recording) -> dict[str, Any] | None:
 
 def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool:
     """Whether words were corrected after the summary was made."""
-    from pipeline.summarization import words_of
+    from pipeline.recordings.summarization import words_of
 
     if made_of := summary.get("made_of"):
         return bool(made_of != words_of(transcript))
@@ -393,7 +393,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
 
 
 def _check_summary_engine(engine: str) -> None:
-    from pipeline.summarization import AUTO, engines
+    from pipeline.recordings.summarization import AUTO, engines
 
     known = {found.name: found for found in engines()}
     if engine == AUTO:
@@ -411,7 +411,7 @@ def _check_summary_engine(engine: str) -> None:
 
 def summary_engines() -> list[str]:
     """The names of the engines of summaries that are ready. Nothing is loaded."""
-    from pipeline.summarization import engines
+    from pipeline.recordings.summarization import engines
 
     return [engine.name for engine in engines() if engine.available().ok]
 
@@ -424,7 +424,7 @@ def polish(*, recording: Recording) -> Job:
         HarkError: no language model is set up.
         webui.jobs.services.LimitReached: too many are waiting.
     """
-    from pipeline import llm
+    from pipeline.recordings import llm
 
     ready = llm.available()
     if not ready.ok:
@@ -466,7 +466,7 @@ def update_segment(
         Changed: the transcript is another one by now.
         HarkError: no such segment, or a text that is too long.
     """
-    from pipeline.recording_job import bring_up_to_date
+    from pipeline.recordings.job import bring_up_to_date
 
     text = " ".join(searching.plain(text).split())
     if len(text) > LONGEST_TEXT:
@@ -535,7 +535,7 @@ def assign_speaker(
     Raises:
         HarkError: no such passage or speaker.
     """
-    from pipeline.recording_job import bring_up_to_date
+    from pipeline.recordings.job import bring_up_to_date
 
     with transaction.atomic():
         recording, transcript = _to_change(recording)
@@ -578,7 +578,7 @@ def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
 
 def _keep(recording: Recording, transcript: Transcript) -> None:
     """Write a changed transcript, as JSON and as text."""
-    from pipeline.captions import write
+    from pipeline.recordings.captions import write
 
     try:
         save_transcript(transcript, recording.path / TRANSCRIPT)
@@ -632,7 +632,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     Raises:
         HarkError: no such speaker, or too little speech of theirs.
     """
-    from pipeline.diarization import channels, voiceprints
+    from pipeline.recordings.diarization import channels, voiceprints
 
     transcript = transcript_of(recording)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
@@ -643,37 +643,30 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
 
 def voices_of(user: User) -> list[str]:
     """The names of the voices that are remembered for a user."""
-    from pipeline.diarization import voiceprints
+    from pipeline.recordings.diarization import voiceprints
 
     return voiceprints.names(_voices(user))
 
 
 def forget_voice(*, user: User, name: str) -> None:
     """Delete a remembered voice; nothing where there is none of that name."""
-    from pipeline.diarization import voiceprints
+    from pipeline.recordings.diarization import voiceprints
 
     voiceprints.forget(_voices(user), name)
 
 
 def _voices(user: User) -> Path:
-    from pipeline.diarization.voiceprints import FILE
+    from pipeline.recordings.diarization.voiceprints import FILE
 
     return user_data(user) / FILE
 
 
-# ---- finding and asking
+# ---- finding
 
 
 def search(*, user: User, query: str, recording: Recording | None = None, limit: int = 50) -> list[Hit]:
     """Segments that hold all words of a query, best first. Any text is a query; one without words finds nothing."""
     return searching.find(user, searching.terms(query), recording=recording, limit=limit, every=True)
-
-
-def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
-    """What one recording, or all of the user's, say about a question: see ``webui.audio.asking.answer``."""
-    from webui.audio import asking
-
-    return asking.answer(user=user, question=question, recording=recording)
 
 
 # ---- sharing

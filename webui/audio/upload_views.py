@@ -23,11 +23,11 @@ from core.data_folder import storage_error
 from core.errors import HarkError
 from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
+from webui.accounts.signed_in import signed_in
 from webui.audio import services, uploads
 from webui.audio.models import UploadInProgress
 from webui.audio.views import options_of
 from webui.jobs.services import LimitReached
-from webui.signed_in import signed_in
 
 MOST_FILES = 100  # of one form
 LARGEST_JSON = 100_000  # bytes
@@ -77,7 +77,7 @@ def form(request: HttpRequest) -> HttpResponse:
 @contextlib.contextmanager
 def _on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
     """An uploaded file below the user's data, so that it can be moved; gone afterwards if nobody took it."""
-    from pipeline.media import suffix_of
+    from pipeline.recordings.media import suffix_of
 
     services.check_size(user, file.size or 0)
     try:

@@ -188,7 +188,7 @@ def finish(
 
 def _named(upload: UploadInProgress) -> Path:
     """Its file under a name with the suffix that it was sent with: a link, so that the upload stays where it is."""
-    from pipeline.media import suffix_of
+    from pipeline.recordings.media import suffix_of
 
     path = upload.path.with_name(upload.path.name + suffix_of(upload.name))
     if path != upload.path:

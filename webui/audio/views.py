@@ -18,14 +18,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from pipeline.polish_job import POLISHED_TEXT
-from pipeline.transcript import Transcript
+from pipeline.recordings.polish_job import POLISHED_TEXT
+from pipeline.recordings.transcript import Transcript
+from webui.accounts.signed_in import signed_in
 from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
 from webui.jobs.views import STAGES
 from webui.shown_once import shown_now
-from webui.signed_in import signed_in
 
 PAGE = 25
 UNSURE = 0.5  # words with less confidence are shaded
@@ -61,9 +61,9 @@ def _rows(request: HttpRequest) -> dict[str, Any]:
 
 def form_context() -> dict[str, Any]:
     """What a form that transcribes offers."""
-    from pipeline.media import MediaLimits
-    from pipeline.transcription.engine import described
-    from pipeline.transcription.registry import choose, engines
+    from pipeline.recordings.media import MediaLimits
+    from pipeline.recordings.transcription.engine import described
+    from pipeline.recordings.transcription.registry import choose, engines
 
     limits = MediaLimits.from_environment()
     chosen, why = choose("auto", None)
@@ -113,7 +113,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
     """What the page of a transcript shows, for its owner and for whom it is shared with."""
-    from pipeline.captions import FORMATS, clock
+    from pipeline.recordings.captions import FORMATS, clock
 
     colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}
     said: dict[str, float] = {}
@@ -156,7 +156,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
 
 def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:
     """A summary with the times that its points cite. What does not fit the transcript (any more) is left out."""
-    from pipeline.captions import clock
+    from pipeline.recordings.captions import clock
 
     if summary is None:
         return None
@@ -188,7 +188,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
 def _made_beside(recording: Recording) -> dict[str, Any]:
     """What the owner of a recording sees of what is made of its transcript: how it is begun, or how far it is."""
-    from pipeline import llm
+    from pipeline.recordings import llm
 
     newest = services.newest_jobs(recording, services.SUMMARIZE_KIND, services.POLISH_KIND)
     job, polishing, first = newest.get(services.SUMMARIZE_KIND), newest.get(services.POLISH_KIND), recording.job
@@ -305,8 +305,8 @@ def _no_file(what: str) -> HarkError:
 
 @require_GET
 def export(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """The transcript as a file: ``?format=`` one of ``pipeline.captions.FORMATS``."""
-    from pipeline.captions import FORMATS, write
+    """The transcript as a file: ``?format=`` one of ``pipeline.recordings.captions.FORMATS``."""
+    from pipeline.recordings.captions import FORMATS, write
 
     found = recording_of(request, recording_id)
     wanted = request.GET.get("format", "txt").lower()

@@ -19,11 +19,12 @@ from django.views.decorators.http import require_safe
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
-from pipeline.recognizer_job import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, STAGES, forget_speech
-from pipeline.training_options import training_options
-from pipeline.transcription.hark_engine import OWN_WEIGHTS
+from model.training_options import training_options
+from pipeline.recordings.adapt_recognizer import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, STAGES, forget_speech
+from pipeline.recordings.transcription.hark_engine import OWN_WEIGHTS
 from webui.accounts.models import User
-from webui.audio import services
+from webui.accounts.signed_in import signed_in
+from webui.audio import asking, services
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, switch, user_of, wrong
@@ -34,7 +35,6 @@ from webui.compatibility.uploads import name_of, one_by_one, received, sent_file
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
-from webui.signed_in import signed_in
 
 SESSION = "atr"  # the option of the recordings that were sent here
 KIND = "train-recognizer"
@@ -224,7 +224,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         question = text_of(hear(user=user, upload=sound, most_s=LONGEST_QUESTION_S))
         if not question:
             raise wrong("The question was not heard.", "No words were recognized in it.", "Speak nearer, or type it.")
-    answer = services.answer(user=user, question=question)
+    answer = asking.answer(user=user, question=question)
     reply = {
         "question": answer["question"],
         "reply": answer["text"],

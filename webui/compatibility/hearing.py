@@ -23,11 +23,11 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.uploadedfile import UploadedFile
 
 from core.errors import HarkError
-from pipeline import speech_client
-from pipeline.media import MediaLimits, normalize
-from pipeline.short_transcription import SUMMARIZE, TRANSCRIBE
-from pipeline.transcript import Segment, Transcript, as_json, from_json
-from pipeline.transcription.transcribe import PROGRESS_FILE
+from pipeline.recordings import model_client
+from pipeline.recordings.media import MediaLimits, normalize
+from pipeline.recordings.short_transcription import SUMMARIZE, TRANSCRIBE
+from pipeline.recordings.transcript import Segment, Transcript, as_json, from_json
+from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
 from webui.api.problems import ApiError
 from webui.compatibility.uploads import name_of, received
@@ -87,7 +87,7 @@ def hear(
                     with tempfile.TemporaryDirectory(dir=path.parent) as work:
                         told(Path(work) / PROGRESS_FILE)
                         request["work"] = work
-                        return from_json(speech_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S))
+                        return from_json(model_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S))
             finally:
                 flac.unlink(missing_ok=True)
         options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
@@ -170,13 +170,13 @@ def text_of(transcript: Transcript) -> str:
 
 
 def summary_of_transcript(transcript: Transcript, user: User) -> dict[str, Any]:
-    """Summary of a transcript by the best engine that is ready (``pipeline.summarization``), as JSON.
+    """Summary of a transcript by the best engine that is ready (``pipeline.recordings.summarization``), as JSON.
 
     Raises:
         ApiError: too many wait already (429).
     """
     with place(user):
-        return speech_client.call(SUMMARIZE, {"transcript": as_json(transcript)}, timeout_s=AT_ONCE_TIMEOUT_S)
+        return model_client.call(SUMMARIZE, {"transcript": as_json(transcript)}, timeout_s=AT_ONCE_TIMEOUT_S)
 
 
 def as_transcript(text: str) -> Transcript:

@@ -13,8 +13,8 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonRe
 from django.shortcuts import get_object_or_404
 
 from core.errors import HarkError
-from pipeline import llm
-from pipeline.polish_job import POLISHED_JSON, POLISHED_TEXT
+from pipeline.recordings import llm
+from pipeline.recordings.polish_job import POLISHED_JSON, POLISHED_TEXT
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording

@@ -24,14 +24,14 @@ def health(request: HttpRequest) -> HttpResponse:
 
 def can_recognize() -> bool:
     """Whether an engine of recognition is ready; nothing is loaded for that."""
-    from pipeline.transcription.registry import engines
+    from pipeline.recordings.transcription.registry import engines
 
     return any(engine.available().ok for engine in engines())
 
 
 def can_summarize() -> bool:
     """Whether an engine of summaries is ready; nothing is loaded for that."""
-    from pipeline.summarization import engines
+    from pipeline.recordings.summarization import engines
 
     return any(engine.available().ok for engine in engines())
 

@@ -12,8 +12,8 @@ from django.utils.translation import get_language_info
 
 from core.errors import HarkError
 from core.untrusted_json import untrusted_json
-from pipeline.captions import write
-from pipeline.transcript import Segment, Transcript
+from pipeline.recordings.captions import write
+from pipeline.recordings.transcript import Segment, Transcript
 from webui.api.problems import ApiError
 from webui.compatibility import speaking
 from webui.compatibility.endpoint import endpoint, switch, user_of
@@ -110,7 +110,7 @@ def _heard(request: HttpRequest, translate: bool) -> HttpResponseBase:
 
 
 def _expect_translator(name: str) -> None:
-    from pipeline.transcription.registry import choose
+    from pipeline.recordings.transcription.registry import choose
 
     try:
         choose(name, None, translate=True)
@@ -119,7 +119,7 @@ def _expect_translator(name: str) -> None:
 
 
 def _engine(model: str) -> str:
-    from pipeline.transcription.registry import engines
+    from pipeline.recordings.transcription.registry import engines
 
     names = [engine.name for engine in engines()]
     if model in ANY_MODEL:
@@ -251,7 +251,7 @@ def _number(value: object, least: float, most: float, name: str) -> float:
 @endpoint("GET", scopes=("read", "audio"), shape=as_openai)
 def models(request: HttpRequest) -> HttpResponse:
     """``GET /v1/models``: what may be named as ``model``, as far as it is ready."""
-    from pipeline.transcription.registry import engines as hearing
+    from pipeline.recordings.transcription.registry import engines as hearing
 
     ready = [*ANY_MODEL[1:], *(engine.name for engine in hearing() if engine.available().ok), *ANY_SPEAKER[1:]]
     ready += free_engines("en", user_of(request))

@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from pipeline.transcript import Transcript
+from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording

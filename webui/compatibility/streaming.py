@@ -15,7 +15,7 @@ from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 
 from core.errors import HarkError
-from pipeline.transcript import Transcript
+from pipeline.recordings.transcript import Transcript
 from webui.compatibility.endpoint import BUG, log
 from webui.compatibility.hearing import hear, text_of
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 
 from core.data_folder import storage_error
 from core.errors import HarkError
-from pipeline.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
+from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording

@@ -13,9 +13,9 @@ from django.utils import translation
 
 from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
+from webui.accounts.socket_sign_in import NOT_YOURS, SignsIn
 from webui.jobs.models import Job
 from webui.jobs.views import news
-from webui.socket_sign_in import NOT_YOURS, SignsIn
 
 EVERY_S = 0.5
 NEWEST = 50  # jobs that are told whatever their state

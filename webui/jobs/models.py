@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from webui.pipeline_words import shown
+from webui.translation import shown
 
 
 class Job(models.Model):

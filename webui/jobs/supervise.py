@@ -16,14 +16,14 @@ from typing import IO, Any
 from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
-from pipeline.run_job import finished_file
+from pipeline.jobs import finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
 
 EVERY_S = 0.5  # events are written, and a wish to cancel is seen, so often
 LARGEST_LOG = 10_000_000  # bytes; of a log that grows beyond, the beginning and what comes last are kept
 GRACE_S = 10.0  # for a child to end by itself
-CHILD = (sys.executable, "-m", "pipeline.run_job")
+CHILD = (sys.executable, "-m", "pipeline.jobs")
 
 
 class _Stopping(Exception):

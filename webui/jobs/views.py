@@ -11,10 +11,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
+from webui.accounts.signed_in import signed_in
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
-from webui.pipeline_words import shown
-from webui.signed_in import signed_in
+from webui.translation import shown
 
 PAGE = 25
 EVENTS = 500  # in one answer

@@ -23,9 +23,9 @@ from django.views.decorators.http import require_GET, require_POST
 from core.data_folder import storage_error
 from core.errors import HarkError
 from webui.accounts.models import User
+from webui.accounts.signed_in import signed_in
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.signed_in import signed_in
 
 LARGEST_UPLOAD = 200_000_000  # bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")

@@ -20,11 +20,11 @@ from core.foreign_audio import read_foreign_audio
 from db.records import Clip
 from model.metrics import wilson_interval
 from phrase_augmentation.normalize import validate_keyphrase
-from pipeline import recordings
+from pipeline.corpora import takes as recordings
+from webui.accounts.signed_in import signed_in
 from webui.jobs.services import check_room
 from webui.library import services
 from webui.listening.services import runtime_of
-from webui.signed_in import signed_in
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.uploads import on_disk
 

@@ -17,11 +17,11 @@ from core.errors import HarkError
 from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import ORIGINS, Clip, Filters, NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.corpus import SHORTEST_S
-from pipeline.media import peaks
-from pipeline.mining import ENGINE as MINED
-from pipeline.mining import faded
-from pipeline.splits import real_speaker
+from pipeline.corpora.importing import SHORTEST_S
+from pipeline.recordings.media import peaks
+from pipeline.training.mining import ENGINE as MINED
+from pipeline.training.mining import faded
+from pipeline.training.splits import real_speaker
 from webui.accounts.models import User
 from webui.jobs.quota import bytes_below
 from webui.jobs.services import user_data

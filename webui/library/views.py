@@ -19,8 +19,8 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import Clip
+from webui.accounts.signed_in import signed_in
 from webui.library import services
-from webui.signed_in import signed_in
 
 FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of an address is the place
 ORIGIN_WORDS = {

@@ -17,8 +17,8 @@ from core.untrusted_json import untrusted_json
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from webui.accounts.models import User
+from webui.accounts.socket_sign_in import SignsIn
 from webui.listening import services
-from webui.socket_sign_in import SignsIn
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
 

@@ -13,16 +13,16 @@ from django.utils.translation import gettext as _
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import storage_error
 from core.errors import HarkError
+from core.events import silent_reporter
 from core.foreign_audio import read_foreign_audio
 from db.db_api import Library, source_id
 from db.records import NewClip
 from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.normalize import normalize
-from pipeline.detection import listen, open_detector
-from pipeline.events import silent_reporter
-from pipeline.media import peaks
-from pipeline.recordings import TRAIN
-from pipeline.retraining import CORPUS, FALSE_ALARM_OF
+from pipeline.corpora.takes import TRAIN
+from pipeline.recordings.media import peaks
+from pipeline.serving.detection import listen, open_detector
+from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
 from webui.jobs.services import check_room, user_data
 from webui.listening.models import Sample

@@ -15,9 +15,9 @@ from django.views.decorators.http import require_GET, require_POST
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.foreign_audio import read_foreign_audio
+from webui.accounts.signed_in import signed_in
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.signed_in import signed_in
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
 from webui.uploads import on_disk

@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
 from phrase_augmentation.normalize import OtherScript
-from pipeline.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
-from pipeline.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
+from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
+from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 from webui.trainer.services import configuration
 
 EFFORT_WORDS = {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext as _
 
-from pipeline.verdict import misses_most
+from core.errors import HarkError
+from pipeline.training.verdict import misses_most
 from webui.jobs.models import Job
 
 
@@ -82,6 +85,13 @@ class Version(models.Model):
 
     def report(self) -> dict[str, Any]:
         """The whole report. Raises HarkError where its file is gone or cut off."""
-        from webui.trainer.services import read_report
-
-        return read_report(self)
+        path = self.path / "report.json"
+        try:
+            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise HarkError(
+                _("The report of this version cannot be read."),
+                _("%(file)s is gone or damaged.") % {"file": path.name},
+                _("Train the phrase again."),
+            ) from error
+        return report

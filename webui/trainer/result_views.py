@@ -15,13 +15,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
+from webui.accounts.signed_in import signed_in
 from webui.jobs.services import user_data
 from webui.jobs.views import STAGES
-from webui.pipeline_words import shown
-from webui.signed_in import signed_in
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.views import BUCKET_WORDS
+from webui.translation import shown
 
 IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
 
@@ -172,7 +172,7 @@ def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
     path = results.bundle_file(shown)
     file: IO[bytes]
     if "fa_per_day" in request.GET:
-        from pipeline.bundle import bundle_at
+        from pipeline.training.bundle import bundle_at
 
         file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
         try:

@@ -20,9 +20,9 @@ from django.utils.translation import gettext as _
 from core.data_folder import storage_error
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
-from pipeline.config import AUTO_SIZE, RunConfig
-from pipeline.run_job import run_config
-from pipeline.training_pipeline import prepare
+from pipeline.jobs import run_config
+from pipeline.training.config import AUTO_SIZE, RunConfig
+from pipeline.training.run import prepare
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -133,7 +133,7 @@ def retrain(*, version: Version) -> Job:
 
 def runs_to_compare(versions: Sequence[Version]) -> list[str]:
     """The runs of those versions (all of a detector, newest first) that are compared, the one in use among them."""
-    from pipeline.comparison import MOST_VERSIONS
+    from pipeline.training.comparison import MOST_VERSIONS
 
     chosen = list(versions[:MOST_VERSIONS])
     in_use = in_use_of(versions)
@@ -167,7 +167,7 @@ def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: 
 def compared(job: Job) -> None:
     """A comparison is done: where it was made for a new version, that comes into use if it is better than the one that
     is. Called within the job's transaction."""
-    from pipeline.retraining import is_better
+    from pipeline.training.retraining import is_better
 
     assert job.result is not None
     new = Version.objects.filter(detector=job.spec["detector"], number=job.spec.get("decides")).first()
@@ -191,7 +191,7 @@ def use(*, version: Version) -> None:
 def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
     """The newest comparison of the versions (all of a detector, newest first), and whether one of now would be of
     others."""
-    from pipeline.comparison import COMPARISON
+    from pipeline.training.comparison import COMPARISON
 
     for version in versions:
         try:
@@ -288,20 +288,6 @@ def _decide(new: Version, result: dict[str, Any]) -> None:
         log.warning("version %s is not compared: %s", new, error)
 
 
-def read_report(version: Version) -> dict[str, Any]:
-    """The report of a version. Raises HarkError where its file is gone or cut off."""
-    path = version.path / "report.json"
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarkError(
-            _("The report of this version cannot be read."),
-            _("%(file)s is gone or damaged.") % {"file": path.name},
-            _("Train the phrase again."),
-        ) from error
-    return report
-
-
 def remove_detector(*, detector: Detector) -> None:
     """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on.
 
@@ -324,7 +310,7 @@ def remove_detector(*, detector: Detector) -> None:
 def clips_of_run(job: Job, most: int) -> list[Clip]:
     """The newest clips that a training run has had spoken so far."""
     from db.db_api import Library, library_exists
-    from pipeline.config import job_folder
+    from pipeline.training.config import job_folder
 
     data = jobs.user_data(job.user)
     if job.kind != "train" or not library_exists(data):
@@ -336,9 +322,9 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
 
 def enable_engine(*, user: User, engine: str) -> Job:
     """A job that makes an engine's own environment. Raises Http404 where it has none, or for anybody but the owner."""
-    from audio_generation.environments import requirements
     from audio_generation.registry import engines
-    from pipeline.recording_tools import tools
+    from core.environments import requirements
+    from pipeline.recordings.tools import tools
 
     known = {*engines(), *(tool.enabled for tool in tools())}
     if not user.is_owner or engine not in known or not requirements(engine).is_file():
@@ -355,7 +341,7 @@ def pull_voice(*, user: User, engine: str, voice: str) -> Job:
 
 def pull_model(*, user: User, kind: str, size: str) -> Job:
     """A job that downloads a model for recordings. Raises Http404 where there is none, or for anybody but the owner."""
-    from pipeline.recording_tools import tools
+    from pipeline.recordings.tools import tools
 
     known = {tool.pulled: tool for tool in tools() if tool.pulled}
     if not user.is_owner or kind not in known or (known[kind].sizes and size not in known[kind].sizes):

@@ -15,13 +15,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from phrase_augmentation.normalize import OtherScript
+from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
-from webui.pipeline_words import shown
-from webui.signed_in import signed_in
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
+from webui.translation import shown
 
 SAMPLES = 12  # clips of a run that its page offers
 LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
@@ -55,7 +55,7 @@ def new(request: HttpRequest) -> HttpResponse:
 @require_GET
 def advice(request: HttpRequest) -> HttpResponse:
     """A fragment: what is known about the phrase, while it is typed."""
-    from pipeline.advice import advise
+    from pipeline.training.advice import advise
 
     phrase, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
     if not phrase:
@@ -167,9 +167,9 @@ def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
 @require_GET
 def engines(request: HttpRequest) -> HttpResponse:
     """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
-    from audio_generation.environments import is_enabled, requirements
     from audio_generation.registry import engines as all_engines
-    from pipeline.recording_tools import tools
+    from core.environments import is_enabled, requirements
+    from pipeline.recordings.tools import tools
 
     rows: list[dict[str, Any]] = []
     for name, engine in all_engines().items():

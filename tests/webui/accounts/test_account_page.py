@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from portal_password import PASSWORD
 
+from tests.support.portal_password import PASSWORD
 from webui.accounts.models import User
 from webui.accounts.services import TokenRefused, create_token, issue_pair, user_of_token
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from portal_password import PASSWORD
 
 from core.errors import HarkError
+from tests.support.portal_password import PASSWORD
 from webui.accounts.services import create_user
 
 pytestmark = pytest.mark.django_db

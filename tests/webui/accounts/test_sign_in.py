@@ -10,8 +10,8 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
-from portal_password import PASSWORD
 
+from tests.support.portal_password import PASSWORD
 from webui.accounts.models import SignInFailure, User
 from webui.accounts.services import set_active
 from webui.accounts.sign_in import (

@@ -15,10 +15,10 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
 from django.utils import timezone
-from hostile_bundles import loop_bundle
 
 from core.worded import worded
-from pipeline.detection import open_detector
+from pipeline.serving.detection import open_detector
+from tests.support.hostile_bundles import loop_bundle
 from tests.webui.api.conftest import World
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import create_token, end_pair, issue_pair, revoke_token, set_active
@@ -112,7 +112,7 @@ def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: W
 
 
 def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.socket_sign_in.WAIT_S", 0.2)
+    monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
     only_train = token_of(world.user, "train")
 
     async def conversation() -> None:
@@ -146,7 +146,7 @@ def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
 
 
 def test_who_says_nothing_is_sent_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.socket_sign_in.WAIT_S", 0.2)
+    monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
 
     async def conversation() -> None:
         for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
@@ -236,7 +236,7 @@ def test_behind_a_proxy_with_tls_no_page_without_it_is_taken_for_the_portal_s(wo
 
 
 def test_a_token_in_the_address_is_not_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.socket_sign_in.WAIT_S", 0.2)
+    monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
     text = token_of(world.user)
 
     async def conversation() -> None:
@@ -352,7 +352,7 @@ def test_what_is_sent_wrong_closes_the_socket_with_a_code(
 def test_one_user_s_sockets_leave_room_for_the_others(
     world: World, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.socket_sign_in.MOST_OF_A_USER", 2, raising=False)
+    monkeypatch.setattr("webui.accounts.socket_sign_in.MOST_OF_A_USER", 2, raising=False)
     token, another = token_of(world.user), token_of(other)
     browser = Client()
     browser.force_login(world.user)
@@ -384,7 +384,7 @@ def test_one_user_s_sockets_leave_room_for_the_others(
 def test_a_socket_ends_with_what_opened_it(
     world: World, other: User, monkeypatch: pytest.MonkeyPatch, ended: str
 ) -> None:
-    monkeypatch.setattr("webui.socket_sign_in.LOOK_EVERY_S", 0.2, raising=False)
+    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.2, raising=False)
     job = Job.objects.create(user=other, kind="plan", lane="audio", title="t", spec={}, state="running")
     made, text = create_token(user=other, name="socket", scopes=["read"])
     pair = issue_pair(user=other)

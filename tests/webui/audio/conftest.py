@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
-from pipeline.summarization import Point, Sentiment, Summary, save_summary
-from pipeline.transcript import Segment, Transcript, Word, save_transcript
+from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
+from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio_generation.engine import Readiness
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
-from pipeline.transcript import Segment, Word
-from tests.untrained_bundle import matcher_bundle, spoken
+from core.readiness import Readiness
+from pipeline.recordings.transcript import Segment, Word
+from tests.support.untrained_bundle import matcher_bundle, spoken
 from tests.webui.api.test_sockets import Socket
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
@@ -47,9 +47,11 @@ class Double:
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> Double:
     double = Double()
-    monkeypatch.setattr("pipeline.transcription.registry.choose", lambda name, language, data: (double, "it is a test"))
     monkeypatch.setattr(
-        "pipeline.transcription.recognizing.recognize", lambda engine, audio, language: double.hear(audio)
+        "pipeline.recordings.transcription.registry.choose", lambda name, language, data: (double, "it is a test")
+    )
+    monkeypatch.setattr(
+        "pipeline.recordings.transcription.recognizing.recognize", lambda engine, audio, language: double.hear(audio)
     )
     return double
 
@@ -189,7 +191,7 @@ def test_without_an_engine_it_says_why(owner: User, monkeypatch: pytest.MonkeyPa
     def none_is_ready(name: str, language: str | None, data: Path) -> Any:
         raise HarkError("No engine is ready.", "Because.", "Do.")
 
-    monkeypatch.setattr("pipeline.transcription.registry.choose", none_is_ready)
+    monkeypatch.setattr("pipeline.recordings.transcription.registry.choose", none_is_ready)
     heard = talk(owner, all_of_it)
     assert heard[0]["error"]["what"] == "No engine is ready." and heard[-1] == 1000
 

@@ -12,10 +12,10 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.errors import HarkError
-from pipeline import recording_job
-from pipeline.events import Event, Reporter, silent_reporter
-from pipeline.transcript import Transcript, load_transcript
-from tests.untrained_bundle import spoken
+from core.events import Event, Reporter, silent_reporter
+from pipeline.recordings import job as recording_job
+from pipeline.recordings.transcript import Transcript, load_transcript
+from tests.support.untrained_bundle import spoken
 from tests.webui.audio.conftest import transcript_of_words
 
 OPTIONS = {"engine": "auto", "language": None, "speakers": None, "diarize": True, "summarize": True}
@@ -47,7 +47,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         alone = tuple(replace(segment, speaker="") for segment in transcript_of_words().segments)
         return replace(transcript_of_words(), segments=alone, speakers={}, diarization="")
 
-    monkeypatch.setattr("pipeline.transcription.transcribe.transcribe", transcribe)
+    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", transcribe)
     return asked
 
 
@@ -120,7 +120,7 @@ def test_silence_gives_a_transcript_without_words(
     spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = replace(transcript_of_words(), segments=(), speakers={}, diarization="")
-    monkeypatch.setattr("pipeline.transcription.transcribe.transcribe", lambda *given: nothing)
+    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", lambda *given: nothing)
     spec["options"]["diarize"] = True
     result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
     assert result["words"] == 0 and not (tmp_path / "audio/r/summary.json").exists()
@@ -132,7 +132,7 @@ def test_without_a_summary_the_transcript_is_there(
     def fail(*given: Any, **more: Any) -> Any:
         raise HarkError("It cannot be summarized.", "Because.", "Do.")
 
-    monkeypatch.setattr("pipeline.summarization.summarize", fail)
+    monkeypatch.setattr("pipeline.recordings.summarization.summarize", fail)
     result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
     assert result["warnings"] == ["It cannot be summarized. Because. Do."]
     assert (tmp_path / "audio/r/transcript.json").is_file()

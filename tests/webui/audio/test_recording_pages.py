@@ -15,12 +15,12 @@ from django.test import Client
 from django.utils import timezone
 
 from core.errors import HarkError
+from core.events import silent_reporter
 from db.db_api import Library
-from pipeline import recording_job
-from pipeline.events import silent_reporter
-from pipeline.polish_job import polish_recording
-from pipeline.summarization import Point, Sentiment, Summary, save_summary
-from pipeline.transcript import Segment, Word
+from pipeline.recordings import job as recording_job
+from pipeline.recordings.polish_job import polish_recording
+from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
+from pipeline.recordings.transcript import Segment, Word
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio import services
@@ -403,7 +403,7 @@ def test_a_voice_that_is_remembered_can_be_forgotten(
 ) -> None:
     asked: list[tuple[Path, str, int, bool]] = []
     monkeypatch.setattr(
-        "pipeline.diarization.voiceprints.remember",
+        "pipeline.recordings.diarization.voiceprints.remember",
         lambda file, name, audio, consent: asked.append((file, name, len(audio), consent)),
     )
     form = {"speaker": "S1", "name": "Anna", "remember": "on", "consent": "on"}
@@ -693,7 +693,7 @@ def test_a_transcript_is_polished_where_a_language_model_is_set_up(
     def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
         return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
 
-    monkeypatch.setattr("pipeline.llm.ask", ask)
+    monkeypatch.setattr("pipeline.recordings.llm.ask", ask)
     stranger = Client()
     stranger.force_login(other)
     assert stranger.post(address).status_code == stranger.get(address).status_code == 404

@@ -13,13 +13,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils.translation import gettext, override
 
-from audio_generation.engine import Readiness
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from pipeline.question_answering import NOT_FOUND
-from pipeline.transcript import Segment
-from pipeline.transcription import registry
-from pipeline.transcription.hark_engine import OWN_FOLDER, SHIPPED, HarkCtc
+from core.readiness import Readiness
+from pipeline.recordings.question_answering import NOT_FOUND
+from pipeline.recordings.transcript import Segment
+from pipeline.recordings.transcription import registry
+from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, SHIPPED, HarkCtc
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio import asking, live, services
@@ -91,7 +91,7 @@ def test_the_page_plays_what_it_finds(owners: Client, recording: Recording) -> N
 
 
 def test_an_answer_cites_who_said_it_when(owner: User, recording: Recording) -> None:
-    answer = services.answer(user=owner, question="When do we meet in the harbour?", recording=recording)
+    answer = asking.answer(user=owner, question="When do we meet in the harbour?", recording=recording)
     assert answer["found"] and answer["text"] == "We meet in the harbour on Tuesday"
     (citation,) = answer["citations"]
     assert citation["recording"] == str(recording.pk) and citation["name"] == "meeting.wav"
@@ -100,15 +100,15 @@ def test_an_answer_cites_who_said_it_when(owner: User, recording: Recording) -> 
 
 def test_all_recordings_are_asked_and_nobody_else_s(owner: User, other: User, recording: Recording) -> None:
     ready_recording(owner, "b.wav", transcript_of_words((("S1", "The password of the boat is seagull", 0.9),)))
-    assert services.answer(user=owner, question="What is the password of the boat?")["citations"][0]["name"] == "b.wav"
-    assert services.answer(user=other, question="What is the password of the boat?")["found"] is False
-    assert services.answer(user=owner, question="How old is the queen of Sweden?")["found"] is False
+    assert asking.answer(user=owner, question="What is the password of the boat?")["citations"][0]["name"] == "b.wav"
+    assert asking.answer(user=other, question="What is the password of the boat?")["found"] is False
+    assert asking.answer(user=owner, question="How old is the queen of Sweden?")["found"] is False
 
 
 def test_a_damaged_transcript_does_not_keep_the_others_from_answering(owner: User, recording: Recording) -> None:
     broken = ready_recording(owner, "b.wav")
     (broken.path / "transcript.json").write_text("{")
-    answer = services.answer(user=owner, question="Who brings the lantern and the map?")
+    answer = asking.answer(user=owner, question="Who brings the lantern and the map?")
     assert answer["found"] and answer["citations"][0]["name"] == "meeting.wav"
 
 
@@ -143,7 +143,7 @@ def test_what_was_not_found_shows_the_nearest_places(owners: Client, owner: User
     asked = {"question": "Who lit the old lantern of the captain?"}
     of_one = owners.post(f"/recordings/{recording.pk}/ask", asked, headers=HTMX).content.decode()
     assert NOT_FOUND in of_one and 'data-seek="1.000"' in of_one and 'data-seek="2.000"' in of_one
-    given = services.answer(user=owner, question=asked["question"], recording=recording)
+    given = asking.answer(user=owner, question=asked["question"], recording=recording)
     assert not given["found"] and given["citations"] == [] and len(given["nearest"]) == 2
     json.dumps(given)
 
@@ -158,10 +158,10 @@ def test_meanings_are_compared_where_a_model_can(
         return {"ready": True, "similarities": [0.9 if "harbour" in text else 0.1 for text in request["passages"]]}
 
     question = "Which pier is the rendezvous at?"
-    assert services.answer(user=owner, question=question)["nearest"] == [] and asked == []
-    monkeypatch.setattr("pipeline.speech_client.call", call)
-    monkeypatch.setattr("pipeline.text_similarity.similarity_readiness", lambda: Readiness(True))
-    nearest = services.answer(user=owner, question=question)["nearest"]  # no word of it is in any recording
+    assert asking.answer(user=owner, question=question)["nearest"] == [] and asked == []
+    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.text_similarity.similarity_readiness", lambda: Readiness(True))
+    nearest = asking.answer(user=owner, question=question)["nearest"]  # no word of it is in any recording
     assert nearest[0]["text"] == "We meet in the harbour on Tuesday" and set(asked) == {"compare_texts"}
 
 
@@ -187,7 +187,7 @@ def test_a_question_may_be_spoken(
         heard.append(len(audio))
         return [Segment(0.0, 1.0, "who brings the map", 0.9)]
 
-    monkeypatch.setattr("pipeline.transcription.recognizing.recognize", recognize)
+    monkeypatch.setattr("pipeline.recordings.transcription.recognizing.recognize", recognize)
     upload = SimpleUploadedFile("question.wav", wav.read_bytes())
     fragment = owners.post(f"/recordings/{recording.pk}/ask", {"audio": upload}, headers=HTMX).content.decode()
     assert heard == [SAMPLE_RATE] and "Heard:" in fragment and "Anna brings the lantern and the map" in fragment
@@ -205,7 +205,7 @@ def test_each_user_is_heard_with_the_weights_that_they_trained(
         heard.append(engine.model)
         return [Segment(0.0, 1.0, "who brings the map", 0.9)]
 
-    monkeypatch.setattr("pipeline.transcription.recognizing.recognize", recognize)
+    monkeypatch.setattr("pipeline.recordings.transcription.recognizing.recognize", recognize)
     monkeypatch.setattr(registry, "_engines", lambda: {"hark": HarkCtc()})
     sound = np.zeros(SAMPLE_RATE, np.float32)
     for user in (owner, other):
@@ -215,7 +215,7 @@ def test_each_user_is_heard_with_the_weights_that_they_trained(
 
 
 def test_a_question_in_which_nothing_is_heard_says_so(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.transcription.recognizing.recognize", lambda *given: [])
+    monkeypatch.setattr("pipeline.recordings.transcription.recognizing.recognize", lambda *given: [])
     with pytest.raises(HarkError, match="not heard"):
         asking.question_of(owner, np.zeros(SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):

@@ -16,7 +16,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from command_line import serving
+from command_line import serve as serving
 from webui.accounts.models import User
 from webui.asgi import LARGEST_FORM, largest_body
 from webui.audio import services, uploads

@@ -11,10 +11,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from core.errors import HarkError
+from core.events import silent_reporter
 from db.db_api import Library
-from pipeline import captions, recording_job
-from pipeline.events import silent_reporter
-from pipeline.transcript import load_transcript
+from pipeline.recordings import captions
+from pipeline.recordings import job as recording_job
+from pipeline.recordings.transcript import load_transcript
 from webui.accounts.models import User
 from webui.audio import live, services
 from webui.audio.models import Recording

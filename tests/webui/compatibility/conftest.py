@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from core.audio_file import SAMPLE_RATE
-from pipeline.short_transcription import SUMMARIZE, TRANSCRIBE
-from pipeline.transcript import Segment, Transcript, Word, as_json, save_transcript
+from pipeline.recordings.short_transcription import SUMMARIZE, TRANSCRIBE
+from pipeline.recordings.transcript import Segment, Transcript, Word, as_json, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio import search, services
@@ -81,7 +81,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         text = request["transcript"]["segments"][0]["text"]
         return {**SUMMARY, "text": text}
 
-    monkeypatch.setattr("pipeline.speech_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
     return calls
 
 

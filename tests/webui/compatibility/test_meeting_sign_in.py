@@ -72,8 +72,8 @@ def test_pages_of_other_origins_are_shut_out_unless_they_are_listed(client: Clie
 
 
 def test_sockets_take_listed_origins_only(settings: Any) -> None:
+    from webui.accounts.socket_sign_in import OwnPagesAndPrograms
     from webui.asgi import application
-    from webui.socket_sign_in import OwnPagesAndPrograms
 
     sockets = application.application_mapping["websocket"]
     assert isinstance(sockets, OwnPagesAndPrograms)

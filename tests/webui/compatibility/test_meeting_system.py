@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from pipeline.events import silent_reporter
-from pipeline.run_job import KINDS as DONE_BY
+from core.events import silent_reporter
+from pipeline.jobs import KINDS as DONE_BY
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio.models import Recording
@@ -37,7 +37,7 @@ def llm(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
         return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
 
-    monkeypatch.setattr("pipeline.llm.ask", ask)
+    monkeypatch.setattr("pipeline.recordings.llm.ask", ask)
 
 
 def send(client: Client, token: dict[str, str], path: Path, **options: Any) -> Any:

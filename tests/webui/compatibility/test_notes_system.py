@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from pipeline.short_transcription import transcribe_operation
-from pipeline.speech_client import ServiceBusy
+from pipeline.recordings.model_client import ServiceBusy
+from pipeline.recordings.short_transcription import transcribe_operation
 from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
@@ -28,7 +28,7 @@ def test_health_is_for_everybody(client: Client) -> None:
 
 
 def test_without_an_engine_it_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.transcription.registry.engines", lambda: [])
+    monkeypatch.setattr("pipeline.recordings.transcription.registry.engines", lambda: [])
     assert client.get("/health").json() == {"status": "degraded", "asr_loaded": False, "nlp_loaded": True}
 
 
@@ -191,7 +191,7 @@ def test_it_is_heard_for_whom_it_is(
         chosen.append(options)
         return transcript_of()
 
-    monkeypatch.setattr("pipeline.transcription.transcribe.transcribe", transcribe)
+    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", transcribe)
     transcribe_operation({**request, "audio_file": str(recording_file)})
     assert chosen[0].data == portal
 
@@ -202,14 +202,14 @@ def test_busy_models_are_said_to_be_busy(
     def busy(*arguments: Any, **more: Any) -> Any:
         raise ServiceBusy("The speech service is busy.", "32 requests are being served.", "Try again in a minute.")
 
-    monkeypatch.setattr("pipeline.speech_client.call", busy)
+    monkeypatch.setattr("pipeline.recordings.model_client.call", busy)
     for address in ("/api/asr/transcribe", "/v1/audio/transcriptions"):
         with recording_file.open("rb") as audio:
             sent = {"audio": audio} if address.startswith("/api/") else {"file": audio, "model": "whisper-1"}
             answer = client.post(address, sent, headers=token)
         assert answer.status_code == 503 and answer["Retry-After"] == "30" and b"is busy" in answer.content
     assert answer.json()["error"]["type"] == "server_error"
-    monkeypatch.setattr("webui.audio.services.answer", busy)
+    monkeypatch.setattr("webui.audio.asking.answer", busy)
     wish = {"question": "When?"}
     answer = client.post("/api/v1/recordings/ask", wish, content_type="application/json", headers=token)
     assert answer.status_code == 503 and answer["Retry-After"] == "30"

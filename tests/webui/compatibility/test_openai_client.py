@@ -15,10 +15,10 @@ import soundfile
 from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
-from audio_generation.engine import Readiness
 from core.errors import HarkError
-from pipeline.transcript import as_json
-from pipeline.transcription.faster_whisper_engine import FasterWhisper
+from core.readiness import Readiness
+from pipeline.recordings.transcript import as_json
+from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
 from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
@@ -107,7 +107,7 @@ def test_words_are_sent_while_the_rest_is_heard(
             file.write(PIECE % SAID[1])
         return as_json(transcript_of(2.0))
 
-    monkeypatch.setattr("pipeline.speech_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
 
     async def events() -> list[dict[str, Any]]:
         found = []
@@ -130,7 +130,7 @@ def test_what_goes_wrong_after_the_first_words_is_an_event(
         time.sleep(1.0)
         raise HarkError("It failed.", "The test wanted it.", "Again.")
 
-    monkeypatch.setattr("pipeline.speech_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
     said = iter(api.audio.transcriptions.create(model="whisper-1", file=recording_file, stream=True))
     assert next(said).delta == SAID[0]
     with pytest.raises(openai.APIError, match="The test wanted it"):

@@ -14,9 +14,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from audio_generation.registry import close_engines, engine_named
-from pipeline import speech_client
-from pipeline.events import silent_reporter
-from pipeline.run_job import KINDS
+from core.events import silent_reporter
+from pipeline.jobs import KINDS
+from pipeline.recordings import model_client
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.compatibility.speaking import named_voice, spoken
@@ -35,7 +35,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     try:
         yield
     finally:
-        speech_client.stop()
+        model_client.stop()
         close_engines()
 
 

@@ -168,7 +168,7 @@ def test_health(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> No
     ready = client.get("/api/v1/health/ready")
     assert ready.status_code == 200 and ready.json()["status"] == "ready" and ready.json()["checks"]["database"]
     assert client.get("/api/v1/health").json()["status"] == "healthy"
-    monkeypatch.setattr("pipeline.transcription.registry.engines", lambda: [])
+    monkeypatch.setattr("pipeline.recordings.transcription.registry.engines", lambda: [])
     assert client.get("/api/v1/health/ready").status_code == 503
     assert client.get("/api/v1/health").json()["status"] == "degraded"
 
@@ -233,5 +233,5 @@ def test_the_short_addresses(client: Client, db: None, monkeypatch: pytest.Monke
     assert client.get("/api/v1/live").json() == {"status": "alive"}
     assert client.get("/api/v1/ready").json()["status"] == "ready"
     assert "# TYPE hark_check gauge" in client.get("/api/v1/metrics").content.decode()
-    monkeypatch.setattr("pipeline.transcription.registry.engines", lambda: [])
+    monkeypatch.setattr("pipeline.recordings.transcription.registry.engines", lambda: [])
     assert client.get("/api/v1/ready").status_code == 503

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.data_folder import REPOSITORY
-from pipeline.run_job import NICENESS
+from pipeline.jobs import NICENESS
 from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
 from webui.jobs import services, supervise
@@ -87,7 +87,7 @@ def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path:
 
 
 def test_what_was_finished_before_the_worker_was_killed_is_not_done_again(job: Job, portal: Path) -> None:
-    from pipeline.run_job import finished_file
+    from pipeline.jobs import finished_file
 
     finished = finished_file(portal, str(job.id))
     finished.parent.mkdir()
@@ -164,10 +164,10 @@ def test_a_real_child_says_what_is_wrong(job: Job) -> None:
 
 
 def test_a_child_dies_with_its_supervisor() -> None:
-    """``pipeline.run_job`` by a parent that is killed."""
+    """``pipeline.jobs`` by a parent that is killed."""
     parent = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'pipeline.run_job', 'name'], stdin=subprocess.PIPE)\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'pipeline.jobs', 'name'], stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\ntime.sleep(600)"  # stdin stays open: it waits for its order
     )
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=REPOSITORY)
@@ -216,7 +216,7 @@ def test_a_log_does_not_grow_without_end(job: Job, child: Child, owner: User, mo
 
 def test_an_import_has_little_memory() -> None:
     code = (
-        "from pipeline.run_job import _limit_memory\n_limit_memory('import')\n"
+        "from pipeline.jobs import _limit_memory\n_limit_memory('import')\n"
         "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('no')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

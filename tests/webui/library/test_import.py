@@ -20,9 +20,9 @@ from django.test import Client
 from django.utils import timezone
 
 from core.data_folder import REPOSITORY, storage_error
+from core.events import Reporter
 from db.db_api import Library
-from pipeline import run_job
-from pipeline.events import Reporter
+from pipeline import jobs as run_job
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs import supervise
@@ -181,8 +181,8 @@ from webui.setup import ready
 ready()
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from pipeline import run_job
-from pipeline.events import Reporter
+from pipeline import jobs as run_job
+from core.events import Reporter
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -293,7 +293,7 @@ def test_nothing_is_left_of_an_import_that_failed_by_a_bug(tmp_path: Path, monke
     def fail(*given: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("pipeline.corpus.import_corpus", fail)
+    monkeypatch.setattr("pipeline.corpora.importing.import_corpus", fail)
     place = tmp_path / "uploads" / "x"
     place.mkdir(parents=True)
     (place / "a.zip").write_bytes(archive(corpus_files()).read())

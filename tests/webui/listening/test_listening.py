@@ -13,8 +13,8 @@ from django.test import Client
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from db.db_api import Library
-from pipeline.retraining import FALSE_ALARM_OF, marked_false_alarms
-from tests.untrained_bundle import matcher_bundle, spoken
+from pipeline.training.retraining import FALSE_ALARM_OF, marked_false_alarms
+from tests.support.untrained_bundle import matcher_bundle, spoken
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.listening import services

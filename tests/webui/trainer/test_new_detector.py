@@ -10,8 +10,8 @@ from django.test import Client
 from django.urls import reverse
 
 from audio_generation.registry import engines
-from pipeline.events import silent_reporter
-from pipeline.run_job import _plan
+from core.events import silent_reporter
+from pipeline.jobs import _plan
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.trainer import services

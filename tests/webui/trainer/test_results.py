@@ -35,7 +35,7 @@ def a_share(misses: int, of: int) -> dict[str, float | None]:
 
 
 def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
-    """A report as ``pipeline.report.build_report`` makes it, of 40 utterances and 2 hours."""
+    """A report as ``pipeline.training.report.build_report`` makes it, of 40 utterances and 2 hours."""
     curve = {"threshold": LEVELS, "fa_per_hour": [20.0, 4.0, 1.0, 0.5, 0.0]}
     misses = {"all": [0.0, 0.05, 0.1, 0.2, 0.6], "clean": [0.0, 0.0, 0.05, 0.1, 0.5], "noisy": [0, 0.1, 0.15, 0.3, 0.7]}
     shipped = {"all": a_share(6, 40), "clean": a_share(1, 20), "noisy": a_share(5, 20)}
@@ -345,7 +345,7 @@ def test_the_report_is_never_shown_in_this_sites_name(owners: Client, version: V
 
 
 def test_the_dataset_is_a_manifest_that_the_library_can_import(owners: Client, version: Version, portal: Path) -> None:
-    from pipeline.corpus_layouts import nemo_manifest
+    from pipeline.corpora.layouts import nemo_manifest
 
     content = body(owners.get(address("file", version, "dataset.jsonl"))).decode()
     assert json.loads(content) == {
@@ -424,7 +424,7 @@ def test_versions_are_compared_each_on_its_own_test(
 
 
 def make_comparison(*versions: Version, left_out: dict[str, str] | None = None, **stream: Any) -> dict[str, Any]:
-    """As ``pipeline.comparison`` writes it, beside the first of the versions: each later one misses more."""
+    """As ``pipeline.training.comparison`` writes it, beside the first of the versions: each later one misses more."""
     curve = {"threshold": LEVELS, "fa_per_hour": [20.0, 4.0, 1.0, 0.5, 0.0], "miss_rate": [0.0, 0.05, 0.1, 0.2, 0.6]}
     figures = [
         {

@@ -232,7 +232,7 @@ def bundle(
     if fa_per_day is None:
         opened = path.open("rb")
     else:
-        from pipeline.bundle import bundle_at
+        from pipeline.training.bundle import bundle_at
 
         opened = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
         try:

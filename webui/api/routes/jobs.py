@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from ninja import Query, Router
 
-from pipeline.config import RunConfig
+from pipeline.training.config import RunConfig
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation

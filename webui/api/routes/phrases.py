@@ -29,7 +29,7 @@ def advice(
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> AdviceOut:
     """Too short, too common, too near to others? Answered in milliseconds; nothing is made."""
-    from pipeline.advice import advise
+    from pipeline.training.advice import advise
 
     return AdviceOut.model_validate(advise(phrase, language).as_dict())
 

@@ -11,8 +11,8 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
-from pipeline.captions import FORMATS, write
-from pipeline.transcript import as_json
+from pipeline.recordings.captions import FORMATS, write
+from pipeline.recordings.transcript import as_json
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.idempotency import Made, creation
@@ -30,7 +30,7 @@ from webui.api.recording_schemas import (
 )
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
-from webui.audio import services
+from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
 
@@ -138,7 +138,7 @@ def search(
 def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
     """An answer that cites who said it, where and when. Nothing is sent anywhere for it."""
     one = own_recording(request, wish.recording) if wish.recording is not None else None
-    found = services.answer(user=caller(request).user, question=wish.question, recording=one)
+    found = asking.answer(user=caller(request).user, question=wish.question, recording=one)
     return AnswerOut(**{name: found[name] for name in AnswerOut.model_fields})
 
 

@@ -1,0 +1,115 @@
+"""``./hark bench NAME``: measurements for docs/benchmark-log.md, one module each; no test asserts their figures."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.data_folder import REPOSITORY
+from core.events import Reporter
+from core.processors import usable_cores
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What a measurement may be asked for; each uses what concerns it."""
+
+    seed: int = 0
+    engines: tuple[str, ...] = ()  # empty: all that are used by default and ready
+    phrase: str = "hey compass"
+    effort: str = "quick"
+    bundles: tuple[Path, ...] = ()
+    peers: bool = False  # wakeword: other projects' detectors too
+
+
+# Name: what it measures, for the command line's help. Each is a module of this package.
+BENCHMARKS = {
+    "engines": "clips a second of each speech engine, persistent against one process a phrase",
+    "features": "log-mel features: times real time on one core",
+    "detector": "a detector's share of one core and its size, for each size and form",
+    "training": "a whole training run: seconds by stage and memory",
+    "asr": "the shipped recognizer's word and character errors, its speed and memory (needs the shared audio)",
+    "audio": "engines of recognition: speed and memory; word errors of those that are trained (needs the shared audio)",
+    "diarization": "speakers told apart: error rate, number found, speed (needs the shared audio)",
+    "questions": "answers found to 30 questions on real transcripts (needs the shared audio)",
+    "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
+    "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
+}
+
+
+def measure(name: str, options: BenchOptions, reporter: Reporter) -> Figures:
+    """Run a benchmark by its name (one of :data:`BENCHMARKS`). Raises HarkError for what the user can mend."""
+    if name == "wakeword":
+        return _wakeword(options, reporter)
+    module: Any = importlib.import_module(f"benchmark.{name}")
+    figures: Figures = module.run(options, reporter)
+    return figures
+
+
+def _wakeword(options: BenchOptions, reporter: Reporter) -> Figures:
+    from benchmark.wakeword import bench_wakeword
+    from pipeline.serving.detection import open_detector
+
+    for bundle in options.bundles:
+        open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
+    reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
+    return bench_wakeword(options.bundles, peers=options.peers, seed=options.seed, reporter=reporter)
+
+
+def commit() -> str:
+    """The commit that is measured, with ``-dirty`` where files differ from it; "unknown" outside of a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(REPOSITORY), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "memory_gib": _memory_gib(),
+        "gpu": _gpu(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _gpu() -> str | None:
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "Apple MPS" if sys.platform == "darwin" and torch.backends.mps.is_available() else None

@@ -1,0 +1,119 @@
+"""What a detector costs where it runs: its share of one core, and the bytes of its model files."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark import BenchOptions, Figures
+from core.errors import HarkError
+from core.events import Reporter
+from pipeline.training.config import SIZES
+
+if TYPE_CHECKING:
+    from model.model import TinyCRNN
+
+PHRASE, WINDOW_S = "hey compass", 1.6
+STREAM_S = 60.0  # of audio, 80 ms a call, as a device does it
+WARM_UP = 20  # calls
+
+
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """For each size and form, and for openWakeWord: ``share_of_core`` (processor time over audio time) and ``bytes``.
+
+    The detectors are those that a run makes: on the encoder (large) and on the shipped trunks; ``from_nothing`` is a
+    standard one of ``--from-scratch``. The sound is noise: it never matches a phrase, so a large detector's decoder is
+    not asked.
+    """
+    from model.encoder import parameter_count
+    from model.export import export_onnx, quantize_weights
+
+    reporter.stage("bench", "Measuring detectors")
+    audio = (0.1 * np.random.default_rng(options.seed).standard_normal(int(STREAM_S * 16_000))).astype(np.float32)
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
+        for name, model in _models(options.seed):
+            full, small = Path(folder) / f"{name}.onnx", Path(folder) / f"{name}.int8.onnx"
+            state_size = export_onnx(model, full)
+            figures[name] = {
+                "parameters": parameter_count(model),
+                "fp32": {"bytes": full.stat().st_size, **_cost(_stream(full, state_size), audio)},
+            }
+            if name != "large":  # which has 8-bit weights already
+                quantize_weights(full, small)
+                figures[name]["int8"] = {"bytes": small.stat().st_size, **_cost(_stream(small, state_size), audio)}
+    figures["openwakeword"] = _openwakeword(audio)
+    return figures
+
+
+def _models(seed: int) -> Iterator[tuple[str, TinyCRNN]]:
+    import torch
+
+    from model.encoder_trunk import encoder_path
+    from model.model import TinyCRNN, TinyCRNNConfig
+    from model.rescoring import spellings
+    from model.shipped_trunk import shipped_trunk
+    from pipeline.training.examples import pronunciations_by_accent
+
+    phrase = pronunciations_by_accent(PHRASE, "en")
+    for size in SIZES:
+        if size == "large" and encoder_path() is None:
+            continue
+        trunk, _ = shipped_trunk(size)
+        config = TinyCRNNConfig.of_size(size, WINDOW_S, trunk.config, phrase)
+        if size == "large":
+            config = replace(config, spellings=spellings(PHRASE))
+        model = TinyCRNN(config).eval()
+        model.trunk.load_state_dict(trunk.state_dict())
+        yield size, model
+    torch.manual_seed(seed)
+    yield "from_nothing", TinyCRNN(TinyCRNNConfig.of_size("standard", WINDOW_S)).eval()
+
+
+def _openwakeword(audio: np.ndarray) -> Figures:
+    """openWakeWord's three models with one head, or why they are not measured."""
+    from benchmark.peers import OpenWakeWord
+    from benchmark.wakeword import shared_folder
+
+    try:
+        folder = shared_folder() / "peers" / "openwakeword"
+    except HarkError as error:
+        return {"not_measured": error.why}
+    heads = sorted(folder.glob("*_v0*.onnx"))[:1]
+    files = [folder / "melspectrogram.onnx", folder / "embedding_model.onnx", *heads]
+    if not heads or not all(path.is_file() for path in files):
+        return {"not_measured": f"{folder} does not hold its models"}
+    peer = OpenWakeWord(folder, heads)
+    return {"bytes": sum(path.stat().st_size for path in files), **_cost(peer.scores, audio)}
+
+
+def _stream(path: Path, state_size: int) -> Callable[[np.ndarray], object]:
+    from model.encoder_trunk import session
+
+    graph = session(str(path))
+    state = np.zeros((1, state_size), np.float32)
+
+    def hear(chunk: np.ndarray) -> None:
+        nonlocal state
+        _, state = graph.run(None, {"audio": chunk[None], "state": state})
+
+    return hear
+
+
+def _cost(hear: Callable[[np.ndarray], object], audio: np.ndarray) -> dict[str, float]:
+    from model.model import CHUNK_SAMPLES
+
+    chunks = [audio[start : start + CHUNK_SAMPLES] for start in range(0, len(audio), CHUNK_SAMPLES)]
+    for chunk in chunks[:WARM_UP]:
+        hear(chunk)
+    wall, started = time.perf_counter(), time.process_time()
+    for chunk in chunks:
+        hear(chunk)
+    spent, elapsed = time.process_time() - started, time.perf_counter() - wall
+    return {"share_of_core": round(spent / STREAM_S, 5), "ms_a_chunk": round(1000 * elapsed / len(chunks), 3)}

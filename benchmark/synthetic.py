@@ -1,0 +1,130 @@
+"""Synthesized clips to measure on: confusers, and the phrase itself where nobody recorded it.
+
+They are spoken by the embedded engines. For a bundle these are the voices that its training did not hear: the engine it
+held out and the test voices of the others (:mod:`pipeline.training.splits`). A peer never heard any of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.engine import Engine, GeneratedClip, SpeechRequest, Voice
+from audio_generation.registry import default_engines
+from benchmark.streams import GAP_S, Stream, StreamClip, stream_of
+from core.audio_file import read_audio
+from core.errors import HarkError
+from phrase_augmentation.confusers import confusers
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phrase_text import PhraseText
+from phrase_augmentation.positives import positives
+from pipeline.training.splits import split_of, split_voices
+
+EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # there wherever Hark is, so that figures can be compared
+CONFUSER_CLIPS = 200
+CONFUSER_TEXTS = 2000  # asked for; a fifth of them belongs to the test
+PARTIAL_SHARE = 0.25  # of the confusers at most are parts of the phrase
+POSITIVE_CLIPS = 120
+
+Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine; the voices of each speaker
+
+
+def voices_for(language: str, engines: Sequence[str] | None = None, held_out: str | None = None) -> dict[str, Speakers]:
+    """Who speaks, as ``{"all": ..., "test": ...}``: all embedded voices, and those that training did not hear.
+
+    Args:
+        language: of the phrase.
+        engines: that the run had; the embedded ones where that is unknown.
+        held_out: the engine that the run held out; None where it held out none.
+    """
+    ready = default_engines()
+    had = {name: ready[name].voices(language) for name in engines or EMBEDDED_ENGINES if name in ready}
+    splits = split_voices({name: voices for name, voices in had.items() if voices}, held_out or "none")
+    everyone: dict[str, list[list[Voice]]] = {}
+    for split in splits.voices.values():
+        for name, speakers in split.items():
+            everyone.setdefault(name, []).extend(speakers)
+
+    def embedded(speakers: Speakers) -> Speakers:
+        return {name: speakers[name] for name in EMBEDDED_ENGINES if name in speakers} or speakers
+
+    return {"all": embedded(everyone), "test": embedded(splits.voices["test"])}
+
+
+def confuser_texts(phrase: str, language: str, seed: int, count: int = CONFUSER_CLIPS) -> list[PhraseText]:
+    """At most ``count`` texts that sound like the phrase: parts of it, and texts that no run's training may hear."""
+    found = confusers(phrase, CONFUSER_TEXTS, language, seed)
+    rng = np.random.default_rng((seed, 1))
+    partial = [text for text in found if text.kind == "partial"]
+    others = [t for t in found if t.kind != "partial" and split_of(normalize(t.text, language)) == "test"]
+    parts = [partial[i] for i in rng.permutation(len(partial))[: int(PARTIAL_SHARE * count)]]
+    return parts + [others[i] for i in rng.permutation(len(others))[: count - len(parts)]]
+
+
+def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
+    """:data:`POSITIVE_CLIPS` times the phrase and nothing else, its punctuation varied."""
+    found = positives(phrase, 3 * POSITIVE_CLIPS, language, seed)  # three of five are of the phrase alone
+    return [text for text in found if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
+
+
+def spoken(
+    texts: Sequence[PhraseText],
+    speakers: Speakers,
+    language: str,
+    seed: int,
+    cache: Path,
+    name: str,
+    gap_s: float = GAP_S,
+) -> Stream:
+    """The stream of the texts, each spoken once, by the engines in turn; kept like all streams.
+
+    Each clip's ``about`` holds text, kind, engine, voice. What an engine fails to speak is left out.
+
+    Raises:
+        HarkError: no voice, or not one clip was made.
+    """
+    if not any(speakers.values()):
+        raise HarkError(
+            "Nobody can speak the clips of this benchmark.",
+            f"No embedded engine ({', '.join(EMBEDDED_ENGINES)}) is ready with a voice for {language!r}.",
+            "See ./hark engines.",
+        )
+    who = {engine: [[voice.name for voice in one] for one in speakers[engine]] for engine in sorted(speakers)}
+    made_from = {
+        "spoken": name,
+        "texts": [[text.text, text.kind] for text in texts],
+        "voices": who,
+        "language": language,
+        "seed": seed,
+    }
+    return stream_of(lambda: _speak(texts, speakers, language, seed), made_from, cache, gap_s)
+
+
+def _speak(texts: Sequence[PhraseText], speakers: Speakers, language: str, seed: int) -> Iterator[StreamClip]:
+    engines: dict[str, Engine] = default_engines()
+    rng = np.random.default_rng((seed, 2))
+    names = sorted(name for name in speakers if speakers[name])
+    requests: dict[str, list[tuple[SpeechRequest, PhraseText]]] = {}
+    for number, index in enumerate(rng.permutation(len(texts))):
+        name = names[number % len(names)]
+        one = speakers[name][int(rng.integers(len(speakers[name])))]
+        voice = one[int(rng.integers(len(one)))]
+        settings = engines[name].draw_settings(voice, rng)
+        request = SpeechRequest(str(index), texts[index].text, voice.name, language, settings)
+        requests.setdefault(name, []).append((request, texts[index]))
+    for name, asked in requests.items():
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                results = engines[name].synthesize((request for request, _ in asked), Path(folder))
+                for (request, text), result in zip(asked, results):
+                    if isinstance(result, GeneratedClip):
+                        about = {"text": text.text, "kind": text.kind, "engine": name, "voice": request.voice}
+                        yield StreamClip(read_audio(result.path), about)
+                    else:
+                        logging.getLogger(__name__).warning("%s did not say %r: %s", name, text.text, result.why)
+            finally:
+                engines[name].close()

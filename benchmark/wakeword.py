@@ -1,0 +1,568 @@
+"""The yardstick: detectors on real recordings of their phrase, against hours of other real speech, quiet and in noise.
+
+The audio lies outside the repository (``../shared/data`` or HARK_SHARED). None of it may have been trained on: the
+folders named here are kept for testing, and a bundle that names one of them as training data is reported so. Other
+projects' detectors (:mod:`benchmark.peers`) hear the very same streams.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import onnxruntime
+
+from benchmark.heard_together import SharedEncoder, SharedTrunk, large_model
+from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
+from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
+from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
+from benchmark.training_speech import bundle_report, folded, heard_in_training
+from benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
+from core.errors import HarkError
+from core.events import Progress, Reporter, silent_reporter
+from model.metrics import (
+    REFRACTORY_S,
+    SCORE_PERIOD_S,
+    Interval,
+    detections,
+    poisson_interval,
+    wilson_interval,
+)
+from model.runtime import detector as detector_module
+from model.runtime.detector import Bundle, Detector, logit
+from pipeline.serving.detection import open_detector
+from pipeline.serving.shared_trunk import HeardTogether
+
+if TYPE_CHECKING:
+    from model.model import TinyCRNN
+
+OTHER_SPEECH = (
+    "speech/librispeech-dev-clean",
+    "speech/librispeech-test-other",
+    "speech/commonvoice-mini",
+    "speech/barista-untranscribed",
+)
+KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
+HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
+CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
+WORST_CONFUSERS = 10  # named in the figures
+# Seconds of other speech, and recordings of each phrase, on which logits must be the same, heard together and alone.
+SAME_S, SAME_CLIPS, SAME_LOGIT = 20, 4, 1e-2
+
+
+class StreamScorer(Protocol):
+    """What can be measured: :class:`model.runtime.detector.Detector`, a peer, or several heads on one trunk."""
+
+    def reset(self) -> None:
+        """Forget everything heard."""
+        ...
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Scores [n], or [n, phrases], of what ``samples`` complete."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A detector of one phrase, or several phrases' that hear a stream together, as it is measured.
+
+    Attributes:
+        name: in the figures.
+        scorer: gives the scores.
+        period_s: seconds a score.
+        phrases: what it listens for, a column of scores each.
+        thresholds: by name, for each phrase.
+        language: of the phrases.
+        speakers: for each phrase, who says its confusers, and the phrase itself where there is no real recording of it.
+        digest: of everything that its scores come from, to keep them by; empty: they are not kept.
+    """
+
+    name: str
+    scorer: StreamScorer
+    period_s: float
+    phrases: tuple[str, ...]
+    thresholds: Mapping[str, tuple[float, ...]]
+    language: str
+    speakers: tuple[Speakers, ...]
+    digest: str = ""
+
+
+def shared_folder() -> Path:
+    """The folder of real audio. Raises HarkError where it is absent."""
+    folder = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        raise HarkError(
+            "The real recordings for this benchmark are not here.",
+            f"There is no folder {folder}.",
+            "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/).",
+        )
+    return folder
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The recordings under a folder, in a fixed order."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".ogg", ".wav", ".flac", ".mp3"))
+
+
+def recordings_of(phrase: str, folder: Path) -> list[Path]:
+    """Real recordings of a phrase: those in ``keyphrases/<phrase>``, written with or without spaces or underscores."""
+    for named in sorted((folder / "keyphrases").glob("*")):
+        if named.is_dir() and folded(named.name) == folded(phrase):
+            return audio_files(named)
+    return []
+
+
+def score_stream(scorer: StreamScorer, audio_blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Scores [n] or [n, phrases] of consecutive blocks of one stream, from silence on."""
+    scorer.reset()
+    return np.concatenate([scorer.scores(block) for block in audio_blocks])
+
+
+def best_scores(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
+    """The highest score [clips] from the start of each clip (``spans``, in samples) until a second after its end."""
+    best = np.zeros(len(spans), scores.dtype)
+    for number, (start, end) in enumerate(spans):
+        first = int(start / SAMPLE_RATE / period_s)
+        last = int(np.ceil(end / SAMPLE_RATE / period_s + HIT_AFTER_S / period_s))
+        best[number] = scores[first:last].max(initial=0.0)
+    return best
+
+
+def heard(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
+    """Whether a detector with that threshold fires [clips] from the start of each clip until a second after its end.
+
+    It fires as in :func:`count_alarms`: a score that is still up from what was before is no hit, as it is no alarm.
+    Were a high score enough, one that never comes down would hit everything, at a single alarm.
+    """
+    fired = detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
+    first = np.asarray([int(start / SAMPLE_RATE / period_s) for start, _ in spans])
+    last = np.asarray([int(np.ceil(end / SAMPLE_RATE / period_s + HIT_AFTER_S / period_s)) for _, end in spans])
+    return np.searchsorted(fired, last) > np.searchsorted(fired, first)
+
+
+def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
+    """How often a detector with that threshold fires, with a refractory time of a second."""
+    # `detections` counts scores of 80 ms; with a time that is longer by as much as these are shorter, it counts these.
+    return len(detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s))
+
+
+def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: float) -> list[str]:
+    """The files of a stream in which, or just after which, a detector fires; the highest score first."""
+    fired = detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
+    starts = [start for start, _ in stream.spans]
+    clips = np.searchsorted(starts, (fired + 1) * period_s * SAMPLE_RATE, side="right") - 1
+    order = np.argsort(-scores[fired], kind="stable")
+    return [str(stream.about[max(0, int(clips[i]))].get("file", "")) for i in order]
+
+
+def count_doubles(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> int:
+    """How often a detector with that threshold fires in a stream of clips of the phrase beyond once for each clip."""
+    return count_alarms(scores, threshold, period_s) - int(heard(scores, spans, threshold, period_s).sum())
+
+
+def threshold_at(
+    other: np.ndarray, said: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float, fa_per_hour: float
+) -> float:
+    """The lowest threshold with at most that many false alarms an hour of other speech.
+
+    Args:
+        other: scores of other speech [n].
+        said: scores of the clips of the phrase [m]; a second detection of one of them is a false alarm too.
+        spans: of those clips, in samples.
+    """
+
+    def alarms(threshold: float) -> int:
+        return count_alarms(other, threshold, period_s) + count_doubles(said, spans, threshold, period_s)
+
+    allowed = fa_per_hour * len(other) * period_s / 3600
+    candidates = np.unique(np.concatenate([other, said]))[::-1]
+    low, high = 0, len(candidates) - 1  # thresholds get lower, alarms more
+    while low < high:
+        middle = (low + high + 1) // 2
+        if alarms(float(candidates[middle])) <= allowed:
+            low = middle
+        else:
+            high = middle - 1
+    # Doubles can become fewer at a lower threshold, so the search may end beside what it looks for.
+    while low >= 0 and alarms(float(candidates[low])) > allowed:
+        low -= 1
+    return float(candidates[low] if low >= 0 else np.nextafter(candidates[0], 2.0))
+
+
+class Yardstick:
+    """The streams that detectors are measured on. They are decoded when they are first needed, and kept."""
+
+    def __init__(self, folder: Path, cache: Path, seed: int = 0, reporter: Reporter | None = None) -> None:
+        """Measure on the audio under ``folder``, laid out like the shared one; keep streams under ``cache``."""
+        self.folder, self.cache, self.seed = folder, cache, seed
+        self.reporter = reporter or silent_reporter()
+        self.missing = {name: "there is no audio" for name in OTHER_SPEECH if not audio_files(folder / name)}
+        self._used: dict[str, Stream] = {}
+
+    @cached_property
+    def kitchen(self) -> np.ndarray:
+        """Somebody doing the dishes [samples]."""
+        return read_audio(self.folder / KITCHEN_NOISE)
+
+    @cached_property
+    def other_speech(self) -> Stream:
+        """Hours in which no phrase is said, speakers in turn and not an hour of each."""
+        files = [path for name in OTHER_SPEECH for path in audio_files(self.folder / name)]
+        order = np.random.default_rng(self.seed).permutation(len(files))
+        return self._note(stream_of_files([files[i] for i in order], self.folder, self.cache))
+
+    def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:
+        """The phrase, and whether those are :data:`REAL` recordings or :data:`SYNTHESIZED` by ``speakers``."""
+        files = recordings_of(phrase, self.folder)
+        if files:
+            return self._note(stream_of_files(files, self.folder, self.cache, SAID_GAP_S)), REAL
+        texts = positive_texts(phrase, language, self.seed)
+        name = f"positives {phrase}"
+        said = spoken(texts, speakers, language, self.seed, self.cache, name, SAID_GAP_S)
+        return self._note(said), SYNTHESIZED
+
+    def confusers(self, phrase: str, language: str, speakers: Speakers) -> Stream:
+        """Texts that sound like the phrase."""
+        texts = confuser_texts(phrase, language, self.seed)
+        return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusers {phrase}"))
+
+    def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
+        """Scores [n, phrases] of a stream of ``what`` in a condition; those of a listener with a digest are kept."""
+        self.reporter.stage("measure", f"{listener.name}: {what}, {condition}")
+        if not listener.digest:
+            return self._scored(listener, stream, condition, seed)
+        identity = [
+            listener.digest,
+            condition,
+            seed,
+            SNR_DB,
+            CLEAN_FLOOR_DB,
+            sha256(self.kitchen.tobytes()).hexdigest(),
+        ]
+        kept = stream.folder / f"scores-{sha256(json.dumps(identity).encode()).hexdigest()[:20]}.npy"
+        try:
+            scores: np.ndarray = np.load(kept)
+        except (OSError, ValueError, EOFError):
+            scores = self._scored(listener, stream, condition, seed)
+            try:
+                with atomic_path(kept) as temporary:
+                    np.save(temporary, scores)
+            except OSError as error:
+                raise storage_error(error, "keeping the scores of the benchmark") from error
+        return scores
+
+    def _scored(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray:
+        progress = Progress(self.reporter, len(stream.block_ends))
+
+        def blocks() -> Iterator[np.ndarray]:
+            for block in stream.blocks(condition, self.kitchen, seed):
+                yield block
+                progress.advance()
+
+        scores = score_stream(listener.scorer, blocks())
+        return scores.reshape(len(scores), -1)
+
+    def _note(self, stream: Stream) -> Stream:
+        self._used[stream.digest] = stream
+        return stream
+
+    def facts(self) -> Figures:
+        """What was decoded for the streams that were used, and where it lies."""
+        return {
+            "folder": str(self.cache),
+            "mebibytes": round(sum(stream.mebibytes for stream in self._used.values()), 1),
+            "hours": round(sum(stream.hours for stream in self._used.values()), 3),
+            "streams": len(self._used),
+        }
+
+
+def measure(listener: Listener, yard: Yardstick) -> list[Measured]:
+    """Miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
+
+    Thresholds are those at which the detector has exactly that rate on the other speech of the same condition, where a
+    second detection of one clip of the phrase counts as a false alarm; beside them, what the detector's own thresholds
+    give, and the share of confusers that pass the one for 0.5 an hour clean.
+    """
+    what = f"{yard.other_speech.hours:.1f} hours of other speech"
+    others = {
+        condition: yard.scores(listener, yard.other_speech, condition, yard.seed + 1, what) for condition in CONDITIONS
+    }
+    return [_measure_phrase(listener, column, others, yard) for column in range(len(listener.phrases))]
+
+
+def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.ndarray], yard: Yardstick) -> Measured:
+    phrase, period_s = listener.phrases[column], listener.period_s
+    positives, kind = yard.positives(phrase, listener.language, listener.speakers[column])
+    conditions: Figures = {}
+    missed: dict[str, dict[str, np.ndarray]] = {}
+    for condition in CONDITIONS:
+        other = others[condition][:, column]
+        hours = len(other) * period_s / 3600
+        scores = yard.scores(listener, positives, condition, yard.seed, f"“{phrase}”")[:, column]
+        at: Figures = {}
+        missed[condition] = {}
+        for rate in RATES:
+            threshold = threshold_at(other, scores, positives.spans, period_s, rate)
+            lost = ~heard(scores, positives.spans, threshold, period_s)
+            missed[condition][f"{rate:g}"] = lost
+            at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": _share(lost).as_dict()}
+        conditions[condition] = {
+            "clips": len(positives.spans),
+            "hours": round(hours, 3),
+            "at_fa_per_hour": at,
+            "alarms_in": alarms_in(yard.other_speech, other, threshold, period_s),  # at the highest of the rates
+        }
+        for name, thresholds in listener.thresholds.items():
+            doubles = count_doubles(scores, positives.spans, thresholds[column], period_s)
+            alarms = count_alarms(other, thresholds[column], period_s) + doubles
+            conditions[condition][name] = {
+                "threshold": thresholds[column],
+                "miss_rate": _share(~heard(scores, positives.spans, thresholds[column], period_s)).as_dict(),
+                "fa_per_hour": poisson_interval(alarms, hours).as_dict(),
+                "doubles": doubles,
+            }
+        if kind == SYNTHESIZED:
+            conditions[condition]["miss_rate_by_engine"] = _by_engine(positives, missed[condition][CONFUSER_RATE])
+    limit = conditions["clean"]["at_fa_per_hour"][CONFUSER_RATE]["threshold"]
+    figures: Figures = {"phrase": phrase, "positives": kind, "conditions": conditions}
+    figures["confusers"] = _confusers(listener, column, limit, yard)
+    return Measured(listener.name, phrase, figures, missed)
+
+
+def _confusers(listener: Listener, column: int, threshold: float, yard: Yardstick) -> Figures:
+    """The share of confusers, spoken in quiet, that pass a threshold."""
+    phrase = listener.phrases[column]
+    stream = yard.confusers(phrase, listener.language, listener.speakers[column])
+    scores = yard.scores(listener, stream, "clean", yard.seed + 2, f"confusers of “{phrase}”")[:, column]
+    best = best_scores(scores, stream.spans, listener.period_s)
+    accepted = best >= threshold
+    kinds = np.asarray([about["kind"] for about in stream.about])
+    return {
+        "clips": len(best),
+        "threshold": threshold,
+        "accepted": _share(accepted).as_dict(),
+        "by_kind": {
+            str(kind): {"clips": int((kinds == kind).sum()), "accepted": int(accepted[kinds == kind].sum())}
+            for kind in np.unique(kinds)
+        },
+        "clips_by_engine": dict(sorted(Counter(str(about["engine"]) for about in stream.about).items())),
+        "worst": [stream.about[i]["text"] for i in np.argsort(-best, kind="stable")[:WORST_CONFUSERS] if accepted[i]],
+    }
+
+
+def _by_engine(stream: Stream, missed: np.ndarray) -> dict[str, float]:
+    """Miss rates at 0.5 false alarms an hour by the engine that spoke."""
+    engines = np.asarray([about["engine"] for about in stream.about])
+    return {str(engine): round(float(missed[engines == engine].mean()), 4) for engine in np.unique(engines)}
+
+
+def _share(events: np.ndarray) -> Interval:
+    return wilson_interval(int(events.sum()), len(events))
+
+
+def bundle_listener(bundle: Path, name: str, int8: bool = False) -> Listener:
+    """A bundle, to be measured. Raises HarkError where it cannot be used."""
+    detector = open_detector(bundle, int8=int8)
+    report = bundle_report(detector.bundle)
+    language = str(detector.bundle.manifest.get("language") or "en")
+    voices = voices_for(language, list(report.get("engines") or ()) or None, report.get("held_out_engine"))
+    return Listener(
+        name=name,
+        scorer=detector,
+        period_s=detector.score_period_s,
+        phrases=(detector.phrase,),
+        thresholds={"as_shipped": (detector.threshold,)},
+        language=language,
+        speakers=(voices["test"],),
+        digest=_digest(detector, int8),
+    )
+
+
+def _digest(detector: Detector, int8: bool) -> str:
+    """Of all that a bundle's scores come from: its graph, what runs that, and how scores are smoothed."""
+    manifest = detector.bundle.manifest
+    small = int8 and "model.int8.onnx" in manifest["files"]
+    graph = detector.bundle.read("model.int8.onnx" if small else "model.onnx")
+    code = Path(detector_module.__file__).read_bytes()
+    parts = (graph, code, f"{manifest['smoothing_frames']} {onnxruntime.__version__}".encode())
+    return "-".join(sha256(part).hexdigest() for part in parts)
+
+
+def peer_listener(peer: Peer) -> Listener:
+    """A peer, to be measured: at its own thresholds, and at 0.5."""
+    voices = voices_for("en")["all"]  # it has heard none of them
+    return Listener(
+        name=peer.name,
+        scorer=peer,
+        period_s=peer.score_period_s,
+        phrases=peer.phrases,
+        thresholds={"as_shipped": peer.thresholds, "at_half": (USUAL_THRESHOLD,) * len(peer.phrases)},
+        language="en",
+        speakers=(voices,) * len(peer.phrases),
+        digest=peer.digest,
+    )
+
+
+def measure_bundle(bundle: Path, folder: Path, int8: bool = False, seed: int = 0) -> Figures:
+    """The figures of one bundle alone, on the audio under ``folder``; see :func:`measure`."""
+    yard = Yardstick(folder, stream_cache(), seed)
+    (measured,) = _measure_bundles({bundle.stem: bundle}, yard, int8)
+    return measured.figures
+
+
+def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
+    opened = Bundle(bundle)
+    measured.figures["language"] = language
+    measured.figures["seed"] = bundle_report(opened).get("seed")
+    measured.figures["heard_in_training"] = heard_in_training(opened, measured.phrase, (*OTHER_SPEECH, KITCHEN_NOISE))
+    return measured
+
+
+def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, int8: bool) -> list[Measured]:
+    """Each bundle, by name; those that share a trunk or an encoder hear the streams together."""
+    listeners = {name: bundle_listener(path, name, int8) for name, path in bundles.items()}
+    measured: dict[str, Measured] = {}
+    for listener, names in _heard_together(listeners, yard, int8):
+        for name, one in zip(names, measure(listener, yard)):
+            measured[name] = _with_facts(replace(one, name=name), bundles[name], listener.language)
+    return [measured[name] for name in bundles]
+
+
+def _heard_together(
+    listeners: Mapping[str, Listener], yard: Yardstick, int8: bool
+) -> Iterator[tuple[Listener, tuple[str, ...]]]:
+    """Listeners with the names of those that each stands for: one, or some that hear the streams together."""
+    alone = set(listeners)
+    for scorer, names in () if int8 else _shared_scorers(listeners):
+        members = [listeners[name] for name in names]
+        detectors = [member.scorer for member in members if isinstance(member.scorer, Detector)]
+        if not _gives_the_same(scorer, detectors, _tried(members, yard)):
+            continue
+        alone -= set(names)
+        yield (
+            replace(
+                members[0],
+                name=", ".join(names),
+                scorer=scorer,
+                phrases=tuple(member.phrases[0] for member in members),
+                speakers=tuple(member.speakers[0] for member in members),
+                thresholds={"as_shipped": tuple(member.thresholds["as_shipped"][0] for member in members)},
+                digest=" ".join(member.digest for member in members),
+            ),
+            names,
+        )
+    for name, listener in listeners.items():
+        if name in alone:
+            yield listener, (name,)
+
+
+def _shared_scorers(listeners: Mapping[str, Listener]) -> Iterator[tuple[StreamScorer, tuple[str, ...]]]:
+    """What large ones with equally long windows share, and what those on the same trunk do, with their names."""
+    large: dict[tuple[object, ...], dict[str, TinyCRNN]] = {}
+    others: dict[str, dict[str, Detector]] = {}
+    for name, listener in listeners.items():
+        assert isinstance(listener.scorer, Detector)
+        model = large_model(listener.scorer)
+        if model is None:
+            others.setdefault(listener.language, {})[name] = listener.scorer
+        else:
+            alike = (listener.language, model.config.window_samples, model.config.trunk.encoder)
+            large.setdefault(alike, {})[name] = model
+    for detectors in others.values():
+        for group in HeardTogether(detectors).groups:
+            if len(group.phrases) > 1:
+                yield SharedTrunk(group), tuple(phrase.name for phrase in group.phrases)
+    for models in large.values():
+        yield SharedEncoder(list(models.values())), tuple(models)
+
+
+def _gives_the_same(shared: StreamScorer, detectors: Sequence[Detector], audio: np.ndarray) -> bool:
+    """Whether it gives the logits of the detectors themselves for some audio, within :data:`SAME_LOGIT`."""
+    shared.reset()
+    together = shared.scores(audio)
+    for column, detector in enumerate(detectors):
+        detector.reset()
+        alone = detector.scores(audio)
+        if len(alone) != len(together):
+            return False
+        if np.abs(logit(alone) - logit(together[:, column])).max(initial=0.0) > SAME_LOGIT:
+            return False
+    return True
+
+
+def _tried(members: Sequence[Listener], yard: Yardstick) -> np.ndarray:
+    """Some other speech, and the first recordings of each phrase [samples]."""
+    parts = [yard.other_speech.speech(0, min(SAME_S * SAMPLE_RATE, yard.other_speech.block_ends[-1]))]
+    for member in {member.phrases[0]: member for member in members}.values():
+        said, _ = yard.positives(member.phrases[0], member.language, member.speakers[0])
+        parts.append(said.speech(0, said.spans[:SAME_CLIPS][-1][1]))
+    return np.concatenate(parts).astype(np.float32) / 32768
+
+
+def stream_cache() -> Path:
+    """Where decoded streams are kept."""
+    return data_folder() / "cache" / "wakeword"
+
+
+def bench_wakeword(
+    bundles: Sequence[Path],
+    peers: bool = False,
+    seed: int = 0,
+    int8: bool = False,
+    reporter: Reporter | None = None,
+) -> Figures:
+    """All bundles, and the peers where they are wanted, on the same streams.
+
+    Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
+    ``average`` over phrases with real recordings, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why}
+    and ``streams`` (what was decoded and kept). :func:`wakeword_summary.table` sets them out for people.
+
+    Raises:
+        HarkError: nothing was asked for, the real audio is missing, or a bundle cannot be used.
+    """
+    if not bundles and not peers:
+        raise HarkError(
+            "There is nothing to measure.", "No bundle was given.", "./hark bench wakeword BUNDLE [BUNDLE ...]"
+        )
+    folder = shared_folder()
+    yard = Yardstick(folder, stream_cache(), seed, reporter)
+    not_measured = dict(yard.missing)
+    named = dict(zip(_names(bundles), map(Path, bundles)))
+    measured = _measure_bundles(named, yard, int8)
+    figures: Figures = {
+        "bundles": {one.name: one.figures for one in measured},
+        "phrases": pooled(measured),
+    }
+    figures["average"] = average(figures["phrases"])
+    if peers:
+        opened, missing = open_peers(folder / "peers")
+        not_measured.update(missing)
+        figures["peers"] = {
+            f"{one.name}: {one.phrase}": one.figures for peer in opened for one in measure(peer_listener(peer), yard)
+        }
+    figures["not_measured"] = not_measured
+    figures["streams"] = yard.facts()
+    return figures
+
+
+def _names(bundles: Sequence[Path]) -> list[str]:
+    """A name for each bundle: its file's, with a number where another one has that already."""
+    names: list[str] = []
+    for bundle in bundles:
+        stem, number = Path(bundle).stem, 1
+        name = stem
+        while name in names:
+            number += 1
+            name = f"{stem} ({number})"
+        names.append(name)
+    return names

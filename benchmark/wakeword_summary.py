@@ -1,0 +1,179 @@
+"""The yardstick's figures over several bundles, and as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.streams import CONDITIONS
+from model.metrics import wilson_interval
+
+RATES = (0.1, 0.5, 2.0)  # false alarms an hour
+REAL, SYNTHESIZED = "real recordings", "synthesized"  # clips of the phrase
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one phrase, and which clips were missed ``[condition][rate]`` (bool [clips]), for pooling."""
+
+    name: str
+    phrase: str
+    figures: Figures
+    missed: Mapping[str, Mapping[str, np.ndarray]]
+
+
+def pooled(measured: Sequence[Measured]) -> Figures:
+    """For each phrase, condition and rate: mean and range of the miss rate over its bundles, and one interval.
+
+    The bundles hear the same clips, so misses of one clip are one piece of evidence and not several: the interval is
+    Wilson's with the number of trials that the spread between clips is worth (the design effect; Korn and Graubard
+    1998). It holds for these bundles: of what another seed would do, only the range tells.
+    """
+    phrases: dict[str, list[Measured]] = {}
+    for one in measured:
+        phrases.setdefault(one.phrase, []).append(one)
+    result: Figures = {}
+    for phrase, ones in phrases.items():
+        conditions: Figures = {}
+        for condition in CONDITIONS:
+            conditions[condition] = {
+                rate: _pool(np.stack([one.missed[condition][rate] for one in ones]))
+                for rate in ones[0].missed[condition]
+            }
+        accepted = [one.figures["confusers"]["accepted"]["value"] for one in ones]
+        result[phrase] = {
+            "bundles": [one.name for one in ones],
+            "positives": ones[0].figures["positives"],
+            "clips": ones[0].figures["conditions"]["clean"]["clips"],
+            "conditions": conditions,
+            "confusers_accepted": {
+                "mean": float(np.mean(accepted)),
+                "lowest": min(accepted),
+                "highest": max(accepted),
+            },
+        }
+    return result
+
+
+def _pool(missed: np.ndarray) -> Figures:
+    """Mean, range and interval of a miss rate from misses [bundles, clips]."""
+    rates = missed.mean(axis=1)
+    of_clips = missed.mean(axis=0)
+    mean, clips = float(of_clips.mean()), missed.shape[1]
+    spread = float(np.square(of_clips - mean).sum()) / (clips * max(clips - 1, 1))
+    trials = min(mean * (1 - mean) / spread, missed.size) if spread > 0 else clips
+    interval = wilson_interval(round(trials * mean), round(trials))
+    return {
+        "mean": mean,
+        "lowest": float(rates.min()),
+        "highest": float(rates.max()),
+        "interval": {"low": min(interval.low, mean), "high": max(interval.high, mean)},
+    }
+
+
+def average(phrases: Mapping[str, Any]) -> Figures:
+    """Mean miss rates over the phrases of which there are real recordings; each phrase counts alike."""
+    real = {name: figures for name, figures in phrases.items() if figures["positives"] == REAL}
+    if not real:
+        return {}
+    return {
+        "phrases": sorted(real),
+        **{
+            condition: {
+                f"{rate:g}": float(np.mean([f["conditions"][condition][f"{rate:g}"]["mean"] for f in real.values()]))
+                for rate in RATES
+            }
+            for condition in CONDITIONS
+        },
+    }
+
+
+HEADER = (
+    "what",
+    "condition",
+    *(f"{rate:g} FA/h" for rate in RATES),
+    "at its own threshold: missed, FA/h, doubles",
+    "confusers",
+)
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The figures of :func:`bench_wakeword` as text for people: per cent missed, with 95 % intervals."""
+    rows: list[tuple[str, ...]] = []
+    for phrase, one in figures["phrases"].items():
+        if len(one["bundles"]) > 1:
+            rows += _rows_of_phrase(phrase, one)
+    for name, one in (*figures["bundles"].items(), *figures.get("peers", {}).items()):
+        rows += _rows(name, one)
+    if figures["average"]:
+        for condition in CONDITIONS:
+            at = figures["average"][condition]
+            what = f"average of {len(figures['average']['phrases'])} phrases" if condition == "clean" else ""
+            rows.append((what, condition, *(_percent(at[f"{rate:g}"]) for rate in RATES), "", ""))
+    lines = _aligned([HEADER, *rows])
+    lines += ["", "Missed at the threshold with that many false alarms an hour on the same stream, per cent."]
+    lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
+    for name, one in figures["bundles"].items():
+        heard = one["heard_in_training"]
+        if heard["corpora"]:
+            lines.append(f"HEARD IN TRAINING by {name}: {', '.join(heard['corpora'])}; its figures are too good.")
+        elif not heard["known"]:
+            lines.append(f"{name} does not say which real recordings it was trained on.")
+    lines += [f"not measured: {what}: {why}" for what, why in figures["not_measured"].items()]
+    kept = figures["streams"]
+    lines.append(
+        f"{kept['hours']:.1f} hours of decoded audio are kept in {kept['folder']} ({kept['mebibytes']:.0f} MiB)."
+    )
+    return "\n".join(lines)
+
+
+def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for condition in CONDITIONS:
+        figures = one["conditions"][condition]
+        clips = (
+            f"{figures['clips']} {'' if one['positives'] == REAL else 'SYNTHESIZED '}clips, {figures['hours']:.1f} h"
+        )
+        own = figures["as_shipped"]
+        rows.append(
+            (
+                name if condition == "clean" else clips,
+                condition,
+                *(_interval(at["miss_rate"]) for at in figures["at_fa_per_hour"].values()),
+                f"{_percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['doubles']}",
+                _interval(one["confusers"]["accepted"]) if condition == "clean" else "",
+            )
+        )
+    return rows
+
+
+def _rows_of_phrase(phrase: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for condition in CONDITIONS:
+        cells = [
+            _interval({"value": at["mean"], **at["interval"]})
+            + f" [{_percent(at['lowest'])}..{_percent(at['highest'])}]"
+            for at in one["conditions"][condition].values()
+        ]
+        what = f"“{phrase}”, mean of {len(one['bundles'])} [range]" if condition == "clean" else ""
+        accepted = _percent(one["confusers_accepted"]["mean"]) if condition == "clean" else ""
+        rows.append((what, condition, *cells, "", accepted))
+    return rows
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{100 * share:.1f}"
+
+
+def _interval(figures: Mapping[str, Any]) -> str:
+    return f"{_percent(figures['value'])} ({_percent(figures['low'])}–{_percent(figures['high'])})"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

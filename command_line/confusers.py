@@ -1,0 +1,121 @@
+"""``confusers``: what sounds like a phrase to Hark's ear, before any training."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import Commands, Parser, add_command, at_least_zero, count, language
+from core.data_folder import data_folder
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from command_line.console import Screen
+    from db.db_api import Library
+
+TEXTS, PLACES = 40, 10
+HOURS = 1.0
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    parser = add_command(
+        commands, "confusers", "PHRASE [options]", "what sounds like a phrase, before any training", run_confusers
+    )
+    parser.add_argument("phrase", metavar="PHRASE")
+    parser.add_argument("--texts", type=count, default=TEXTS, metavar="N", help=f"spoken texts (default: {TEXTS})")
+    parser.add_argument(
+        "--hours", type=at_least_zero, default=HOURS, metavar="H",
+        help=f"of the library's recordings, about a minute each (default: {HOURS:g})",
+    )  # fmt: skip
+    parser.add_argument("--language", type=language, default="en", help="default: en")
+
+
+def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
+    """``confusers PHRASE``: exit code 0 whatever is found."""
+    from audio_generation.registry import close_engines
+    from command_line.console import table
+    from db.db_api import DATABASE_NAME, Library
+    from phrase_augmentation.confusers import confusers
+    from pipeline.training.keyword_scoring import ranked_confusers
+
+    texts = [text.text for text in confusers(options.phrase, options.texts, options.language)]
+    try:
+        with screen.reporter() as reporter:
+            reporter.stage("confusers", f"Speaking {len(texts)} texts that resemble “{options.phrase}”")
+            spoken, voice = _spoken([options.phrase, *texts], options.language)
+            ranked = ranked_confusers(spoken, options.phrase, options.language)
+    finally:
+        close_engines()
+    found: list[dict[str, Any]] = []
+    if options.hours and (data_folder() / DATABASE_NAME).is_file():
+        with Library(data_folder()) as library, screen.reporter() as reporter:
+            reporter.stage("recordings", f"Listening to {options.hours:g} hours of the library's recordings")
+            found = _in_recordings(library, options)
+    screen.result(
+        {
+            "phrase": options.phrase,
+            "voice": voice,
+            "texts": [{"text": text, "score": round(score, 4)} for text, score in ranked],
+            "recordings": found,
+        }
+    )
+    screen.show(table(["spoken", "score"], [[text, f"{score:.2f}"] for text, score in ranked], right=[1]))
+    if found:
+        rows = [[row["clip"], f"{row['start_s']:.1f}", f"{row['score']:.2f}", row["text"][:60]] for row in found]
+        screen.show("", table(["clip", "at s", "score", "what is said in it"], rows, right=[0, 1, 2]))
+    screen.show("", f"Spoken by {voice}, heard by Hark's recognizer; 1 is the surest.")
+    return 0
+
+
+def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.ndarray]], str]:
+    """Texts with their audio, and who said them. Raises HarkError where nothing can speak here."""
+    from audio_generation.engine import GeneratedClip, SpeechRequest
+    from audio_generation.registry import default_engines
+    from audio_generation.splice_side import SPLICE
+    from core.audio_file import read_audio
+
+    for name, engine in default_engines().items():
+        voices = engine.voices(language)
+        if name == SPLICE or not voices:
+            continue
+        # Hark's recognizer knows American English best, and is lost with the stranger ones of espeak's people.
+        voice = next((v for v in voices if v.language == f"{language}-us" and "+" not in v.name), voices[0])
+        requests = [SpeechRequest(str(n), text, voice.name, language, {}) for n, text in enumerate(texts)]
+        with tempfile.TemporaryDirectory() as folder:
+            clips = [clip for clip in engine.synthesize(requests, Path(folder)) if isinstance(clip, GeneratedClip)]
+            if clips:
+                return [(clip.text, read_audio(clip.path)) for clip in clips], f"{name} {voice.name}"
+    raise HarkError(
+        "The texts cannot be spoken.", f"No speech engine here can speak {language!r}.", "See ./hark doctor."
+    )
+
+
+def _in_recordings(library: Library, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Where recordings in which the phrase is not said sound most like it."""
+    from db.records import Where
+    from phrase_augmentation.heard import ear
+    from phrase_augmentation.normalize import normalize
+    from pipeline.training.keyword_scoring import hardest_in
+
+    listener = ear(normalize(options.phrase, options.language), options.language)
+    texts: dict[int, str] = {}
+
+    def streams() -> Iterator[tuple[int, np.ndarray]]:
+        seconds = 0.0
+        for clip in library.iter_clips(Where(language=options.language, imported=True, slices=False, text_known=True)):
+            if seconds >= options.hours * 3600:
+                return
+            if not listener.hears([clip.text_normalized])[0]:
+                seconds += clip.duration_s
+                texts[clip.id] = clip.text_normalized
+                yield clip.id, library.read_audio(clip)
+
+    places = hardest_in(streams(), options.phrase, PLACES, options.language)
+    return [{"clip": clip_id, "text": texts[clip_id], **asdict(guess)} for clip_id, guess in places]

@@ -1,0 +1,80 @@
+"""``detect``: hear a phrase in recordings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import Commands, Parser, above_zero, add_command, score
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.serving.detection import HeardFile
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    parser = add_command(commands, "detect", "BUNDLE AUDIO... [options]", "hear the phrase in recordings", run_detect)
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
+    level = parser.add_mutually_exclusive_group()
+    level.add_argument("--fa-per-day", type=above_zero, metavar="X", help="false alarms a day to accept")
+    level.add_argument("--threshold", type=score, metavar="X", help="score from 0 to 1 at which to fire")
+    parser.add_argument("--scores", action="store_true", help="all scores, one for each 80 ms, too")
+    parser.add_argument("--int8", action="store_true", help="use the small model (8-bit weights), where there is one")
+
+
+def run_detect(options: argparse.Namespace, screen: Screen) -> int:
+    """``detect BUNDLE AUDIO...``; a recording that cannot be read does not keep the others from being heard."""
+    from command_line.console import clock
+    from pipeline.serving.detection import listen, open_detector
+
+    detector = open_detector(options.bundle, options.fa_per_day, options.threshold, options.int8)
+    heard: list[HeardFile] = []
+    for path in options.audio:
+        with screen.reporter() as reporter:
+            heard.append(listen(detector, path, reporter, keep_scores=options.scores))
+        _show(heard[-1], detector.score_period_s, screen)
+    failed = [one for one in heard if one.failure is not None]
+    result: dict[str, Any] = {
+        "detections": [
+            {"file": one.file, "time_s": hit.time_s, "score": round(hit.score, 4)}
+            for one in heard
+            for hit in one.detections
+        ],
+        "frame_s": detector.score_period_s,
+        "phrase": detector.phrase,
+        "threshold": round(detector.threshold, 6),
+        "seconds": {one.file: round(one.seconds, 3) for one in heard},
+    }
+    if options.scores:
+        result["scores"] = {one.file: one.scores for one in heard}
+    if failed:
+        errors = [{"file": one.file, **one.failure.as_dict()} for one in failed if one.failure is not None]
+        result["error"] = {name: errors[0][name] for name in ("what", "why", "what_to_do")}
+        result["errors"] = errors
+    screen.result(result)
+    count = len(result["detections"])
+    times = "not heard" if count == 0 else "heard once" if count == 1 else f"heard {count} times"
+    total = clock(sum(one.seconds for one in heard))
+    if len(failed) < len(heard):
+        screen.show(f'"{detector.phrase}" {times} in {total} of audio, threshold {detector.threshold:.3f}')
+    return 2 if failed else 0
+
+
+def _show(heard: HeardFile, frame_s: float, screen: Screen) -> None:
+    from rich.text import Text
+
+    from command_line.console import clock
+
+    for number, value in enumerate(heard.scores):
+        screen.show_line(f"{heard.file}  {clock((number + 1) * frame_s, exact=True)}  {value:.4f}")
+    for hit in heard.detections:
+        screen.show(
+            Text.assemble(f"{heard.file}  ", (clock(hit.time_s, exact=True), "bold"), f"  score {hit.score:.3f}")
+        )
+    if heard.failure is not None:
+        screen.warn_of(heard.failure)
+    elif heard.silent:
+        screen.note(f"{heard.file} is silent: nothing in it is louder than -60 dB. Is it the recording that was meant?")

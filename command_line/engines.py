@@ -1,0 +1,205 @@
+"""``voices`` and ``engines``: who can speak here, and how to get more."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeVar
+
+from command_line.options import Commands, Parser, add_command, add_group, language
+from command_line.program import PROGRAM
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from audio_generation.engine import Engine, Voice
+    from command_line.console import Screen
+    from core.readiness import Readiness
+    from pipeline.recordings.transcription.engine import RecognitionEngine
+
+T = TypeVar("T")
+TEST_DOUBLE = "fake"  # an engine like the others, but nothing to offer to people
+SHOWN_VOICES = 3
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    voices = add_group(
+        commands, "voices", "the voices that can speak here, and getting more", run_voices, language="en", engine=None
+    )
+    listed = add_command(voices, "list", "[--language en] [--engine NAME]", "the voices of a language", run_voices)
+    listed.add_argument("--language", type=language, default="en", help="default: en")
+    listed.add_argument("--engine", metavar="NAME", help="every voice of this engine")
+    pull = add_command(voices, "pull", "ENGINE VOICE", "download a voice and check it", run_pull)
+    pull.add_argument("engine", metavar="ENGINE", help="piper, kokoro or suno")
+    pull.add_argument("voice", metavar="VOICE", help="such as en_US-libritts_r-medium (piper) or af_heart (kokoro)")
+    engines = add_group(commands, "engines", "the speech engines, and enabling more", run_engines)
+    add_command(engines, "list", "", "every engine, and what it lacks", run_engines)
+    enable = add_command(engines, "enable", "NAME", "make an engine's own environment", run_enable)
+    enable.add_argument("name", metavar="NAME", help="an engine: piper, kokoro, funasr, pyannote, tps ...")
+    pull = add_command(engines, "pull", "NAME", "download the models of funasr or pyannote", run_pull_model)
+    pull.add_argument("name", choices=("funasr", "pyannote"), help="pyannote needs HF_TOKEN, its terms accepted")
+
+
+def _engine(name: str) -> Engine:
+    from audio_generation.registry import engines
+
+    return _known(name, dict(engines()))
+
+
+def _known(name: str, engines: dict[str, T]) -> T:
+    if name not in engines:
+        others = ", ".join(other for other in engines if other != TEST_DOUBLE)
+        raise HarkError(f"There is no speech engine called {name!r}.", f"Hark has {others}.", "Name one of these.")
+    return engines[name]
+
+
+def run_voices(options: argparse.Namespace, screen: Screen) -> int:
+    """``voices list``."""
+    from audio_generation.registry import engines
+    from command_line.console import command, table
+
+    chosen = [_engine(options.engine)] if options.engine else [e for n, e in engines().items() if n != TEST_DOUBLE]
+    found = {engine.name: engine.voices(options.language) for engine in chosen}
+    if not any(found.values()):
+        readiness = chosen[0].available()
+        if options.engine and not readiness.ok:
+            raise HarkError(f"The engine {options.engine} cannot speak here.", readiness.why, readiness.how_to_enable)
+        raise HarkError(
+            f"No voice speaks the language {options.language!r}.",
+            "None of the engines that are ready here has one.",
+            f"Choose another --language, or enable an engine: {PROGRAM} engines list.",
+        )
+    screen.result({"language": options.language, "voices": [asdict(v) for voices in found.values() for v in voices]})
+    if options.engine:
+        rows = [[v.name, v.language, v.speaker, v.licence] for v in found[options.engine]]
+        screen.show(table(["voice", "language", "speaker", "licence"], rows))
+        return 0
+    summary: list[list[object]] = []
+    for name, voices in found.items():
+        if voices:
+            speakers = len({voice.speaker for voice in voices})
+            summary.append([name, speakers, len(voices), _some(voices)])
+    screen.show(table(["engine", "speakers", "voices", "such as"], summary, right=[1, 2]), "")
+    screen.show_line(f"All voices of one: {command('voices', 'list', '--engine', str(summary[0][0]))}")
+    screen.show_line(f"More voices:       {command('engines', 'list')}")
+    return 0
+
+
+def _some(voices: list[Voice]) -> str:
+    """A few names of different speakers."""
+    by_speaker = {voice.speaker: voice.name for voice in reversed(voices)}
+    some = list(dict.fromkeys(voice.name for voice in voices if by_speaker[voice.speaker] == voice.name))
+    return ", ".join(some[:SHOWN_VOICES]) + (", ..." if len(some) > SHOWN_VOICES else "")
+
+
+def run_pull(options: argparse.Namespace, screen: Screen) -> int:
+    """``voices pull ENGINE VOICE``."""
+    from command_line.console import short_path
+    from pipeline.engine_setup import pull_voice
+
+    engine = _engine(options.engine)
+    with screen.reporter() as reporter:
+        files = pull_voice(options.engine, options.voice, reporter)
+    readiness = engine.available()
+    screen.result(
+        {
+            "engine": options.engine,
+            "voice": options.voice,
+            "files": [str(path) for path in files],
+            "ready": readiness.ok,
+            "why": readiness.why,
+            "how_to_enable": readiness.how_to_enable,
+        }
+    )
+    for path in files:
+        screen.show_line(short_path(path))
+    _show_readiness(engine.name, readiness, screen)
+    return 0
+
+
+def run_engines(options: argparse.Namespace, screen: Screen) -> int:
+    """``engines list``."""
+    from rich.text import Text
+
+    from audio_generation.registry import engines
+    from command_line.console import table
+
+    rows, described = [], []
+    for name, engine in engines().items():
+        if name == TEST_DOUBLE:
+            continue
+        readiness = engine.available()
+        described.append(
+            {
+                "name": name,
+                "ready": readiness.ok,
+                "licence": engine.licence,
+                "paid": engine.paid,
+                "by_default": engine.by_default,
+                "why": readiness.why,
+                "how_to_enable": readiness.how_to_enable,
+            }
+        )
+        state = Text("✓ ready", "green") if readiness.ok else Text("- not ready", "yellow")
+        use = "by default" if engine.by_default else "only where it is named" + (" (paid)" if engine.paid else "")
+        rows.append([name, state, use, engine.licence, readiness.why])
+    screen.result({"engines": described})
+    screen.show(table(["engine", "", "used", "licence", "why not"], rows))
+    lacking = [one for one in described if not one["ready"]]
+    if lacking and not screen.json_wanted:
+        screen.show("", "To enable:")
+        for other in lacking:
+            screen.show_line(f"  {other['name']}: {other['how_to_enable']}")
+    return 0
+
+
+def run_enable(options: argparse.Namespace, screen: Screen) -> int:
+    """``engines enable NAME``."""
+    from audio_generation import registry as speaking
+    from audio_generation.tps_side import peoples_speech
+    from command_line.console import short_path
+    from pipeline.engine_setup import enable_engine
+    from pipeline.recordings.diarization import pyannote_engine
+    from pipeline.recordings.transcription import registry as hearing
+
+    hears: dict[str, Engine | RecognitionEngine] = {engine.name: engine for engine in hearing.engines()}
+    name: str = options.name
+    checks = {known: engine.available for known, engine in {**speaking.engines(), **hears}.items()}
+    checks |= {pyannote_engine.NAME: pyannote_engine.readiness, peoples_speech.NAME: peoples_speech.available}
+    check = _known(name, checks)
+    with screen.reporter() as reporter:
+        environment = enable_engine(name, reporter)
+    readiness = check()
+    screen.result(
+        {
+            "engine": options.name,
+            "environment": str(environment),
+            "ready": readiness.ok,
+            "why": readiness.why,
+            "how_to_enable": readiness.how_to_enable,
+        }
+    )
+    screen.show_line(short_path(environment))
+    _show_readiness(name, readiness, screen)
+    return 0
+
+
+def run_pull_model(options: argparse.Namespace, screen: Screen) -> int:
+    """``engines pull NAME``."""
+    from command_line.console import short_path
+    from pipeline.engine_setup import pull_model
+
+    with screen.reporter() as reporter:
+        folders = pull_model(options.name, "", reporter)
+    screen.result({"engine": options.name, "folders": [str(folder) for folder in folders]})
+    for folder in folders:
+        screen.show_line(short_path(folder))
+    return 0
+
+
+def _show_readiness(name: str, readiness: Readiness, screen: Screen) -> None:
+    if readiness.ok:
+        screen.show(f"{name} is ready.")
+    else:
+        screen.show(f"{name} is not ready yet: {readiness.why}")
+        screen.show_line(f"Next: {readiness.how_to_enable}")

@@ -1,0 +1,222 @@
+"""``library``: what the clip library holds, whether it is in order, and getting recordings into and out of it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, above_zero, add_command, add_group, count, folder, language
+from core.data_folder import data_folder
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.corpora.importing import ImportReport
+
+SHOWN_PROBLEMS = 10
+PEOPLES_SPEECH_HOURS = 5.0
+CONFIGURATIONS = ("clean", "clean_sa", "dirty", "dirty_sa")
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    group = add_group(
+        commands, "library", "the clip library: its contents, its condition, import and export", run_stats
+    )
+    add_command(group, "stats", "", "what the library holds", run_stats)
+    check = add_command(group, "check", "[--mend] [--quick]", "compare the library's rows with its files", run_check)
+    check.add_argument("--mend", action="store_true", help="put right what can be put right")
+    check.add_argument("--quick", action="store_true", help="do not decode the audio")
+    imports = add_command(group, "import", "FOLDER [options]", "take in a folder of recordings", run_import)
+    imports.add_argument(
+        "folder", type=folder, metavar="FOLDER", help="a corpus in any of the usual layouts, or plain audio"
+    )
+    imports.add_argument("--licence", help="of the recordings (default: what the folder itself says)")
+    imports.add_argument(
+        "--limit-hours", type=above_zero, metavar="H", help="take at most so many hours, from all over it"
+    )
+    imports.add_argument(
+        "--language", type=language, default="en", help="where the corpus does not say it (default: en)"
+    )
+    peoples = add_command(
+        group,
+        "import-peoples-speech",
+        "[options]",
+        "stream MLCommons' People's Speech into the library",
+        run_import_peoples,
+    )
+    peoples.add_argument(
+        "--limit-hours", type=above_zero, default=PEOPLES_SPEECH_HOURS, metavar="H",
+        help=f"hours that the library shall hold of it (default: {PEOPLES_SPEECH_HOURS:g})",
+    )  # fmt: skip
+    peoples.add_argument("--from", dest="location", metavar="FOLDER", help="a local copy of its parquet files")
+    peoples.add_argument("--configuration", choices=CONFIGURATIONS, default="clean", help="default: clean")
+    voices = add_command(
+        group, "voices", "[--people N] [--language en]", "make the people of recordings voices of splice", run_voices
+    )
+    voices.add_argument("--people", type=count, metavar="N", help="at most so many (default: 60)")
+    voices.add_argument("--language", type=language, default="en", help="of what they say (default: en)")
+    export = add_command(group, "export", "FOLDER", "copy all clips, with a NeMo manifest", run_export)
+    export.add_argument("folder", type=folder, metavar="FOLDER", help="where to")
+
+
+def run_stats(options: argparse.Namespace, screen: Screen) -> int:
+    """``library stats``."""
+    from command_line.console import command, facts, table
+    from db.db_api import Library
+
+    with Library(data_folder()) as library:
+        stats = library.stats()
+    screen.result(asdict(stats))
+    if not stats.clips:
+        screen.show(f"The library is empty ({data_folder()}). Training fills it, and so does importing recordings:")
+        screen.show_line(f"  {command('library', 'import', 'FOLDER')}")
+        return 0
+    languages = ", ".join(f"{name} {count}" for name, count in stats.by_language.items())
+    rows = [[engine, count, f"{stats.hours_by_engine[engine]:.2f}"] for engine, count in stats.by_engine.items()]
+    screen.show(
+        facts(
+            [
+                ("clips", f"{stats.clips} ({stats.hours:.2f} h, {stats.files} files, {stats.texts} different texts)"),
+                ("languages", languages),
+                ("cut from others", stats.slices),
+                ("words not known", stats.unknown_text),
+                ("rejected", stats.rejected),
+                ("folder", data_folder()),
+            ]
+        ),
+        "",
+        table(["from", "clips", "hours"], rows, right=[1, 2]),
+        "",
+        table(["licence", "clips"], stats.by_licence.items(), right=[1]),
+    )
+    return 0
+
+
+def run_check(options: argparse.Namespace, screen: Screen) -> int:
+    """``library check [--mend]``: exit code 2 where something is wrong and was not mended."""
+    from command_line.console import command, table
+    from db.db_api import Library
+
+    with Library(data_folder()) as library, screen.reporter() as reporter:
+        reporter.stage("check", "Checking the library" + ("" if options.quick else ", every clip's audio too"))
+        report = library.check(mend=options.mend, verify_audio=not options.quick)
+    problems = [asdict(problem) for problem in report.problems]
+    screen.result(
+        {
+            "ok": report.ok,
+            "clips": report.clips,
+            "files": report.files,
+            "in_flight": report.in_flight,
+            "counts": report.counts,
+            "problems": problems,
+        }
+    )
+    if report.problems:
+        rows = [
+            [problem.kind, problem.what, "mended" if problem.mended else "not mended"]
+            for problem in report.problems[:SHOWN_PROBLEMS]
+        ]
+        screen.show(table(["problem", "where", ""], rows))
+        if len(report.problems) > SHOWN_PROBLEMS:
+            screen.show(f"... and {len(report.problems) - SHOWN_PROBLEMS} more (--json lists all)")
+        screen.show("")
+    found = f"{report.clips} clips, {report.files} files"
+    if report.ok:
+        mended = f", {len(report.problems)} problems mended" if report.problems else ""
+        screen.show(f"The library is in order: {found}{mended}.")
+        return 0
+    left = sum(not problem.mended for problem in report.problems)
+    screen.show(f"{found}, {left} problem{'s' if left != 1 else ''}.")
+    if options.mend:
+        screen.show("What could not be mended needs a backup of the data folder.")
+    else:
+        screen.show_line(f"To mend: {command('library', 'check', '--mend')}")
+    return 2
+
+
+def run_voices(options: argparse.Namespace, screen: Screen) -> int:
+    """``library voices``: who has two minutes of transcribed recordings is aligned, and can be spliced then."""
+    from audio_generation.splice_side.inventory import LEAST_SPEECH_S, library_people
+    from db.db_api import Library
+    from pipeline.corpora.alignment import ALIGNED_PEOPLE, align_people
+    from pipeline.training.mining import default_aligner
+
+    with Library(data_folder()) as library, screen.reporter() as reporter:
+        reporter.stage("voices", "Placing the phones of the library's people")
+        people = align_people(library, default_aligner(), options.people or ALIGNED_PEOPLE, options.language, reporter)
+    # Of some nothing could be aligned, or what they said was recorded as a test.
+    voices = {person.speaker for person in library_people(data_folder())}
+    people = [name for name in people if name in voices]
+    screen.result({"people": people})
+    if people:
+        screen.show(f"{len(people)} people of the library are voices of splice: {', '.join(people)}")
+    else:
+        screen.show(f"Nobody in the library has {LEAST_SPEECH_S / 60:g} minutes of transcribed recordings.")
+    return 0
+
+
+def run_import(options: argparse.Namespace, screen: Screen) -> int:
+    """``library import FOLDER``."""
+    from db.db_api import Library
+    from pipeline.corpora.importing import import_corpus
+
+    with Library(data_folder()) as library, screen.reporter() as reporter:
+        report = import_corpus(
+            options.folder, library, options.language, reporter, options.licence, options.limit_hours, own=True
+        )  # fmt: skip
+    return _show_import(report, screen)
+
+
+def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
+    """``library import-peoples-speech``."""
+    from audio_generation.tps_side.peoples_speech import REPOSITORY
+    from db.db_api import Library
+    from pipeline.corpora.importing import import_peoples_speech
+
+    if options.location is not None and not Path(options.location).expanduser().is_dir():
+        raise HarkError(
+            f"There is no folder {options.location}.", "--from names a local copy of the corpus.", "Check the path."
+        )
+    with Library(data_folder()) as library, screen.reporter() as reporter:
+        report = import_peoples_speech(
+            library, reporter, options.limit_hours, options.location or REPOSITORY, options.configuration
+        )
+    return _show_import(report, screen)
+
+
+def _show_import(report: ImportReport, screen: Screen) -> int:
+    from command_line.console import facts
+
+    screen.result(asdict(report))
+    skipped = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
+    rows: list[tuple[str, object]] = [
+        ("added", f"{report.added} clips, {report.hours:.2f} h"),
+        ("there already", report.already_there),
+        ("skipped", skipped or "none"),
+        ("licence", f"{report.licence} ({report.licence_from})" if report.licence_from else report.licence),
+    ]
+    if report.unknown_text:
+        rows.append(("words not known", f"{report.unknown_text}: used as other speech only"))
+    if report.transcribed:
+        rows.append(("got a transcript", report.transcribed))
+    screen.show(f"{report.corpus}: {report.layout}", facts(rows))
+    if report.limit_reached:
+        screen.show("The limit of hours is reached: a higher --limit-hours goes on from here.")
+    return 0
+
+
+def run_export(options: argparse.Namespace, screen: Screen) -> int:
+    """``library export FOLDER``."""
+    from command_line.console import short_path
+    from db.db_api import Library
+
+    with Library(data_folder()) as library, screen.reporter() as reporter:
+        reporter.stage("export", "Copying clips")
+        report = library.export(options.folder.absolute())
+    screen.result({"manifest": str(report.manifest), "clips": report.clips, "hours": report.hours})
+    screen.show(f"{report.clips} clips, {report.hours:.2f} h")
+    screen.show_line(short_path(report.manifest))
+    return 0

@@ -1,0 +1,150 @@
+"""``mine``: a phrase in the library's real recordings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.asr import add_aligner, add_method, chosen_aligner
+from command_line.options import Commands, Parser, add_command, count, folder, language, score, seed
+from core.data_folder import atomic_path, data_folder, storage_error
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from db.db_api import Library
+    from pipeline.training.mining import MiningResult
+
+SHOWN_CUTS = 20
+PLAYERS = (
+    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"),
+    ("play", "-q"),
+    ("afplay",),
+    ("paplay",),
+)
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command."""
+    mining = add_command(
+        commands, "mine", "PHRASE [options]", "cut a phrase out of the library's real recordings", run_mine
+    )
+    mining.add_argument("phrase", metavar="PHRASE")
+    mining.add_argument("--most", type=count, metavar="N", help="keep at most so many (default: 300)")
+    mining.add_argument("--recordings", type=count, metavar="N", help="look into at most so many (default: 1200)")
+    mining.add_argument("--least-confidence", type=score, metavar="X", help="0 to 1 (default: 0.2)")
+    mining.add_argument("--speaker-share", type=score, metavar="X", help="most of one voice (default: 1)")
+    mining.add_argument("--word-forms", action="store_true", help="the last word with an ending as well")
+    mining.add_argument("--synthetic", action="store_true", help="clips of speech engines as well")
+    mining.add_argument("--language", type=language, default="en", help="default: en")
+    add_method(mining)
+    mining.add_argument("--seed", type=seed, default=0, metavar="N")
+    add_aligner(mining)
+    what = mining.add_mutually_exclusive_group()
+    what.add_argument("--play", action="store_true", help="play what was found, the surest first")
+    what.add_argument("--export", type=folder, metavar="DIR", help="copy what was found, with a manifest")
+
+
+def run_mine(options: argparse.Namespace, screen: Screen) -> int:
+    """``mine PHRASE``."""
+    from command_line.console import facts, table
+    from db.db_api import Library
+    from db.records import Where
+    from pipeline.training.mining import MiningConfig, mine
+
+    given = {
+        name: getattr(options, name)
+        for name in ("most", "recordings", "least_confidence", "speaker_share")
+        if getattr(options, name) is not None
+    }
+    config = MiningConfig(
+        word_forms=options.word_forms, real_only=not options.synthetic, language=options.language, seed=options.seed,
+        method=options.method, **given,
+    )  # fmt: skip
+    player = _player() if options.play else ()
+    with Library(data_folder()) as library:
+        speech = Where(language=config.language, imported=True if config.real_only else None, text_known=True)
+        if next(library.iter_clips(speech), None) is None:
+            raise HarkError(
+                "There is nothing to mine.",
+                f"The library holds no transcribed recordings in the language {config.language!r}.",
+                "Import a corpus: ./hark library import FOLDER.",
+            )
+        with screen.reporter() as reporter:
+            found = mine(options.phrase, library, reporter, config, chosen_aligner(options))
+        files = {clip.id: library.file(clip) for clip in library.clips(found.clip_ids)}
+        if options.export is not None:
+            _export(options.export, library, found)
+    screen.result(_as_json(found, files, options.export))
+    speakers = len({cut.speaker for cut in found.cuts})
+    rows: list[tuple[str, object]] = [
+        ("phrase", found.phrase),
+        ("recordings", f"{found.recordings} hold it, {found.looked_into} looked into"),
+        ("kept", f"{len(found.cuts)} of {speakers} voices"),
+        *((f"not kept: {reason.rstrip('.')}", number) for reason, number in found.rejected.items()),
+        ("seconds", ", ".join(f"{name} {value}" for name, value in found.seconds.items())),
+    ]
+    best = sorted(found.cuts, key=lambda cut: -cut.confidence)
+    shown = [
+        [cut.clip_id, cut.text, cut.speaker, f"{cut.end_s - cut.start_s:.2f}", f"{cut.confidence:.2f}"]
+        for cut in best[:SHOWN_CUTS]
+    ]
+    screen.show(facts(rows))
+    if shown:
+        screen.show("", table(["clip", "text", "voice", "seconds", "confidence"], shown, right=[0, 3, 4]))
+    if len(best) > SHOWN_CUTS:
+        screen.show(f"... and {len(best) - SHOWN_CUTS} more")
+    for cut in best if options.play else ():
+        screen.note(f"{cut.clip_id}  {cut.speaker}  confidence {cut.confidence:.2f}")
+        subprocess.run([*player, str(files[cut.clip_id])], check=False)
+    return 0
+
+
+def _as_json(found: MiningResult, files: dict[int, Path], export: Path | None) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "phrase": found.phrase,
+        "forms": list(found.forms),
+        "recordings": found.recordings,
+        "looked_into": found.looked_into,
+        "sampled": found.sampled,
+        "clips": [{**asdict(cut), "file": str(files.get(cut.clip_id, ""))} for cut in found.cuts],
+        "rejected": found.rejected,
+        "seconds": found.seconds,
+    }
+    if export is not None:
+        result["export"] = str(export)
+    return result
+
+
+def _player() -> tuple[str, ...]:
+    for player in PLAYERS:
+        if shutil.which(player[0]):
+            return player
+    raise HarkError(
+        "Nothing can be played here.",
+        f"None of these programs was found: {', '.join(player[0] for player in PLAYERS)}.",
+        "Install ffmpeg, or use --export FOLDER.",
+    )
+
+
+def _export(target: Path, library: Library, found: MiningResult) -> None:
+    """The cuts as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
+    clips = {clip.id: clip for clip in library.clips(found.clip_ids)}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target / "manifest.jsonl") as temporary, temporary.open("w", encoding="utf-8") as lines:
+            for cut in found.cuts:
+                name = f"{cut.text.replace(' ', '-')}-{cut.clip_id}.flac"
+                with atomic_path(target / name) as copy:
+                    shutil.copyfile(library.file(clips[cut.clip_id]), copy)
+                row = {"audio_filepath": name, "duration": round(cut.end_s - cut.start_s, 3), "text": cut.text}
+                row |= {"speaker": cut.speaker, "confidence": cut.confidence, "licence": clips[cut.clip_id].licence}
+                row |= {"phrase_start_s": cut.phrase_start_s, "phrase_end_s": cut.phrase_end_s}
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise storage_error(error, "the export") from error

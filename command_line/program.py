@@ -1,0 +1,5 @@
+"""The name that the command line goes by."""
+
+from __future__ import annotations
+
+PROGRAM = "./hark"

@@ -1,0 +1,137 @@
+"""``record``: one's own utterances of a phrase, from the microphone or from a folder, as a test or for training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import Commands, Parser, add_command, folder, language
+from core.data_folder import data_folder
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.corpora.takes import Take
+
+COUNT, MOST = 10, 500
+ROLES = ("test", "train")
+WALK_S = 5.0  # to where a hint asks to go
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
+    parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
+    parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="recordings to take instead")
+    parser.add_argument("--count", type=_count, default=COUNT, metavar="N", help=f"how many times (default: {COUNT})")
+    parser.add_argument(
+        "--role", choices=ROLES, default="test", help="never trained on, or trained on from now on (default: test)"
+    )
+    parser.add_argument("--bundle", type=Path, metavar="ZIP", help="say how many of them this detector hears")
+    parser.add_argument("--language", type=language, default="en", help="default: en")
+    parser.add_argument("--speaker", default="", metavar="NAME", help="who speaks (default: the owner of this Hark)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {MOST}")
+    return int(text)
+
+
+def run_record(options: argparse.Namespace, screen: Screen) -> int:
+    """``record PHRASE``: what cannot be used is said and left out."""
+    from db.db_api import Library
+    from phrase_augmentation.normalize import validate_keyphrase
+    from pipeline.corpora.takes import OWNER, heard, keep, takes_in
+    from pipeline.serving.detection import open_detector
+
+    phrase = validate_keyphrase(" ".join(options.phrase), options.language)
+    detector = None if options.bundle is None else open_detector(options.bundle)
+    named = takes_in(options.folder)[: options.count] if options.folder else _from_microphone(phrase, options, screen)
+    kept: list[tuple[str, Take]] = []
+    with Library(data_folder()) as library:
+        for name, take in named:
+            for words in take.words:
+                screen.note(f"{name}: {words}")
+            if take.usable:
+                keep(
+                    library, [take], phrase=phrase, language=options.language,
+                    speaker=options.speaker.strip() or OWNER, role=options.role,
+                )  # fmt: skip
+                kept.append((str(name), take))
+    takes = [
+        {"file": name, "seconds": round(take.seconds, 3), "level_db": take.level_db, "problems": list(take.problems)}
+        for name, take in kept
+    ]
+    result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(kept), "takes": takes}
+    if not kept:
+        raise HarkError(
+            f'No recording of "{phrase}" was kept.', "There was no speech in any of them.", "Check the microphone."
+        )
+    if detector is not None:
+        hits = heard(detector, [take.audio for _, take in kept])
+        for row, hit in zip(takes, hits):
+            row["heard"] = hit
+        result["heard"] = sum(hits)
+    screen.result(result)
+    screen.show(f'{len(kept)} recordings of "{phrase}" are in the library, {_meaning(options.role)}.')
+    if detector is not None:
+        screen.show(f'"{detector.phrase}" hears {result["heard"]} of {len(kept)}.')
+        for row in takes:
+            if not row["heard"]:
+                screen.show_line(f"  missed: {row['file']}")
+    return 0
+
+
+def _meaning(role: str) -> str:
+    return "kept out of every training" if role == "test" else "for training from now on"
+
+
+def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -> Iterator[tuple[str, Take]]:
+    """Asks for one after the other. Raises HarkError where nobody can be asked, or there is no microphone."""
+    import numpy as np
+
+    from core.audio_file import SAMPLE_RATE
+    from pipeline.corpora.takes import TAKE_S, examine, hints
+
+    sounddevice = _sounddevice()
+    if not sys.stdin.isatty():
+        raise HarkError(
+            "Nobody can be asked to speak.",
+            "This command asks at a terminal, and there is none.",
+            "Run it in a terminal, or give a folder of recordings with --from.",
+        )
+    for number, hint in enumerate(hints(options.count), 1):
+        screen.note(f'{number} of {options.count}: say "{phrase}", {hint.words}. Enter records {TAKE_S:.0f} s.')
+        sys.stdin.readline()
+        if hint.away:
+            screen.note(f"Go there: {WALK_S:.0f} s.")
+            time.sleep(WALK_S)
+        screen.note("Speak now.")
+        try:
+            audio = sounddevice.rec(
+                round(TAKE_S * SAMPLE_RATE), SAMPLE_RATE, channels=1, dtype="float32", blocking=True
+            )
+        except sounddevice.PortAudioError as error:
+            raise HarkError(
+                "The microphone cannot be used.",
+                f"{error}.",
+                "Plug one in, choose another as the system's default, or give a folder with --from.",
+            ) from error
+        yield f"take {number}", examine(np.asarray(audio, np.float32)[:, 0], hint=hint.words)
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:  # OSError: installed, but without PortAudio
+        raise HarkError(
+            "The microphone cannot be used.",
+            f"{error}.",
+            "pip install sounddevice (and apt-get install libportaudio2), or give a folder of recordings with --from.",
+        ) from error
+    return sounddevice

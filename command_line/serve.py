@@ -1,0 +1,172 @@
+"""``serve``: the portal, its workers and what watches over them, as one command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, add_command
+from command_line.server_part import Part
+from core import earlier_settings
+from core.child_process import signal_group
+from core.data_folder import data_folder
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+PORT = 8000
+WEB = "web"
+MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that close all that they might have are slow
+MOST_AT_ONCE = 2048  # connections that are accepted in one go
+LARGEST_MESSAGE = 1 << 18  # bytes of a socket's: two seconds of sound are a quarter of it
+RECOVERY_EVERY_S = 5.0
+STUCK_AFTER_S = 60.0  # a lane that has just begun has something to catch up with
+STOPPING_S = 8.0  # for the web server and the workers to end by themselves
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    serve = add_command(commands, "serve", "[options]", "start the portal in this browser's reach", run_serve)
+    serve.add_argument("--port", type=int, default=PORT, metavar="N", help=f"where it listens (default {PORT})")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"
+    )
+
+
+def run_serve(options: argparse.Namespace, screen: Screen) -> int:
+    """``serve``: runs until Ctrl-C; a part that ends is started again."""
+    _refuse_taken_port(options.host, options.port)
+    for setting in earlier_settings.found():
+        if not setting.taken:
+            screen.note(f"{setting.name} is not taken: {setting.said} {setting.what_to_do}")
+    os.environ["HARK_DATA"] = str(data_folder())  # the children's too, wherever they are started
+    from pipeline.recordings.model_client import stop as stop_speech_service
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.services import owner, owner_link
+    from webui.audio.uploads import remove_leftovers
+    from webui.jobs.services import LANES
+
+    remove_leftovers()
+    stop_speech_service()  # one of an earlier version may still hold its models
+    address = f"http://{'localhost' if options.host in ('127.0.0.1', '0.0.0.0') else options.host}:{options.port}"
+    files = _raise_file_limit()
+    parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in LANES)]
+    try:
+        screen.note(f"Hark is at {address} (Ctrl-C ends it)")
+        if owner() is None:
+            screen.note(f"Make the owner's account here, once: {owner_link(base_url=address)}")
+        _watch(parts, screen)
+    finally:
+        _stop(parts)
+        stop_speech_service()
+    return 0
+
+
+def _web(options: argparse.Namespace, files: int) -> list[str]:
+    # Half of the files for connections, the others for what is read and written. What a proxy says of a client is read
+    # by the portal itself, and only where HARK_HTTPS says that there is one.
+    return [
+        sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
+        "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
+        "--http", "webui.http_connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
+        # So many are accepted at once before the limit is looked at: asyncio logs each one that finds no file left.
+        "--backlog", str(min(files // 16, MOST_AT_ONCE)), "--ws-max-size", str(LARGEST_MESSAGE),
+        "--no-proxy-headers",
+    ]  # fmt: skip
+
+
+_WORKERS = [sys.executable, "-m", "webui.jobs.cluster"]
+
+
+def _raise_file_limit() -> int:
+    """As many open files (connections among them) as the system lets this process have; how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def _watch(parts: list[Part], screen: Screen) -> None:
+    from django.db import close_old_connections
+
+    from webui.api.webhooks import stuck as webhooks_are_stuck
+    from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
+    from webui.trainer.services import adopt_runs
+
+    next_recovery = 0.0
+    while True:
+        _look_after(parts, screen)
+        if time.monotonic() >= next_recovery:
+            next_recovery = time.monotonic() + RECOVERY_EVERY_S
+            try:
+                taken = recover()
+            except Exception as error:  # a full disk, a locked database: tried again in a moment
+                screen.note(f"Looking after the jobs failed, and is tried again: {error}")
+            else:
+                if taken:
+                    screen.note(f"{taken} jobs whose worker was killed are taken care of.")
+                adopt_runs()
+                stuck = stuck_lanes() | ({WEBHOOKS} if webhooks_are_stuck() else set())
+                for part in parts:
+                    if part.name in stuck and part.age_s > STUCK_AFTER_S:
+                        screen.note(f"The workers for {part.name} take no jobs.")
+                        part.kill()  # started again above
+            close_old_connections()
+        time.sleep(0.3)
+
+
+def _look_after(parts: list[Part], screen: Screen) -> None:
+    """Start again what has ended.
+
+    Raises:
+        HarkError: the web server has never been up, so it will not be the next time.
+    """
+    for part in parts:
+        said = part.look()
+        if said and part.name == WEB and not part.has_settled:
+            raise HarkError(
+                "The portal could not be started.",
+                f"Its web server ended with code {part.process.returncode}; what it said is above.",
+                "Mend that, then run the same command again.",
+            )
+        if said:
+            screen.note(said)
+
+
+def _stop(parts: list[Part]) -> None:
+    for part in parts:
+        signal_group(part.process.pid, signal.SIGTERM)
+    until = time.monotonic() + STOPPING_S
+    for part in parts:
+        try:
+            part.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pass
+        part.kill()
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HarkError(
+                f"The portal cannot listen on {host}:{port}.",
+                f"{error.strerror or error}: most likely another program, or another Hark, does already.",
+                f"Choose another port: serve --port {port + 1}.",
+            ) from error
+        except OverflowError as error:
+            raise HarkError(f"{port} is no port.", "Ports are 1 to 65535.", f"Try --port {PORT}.") from error

@@ -1,0 +1,118 @@
+"""``summarizer``: Hark's own character Transformer, trained and used; and summaries of texts by any engine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.curves import curves_line, curves_option, require_tensorboard
+from command_line.options import Commands, Parser, add_command, add_group, language, per_cent, seed
+from core.data_folder import data_folder, installation_folder
+from core.errors import HarkError
+from model.training_options import WHOLE
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.recordings.transcript import Transcript
+
+ENGINES = ("auto", "extractive", "character", "transformers", "llm")
+STDIN = "-"
+RECORDINGS = "audio"  # within the data folder: the portal's recordings with their transcripts
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    group = add_group(
+        commands, "summarizer", "summaries: train Hark's own summarizer, summarize a text", run_summarizer
+    )
+    training = add_command(group, "train", "[PAIRS] [options]", "train the character summarizer", run_train)
+    training.add_argument(
+        "pairs", metavar="PAIRS", type=Path, nargs="?",
+        help="JSON lines with text and summary, a folder of such files (*.jsonl), or a folder of transcripts; "
+        "default: the recordings of the data folder",
+    )  # fmt: skip
+    training.add_argument("--epochs", type=_count, default=20, metavar="N", help="default: 20")
+    training.add_argument(
+        "--batch_size", "--batch-size", type=_count, default=32, metavar="N", help="pairs a step; default: 32"
+    )
+    training.add_argument(
+        "--subset", type=per_cent, default=WHOLE, metavar="PERCENT",
+        help="of the pairs; 2 is a quick test; default: 100",
+    )  # fmt: skip
+    curves_option(training)
+    training.add_argument("--seed", type=seed, default=0, metavar="N")
+
+    summarizing = add_command(group, "summarize", "FILE [options]", "summarize a text or a transcript", run_summarize)
+    summarizing.add_argument("file", metavar="FILE", help="a text, a transcript.json, or - for stdin")
+    summarizing.add_argument("--engine", choices=ENGINES, default="auto", help="default: auto, the best that is ready")
+    summarizing.add_argument("--language", type=language, default="en", help="of a text; default: en")
+
+
+def run_summarizer(options: argparse.Namespace, screen: Screen) -> int:
+    """``summarizer`` alone: what it can do."""
+    raise HarkError("Say what the summarizer shall do.", "It trains and summarizes.", "See ./hark summarizer --help.")
+
+
+def run_train(options: argparse.Namespace, screen: Screen) -> int:
+    """``summarizer train``; the same command goes on where it was stopped."""
+    from pipeline.recordings.summarization.training import SummarizerRun, train
+    from pipeline.recordings.summarization.transformer import CHARACTER_FILE
+
+    if options.tensorboard:
+        require_tensorboard()
+    run = SummarizerRun(
+        options.pairs or data_folder() / RECORDINGS, options.epochs, options.batch_size, options.subset, options.seed
+    )
+    with screen.reporter() as reporter:
+        result = train(run, (installation_folder() / CHARACTER_FILE).parent, reporter)
+    screen.result(result)
+    screen.show_line(f"weights  {result['weights']}")
+    screen.show_line(f"curves   {curves_line(result['curves'])}")
+    screen.show_line(f"loss     {result['validation_loss']:.3f} nats a character, on pairs that are not learned from")
+    screen.show_line("WER, CER not measured: a text has many right summaries; ROUGE-1 counts the words that they share")
+    screen.show_line(f"ROUGE-1  {result['rouge_1']:.3f}")
+    screen.show_line(f"ROUGE-1  {result['rouge_1_first_sentence']:.3f}  of the first sentence instead")
+    return 0
+
+
+def run_summarize(options: argparse.Namespace, screen: Screen) -> int:
+    """``summarizer summarize FILE``."""
+    from pipeline.recordings.summarization import as_json, summarize
+
+    with screen.reporter(passing=True) as reporter:
+        reporter.stage("summarize", f"Summarizing {options.file}")
+        summary = summarize(_transcript(options.file, options.language), options.engine)
+    screen.result(as_json(summary))
+    screen.show_line(summary.text)
+    for title, points in (("Key points", summary.key_points), ("To do", summary.action_items)):
+        if points:
+            screen.show_line(f"\n{title}")
+            for point in points:
+                screen.show_line(f"  {point.text}  [{', '.join(str(number + 1) for number in point.segments)}]")
+    if summary.sentiment is not None:
+        screen.show_line(f"\nIt sounds {summary.sentiment.label} ({summary.sentiment.score:+.2f}).")
+    screen.note(f"By {summary.engine}.", *([summary.note] if summary.note else []))
+    return 0
+
+
+def _transcript(file: str, language: str) -> Transcript:
+    """A text as a transcript of one segment a line, or the transcript that a file holds."""
+    from pipeline.recordings.transcript import Segment, Transcript, load_transcript
+
+    if file.endswith(".json"):
+        return load_transcript(Path(file))
+    try:
+        text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarkError("The text cannot be read.", f"{file}: {error}.", "Give a text file in UTF-8.") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return Transcript(0.0, language, "text", tuple(Segment(0.0, 0.0, line, 1.0) for line in lines))
+
+
+def _count(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number above 0")
+    return int(text)

@@ -1,0 +1,379 @@
+"""``train``, ``plan``, ``advise``, and what happens where no command is given."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.asr import add_method
+from command_line.curves import curves_line, require_tensorboard
+from command_line.options import Commands, Parser, add_command, language, names, seed
+from command_line.program import PROGRAM
+from core.data_folder import data_folder
+from core.errors import HarkError
+from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.training.advice import Advice
+
+EXAMPLE = "hey compass"
+EFFORT_WORDS = {
+    "trial": "a minute, only to see the whole way",
+    "quick": "some minutes, to see whether the phrase works",
+    "standard": "about a quarter of an hour, what most want",
+    "thorough": "half an hour or more",
+}
+GOES_ON_WITH = {
+    "synthesize": "speaking the others",
+    "features": "putting them into rooms and noise",
+    "train": "training",
+}
+LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning": ("✗", "red")}
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
+    _run_options(train)
+    train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
+    plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
+    _run_options(plan)
+    retrain = add_command(
+        commands, "retrain", "BUNDLE", "make a detector better with what was marked and recorded since", run_retrain
+    )
+    retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
+    advise = add_command(commands, "advise", "PHRASE [--language en]", "say how good a phrase is", run_advise)
+    _phrase(advise)
+    advise.add_argument("--language", type=language, default="en", help="default: en")
+
+
+def _phrase(parser: Parser) -> None:
+    parser.add_argument("phrase", nargs="+", metavar="PHRASE", help=f'the keyphrase, such as "{EXAMPLE}"')
+
+
+def _run_options(parser: Parser) -> None:
+    _phrase(parser)
+    parser.add_argument(
+        "--effort", choices=list(EFFORTS), default=RunConfig.effort, help=f"how much work (default: {RunConfig.effort})"
+    )
+    parser.add_argument("--language", type=language, default=RunConfig.language, help=f"default: {RunConfig.language}")
+    parser.add_argument("--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number, the same run")
+    parser.add_argument(
+        "--size",
+        choices=(AUTO_SIZE, *SIZES),
+        default=AUTO_SIZE,
+        help="of the detector: large (34 MB) hears people far better, standard (2 MB) suits small computers, micro the "
+        "smallest (default: large for English, else standard, and standard for a trial)",
+    )
+    parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
+    parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
+    add_method(parser, "--mining-method")
+    parser.add_argument(
+        "--engines",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="speech engines to use (default: all free ones that are ready)",
+    )
+    parser.add_argument(
+        "--hold-out",
+        default="",
+        metavar="ENGINE",
+        help='engine that is heard in the test only, or "none" (default: by rule)',
+    )
+
+
+def _config(options: argparse.Namespace) -> RunConfig:
+    from pipeline.training.run import prepare
+
+    config = RunConfig(
+        phrase=" ".join(options.phrase),
+        language=options.language,
+        effort=options.effort,
+        seed=options.seed,
+        size=options.size,
+        mining=not options.no_mining,
+        mining_method=options.mining_method,
+        from_scratch=options.from_scratch,
+        engines=options.engines,
+        hold_out=options.hold_out,
+    )
+    config = prepare(config)  # a phrase that cannot be used is said before anything slow begins
+    if config.hold_out not in ("", "none"):
+        _check_hold_out(config)
+    return config
+
+
+def _check_hold_out(config: RunConfig) -> None:
+    from pipeline.training.plan import ready_engines
+
+    ready, _ = ready_engines(config.engines, config.language, config.hold_out)
+    if config.hold_out not in ready:
+        raise HarkError(
+            f"The engine {config.hold_out!r} cannot be held out.",
+            f"It is none of the engines of this run: {', '.join(ready)}.",
+            f"Name one of these or none; {PROGRAM} engines shows all, --engines chooses.",
+        )
+
+
+def run_train(options: argparse.Namespace, screen: Screen) -> int:
+    """``train PHRASE``."""
+    if options.tensorboard:
+        require_tensorboard()
+    config = _config(options)
+    if not screen.json_wanted:
+        _show_plan(config, screen, short=True)
+    return _train(config, screen, options.tensorboard)
+
+
+def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
+    """``retrain BUNDLE``: from its run, which must be in this data folder."""
+    from pipeline.serving.detection import open_detector
+    from pipeline.training.run import retraining_of
+
+    run = str(open_detector(options.bundle).bundle.manifest.get("run", ""))
+    return _train(retraining_of(data_folder(), run), screen, tensorboard=False)
+
+
+def run_plan(options: argparse.Namespace, screen: Screen) -> int:
+    """``plan PHRASE``."""
+    _show_plan(_config(options), screen)
+    return 0
+
+
+def run_advise(options: argparse.Namespace, screen: Screen) -> int:
+    """``advise PHRASE``."""
+    from pipeline.training.advice import advise
+
+    advice = advise(" ".join(options.phrase), options.language)
+    screen.result(advice.as_dict())
+    _show_advice(advice, screen)
+    return 0
+
+
+def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
+    """No command: ask for a keyphrase, show the advice and the plan, train. What is piped in is the answer."""
+    from rich.prompt import Prompt
+
+    from pipeline.training.advice import advise
+
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if at_terminal and screen.json_wanted:
+        raise _no_command("Without one Hark asks for a keyphrase, which goes with no --json.")
+    effort = RunConfig.effort
+    if not at_terminal:
+        phrase = _piped_line()
+        if not phrase:
+            raise _no_command("Without one Hark asks for a keyphrase, and here is neither a terminal nor an answer.")
+        advice = advise(phrase)
+    else:
+        screen.note("Type a phrase, get a wake-word detector. Three syllables or more work best. Ctrl-C ends.")
+        while True:
+            try:
+                advice = advise(Prompt.ask("Keyphrase", console=screen.err, default=EXAMPLE))
+                break
+            except HarkError as error:
+                screen.warn_of(error)
+    _show_advice(advice, screen)
+    if at_terminal:
+        screen.note(*(f"{name}: {words}" for name, words in EFFORT_WORDS.items()))
+        effort = Prompt.ask("Effort", console=screen.err, choices=list(EFFORTS), default=effort)
+    config = _as_usual(advice.normalized, effort)
+    if not screen.json_wanted:
+        _show_plan(config, screen, short=True)
+    return _train(config, screen, tensorboard=False)
+
+
+def _piped_line() -> str:
+    """The first line of a stdin that is no terminal; empty where there is none."""
+    return sys.stdin.buffer.readline().decode(errors="replace").strip() if sys.stdin is not None else ""
+
+
+def _no_command(why: str) -> HarkError:
+    what_to_do = f'{PROGRAM} train "{EXAMPLE}" trains, {PROGRAM} --help shows all commands.'
+    return HarkError("No command was given.", why, what_to_do)
+
+
+def _show_advice(advice: Advice, screen: Screen) -> None:
+    from rich.text import Text
+
+    from command_line.console import facts
+
+    if screen.json_wanted:
+        return
+    phones = " ".join("".join(word) for word in advice.phones)
+    sounds = [f'"{other.text}"' for other in advice.near_homophones[:5]]
+    screen.show(
+        "",
+        Text.assemble((advice.normalized, "bold"), (f"  [{phones}]", "dim")),
+        *(Text.assemble(LEVEL_STYLES[note.level], f" {note.message}") for note in advice.notes),
+        *([facts([("sounds nearly like", ", ".join(sounds))])] if sounds else []),
+        *(Text.assemble(("→ ", "cyan"), suggestion) for suggestion in advice.suggestions),
+        "",
+    )
+
+
+def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
+    from rich.text import Text
+
+    from command_line.console import command, duration, table
+    from pipeline.training.run import plan_run, plan_summary
+
+    with screen.reporter(passing=short) as reporter:
+        plan = plan_summary(plan_run(config, data_folder(), reporter), data_folder())
+    screen.result(plan)
+    if screen.json_wanted:
+        return
+    rows = []
+    for bucket, row in plan["buckets"].items():
+        by = ", ".join(f"{engine} {count}" for engine, count in row["by_engine"].items())
+        rows.append(
+            [bucket.replace("_", " "), row["phrases"], row["target"], row["reused"], row["mined"], row["generate"], by]
+        )
+    lines: list[tuple[str, str]] = [
+        ("voices", ", ".join(f"{engine} {count}" for engine, count in plan["engines"].items())),
+    ]
+    if plan["held_out_engine"]:
+        lines.append(("held out", f"{plan['held_out_engine']}: heard in the test only"))
+    for engine, why in plan["engines_missing"].items():
+        lines.append(("not used", f"{engine}: {why}"))
+    hours = plan["real_negative_hours"]
+    lines.append(
+        (
+            "real speech",
+            f"{hours:.1f} h" if hours else f"none: {PROGRAM} library import FOLDER makes the detector better",
+        )
+    )
+    lines.append(
+        ("estimate", f"about {duration(60 * max(1, round(plan['estimate_s'] / 60)))}, effort {plan['effort']}")
+    )
+    from command_line.console import facts
+
+    screen.show(Text.assemble("Plan for ", (plan["phrase"], "bold")))
+    if unfinished := plan["unfinished"]:
+        screen.show(
+            f"An unfinished run is here: {unfinished['spoken']} of {unfinished['planned']} clips are spoken; "
+            f"it goes on with {GOES_ON_WITH[unfinished['goes_on_with']]}."
+        )
+    screen.show(
+        table(["clips", "texts", "wanted", "in library", "real", "to make", "by"], rows, right=range(1, 6)),
+        "",
+        facts(lines),
+    )
+    if short:
+        screen.show("")
+    else:
+        for bucket, row in plan["buckets"].items():
+            examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
+            screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
+        screen.show("")
+        if not _same_command_trains(config):
+            return
+        screen.show_line(command("train", config.phrase))
+
+
+def _same_command_trains(config: RunConfig) -> bool:
+    """Whether ``train PHRASE`` alone means this configuration."""
+    return config == _as_usual(config.phrase)
+
+
+def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
+    from pipeline.training.run import prepare
+
+    return prepare(RunConfig(phrase=phrase, effort=effort, size=AUTO_SIZE))
+
+
+def _train(config: RunConfig, screen: Screen, tensorboard: bool) -> int:
+    from pipeline.training.run import run_training
+
+    with screen.reporter() as reporter:
+        result = run_training(config, data_folder(), reporter, tensorboard)
+    screen.result(result)
+    _show_result(result, screen, tensorboard)
+    return 0
+
+
+def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -> None:
+    from rich.text import Text
+
+    from command_line.console import command, duration, facts, percent, short_path, table
+    from pipeline.training.verdict import misses_most
+
+    if screen.json_wanted:
+        return
+    metrics = result["metrics"]
+
+    def rate(name: str) -> tuple[str, str]:
+        value = metrics[name]
+        return percent(value["value"]), f"{percent(value['low'])} to {percent(value['high'])}"
+
+    alarms = metrics["fa_per_hour"]
+    hours = metrics["test_hours"]
+    measured = [
+        ("missed, close and quiet", *rate("miss_rate_clean")),
+        ("missed, across a noisy room", *rate("miss_rate_noisy")),
+        ("confusing phrases accepted", *rate("confusers_accepted")),
+        ("false alarms an hour", f"{alarms['value']:.2f}", f"{alarms['low']:.2f} to {alarms['high']:.2f}"),
+    ]
+    counts = result["counts"]
+    made = ", ".join(f"{sum(row[kind] for row in counts.values())} {kind}" for kind in ("generated", "reused", "mined"))
+    seconds = result["seconds"]
+    stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
+    bundle = short_path(result["bundle"])
+    if misses_most(metrics):
+        missed = percent(metrics["miss_rate_clean"]["value"])
+        headline = Text.assemble(
+            ("✗ ", "red"),
+            (result["phrase"], "bold"),
+            f" has a detector that misses {missed} of it in quiet: not for use",
+        )
+    else:
+        headline = Text.assemble(("✓ ", "green"), (result["phrase"], "bold"), " has its detector")
+    files = [
+        ("clips", made),
+        ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
+        ("report", short_path(result["report"])),
+    ]
+    if tensorboard:
+        files.append(("curves", curves_line(short_path(_job_folder(result) / "tensorboard"))))
+    screen.show(
+        "",
+        headline,
+        "",
+        table(["on voices it has never heard", "", "95 % interval"], measured, right=[1]),
+        Text(f"measured in {hours:.2f} h of other speech and noise; the report says what was synthetic", "dim"),
+        "",
+        facts([*files, ("bundle, and its model.pt", "")]),
+    )
+    for name in ("bundle", "model_pt"):
+        screen.show_line(str(Path(result[name]).absolute()))
+    if misses_most(metrics):
+        screen.show("", "Train it with more effort, or choose another phrase; the report says where it fails.")
+        return
+    screen.show("", Text("Try it:", "dim"))
+    screen.show_line(f"  {command('detect', bundle, _test_clip(result) or 'recording.wav')}")
+
+
+def _job_folder(result: Mapping[str, Any]) -> Path:
+    """The folder of the run whose bundle is ``<data>/models/<run>/<run>.zip``."""
+    bundle = Path(result["bundle"])
+    return bundle.parents[2] / "jobs" / bundle.stem
+
+
+def _test_clip(result: Mapping[str, Any]) -> str:
+    """A clip of the phrase in a voice that training has not heard, so that there is something to try at once."""
+    from command_line.console import short_path
+
+    try:
+        with (_job_folder(result) / "clips.csv").open(encoding="utf-8", newline="") as rows:
+            for row in csv.DictReader(rows):
+                if row["label"] == "1" and row["split"] == "test" and Path(row["path"]).is_file():
+                    return short_path(row["path"])
+    except (OSError, KeyError, ValueError):
+        pass
+    return ""

@@ -1,0 +1,153 @@
+"""``transcribe``: recordings to text, with who speaks, as text, captions, a table or a document."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import Commands, Parser, add_command, language
+from core.data_folder import data_folder, storage_error
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from core.events import Reporter
+    from pipeline.recordings.transcript import Transcript
+
+FORMATS = (
+    "txt",
+    "srt",
+    "vtt",
+    "json",
+    "csv",
+    "docx",
+)  # of pipeline.recordings.captions; a docx is no text for a terminal
+MOST_SPEAKERS = 20
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    parser = add_command(commands, "transcribe", "[FILE...] [options]", "recordings to text", run_transcribe)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="recordings (whatever ffmpeg reads)")
+    parser.add_argument("--engine", default="auto", metavar="NAME", help="default: auto, the best one that is ready")
+    parser.add_argument("--language", type=language, metavar="CODE", help="default: the engine finds it out")
+    parser.add_argument(
+        "--speakers",
+        type=_speakers,
+        metavar="N",
+        help="tell N people apart; 0: as many as there are (default: not told apart)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="txt",
+        help="default: txt, shown; docx, and of several files each, is written beside its recording",
+    )
+    parser.add_argument("--pull", metavar="SIZE", help="download a Whisper model first (tiny, base, small, medium ...)")
+
+
+def _speakers(text: str) -> int:
+    if not text.isdigit() or int(text) > MOST_SPEAKERS:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 to {MOST_SPEAKERS}")
+    return int(text)
+
+
+def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
+    """``transcribe FILE...``; a recording that cannot be read does not keep the others from being heard."""
+    from pipeline.recordings.captions import write
+    from pipeline.recordings.transcript import as_json
+    from pipeline.recordings.transcription import registry
+
+    result: dict[str, Any] = {}
+    if options.pull:
+        from pipeline.recordings.transcription.whisper_models import pull
+
+        with screen.reporter() as reporter:
+            result["pulled"] = str(pull(options.pull, reporter))
+    if not options.files:
+        if options.pull:
+            screen.show_line(f"model  {result['pulled']}")
+            screen.result(result)
+            return 0
+        raise HarkError("There is nothing to transcribe.", "No file was given.", "See ./hark transcribe --help.")
+    registry.choose(options.engine, options.language)  # before anything is read
+    files, errors = [], []
+    for name in options.files:
+        try:
+            with screen.reporter() as reporter:
+                transcript = _transcribed(Path(name), options, reporter)
+            entry: dict[str, Any] = {"file": name, "transcript": as_json(transcript)}
+            if not screen.json_wanted:
+                if options.format == "docx" or len(options.files) > 1:
+                    target = _free(Path(name).with_suffix(f".{options.format}"))
+                    _save(target, write(transcript, options.format, Path(name).stem))
+                    screen.show_line(str(target))
+                elif transcript.segments:
+                    screen.show_line(write(transcript, options.format, Path(name).stem).decode().rstrip("\n"))
+                else:
+                    screen.note(f"Nothing is said in {name}.")
+            files.append(entry)
+        except HarkError as error:
+            errors.append({"file": name, **error.as_dict()})
+            screen.warn_of(error)
+    result["files"] = files
+    if errors:
+        result |= {"error": {key: errors[0][key] for key in ("what", "why", "what_to_do")}, "errors": errors}
+    screen.result(result)
+    return 2 if errors else 0
+
+
+def _transcribed(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
+    """The transcript of one file. What is done lies in the data folder until the whole is, so that it can go on."""
+    import contextlib
+    import shutil
+
+    from pipeline.recordings.media import MediaLimits, normalize
+    from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+
+    try:
+        facts = file.stat()
+    except OSError as error:
+        raise HarkError(f"There is no recording {file}.", f"{error.strerror}.", "Check the path.") from error
+    known = hashlib.sha256(f"{file.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:16]
+    work = data_folder() / "transcripts" / known
+    audio = work / "audio.flac"
+    if not audio.is_file():
+        reporter.stage("normalize", f"Reading {file.name}")
+        # The limits of uploads are not those of the owner's own files.
+        try:
+            normalize(file, audio, MediaLimits(max_bytes=1 << 50, max_seconds=1e6), reporter)
+        except HarkError:
+            with contextlib.suppress(OSError):
+                work.rmdir()
+            raise
+    wanted = TranscribeOptions(options.engine, options.language, data=data_folder())
+    transcript = transcribe(audio, wanted, work, reporter)
+    if options.speakers is not None and transcript.diarization != "channels" and transcript.segments:
+        from pipeline.recordings.diarization import voiceprints
+        from pipeline.recordings.diarization.speakers import assign, diarize
+
+        voices = data_folder() / voiceprints.FILE
+        found = diarize(audio, speakers=options.speakers or None, voices=voices, reporter=reporter)
+        transcript = assign(transcript, found)
+    shutil.rmtree(work, ignore_errors=True)
+    return transcript
+
+
+def _free(target: Path) -> Path:
+    """The path, or where there is a file already: name-2, name-3 ... Nothing is ever written over."""
+    names = itertools.chain([target], (target.with_stem(f"{target.stem}-{n}") for n in itertools.count(2)))
+    return next(path for path in names if not path.exists())
+
+
+def _save(target: Path, content: bytes) -> None:
+    from core.data_folder import atomic_path
+
+    try:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise storage_error(error, f"writing {target.name}") from error

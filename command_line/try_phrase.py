@@ -1,0 +1,77 @@
+"""``try``: a phrase in recordings, without any training."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import Commands, Parser, add_command, count, language, score
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+LEAST_SCORE = 0.1  # of a recognizer in `try`: a few false alarms an hour of read speech
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command."""
+    trying = add_command(
+        commands, "try", "PHRASE --wav FILE [options]", "listen for a phrase without any training", run_try
+    )
+    trying.add_argument("phrase", metavar="PHRASE")
+    trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
+    trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 where no encoder hears")
+    trying.add_argument("--most", type=count, default=1000, metavar="N", help="the best so many (default: 1000)")
+    ears = trying.add_mutually_exclusive_group()
+    ears.add_argument("--recognizer", action="store_true", help="by Hark's own recognizer, not by the encoder")
+    ears.add_argument(
+        "--streaming", action="store_true", help="by the small model that standard detectors are built on"
+    )
+    trying.add_argument("--language", type=language, default="en", help="default: en")
+
+
+def run_try(options: argparse.Namespace, screen: Screen) -> int:
+    """``try PHRASE --wav FILE``: exit code 0 whether it is heard or not."""
+    import time
+
+    from command_line.console import clock
+    from core.foreign_audio import foreign_audio_blocks
+    from pipeline.training.config import RunConfig, size_for
+    from pipeline.training.keyword_scoring import default_ear, guesses_in_file, places, pronunciations
+    from pipeline.training.zero_shot import UntrainedDetector
+
+    started = time.perf_counter()
+    phrase, language = options.phrase, options.language
+    pronunciations(phrase, language)
+    by_encoder = size_for(RunConfig(phrase, language)) == "large" and not (options.recognizer or options.streaming)
+    ear = UntrainedDetector(phrase, language) if by_encoder else default_ear(options.streaming)
+    threshold = options.threshold
+    if threshold is None:
+        threshold = ear.least if isinstance(ear, UntrainedDetector) else LEAST_SCORE
+    rows: list[dict[str, Any]] = []
+    for path in options.wav:
+        with screen.reporter() as reporter:
+            reporter.stage("try", f"Listening to {path}")
+            if isinstance(ear, UntrainedDetector):
+                found = list(places(foreign_audio_blocks(path), ear.scores, ear.frame_s, threshold))
+            else:
+                found = guesses_in_file(path, phrase, language, threshold, ear)
+        rows += [{"file": str(path), **asdict(guess)} for guess in found]
+    if len(rows) > options.most:
+        least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]
+        rows = [row for row in rows if row["score"] >= least][: options.most]
+    screen.result(
+        {
+            "phrase": options.phrase,
+            "detections": rows,
+            "threshold": threshold,
+            "model": ear.name,
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+    )
+    for row in rows:
+        screen.show_line(f"{row['file']}  {clock(row['start_s'], exact=True)}  score {row['score']:.3f}")
+    times = "not heard" if not rows else "heard once" if len(rows) == 1 else f"heard {len(rows)} times"
+    screen.show(f'"{options.phrase}" {times} (no training; threshold {threshold})')
+    return 0

@@ -1,0 +1,81 @@
+"""``wyoming``: detectors as a wake-word service for Home Assistant."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, above_zero, add_command
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.serving.shared_trunk import Heard, HeardTogether
+
+DEFAULT_URI = "tcp://127.0.0.1:10400"
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    parser = add_command(
+        commands, "wyoming", "MODEL... [options]", "serve detectors as wake words to Home Assistant", run_wyoming
+    )
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="bundles (zips, or their folders)")
+    where = (
+        f"tcp://HOST:PORT, unix://PATH or stdio:// (default {DEFAULT_URI}; tcp://0.0.0.0:10400: others may reach it)"
+    )
+    parser.add_argument("--uri", default=DEFAULT_URI, metavar="URI", help=where)
+    parser.add_argument("--fa-per-day", type=above_zero, metavar="X", help="false alarms a day to accept, each phrase")
+
+
+def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
+    """``wyoming MODEL...``: runs until Ctrl-C, or with stdio:// until stdin ends."""
+    from pipeline.serving.shared_trunk import HeardTogether
+    from pipeline.serving.wyoming import open_wake_words, server_at
+
+    if screen.json_wanted and options.uri.startswith("stdio:"):
+        raise HarkError(
+            "--json and stdio:// do not go together.",
+            "Both write to stdout.",
+            "Leave out --json, or serve at another URI.",
+        )
+    server_at(options.uri)  # what is wrong with it is said before anything is loaded
+    detectors = open_wake_words(options.models, options.fa_per_day)
+    together = HeardTogether(detectors)
+    for name, detector in detectors.items():
+        screen.note(f'{name}: "{detector.phrase}", threshold {detector.threshold:.3f}')
+    saved = len(detectors) - len(together.groups)
+    if saved:
+        screen.note(
+            f"{len(detectors)} detectors on {len(together.groups)} trunk(s): what they share is worked out once."
+        )
+    if asyncio.run(_serve(options.uri, together, screen)):
+        raise KeyboardInterrupt  # ended by a signal, as every command is
+    return 0
+
+
+async def _serve(uri: str, together: HeardTogether, screen: Screen) -> bool:
+    """Whether it was a signal that ended it."""
+    from pipeline.serving.wyoming import serve
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stopping.set)
+        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread: whoever runs it ends it
+            pass
+
+    def ready() -> None:
+        screen.note(f"Listening on {uri} (Ctrl-C ends it)")
+        screen.result({"uri": uri, "wake_words": {n: d.phrase for n, d in together.detectors.items()}})
+
+    def heard_by(heard: Heard) -> None:
+        screen.note(f"{time.strftime('%H:%M:%S')}  {heard.name}  score {heard.detection.score:.3f}")
+
+    await serve(uri, together, stopping, ready, heard_by)
+    return stopping.is_set()

@@ -1,0 +1,170 @@
+"""Environments of their own for the large optional engines, made on demand.
+
+An engine's ``internals/requirements.txt`` (of recognition and speakers:
+``pipeline/recordings/*/environments/NAME.txt``) names what its worker needs. ``enable`` installs that into
+``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV names another folder than ``<data>/engines``), and imports what the
+file's line ``# imports:`` names: an environment is ready when its packages were imported, not when pip was content.
+Until then the worker runs in Hark's own interpreter, which is enough for the embedded engines and for packages that
+happen to be there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from core.data_folder import REPOSITORY, installation_folder, storage_error
+from core.errors import HarkError
+
+# torchaudio's wheel holds an extension that is linked against CUDA, and where that cannot be loaded, torchaudio cannot
+# be imported. Without it, it is as built without one: its transforms and Kaldi features are plain torch.
+WITHOUT_CUDA = """
+import importlib.util, pathlib, shutil
+found = importlib.util.find_spec("torchaudio")
+if found:
+    import torch
+    try:
+        import torchaudio
+    except OSError:
+        if torch.version.cuda:
+            raise
+        shutil.rmtree(pathlib.Path(found.origin).parent / "lib")
+        print("Installing torchaudio without its CUDA extension, which this build of torch cannot load")
+"""
+STAMP = "installed.txt"  # digest of the requirements that are in the environment; written last, when all was imported
+
+
+def requirements(name: str) -> Path:
+    """The requirements file of an engine; it exists only where the engine can have its own environment."""
+    speaks = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
+    parts = (REPOSITORY / "pipeline" / "recordings" / part for part in ("transcription", "diarization"))
+    hears = (part / "environments" / f"{name}.txt" for part in parts)
+    return next((path for path in hears if path.is_file()), speaks)
+
+
+def environment(name: str) -> Path:
+    """The folder of an engine's environment, made or not."""
+    base = os.environ.get("HARK_ENGINES_ENV")
+    return (Path(base).expanduser().resolve() if base else installation_folder() / "engines") / name / "venv"
+
+
+def is_enabled(name: str) -> bool:
+    """True where the engine's own environment is made and matches its requirements."""
+    stamp = environment(name) / STAMP
+    return requirements(name).is_file() and stamp.is_file() and stamp.read_text().strip() == _digest(name)
+
+
+def interpreter(name: str) -> Path:
+    """The Python that runs the engine's worker: its own environment's, else the one that runs Hark."""
+    return environment(name) / "bin" / "python" if is_enabled(name) else Path(sys.executable)
+
+
+def lacking(name: str, packages: Sequence[str]) -> list[str]:
+    """Those top-level modules that the engine's interpreter does not have."""
+    if is_enabled(name):
+        return []
+    return [package for package in packages if importlib.util.find_spec(package) is None]
+
+
+def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path:
+    """Make the engine's environment with pip, or bring it up to date; returns its folder.
+
+    Args:
+        name: an engine with ``internals/requirements.txt``.
+        report: called with each line that pip prints.
+
+    Raises:
+        HarkError: no such requirements, no network, no space, or a package that cannot be installed.
+    """
+    if not requirements(name).is_file():
+        raise HarkError(
+            f"The engine {name} needs no environment of its own.",
+            "It has no internals/requirements.txt.",
+            "./hark engines shows what each engine needs.",
+        )
+    folder = environment(name)
+    if is_enabled(name):
+        report(f"{name} is enabled already: {folder}")
+        return folder
+    try:
+        # A half-made environment of an earlier attempt would hide what is missing in it.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _run([sys.executable, "-m", "venv", str(folder)], name, report)
+        pip = [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--progress-bar",
+            "off",
+        ]
+        for extra in _options(name):
+            pip.append(extra)
+        _run([*pip, "-r", str(requirements(name))], name, report)
+        python = str(folder / "bin" / "python")
+        _run([python, "-c", WITHOUT_CUDA], name, report)
+        _import(python, name)
+        (folder / STAMP).write_text(_digest(name) + "\n")
+    except OSError as error:
+        raise storage_error(error, f"making the environment of {name}") from error
+    return folder
+
+
+def imports(name: str) -> list[str]:
+    """The modules that must be importable in an engine's environment."""
+    lines = requirements(name).read_text().splitlines()
+    named = next((line.partition(":")[2] for line in lines if line.startswith("# imports:")), "")
+    return [module.strip() for module in named.split(",") if module.strip()]
+
+
+def _import(python: str, name: str) -> None:
+    for module in imports(name):
+        told = subprocess.run([python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, text=True)
+        if told.returncode:
+            said = (told.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise HarkError(
+                f"The environment of {name} was made, but cannot be used.",
+                f"{module} cannot be imported: {said[:300]}",
+                "Where a build of torch for another machine came with it, name an index with the right one in "
+                f"HARK_TORCH_INDEX and run ./hark engines enable {name} again.",
+            )
+
+
+def _options(name: str) -> list[str]:
+    """Extra pip options: HARK_TORCH_INDEX names the package index that has the torch build for this machine.
+
+    Where a requirements file says that it names everything (``# complete``), what its packages declare is left out.
+    """
+    text = requirements(name).read_text()
+    index = os.environ.get("HARK_TORCH_INDEX")
+    options = ["--extra-index-url", index] if index and "torch==" in text else []
+    return [*options, "--no-deps"] if "# complete" in text else options
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(requirements(name).read_bytes()).hexdigest()
+
+
+def _run(command: list[str], name: str, report: Callable[[str], None]) -> None:
+    lines: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.strip())
+            report(line.strip())
+    if process.returncode:
+        said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "nothing")
+        raise HarkError(
+            f"The environment of {name} could not be made.",
+            f"{' '.join(command[1:4])} ended with code {process.returncode}: {said[:300]}",
+            "Check the network (packages come from the package index that pip uses) and the free disk space, then run "
+            f"./hark engines enable {name} again.",
+        )

@@ -1,0 +1,29 @@
+"""Phones on the states of the speech encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.phones import PHONE_OUTPUTS
+
+ENCODER_WIDTH = 288
+
+
+class PhoneHead(nn.Module):
+    """The encoder's last layer [batch, time, 288] to phone logits [batch, time, PHONE_OUTPUTS] (CTC, blank first)."""
+
+    def __init__(self, width: int = 128, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(ENCODER_WIDTH)
+        self.project = nn.Conv1d(ENCODER_WIDTH, width, 3, padding=1)
+        self.mix = nn.Conv1d(width, width, 3, padding=1)
+        self.phones = nn.Conv1d(width, PHONE_OUTPUTS, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, heard: Tensor) -> Tensor:
+        x = functional.gelu(self.project(self.norm(heard).transpose(1, 2)))
+        x = self.dropout(x)
+        x = self.dropout(x + functional.gelu(self.mix(x)))
+        logits: Tensor = self.phones(x).transpose(1, 2)
+        return logits

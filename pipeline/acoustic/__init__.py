@@ -1,0 +1,1 @@
+"""Hark's own acoustic models: their data, training and use."""

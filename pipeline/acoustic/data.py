@@ -1,0 +1,126 @@
+"""What the acoustic model learns from: transcribed corpora, and sentences that the speech engines say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.events import Progress, Reporter
+from model.asr.packed import Utterance
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phonemes import accents, phones_of_texts
+from phrase_augmentation.plain_negatives import plain_negatives
+from pipeline.corpora.layouts import layout_of
+
+VALIDATION_SHARE = 0.06  # of the speakers of a corpus, and of the voices of an engine
+PHRASE_SHARE = 0.25  # of the synthetic texts are one to four words, as keyphrases are
+GENERATED_SHARE = 0.35  # are sentences of common words; the rest are transcripts of the corpora
+NO_PHRASE = "hark"  # plain negatives want a phrase that they must not hold
+
+
+def acoustic_split(speaker: str) -> str:
+    """``validation`` for a few speakers, by a hash of the name: the same for ever and everywhere; else ``train``."""
+    value = int.from_bytes(hashlib.sha256(f"acoustic {speaker}".encode()).digest()[:8], "big") / 2**64
+    return "validation" if value < VALIDATION_SHARE else "train"
+
+
+def corpus_utterances(folder: Path, root: Path, language: str = "en") -> list[Utterance]:
+    """The utterances of a corpus in any layout that Hark reads; paths relative to ``root``.
+
+    Recordings without a transcript come with an empty text. A file without a speaker is a speaker of its own.
+    """
+    accent = accents(language)[0]
+    found = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None and not u.problem]
+    texts = [normalize(u.text, language) if u.text else "" for u in found]
+    phones = phones_of_texts(texts, accent)
+    return [
+        Utterance(
+            path=str(utterance.audio.relative_to(root)),
+            text=text,
+            phones=said if text else (),
+            speaker=utterance.speaker or f"{folder.name}/{utterance.audio.stem}",
+            corpus=folder.name,
+            real=True,
+            split=acoustic_split(utterance.speaker or f"{folder.name}/{utterance.audio.stem}"),
+        )
+        for utterance, text, said in zip(found, texts, phones)
+    ]
+
+
+def located_utterances(folder: Path) -> list[Utterance]:
+    """The same with absolute paths, for recordings of several corpora together."""
+    root = folder.resolve()
+    return [replace(u, path=str(root / u.path)) for u in corpus_utterances(folder, folder)]
+
+
+def spoken_texts(transcripts: Sequence[str], count: int, seed: int, language: str = "en") -> list[str]:
+    """Texts for the engines: transcripts, sentences of common words, and short phrases."""
+    rng = np.random.default_rng(seed)
+    generated = [t.text for t in plain_negatives(NO_PHRASE, [], max(1, count), language, seed)]
+    rng.shuffle(generated)
+    texts = []
+    for number in range(count):
+        draw = rng.random()
+        sentence = generated[number % len(generated)]
+        if draw < PHRASE_SHARE:
+            words = normalize(sentence, language).split()
+            start = int(rng.integers(len(words)))
+            texts.append(" ".join(words[start : start + int(rng.integers(1, 5))]))
+        elif draw < PHRASE_SHARE + GENERATED_SHARE or not transcripts:
+            texts.append(sentence)
+        else:
+            texts.append(str(transcripts[int(rng.integers(len(transcripts)))]))
+    return texts
+
+
+def synthetic_utterances(
+    engines: dict[str, Engine],
+    counts: dict[str, int],
+    transcripts: Sequence[str],
+    folder: Path,
+    seed: int,
+    reporter: Reporter,
+    language: str = "en",
+) -> Iterator[Utterance]:
+    """Let each engine say ``counts[name]`` texts with all its voices, as files under ``folder``."""
+    accent = accents(language)[0]
+    progress = Progress(reporter, sum(counts.values()))
+    for number, (name, count) in enumerate(sorted(counts.items())):
+        rng = np.random.default_rng((seed, number))
+        voices = engines[name].voices(language)
+        speakers = sorted({voice.speaker for voice in voices})
+        by_speaker = {s: [v for v in voices if v.speaker == s] for s in speakers}
+        texts = spoken_texts(transcripts, count, seed + number, language)
+        requests = []
+        for index, text in enumerate(texts):
+            mine = by_speaker[speakers[int(rng.integers(len(speakers)))]]
+            voice = mine[int(rng.integers(len(mine)))]
+            settings = engines[name].draw_settings(voice, rng)
+            requests.append(SpeechRequest(f"{name}-{index:06d}", text, voice.name, voice.language, settings))
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        said = phones_of_texts([normalize(text, language) for text in texts], accent)
+        for clip in engines[name].synthesize(requests, target):
+            progress.advance()
+            if not isinstance(clip, GeneratedClip):
+                continue
+            path = target / f"{clip.request_id}.flac"
+            write_audio(path, read_audio(clip.path), SAMPLE_RATE)
+            if clip.path != path:
+                clip.path.unlink(missing_ok=True)
+            index = int(clip.request_id.rsplit("-", 1)[1])
+            yield Utterance(
+                str(path.relative_to(folder)), normalize(texts[index], language), said[index], clip.speaker, name,
+                False, acoustic_split(clip.speaker),
+            )  # fmt: skip
+
+
+def transcripts_of(utterances: Iterable[Utterance]) -> list[str]:
+    """The texts of the training split, for the engines to say."""
+    return [u.text for u in utterances if u.split == "train" and len(u.text.split()) > 1]

@@ -1,0 +1,53 @@
+"""Recordings to words with times, by Hark's own recognizer; for reading along and for comparing, not for minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.audio_file import SAMPLE_RATE
+from core.foreign_audio import read_foreign_audio
+from db.records import AlignedUnit
+from model.asr.decoding import greedy
+from model.asr.emissions import RecognizerAligner
+from model.asr.recognition import WordDecoder
+from model.phones import phones_of, text_of
+from pipeline.corpora.alignment import NotAligned, align
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """What was said in a recording, as far as the recognizer can tell.
+
+    Attributes:
+        letters: written letter by letter, without any vocabulary.
+        words: of the vocabulary, with times and confidence; empty where nothing was recognized.
+    """
+
+    file: str
+    seconds: float
+    text: str
+    letters: str
+    phones: tuple[str, ...]
+    words: tuple[AlignedUnit, ...]
+    confidence: float
+
+
+def recognize(file: Path | str, aligner: RecognizerAligner, decoder: WordDecoder, language: str = "en") -> Recognized:
+    """Words of a recording of any length. ``aligner`` hears phones. Raises HarkError where it cannot be read."""
+    audio = read_foreign_audio(file)
+    heads = next(aligner.both([audio]))
+    text = " ".join(decoder.words(heads["phones"]))
+    words: Sequence[AlignedUnit] = ()
+    confidence = 0.0
+    if text:
+        try:
+            aligned = align(heads["phones"], text, aligner, language)
+            words, confidence = aligned.words, aligned.confidence
+        except NotAligned:
+            text = ""  # words were guessed where there is no speech
+    return Recognized(
+        str(file), round(len(audio) / SAMPLE_RATE, 3), text, text_of(greedy(heads["characters"])),
+        phones_of(greedy(heads["phones"])), tuple(words), confidence,
+    )  # fmt: skip

@@ -1,0 +1,268 @@
+"""Training of an acoustic model by one command: corpora and engines to weights. Stopped, the same call goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio_augmentation.gain_speed import rms
+from audio_augmentation.noise import ambient_noise, clatter
+from audio_augmentation.reverb import room_pool
+from audio_generation.registry import default_engines
+from audio_generation.splice_side import SPLICE
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.errors import HarkError
+from core.events import Reporter
+from model.asr.packed import LONGEST_S, TABLE_FILE, Packed, Utterance, open_pack, pack
+from model.training_options import WHOLE, curves_folder, part_of
+from pipeline.acoustic.data import located_utterances, synthetic_utterances, transcripts_of
+from pipeline.corpora.importing import disappeared, unreadable
+from pipeline.corpora.layouts.utterance import files_below, is_audio
+
+BATCH_SECONDS = 160.0
+MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
+KINDS = ("trunk", "micro", "recognizer", "encoder")
+TEACHER_WEIGHT, UNTRANSCRIBED_SHARE = 1.0, 0.2  # of a trunk that learns from another one
+UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
+ROOMS = 150
+MADE_NOISE_S = 10.0  # seconds of one made-up noise
+CLATTER, AMBIENT = 80, 40  # so many of each, beside the recordings
+
+
+@dataclass(frozen=True)
+class AcousticRun:
+    """What ``asr train`` was asked for.
+
+    Attributes:
+        corpora: folders in any layout that ``library import`` reads.
+        kind: one of :data:`KINDS`; "encoder" trains the phone outputs that stand on it (``model.asr.encoder_head``).
+        epochs: passes over the real speech; phone outputs take as many steps as they need.
+        batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
+        subset: per cent of each corpus, and of the synthetic clips, that are used.
+        synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
+        keyphrase_weight: of a trunk's keyphrase loss (``model.asr.keyphrase_loss``) beside CTC; 0: CTC alone.
+        noise: folder of recordings; empty: made-up noise and other speakers only.
+    """
+
+    corpora: tuple[Path, ...]
+    kind: str = "recognizer"
+    epochs: float = 30.0
+    batch_size: int = 0
+    subset: float = WHOLE
+    synthetic: int = 7000
+    noise: str = ""
+    keyphrase_weight: float = 0.0
+    seed: int = 0
+
+
+def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train in ``folder``; returns the weights' path, errors by group and hours of speech.
+
+    Raises:
+        HarkError: a folder that holds no corpus, or nothing with a transcript in it.
+    """
+    from model.asr.network import Recognizer, RecognizerConfig
+    from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
+    from model.model import Trunk, TrunkConfig
+    from model.phones import PHONE_OUTPUTS
+    from model.shipped_trunk import shipped_trunk
+    from model.shipped_weights import save_weights
+    from model.train import best_device
+
+    # What the audio depends on; another kind of model, or more epochs, takes the same.
+    asked = replace(run, kind="", epochs=0.0, batch_size=0, keyphrase_weight=0.0)
+    wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
+    made_from = folder / "speech" / "made_from.json"
+    if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
+        made_from.unlink(missing_ok=True)  # what is stopped half way is nobody's
+        _gather(run, folder, reporter)
+        made_from.write_text(wanted)
+    packed = open_pack(folder / "speech")
+    transcribed = packed.where("train", transcribed=True)
+    transcribed = transcribed[packed.length[transcribed] <= LONGEST_S * SAMPLE_RATE]
+    if not len(transcribed):
+        raise HarkError(
+            "There is nothing to learn from.",
+            f"None of the recordings that are for training has a transcript and is no longer than {LONGEST_S:g} s.",
+            "Give a corpus with transcripts: ./hark asr train FOLDER.",
+        )
+    if run.kind == "encoder":
+        return _train_head(run, packed, folder / run.kind, reporter)
+    real = [int(i) for i in transcribed if packed.utterances[i].real]
+    hours = float(packed.length[real or transcribed].sum()) / 16_000 / 3600
+    an_epoch = len(real or transcribed) / run.batch_size if run.batch_size else hours * 3600 / BATCH_SECONDS
+    steps = max(1, round(run.epochs * an_epoch))
+    config = AcousticTrainConfig(
+        steps=steps, batch_seconds=BATCH_SECONDS, batch_size=run.batch_size, easy_steps=min(800, steps // 3),
+        warmup_steps=min(300, max(1, steps // 10)), evaluations=min(20, max(1, steps // 5)), seed=run.seed,
+        real_share=0.65 if real else 0.0, keyphrase_weight=run.keyphrase_weight,
+    )  # fmt: skip
+    # The micro trunk learns from the standard one, from speech without transcripts too; not measured.
+    teacher = shipped_trunk("standard")[0] if run.kind == "micro" else None
+    if teacher is not None:
+        config = replace(config, teacher_weight=TEACHER_WEIGHT, untranscribed_share=UNTRANSCRIBED_SHARE)
+    model: Recognizer | Trunk
+    if run.kind == "recognizer":
+        model = Recognizer(RecognizerConfig())
+    elif run.kind == "micro":
+        dilations = (1, 2, 4, 8, 1, 2, 4)
+        model = Trunk(TrunkConfig(stem_channels=(8, 8), channels=48, dilations=dilations, phones=PHONE_OUTPUTS))
+    else:
+        model = Trunk(TrunkConfig(channels=192, dilations=(1, 2, 4, 8) * 3, phones=PHONE_OUTPUTS))
+    reporter.stage("train", f"Training a {run.kind} on {hours:.2f} hours of speech for {steps} steps")
+
+    loss = None
+
+    def show(state: AcousticProgress) -> None:
+        nonlocal loss
+        loss = state.loss
+        if loss is not None:
+            reporter.metric("loss", loss)
+        reporter.progress(state.step, steps, 0.0)
+        for name, value in (state.errors or {}).items():
+            reporter.metric(name, value)
+
+    out = folder / run.kind
+    device = best_device()
+    board = curves_folder(out)
+    device = "cpu" if device == "mps" else device
+    errors = train_acoustic(
+        model, packed, config, out, show, teacher.to(device) if teacher else None, device=device, tensorboard=board
+    )
+    best = load_acoustic(out / ("best.pt" if (out / "best.pt").is_file() else "final.pt"))
+    weights = out / f"{run.kind}.safetensors"
+    save_weights(best, weights, _about(run, packed), half=run.kind == "recognizer")
+    return {
+        "weights": str(weights), "curves": board, "loss": loss, **word_errors(run.kind, errors), "errors": errors,
+        "hours": round(hours, 3), "steps": steps,
+    }  # fmt: skip
+
+
+def word_errors(kind: str, errors: Mapping[str, float]) -> dict[str, Any]:
+    """``wer`` and ``cer`` among the errors by group, of people where there are any; or None, and why not."""
+    found: dict[str, Any] = {"wer": None, "cer": None, "not_measured": ""}
+    for name in ("wer", "cer"):
+        rates = {group: rate for group, rate in errors.items() if group.startswith(f"{name}/")}
+        people = [rate for group, rate in rates.items() if group.startswith(f"{name}/real")]
+        if rates:
+            found[name] = float(np.mean(people or list(rates.values())))
+    if kind != "recognizer":
+        found["not_measured"] = f"what is trained here ({kind}) writes phones, not words (per: phone error rate)."
+    elif found["wer"] is None:
+        found["not_measured"] = "no recording is left to measure on; give more, or a higher --subset."
+    return found
+
+
+def _about(run: AcousticRun, packed: Packed) -> dict[str, Any]:
+    return {
+        "name": run.kind,
+        "version": 1,
+        "training_corpora": sorted({u.corpus for u in packed.utterances if u.real}),
+        "training_engines": sorted({u.corpus for u in packed.utterances if not u.real}),
+    }
+
+
+def _train_head(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
+    from model.asr.encoder_head import HeadTrainConfig, train_head
+    from model.shipped_weights import save_head
+
+    config = HeadTrainConfig(seed=run.seed)
+    reporter.stage("train", f"Training phone outputs on an encoder for {config.steps} steps")
+
+    last = None
+
+    def show(done: int, total: int, loss: float) -> None:
+        nonlocal last
+        reporter.progress(done, total, 0.0)
+        if loss == loss:
+            last = loss
+            reporter.metric("loss", loss)
+
+    board = curves_folder(out)
+    head, errors = train_head(packed, config, out, show, board)
+    weights = out / "encoder-head.safetensors"
+    save_head(head, weights, _about(run, packed))
+    hours = float(packed.length.sum()) / SAMPLE_RATE / 3600
+    return {
+        "weights": str(weights), "curves": board, "loss": last, **word_errors(run.kind, errors), "errors": errors,
+        "hours": round(hours, 3), "steps": config.steps,
+    }  # fmt: skip
+
+
+def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
+    """Pack the corpora, and what the engines say of their transcripts."""
+    utterances = []
+    for corpus in run.corpora:
+        reporter.stage("corpora", f"Reading {corpus}")
+        try:
+            found = located_utterances(corpus)
+        except OSError as error:
+            raise disappeared(corpus) or unreadable(corpus, error) from error
+        utterances += _part(found, run)
+    utterances = _measurable(utterances, reporter)
+    ready = default_engines() if run.synthetic else {}
+    speaking = sorted(set(ready) - {SPLICE, UNHEARD})
+    if speaking:
+        reporter.stage("synthesize", f"Letting {', '.join(speaking)} speak")
+        counts = dict.fromkeys(speaking, -(-part_of(run.synthetic, run.subset) // len(speaking)))
+        target = (folder / "synthetic").resolve()
+        spoken = synthetic_utterances(ready, counts, transcripts_of(utterances), target, run.seed, reporter)
+        utterances += [replace(u, path=str(target / u.path)) for u in spoken]
+    noises = [*(_recordings(Path(run.noise)) if run.noise else []), *_made_noises(run.seed)]
+    reporter.stage("pack", f"Decoding {len(utterances)} recordings")
+    pack(utterances, Path("/"), folder / "speech", noises, room_pool(ROOMS, run.seed))
+    for corpus in run.corpora:
+        if gone := disappeared(corpus):
+            raise gone
+
+
+def _part(found: list[Utterance], run: AcousticRun) -> list[Utterance]:
+    """The per cent of a corpus that are wanted, of each split, with and without a transcript, and two at least."""
+    if run.subset >= WHOLE:
+        return found
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for index, utterance in enumerate(found):
+        groups.setdefault((utterance.split, bool(utterance.text)), []).append(index)
+    rng = np.random.default_rng((run.seed, len(found)))
+    chosen = [int(i) for group in groups.values() for i in rng.permutation(group)[: part_of(len(group), run.subset, 2)]]
+    return [found[i] for i in sorted(chosen)]
+
+
+def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utterance]:
+    """The same, so that there is something to learn from and to measure on: speakers are kept out of training, but of
+    few there may be none for one side; then utterances are."""
+    known = [u for u in utterances if u.text]
+    if not known or len({u.split for u in known}) > 1:
+        return utterances
+    drawn = sorted(known, key=lambda u: hashlib.sha256(u.path.encode()).digest())
+    held = {u.path for u in drawn[: part_of(len(known), 100 * MEASURED_SHARE) if len(known) > 1 else 0]}
+    if held:
+        reporter.log(
+            f"There are too few speakers to keep some out: {len(held)} of {len(known)} utterances are measured on, and "
+            "training hears their speakers in others.",
+            "warning",
+        )
+    return [replace(u, split="validation" if u.path in held else "train") if u.text else u for u in utterances]
+
+
+def _recordings(folder: Path) -> list[np.ndarray]:
+    return [_at_level(read_audio(path)) for path in files_below(folder) if is_audio(path)]
+
+
+def _made_noises(seed: int) -> list[np.ndarray]:
+    """Crockery most of all: recordings of noise seldom ring and strike as a kitchen does."""
+    rng = np.random.default_rng((seed, 7))
+    samples = int(MADE_NOISE_S * SAMPLE_RATE)
+    made = [clatter(samples, rng) for _ in range(CLATTER)] + [ambient_noise(samples, rng) for _ in range(AMBIENT)]
+    return [_at_level(noise) for noise in made]
+
+
+def _at_level(noise: np.ndarray) -> np.ndarray:
+    """As loud as all others: they are joined, and heard at the SNR that is drawn wherever one begins."""
+    return noise * np.float32(0.05 / max(1e-4, rms(noise)))

@@ -1,0 +1,1 @@
+"""Real speech: corpora read into the library, aligned, and enrolment recordings."""

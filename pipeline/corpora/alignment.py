@@ -1,0 +1,386 @@
+"""When each word and phone of a transcribed clip is said.
+
+The words' phones (or letters) are laid over the emission by one of two methods
+(``pipeline.corpora.alignment_methods``): Hark's own Viterbi (``model/asr/viterbi.py``), or the package
+ctc-segmentation. On 120 recordings of read speech with known
+word times both put starts and ends 20 ms off in the median, and 1.6 % against 1.7 % of starts (6.4 % of ends, both)
+more than 0.1 s; the package takes half as long again, is less sure of what is right (docs/benchmark-log.md), and needs
+a compiler where there is no wheel.
+Phones against letters: starts 1.5 % against 1.7 % more than 0.1 s off; both 20 ms in the median.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audio_generation.splice_side.inventory import LEAST_SPEECH_S, MOST_SPEECH_S, clip_order
+from core.errors import HarkError
+from core.events import Progress, Reporter, silent_reporter
+from db.db_api import Library
+from db.records import AlignedUnit, Clip, Where
+from model.asr.emissions import Aligner, pack, unpack
+from model.asr.viterbi import TokenPath, fits, token_path
+from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
+from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method, package
+
+# CTC writes a phone a little after it begins and stops before it ends. Medians over read speech with known word times
+# (./hark bench mining); of the recognizer's phones. Added to the time of a token's first and after its last frame.
+START_BIAS_S = -0.02
+END_BIAS_S = 0.04
+WINDOW_FRAMES = 3000  # a longer emission is aligned piece by piece: 60 s
+COMMIT_FRAMES = 2250  # of each piece, words that end before this are certain: 45 s
+MOST_TOKENS_A_FRAME = 0.5  # 25 phones a second: nobody speaks faster
+# Confidence of a whole clip below which its transcript is not what is said. 120 clips of read speech had 0.22 to 1 with
+# their own transcript (median 0.6), and all below this with another clip's.
+LEAST_CONFIDENCE = 0.12
+BATCH_AUDIO_S = 1200.0  # of clips that are heard, stored and aligned at a time
+
+
+class NotAligned(HarkError):
+    """A clip's text cannot be laid over its audio."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Words and phones of a clip in order of time; ``confidence`` 0 to 1 is that of the whole text.
+
+    A confidence is exp(-s): s is how many nats a token the aligned path is less probable than the best that the model
+    could write there.
+    """
+
+    words: tuple[AlignedUnit, ...]
+    phones: tuple[AlignedUnit, ...]
+    confidence: float
+
+    @property
+    def units(self) -> tuple[AlignedUnit, ...]:
+        return (*self.words, *self.phones)
+
+
+@dataclass(frozen=True)
+class AlignReport:
+    """What :func:`align_clips` did; ``heard_s`` is the audio [seconds] that the acoustic model had to hear for it."""
+
+    aligned: frozenset[int]
+    failed: dict[int, HarkError]
+    heard_s: float
+
+
+def align(
+    log_p: np.ndarray,
+    text: str,
+    aligner: Aligner,
+    language: str = "en",
+    method: str = VITERBI,
+    least: float = LEAST_CONFIDENCE,
+) -> Alignment:
+    """Lay a text over an emission [time, outputs] of the aligner, of any length.
+
+    Args:
+        method: one of :data:`pipeline.corpora.alignment_methods.METHODS`.
+        least: confidence of the whole text below which it is not what is said.
+
+    Raises:
+        NotAligned: no words, words that the aligner cannot write, more than can be said in that time, or words that
+            are not what is said.
+        HarkError: the method cannot be used here.
+    """
+    words = normalize(text, language).split()
+    if not words:
+        raise NotAligned(
+            "There is nothing to align.", "The transcript holds no words.", "Give the words that are said."
+        )
+    _check_script(words, language)
+    tokens = aligner.tokens(words, language)
+    flat = [token for word in tokens for token in word]
+    if not flat:
+        raise NotAligned(
+            "The transcript cannot be aligned.",
+            f"{aligner.name} writes none of its words: {' '.join(words)[:60]!r}.",
+            "Use an aligner for that language.",
+        )
+    if len(flat) > MOST_TOKENS_A_FRAME * len(log_p) or not fits(flat, len(log_p)):
+        raise NotAligned(
+            "The transcript does not belong to this audio.",
+            f"{len(words)} words cannot be said in {len(log_p) * aligner.frame_s:.1f} s.",
+            "Check the corpus's transcripts.",
+        )
+    if method == CTC_SEGMENTATION:
+        path = _segmented(log_p, flat, aligner)
+    elif len(log_p) <= WINDOW_FRAMES:
+        path = token_path(log_p, flat)
+    else:
+        path = _long_path(log_p, tokens)
+    found = _units(path, words, tokens, aligner)
+    if found.confidence < least:
+        raise NotAligned(
+            "The transcript does not match the audio.",
+            f"Its words fit with a confidence of {found.confidence:.2f}; less than {least:.2f} is chance.",
+            "Check the corpus's transcripts, or use an aligner for that language.",
+        )
+    return found
+
+
+def _check_script(words: Sequence[str], language: str) -> None:
+    letters = [letter for word in words for letter in word if letter.isalpha()]
+    own = scripts_of(language)
+    foreign = sum(script_of(letter) not in own for letter in letters)
+    if foreign * 2 > len(letters):
+        raise NotAligned(
+            "The transcript cannot be aligned.",
+            f"It is not written in the script of the language {base_language(language)!r}: {' '.join(words)[:60]!r}.",
+            "Import the corpus with its own --language.",
+        )
+
+
+def _units(path: TokenPath, words: Sequence[str], tokens: Sequence[Sequence[int]], aligner: Aligner) -> Alignment:
+    frame_s, end = aligner.frame_s, len(path.own) - 1
+    spoken = [list(word) for word in tokens]
+    starts = np.cumsum([0, *(len(word) for word in tokens)])
+    rows: list[AlignedUnit] = []
+    phones: list[AlignedUnit] = []
+    shortfall, counted = 0.0, 0
+    at = 0.0
+    onsets = [max(0.0, path.first[i] * frame_s + START_BIAS_S) for i in range(len(path.first))]
+    for number, word in enumerate(words):
+        first, after = int(starts[number]), int(starts[number + 1])
+        if first == after:  # the model cannot write it: it holds its place, and no time
+            rows.append(AlignedUnit("word", word, at, at, 0.0))
+            continue
+        last = after - 1
+        if aligner.units == "characters" and len(spoken[number]) > 1 and number + 1 < len(words):
+            last -= 1  # the space
+        start = onsets[first]
+        stop = min((path.last[last] + 1) * frame_s + END_BIAS_S, end * frame_s)
+        if after < len(onsets):
+            stop = min(stop, max(onsets[after], start + frame_s))
+        lost = max(0.0, path.shortfall(int(path.first[first]), int(path.last[last])))
+        count = last - first + 1
+        shortfall, counted = shortfall + lost, counted + count
+        rows.append(AlignedUnit("word", word, _ms(start), _ms(stop), _confidence(lost, count)))
+        at = _ms(stop)
+        if aligner.units == "phones":
+            for token in range(first, after):
+                own_stop = onsets[token + 1] if token + 1 < after else stop
+                lost = max(0.0, path.shortfall(int(path.first[token]), int(path.last[token])))
+                label = aligner.vocabulary[spoken[number][token - first]]
+                phones.append(AlignedUnit("phone", label, _ms(onsets[token]), _ms(own_stop), _confidence(lost, 1)))
+    return Alignment(tuple(rows), tuple(phones), _confidence(shortfall, counted))
+
+
+def _ms(seconds: float) -> float:
+    return round(float(seconds), 3)
+
+
+def _confidence(shortfall: float, tokens: int) -> float:
+    return round(math.exp(-shortfall / max(1, tokens)), 4)
+
+
+def joint_confidence(units: Sequence[AlignedUnit], tokens: Sequence[int]) -> float:
+    """The confidence of words together, from theirs and their numbers of tokens; 0 where one has none."""
+    if any(unit.confidence <= 0 for unit in units):
+        return 0.0
+    nats = sum(count * math.log(unit.confidence) for unit, count in zip(units, tokens, strict=True))
+    return round(math.exp(nats / max(1, sum(tokens))), 4)
+
+
+def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
+    """Piece by piece: each is aligned with as many words as could be said in it, and its first part is kept."""
+    flat = [token for word in tokens for token in word]
+    ends = np.cumsum([len(word) for word in tokens])
+    first, last = np.full(len(flat), -1), np.full(len(flat), -1)
+    own = np.empty(len(log_p))
+    best = log_p.max(axis=1).astype(np.float64)
+    done, begin = 0, 0  # tokens, frames
+    while begin < len(log_p):
+        piece = log_p[begin : begin + WINDOW_FRAMES]
+        at_end = begin + len(piece) == len(log_p)
+        rest = flat[done:] if at_end else flat[done : done + int(MOST_TOKENS_A_FRAME * len(piece))]
+        if not rest:
+            own[begin:] = best[begin:]
+            break
+        if at_end and not fits(rest, len(piece)):
+            raise NotAligned(
+                "The transcript does not belong to this audio.",
+                "What is left of it at the end cannot be said in the time that is left.",
+                "Check the corpus's transcripts.",
+            )
+        path = token_path(piece, rest, free_end=not at_end)
+        kept = len(rest)
+        frames = len(piece)
+        if not at_end:
+            # Whole words that end where the rest of the piece has confirmed them.
+            inside = [int(e) - done for e in ends if done < e <= done + len(rest)]
+            kept = max((e for e in inside if 0 <= path.last[e - 1] < COMMIT_FRAMES), default=0)
+            following = int(path.first[kept]) if kept < len(rest) else -1
+            frames = COMMIT_FRAMES if following < 0 else min(max(1, following - 1), COMMIT_FRAMES)
+            if kept:
+                frames = max(frames, int(path.last[kept - 1]) + 1)
+        first[done : done + kept] = path.first[:kept] + begin
+        last[done : done + kept] = path.last[:kept] + begin
+        own[begin : begin + frames] = np.diff(path.own)[:frames]
+        done, begin = done + kept, begin + frames
+    if done < len(flat):
+        raise NotAligned(
+            "The transcript does not belong to this audio.",
+            "The audio ends before the transcript does.",
+            "Check the corpus's transcripts.",
+        )
+    return TokenPath(first, last, np.concatenate([[0], np.cumsum(own)]), np.concatenate([[0], np.cumsum(best)]))
+
+
+def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> TokenPath:
+    """The same by the package ctc-segmentation (Kürzinger et al. 2020), which gives the frame that each token
+    begins in; a token lasts as long as it is more probable than the blank."""
+    ctc_segmentation = package()
+    settings = ctc_segmentation.CtcSegmentationParameters(
+        char_list=list(aligner.vocabulary), blank=0, index_duration=1.0
+    )
+    truth, begins = ctc_segmentation.prepare_token_list(settings, [np.asarray([token]) for token in flat])
+    try:
+        times, _, _ = ctc_segmentation.ctc_segmentation(settings, np.asarray(log_p, np.float32), truth)
+    except AssertionError as error:
+        raise NotAligned(
+            "The transcript does not belong to this audio.", f"{error}.", "Check the corpus's transcripts."
+        ) from error
+    first = np.clip(np.asarray(times)[np.asarray(begins[:-1]) + 1].astype(np.int64), 0, len(log_p) - 1)
+    last, written = first.copy(), np.asarray(log_p[:, 0], np.float64)
+    for place, (token, begin) in enumerate(zip(flat, first)):
+        until = first[place + 1] if place + 1 < len(first) else len(log_p)
+        blank = np.flatnonzero(log_p[begin + 1 : until, token] <= log_p[begin + 1 : until, 0])
+        last[place] = max(begin, (begin + blank[0] if len(blank) else until - 1))
+        written[begin : last[place] + 1] = log_p[begin : last[place] + 1, token]
+    best = log_p.max(axis=1).astype(np.float64)
+    return TokenPath(first, last, np.concatenate([[0], np.cumsum(written)]), np.concatenate([[0], np.cumsum(best)]))
+
+
+# -- clips of the library ----------------------------------------------------------------------------------------------
+
+
+def stored_emission(library: Library, clip: Clip, aligner: Aligner) -> np.ndarray | None:
+    """A clip's emission [time, outputs], or None where there is none of this aligner that is whole."""
+    packed = library.emission(clip.id, aligner.name)
+    if packed is None or abs(len(packed) - clip.duration_s / aligner.frame_s) > 1.5:
+        return None
+    try:
+        return unpack(packed, len(aligner.vocabulary))
+    except ValueError:
+        return None
+
+
+def emissions(
+    library: Library, aligner: Aligner, clips: Sequence[Clip], failed: dict[int, HarkError]
+) -> Iterator[tuple[Clip, np.ndarray, bool]]:
+    """(clip, emission, whether it had to be made) of each clip; made ones are kept. What fails goes to ``failed``."""
+    there = library.with_emission(aligner.name, [clip.id for clip in clips])
+    missing: list[Clip] = []
+    for clip in clips:
+        known = stored_emission(library, clip, aligner) if clip.id in there else None
+        if known is None:
+            missing.append(clip)
+        else:
+            yield clip, known, False
+    for batch in _batches(missing):
+        audios: list[np.ndarray] = []
+        heard: list[Clip] = []
+        for clip in batch:
+            try:
+                audios.append(library.read_audio(clip))
+                heard.append(clip)
+            except HarkError as error:
+                failed[clip.id] = error
+        made = list(aligner.log_probabilities_of(audios))
+        library.add_emissions(aligner.name, ((clip.id, pack(log_p)) for clip, log_p in zip(heard, made, strict=True)))
+        for clip, log_p in zip(heard, made, strict=True):
+            yield clip, log_p, True
+
+
+def _batches(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
+    batch: list[Clip] = []
+    seconds = 0.0
+    for clip in clips:
+        batch.append(clip)
+        seconds += clip.duration_s
+        if seconds >= BATCH_AUDIO_S:
+            yield batch
+            batch, seconds = [], 0.0
+    if batch:
+        yield batch
+
+
+def align_clips(
+    library: Library,
+    aligner: Aligner,
+    clips: Collection[Clip],
+    reporter: Reporter | None = None,
+    method: str = VITERBI,
+) -> AlignReport:
+    """Align clips of the library to their own texts and keep words and phones; those aligned before are not touched.
+
+    Words and phones are kept under :func:`alignment_name`.
+
+    A clip that fails stops no other one and stays as it is in the library.
+    """
+    check_method(method)
+    name = alignment_name(aligner, method)
+    there = library.with_alignment(name, [clip.id for clip in clips])
+    todo = [clip for clip in clips if clip.id not in there]
+    aligned = set(there)
+    failed: dict[int, HarkError] = {}
+    heard_s = 0.0
+    progress = Progress(reporter or silent_reporter(), len(todo))
+    for batch in _batches(todo):
+        done: dict[int, tuple[AlignedUnit, ...]] = {}
+        for clip, log_p, made in emissions(library, aligner, batch, failed):
+            heard_s += clip.duration_s if made else 0.0
+            try:
+                if not clip.text_known:
+                    raise NotAligned(
+                        f"Clip {clip.id} cannot be aligned.",
+                        "Nobody knows what is said in it.",
+                        "Give it a transcript first.",
+                    )
+                done[clip.id] = align(log_p, clip.text_normalized, aligner, clip.language, method).units
+            except HarkError as error:
+                failed[clip.id] = error
+            progress.advance()
+        library.set_alignments(name, done)
+        aligned |= set(done)
+    return AlignReport(frozenset(aligned), failed, heard_s)
+
+
+ALIGNED_PEOPLE = 60  # of a library, unless more are asked for: six hours of speech
+
+
+def align_people(
+    library: Library,
+    aligner: Aligner,
+    people: int = ALIGNED_PEOPLE,
+    language: str = "en",
+    reporter: Reporter | None = None,
+) -> list[str]:
+    """Align recordings of the library's people, so that splice has them as voices; returns the speakers.
+
+    Of each at most six minutes are aligned, what is aligned already counts. Who goes first is drawn by the speaker's
+    name, so that a larger ``people`` adds to the same ones. Takes a second for about a minute of speech.
+    """
+    by_speaker: dict[str, list[Clip]] = {}
+    for clip in library.iter_clips(Where(language=language, imported=True, slices=False, text_known=True)):
+        if clip.speaker:
+            by_speaker.setdefault(clip.speaker, []).append(clip)
+    enough = [s for s, clips in by_speaker.items() if sum(c.duration_s for c in clips) >= LEAST_SPEECH_S]
+    chosen = sorted(enough, key=lambda speaker: hashlib.sha256(speaker.encode()).digest())[:people]
+    wanted: list[Clip] = []
+    for speaker in chosen:
+        seconds = 0.0
+        for clip in sorted(by_speaker[speaker], key=clip_order):
+            if seconds < MOST_SPEECH_S:
+                wanted.append(clip)
+                seconds += clip.duration_s
+    align_clips(library, aligner, wanted, reporter)
+    return chosen

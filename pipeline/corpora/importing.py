@@ -1,0 +1,502 @@
+"""``./hark library import``: the audio and transcripts of a corpus become clips of the library.
+
+An import can be interrupted at any point and run again: what is in the library is recognized by its source (corpus and
+path) before it is decoded, and by its samples after that. Memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.tps_side import peoples_speech
+from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio, seconds_of_audio
+from core.errors import HarkError
+from core.events import Reporter
+from core.foreign_audio import read_foreign_audio, seconds_of
+from core.processors import usable_cores
+from core.worded import worded
+from db.clip_files import digest_of, to_samples
+from db.db_api import Library, source_id
+from db.records import NewClip
+from phrase_augmentation.normalize import normalize
+from pipeline.corpora.layouts import layout_of
+from pipeline.corpora.layouts.utterance import Utterance, is_file_of
+
+ENGINE = "corpus"  # the engine of all imported clips
+SHORTEST_S = 0.2  # a shorter one holds no word
+LONGEST_S = 60.0  # a longer one with a transcript is too long to align at once
+PIECE_S = 30.0  # recordings without a transcript are cut into pieces of this length
+CHUNK = 64  # utterances looked up, and clips stored, at a time
+SPREAD = 64  # with a limit, the corpus is taken in so many interleaved parts, so that all its speakers are in
+
+LICENCE_FILES = re.compile(r"(source|licen[cs]e|copying|readme)[^/]*(\.txt|\.md|)$", re.IGNORECASE)
+LICENCES: tuple[tuple[str, str], ...] = (
+    (r"\bCC[- ]?0\b|creativecommons\.org/publicdomain/zero", "CC0-1.0"),
+    (r"\bCC[- ]BY[- ]NC[- ]SA\b|licenses/by-nc-sa/|attribution[- ]noncommercial[- ]sharealike", "CC-BY-NC-SA"),
+    (r"\bCC[- ]BY[- ]NC[- ]ND\b|licenses/by-nc-nd/|attribution[- ]noncommercial[- ]noderiv", "CC-BY-NC-ND"),
+    (
+        r"\bCC[- ]BY[- ]NC\b(?![- ](?:SA|ND))|licenses/by-nc/|attribution[- ]noncommercial\b(?![- ](?:share|no))",
+        "CC-BY-NC",
+    ),
+    (r"\bCC[- ]BY[- ]ND\b|licenses/by-nd/|attribution[- ]noderiv", "CC-BY-ND"),
+    (r"\bCC[- ]BY[- ]SA\b|licenses/by-sa/|attribution[- ]sharealike", "CC-BY-SA"),
+    (r"\bCC[- ]BY\b(?![- ](?:SA|NC|ND))|licenses/by/|commons attribution\b(?![- ](?:non|share|no))", "CC-BY"),
+    (r"\bapache[- ](?:license,? )?(?:version )?2(?:\.0)?\b", "Apache-2.0"),
+    (r"\bMIT\b(?: licen[cs]e)?", "MIT"),
+    (r"\b(?:GNU )?GPL\b|GNU general public licen[cs]e", "GPL"),
+    (r"\bpublic[- ]domain\b", "public domain"),
+    # CMU ARCTIC, Festvox and others, in their own words.
+    (r"\bfree licen[cs]e\b|granted, free of charge, to use and distribute", "free (see the corpus)"),
+)
+UNKNOWN_LICENCE = "unknown"
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        added: new clips; ``hours`` is their length.
+        already_there: clips that the library had, by source or by their samples.
+        skipped: {reason: count}; reasons: missing, unreadable, empty, too short, too long, silent, and the problems
+            that the layouts name (``pipeline.corpora.layouts.utterance``).
+        transcribed: clips that were there without a text and have one now.
+        unknown_text: of ``added``, those of which nobody knows what is said: negatives only, and with care.
+        licence: of the clips (each one's own where the corpus names it); ``licence_from`` says who says so.
+        limit_reached: stopped because of the limit of hours, not at the end of the corpus.
+    """
+
+    added: int
+    already_there: int
+    skipped: dict[str, int]
+    hours: float
+    transcribed: int = 0
+    unknown_text: int = 0
+    corpus: str = ""
+    layout: str = ""
+    licence: str = UNKNOWN_LICENCE
+    licence_from: str = ""
+    limit_reached: bool = False
+
+
+@dataclass(frozen=True)
+class IncomingClip:
+    """A decoded utterance on its way into the library: int16 ``samples`` at 16 kHz, or why there are none."""
+
+    source: str
+    utterance: Utterance
+    samples: np.ndarray | None
+    reason: str = ""
+
+
+@dataclass
+class ImportCounts:
+    """The growing numbers of an :class:`ImportReport`."""
+
+    added: int = 0
+    already_there: int = 0
+    transcribed: int = 0
+    unknown_text: int = 0
+    seconds: float = 0.0
+    seconds_there: float = 0.0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        return self.added + self.already_there + sum(self.skipped.values())
+
+
+def import_corpus(
+    folder: Path,
+    library: Library,
+    language: str,
+    reporter: Reporter,
+    licence: str | None = None,
+    limit_hours: float | None = None,
+    own: bool = False,
+) -> ImportReport:
+    """Import a corpus in any of the known layouts (``pipeline.corpora.layouts``), found out by looking.
+
+    Args:
+        folder: the corpus.
+        language: of the utterances for which the corpus does not say it.
+        licence: of the clips; else what the folder's SOURCE, LICENSE or README file says, else "unknown".
+        limit_hours: at most so many hours of this corpus in the library, counting those of earlier imports; they
+            are spread over the whole corpus. None: all of it.
+        own: nobody else sent these files: libsndfile opens them in this process, which takes a twentieth of the time.
+
+    Raises:
+        HarkError: no such folder, no corpus in it, or the library cannot be written.
+    """
+    folder = Path(folder).resolve()
+    layout = layout_of(folder)
+    corpus = corpus_name(folder)
+    said, said_by = (licence, "the command") if licence else licence_of(folder)
+    reporter.stage("import", f"{folder.name}: {layout.name}")
+    if said == UNKNOWN_LICENCE:
+        reporter.log(
+            worded(
+                "No licence found in %(corpus)s: its clips are marked 'unknown'. --licence names one.",
+                corpus=folder.name,
+            ),
+            "warning",
+        )
+
+    lengths: dict[Path, float] = {}
+
+    def listed() -> Iterator[tuple[str, Utterance]]:
+        for utterance in layout.utterances(folder):
+            for piece in _pieces(utterance, lengths, own):
+                yield source_id(corpus, _place(folder, piece)), piece
+
+    parts: Iterable[tuple[str, Utterance]] = listed()
+    if limit_hours is not None:
+        parts = (
+            (source, utterance)
+            for part in range(SPREAD)
+            for source, utterance in listed()
+            if zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD == part
+        )
+    limit_s = None if limit_hours is None else limit_hours * 3600
+    total: int | None = None
+    counts = ImportCounts()
+
+    def progress() -> None:
+        if limit_s is not None:
+            reporter.progress(min(counts.seconds + counts.seconds_there, limit_s), limit_s)
+        else:
+            reporter.progress(counts.done, total or 0)
+
+    try:
+        if limit_s is None:
+            total = sum(1 for _ in listed())
+        limit_reached = _import(parts, library, language, said, limit_s, counts, progress, own)
+    except OSError as error:  # of the listing: recordings that cannot be read are counted
+        raise disappeared(folder) or unreadable(folder, error) from error
+    if gone := disappeared(folder):
+        raise gone
+    return _report(counts, corpus, layout.name, said, said_by, limit_reached)
+
+
+def disappeared(folder: Path) -> HarkError | None:
+    """What to say where a corpus that was being read is gone, as when a drive came off; None where it is there."""
+    try:
+        if any(Path(folder).iterdir()):
+            return None
+    except OSError:
+        pass
+    return HarkError(
+        "The corpus disappeared while it was read.",
+        f"There is nothing in {folder.name} any more.",
+        "Bring the folder back and run the same command again.",
+    )
+
+
+def unreadable(folder: Path, error: OSError) -> HarkError:
+    """What to say where a corpus's own files, its transcripts most of all, cannot be read."""
+    # Names below the corpus's own: where it lies on a server is nobody's business.
+    where = Path(error.filename or folder)
+    named = where.relative_to(folder.parent) if where.is_relative_to(folder.parent) else where.name
+    return HarkError(
+        f"The corpus {folder.name} cannot be read.",
+        f"{error.strerror or type(error).__name__}: {named}.",
+        "Make it readable (or check the drive), and run the same command again.",
+    )
+
+
+def import_peoples_speech(
+    library: Library,
+    reporter: Reporter,
+    limit_hours: float,
+    location: str | Path = peoples_speech.REPOSITORY,
+    configuration: str = peoples_speech.CONFIGURATION,
+) -> ImportReport:
+    """Stream People's Speech (English) into the library until it holds ``limit_hours`` of it.
+
+    Run again with a higher limit, it goes on from there. ``location`` may be a local folder of its parquet files.
+
+    Raises:
+        HarkError: the ``datasets`` package is missing, no network, or the library cannot be written.
+    """
+    reporter.stage("import", f"People's Speech, {configuration}: up to {limit_hours:g} hours")
+    counts, limit_s = ImportCounts(), limit_hours * 3600
+    there = library.durations_of_corpus(peoples_speech.CORPUS)
+    counts.already_there, counts.seconds_there = len(there), sum(there.values())
+    licences: set[str] = set()
+    decoded: list[IncomingClip] = []
+    pending_s = 0.0
+
+    def known(identifier: str) -> bool:
+        return source_id(peoples_speech.CORPUS, identifier) in there
+
+    def store() -> None:
+        store_clips(decoded, library, "en", UNKNOWN_LICENCE, counts)
+        decoded.clear()
+        reporter.progress(min(counts.seconds + counts.seconds_there, limit_s), limit_s)
+
+    limit_reached = counts.seconds_there >= limit_s
+    if not limit_reached:
+        for row in peoples_speech.rows(known, location, configuration):
+            samples, reason = (None, "unreadable") if row.audio is None else usable_samples(row.audio)
+            utterance = Utterance(Path(row.identifier), row.text.strip() or None, licence=row.licence)
+            source = source_id(peoples_speech.CORPUS, row.identifier)
+            decoded.append(IncomingClip(source, utterance, samples, reason))
+            licences.add(row.licence)
+            pending_s += 0.0 if samples is None else len(samples) / SAMPLE_RATE
+            limit_reached = counts.seconds + counts.seconds_there + pending_s >= limit_s
+            if limit_reached or len(decoded) >= CHUNK:
+                store()
+                pending_s = 0.0
+                # Some may have been in the library already: then there is room for more.
+                limit_reached = counts.seconds + counts.seconds_there >= limit_s
+            if limit_reached:
+                break
+        store()
+    return _report(
+        counts, peoples_speech.CORPUS, "People's Speech", " AND ".join(sorted(licences)), "the corpus", limit_reached
+    )
+
+
+def _report(
+    counts: ImportCounts, corpus: str, layout: str, licence: str, licence_from: str, limit_reached: bool
+) -> ImportReport:
+    return ImportReport(
+        added=counts.added,
+        already_there=counts.already_there,
+        skipped=dict(sorted(counts.skipped.items())),
+        hours=counts.seconds / 3600,
+        transcribed=counts.transcribed,
+        unknown_text=counts.unknown_text,
+        corpus=corpus,
+        layout=layout,
+        licence=licence,
+        licence_from=licence_from,
+        limit_reached=limit_reached,
+    )
+
+
+def _import(
+    parts: Iterable[tuple[str, Utterance]],
+    library: Library,
+    language: str,
+    licence: str,
+    limit_s: float | None,
+    counts: ImportCounts,
+    progress: Callable[[], None],
+    own: bool,
+) -> bool:
+    """Look up, decode and store chunk by chunk; True where the limit ended it."""
+    # Threads: what decodes foreign files is a process of its own, and libsndfile and soxr let go of Python's lock.
+    workers = usable_cores()
+    waiting: deque[Future[IncomingClip]] = deque()
+    decoded: list[IncomingClip] = []
+    limit_reached = False
+
+    def store() -> None:
+        store_clips(decoded, library, language, licence, counts)
+        decoded.clear()
+        progress()
+
+    def reached() -> bool:
+        pending = sum(len(clip.samples) for clip in decoded if clip.samples is not None) / SAMPLE_RATE
+        return limit_s is not None and counts.seconds + counts.seconds_there + pending >= limit_s
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        remaining = iter(parts)
+        while not limit_reached and (chunk := list(islice(remaining, CHUNK))):
+            for source, utterance in _not_there(chunk, library, language, counts):
+                if limit_reached := reached():
+                    break
+                waiting.append(pool.submit(_decode, source, utterance, own))
+                # Few at a time: what is decoded and not yet stored is all that lies in memory.
+                while len(waiting) > 2 * workers:
+                    decoded.append(waiting.popleft().result())
+                if len(decoded) >= CHUNK:
+                    store()
+            limit_reached = limit_reached or reached()
+            progress()
+        while waiting and not limit_reached:
+            decoded.append(waiting.popleft().result())
+            limit_reached = reached()
+        store()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return limit_reached
+
+
+def store_clips(
+    clips: Iterable[IncomingClip], library: Library, language: str, licence: str, counts: ImportCounts
+) -> None:
+    """Store decoded utterances in one go, unless the library has the same samples already."""
+    new: dict[str, NewClip] = {}
+    for clip in clips:
+        if clip.samples is None:
+            counts.skipped[clip.reason] = counts.skipped.get(clip.reason, 0) + 1
+            continue
+        digest = digest_of(clip.samples)
+        if digest in new:
+            counts.already_there += 1
+            continue
+        utterance = clip.utterance
+        spoken = utterance.language or language
+        normalized = normalize(utterance.text or "", spoken)
+        new[digest] = NewClip(
+            audio=clip.samples,
+            text=(utterance.text or "") if normalized else "",
+            text_normalized=normalized,
+            # A transcript of signs only ("...", "???") says as little as none.
+            text_known=bool(normalized),
+            language=spoken,
+            engine=ENGINE,
+            speaker=utterance.speaker,
+            licence=utterance.licence or licence,
+            source=clip.source,
+        )
+    there = library.digests_present(list(new))
+    wanted = [clip for digest, clip in new.items() if digest not in there]
+    library.add_clips(wanted)
+    counts.already_there += len(there)
+    counts.added += len(wanted)
+    counts.unknown_text += sum(not clip.text_known for clip in wanted)
+    counts.seconds += sum(len(clip.audio) for clip in wanted) / SAMPLE_RATE
+    counts.seconds_there += sum(len(clip.audio) for digest, clip in new.items() if digest in there) / SAMPLE_RATE
+
+
+def _not_there(
+    chunk: list[tuple[str, Utterance]], library: Library, language: str, counts: ImportCounts
+) -> list[tuple[str, Utterance]]:
+    """The utterances whose source is new; those that have got a transcript since their import are given it."""
+    sources = [source for source, _ in chunk]
+    durations = library.durations_of_sources(sources)
+    without_text = library.untranscribed(sources)
+    texts: dict[int, tuple[str, str]] = {}
+    for source, utterance in chunk:
+        if source in without_text and utterance.text:
+            normalized = normalize(utterance.text, utterance.language or language)
+            if normalized:
+                texts[without_text[source]] = (utterance.text, normalized)
+    if texts:
+        library.set_texts(texts)
+    counts.transcribed += len(texts)
+    counts.already_there += len(durations)
+    counts.seconds_there += sum(durations.values())
+    return [(source, utterance) for source, utterance in chunk if source not in durations]
+
+
+def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
+    """Decode one utterance, or say why it is of no use."""
+    if utterance.problem:
+        return IncomingClip(source, utterance, None, utterance.problem)
+    try:
+        if not utterance.audio.is_file():
+            return IncomingClip(source, utterance, None, "missing")
+        if utterance.audio.stat().st_size == 0:
+            return IncomingClip(source, utterance, None, "empty")
+        seconds = min(max(0.0, utterance.duration_s or LONGEST_S + 1.0), LONGEST_S + 1.0)
+        if utterance.offset_s is None:  # one that is longer than it says is refused for its length
+            seconds = LONGEST_S + 1.0
+        if not seconds:
+            return IncomingClip(source, utterance, None, "empty")
+        read = read_audio if own else read_foreign_audio
+        audio = read(utterance.audio, seconds, max(0.0, utterance.offset_s or 0.0))
+    except (HarkError, OSError, ValueError):
+        return IncomingClip(source, utterance, None, "unreadable")
+    samples, reason = usable_samples(audio)
+    return IncomingClip(source, utterance, samples, reason)
+
+
+def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Audio [samples] at 16 kHz as int16 samples, or None and the reason why it is of no use as a clip."""
+    if not len(audio):
+        return None, "empty"
+    if len(audio) < SHORTEST_S * SAMPLE_RATE:
+        return None, "too short"
+    if len(audio) > LONGEST_S * SAMPLE_RATE:
+        return None, "too long"
+    if np.abs(audio).max() < SILENCE_PEAK:
+        return None, "silent"
+    return to_samples(audio), ""
+
+
+def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iterator[Utterance]:
+    """A long recording of unknown text in pieces, so that hours of negatives need not be thrown away."""
+    seconds = 0.0
+    if utterance.text is None and utterance.offset_s is None and not utterance.problem:
+        if utterance.audio not in lengths:  # a corpus is listed more than once
+            lengths[utterance.audio] = _measured(utterance.audio, own)
+        seconds = lengths[utterance.audio]
+    if seconds <= PIECE_S:
+        yield utterance
+        return
+    start = 0.0
+    while start < seconds:
+        # The last piece takes the rest, up to half a piece more.
+        length = PIECE_S if seconds - start > 1.5 * PIECE_S else seconds - start
+        yield replace(utterance, offset_s=start, duration_s=length)
+        start += length
+
+
+def _measured(audio: Path, own: bool) -> float:
+    """How long a recording is, 0 where it cannot be read. Headers may lie, or not know (a FLAC out of a pipe)."""
+    try:
+        return seconds_of_audio(audio) if own else seconds_of(audio)
+    except (HarkError, OSError):
+        return 0.0
+
+
+def _place(folder: Path, utterance: Utterance) -> str:
+    """Where an utterance lies in its corpus: the path, and the time where it is a part of a file."""
+    path = os.path.relpath(utterance.audio, folder).replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
+    return path if utterance.offset_s is None else f"{path}@{utterance.offset_s:.3f}+{utterance.duration_s or 0:.3f}"
+
+
+def corpus_name(folder: Path) -> str:
+    """The corpus's name in the library: the folder's, and a few signs of its whole path.
+
+    Two folders "wavs" are two corpora. A corpus that has moved is decoded again, but its samples are recognized.
+    """
+    digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
+    return f"{folder.resolve().name.replace(':', '-')}-{digest}"
+
+
+def licence_of(folder: Path) -> tuple[str, str]:
+    """The licence that a corpus's own files name, and in which file; ("unknown", "") where none does.
+
+    Where a file names several they are joined by " AND ": whoever uses a clip has to heed them all.
+    """
+    order = {"source": 0, "licen": 1, "copyi": 2, "readm": 3}
+    named = (path for path in folder.iterdir() if LICENCE_FILES.fullmatch(path.name))
+    files = [path for path in named if is_file_of(folder, path)]
+    for path in sorted(files, key=lambda path: (order.get(path.name.lower()[:5], 0), path.name)):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = " ".join(file.read(100_000).split())
+        names = [name + _version(name, text, pattern) for pattern, name in LICENCES if _found(pattern, text)]
+        if names:
+            return " AND ".join(names), path.name
+    return UNKNOWN_LICENCE, ""
+
+
+def _found(pattern: str, text: str) -> re.Match[str] | None:
+    # "MIT" is also a German word and a university; elsewhere capitals do not matter.
+    return re.search(pattern, text, 0 if r"\bMIT\b" in pattern else re.IGNORECASE)
+
+
+def _version(name: str, text: str, pattern: str) -> str:
+    """The version that follows a Creative Commons licence's name, as "-4.0"."""
+    found = _found(pattern, text)
+    if found is None or not name.startswith("CC-"):
+        return ""
+    after = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :])
+    return f"-{after[1]}" if after else ""

@@ -1,0 +1,38 @@
+"""How corpora lie on disk: one file a layout, one line each in :data:`LAYOUTS`. The first that fits reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.errors import HarkError
+from pipeline.corpora.layouts import common_voice, librispeech, ljspeech, nemo_manifest, plain_folder, vctk
+from pipeline.corpora.layouts.utterance import Layout
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout("LibriSpeech", librispeech.recognizes, librispeech.utterances),
+    Layout("VCTK", vctk.recognizes, vctk.utterances),
+    Layout("Common Voice", common_voice.recognizes, common_voice.utterances),
+    Layout("NeMo manifest", nemo_manifest.recognizes, nemo_manifest.utterances),
+    Layout("LJSpeech", ljspeech.recognizes, ljspeech.utterances),
+    Layout("folder with .txt", plain_folder.has_transcripts, plain_folder.utterances),
+    Layout("folder without transcripts", plain_folder.has_audio, plain_folder.utterances),
+)
+
+
+def layout_of(folder: Path) -> Layout:
+    """The layout of a corpus's folder.
+
+    Raises:
+        HarkError: no such folder, or no audio in it.
+    """
+    if not folder.is_dir():
+        raise HarkError(f"There is no folder {folder}.", "The path names no folder.", "Check the path.")
+    for layout in LAYOUTS:
+        if layout.recognizes(folder):
+            return layout
+    names = ", ".join(layout.name for layout in LAYOUTS)
+    raise HarkError(
+        f"{folder.name} holds no corpus that Hark can read.",
+        f"It has no audio in one of the known layouts: {names}.",
+        "Give the folder that holds the audio and its transcripts.",
+    )

@@ -1,0 +1,69 @@
+"""NVIDIA NeMo manifests: JSON lines with audio_filepath, text, duration, and offset where it is a part of the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.corpora.layouts.utterance import UNREADABLE_TEXT, Utterance, is_file_of, lines_of
+
+LONGEST_WORD = 200  # characters of a speaker, language or licence
+LONGEST_RECORDING_S = 1e9
+
+
+def recognizes(folder: Path) -> bool:
+    """There is a ``*.jsonl`` or ``*manifest*.json`` whose first line is an object with audio_filepath."""
+    return bool(_manifests(folder))
+
+
+def utterances(folder: Path) -> Iterator[Utterance]:
+    """Utterances in order of the manifests; a line without text, or with an empty one, is of unknown text.
+
+    Paths are relative to the manifest, or absolute.
+    """
+    for manifest in _manifests(folder):
+        for line in lines_of(manifest):
+            entry = _entry(line)
+            if entry is None:
+                if line is None or line.strip():
+                    yield Utterance(manifest, None, problem=UNREADABLE_TEXT)
+                continue
+            offset = _seconds(entry.get("offset"))
+            yield Utterance(
+                manifest.parent / str(entry["audio_filepath"]),
+                _word(entry.get("text_original")) or _word(entry.get("text")) or None,
+                speaker=_word(entry.get("speaker"))[:LONGEST_WORD],
+                language=(_word(entry.get("language")) or _word(entry.get("lang")))[:LONGEST_WORD] or None,
+                licence=(_word(entry.get("licence")) or _word(entry.get("license")))[:LONGEST_WORD] or None,
+                offset_s=offset,
+                duration_s=_seconds(entry.get("duration")) if offset is not None else None,
+                problem="" if offset is None or math.isfinite(offset) else "a time that is none",
+            )
+
+
+def _manifests(folder: Path) -> list[Path]:
+    names = sorted({*folder.glob("*.jsonl"), *folder.glob("*manifest*.json")})
+    return [path for path in names if is_file_of(folder, path) and _entry(next(lines_of(path), None)) is not None]
+
+
+def _entry(line: str | None) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line or "")
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("audio_filepath"), str) else None
+
+
+def _word(value: object) -> str:
+    """A value as text that can be stored: JSON may hold halves of characters."""
+    return "" if value is None else str(value).strip().encode("utf-8", "replace").decode()
+
+
+def _seconds(value: object) -> float | None:
+    """A number, not finite where no recording is that long; None where it is no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < LONGEST_RECORDING_S else math.inf

@@ -1,0 +1,42 @@
+"""A folder of audio; ``name.txt`` (or .lab, .normalized.txt) beside ``name.wav`` says what is said in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.corpora.layouts.utterance import UNREADABLE_TEXT, Utterance, files_below, is_audio, is_file_of, text_of
+
+# ".normalized.txt" is LibriTTS's.
+TRANSCRIPT_SUFFIXES = (".txt", ".normalized.txt", ".lab")
+
+
+def has_audio(folder: Path) -> bool:
+    """There is an audio file somewhere below."""
+    return any(is_audio(path) for path in files_below(folder))
+
+
+def has_transcripts(folder: Path) -> bool:
+    """There is an audio file with a transcript beside it somewhere below."""
+    return any(is_audio(path) and _transcript(folder, path) is not None for path in files_below(folder))
+
+
+def utterances(folder: Path) -> Iterator[Utterance]:
+    """All audio in order of path, without text where no transcript is beside it.
+
+    Audio in subfolders is taken to be of one speaker a subfolder, as most corpora have it.
+    """
+    for path in files_below(folder):
+        if not is_audio(path):
+            continue
+        place = path.parent.relative_to(folder).as_posix()
+        transcript = _transcript(folder, path)
+        text = text_of(transcript) if transcript is not None else ""
+        speaker = "" if place == "." else f"{folder.name}/{place}"
+        problem = UNREADABLE_TEXT if text is None else ""
+        yield Utterance(path, " ".join((text or "").split()) or None, speaker=speaker, problem=problem)
+
+
+def _transcript(folder: Path, audio: Path) -> Path | None:
+    candidates = (audio.with_name(audio.stem + suffix) for suffix in TRANSCRIPT_SUFFIXES)
+    return next((path for path in candidates if is_file_of(folder, path)), None)

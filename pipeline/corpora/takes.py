@@ -1,0 +1,214 @@
+"""A person's own utterances of a phrase: what to say where, what is wrong with a take, keeping it, and who hears it.
+
+Takes are clips of the library with ``source`` "recorded:<id>" and a role. As a "test" they are never trained on, and a
+report counts them among the people that the detector has not heard; as "train" they are positives of the training part.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from audio_augmentation.silence import speech_bounds
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.foreign_audio import read_foreign_audio
+from db.clip_files import audio_digest
+from db.db_api import Library
+from db.records import Clip, NewClip
+from model.runtime.detector import Detector
+from phrase_augmentation.normalize import normalize, validate_keyphrase
+from pipeline.corpora.importing import ENGINE
+from pipeline.corpora.layouts.utterance import files_below, is_audio
+
+CORPUS = "recorded"  # of the source of every take
+TEST, TRAIN = "test", "train"
+ROLES = (TEST, TRAIN)
+LICENCE = "private"
+OWNER = "user-1"  # as the portal calls its first account: on the command line it is the same person
+
+COUNT = 10  # takes that are asked for; with 10 of 10 heard, at least 72 % are (Wilson, 95 %)
+TAKE_S = 4.0  # that is recorded at a time
+LONGEST_TAKE_S = 15.0
+MARGIN_S = 0.3  # kept around the speech
+QUIET_DB = -50.0  # RMS of the speech, dBFS: the noise of a usual microphone's input is about 10 dB below
+FULL_SCALE = 0.985  # samples beyond it are clipped, where there are several in a row
+CLIPPED_SAMPLES = 3
+SHORTEST_SPEECH_S, LONGEST_SPEECH_S = 0.25, 3.5
+EDGE_S = 0.03  # speech that begins or ends so near to the take's edge is cut off
+
+BEFORE_S, AFTER_S = 2.0, 1.0  # of silence around a take that a detector is tried on
+SILENCE_LEVEL = 1e-4  # -80 dBFS: no microphone gives zeros
+
+
+@dataclass(frozen=True)
+class Hint:
+    """How to say the next one. ``away``: the speaker needs time to walk there."""
+
+    words: str
+    away: bool = False
+
+
+HINTS = (
+    Hint("close, in your normal voice"),
+    Hint("close, quickly"),
+    Hint("two metres away", away=True),
+    Hint("quietly, close"),
+    Hint("turned away from the microphone", away=True),
+    Hint("slowly and clearly"),
+    Hint("from the far end of the room", away=True),
+    Hint("loudly, two metres away", away=True),
+    Hint("tired, without much effort"),
+    Hint("from the next room's door", away=True),
+)
+
+PROBLEMS = {
+    "nothing": "No speech is in it: is it the right microphone, and is it allowed?",
+    "clipped": "It is clipped: further away, or turn the input down.",
+    "quiet": "It is very quiet: nearer, or turn the input up.",
+    "short": "It is too short for the phrase.",
+    "long": "There is more in it than the phrase.",
+    "cut": "It begins or ends in the middle of speech.",
+}
+
+
+@dataclass(frozen=True)
+class Take:
+    """A recording of the phrase as it would be kept: its speech with a little around it.
+
+    Attributes:
+        audio: float32 [samples] at 16 kHz; empty where there is no speech.
+        level_db: RMS of the speech, dBFS.
+        problems: names in :data:`PROBLEMS`; with "nothing" it cannot be kept.
+    """
+
+    audio: np.ndarray
+    level_db: float
+    problems: tuple[str, ...]
+    hint: str = ""
+    identifier: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Its length as it would be kept."""
+        return len(self.audio) / SAMPLE_RATE
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be kept at all."""
+        return len(self.audio) > 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The problems, for people."""
+        return tuple(PROBLEMS[name] for name in self.problems)
+
+
+def hints(count: int) -> list[Hint]:
+    """``count`` hints, each different from the one before."""
+    return [HINTS[number % len(HINTS)] for number in range(count)]
+
+
+def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
+    """What is wrong with a recording [samples, 16 kHz], and what of it would be kept.
+
+    Args:
+        identifier: a take with the same one is kept once; without one, the same audio is.
+    """
+    start, end = speech_bounds(audio, "silero")
+    if start == end:
+        return Take(audio[:0], -120.0, ("nothing",), hint, identifier)
+    speech = audio[start:end].astype(np.float64)
+    level = 10 * np.log10(max(1e-12, float((speech**2).mean())))
+    seconds = len(speech) / SAMPLE_RATE
+    edge = round(EDGE_S * SAMPLE_RATE)
+    found = {
+        "clipped": int((np.abs(speech) >= FULL_SCALE).sum()) >= CLIPPED_SAMPLES,
+        "quiet": level < QUIET_DB,
+        "short": seconds < SHORTEST_SPEECH_S,
+        "long": seconds > LONGEST_SPEECH_S,
+        "cut": start < edge or end > len(audio) - edge,
+    }
+    margin = round(MARGIN_S * SAMPLE_RATE)
+    kept = np.asarray(audio[max(0, start - margin) : end + margin], dtype=np.float32)
+    identifier = identifier or str(uuid.uuid5(uuid.NAMESPACE_OID, audio_digest(kept)))
+    return Take(kept, round(level, 1), tuple(name for name, wrong in found.items() if wrong), hint, identifier)
+
+
+def takes_in(folder: Path) -> list[tuple[Path, Take]]:
+    """The recordings in a folder, examined. Raises HarkError for a folder without any, and for a damaged one."""
+    if not folder.is_dir():
+        raise HarkError(f"There is no folder {folder}.", "The path names no folder.", "Check the path.")
+    files = [path for path in files_below(folder) if is_audio(path)]
+    if not files:
+        raise HarkError(f"{folder} holds no recording.", "No file in it is audio.", "Name a folder with WAV files.")
+    return [
+        (path, examine(read_foreign_audio(path, max_seconds=LONGEST_TAKE_S + 1.0), hint=path.stem)) for path in files
+    ]
+
+
+def keep(
+    library: Library, takes: Iterable[Take], *, phrase: str, language: str, speaker: str, role: str = TEST
+) -> list[int]:
+    """Store takes of a phrase as clips; their ids. A take that is there is not stored again.
+
+    Raises:
+        HarkError: no phrase, a take without speech in it, or a library that cannot be written.
+    """
+    text = validate_keyphrase(phrase, language)
+    if role not in ROLES:
+        raise ValueError(f"a take's role is one of {ROLES}, not {role!r}")
+    clips = []
+    for take in takes:
+        if not take.usable or take.seconds > LONGEST_TAKE_S:
+            raise HarkError(
+                "That take cannot be kept.",
+                PROBLEMS["nothing"] if not take.usable else f"It has more than {LONGEST_TAKE_S:.0f} s of speech.",
+                "Record it once more.",
+            )
+        clips.append(
+            NewClip(
+                audio=take.audio, text=text, text_normalized=normalize(text, language), language=language,
+                engine=ENGINE, speaker=speaker, licence=LICENCE, source=f"{CORPUS}:{take.identifier}",
+                settings={"recorded": True, "role": role, "hint": take.hint},
+            )
+        )  # fmt: skip
+    return library.add_clips(clips)
+
+
+def kept_takes(library: Library, *, phrase: str = "", language: str = "") -> list[Clip]:
+    """The takes in the library that are in use, in the order in which they were recorded; of a phrase if one is given.
+
+    The phrase is a normalized one.
+    """
+    return [
+        clip
+        for clip in library.with_source(CORPUS)
+        if clip.state == "ready"
+        and (not phrase or (clip.text_normalized == phrase and clip.language == language))
+        and clip.settings.get("role") in ROLES
+    ]
+
+
+def set_role(library: Library, clips: Iterable[Clip], role: str) -> None:
+    """Say what takes are for from now on."""
+    if role not in ROLES:
+        raise ValueError(f"a take's role is one of {ROLES}, not {role!r}")
+    library.change_settings([clip.id for clip in clips], {"role": role})
+
+
+def heard(detector: Detector, takes: Sequence[np.ndarray]) -> list[bool]:
+    """Which of the takes [samples, 16 kHz] a detector hears, each alone, with silence before and after it."""
+    rng = np.random.default_rng(0)
+    result = []
+    for audio in takes:
+        before, after = (
+            SILENCE_LEVEL * rng.standard_normal(round(seconds * SAMPLE_RATE)) for seconds in (BEFORE_S, AFTER_S)
+        )
+        stream = np.concatenate([before, audio, after]).astype(np.float32)
+        result.append(any(detector.detections(scores) for scores in detector.score_recording([stream])))
+    return result

@@ -1,0 +1,260 @@
+"""The child process of one job: ``python -m pipeline.jobs NAME`` reads the job as JSON from stdin and writes its
+events, one JSON object a line, to stdout. The last event is ``result`` or ``error``.
+
+The process dies with whoever started it, and what it started dies with it: a job whose supervisor was killed must not
+go on beside the one that takes it up again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from core.child_process import end_with_parent, parent_is_gone
+from core.data_folder import atomic_path, data_folder
+from core.errors import HarkError
+from core.events import Reporter, json_lines_sink
+from core.worded import worded
+from pipeline.training.config import RunConfig
+
+DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
+NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (./hark bench portal)
+MEMORY_BYTES = {"import": 2 << 30}  # that a job of this kind may hold itself; an import needs a tenth
+LONGEST_S = {"import": 6 * 3600}  # that one of an upload may take; 2 GB of speech take an hour
+SAMPLES = 6  # of each bucket, that a plan offers to be listened to
+
+Spec = Mapping[str, Any]
+
+
+def run_config(values: Spec) -> RunConfig:
+    """The configuration in a job's JSON object; names that it does not have are ignored."""
+    known = {field.name for field in fields(RunConfig)}
+    taken: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
+    }
+    return RunConfig(**taken)
+
+
+def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.training.run import run_training
+
+    return run_training(run_config(spec), data, reporter)
+
+
+def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.training.run import plan_run, plan_summary
+
+    plan = plan_run(run_config(spec), data, reporter)
+    samples: dict[str, list[dict[str, Any]]] = {}
+    for request in plan.requests:
+        of_bucket = samples.setdefault(request.bucket, [])
+        if len(of_bucket) < SAMPLES and request.engine not in {sample["engine"] for sample in of_bucket[-2:]}:
+            of_bucket.append({"engine": request.engine, "voice": request.voice, "text": request.text})
+    return {**plan_summary(plan, data), "samples": samples}
+
+
+def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded."""
+    import shutil
+    from dataclasses import asdict
+
+    from db.db_api import Library
+    from pipeline.corpora.archive import unpack
+    from pipeline.corpora.importing import import_corpus
+
+    archive = data / spec["archive"] if spec.get("archive") else None
+    # Named as the archive, so that the corpus's name in the library says what it is.
+    folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
+    try:
+        if archive is not None:
+            _end_after(LONGEST_S["import"])
+            if not archive.is_file():
+                raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
+            reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
+            shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # what a killed one left
+            unpack(archive, folder)
+            # Most archives hold one folder with everything in it; macOS adds another with nothing of use.
+            while len(inside := [path for path in folder.iterdir() if path.name != "__MACOSX"]) == 1 and (
+                inside[0].is_dir()
+            ):
+                folder = inside[0]
+        with Library(data) as library:
+            report = import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None)
+    except Exception:  # not where it was interrupted: it goes on with the archive
+        if archive is not None:
+            shutil.rmtree(archive.parent, ignore_errors=True)
+        raise
+    if archive is not None:
+        shutil.rmtree(archive.parent, ignore_errors=True)
+    return asdict(report)
+
+
+def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.training.run import retraining_of, run_training
+
+    return run_training(retraining_of(data, spec["run"]), data, reporter)
+
+
+def _compare(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.training.comparison import compare_versions
+
+    return compare_versions(spec["runs"], data, reporter)
+
+
+def _enable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.engine_setup import enable_engine
+
+    enable_engine(spec["engine"], reporter)
+    return {"engine": spec["engine"]}
+
+
+def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.engine_setup import pull_model, pull_voice
+
+    pull = pull_model if spec.get("model") else pull_voice
+    files = pull(spec["engine"], spec["voice"], reporter)
+    return {"engine": spec["engine"], "files": [path.name for path in files]}
+
+
+def _transcribe(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recordings.job import transcribe_recording
+
+    return transcribe_recording(spec, data, reporter)
+
+
+def _summarize(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recordings.job import summarize_recording
+
+    return summarize_recording(spec, data, reporter)
+
+
+def _minable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recordings.job import make_minable
+
+    return make_minable(spec, data, reporter)
+
+
+def _polish(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recordings.polish_job import polish_recording
+
+    return polish_recording(spec, data, reporter)
+
+
+def _train_recognizer(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.recordings.adapt_recognizer import train_recognizer
+
+    return train_recognizer(spec, data, reporter)
+
+
+KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {
+    "plan": _plan,
+    "train": _train,
+    "retrain": _retrain,
+    "compare": _compare,
+    "import": _import,
+    "enable": _enable,
+    "pull": _pull,
+    "transcribe": _transcribe,
+    "summarize": _summarize,
+    "minable": _minable,
+    "polish": _polish,
+    "train-recognizer": _train_recognizer,
+}
+
+
+def finished_file(data: Path, name: str) -> Path:
+    """Where a job's result is kept until whoever asked for it has it."""
+    return data / "jobs" / f"finished-{name}.json"
+
+
+def main() -> int:
+    """Run the job on stdin; the exit code says how it ended."""
+    parent = os.getppid()
+    end_with_parent()
+    if parent_is_gone(parent):
+        return INTERRUPTED
+    os.nice(NICENESS)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not look like an event
+    job = json.load(sys.stdin)
+    sink = json_lines_sink(events)
+    reporter = Reporter(sink)
+    data = Path(job["data"])
+    os.environ.setdefault("HARK_INSTALLATION", str(data_folder()))  # before the next line
+    os.environ["HARK_DATA"] = str(data)
+    _limit_memory(job["kind"])
+    name = sys.argv[1]
+    finished = finished_file(data, name)
+    if finished.is_file():  # a worker was killed before it could write down the end
+        sink({"event": "result", "result": json.loads(finished.read_text())})
+        return DONE
+    try:
+        result = KINDS[job["kind"]](job["spec"], data, reporter)
+        with atomic_path(finished) as temporary:
+            temporary.write_text(json.dumps(result))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except HarkError as error:
+        reporter.error(error)
+        return MENDABLE
+    except MemoryError:
+        reporter.error(
+            HarkError(
+                "The job was stopped.",
+                "It needs more memory than a job of its kind may have.",
+                "Try it with less at a time.",
+            )
+        )
+        return MENDABLE
+    except Exception:
+        import traceback
+
+        traceback.print_exc()  # to the job's log
+        reporter.error(
+            HarkError(
+                "The job stopped because of a bug in Hark.",
+                f"The log of job {name} says where.",
+                "Retry goes on from where it was; if it fails again, please report it with the log.",
+            )
+        )
+        return BUG
+    finally:
+        registry = sys.modules.get("audio_generation.registry")
+        if registry is not None:
+            registry.close_engines()
+    sink({"event": "result", "result": result})
+    return DONE
+
+
+def _limit_memory(kind: str) -> None:
+    """Limit what this process and each of its own may write to, so that a job ends before the machine's memory does."""
+    if kind in MEMORY_BYTES:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES[kind], MEMORY_BYTES[kind]))
+
+
+def _end_after(seconds: int) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise HarkError(
+            "The job was stopped.", f"It took more than {seconds // 3600} hours.", "Upload the recordings in parts."
+        )
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A user's recordings: transcribed, speakers told apart, summarized, asked."""

@@ -1,0 +1,352 @@
+"""The job "train-recognizer": Hark's recognizer fitted to a user's own recordings, and measured before and after.
+
+It learns from passages whose words somebody has written or checked: those that were corrected, and texts that came
+with an upload; where these are too few, or it is asked for, also from what was recognized with confidence. About every
+fifth is left out; what the recognizer gets wrong there says whether it was worth it. The
+weights are kept below the user's data, the sound is not; the shipped weights stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+
+from audio_generation.splice_side import SPLICE
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import worded
+from model.training_options import WHOLE, TrainingOptions, part_of, training_options
+from phrase_augmentation.normalize import base_language, normalize
+from phrase_augmentation.phonemes import accents, phones_of_texts
+from pipeline.recordings.transcript import Segment, Transcript, load_transcript
+from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
+
+if TYPE_CHECKING:
+    from model.asr.network import Recognizer
+    from model.model import Trunk
+
+RECORDINGS = "audio"  # below the user's data, a folder each
+AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
+FOLDER = OWN_FOLDER  # below the user's data
+STAGES = ("collect", "cut", "synthesize", "pack", "measure", "train", "compare")
+
+LANGUAGE = "en"  # the recognizer knows no other
+LONGEST_TEXT = 100_000  # characters that come with one recording
+MOST_EPOCHS = 50
+SHORTEST_S, LONGEST_S = 0.5, 15.0  # of a passage
+PAUSE_S = 0.25  # in a text that was laid over its recording, a passage may end
+AROUND_S = 0.1  # kept before and after a passage
+SURE = 0.6  # confidence from which words that nobody has checked are learned from, if they are wanted
+LEAST_PASSAGES = 5  # below which there is nothing to leave out
+HELD_OUT = 5  # every so many passages are not learned from
+SYNTHETIC = 300  # clips of the speech engines, so that what it knew is not forgotten
+REAL_SHARE = 0.5  # of the batches
+BATCH_S = 60.0
+LEARNING_RATE = 1e-4  # a tenth of what it was trained with
+FEWEST_STEPS, MOST_STEPS = 50, 3000
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some seconds of a recording whose words are known; ``text`` is normalized."""
+
+    recording: str
+    start_s: float
+    end_s: float
+    text: str
+    speaker: str
+    checked: bool  # somebody has written or corrected it
+
+    @property
+    def name(self) -> str:
+        """A file name that is the same for the same words at the same place, and another otherwise."""
+        content = f"{self.recording} {self.start_s:.3f} {self.end_s:.3f} {self.text}"
+        return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+    @property
+    def lot(self) -> int:
+        """A number that is the same for ever, so that what was once learned from is not measured on later."""
+        return int(hashlib.sha256(f"held out {self.name}".encode()).hexdigest()[:8], 16)
+
+
+def left_out(passages: Sequence[Passage]) -> frozenset[str]:
+    """The names of the passages that are measured on and not learned from: about a fifth, and never none or all."""
+    found = frozenset(passage.name for passage in passages if passage.lot % HELD_OUT == 0)
+    if 0 < len(found) < len(passages):
+        return found
+    return frozenset([min(passages, key=lambda passage: passage.lot).name])
+
+
+def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """Collect, train, measure. Ended before its end, it goes on from its last checkpoint.
+
+    Args:
+        spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of those learned from;
+            all that are left out are measured), and ``all``: also learn from sure words that nobody has checked (None:
+            where there are too few others).
+
+    Returns:
+        ``weights`` (path; "" where they did not get better and are not kept), ``segments``, ``checked``, ``held_out``,
+        ``hours``, ``steps``, the word error rates of the passages left out ``before`` and ``after`` (and as
+        ``_percent``, for showing), and whether it got ``better``.
+
+    Raises:
+        HarkError: too few passages whose words are known, an option out of range, or a full disk.
+    """
+    options = training_options(spec, most_epochs=MOST_EPOCHS)
+    reporter.stage("collect", "Collecting passages whose words are known")
+    wanted = spec.get("all")
+    passages = list(collect(data, bool(wanted), reporter))
+    if wanted is None and len(passages) < LEAST_PASSAGES:
+        reporter.log("Few words were checked by anybody, so what was recognized with confidence is learned from, too.")
+        passages = list(collect(data, True, reporter))
+    if len(passages) < LEAST_PASSAGES:
+        raise HarkError(
+            "There is too little to learn from.",
+            f"The words of {len(passages)} passages are known well enough; {LEAST_PASSAGES} are the least.",
+            "Correct more passages of your transcripts, or upload more recordings, best with what is said.",
+        )
+    if options.subset < WHOLE:
+        measured = left_out(passages)
+        learned = sorted(passage.name for passage in passages if passage.name not in measured)
+        used = {*measured, *learned[: part_of(len(learned), options.subset)]}
+        passages = [passage for passage in passages if passage.name in used]
+    folder = data / FOLDER
+    try:
+        return _train(passages, options, folder, reporter)
+    except OSError as error:
+        raise storage_error(error, "training the recognizer") from error
+
+
+def _train(passages: list[Passage], options: TrainingOptions, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+    from model.asr.packed import open_pack
+    from model.asr.train import AcousticProgress, AcousticTrainConfig, evaluate, load_acoustic, train_acoustic
+    from model.shipped_weights import shipped_recognizer
+    from model.train import best_device
+
+    measured = left_out(passages)
+    _pack(passages, measured, folder, reporter)
+    packed = open_pack(folder / "speech")
+    real = [index for index in packed.where("train", transcribed=True) if packed.utterances[index].real]
+    if not real or not len(packed.where("validation", transcribed=True)):
+        raise HarkError(
+            "There is too little to learn from.",
+            "None of the passages could be read.",
+            "Transcribe the recordings again.",
+        )
+    seconds = float(packed.length[real].sum()) / SAMPLE_RATE
+    an_epoch = len(real) / options.batch_size if options.batch_size else seconds / BATCH_S
+    steps = min(MOST_STEPS, max(FEWEST_STEPS, math.ceil(options.epochs * an_epoch / REAL_SHARE)))
+    device = "cuda" if best_device() == "cuda" else "cpu"
+
+    model, _about = shipped_recognizer()
+    augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
+    reporter.stage("measure", "Measuring what it gets wrong now")
+    before = _word_errors(evaluate(model.to(device), packed, "validation", device, augmenter))
+    reporter.metric("before", before)
+    config = AcousticTrainConfig(
+        steps=steps, batch_seconds=BATCH_S, batch_size=options.batch_size, learning_rate=LEARNING_RATE,
+        warmup_steps=min(50, steps // 4), easy_steps=0, real_share=REAL_SHARE,
+        evaluations=max(2, min(10, steps // 50)),
+    )  # fmt: skip
+    minutes = round(seconds / 60, 1)
+    reporter.stage(
+        "train", worded("Training on %(minutes)s minutes of speech for %(n)d steps", minutes=minutes, n=steps)
+    )
+
+    def show(state: AcousticProgress) -> None:
+        reporter.progress(state.step, steps)
+        if state.loss is not None:
+            reporter.metric("loss", state.loss)
+        for name, value in (state.errors or {}).items():
+            reporter.metric(name, value)
+
+    out = folder / "run"
+    train_acoustic(model, packed, config, out, show, device=device)
+    reporter.stage("compare", "Measuring what it gets wrong after the training")
+    # The last weights, not the best of those on the passages left out: what is measured must not choose.
+    trained = load_acoustic(out / "final.pt", device)
+    after = _word_errors(evaluate(trained, packed, "validation", device, augmenter))
+    reporter.metric("after", after)
+    weights = _keep(trained.cpu(), folder, before, after)
+    if weights is not None:
+        reporter.artifact("weights", str(weights))
+    forget_speech(folder)
+    shutil.rmtree(out, ignore_errors=True)  # checkpoints; the next run is another one
+    return {
+        "weights": str(weights or ""),
+        "segments": len(passages),
+        "checked": sum(passage.checked for passage in passages),
+        "held_out": len(measured),
+        "hours": round(seconds / 3600, 4),
+        "steps": steps,
+        "before": before,
+        "after": after,
+        "before_percent": round(100 * before, 1),
+        "after_percent": round(100 * after, 1),
+        "better": after < before,
+    }
+
+
+def _keep(model: Recognizer | Trunk, folder: Path, before: float, after: float) -> Path | None:
+    """The file of the new weights, in place of earlier ones; None, and nothing changed, where they are not better."""
+    from model.shipped_weights import save_weights
+
+    if after >= before:
+        return None
+    earlier = list(folder.glob(OWN_WEIGHTS))
+    # A name of its own, so that whoever holds the earlier weights does not take them for these.
+    weights = folder / OWN_WEIGHTS.replace("*", secrets.token_hex(4))
+    with atomic_path(weights) as temporary:
+        save_weights(model, temporary, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
+    for path in earlier:
+        path.unlink(missing_ok=True)
+    return weights
+
+
+def forget_speech(folder: Path) -> None:
+    """Remove the sound that a run has cut out. A run that is training keeps what it has open."""
+    for name in ("cuts", "synthetic", "speech"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _word_errors(errors: Mapping[str, float]) -> float:
+    """The word error rate of real speech among a model's errors by group."""
+    return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
+
+
+def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage]:
+    """The passages of a user's recordings, in order of their ids; recordings in other languages are left out."""
+    folders = sorted(path.parent for path in (data / RECORDINGS).glob(f"*/{TRANSCRIPT}"))
+    for number, folder in enumerate(folders):
+        reporter.progress(number, len(folders))
+        try:
+            transcript = load_transcript(folder / TRANSCRIPT)
+        except HarkError as error:
+            reporter.log(f"{folder.name} is left out: {error.why}", "warning")
+            continue
+        if base_language(transcript.language or LANGUAGE) != LANGUAGE or not (folder / AUDIO).is_file():
+            continue
+        if (folder / GIVEN_TEXT).is_file():
+            yield from _of_text(folder, transcript, reporter)
+        else:
+            for segment in transcript.segments:
+                if segment.edited:
+                    yield from _passage(folder.name, segment, True)
+                elif unchecked and segment.confidence >= SURE:
+                    heard = [(word.text, word.start_s, word.end_s) for word in segment.words]
+                    for part in cut_at_pauses(heard) if heard and not segment.overlap else [segment]:
+                        yield from _passage(folder.name, replace(part, speaker=segment.speaker), False)
+
+
+def _passage(recording: str, segment: Segment, checked: bool) -> Iterator[Passage]:
+    text = normalize(segment.text, LANGUAGE)
+    if text and not segment.overlap and SHORTEST_S <= segment.end_s - segment.start_s <= LONGEST_S:
+        yield Passage(recording, segment.start_s, segment.end_s, text, segment.speaker, checked)
+
+
+def _of_text(folder: Path, transcript: Transcript, reporter: Reporter) -> Iterator[Passage]:
+    """Passages of a recording whose words came with it: laid over the audio, and cut at pauses."""
+    from pipeline.corpora.alignment import NotAligned, align
+
+    text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
+    audio, _rate = soundfile.read(str(folder / AUDIO), dtype="float32", always_2d=True)
+    mono = audio.mean(axis=1)
+    aligner = _aligner()
+    try:
+        aligned = align(aligner.log_probabilities(mono), text, aligner, LANGUAGE)
+    except NotAligned as error:
+        reporter.log(f"The text of {folder.name} is left out: {error.why}", "warning")
+        return
+    for part in cut_at_pauses([(word.label, word.start_s, word.end_s) for word in aligned.words]):
+        yield from _passage(folder.name, part, True)
+
+
+def cut_at_pauses(words: Sequence[tuple[str, float, float]]) -> Iterator[Segment]:
+    """Words with their starts and ends as segments of one second and more, none of which is too long for a passage."""
+    part: list[tuple[str, float, float]] = []
+    for following in (*words, None):
+        if part and (following is None or _is_full(part, following)):
+            yield Segment(part[0][1], part[-1][2], " ".join(word for word, _start, _end in part), 1.0)
+            part = []
+        if following is not None:
+            part.append(following)
+
+
+def _is_full(part: Sequence[tuple[str, float, float]], following: tuple[str, float, float]) -> bool:
+    begin, end = part[0][1], part[-1][2]
+    paused = following[1] - end >= PAUSE_S and end - begin >= 1.0
+    return paused or following[2] - begin > LONGEST_S
+
+
+@cache
+def _aligner() -> Any:
+    from model.asr.emissions import RecognizerAligner
+
+    return RecognizerAligner()
+
+
+def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter) -> None:
+    """Cut the passages, have the engines speak, and pack both; nothing is done again that is there already."""
+    from audio_augmentation.reverb import room_pool
+    from audio_generation.registry import close_engines, default_engines
+    from model.asr.packed import TABLE_FILE, Utterance, pack
+    from pipeline.acoustic.data import synthetic_utterances
+
+    wanted = json.dumps([sorted(passage.name for passage in passages), sorted(measured)])
+    made_from = folder / "speech" / "made_from.json"
+    if (folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # of other passages: also their checkpoint
+    cuts = folder / "cuts"
+    cuts.mkdir(parents=True)
+    phones = phones_of_texts([passage.text for passage in passages], accents(LANGUAGE)[0])
+    utterances = []
+    reporter.stage("cut", worded("Cutting %(n)d passages", n=len(passages)))
+    for number, (passage, said) in enumerate(zip(passages, phones)):
+        reporter.progress(number, len(passages))
+        _cut(folder.parent.parent / RECORDINGS / passage.recording / AUDIO, passage, cuts / f"{passage.name}.flac")
+        utterances.append(
+            Utterance(
+                f"cuts/{passage.name}.flac", passage.text, said, f"{passage.recording}/{passage.speaker}", "own", True,
+                "validation" if passage.name in measured else "train",
+            )
+        )  # fmt: skip
+    engines = {name: engine for name, engine in default_engines().items() if name != SPLICE}
+    if engines:
+        reporter.stage("synthesize", worded("Letting %(engines)s speak", engines=", ".join(sorted(engines))))
+        counts = dict.fromkeys(engines, -(-SYNTHETIC // len(engines)))
+        texts = [passage.text for passage in passages if passage.name not in measured and " " in passage.text]
+        try:
+            spoken = synthetic_utterances(engines, counts, texts, folder / "synthetic", 0, reporter, LANGUAGE)
+            utterances += [replace(one, path=f"synthetic/{one.path}", split="train") for one in spoken]
+        finally:
+            close_engines()
+    reporter.stage("pack", worded("Decoding %(n)d recordings", n=len(utterances)))
+    pack(utterances, folder, folder / "speech", [], room_pool(20, 0))
+    made_from.write_text(wanted)
+    shutil.rmtree(cuts, ignore_errors=True)
+    shutil.rmtree(folder / "synthetic", ignore_errors=True)
+
+
+def _cut(audio: Path, passage: Passage, target: Path) -> None:
+    with soundfile.SoundFile(str(audio)) as file:
+        file.seek(max(0, round((passage.start_s - AROUND_S) * SAMPLE_RATE)))
+        samples = file.read(
+            round((passage.end_s - passage.start_s + 2 * AROUND_S) * SAMPLE_RATE), dtype="float32", always_2d=True
+        )
+    write_audio(target, samples.mean(axis=1))

@@ -1,0 +1,346 @@
+"""A transcript as a file that other programs read: text, captions, tables, a document.
+
+Captions keep to what broadcasters ask for: two lines of 42 columns (a CJK character takes two), about seven seconds,
+cut at the times of words. What cannot be written in a format is left out of it: control characters everywhere, because
+XML forbids them and no reader shows them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from html import escape
+from typing import NamedTuple
+
+from core.errors import HarkError
+from pipeline.recordings.transcript import Segment, Transcript, as_json
+
+LINE_WIDTH = 42  # columns
+LINES = 2  # of a caption
+LONGEST_S = 7.0  # of a caption
+SHORTEST_S = 1.0  # a caption stays so long where nothing follows it
+PAUSE_S = 1.0  # without words: the next caption begins after it
+NAME_WIDTH = 24  # columns of a speaker's name in front of a caption
+PARAGRAPH_S = 60.0  # a new time is shown after so long, in texts and documents
+PARAGRAPH_PAUSE_S = 3.0
+
+# C0 and C1 controls but for tab and line ends, surrogates and non-characters (XML 1.0, 2.2); what turns text around.
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
+)
+_SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’)\]]*$")
+# What a spreadsheet takes for the beginning of a formula, with the full-width forms that some of them accept too.
+_FORMULA = tuple("=+-@＝＋－＠")
+
+CSV_COLUMNS = ("start_s", "end_s", "speaker", "text", "confidence", "language", "overlap", "edited")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What is shown at once: one or two lines that one speaker says."""
+
+    start_s: float
+    end_s: float
+    speaker: str  # as shown, "" where it is not known
+    lines: tuple[str, ...]
+
+
+class _Token(NamedTuple):
+    text: str
+    spaced: bool  # a space stands before it
+    start_s: float
+    end_s: float
+
+
+class Format(NamedTuple):
+    """A kind of file: what a web server calls it, and who writes it from a transcript and a title."""
+
+    content_type: str
+    writer: Callable[[Transcript, str], bytes]
+
+
+def write(transcript: Transcript, format: str, title: str = "") -> bytes:
+    """The transcript as the content of a file; ``title`` is shown where the format has a place for it.
+
+    Raises HarkError where :data:`FORMATS` has no such format.
+    """
+    chosen = FORMATS.get(format.lower())
+    if chosen is None:
+        raise HarkError(
+            "A transcript cannot be written in that format.",
+            f"There is no format {format[:20]!r}.",
+            f"Choose one of {', '.join(FORMATS)}.",
+        )
+    return chosen.writer(transcript, _clean(title))
+
+
+def captions(transcript: Transcript, named: bool) -> list[Caption]:
+    """The transcript as captions, in the order of their beginnings.
+
+    ``named`` leaves room for "Name: " in front of the first caption after each change of speaker, and writes it.
+    """
+    found: list[Caption] = []
+    before = ""
+    for segment in sorted(transcript.segments, key=lambda segment: segment.start_s):
+        speaker = _clean(transcript.speaker_name(segment.speaker))
+        lead = f"{_shortened(speaker)}: " if named and speaker and speaker != before else ""
+        for caption in _captions_of(segment, speaker, lead):
+            found.append(caption)
+            before = speaker
+    found.sort(key=lambda caption: caption.start_s)
+    shown: list[Caption] = []
+    for number, caption in enumerate(found):
+        following = found[number + 1].start_s if number + 1 < len(found) else float("inf")
+        longer = min(caption.start_s + SHORTEST_S, following)
+        shown.append(replace(caption, end_s=max(caption.end_s, longer, caption.start_s + 0.001)))
+    return shown
+
+
+def _captions_of(segment: Segment, speaker: str, lead: str) -> Iterator[Caption]:
+    """One segment's captions; ``lead`` stands in front of the first."""
+    tokens: list[_Token] = []
+    for token in _tokens(segment):
+        if tokens and (
+            token.start_s - tokens[-1].end_s > PAUSE_S
+            or token.end_s - tokens[0].start_s > LONGEST_S
+            or len(_wrapped([*tokens, token], lead)) > LINES
+            or (_SENTENCE_END.search(tokens[-1].text) and len(_wrapped(tokens, lead)) == LINES)
+        ):
+            yield _caption(tokens, speaker, lead)
+            tokens, lead = [], ""
+        tokens.append(token)
+    if tokens:
+        yield _caption(tokens, speaker, lead)
+
+
+def _caption(tokens: list[_Token], speaker: str, lead: str) -> Caption:
+    start_s = tokens[0].start_s
+    # A word can be said to last half a minute; nobody wants to read it so long.
+    return Caption(start_s, min(tokens[-1].end_s, start_s + LONGEST_S), speaker, tuple(_wrapped(tokens, lead)))
+
+
+def _tokens(segment: Segment) -> Iterator[_Token]:
+    """What may not be broken, with times that never go back."""
+    latest = max(0.0, segment.start_s)
+    for token in _timed(segment):
+        start_s = max(latest, token.start_s)
+        end_s = max(start_s, token.end_s)
+        latest = start_s
+        parts = _broken(token.text)
+        for number, part in enumerate(parts):
+            share = (end_s - start_s) / len(parts)
+            yield _Token(
+                part, token.spaced and number == 0, start_s + number * share, start_s + (number + 1) * share
+            )  # fmt: skip
+
+
+def _timed(segment: Segment) -> list[_Token]:
+    """The words of the text, by the times of the segment's words where these are the same, else spread evenly."""
+    text = _clean(segment.text)
+    words = [(shown, word.start_s, word.end_s) for word in segment.words if (shown := _clean(word.text))]
+    if words and _solid("".join(word for word, *_ in words)) == _solid(text):
+        tokens, place = [], 0
+        for word, start_s, end_s in words:
+            spaced = place < len(text) and text[place] == " "
+            place += spaced
+            tokens.append(_Token(word, spaced, start_s, end_s))
+            place = _after(text, place, len(_solid(word)))
+        return tokens
+    bare = text.split()
+    total = sum(map(len, bare))
+    tokens, said = [], 0
+    for word in bare:
+        times = [
+            segment.start_s + (segment.end_s - segment.start_s) * count / total for count in (said, said + len(word))
+        ]
+        said += len(word)
+        tokens.append(_Token(word, True, *times))
+    return tokens
+
+
+def _after(text: str, place: int, characters: int) -> int:
+    """The place after so many characters of the text that are no spaces."""
+    while characters and place < len(text):
+        characters -= text[place] != " "
+        place += 1
+    return place
+
+
+def _broken(text: str) -> list[str]:
+    """The text in parts that fit into a line: a language without spaces comes as one long word."""
+    parts = [""]
+    for character in text:
+        if _width(parts[-1] + character) > LINE_WIDTH:
+            parts.append("")
+        parts[-1] += character
+    return parts
+
+
+def _wrapped(tokens: list[_Token], lead: str) -> list[str]:
+    lines = [lead]
+    for token in tokens:
+        space = " " if token.spaced and lines[-1] and lines[-1] != lead else ""
+        if lines[-1] and lines[-1] != lead and _width(lines[-1] + space + token.text) > LINE_WIDTH:
+            lines.append(token.text)
+        elif lines[-1] == lead and lead and _width(lead + token.text) > LINE_WIDTH:
+            lines = [lead.rstrip(), token.text]
+        else:
+            lines[-1] += space + token.text
+    return lines
+
+
+def _width(text: str) -> int:
+    """Columns on a screen."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _shortened(name: str) -> str:
+    while _width(name) > NAME_WIDTH:
+        name = name[:-2].rstrip() + "…"
+    return name
+
+
+def _clean(text: str) -> str:
+    """One line without control characters, one space between words."""
+    return " ".join(_FORBIDDEN.sub("", text).split())
+
+
+def _solid(text: str) -> str:
+    return "".join(text.split())
+
+
+def clock(seconds: float, mark: str = "") -> str:
+    """A time as h:mm:ss, with milliseconds after ``mark`` where one is given (then hh:mm:ss)."""
+    thousandths = max(0, round(seconds * 1000))
+    minutes, rest = divmod(thousandths, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    if mark:
+        return f"{hours:02}:{minutes:02}:{rest // 1000:02}{mark}{rest % 1000:03}"
+    return f"{hours}:{minutes:02}:{rest // 1000:02}"
+
+
+def _srt(transcript: Transcript, title: str) -> bytes:
+    blocks = []
+    for number, caption in enumerate(captions(transcript, named=True), 1):
+        times = f"{clock(caption.start_s, ',')} --> {clock(caption.end_s, ',')}"
+        # The arrow within a text would be read as times.
+        text = "\n".join(line.replace("-->", "→") for line in caption.lines)
+        blocks.append(f"{number}\n{times}\n{text}\n")
+    return _bytes("\n".join(blocks))
+
+
+def _vtt(transcript: Transcript, title: str) -> bytes:
+    blocks = [f"WEBVTT{f' - {escape(title, quote=False)}' if title else ''}\n"]
+    for caption in captions(transcript, named=False):
+        times = f"{clock(caption.start_s, '.')} --> {clock(caption.end_s, '.')}"
+        text = "\n".join(escape(line, quote=False) for line in caption.lines)
+        voice = f"<v {escape(caption.speaker, quote=False)}>" if caption.speaker else ""
+        blocks.append(f"{times}\n{voice}{text}\n")
+    return _bytes("\n".join(blocks))
+
+
+def _json(transcript: Transcript, title: str) -> bytes:
+    """What :func:`pipeline.recordings.transcript.from_json` reads."""
+    return _bytes(json.dumps(as_json(transcript), ensure_ascii=False, indent=1) + "\n")
+
+
+def _csv(transcript: Transcript, title: str) -> bytes:
+    """A row a segment. A cell that a spreadsheet would run as a formula gets an apostrophe in front, as OWASP advises:
+    whoever speaks or renames a speaker does not decide what the reader's computer does."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\r\n")
+    table.writerow(CSV_COLUMNS)
+    for segment in transcript.segments:
+        table.writerow(
+            [
+                f"{segment.start_s:.3f}", f"{segment.end_s:.3f}",
+                _harmless(transcript.speaker_name(segment.speaker)), _harmless(segment.text),
+                f"{segment.confidence:.3f}", _harmless(segment.language or transcript.language),
+                int(segment.overlap), int(segment.edited),
+            ]
+        )  # fmt: skip
+    return b"\xef\xbb\xbf" + _bytes(written.getvalue())  # without the mark Excel reads no UTF-8
+
+
+def _harmless(cell: str) -> str:
+    cell = _clean(cell)
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+class _Paragraph(NamedTuple):
+    start_s: float
+    speaker: str
+    text: str
+
+
+def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
+    """What one speaker says in one go, at most about a minute of it."""
+    found: list[_Paragraph] = []
+    end_s = 0.0
+    for segment in transcript.segments:
+        text = _clean(segment.text)
+        if not text:
+            continue
+        speaker = _clean(transcript.speaker_name(segment.speaker))
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and speaker == last.speaker
+            and segment.start_s - end_s <= PARAGRAPH_PAUSE_S
+            and segment.start_s - last.start_s <= PARAGRAPH_S
+        ):
+            found[-1] = last._replace(text=f"{last.text} {text}")
+        else:
+            found.append(_Paragraph(segment.start_s, speaker, text))
+        end_s = segment.end_s
+    return found
+
+
+def _txt(transcript: Transcript, title: str) -> bytes:
+    blocks = [title] if title else []
+    for start_s, speaker, text in _paragraphs(transcript):
+        blocks.append(f"[{clock(start_s)}]{f' {speaker}:' if speaker else ''} {text}")
+    return _bytes("\n\n".join(blocks) + "\n" if blocks else "")
+
+
+def _docx(transcript: Transcript, title: str) -> bytes:
+    from docx import Document
+    from docx.shared import RGBColor
+
+    document = Document()
+    document.core_properties.title = title[:255]
+    document.core_properties.author = ""
+    document.core_properties.comments = ""
+    if title:
+        document.add_heading(title, level=1)
+    for start_s, speaker, text in _paragraphs(transcript):
+        paragraph = document.add_paragraph()
+        if speaker:
+            paragraph.add_run(speaker).bold = True
+            paragraph.add_run(" ")
+        time = paragraph.add_run(clock(start_s))
+        time.font.color.rgb = RGBColor(0x70, 0x70, 0x70)
+        time.add_break()
+        paragraph.add_run(text)
+    written = io.BytesIO()
+    document.save(written)
+    return written.getvalue()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", errors="replace")  # half of a surrogate pair can come out of JSON
+
+
+FORMATS = {
+    "txt": Format("text/plain; charset=utf-8", _txt),
+    "srt": Format("application/x-subrip; charset=utf-8", _srt),
+    "vtt": Format("text/vtt; charset=utf-8", _vtt),
+    "json": Format("application/json", _json),
+    "csv": Format("text/csv; charset=utf-8", _csv),
+    "docx": Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", _docx),
+}

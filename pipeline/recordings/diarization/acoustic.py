@@ -1,0 +1,288 @@
+"""Speakers by their voices: silero-vad finds speech, resemblyzer's encoder describes each 1.6 s of it by 256 numbers,
+and windows with like numbers are the same person.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.errors import HarkError
+from core.events import Reporter, silent_reporter
+from pipeline.recordings.diarization.clustering import unit, voices
+from pipeline.recordings.diarization.turns import Diarization, Turn
+from pipeline.recordings.transcription.pieces import FRAME_S, speech_probabilities
+
+WINDOW_S = 1.6  # what the encoder was trained on
+HOP_S = 0.4
+SHORTEST_S = 0.3  # of speech that an embedding is computed of
+STEP_S = 0.1  # in which it is decided who speaks
+FRAMES_A_SECOND = 100  # of the encoder's spectrogram
+BATCH = 64
+LEVEL = 1e-3  # mean square (-30 dB of full scale) to which quiet speech is raised: what the encoder was trained on
+
+# Windows are laid into what is certainly speech; turns also hold its edges and short pauses. (Speech probability at
+# which it begins, below which it ends, seconds of a pause within, seconds added at both ends; tuned as clustering is.)
+CERTAIN = (0.5, 0.35, 0.25, 0.06)
+SPOKEN = (0.3, 0.15, 0.5, 0.13)
+SHORTEST_SOUND_S = 0.1  # a shorter sound is no speech
+CHANGE_COST = 1.0  # (nats) of a change of speaker within speech
+SHARPNESS = 20.0  # of the probability of a speaker by cosine
+# Two speak at once where a window lies between two voices: 0 is in the middle, 1 is one of them. It is a hint and no
+# more: of overlaps mixed from LibriSpeech a third is marked, and of what is marked a third is overlap; the rest is
+# where one speaker follows another without a pause. In a distant microphone of a meeting it marks next to nothing.
+BETWEEN = 0.3
+SHORTEST_OVERLAP_STEPS = 3
+
+PACKAGES = ("resemblyzer", "silero-vad")
+
+_lock = threading.Lock()
+
+
+def diarize_acoustic(audio_file: Path, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
+    """The turns of a recording; channels are mixed. ``speakers``: how many there are, where that is known.
+
+    Raises:
+        HarkError: the file cannot be read, or resemblyzer is not installed.
+    """
+    return diarize_audio(read_audio(audio_file), speakers, reporter)
+
+
+def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
+    """As :func:`diarize_acoustic`, of float32 [samples] at 16 kHz."""
+    reporter = reporter or silent_reporter()
+    probabilities = speech_probabilities([audio])
+    spoken = speech_regions(probabilities, *SPOKEN)
+    windows = _windows(speech_regions(probabilities, *CERTAIN)) or _windows(spoken)
+    if not windows:
+        return Diarization((), "acoustic", versions=versions(*PACKAGES))
+    embeddings = _embeddings(audio, windows, reporter)
+    middles = np.array([(start + end) / 2 for start, end in windows])
+    even = _evened(embeddings, windows)
+    found = voices(even, middles, speakers)
+    turns = list(_turns(embeddings, found, windows, spoken))
+    order = list(dict.fromkeys(turn.speaker for turn in turns))
+    names = {number: f"S{place}" for place, number in enumerate(order, 1)}
+    return Diarization(
+        tuple(Turn(turn.start_s, turn.end_s, names[turn.speaker], turn.overlap) for turn in turns),
+        "acoustic",
+        versions=versions(*PACKAGES),
+        embeddings={names[number]: tuple(round(float(x), 6) for x in found[int(number)]) for number in order},
+    )
+
+
+def speech_regions(
+    probabilities: np.ndarray, begins: float, ends: float, pause_s: float, margin_s: float
+) -> list[tuple[float, float]]:
+    """(start, end) in seconds of speech by its probability in each 32 ms; shorter pauses are bridged."""
+    spans: list[list[float]] = []
+    speaking = False
+    for number, probability in enumerate(probabilities):
+        was, speaking = speaking, probability >= (ends if speaking else begins)
+        if speaking and not was and spans and number * FRAME_S - spans[-1][1] < pause_s:
+            spans[-1][1] = (number + 1) * FRAME_S
+        elif speaking and not was:
+            spans.append([number * FRAME_S, (number + 1) * FRAME_S])
+        elif speaking:
+            spans[-1][1] = (number + 1) * FRAME_S
+    length = len(probabilities) * FRAME_S
+    kept = [(start, end) for start, end in spans if end - start >= SHORTEST_SOUND_S]
+    regions: list[tuple[float, float]] = []
+    for start, end in kept:
+        before = regions[-1][1] if regions else 0.0
+        regions.append((max(before, start - margin_s), min(length, end + margin_s)))
+    return regions
+
+
+def embed(audio: np.ndarray) -> np.ndarray:
+    """The voice in float32 [samples] at 16 kHz of one speaker: 256 numbers of length 1. HarkError for silence."""
+    windows = _windows(speech_regions(speech_probabilities([audio]), *CERTAIN))
+    if not windows:
+        raise HarkError(
+            "There is no speech to know a voice by.", "Nothing in the audio sounds like speech.", "Choose another part."
+        )
+    return np.asarray(unit(_embeddings(audio, windows, silent_reporter()).mean(axis=0)), np.float32)
+
+
+def embed_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
+    """For the speech service: {"embedding": 256 numbers} of ``audio`` (float32 [samples] at 16 kHz)."""
+    if audio is None or not len(audio):
+        raise HarkError("There is no audio to know a voice by.", "The request came without audio.", "Send audio.")
+    return {"embedding": [round(float(value), 6) for value in embed(np.asarray(audio, np.float32))]}
+
+
+def available() -> bool:
+    """Whether resemblyzer is installed; imports nothing."""
+    from importlib.util import find_spec
+
+    return find_spec("resemblyzer") is not None
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of the packages whose models are used, as far as they are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            pass
+    return found
+
+
+def _windows(regions: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """(start, end) of windows of at most 1.6 s, evenly over each region and none across two of them."""
+    windows = []
+    for start, end in regions:
+        rest = end - start - WINDOW_S
+        if end - start < SHORTEST_S:
+            continue
+        steps = max(0, int(np.ceil(rest / HOP_S)))
+        windows += (
+            [
+                (start + rest * step / max(1, steps), min(end, start + rest * step / max(1, steps) + WINDOW_S))
+                for step in range(steps + 1)
+            ]
+            if rest > 0
+            else [(start, end)]
+        )
+    return windows
+
+
+@cache
+def _encoder() -> Any:
+    try:
+        from resemblyzer import VoiceEncoder
+    except ImportError as error:
+        raise HarkError(
+            "Speakers cannot be told apart by their voices here.",
+            f"The package resemblyzer is missing or broken ({error}).",
+            "Install it: python -m pip install --no-deps -r requirements-alone.txt",
+        ) from error
+    return VoiceEncoder("cpu", verbose=False)
+
+
+def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter: Reporter) -> np.ndarray:
+    """float32 [windows, 256] of length 1."""
+    import torch
+
+    with _lock:  # loaded once, however many threads ask
+        encoder = _encoder()
+    gain = max(1.0, LEVEL / max(1e-9, _mean_square(audio, windows)))
+    found: list[np.ndarray] = []
+    spectra: list[np.ndarray] = []
+    for number, spectrum in enumerate(_spectra(audio, windows), 1):
+        spectra.append(np.resize(spectrum * gain, (int(WINDOW_S * FRAMES_A_SECOND), spectrum.shape[1])))
+        if len(spectra) == BATCH or number == len(windows):
+            with torch.inference_mode():
+                found.append(encoder(torch.from_numpy(np.stack(spectra).astype(np.float32))).numpy())
+            spectra.clear()
+            reporter.progress(number, len(windows))
+    return np.concatenate(found)
+
+
+def _mean_square(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> float:
+    parts = [audio[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)] for start, end in windows]
+    return float(sum(np.sum(np.square(part), dtype=np.float64) for part in parts)) / max(1, sum(map(len, parts)))
+
+
+def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Iterator[np.ndarray]:
+    """The power spectrogram [frames, 40] of each window; those that overlap are computed together."""
+    from resemblyzer import wav_to_mel_spectrogram
+
+    first = 0
+    while first < len(windows):
+        last = first
+        while last + 1 < len(windows) and windows[last + 1][0] < windows[last][1] and last - first < 4 * BATCH:
+            last += 1
+        begin = windows[first][0]
+        part = audio[int(begin * SAMPLE_RATE) : int(np.ceil(windows[last][1] * SAMPLE_RATE))]
+        spectrum = wav_to_mel_spectrogram(np.pad(part, (0, max(0, SAMPLE_RATE // 5 - len(part)))))
+        for start, end in windows[first : last + 1]:
+            offset = min(len(spectrum) - 1, round((start - begin) * FRAMES_A_SECOND))
+            yield spectrum[offset : offset + max(1, round((end - start) * FRAMES_A_SECOND))]
+        first = last + 1
+
+
+def _evened(embeddings: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Each window's embedding averaged with those that overlap it most: less noise for finding the voices."""
+    even = np.empty_like(embeddings)
+    for number, (start, _) in enumerate(windows):
+        near = [
+            other
+            for other in (number - 1, number, number + 1)
+            if 0 <= other < len(windows) and abs(windows[other][0] - start) < 1.5 * HOP_S
+        ]
+        even[number] = embeddings[near].mean(axis=0)
+    return unit(even)
+
+
+def _turns(
+    embeddings: np.ndarray,
+    found: np.ndarray,
+    windows: Sequence[tuple[float, float]],
+    spoken: Sequence[tuple[float, float]],
+) -> Iterator[Turn]:
+    """Who of the voices ``found`` speaks in each part of the speech, named by number."""
+    cosines = embeddings @ found.T
+    probable = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
+    probable /= probable.sum(axis=1, keepdims=True)
+    middles = np.array([(start + end) / 2 for start, end in windows])
+    for start, end in spoken:
+        steps = max(1, round((end - start) / STEP_S))
+        times = start + (np.arange(steps) + 0.5) * (end - start) / steps
+        path = _path(np.log(_at_times(probable, middles, times) + 1e-3))
+        both = _both(_at_times(cosines, middles, times), found)
+        changes = [0, *(np.flatnonzero(np.diff(path * 2 + both)) + 1), steps]
+        edges = [round(float(start + (end - start) * change / steps), 3) for change in changes]
+        for number, change in enumerate(changes[:-1]):
+            yield Turn(edges[number], edges[number + 1], str(path[change]), bool(both[change]))
+
+
+def _both(cosines: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Whether two speak at once, of each step, from its cosines [steps, voices]."""
+    if len(found) < 2:
+        return np.zeros(len(cosines), bool)
+    first, second = np.argsort(-cosines, axis=1)[:, :2].T
+    steps = np.arange(len(cosines))
+    apart = np.maximum(1e-3, 1 - np.sum(found[first] * found[second], axis=1))
+    between = (cosines[steps, first] - cosines[steps, second]) / apart < BETWEEN
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], between, [False]])))
+    for begin, end in edges.reshape(-1, 2):
+        between[begin:end] = end - begin >= SHORTEST_OVERLAP_STEPS
+    return between
+
+
+def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Probabilities [times, voices]: the mean of the windows around each time, weighted by nearness."""
+    found = np.empty((len(times), probable.shape[1]))
+    for number, time in enumerate(times):
+        first, last = np.searchsorted(middles, (time - WINDOW_S / 2, time + WINDOW_S / 2))
+        if first == last:
+            near = int(np.abs(middles - time).argmin())
+            first, last = near, near + 1
+        weights = np.maximum(0.05, 1 - np.abs(middles[first:last] - time) / (WINDOW_S / 2))
+        found[number] = weights @ probable[first:last] / weights.sum()
+    return found
+
+
+def _path(scores: np.ndarray) -> np.ndarray:
+    """The likeliest voice of each step (Viterbi over log probabilities [steps, voices], a change costs)."""
+    best = scores[0].copy()
+    came_from = np.zeros(scores.shape, int)
+    for step in range(1, len(scores)):
+        top = int(best.argmax())
+        change = best[top] - CHANGE_COST > best
+        came_from[step] = np.where(change, top, np.arange(len(best)))
+        best = np.where(change, best[top] - CHANGE_COST, best) + scores[step]
+    path = np.empty(len(scores), int)
+    path[-1] = int(best.argmax())
+    for step in range(len(scores) - 1, 0, -1):
+        path[step - 1] = came_from[step, path[step]]
+    return path

@@ -1,0 +1,162 @@
+"""Whether the two channels of a recording are two people, and who of them speaks when.
+
+Many stereo files hold one sound twice: with another gain, with coding noise, a little later, or as two microphones in
+one room hear it. In all of these both channels grow louder and quieter together. Two people on two channels do not:
+now the one is the louder by its own measure, now the other, even where each leaks into the other's channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from pipeline.recordings.diarization.acoustic import SPOKEN, speech_regions, versions
+from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
+from pipeline.recordings.media import open_normalized
+from pipeline.recordings.transcription.pieces import FRAME, FRAME_S, SpeechProbability
+
+NAMES = {"L": "Left speaker", "R": "Right speaker"}
+BLOCK_S = 4.0
+MOST_DELAY_S = 0.25  # of one channel behind the other that is looked for
+ALIKE = 0.5  # correlation from which a delay is believed
+SMOOTH_FRAMES = 5  # 160 ms, over which levels are averaged: a syllable
+LOUD_PERCENTILE = 95  # of a channel's levels in speech: how loud it is when somebody speaks into it
+LOUDER_DB = 6.0  # by its own measure than the other: its person speaks
+AUDIBLE_DB = 15.0  # below its loud level: quieter, it is the room's echo of the other side
+LEAST_S, LEAST_SHARE = 0.4, 0.03  # of the speech, that each of two people has for themselves
+
+
+@dataclass(frozen=True)
+class ChannelComparison:
+    """Two channels [frames of 32 ms], the right one shifted by ``delay_s`` to fit the left one.
+
+    Attributes:
+        correlation: of the two at that delay, over the whole recording (0 to 1).
+        speech: probability of speech [2, frames].
+        lead_db: how much louder the left one is than the right one, each by its own loud level [frames].
+        left_s, right_s: seconds of speech that each has for itself.
+        speech_s: seconds of speech in either.
+    """
+
+    delay_s: float
+    correlation: float
+    speech: np.ndarray
+    lead_db: np.ndarray
+    left_s: float
+    right_s: float
+    speech_s: float
+
+    @property
+    def two_speakers(self) -> bool:
+        """Whether each channel has a person of its own."""
+        return bool(min(self.left_s, self.right_s) >= max(LEAST_S, LEAST_SHARE * self.speech_s))
+
+
+def two_speakers(path: Path) -> bool:
+    """Whether a 16 kHz recording has two channels with a different person on each. Raises HarkError: unreadable."""
+    comparison = compare_if_stereo(path)
+    return comparison is not None and comparison.two_speakers
+
+
+def compare_if_stereo(path: Path) -> ChannelComparison | None:
+    """As :func:`compare`; None where there are not two channels."""
+    with open_normalized(path) as recording:
+        if recording.channels != 2:
+            return None
+    return compare(path)
+
+
+def diarize_channels(path: Path) -> Diarization:
+    """The turns of "L" and "R" in a recording for which :func:`two_speakers` is true."""
+    return turns_of(compare(path))
+
+
+def turns_of(comparison: ChannelComparison) -> Diarization:
+    """The turns of "L" and "R"; what a channel only has because the other leaks into it is left out."""
+    found = {}
+    for speaker, probabilities, lead in zip(NAMES, comparison.speech, (comparison.lead_db, -comparison.lead_db)):
+        found[speaker] = speech_regions(np.where(lead < -LOUDER_DB, 0.0, probabilities), *SPOKEN)
+    turns = [Turn(round(start, 3), round(end, 3), speaker) for speaker, spans in found.items() for start, end in spans]
+    return Diarization(with_overlaps(turns), "channels", names=NAMES, versions=versions("silero-vad"))
+
+
+def compare(path: Path) -> ChannelComparison:
+    """Listen to both channels of a 16 kHz recording, a block at a time. Raises HarkError where it cannot be read."""
+    delay, correlation = _delay(path)
+    hearing = (SpeechProbability(), SpeechProbability())
+    speech: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    powers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for block in _aligned(path, delay):
+        for number in (0, 1):
+            audio = np.ascontiguousarray(block[:, number])
+            speech[number].append(hearing[number].feed(audio))
+            powers[number].append(np.square(audio.reshape(-1, FRAME)).mean(axis=1))
+    if not speech[0]:
+        nothing = np.zeros(0, np.float32)
+        return ChannelComparison(0.0, 0.0, np.zeros((2, 0), np.float32), nothing, 0.0, 0.0, 0.0)
+    probable = np.stack([np.concatenate(parts) for parts in speech])
+    box = np.ones(SMOOTH_FRAMES) / SMOOTH_FRAMES
+    levels = np.stack([10 * np.log10(np.convolve(np.concatenate(parts), box, "same") + 1e-10) for parts in powers])
+    spoken = probable.max(axis=0) >= SPOKEN[0]
+    if not spoken.any():
+        return ChannelComparison(delay / SAMPLE_RATE, correlation, probable, np.zeros(len(spoken)), 0.0, 0.0, 0.0)
+    relative = levels - np.percentile(levels[:, spoken], LOUD_PERCENTILE, axis=1, keepdims=True)
+    lead = relative[0] - relative[1]
+    own = [
+        float(np.sum((probable[number] >= SPOKEN[0]) & (sign * lead >= LOUDER_DB) & (relative[number] >= -AUDIBLE_DB)))
+        for number, sign in ((0, 1), (1, -1))
+    ]
+    return ChannelComparison(
+        delay / SAMPLE_RATE, correlation, probable, lead, own[0] * FRAME_S, own[1] * FRAME_S, spoken.sum() * FRAME_S
+    )
+
+
+def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
+    with open_normalized(path) as recording:
+        while True:
+            try:
+                block = recording.read(frames, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise HarkError(
+                    "The recording is damaged.", f"{str(error).rstrip('.')}.", "Upload it again."
+                ) from error
+            if not len(block):
+                return
+            yield np.nan_to_num(block)
+
+
+def _delay(path: Path) -> tuple[int, float]:
+    """(samples by which the right channel is behind the left, correlation there); (0, ...) where they are not alike."""
+    most = int(MOST_DELAY_S * SAMPLE_RATE)
+    total = np.zeros(2 * most + 1)
+    energy = 0.0
+    for block in _read(path, int(BLOCK_S * SAMPLE_RATE)):
+        size = 1 << int(np.ceil(np.log2(2 * len(block) + most)))
+        left, right = (np.fft.rfft(block[:, number], size) for number in (0, 1))
+        product = np.fft.irfft(np.conj(left) * right, size)
+        total += np.concatenate([product[-most:], product[: most + 1]])
+        energy += float(np.sqrt(np.prod(np.sum(np.square(block, dtype=np.float64), axis=0))))
+    if energy < 1e-9:
+        return 0, 0.0
+    peak = int(np.abs(total).argmax())
+    correlation = min(1.0, float(abs(total[peak]) / energy))
+    return (peak - most if correlation >= ALIKE else 0), correlation
+
+
+def _aligned(path: Path, delay: int) -> Iterator[np.ndarray]:
+    """Blocks [frames of 512 samples, 2] with the later channel moved earlier; a rest below a frame is left out."""
+    length = int(BLOCK_S * SAMPLE_RATE) // FRAME * FRAME
+    shifts = (max(0, -delay), max(0, delay))
+    rest = np.zeros((0, 2), np.float32)
+    for block in _read(path, length):
+        rest = np.concatenate([rest, block])
+        usable = (len(rest) - max(shifts)) // FRAME * FRAME
+        if usable > 0:
+            yield np.stack([rest[shift : shift + usable, number] for number, shift in enumerate(shifts)], axis=1)
+            rest = rest[usable:]

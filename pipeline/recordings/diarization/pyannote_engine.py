@@ -1,0 +1,104 @@
+"""Speakers by pyannote.audio, in a process and an environment of its own, with a pipeline that lies on this machine.
+
+``./hark engines enable pyannote`` makes the environment, ``./hark engines pull pyannote`` fetches the pipeline (its
+terms have to be accepted on its page before, and HF_TOKEN set). HARK_PYANNOTE_MODEL names another one: a folder, or its
+file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from core import environments
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.data_folder import installation_folder, storage_error
+from core.errors import HarkError
+from core.readiness import Readiness
+from core.worker_process import WorkerGone, WorkerProcess
+from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
+
+NAME = "pyannote"
+MODEL = "HARK_PYANNOTE_MODEL"
+REPOSITORY = "pyannote/speaker-diarization-community-1"
+START_TIMEOUT_S = 300.0
+TIMES_REAL_TIME = 5.0  # a slow processor takes no longer for a recording
+
+
+def own_folder() -> Path:
+    """Where the pipeline is fetched to."""
+    return installation_folder() / "models" / NAME
+
+
+def pipeline_path() -> Path | None:
+    """The pipeline on this machine: what HARK_PYANNOTE_MODEL names, else the one that was fetched."""
+    named = os.environ.get(MODEL, "").strip()
+    path = Path(named).expanduser().resolve() if named else own_folder()
+    return path if path.is_file() or (path / "config.yaml").is_file() else None
+
+
+def readiness() -> Readiness:
+    """Whether the environment is made (its packages were imported then) and the pipeline is there; loads nothing."""
+    if not environments.is_enabled(NAME):
+        return Readiness(False, "The environment of pyannote.audio is not made.", f"./hark engines enable {NAME}")
+    if pipeline_path() is None:
+        return Readiness(
+            False,
+            "There is no pipeline of pyannote's on this machine.",
+            f"Accept the terms on the page of {REPOSITORY}, set HF_TOKEN and run ./hark engines pull {NAME}; or name a "
+            f"pipeline in {MODEL}.",
+        )
+    return Readiness(True)
+
+
+def available() -> bool:
+    """Whether it can be used."""
+    return readiness().ok
+
+
+def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarization:
+    """The turns of a recording, whose channels are mixed. ``speakers``: how many there are, where that is known.
+
+    Raises:
+        HarkError: the file cannot be read, or pyannote does not get along with its pipeline.
+    """
+    audio = read_audio(audio_file)
+    with tempfile.TemporaryDirectory(prefix="hark-speakers-") as folder:
+        try:
+            write_audio(Path(folder) / "audio.wav", audio)
+        except OSError as error:
+            raise storage_error(error, "telling speakers apart") from error
+        told = Path(folder) / "turns.json"
+        request = {"id": "1", "audio": f"{folder}/audio.wav", "path": str(told), "speakers": speakers}
+        try:
+            worker = _worker()
+            try:
+                worker.send(request)
+                answer = worker.answer("1", START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE)
+                if answer["event"] == "failed":
+                    raise WorkerGone(str(answer.get("why")))
+                found = [
+                    Turn(round(start, 3), round(end, 3), label)
+                    for start, end, label in json.loads(told.read_text(encoding="utf-8"))
+                ]
+                version = str(worker.facts.get("version", ""))
+            finally:
+                worker.kill()
+        except (WorkerGone, OSError, ValueError, TypeError) as error:
+            raise HarkError(
+                "pyannote could not tell the speakers apart.",
+                f"{str(error)[:300].rstrip('.')}.",
+                f"Check the pipeline ({MODEL}, else {own_folder()}), or take it away: Hark's own way is taken then.",
+            ) from error
+    found.sort(key=lambda turn: turn.start_s)
+    names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in found), 1)}
+    named = [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in found]
+    return Diarization(with_overlaps(named), NAME, versions={"pyannote.audio": version})
+
+
+def _worker() -> Any:
+    command = [str(environments.interpreter(NAME)), "-m", "pipeline.recordings.diarization.pyannote_worker"]
+    return WorkerProcess(NAME, command, {"HARK_PYANNOTE_FOLDER": str(pipeline_path())}, START_TIMEOUT_S)

@@ -1,0 +1,49 @@
+"""The process that tells speakers apart with pyannote.audio. It downloads nothing: the pipeline is a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from core.worker_protocol import Speak, Unavailable, serve
+
+
+def set_up() -> tuple[dict[str, Any], Speak]:
+    """For ``serve``."""
+    # Version 4 reports how it is used, unless it is told not to; and nothing may be looked for on the network.
+    os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_OFFLINE="1")
+    try:
+        import soundfile
+        import torch
+        from pyannote.audio import Pipeline, __version__
+    except Exception as error:
+        raise Unavailable(f"pyannote.audio cannot be imported: {error}") from error
+    pipeline = Pipeline.from_pretrained(os.environ["HARK_PYANNOTE_FOLDER"])
+    if pipeline is None:
+        raise Unavailable("the pipeline cannot be loaded")
+    if torch.cuda.is_available():
+        pipeline.to(torch.device("cuda"))
+
+    def tell_apart(request: dict[str, Any]) -> None:
+        """Write the turns [start, end, label] of one recording to the request's ``path``."""
+        audio, rate = soundfile.read(request["audio"], dtype="float32")
+        sound = {"waveform": torch.from_numpy(audio)[None], "sample_rate": rate}
+        found = pipeline(sound, num_speakers=request["speakers"])
+        Path(request["path"]).write_text(json.dumps(turns_of(found)), encoding="utf-8")
+
+    return {"version": __version__}, tell_apart
+
+
+def turns_of(found: Any) -> list[tuple[float, float, str]]:
+    """[start, end, label] of each turn of what a pipeline gave."""
+    annotation = getattr(found, "speaker_diarization", found)  # version 4 wraps what version 3 gives
+    return [
+        (float(segment.start), float(segment.end), str(label))
+        for segment, _, label in annotation.itertracks(yield_label=True)
+    ]
+
+
+if __name__ == "__main__":
+    serve(set_up)

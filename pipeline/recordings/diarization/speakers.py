@@ -1,0 +1,163 @@
+"""Who speaks when, the best way that a recording and this machine allow, and whose the words of a transcript are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+from core.errors import HarkError
+from core.events import Reporter, silent_reporter
+from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, voiceprints
+from pipeline.recordings.diarization.turns import Diarization, Turn
+from pipeline.recordings.transcript import Segment, Transcript, Word
+
+SHORT_WORD_S = 0.25  # a single word as short as that, amid another's, is theirs: word times are no more exact
+OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # of a segment's time with two who speak, from which it is marked
+
+
+def diarize(
+    audio_file: Path, *, speakers: int | None = None, voices: Path | None = None, reporter: Reporter | None = None
+) -> Diarization:
+    """The turns of a normalized recording.
+
+    By channel where each of two channels is a person; else by pyannote where it is set up, else by the voices
+    (:mod:`pipeline.recordings.diarization.acoustic`).
+
+    Args:
+        speakers: how many there are, where that is known.
+        voices: the file of remembered voices: speakers who are known get their names.
+
+    Raises:
+        HarkError: the recording cannot be read, or there is no way to tell speakers apart here.
+    """
+    reporter = reporter or silent_reporter()
+    reporter.stage("speakers", "Telling speakers apart")
+    found = None
+    if speakers in (None, 2):
+        comparison = channels.compare_if_stereo(audio_file)
+        if comparison is not None and comparison.two_speakers:
+            found = channels.turns_of(comparison)
+    if found is None and pyannote_engine.available():
+        try:
+            found = pyannote_engine.diarize_pyannote(audio_file, speakers)
+        except HarkError as error:
+            reporter.log(f"{error.what} {error.why} Hark's own way is taken.", "warning")
+    if found is None:
+        found = acoustic.diarize_acoustic(audio_file, speakers, reporter)
+    if voices is not None and found.turns and voiceprints.names(voices):
+        found = _named(found, audio_file, voices)
+    return found
+
+
+def _named(found: Diarization, audio_file: Path, voices: Path) -> Diarization:
+    embeddings = dict(found.embeddings)
+    for speaker in found.speakers:
+        if speaker not in embeddings:
+            spans = [(turn.start_s, turn.end_s) for turn in found.turns if turn.speaker == speaker and not turn.overlap]
+            side = list(channels.NAMES).index(speaker) if found.method == "channels" else None
+            try:
+                voice = acoustic.embed(voiceprints.voice_of(audio_file, spans, side))
+            except HarkError:  # too little of it, or no encoder: nobody is named
+                continue
+            embeddings[speaker] = tuple(float(value) for value in voice)
+    return replace(found, embeddings=embeddings, names={**found.names, **voiceprints.match_all(voices, embeddings)})
+
+
+def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
+    """The transcript with speakers: segments are cut where the speaker changes, by the times of their words.
+
+    Speakers are "S1", "S2" ... in the order of their first words. Segments that have a speaker already (a channel
+    each: "L" and "R") keep it, as does what a person has edited keep its words.
+    """
+    if any(segment.speaker for segment in transcript.segments):
+        speakers = {name: diarization.names.get(name, name) for name in _in_order(transcript.segments)}
+        return replace(
+            transcript,
+            speakers={**speakers, **transcript.speakers},
+            diarization=transcript.diarization or diarization.method,
+        )
+    parts = [part for segment in transcript.segments for part in _split(segment, diarization.turns)]
+    ids = {speaker: f"S{number}" for number, speaker in enumerate(_in_order(parts), 1)}
+    names = {new: diarization.names.get(old, f"Speaker {new[1:]}") for old, new in ids.items()}
+    return replace(
+        transcript,
+        segments=tuple(replace(part, speaker=ids.get(part.speaker, "")) for part in parts),
+        speakers=names,
+        diarization=diarization.method,
+        versions={**transcript.versions, **diarization.versions},
+    )
+
+
+def _in_order(segments: Iterable[Segment]) -> list[str]:
+    return list(dict.fromkeys(segment.speaker for segment in segments if segment.speaker))
+
+
+def _split(segment: Segment, turns: Sequence[Turn]) -> list[Segment]:
+    near = [turn for turn in turns if turn.start_s < segment.end_s and segment.start_s < turn.end_s] or list(turns)
+    whole = replace(segment, speaker=_speaker(segment.start_s, segment.end_s, near))
+    if not segment.words or segment.edited:
+        return [_marked(whole, near)]
+    speakers = _without_islands(segment.words, [_speaker(word.start_s, word.end_s, near) for word in segment.words])
+    if len(set(speakers)) == 1:
+        return [_marked(replace(segment, speaker=speakers[0]), near)]
+    parts = []
+    for speaker, group in groupby(zip(segment.words, speakers), key=lambda pair: pair[1]):
+        words = tuple(word for word, _ in group)
+        part = replace(
+            segment,
+            start_s=words[0].start_s,
+            end_s=words[-1].end_s,
+            text=" ".join(word.text for word in words),
+            confidence=round(sum(word.confidence for word in words) / len(words), 4),
+            words=words,
+            speaker=speaker,
+        )
+        parts.append(_marked(part, near))
+    # What lies before the first and after the last word stays with them.
+    parts[0] = replace(parts[0], start_s=min(segment.start_s, parts[0].start_s))
+    parts[-1] = replace(parts[-1], end_s=max(segment.end_s, parts[-1].end_s))
+    return parts
+
+
+def _speaker(start_s: float, end_s: float, turns: Sequence[Turn]) -> str:
+    """Who speaks most of a time; who is nearest where nobody does; "" where there are no turns."""
+    shares: dict[str, float] = {}
+    for turn in turns:
+        shared = min(end_s, turn.end_s) - max(start_s, turn.start_s)
+        if shared > 0:
+            shares[turn.speaker] = shares.get(turn.speaker, 0.0) + shared
+    if shares:
+        return max(shares, key=lambda speaker: shares[speaker])
+    middle = (start_s + end_s) / 2
+    nearest = min(turns, key=lambda turn: max(turn.start_s - middle, middle - turn.end_s), default=None)
+    return nearest.speaker if nearest is not None else ""
+
+
+def _without_islands(words: Sequence[Word], speakers: list[str]) -> list[str]:
+    even = list(speakers)
+    for number in range(1, len(words) - 1):
+        before, after = even[number - 1], speakers[number + 1]
+        if before == after != speakers[number] and words[number].end_s - words[number].start_s < SHORT_WORD_S:
+            even[number] = before
+    return even
+
+
+def _marked(segment: Segment, turns: Iterable[Turn]) -> Segment:
+    spoken_over = sum(
+        max(0.0, min(segment.end_s, end) - max(segment.start_s, start)) for start, end in _overlapped(turns)
+    )
+    enough = min(OVERLAP_S, OVERLAP_SHARE * (segment.end_s - segment.start_s))
+    return replace(segment, overlap=segment.overlap or 0 < enough <= spoken_over)
+
+
+def _overlapped(turns: Iterable[Turn]) -> list[tuple[float, float]]:
+    """The times in which two speak, each once, however many turns are marked there."""
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted((turn.start_s, turn.end_s) for turn in turns if turn.overlap):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,187 @@
+"""Voices that a user has had remembered by name, with the consent of the people: ``<user data>/voices.json``.
+
+A voice is 256 numbers that resemblyzer's encoder makes of speech. They say who speaks, not what was said, and are
+personal data all the same: nothing is kept without consent, and forgetting deletes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from core.lock import held
+
+SCHEMA = 1  # of the file
+FILE = "voices.json"  # in a user's data folder
+DIMENSIONS = 256
+# The cosine from which two voices are one. Of 18 people of LibriSpeech, each heard three times for 12 s, the same
+# person gave 0.76 at least (19 in 20 above 0.87), different people 0.76 at most.
+SAME_PERSON = 0.82
+LEAST_SPEECH_S = 4.0  # that a voice is remembered by
+MOST_SPEECH_S = 60.0  # more does not make it better known
+
+
+def voice_of(
+    audio_file: Path, spans: Iterable[tuple[float, float]], channel: int | None = None, most_s: float = MOST_SPEECH_S
+) -> np.ndarray:
+    """What a speaker says in the (start, end) seconds of a normalized recording, joined: float32 [samples] at 16 kHz.
+
+    Args:
+        channel: 0 (left) or 1 (right) where a channel is a person; None: all mixed.
+        most_s: the longest spans first until so much is there.
+
+    Raises:
+        HarkError: the recording cannot be read.
+    """
+    parts: list[np.ndarray] = []
+    left_s = most_s
+    try:
+        with soundfile.SoundFile(str(audio_file)) as recording:
+            for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
+                if left_s <= 0:
+                    break
+                recording.seek(max(0, min(recording.frames, int(start * recording.samplerate))))
+                frames = int(min(left_s, max(0.0, end - start)) * recording.samplerate)
+                block = recording.read(frames, dtype="float32", always_2d=True)
+                parts.append(block.mean(axis=1) if channel is None else block[:, min(channel, block.shape[1] - 1)])
+                left_s -= frames / recording.samplerate
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise HarkError(
+            "The recording cannot be read.", f"{audio_file.name}: {str(error).rstrip('.')}.", "Upload it again."
+        ) from error
+    return np.concatenate([np.zeros(0, np.float32), *parts])
+
+
+def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None:
+    """Keep the voice in ``audio`` (float32 [samples] at 16 kHz of that person alone) under a name.
+
+    A name that is known already becomes better known: what is kept is the mean.
+
+    Raises:
+        HarkError: no consent, no name, too little speech, or the file cannot be read or written.
+    """
+    if not consent:
+        raise HarkError(
+            "The voice is not remembered.",
+            "The person has not agreed to it.",
+            "Ask them; if they agree, say so and try again.",
+        )
+    name = " ".join(name.split())
+    if not name:
+        raise HarkError("The voice has no name.", "The name is empty.", "Give the name of the person who speaks.")
+    if len(audio) < LEAST_SPEECH_S * SAMPLE_RATE:
+        raise HarkError(
+            "There is too little speech to know a voice by.",
+            f"{len(audio) / SAMPLE_RATE:.1f} s of it; {LEAST_SPEECH_S:.0f} s are needed.",
+            "Remember the person from a recording in which they say more.",
+        )
+    from pipeline.recordings import model_client
+
+    embedding = np.array(model_client.call("embed", {}, audio)["embedding"], np.float64)
+    with _to_change(file) as kept:
+        before = kept.get(name)
+        times = 0
+        if before is not None:
+            times = int(before["times"])
+            embedding = _unit(times * np.array(before["embedding"]) + embedding)
+        kept[name] = {
+            "embedding": [round(float(value), 6) for value in embedding],
+            "times": times + 1,
+            "consent": True,
+            "remembered_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def match(file: Path, embedding: Sequence[float] | np.ndarray) -> str | None:
+    """The name of the remembered voice that an embedding belongs to; None where it is nobody's."""
+    return match_all(file, {"": embedding}).get("")
+
+
+def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
+    """The names of speakers of one recording, by their ids; a name goes to one of them, the one who fits best."""
+    kept = _load(file)
+    cosines = [
+        (float(_unit(np.asarray(embedding, np.float64)) @ _unit(np.array(voice["embedding"]))), speaker, name)
+        for speaker, embedding in embeddings.items()
+        for name, voice in kept.items()
+    ]
+    found: dict[str, str] = {}
+    for cosine, speaker, name in sorted(cosines, reverse=True):
+        if cosine >= SAME_PERSON and speaker not in found and name not in found.values():
+            found[speaker] = name
+    return found
+
+
+def names(file: Path) -> list[str]:
+    """The names of all voices that are remembered."""
+    return sorted(_load(file))
+
+
+def forget(file: Path, name: str) -> bool:
+    """Delete a voice; whether it was there. The file goes with the last one."""
+    with _to_change(file) as kept:
+        return kept.pop(name, None) is not None
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return np.asarray(vector / max(1e-9, float(np.linalg.norm(vector))))
+
+
+@contextmanager
+def _to_change(file: Path) -> Iterator[dict[str, dict[str, Any]]]:
+    """The voices, written back at the end of the block; of two processes (or threads) one waits for the other."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with held(file.with_suffix(".lock"), _being_changed):
+            kept = _load(file)
+            yield kept
+            _save(file, kept)
+    except OSError as error:
+        raise storage_error(error, "remembering the voice") from error
+
+
+def _being_changed(process: str) -> HarkError:
+    return HarkError(
+        "The remembered voices are being changed.", f"Process {process} is at it, and does not end.", "Try again."
+    )
+
+
+def _load(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']}")
+        kept: dict[str, dict[str, Any]] = content["voices"]
+        for voice in kept.values():
+            if len(voice["embedding"]) != DIMENSIONS or int(voice["times"]) < 1:
+                raise ValueError("a voice of another kind")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HarkError(
+            "The remembered voices cannot be read.",
+            f"{file.name}: {error}.",
+            f"Restore {file} from a backup, or delete it and remember the voices again.",
+        ) from error
+    return kept
+
+
+def _save(file: Path, kept: Mapping[str, Any]) -> None:
+    """Raises OSError."""
+    if not kept:
+        file.unlink(missing_ok=True)
+        return
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps({"schema": SCHEMA, "voices": kept}, ensure_ascii=False), encoding="utf-8")
+        temporary.chmod(0o600)
+    file.chmod(0o600)

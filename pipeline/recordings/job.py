@@ -1,0 +1,303 @@
+"""A recording on its way to a transcript: the jobs "transcribe", "summarize" and "minable".
+
+Every step can be done again: what is finished lies beside the audio and is found there. Nothing is ever half written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import worded
+from db.db_api import Library, library_exists, source_id
+from db.records import NewClip
+from phrase_augmentation.normalize import normalize as normalized
+from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
+from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
+
+if TYPE_CHECKING:
+    from pipeline.recordings.summarization import Summary
+
+AUDIO, WAVEFORM = "audio.flac", "waveform.json"
+TRANSCRIPT, TEXT, SUMMARY = "transcript.json", "transcript.txt", "summary.json"
+CORPUS = "recording"  # of the source of a recording's clips in the library
+LICENCE = "private"
+AROUND_S = 0.1  # kept before and after a segment: boundaries are never exact
+
+
+def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """The job "transcribe": audio, waveform, transcript, speakers and summary of one recording.
+
+    Args:
+        spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in their order), and
+            ``options``: engine, language, speakers, diarize, summarize; ``owner``: it is the owner's, who can raise
+            limits.
+
+    Raises:
+        HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
+    """
+    from pipeline.recordings.media import waveform
+
+    folder, options = data / spec["folder"], spec["options"]
+    audio = folder / AUDIO
+    _prepare(folder, list(spec["originals"]), bool(spec.get("owner", True)), reporter)
+    if not (folder / WAVEFORM).is_file():
+        _write(folder / WAVEFORM, json.dumps(waveform(audio)))
+    transcript = _transcript(audio, folder, data, options, reporter)
+    warnings: list[str] = []
+    if options.get("diarize", True) and transcript.segments:
+        transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
+    if options.get("summarize", True) and transcript.segments:
+        _summarize(transcript, folder, reporter, warnings)
+    elif (folder / SUMMARY).is_file():
+        (folder / SUMMARY).unlink()  # of an earlier transcript
+    _keep(transcript, folder, str(spec.get("name", "")))  # last: until then the earlier one is there
+    return {
+        "duration_s": transcript.duration_s, "channels": _channels(audio), "language": transcript.language,
+        "engine": transcript.engine, "speakers": len(transcript.speakers),
+        "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
+    }  # fmt: skip
+
+
+def _prepare(folder: Path, originals: list[str], owner: bool, reporter: Reporter) -> None:
+    """16 kHz audio out of whatever was uploaded; several files become one."""
+    from pipeline.recordings.media import MediaLimits, merge, normalize
+
+    if (folder / AUDIO).is_file():
+        return
+    missing = [name for name in originals if not (folder / name).is_file()]
+    if missing or not originals:
+        raise HarkError("The recording is gone.", "Its file was removed before it was heard.", "Upload it again.")
+    reporter.stage("normalize", "Preparing the audio")
+    limits = MediaLimits.from_environment(owner=owner)
+    if len(originals) == 1:
+        normalize(folder / originals[0], folder / AUDIO, limits, reporter)
+        return
+    parts = []
+    for number, name in enumerate(originals, 1):
+        part = folder / f"part-{number}.flac"
+        if not part.is_file():
+            reporter.log(worded("Part %(number)d of %(n)d", number=number, n=len(originals)))
+            normalize(folder / name, part, limits, reporter)
+        parts.append(part)
+    merge(parts, folder / AUDIO, limits)
+    for part in parts:
+        part.unlink()
+
+
+def _transcript(audio: Path, folder: Path, data: Path, options: Mapping[str, Any], reporter: Reporter) -> Transcript:
+    from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+
+    wanted = TranscribeOptions(
+        engine=options.get("engine") or "auto",
+        language=options.get("language") or None,
+        channels=bool(options.get("diarize", True)) and options.get("speakers") in (None, 2),
+        data=data,
+        translate=bool(options.get("translate")),
+    )
+    return transcribe(audio, wanted, folder, reporter)
+
+
+def _with_speakers(
+    transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[str]
+) -> Transcript:
+    """The transcript with who speaks; without, and with a warning, where that cannot be found out."""
+    from pipeline.recordings.diarization import channels, voiceprints
+    from pipeline.recordings.diarization.speakers import assign, diarize
+
+    voices = data / voiceprints.FILE
+    try:
+        if transcript.diarization != "channels":
+            return assign(transcript, diarize(audio, speakers=speakers, voices=voices, reporter=reporter))
+        # One person on each channel: recognition has said who. Somebody may know the voices.
+        if not voiceprints.names(voices):
+            return transcript
+        found = diarize(audio, voices=voices, reporter=reporter).names
+        known = {side: name for side, name in found.items() if name != channels.NAMES.get(side)}
+        return replace(transcript, speakers={**transcript.speakers, **known})
+    except HarkError as error:
+        warnings.append(f"{error.what} {error.why} {error.what_to_do}")
+        reporter.log(f"No speakers: {error.what} {error.why}", "warning")
+        return transcript
+
+
+def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """The job "summarize": another summary of a recording, of its transcript as it is now.
+
+    Args:
+        spec: ``recording`` (id), ``folder`` below ``data``, and ``engine`` (of summaries, or "auto").
+
+    Raises:
+        HarkError: no such engine, or it failed; the recording was deleted or cut differently meanwhile; a full disk.
+            The summary that was there stays.
+    """
+    folder = data / spec["folder"]
+    transcript = load_transcript(folder / TRANSCRIPT)
+    summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
+    # What it cites are numbers of segments.
+    if _spans(load_transcript(folder / TRANSCRIPT)) != _spans(transcript):
+        raise HarkError(
+            "The summary does not fit any more.",
+            "Passages of the transcript were removed, or it was made anew, while it was summarized.",
+            "Summarize it again.",
+        )
+    _keep_summary(summary, folder)
+    return {"engine": summary.engine}
+
+
+def _spans(transcript: Transcript) -> list[tuple[float, float]]:
+    return [(segment.start_s, segment.end_s) for segment in transcript.segments]
+
+
+def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary:
+    from pipeline.recordings.model_client import call
+    from pipeline.recordings.summarization import summarize, words_of
+
+    reporter.stage("summarize", "Summarizing")
+    summary = summarize(transcript, engine, abstract=lambda request: call("summarize_abstractive", request))
+    return replace(summary, made_of=words_of(transcript))
+
+
+def _keep_summary(summary: Summary, folder: Path) -> None:
+    from pipeline.recordings.summarization import save_summary
+
+    try:
+        save_summary(summary, folder / SUMMARY)
+    except OSError as error:
+        raise storage_error(error, "keeping the summary") from error
+
+
+def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[str]) -> None:
+    """Write the summary; a warning, and no summary, where none can be made."""
+    try:
+        summary = _summary(transcript, "auto", reporter)
+    except HarkError as error:
+        (folder / SUMMARY).unlink(missing_ok=True)
+        warnings.append(f"{error.what} {error.why} {error.what_to_do}")
+        reporter.log(f"No summary: {error.what} {error.why}", "warning")
+    else:
+        _keep_summary(summary, folder)
+
+
+def _keep(transcript: Transcript, folder: Path, title: str) -> None:
+    from pipeline.recordings.captions import write
+
+    try:
+        with atomic_path(folder / TEXT) as temporary:
+            temporary.write_bytes(write(transcript, "txt", title))
+        save_transcript(transcript, folder / TRANSCRIPT)
+    except OSError as error:
+        raise storage_error(error, "keeping the transcript") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise storage_error(error, f"writing {path.name}") from error
+
+
+def _channels(audio: Path) -> int:
+    import soundfile
+
+    return int(soundfile.info(str(audio)).channels)
+
+
+# ---- the circle closes: what is said in a recording as clips, in which phrases are found
+
+
+def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """The job "minable": the recording's segments are clips of the user's library, or are taken out of it again.
+
+    Args:
+        spec: ``recording`` (id), ``folder`` below ``data``, ``minable``.
+    """
+    if not spec["minable"]:
+        reporter.stage("library", "Taking it out of the library")
+        return {"clips": 0, "removed": remove_from_library(data, spec["recording"])}
+    reporter.stage("library", "Putting it into the library")
+    folder = data / spec["folder"]
+    clips, removed = bring_up_to_date(data, spec["recording"], folder, load_transcript(folder / TRANSCRIPT))
+    return {"clips": clips, "removed": removed}
+
+
+def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Transcript) -> tuple[int, int]:
+    """Make the clips of a recording those of its transcript; how many there are, and how many went.
+
+    Segments that are there keep their clip; one with other words, or by somebody else, is another clip, and cuts of the
+    old one go with it.
+    """
+    wanted = {
+        _source(recording, segment): segment for segment in transcript.segments if _is_usable(segment, transcript)
+    }
+    with Library(data) as library:
+        there = {str(clip.source): clip for clip in library.with_source(_prefix(recording))}
+        stale = [
+            clip.id
+            for source, clip in there.items()
+            if source not in wanted
+            or (clip.text_original, clip.speaker) != (wanted[source].text, _speaker(recording, wanted[source]))
+        ]
+        library.delete_clips(stale)
+        kept = {source for source, clip in there.items() if clip.id not in stale}
+        new = {source: segment for source, segment in wanted.items() if source not in kept}
+        if new:
+            library.add_clips(_clips(recording, folder / AUDIO, transcript, new))
+    return len(wanted), len(stale)
+
+
+def remove_from_library(data: Path, recording: str) -> int:
+    """Take all clips of a recording, and cuts of them, out of the library; how many clips there were."""
+    if not library_exists(data):
+        return 0
+    with Library(data) as library:
+        clips = library.with_source(_prefix(recording))
+        library.delete_clips([clip.id for clip in clips])
+    return len(clips)
+
+
+def _prefix(recording: str) -> str:
+    return f"{CORPUS}-{recording}"
+
+
+def _source(recording: str, segment: Segment) -> str:
+    return source_id(_prefix(recording), f"{round(1000 * segment.start_s)}-{round(1000 * segment.end_s)}")
+
+
+def _speaker(recording: str, segment: Segment) -> str:
+    return f"{recording}-{segment.speaker}" if segment.speaker else recording
+
+
+def _is_usable(segment: Segment, transcript: Transcript) -> bool:
+    language = segment.language or transcript.language or "en"
+    seconds = segment.end_s - segment.start_s
+    return not segment.overlap and SHORTEST_S <= seconds <= LONGEST_S and bool(normalized(segment.text, language))
+
+
+def _clips(recording: str, audio: Path, transcript: Transcript, wanted: Mapping[str, Segment]) -> Iterator[NewClip]:
+    import soundfile
+
+    with soundfile.SoundFile(str(audio)) as file:
+        for source, segment in wanted.items():
+            start = max(0, round((segment.start_s - AROUND_S) * SAMPLE_RATE))
+            end = min(file.frames, round((segment.end_s + AROUND_S) * SAMPLE_RATE))
+            file.seek(start)
+            samples = file.read(max(0, end - start), dtype="float32", always_2d=True).mean(axis=1, dtype=np.float32)
+            if not len(samples):
+                continue
+            language = segment.language or transcript.language or "en"
+            yield NewClip(
+                audio=samples, text=segment.text, text_normalized=normalized(segment.text, language),
+                language=language, engine=ENGINE, speaker=_speaker(recording, segment), licence=LICENCE, source=source,
+                settings={"recording": recording},
+            )  # fmt: skip

@@ -1,0 +1,515 @@
+"""Uploaded recordings: what they are, made into 16 kHz FLAC, joined, drawn.
+
+An upload is hostile until it has been decoded. No header is believed: what counts is what comes out of the decoder, and
+the decoder is stopped where a limit is reached. The ffmpeg programs may open the one file that they are given and
+nothing else (no network, no playlists, which can name other files), for a limited time and in limited memory. Without
+them, what libsndfile reads still works.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+import soxr
+
+from core.audio_file import SAMPLE_RATE, missing_frames
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from core.events import Reporter, silent_reporter
+from core.ffmpeg import have_ffmpeg, input_of, last_words, limited
+from core.foreign_audio import missing_seconds
+
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
+MOST_CHANNELS = 64  # what ffmpeg can mix
+MERGE_PAUSE_S = 0.5  # between the files of a session: long enough that no segment runs across
+PROBE_TIMEOUT_S = 30.0
+DECODE_TIMEOUT_S = 900.0  # half an hour of sound takes some 10 s, a large video on a slow disk minutes
+LARGEST_RECORDING = 1 << 31  # bytes that ffmpeg may write
+BLOCK_FRAMES = 1 << 16
+UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their number
+
+# Containers whose header says reliably how long the sound is: one that decodes to less has been cut off.
+# (For WAV and AIFF ffmpeg gives what is there, not what was promised: the header is asked.)
+_KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
+# Containers whose header, as ffmpeg reads it, is right about the length of what is there.
+_TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
+_OTHER_KINDS = (
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive or an office document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"#EXTM3U", "a playlist"),
+    (b"ffconcat", "a playlist"),
+    (b"[playlist]", "a playlist"),
+    (b"<", "a text with markup"),
+)
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """What an upload may be at most.
+
+    Attributes:
+        owner: whoever reads a refusal runs this server, and can raise the limit.
+    """
+
+    max_bytes: int = 1_000_000_000
+    max_seconds: float = 4 * 3600.0  # telling the speakers of so much apart takes about 2 GB of memory
+    owner: bool = True
+
+    @classmethod
+    def from_environment(cls, *, owner: bool = True) -> MediaLimits:
+        """The limits that HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS set. Raises HarkError for nonsense."""
+        return cls(
+            int(_positive("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
+            _positive("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
+            owner,
+        )
+
+    def check_bytes(self, size: int) -> None:
+        """Raise HarkError where ``size`` bytes are more than allowed."""
+        if size > self.max_bytes:
+            raise HarkError(
+                "The file is too large.",
+                f"At most {self.max_bytes / 1e6:,.0f} MB are taken here.",
+                f"Upload it compressed (MP3, Opus) or in parts, or {self._raised('HARK_UPLOAD_MAX_BYTES', 'bytes')}.",
+            )
+
+    def check_seconds(self, seconds: float) -> None:
+        """Raise HarkError where a recording of ``seconds`` is longer than allowed."""
+        if seconds > self.max_seconds:
+            raise HarkError(
+                "The recording is too long.",
+                f"At most {self.longest} are taken here.",
+                f"Upload it in parts, or {self._raised('HARK_UPLOAD_MAX_SECONDS', 'seconds')}.",
+            )
+
+    @property
+    def longest(self) -> str:
+        """The longest recording, in words."""
+        if self.max_seconds >= 7200:
+            return f"{self.max_seconds / 3600:,.4g} hours"
+        return f"{self.max_seconds / 60:,.4g} minutes"
+
+    def _raised(self, setting: str, unit: str) -> str:
+        if self.owner:
+            return f"raise the limit: set {setting} to more {unit} and start Hark again"
+        return "ask the owner of this Hark to raise the limit"
+
+
+def _positive(variable: str, default: float) -> float:
+    text = os.environ.get(variable) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise HarkError(f"{variable} is not a limit.", f'Its value is "{text}".', "Set it to a number above 0.")
+    return value
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """What a file holds: its first stream of sound.
+
+    Attributes:
+        duration_s: as far as it is known, else 0.
+        sample_rate: Hz.
+        codec: "flac", "mp3", "pcm_s16le" ...
+        has_video: moving pictures too (a cover is none).
+    """
+
+    duration_s: float
+    sample_rate: int
+    channels: int
+    codec: str
+    has_video: bool = False
+
+
+def clean_name(name: str) -> str:
+    """A file's name to be shown: without folders, control and invisible characters; 1 to 120 characters."""
+    last = re.split(r"[/\\]", name.strip())[-1]
+    shown = "".join(" " if character.isspace() else character for character in unicodedata.normalize("NFC", last))
+    shown = "".join(character for character in shown if not unicodedata.category(character).startswith("C"))
+    shown = " ".join(shown.split()).strip(". ") or "recording"
+    if len(shown) <= 120:
+        return shown
+    suffix = suffix_of(shown)
+    return shown[: 120 - len(suffix)].rstrip() + suffix
+
+
+def suffix_of(name: str) -> str:
+    """The suffix to store a file under: a dot and at most 8 lower-case letters or digits, or nothing."""
+    found = re.search(r"\.([A-Za-z0-9]{1,8})$", name.strip())
+    return f".{found[1].lower()}" if found else ""
+
+
+def probe(path: Path) -> MediaFacts:
+    """What the header of a file says; for showing, not for limits. Raises HarkError where it holds no sound."""
+    return _probe(path)[0]
+
+
+def check_header(path: Path, limits: MediaLimits | None = None) -> MediaFacts:
+    """What the header of a file says. Nothing is decoded, so a damaged file may still pass.
+
+    Raises:
+        HarkError: it holds no sound, or is beyond the limits as far as its header can be believed.
+    """
+    limits = limits or MediaLimits.from_environment()
+    facts, container = _probe(path, limits)
+    if container & _TRUE_LENGTH:
+        limits.check_seconds(facts.duration_s)
+    return facts
+
+
+def normalize(
+    source: Path, target: Path, limits: MediaLimits | None = None, reporter: Reporter | None = None
+) -> MediaFacts:
+    """Make ``target`` (.flac, 16 kHz, 16 bits) of any recording; one or two channels are kept, more are mixed to one.
+
+    The target appears whole or not at all. Returns the facts of what was written, so the duration is measured.
+
+    Raises:
+        HarkError: not a recording, beyond the limits, cut off, or it could not be written.
+    """
+    limits = limits or MediaLimits.from_environment()
+    reporter = reporter or silent_reporter()
+    facts, container = _probe(source, limits)
+    if container & _TRUE_LENGTH:
+        limits.check_seconds(facts.duration_s)
+    decode = _normalize_with_ffmpeg if have_ffmpeg() else _normalize_with_libsndfile
+    try:
+        with atomic_path(target) as temporary:
+            decode(source, temporary, facts, limits, reporter)
+            written = soundfile.info(str(temporary))
+            if not 0 < written.frames < UNKNOWN_FRAMES:
+                raise _no_sound(source, "Decoding it gave no samples.")
+            limits.check_seconds(written.duration)
+            _check_whole(source, container, facts.duration_s, written.duration)
+    except OSError as error:
+        raise storage_error(error, "preparing the recording") from error
+    return MediaFacts(written.duration, SAMPLE_RATE, written.channels, "flac")
+
+
+def merge(sources: Sequence[Path], target: Path, limits: MediaLimits | None = None) -> list[float]:
+    """Join files that :func:`normalize` made into one session, with a short pause between them.
+
+    Two channels only where all have two. Returns the second of ``target`` at which each of them begins.
+
+    Raises:
+        HarkError: none given, longer than the limit together, one that cannot be read, a full disk.
+    """
+    limits = limits or MediaLimits.from_environment()
+    if not sources:
+        raise HarkError("There is nothing to join.", "No recordings were given.", "Choose at least one.")
+    try:
+        described = [soundfile.info(str(path)) for path in sources]
+    except soundfile.LibsndfileError as error:
+        raise _damaged(str(error)) from error
+    if any(each.samplerate != SAMPLE_RATE for each in described):
+        raise ValueError("only normalized recordings can be merged")
+    limits.check_seconds(sum(each.duration for each in described) + MERGE_PAUSE_S * (len(sources) - 1))
+    channels = 2 if all(each.channels == 2 for each in described) else 1
+    pause = np.zeros((int(MERGE_PAUSE_S * SAMPLE_RATE), channels), np.float32)
+    starts: list[float] = []
+    written = 0
+    try:
+        with atomic_path(target) as temporary, _flac_writer(temporary, channels) as write:
+            for path in sources:
+                if starts:
+                    write(pause)
+                    written += len(pause)
+                starts.append(written / SAMPLE_RATE)
+                with soundfile.SoundFile(str(path)) as recording:
+                    for block in _blocks(recording):
+                        kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
+                        write(kept)
+                        written += len(kept)
+    except OSError as error:
+        raise storage_error(error, "joining the recordings") from error
+    return starts
+
+
+def waveform(path: Path, points: int = 1600) -> list[float]:
+    """The loudest sample (0 to 1, of any channel) of each of at most ``points`` equal parts of a normalized recording.
+
+    Raises:
+        HarkError: it cannot be read.
+    """
+    try:
+        with soundfile.SoundFile(str(path)) as recording:
+            step = _step(recording.frames, points)
+            block_frames = step * max(1, BLOCK_FRAMES // step)
+            blocks = _blocks(recording, block_frames)
+            return [peak for block in blocks for peak in _peaks(np.abs(block).max(axis=1), step)]
+    except soundfile.LibsndfileError as error:
+        raise _damaged(str(error)) from error
+
+
+def peaks(audio: np.ndarray, most: int) -> list[float]:
+    """The loudest sample (0 to 1) of each of at most ``most`` equal parts of audio [samples]."""
+    return _peaks(np.abs(audio), _step(len(audio), most))
+
+
+def _step(samples: int, most: int) -> int:
+    return max(1, -(-samples // most))
+
+
+def _peaks(loud: np.ndarray, step: int) -> list[float]:
+    parts = np.pad(loud, (0, -len(loud) % step)).reshape(-1, step)
+    return [round(float(peak), 3) for peak in parts.max(axis=1)]
+
+
+def open_normalized(path: Path) -> soundfile.SoundFile:
+    """A recording as :func:`normalize` writes it, open: 16 kHz, one or two channels. Raises HarkError for any other."""
+    try:
+        recording = soundfile.SoundFile(str(path))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise HarkError(
+            "The recording cannot be read.", f"{path.name}: {str(error).rstrip('.')}.", "Upload it again."
+        ) from error
+    if recording.samplerate != SAMPLE_RATE or recording.channels > 2:
+        recording.close()
+        raise HarkError(
+            "The recording is not prepared.",
+            f"{path.name} has {recording.samplerate} Hz and {recording.channels} channels; "
+            f"{SAMPLE_RATE} Hz and one or two channels are needed.",
+            "Upload it again, or convert it: ffmpeg -i IN -ar 16000 -ac 1 OUT.flac",
+        )
+    return recording
+
+
+def _blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
+    """float32 [frames, channels]. Raises HarkError where decoding fails."""
+    while True:
+        try:
+            block = recording.read(frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise _damaged(str(error)) from error
+        if not len(block):
+            return
+        yield block
+
+
+def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, frozenset[str]]:
+    """The facts and the names of the container."""
+    if not path.is_file():
+        raise HarkError("There is no such recording.", f"{path.name} is no file.", "Upload it again.")
+    size = path.stat().st_size
+    if size == 0:
+        raise _no_sound(path, "The file is empty (0 bytes).")
+    if limits is not None:
+        limits.check_bytes(size)
+    with path.open("rb") as file:
+        start = file.read(16).lstrip()
+    for magic, kind in _OTHER_KINDS:
+        if start.startswith(magic):
+            raise _not_audio(f"It is {kind}, not sound, whatever its name says.")
+    facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
+    if not 1 <= facts.channels <= MOST_CHANNELS:
+        raise _not_audio(f"Its header gives {facts.channels} channels.")
+    if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
+        raise HarkError(
+            "The recording's sample rate is not one that Hark takes.",
+            f"It is {facts.sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz are taken.",
+            "Export it again from the original, at 16000 Hz or more.",
+        )
+    return facts, container
+
+
+def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
+    entries = (
+        "format=format_name,duration:stream=codec_type,codec_name,sample_rate,channels,duration"
+        ":stream_disposition=attached_pic"
+    )
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *input_of(path)]
+    with limited(command, PROBE_TIMEOUT_S) as (process, said):
+        assert process.stdout is not None
+        text = process.stdout.read(1_000_000)
+        code = process.wait()
+        why = last_words(said)
+    try:
+        content = json.loads(text) if code == 0 else {}
+    except ValueError:
+        content = {}
+    streams = content.get("streams", [])
+    if not streams:
+        raise _not_audio(f"ffmpeg: {why}." if why else "ffmpeg finds no sound in it.")
+    pictures = any(
+        stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
+        for stream in streams
+    )
+    sound = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
+    if sound is None:
+        raise _no_sound(path, "It is a video without sound." if pictures else "It has no stream of sound.")
+    container = content.get("format", {})
+    facts = MediaFacts(
+        _number(sound.get("duration")) or _number(container.get("duration")),
+        int(_number(sound.get("sample_rate"))),
+        int(_number(sound.get("channels"))),
+        str(sound.get("codec_name", "unknown")),
+        pictures,
+    )
+    return facts, frozenset(str(container.get("format_name", "")).split(","))
+
+
+def _number(text: object) -> float:
+    try:
+        value = float(str(text))
+    except ValueError:
+        return 0.0
+    return value if 0 <= value < 1e12 else 0.0
+
+
+def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
+    try:
+        found = soundfile.info(str(path))
+    except soundfile.LibsndfileError as error:
+        raise _not_audio(
+            f"libsndfile: {str(error.error_string).rstrip('.')}.",
+            "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more.",
+        ) from error
+    codec = "flac" if found.format == "FLAC" else found.subtype.lower()
+    # What libsndfile says of the length is corrected by what is there; missing_frames knows what was promised.
+    return MediaFacts(found.duration, found.samplerate, found.channels, codec), frozenset()
+
+
+def _normalize_with_ffmpeg(
+    source: Path, temporary: Path, facts: MediaFacts, limits: MediaLimits, reporter: Reporter
+) -> None:
+    if facts.channels > 2:  # every channel counts the same: "-ac 1" would drop some and does not know every layout
+        mix = "+".join(f"{1 / facts.channels:.6f}*c{number}" for number in range(facts.channels))
+        channels = ["-af", f"pan=mono|c0={mix}", "-ac", "1"]
+    else:
+        channels = ["-ac", str(facts.channels)]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *input_of(source)]
+    command += ["-map", "0:a:0", "-map_metadata", "-1", "-vn", "-sn", "-dn", *channels, "-ar", str(SAMPLE_RATE)]
+    # A little beyond the limit, so that who decodes to the limit and who goes beyond it can be told apart.
+    command += ["-t", f"{limits.max_seconds + 1:.3f}", "-sample_fmt", "s16", "-c:a", "flac", "-threads", "1"]
+    command += ["-progress", "pipe:1", "-stats_period", "1", "-f", "flac", "-y", f"file:{temporary.resolve()}"]
+    with limited(command, DECODE_TIMEOUT_S, largest_file=LARGEST_RECORDING) as (process, said):
+        assert process.stdout is not None
+        for line in process.stdout:
+            done = re.match(r"out_time_us=(\d+)", line)
+            if done and facts.duration_s:
+                reporter.progress(min(int(done[1]) / 1e6, facts.duration_s), facts.duration_s)
+        code = process.wait()
+        why = last_words(said)
+    if "No space left on device" in why or "Disk quota exceeded" in why:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary.parent))
+    if code < 0:
+        raise HarkError(
+            "The recording could not be decoded.",
+            f"ffmpeg was stopped ({signal.Signals(-code).name}): it took more than {DECODE_TIMEOUT_S / 60:.0f} "
+            "minutes, or somebody ended it.",
+            "Try again; if it happens again, convert the file to WAV, FLAC or MP3 first.",
+        )
+    if code != 0:
+        raise _damaged(f"ffmpeg: {why}")
+
+
+def _normalize_with_libsndfile(
+    source: Path, temporary: Path, facts: MediaFacts, limits: MediaLimits, reporter: Reporter
+) -> None:
+    channels = facts.channels if facts.channels <= 2 else 1
+    taken = 0
+    with (
+        soundfile.SoundFile(str(source)) as recording,
+        _flac_writer(temporary, channels) as write,
+    ):
+        resampler = soxr.ResampleStream(recording.samplerate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
+        for block in _blocks(recording, max(1, BLOCK_FRAMES // facts.channels)):
+            taken += len(block)
+            limits.check_seconds(taken / recording.samplerate)
+            kept = np.nan_to_num(block if channels == facts.channels else block.mean(axis=1, keepdims=True))
+            write(resampler.resample_chunk(kept, last=False))
+            reporter.progress(taken, max(taken, recording.frames))
+        write(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        if missing := missing_frames(recording, taken):
+            raise _broken_off(taken / recording.samplerate, missing / recording.samplerate)
+
+
+class _Sink:
+    """A file for libsndfile to write to, that remembers why writing failed: libsndfile itself loses the errno."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+        self.seek, self.tell, self.read, self.flush = file.seek, file.tell, file.read, file.flush
+
+    def write(self, data: bytes) -> int:
+        done = 0
+        try:
+            while done < len(data):  # on a disk that is nearly full a write is short first, and fails next
+                done += self.file.write(data[done:])
+        except OSError as error:
+            self.error = error
+        return done
+
+
+@contextmanager
+def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that appends float [frames, channels] to a 16 kHz FLAC. Raises OSError with its errno."""
+    with path.open("w+b", buffering=0) as file:
+        sink = _Sink(file)
+        try:
+            with soundfile.SoundFile(sink, "w", SAMPLE_RATE, channels, "PCM_16", format="FLAC") as encoded:
+
+                def write(audio: np.ndarray) -> None:
+                    try:
+                        encoded.write(np.clip(audio, -1.0, 1.0))
+                    except AssertionError:  # how soundfile says that less was written
+                        if sink.error is None:
+                            raise
+                    if sink.error is not None:
+                        raise sink.error
+
+                yield write
+        except soundfile.LibsndfileError as error:
+            raise sink.error or OSError(errno.EIO, str(error), str(path)) from error
+        if sink.error is not None:
+            raise sink.error
+
+
+def _check_whole(source: Path, container: frozenset[str], promised_s: float, duration_s: float) -> None:
+    """Raise HarkError where a header promised clearly more than there was."""
+    missing_s = promised_s - duration_s if container & _KNOWN_LENGTH else 0.0
+    if container & {"wav", "aiff"}:
+        missing_s = missing_seconds(source, duration_s)
+    # Encoders round to their frames (up to 0.1 s) and edit lists cut a little, so the very end proves nothing.
+    if missing_s > max(0.5, 0.02 * duration_s):
+        raise _broken_off(duration_s, missing_s)
+
+
+def _broken_off(after_s: float, missing_s: float) -> HarkError:
+    return HarkError(
+        f"The recording breaks off after {after_s:.1f} s.",
+        f"Its header promises {missing_s:.1f} s more.",
+        "The upload or the file is cut off: upload it again, or convert it again from the original.",
+    )
+
+
+def _no_sound(path: Path, why: str) -> HarkError:
+    # The path is no name that the user knows.
+    return HarkError("The file holds no sound.", why, "Listen to it, then upload another file.")
+
+
+def _not_audio(why: str, what_to_do: str = "Upload a recording: WAV, FLAC, MP3, Ogg, M4A, WebM, MP4 ...") -> HarkError:
+    return HarkError("The file is not a recording that Hark can read.", why, what_to_do)
+
+
+def _damaged(why: str) -> HarkError:
+    return HarkError(
+        "The recording is damaged.", f"{why.rstrip('.')}.", "Convert it again from the original and upload that."
+    )

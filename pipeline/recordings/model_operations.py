@@ -1,0 +1,49 @@
+"""What the model server can be asked."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from core.errors import HarkError
+
+# Name: module and function(request, audio) -> JSON-able dict. A module that is missing fails its own operation only.
+OPERATIONS = {
+    "recognize": "pipeline.recordings.transcription.recognizing:operation",
+    "embed": "pipeline.recordings.diarization.acoustic:embed_operation",
+    "read_answer": "pipeline.recordings.question_answering:read_operation",
+    "compare_texts": "pipeline.recordings.text_similarity:operation",
+    "summarize_abstractive": "pipeline.recordings.summarization.transformer:operation",
+    "transcribe": "pipeline.recordings.short_transcription:transcribe_operation",
+    "summarize": "pipeline.recordings.short_transcription:summarize_operation",
+}
+
+
+def perform(operation: str, request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
+    """Do an operation in this process.
+
+    Raises:
+        HarkError: the operation's own, or there is none of that name here.
+    """
+    place = OPERATIONS.get(operation)
+    if place is None:
+        raise HarkError(
+            f"The speech service does not know {operation[:40]!r}.",
+            f"It knows {', '.join(OPERATIONS)}.",
+            "Restart ./hark serve, so that all processes are of one version.",
+        )
+    module, _, name = place.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise HarkError(
+            f"The speech service cannot do {operation!r} here.",
+            f"{error}.",
+            "Run ./hark doctor: it names what is not installed.",
+        ) from error
+    result: dict[str, Any] = json.loads(json.dumps(function(dict(request), audio)))  # as a client of a process gets it
+    return result

@@ -1,0 +1,529 @@
+"""Answers to questions from transcripts: passages found by their words, and in them the words that answer.
+
+Retrieval is BM25 (SQLite's FTS5, in memory) over windows of consecutive segments. A model that reads (a question
+answering one of the BERT kind, from a local folder, never from the network) marks the answer in the best of them. Where
+there is none, the best matching segment is the answer, and ``Answer.how`` says so. The rare words of a question must
+occur where it shall be answered. Where they do not, nothing is asserted: that no words were found does not say that
+nothing was said. The segments that come nearest are given instead, by meaning where a model compares texts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from core.data_folder import installation_folder
+from core.errors import HarkError
+from core.readiness import Readiness
+from pipeline.recordings.local_models import cached_model, complete, load
+from pipeline.recordings.transcript import Transcript
+
+MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # of a question
+WINDOW_WORDS = 60  # of a passage, or a little more: it ends with a segment
+READ = 5  # passages that a model reads
+MOST_COMPARED = 400  # passages whose meaning is compared with the question's: the best by their words
+NEAR = 0.4  # cosine from which a passage may be read though it shares few words with the question
+NOT_FOUND = "No passage was found that answers this."
+MOST_NEAREST = 3  # segments that are shown then
+
+# What has to be there of a question's words, by weight (rare words weigh more). A model that reads knows synonyms.
+FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25
+FEWEST_SEGMENTS = 100  # how rare a word is cannot be told from fewer
+SPEAKER_WEIGHT = 0.5  # of a match with the speaker's name, beside one with what was said
+QUESTION_SHARE = 0.6  # of its score is left to a segment that asks itself
+
+READER = "distilbert-base-cased-distilled-squad"
+READER_FOLDER = "models/question-answering"  # within the installation's data folder
+LONGEST_ANSWER = 30  # tokens
+WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as the model was trained
+NULL_MARGIN = 0.0  # how much better than "no answer" the best span's logits must be
+BEST_SPANS = 20  # that share the probability
+
+Read = Callable[[dict[str, Any]], Mapping[str, Any]]
+Compare = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+# Words that say nothing about what is asked for. Question words are among them: they say what kind of answer is meant.
+STOP_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    a about all also am an and any are as at be because been before being but by can could did do does doing done for
+    from get give given go got had has have having he her here hers him his how i if in into is it its just know let
+    like made make many may me might much must my no not of on one or other our out own please said say says shall she
+    should so some tell than that the their them then there these they this those to too us very was we were what when
+    where which while who whom whose why will with would you your anyone anything someone something happen happened
+    mean means name names named called live lives lived living recording recordings speaker mention mentioned talk
+    talked s t d ll m re ve don didn doesn isn wasn
+    aber alle als am an auch auf aus bei bin bis bist da damit dann das dass dein dem den der des dich die dies diese
+    dieser dir du durch ein eine einem einen einer es euch für gab gibt haben hat hatte hier ich ihm ihn ihnen ihr im
+    in ist ja kann kein keine können man mein mich mir mit nach nein nicht noch nun nur oder sagen sagt sagte schon
+    sein seine sich sie sind so über um und uns unser unter vom von vor wann war waren warum was weil welche welcher
+    welches wem wen wenn wer werden wie wieder wieviel wir wird name namens heißt hieß wohnt wo woher wohin wurde
+    wurden zu zum zur
+    """,
+    )
+)
+
+_NUMBER = re.compile(
+    r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred|thousand|million|half|"
+    r"quarter|dozen|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|\w+zig|hundert|tausend)\b",
+    re.IGNORECASE,
+)
+_TIME = re.compile(
+    r"\d|\b(\w+day|today|tomorrow|yesterday|tonight|morning|noon|afternoon|evening|night|midnight|o'clock|week|month|"
+    r"year|years|ago|january|february|march|april|may|june|july|august|september|october|november|december|spring|"
+    r"summer|autumn|winter|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|heute|morgen|gestern|uhr|"
+    r"woche|monat|jahr|jahre|januar|februar|märz|mai|juni|juli|oktober|dezember)\b",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(r"\b(in|at|near|from|behind|under|beside|bei|aus|nach|neben|hinter)\b", re.IGNORECASE)
+_REASON = re.compile(r"\b(because|since|reason|so that|therefore|weil|denn|deshalb|damit)\b", re.IGNORECASE)
+# What kind of words an answer has, by the words of the question. A segment with them is preferred a little.
+_KINDS = (
+    (re.compile(r"\b(how (many|much|old|long|far|often|tall)|wie ?viele?|wie (alt|lange|oft))\b", re.I), _NUMBER),
+    (re.compile(r"\b(when|what (time|day|year|month|date)|which (day|year|month)|wann)\b", re.I), _TIME),
+    (re.compile(r"\b(where|what (city|town|country|place)|wo|woher|wohin)\b", re.I), _PLACE),
+    (re.compile(r"\b(why|warum|wieso|weshalb)\b", re.I), _REASON),
+)
+KIND_BONUS = 0.25  # of a matching segment's score
+NEARBY = 0.5  # of the weight of words that are not in the segment but around it
+
+# The same in Chinese, where they stand between the others without a space.
+_CHINESE_STOP_WORDS = re.compile("为什么|什么|怎么|哪里|哪儿|多少|哪|谁|吗|呢|几|是|的|了|在|有|请问")
+_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces
+
+
+@dataclass(frozen=True)
+class Citation:
+    """Where something was said: one segment of one recording."""
+
+    recording: str
+    segment: int  # its number in the transcript, from 0
+    start_s: float
+    end_s: float
+    speaker: str  # as shown, "" where it is not known
+    text: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Consecutive segments that are searched and read together; ``text`` is their texts with spaces between."""
+
+    recording: str
+    segments: tuple[int, ...]
+    text: str
+    speaker: str  # the names of all who speak in it
+    start_s: float
+    end_s: float
+    lines: tuple[Citation, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Attributes:
+        how: "reader" (a model marked these words), "best sentence" (the segment whose words match best, no model took
+            part), "nothing" (no passage was found that answers it; no citations).
+        score: of a reader its probability, of the best sentence the share of the question's weight that occurs there.
+        nearest: where nothing was found, the segments that come nearest to the question, best first.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    found: bool
+    how: str
+    score: float
+    nearest: tuple[Citation, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return asdict(self)
+
+
+def passages(recording: str, transcript: Transcript) -> list[Passage]:
+    """Windows of about :data:`WINDOW_WORDS` words over a transcript; each begins in the middle of the one before."""
+    lines = [
+        Citation(
+            recording, number, segment.start_s, segment.end_s,
+            transcript.speaker_name(segment.speaker), " ".join(segment.text.split()),
+        )
+        for number, segment in enumerate(transcript.segments)
+        if segment.text.strip()
+    ]  # fmt: skip
+    found: list[Passage] = []
+    first = 0
+    while first < len(lines):
+        last, words = first, _words_in(lines[first].text)
+        while words < WINDOW_WORDS and last + 1 < len(lines):
+            last += 1
+            words += _words_in(lines[last].text)
+        found.append(_passage(lines[first : last + 1]))
+        if last + 1 == len(lines):
+            break
+        skipped = 0
+        while first < last and skipped < words / 2:
+            skipped += _words_in(lines[first].text)
+            first += 1
+        first = max(first, last) if skipped < words / 2 else first
+        if first == last and found[-1].segments == (lines[first].segment,):
+            first += 1  # one long segment is a passage of its own
+    return found
+
+
+def _words_in(text: str) -> int:
+    """Words; of a language without spaces, about."""
+    return len(text.split()) + len(re.findall(f"[{_CJK}]", text)) // 2
+
+
+def _passage(lines: Sequence[Citation]) -> Passage:
+    names = dict.fromkeys(line.speaker for line in lines if line.speaker)
+    return Passage(
+        lines[0].recording, tuple(line.segment for line in lines), " ".join(line.text for line in lines),
+        ", ".join(names), lines[0].start_s, max(line.end_s for line in lines), tuple(lines),
+    )  # fmt: skip
+
+
+def rank(question: str, passages: Sequence[Passage], n: int = 5) -> list[tuple[Passage, float]]:
+    """The ``n`` passages that match best, best first, with their BM25 (higher is better); none where no word occurs.
+
+    Raises HarkError for a question that is empty or far too long.
+    """
+    terms = _terms(question)
+    with _Index(passages) as index:
+        return [(passages[row], score) for row, score in index.rank(terms, n)]
+
+
+def answer(
+    question: str, passages: Sequence[Passage], read: Read | None = None, compare: Compare | None = None
+) -> Answer:
+    """The answer to a question from these passages, of one recording or of many.
+
+    Args:
+        read: who reads: a callable with the request and answer of :func:`read_operation` (that function itself, or a
+            call of the speech service). None, not ready or failing: the best sentence.
+        compare: who compares meanings, in the same way (``pipeline.recordings.text_similarity.operation``); what a
+            reader reads, and what is nearest, is then found by meaning too.
+
+    Raises:
+        HarkError: the question is empty or far too long.
+    """
+    terms = _terms(question)
+    with _Index(passages) as index:
+        weights = index.weights(terms)
+        total = sum(weights.values())
+        ranked = [row for row, _ in index.rank(terms, MOST_COMPARED)]
+        best = ranked[:READ]
+        coverage = {row: sum(weights[t] for t in terms if row in index.rows(t)) / total for row in best}
+        said = max(coverage.values(), default=0.0) >= FLOOR_ALONE
+        near: list[int] = []
+        if compare is not None and (read is not None or not said):
+            near = _nearest(question, passages, ranked, compare)
+        if read is not None:
+            known = [row for row in best if coverage[row] >= FLOOR_WITH_READER]
+            # One of each in turn: the best by words, the nearest, the second best ...
+            both = list(dict.fromkeys(row for rows in zip_longest(known, near) for row in rows if row is not None))
+            marked = _read(question, [passages[row] for row in both[:READ]], read) if both else None
+            if isinstance(marked, Answer):
+                return marked
+            said = said and marked is not False
+        if said:
+            line, row = _best_line(question, weights, best, passages, index)
+            return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3))
+        lines = list(dict.fromkeys(line for row in [*near, *best] for line in passages[row].lines))
+        nearest = _nearest_lines(question, weights, lines, index, compare if near else None)
+        return Answer(NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest))
+
+
+def _best_line(
+    question: str, weights: Mapping[str, float], best: Sequence[int], passages: Sequence[Passage], index: _Index
+) -> tuple[Citation, int]:
+    """The segment that has most of the question's weight, in itself and around it, and the row of its passage."""
+    wanted = [answer_words for asked, answer_words in _KINDS if asked.search(question)]
+
+    def score(candidate: tuple[Citation, int]) -> float:
+        line, row = candidate
+        value = 0.0
+        for term, weight in weights.items():
+            if index.line_row(line) in index.line_rows(term):
+                value += weight
+            elif row in index.rows(term):
+                value += NEARBY * weight
+        if any(pattern.search(line.text) for pattern in wanted):
+            value *= 1 + KIND_BONUS
+        value *= QUESTION_SHARE if line.text.endswith("?") else 1.0
+        return value - 0.001 * len(line.text.split())  # the shorter of two with the same words says less else
+
+    return max(((line, row) for row in best for line in passages[row].lines), key=score)
+
+
+def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Compare) -> list[int]:
+    """Rows of the passages that mean what is asked for, the nearest first; none where nobody can tell."""
+    rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MOST_COMPARED))]))[:MOST_COMPARED]
+    if not rows:
+        return []
+    try:
+        compared = compare({"question": question, "passages": [passages[row].text for row in rows]})
+    except HarkError:
+        return []
+    near = {row: value for row, value in zip(rows, compared.get("similarities", ())) if value >= NEAR}
+    return sorted(near, key=lambda row: -near[row])[:READ]
+
+
+def _nearest_lines(
+    question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Compare | None
+) -> list[Citation]:
+    """The segments that come nearest: by meaning where that is asked for and can be told, else by their words."""
+    values: Sequence[float] = ()
+    if compare is not None:
+        try:
+            values = compare({"question": question, "passages": [line.text for line in lines]}).get("similarities", ())
+        except HarkError:
+            pass  # by their words
+    if len(values) != len(lines):
+        values = [
+            sum(weight for term, weight in weights.items() if index.line_row(line) in index.line_rows(term))
+            for line in lines
+        ]
+    best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
+    return [line for value, line in best if value > 0]
+
+
+def _read(question: str, best: Sequence[Passage], read: Read) -> Answer | bool | None:
+    """What a model marks; False where it finds nothing, None where there is none, or it cannot be asked."""
+    try:
+        marked = read({"question": question, "passages": [passage.text for passage in best]})
+    except HarkError:
+        return None
+    if not marked.get("ready"):
+        return None
+    if not marked.get("found"):
+        return False
+    passage = best[int(marked["passage"])]
+    start, end = int(marked["start"]), int(marked["end"])
+    cited, place = [], 0
+    for line in passage.lines:
+        if place < end and start < place + len(line.text):
+            cited.append(line)
+        place += len(line.text) + 1
+    return Answer(passage.text[start:end], tuple(cited), True, "reader", float(marked["score"]))
+
+
+def _terms(question: str) -> list[str]:
+    """What is searched for: the words that are no stop words, and pairs of CJK signs."""
+    question = question[: MAX_CHARACTERS + 1]
+    if not any(character.isalnum() for character in question):
+        raise HarkError("There is no question.", "The text holds no word.", "Type a question, or record one.")
+    if len(question) > MAX_CHARACTERS or len(question.split()) > MAX_WORDS:
+        raise HarkError(
+            "The question is too long.",
+            f"A question may have {MAX_WORDS} words and {MAX_CHARACTERS:,} characters.",
+            "Ask in one or two sentences.",
+        )
+    words: list[str] = []
+    spaced = _CHINESE_STOP_WORDS.sub(" ", question.lower())
+    for part in re.findall(rf"[{_CJK}]+|[^\W_{_CJK}]+", spaced):
+        if re.match(f"[{_CJK}]", part):
+            words += [" ".join(part[i : i + 2]) for i in range(max(1, len(part) - 1))]
+        else:
+            words.append(part)
+    return list(dict.fromkeys(word for word in words if word not in STOP_WORDS))
+
+
+class _Index:
+    """Passages and their segments in a full-text index that lives as long as one question."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self._database = sqlite3.connect(":memory:")
+        for table in ("passage", "line"):
+            self._database.execute(
+                f"CREATE VIRTUAL TABLE {table} USING fts5(text, speaker, tokenize='porter unicode61', detail=full)"
+            )
+        lines = dict.fromkeys(line for passage in passages for line in passage.lines)
+        self._line_row = {line: row for row, line in enumerate(lines)}
+        self._insert("passage", passages)
+        self._insert("line", list(lines))
+        self._found: dict[tuple[str, str], frozenset[int]] = {}
+
+    def _insert(self, table: str, items: Sequence[Passage | Citation]) -> None:
+        self._database.executemany(
+            f"INSERT INTO {table} (rowid, text, speaker) VALUES (?, ?, ?)",
+            ((row, _spaced(item.text), _spaced(item.speaker)) for row, item in enumerate(items)),
+        )
+
+    def __enter__(self) -> _Index:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._database.close()
+
+    def rank(self, terms: Sequence[str], n: int) -> list[tuple[int, float]]:
+        """Rows of the best passages with their BM25, best first."""
+        if not terms:
+            return []
+        query = " OR ".join(f'"{term}"' for term in terms)
+        return [
+            (row, -score)  # FTS5 gives the better ones the lower numbers
+            for row, score in self._database.execute(
+                f"SELECT rowid, bm25(passage, 1.0, {SPEAKER_WEIGHT}) AS score FROM passage WHERE passage MATCH ? "
+                "ORDER BY score, rowid LIMIT ?",
+                (query, n),
+            )
+        ]
+
+    def weights(self, terms: Sequence[str]) -> dict[str, float]:
+        """The weight of each term: BM25's inverse document frequency in segments, highest where it occurs nowhere."""
+        counts = {term: len(self.line_rows(term)) for term in terms}
+        total = max(FEWEST_SEGMENTS, len(self._line_row))
+        return {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in counts.items()}
+
+    def rows(self, term: str) -> frozenset[int]:
+        """Passages with the term."""
+        return self._rows("passage", term)
+
+    def line_rows(self, term: str) -> frozenset[int]:
+        """Segments with the term."""
+        return self._rows("line", term)
+
+    def line_row(self, line: Citation) -> int:
+        """The row of a segment."""
+        return self._line_row[line]
+
+    def _rows(self, table: str, term: str) -> frozenset[int]:
+        key = (table, term)
+        if key not in self._found:
+            found = self._database.execute(f"SELECT rowid FROM {table} WHERE {table} MATCH ?", (f'"{term}"',))
+            self._found[key] = frozenset(row for (row,) in found)
+        return self._found[key]
+
+
+def _spaced(text: str) -> str:
+    """With a space after each CJK sign, so that each is a word of the index."""
+    return re.sub(f"([{_CJK}])", r" \1 ", text)
+
+
+# The model that reads.
+
+
+def reader_folder() -> Path | None:
+    """The model's folder: HARK_QA_MODEL, the installation's own, or the cache of Hugging Face; None where none is."""
+    given = os.environ.get("HARK_QA_MODEL")
+    if given:
+        return Path(given).expanduser() if complete(Path(given).expanduser()) else None
+    own = installation_folder() / READER_FOLDER
+    return own if complete(own) else cached_model(f"distilbert/{READER}") or cached_model(READER)
+
+
+def reader_readiness() -> Readiness:
+    """Whether a model can read here; loads nothing."""
+    if reader_folder() is not None:
+        return Readiness(True)
+    given = os.environ.get("HARK_QA_MODEL")
+    why = f"HARK_QA_MODEL names {given}, which holds no model" if given else f"there is no {READER} on this machine"
+    return Readiness(
+        False,
+        f"Answers are the best matching sentence: {why}.",
+        f"Put the files of {READER} into {installation_folder() / READER_FOLDER}, or name their folder in "
+        "HARK_QA_MODEL.",
+    )
+
+
+def read_operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
+    """Mark the answer to ``question`` in ``passages`` (texts). An operation of the speech service; needs torch.
+
+    Returns ``ready`` (False: there is no model, and nothing else is said), ``found``, and then the number of the
+    ``passage``, the answer's ``start`` and ``end`` in its characters, its ``text``, its ``score`` (a probability) and
+    the ``model``.
+
+    Raises HarkError where the model cannot be loaded.
+    """
+    folder = reader_folder()
+    if folder is None:
+        return {"ready": False}
+    reader = _reader(str(folder))
+    texts = [str(text)[:20_000] for text in request["passages"]][:50]
+    spans = sorted(
+        (span for number, text in enumerate(texts) for span in reader.spans(str(request["question"]), text, number)),
+        key=lambda span: span.logits, reverse=True,
+    )  # fmt: skip
+    found = bool(spans) and spans[0].logits - spans[0].null > NULL_MARGIN
+    if not found:
+        return {"ready": True, "found": False, "model": folder.name}
+    best = spans[0]
+    highest = max(best.logits, best.null)
+    shares = [math.exp(span.logits - highest) for span in spans[:BEST_SPANS]] + [math.exp(best.null - highest)]
+    return {
+        "ready": True, "found": True, "passage": best.passage, "start": best.start, "end": best.end,
+        "text": texts[best.passage][best.start : best.end], "score": round(shares[0] / sum(shares), 4),
+        "model": folder.name,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Span:
+    passage: int
+    start: int  # characters
+    end: int
+    logits: float  # of start and end together
+    null: float  # the same for "no answer", in the same window of tokens
+
+
+class _Reader:
+    """A question answering model with its tokenizer. One question at a time: PyTorch shares the processor anyway."""
+
+    def __init__(self, folder: str) -> None:
+        import torch
+
+        self._torch = torch
+        self._lock = threading.Lock()
+        self._tokenizer, self._model = load(
+            folder,
+            "AutoModelForQuestionAnswering",
+            "The model that answers questions cannot be loaded.",
+            "Copy its files again, or take them away to be answered by the best sentence.",
+        )
+
+    def spans(self, question: str, text: str, number: int) -> Iterator[_Span]:
+        """The best spans of a text, those of every window of tokens (SQuAD's way: Devlin et al. 2019, 4.2 and 4.3)."""
+        torch = self._torch
+        most = min(WINDOW_TOKENS, self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
+        # A long question leaves room for the text.
+        asked = self._tokenizer(question, add_special_tokens=False, truncation=True, max_length=most // 3)
+        question = self._tokenizer.decode(asked["input_ids"]) if len(asked["input_ids"]) >= most // 3 else question
+        coded = self._tokenizer(
+            question, text, truncation="only_second", max_length=most, stride=min(STRIDE_TOKENS, most // 4),
+            return_overflowing_tokens=True, return_offsets_mapping=True, padding=True, return_tensors="pt",
+        )  # fmt: skip
+        offsets = coded["offset_mapping"].tolist()
+        inputs = {name: coded[name] for name in self._tokenizer.model_input_names if name in coded}
+        with self._lock, torch.inference_mode():
+            output = self._model(**inputs)
+        for row in range(len(offsets)):
+            inside = torch.tensor([kind == 1 for kind in coded.sequence_ids(row)])
+            begins, ends = output.start_logits[row], output.end_logits[row]
+            null = float(begins[0] + ends[0])  # the first token stands for "no answer"
+            begins, ends = begins.masked_fill(~inside, -torch.inf), ends.masked_fill(~inside, -torch.inf)
+            both = begins[:, None] + ends[None, :]
+            both = both.masked_fill(
+                ~torch.ones_like(both, dtype=torch.bool).triu().tril(LONGEST_ANSWER - 1), -torch.inf
+            )
+            values, places = both.flatten().topk(min(BEST_SPANS, both.numel()))
+            for value, place in zip(values.tolist(), places.tolist()):
+                if not math.isfinite(value):
+                    break
+                first, last = divmod(place, both.shape[1])
+                yield _Span(number, offsets[row][first][0], offsets[row][last][1], value, null)
+
+
+@lru_cache(maxsize=1)
+def _reader(folder: str) -> _Reader:
+    return _Reader(folder)

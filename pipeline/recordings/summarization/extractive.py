@@ -1,0 +1,122 @@
+"""Summaries out of the recording's own sentences: those that hold most of its topics (LSA: Steinberger & Ježek 2004).
+
+Of sumy's methods it is the one that takes what was decided in a meeting; LexRank and SumBasic take "thank you all, see
+you next week", whose words so many sentences share.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from core.readiness import Readiness
+from pipeline.recordings.question_answering import STOP_WORDS
+from pipeline.recordings.summarization.action_items import action_items
+from pipeline.recordings.summarization.sentences import Sentence, sentences, words_of
+from pipeline.recordings.summarization.sentiment import sentiment
+from pipeline.recordings.summarization.summary import Point, Summary
+from pipeline.recordings.transcript import Transcript
+
+TEXT_SENTENCES = 3
+MOST_POINTS, FEWEST_POINTS = 8, 3
+SHORTEST_WORDS = 5  # what is shorter says nothing without what is around it
+BLOCK = 300  # sentences that are compared at once: the cost goes with their square
+COURTESY = frozenset(
+    {
+        "yes", "yeah", "yep", "okay", "ok", "thanks", "thank", "hello", "hi", "bye", "goodbye", "morning", "everybody",
+        "everyone", "welcome", "fine", "right", "well", "oh", "um", "uh", "hm", "really", "danke", "bitte", "hallo",
+        "tschüss", "gut", "genau", "ähm", "äh",
+    }
+)  # fmt: skip
+STEMMED = {
+    "da": "danish", "de": "german", "en": "english", "es": "spanish", "fi": "finnish", "fr": "french",
+    "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian",
+    "ru": "russian", "sv": "swedish",
+}  # fmt: skip
+
+
+class Extractive:
+    """Always ready, any language, and it cannot say what nobody said."""
+
+    name = "extractive"
+    licence = "Apache-2.0"  # sumy's
+
+    def available(self) -> Readiness:
+        """Ready wherever Hark is installed."""
+        return Readiness(True)
+
+    def summarize(self, transcript: Transcript) -> Summary:
+        """The most telling sentences as text, more of them as points, in the order in which they were said."""
+        said = sentences(transcript)
+        wanted = max(FEWEST_POINTS, min(MOST_POINTS, round(math.sqrt(len(said)))))
+        chosen = most_telling(said, wanted, transcript.language)
+        order = {sentence: place for place, sentence in enumerate(said)}
+        lead = sorted(chosen[:TEXT_SENTENCES], key=order.__getitem__)
+        return Summary(
+            text=" ".join(_closed(sentence.text) for sentence in lead),
+            key_points=tuple(Point(s.text, s.segments) for s in sorted(chosen, key=order.__getitem__)),
+            action_items=action_items(said),
+            sentiment=sentiment(said, transcript.language),
+            engine="extractive LSA",
+            segments=tuple(dict.fromkeys(number for sentence in lead for number in sentence.segments)),
+        )
+
+
+def most_telling(said: Sequence[Sentence], count: int, language: str) -> list[Sentence]:
+    """The ``count`` most telling sentences, the most telling first. Questions and remarks of a few words only where
+    there is nothing else."""
+    unlike: dict[tuple[str, ...], Sentence] = {}
+    for sentence in said:
+        unlike.setdefault(tuple(sentence.words), sentence)
+    telling = [s for s in unlike.values() if len(s.words) >= SHORTEST_WORDS and not s.text.endswith(("?", "？"))]
+    candidates = telling if len(telling) >= count else list(unlike.values())
+    while len(candidates) > BLOCK:
+        # The best fifth of each block, until all fit into one.
+        candidates = [
+            sentence
+            for start in range(0, len(candidates), BLOCK)
+            for sentence in _ranked(candidates[start : start + BLOCK], language)[: BLOCK // 5]
+        ]
+    return _ranked(candidates, language)[:count]
+
+
+def _ranked(candidates: Sequence[Sentence], language: str) -> list[Sentence]:
+    from sumy.models.dom import ObjectDocumentModel, Paragraph
+    from sumy.models.dom import Sentence as SumySentence
+    from sumy.nlp.stemmers import Stemmer, null_stemmer
+    from sumy.summarizers.lsa import LsaSummarizer
+
+    stemmed = STEMMED.get(language.split("-")[0].lower())
+    summarizer = LsaSummarizer(Stemmer(stemmed) if stemmed else null_stemmer)
+    summarizer.stop_words = STOP_WORDS | COURTESY
+    if len(candidates) < 3:  # there is nothing to compare
+        return list(candidates)
+    tokenizer = _Words()
+    document = ObjectDocumentModel([Paragraph([SumySentence(s.text, tokenizer) for s in candidates])])
+    by_merit: list[Any] = []
+
+    def keep(ranked: list[Any]) -> list[Any]:  # sumy calls this with all sentences, the best first
+        by_merit.extend(ranked)
+        return ranked
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few words in many sentences
+        summarizer(document, keep)
+    if len(by_merit) < len(candidates) or any(math.isnan(rated.rating) for rated in by_merit):
+        return list(candidates)  # there are nothing but stop words
+    # Rounded: the order of its words, and with it the last digits, is another one in each process.
+    by_merit.sort(key=lambda rated: (-round(rated.rating, 6), rated.order))
+    return [candidates[rated.order] for rated in by_merit]
+
+
+def _closed(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…", "。", "！", "？", '"', "”")) else f"{text}."
+
+
+class _Words:
+    """The tokenizer that sumy asks for; its own needs data of nltk."""
+
+    def to_words(self, text: str) -> list[str]:
+        return words_of(text)

@@ -1,0 +1,158 @@
+"""Summaries by the language model that the owner has set up; long recordings in parts, which are then merged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from core.errors import HarkError
+from core.readiness import Readiness
+from pipeline.recordings import llm
+from pipeline.recordings.llm import LlmSettings
+from pipeline.recordings.summarization.summary import SENTIMENTS, Point, Sentiment, Summary
+from pipeline.recordings.transcript import Transcript
+
+LONGEST_TEXT = 4_000  # characters of the summary's text
+LONGEST_POINT = 600
+MOST_POINTS = 20
+MERGED_AT_ONCE = 8  # summaries of parts
+
+_FORM = (
+    "Answer with this JSON object, in the language of the data: "
+    '{"summary": "two to five sentences", "segments": [numbers of the segments that the summary rests on], '
+    '"key_points": [{"text": "one sentence", "segments": [numbers of the segments that say it]}], '
+    '"action_items": [{"text": "who does what by when", "segments": [numbers]}], '
+    '"sentiment": {"label": "negative, neutral or positive", "score": a number from -1 to 1}}. '
+    'At most 8 key points. "action_items" may be empty: only what somebody said they or others shall do. Every point '
+    "cites at least one segment; cite only numbers that are in the data."
+)
+SUMMARIZE = f"Summarize this part of a recording; the data are its segments. {_FORM}"
+MERGE = (
+    "These are summaries of the consecutive parts of one recording. Make one summary of the whole out of them, keeping "
+    f"the numbers of segments that they cite. {_FORM}"
+)
+
+_LINK = re.compile(r"(?:https?://|www\.)[^\s)\"'<>]+", re.IGNORECASE)
+
+
+class LanguageModel:
+    """Any OpenAI-compatible server."""
+
+    name = "llm"
+    licence = "that of the model"
+
+    def available(self) -> Readiness:
+        """Ready where one is set up."""
+        return llm.available()
+
+    def summarize(self, transcript: Transcript) -> Summary:
+        """Raises HarkError where the model does not answer, or cites what is not there twice."""
+        chosen = llm.settings()
+        if chosen is None:
+            ready = llm.available()
+            raise HarkError("The summary cannot be written.", ready.why, ready.how_to_enable)
+        partial = [
+            llm.ask(SUMMARIZE, rows, _checked(rows, transcript.text, chosen), chosen)
+            for rows in segment_rows(transcript, chosen.part_characters)
+        ]
+        while len(partial) > 1:
+            partial = [
+                merged
+                for start in range(0, len(partial), MERGED_AT_ONCE)
+                for merged in [_merged(partial[start : start + MERGED_AT_ONCE], transcript.text, chosen)]
+            ]
+        return partial[0]
+
+
+def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[str, Any]]]:
+    """Parts of the transcript as data for the model, each of about so many characters; a segment that is longer than
+    that is cut, and keeps its number."""
+    rows: list[dict[str, Any]] = []
+    length = 0
+    for number, segment in enumerate(transcript.segments):
+        text = " ".join(segment.text.split())
+        for start in range(0, len(text), characters):
+            piece = text[start : start + characters]
+            if rows and length + len(piece) > characters:
+                yield rows
+                rows, length = [], 0
+            speaker = transcript.speaker_name(segment.speaker)
+            rows.append({"segment": number, **({"speaker": speaker} if speaker else {}), "text": piece})
+            length += len(piece)
+    if rows:
+        yield rows
+
+
+def _merged(partial: Sequence[Summary], said: str, chosen: LlmSettings) -> Summary:
+    if len(partial) == 1:
+        return partial[0]
+    rows = [
+        {
+            "part": number,
+            "summary": summary.text,
+            "segments": summary.segments,
+            "key_points": [{"text": p.text, "segments": p.segments} for p in summary.key_points],
+            "action_items": [{"text": p.text, "segments": p.segments} for p in summary.action_items],
+            "sentiment": summary.sentiment.score if summary.sentiment else 0.0,
+        }
+        for number, summary in enumerate(partial, 1)
+    ]
+    return llm.ask(MERGE, rows, _checked(rows, said, chosen), chosen)
+
+
+def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) -> Callable[[Any], Summary]:
+    """Makes a Summary of an answer about these rows; raises ValueError where it cites or links what is not there."""
+    allowed = set(_numbers(rows))
+
+    def text_of(value: Any, longest: int) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError("a text is missing")
+        text = " ".join(value.split())
+        if len(text) > longest:
+            raise ValueError(f"a text has more than {longest} characters")
+        for link in _LINK.findall(text):
+            if link.lower().rstrip(".,;") not in said.lower():
+                raise ValueError("it holds a link that is not in the data")
+        return text
+
+    def cited(value: Any) -> tuple[int, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError("a point cites no segment")
+        wrong = [number for number in value if type(number) is not int or number not in allowed]
+        if wrong:
+            raise ValueError(f"it cites segments that are not in the data: {str(wrong[:5])[:80]}")
+        return tuple(sorted(set(value)))
+
+    def points(value: Any) -> tuple[Point, ...]:
+        if not isinstance(value, list) or len(value) > MOST_POINTS:
+            raise ValueError(f"points are a list of at most {MOST_POINTS}")
+        return tuple(Point(text_of(row["text"], LONGEST_POINT), cited(row["segments"])) for row in value)
+
+    def check(answer: Any) -> Summary:
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is no JSON object")
+        feeling = answer["sentiment"]
+        if feeling["label"] not in SENTIMENTS or not -1 <= float(feeling["score"]) <= 1:
+            raise ValueError(f"a sentiment is one of {', '.join(SENTIMENTS)}, its score from -1 to 1")
+        return Summary(
+            text=text_of(answer["summary"], LONGEST_TEXT),
+            key_points=points(answer["key_points"]),
+            action_items=points(answer["action_items"]),
+            sentiment=Sentiment(feeling["label"], round(float(feeling["score"]), 3)),
+            engine=f"llm {chosen.model}",
+            segments=cited(answer["segments"]),
+        )
+
+    return check
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """The segments that rows hold or cite."""
+    for row in rows:
+        if "segment" in row:
+            yield row["segment"]
+        yield from row.get("segments", ())
+        for kind in ("key_points", "action_items"):
+            for point in row.get(kind, ()):
+                yield from point["segments"]

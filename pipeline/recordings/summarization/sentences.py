@@ -1,0 +1,64 @@
+"""The sentences of a transcript, each with the segments it was said in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipeline.recordings.transcript import Transcript
+
+LONGEST_WORDS = 60  # of a sentence that goes on over segments; longer ones end with their segment
+PAUSE_S = 2.0  # after so long nobody goes on with a sentence
+PUNCTUATED = 0.3  # of the segments end a sentence, where the recognizer writes punctuation at all
+
+# A dot after one letter or a title ends nothing ("J. Smith", "Dr. Who").
+_BOUNDARY = re.compile(r"(?<=[.!?…])(?<!\b[A-Za-z]\.)(?<!\b(?:Mr|Dr|Ms|St|Nr)\.)(?<!\b(?:Mrs)\.)\s+|(?<=[。！？])\s*")
+_ENDED = re.compile(r"[.!?…。！？][\"'”’)]*$")
+_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+(?:['’][^\W_]+)*")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What one person says in one breath: the smallest thing that a summary quotes."""
+
+    text: str
+    segments: tuple[int, ...]
+
+    @property
+    def words(self) -> list[str]:
+        """Its words in lower case, without punctuation; of Chinese and Japanese, the characters."""
+        return words_of(self.text)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation."""
+    return _TOKEN.findall(text.lower())
+
+
+def sentences(transcript: Transcript) -> list[Sentence]:
+    """All sentences in order; where the recognizer writes no punctuation, a segment is one."""
+    texts = [" ".join(segment.text.split()) for segment in transcript.segments]
+    said = [number for number, text in enumerate(texts) if text]
+    punctuated = sum(bool(_ENDED.search(texts[number])) for number in said) >= PUNCTUATED * len(said)
+    found: list[Sentence] = []
+    open_text, open_segments = "", list[int]()
+    for number in said:
+        segment = transcript.segments[number]
+        before = transcript.segments[open_segments[-1]] if open_segments else None
+        if before is not None and (
+            segment.speaker != before.speaker
+            or segment.start_s - before.end_s > PAUSE_S
+            or len(open_text.split()) > LONGEST_WORDS
+        ):
+            found.append(Sentence(open_text, tuple(open_segments)))
+            open_text, open_segments = "", []
+        parts = [part for part in _BOUNDARY.split(texts[number]) if part]
+        for part in parts:
+            open_text = f"{open_text} {part}".strip()
+            open_segments.append(number)
+            if _ENDED.search(part) or not punctuated:
+                found.append(Sentence(open_text, tuple(dict.fromkeys(open_segments))))
+                open_text, open_segments = "", []
+    if open_text:
+        found.append(Sentence(open_text, tuple(dict.fromkeys(open_segments))))
+    return found

@@ -1,0 +1,39 @@
+"""How a conversation sounds, by a lexicon of English words (VADER: Hutto & Gilbert 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from pipeline.recordings.summarization.sentences import Sentence
+from pipeline.recordings.summarization.summary import Sentiment
+
+NEUTRAL = 0.05  # of the mean compound score, on either side (VADER's own threshold)
+
+
+def sentiment(sentences: Sequence[Sentence], language: str) -> Sentiment | None:
+    """The mean over the sentences, longer ones weigh more; None for other languages than English, and for nothing.
+
+    VADER's score of a whole text goes to one end for any long text, so sentences are scored.
+    """
+    if language.split("-")[0].lower() != "en":
+        return None
+    weights = [len(sentence.words) for sentence in sentences]
+    if not sum(weights):
+        return None
+    scores = [_analyzer().polarity_scores(sentence.text)["compound"] for sentence in sentences]
+    return labelled(sum(weight * score for weight, score in zip(weights, scores)) / sum(weights))
+
+
+def labelled(score: float) -> Sentiment:
+    """The label of a score in [-1, 1]."""
+    label = "positive" if score >= NEUTRAL else "negative" if score <= -NEUTRAL else "neutral"
+    return Sentiment(label, round(score, 3))
+
+
+@lru_cache(maxsize=1)
+def _analyzer() -> Any:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    return SentimentIntensityAnalyzer()

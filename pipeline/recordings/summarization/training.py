@@ -1,0 +1,121 @@
+"""Trains Hark's own summarizer: the data, the run's folder, what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from model.training_options import WHOLE, curves_folder, part_of
+from pipeline.recordings.summarization.extractive import most_telling
+from pipeline.recordings.summarization.sentences import Sentence, sentences
+from pipeline.recordings.summarization.transformer import PART_CHARACTERS
+from pipeline.recordings.transcript import Transcript, load_transcript
+
+if TYPE_CHECKING:
+    from model.summarizer.network import SummarizerConfig
+
+FEWEST_SENTENCES = 3  # of a text that is summarized by one of them
+
+
+@dataclass(frozen=True)
+class SummarizerRun:
+    """What ``./hark summarizer train`` was told."""
+
+    data: Path
+    epochs: int = 20
+    batch_size: int = 32
+    subset: float = WHOLE  # per cent of the pairs
+    seed: int = 0
+
+
+def train(
+    run: SummarizerRun, folder: Path, reporter: Reporter, shape: SummarizerConfig | None = None
+) -> dict[str, Any]:
+    """Train a model of this shape (None: the usual one) into ``folder``; the same command goes on where it was stopped.
+
+    Returns where the weights are, and ROUGE-1 beside the first-sentence baseline. Raises HarkError.
+    """
+    import torch
+
+    from model.summarizer.network import SummarizerConfig
+    from model.summarizer.pairs import FEWEST, Pair, read_pairs, split_pairs
+    from model.summarizer.train import SummarizerProgress, SummarizerTraining, train_summarizer
+
+    reporter.stage("data", f"Reading {run.data}")
+    pairs = read_pairs(run.data)
+    source = "pairs"
+    if not pairs and run.data.is_dir():
+        pairs = [Pair(text, summary) for text, summary in transcript_pairs(run.data, reporter)]
+        source = "transcripts"
+    if not pairs:
+        raise HarkError(
+            "There is nothing to learn from.",
+            f"{run.data} holds neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json).",
+            "Name a file or folder with one of them: ./hark summarizer train PAIRS.",
+        )
+    split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    reporter.stage("train", f"Training on {len(split.train):,} pairs ({device})")
+    progress: Progress | None = None
+
+    def told(now: SummarizerProgress) -> None:
+        nonlocal progress
+        if progress is None:
+            progress = Progress(reporter, now.steps)
+            progress.advance(now.step - 1)  # of a run that goes on
+        progress.advance()
+        if now.step % max(1, now.steps // 50) == 0 or now.validation_loss is not None:
+            reporter.metric("loss", round(now.loss, 4))
+        if now.validation_loss is not None:
+            reporter.metric("validation_loss", round(now.validation_loss, 4))
+
+    board = curves_folder(folder)
+    training = SummarizerTraining(run.epochs, run.batch_size, run.seed)
+    try:
+        result = train_summarizer(split, shape or SummarizerConfig(), training, folder, told, device, board)
+    except OSError as error:
+        raise storage_error(error, "training the summarizer") from error
+    reporter.artifact("weights", str(result.best))
+    return {
+        "weights": str(result.best),
+        "curves": board,
+        "learned_from": source,
+        "pairs": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "steps": result.steps,
+        "validation_loss": round(result.validation_loss, 4),
+        "rouge_1": round(result.rouge_1, 4),
+        "rouge_1_first_sentence": round(result.rouge_1_first_sentence, 4),
+    }
+
+
+def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, str]]:
+    """Texts with a summary for those who have none: pieces of transcripts (``transcript.json`` anywhere in the folder),
+    and of each the sentence that the extractive engine finds most telling.
+
+    A model that learns from them learns to quote, no more.
+    """
+    for path in sorted(folder.rglob("transcript.json")):
+        try:
+            transcript = load_transcript(path)
+        except HarkError as error:  # one damaged file must not keep the others from being read
+            reporter.log(f"{path} was left out. {error.why}", "warning")
+            continue
+        yield from pairs_of(transcript)
+
+
+def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:
+    """The pieces of one transcript, each with its most telling sentence."""
+    piece: list[Sentence] = []
+    for sentence in [*sentences(transcript), None]:
+        if sentence is not None:
+            piece.append(sentence)
+        if sentence is None or sum(len(s.text) + 1 for s in piece) > PART_CHARACTERS["character"]:
+            if len(piece) >= FEWEST_SENTENCES:
+                told = most_telling(piece, 1, transcript.language)
+                yield " ".join(s.text for s in piece), told[0].text
+            piece = []

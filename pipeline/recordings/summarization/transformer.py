@@ -1,0 +1,202 @@
+"""Summaries by models that write and run on this machine: a sequence-to-sequence model of transformers, and Hark's own.
+
+The transcript is given in parts, each part becomes a few sentences, and each of these cites the segments of its part
+that share its words. A sentence that shares none was invented and is left out. The models run in the speech service, or
+in whatever process calls :func:`operation`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from core.data_folder import installation_folder
+from core.errors import HarkError
+from core.readiness import Readiness
+from pipeline.recordings.local_models import load
+from pipeline.recordings.summarization.action_items import action_items
+from pipeline.recordings.summarization.citing import supporting
+from pipeline.recordings.summarization.sentences import Sentence, sentences
+from pipeline.recordings.summarization.sentiment import sentiment
+from pipeline.recordings.summarization.summary import Abstract, Point, Summary
+from pipeline.recordings.transcript import Transcript
+
+SUMMARY_FOLDER = "models/summary"  # within the installation's data folder: a transformers model
+CHARACTER_FILE = "models/summarizer/best.pt"  # the same: what ./hark summarizer train writes
+PART_CHARACTERS = {"transformers": 2_500, "character": 400}  # what the models were trained to read at once, about
+LONGEST_OUTPUT = 128  # tokens of a part's summary
+BEAMS = 4
+MOST_POINTS = 12
+TEXT_POINTS = 4  # sentences of the text
+
+
+class _Local:
+    """What both models have in common."""
+
+    name: str
+    licence: str
+
+    def __init__(self, abstract: Abstract | None = None) -> None:
+        self._abstract = abstract or operation
+
+    def summarize(self, transcript: Transcript) -> Summary:
+        """The sentences that the model writes about each part, as points; the first of each part are the text."""
+        said = sentences(transcript)
+        parts = list(_parts(said, PART_CHARACTERS[self.name]))
+        texts = [" ".join(sentence.text for sentence in part) for part in parts]
+        done = self._abstract({"engine": self.name, "parts": texts})
+        points: list[list[Point]] = []
+        for part, written in zip(parts, done["summaries"]):
+            within = sorted({number for sentence in part for number in sentence.segments})
+            points.append([])
+            for sentence in sentences_of(str(written)):
+                cited = supporting(sentence, transcript, within)
+                if cited:
+                    points[-1].append(Point(sentence, cited))
+        every = list(dict.fromkeys(point for part_points in points for point in part_points))
+        if not every:
+            raise HarkError(
+                "The model wrote no summary.",
+                f"{done['model']} wrote nothing that the recording says.",
+                "Choose another engine for summaries; extractive always works.",
+            )
+        lead = [point for part_points in points for point in part_points[:1]]
+        lead = (lead if len(points) > 1 else every)[:TEXT_POINTS]
+        return Summary(
+            text=" ".join(point.text for point in lead),
+            key_points=tuple(every[:MOST_POINTS]),
+            action_items=action_items(said),
+            sentiment=sentiment(said, transcript.language),
+            engine=f"{self.name} {done['model']}",
+            segments=tuple(dict.fromkeys(number for point in lead for number in point.segments)),
+        )
+
+
+class LocalTransformer(_Local):
+    """A summarizing model in a folder: BART, T5, Pegasus ..., as transformers saves them."""
+
+    name = "transformers"
+    licence = "that of the model"
+
+    def available(self) -> Readiness:
+        """Ready where the folder holds a model."""
+        folder = _model_folder()
+        if (folder / "config.json").is_file():
+            return Readiness(True)
+        return Readiness(
+            False,
+            f"There is no summarizing model in {folder}.",
+            "Put a model of transformers there (config, weights, tokenizer), or name its folder in HARK_SUMMARY_MODEL.",
+        )
+
+
+class Character(_Local):
+    """Hark's own character Transformer, once it has been trained here."""
+
+    name = "character"
+    licence = "Apache-2.0"
+
+    def available(self) -> Readiness:
+        """Ready where it has been trained."""
+        path = character_file()
+        if path.is_file():
+            return Readiness(True)
+        return Readiness(
+            False,
+            f"Hark's own summarizer has not been trained ({path} is not there).",
+            "Train it: ./hark summarizer train PAIRS, with lines of text and summary.",
+        )
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a model's output."""
+    from pipeline.recordings.transcript import Segment
+
+    whole = Transcript(0.0, "", "", (Segment(0.0, 0.0, text, 1.0),))
+    return [sentence.text for sentence in sentences(whole)]
+
+
+def _parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
+    """Consecutive sentences of about so many characters."""
+    part: list[Sentence] = []
+    length = 0
+    for sentence in said:
+        if part and length + len(sentence.text) > characters:
+            yield part
+            part, length = [], 0
+        part.append(sentence)
+        length += len(sentence.text) + 1
+    if part:
+        yield part
+
+
+def _model_folder() -> Path:
+    given = os.environ.get("HARK_SUMMARY_MODEL")
+    return Path(given).expanduser() if given else installation_folder() / SUMMARY_FOLDER
+
+
+def character_file() -> Path:
+    """The weights of Hark's own summarizer: HARK_SUMMARIZER, or where training puts them."""
+    given = os.environ.get("HARK_SUMMARIZER")
+    return Path(given).expanduser() if given else installation_folder() / CHARACTER_FILE
+
+
+def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
+    """Summarize each of ``parts`` (texts) with ``engine`` ("transformers" or "character"); needs torch.
+
+    Returns ``summaries``, as many texts, and the ``model``. An operation of the speech service.
+
+    Raises HarkError where the model is not there or cannot be loaded.
+    """
+    parts = [str(part)[:20_000] for part in request["parts"]]
+    if request["engine"] == "character":
+        from model.summarizer.decoding import open_summarizer
+
+        path = character_file()
+        summarizer = open_summarizer(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
+        return {"summaries": summarizer.summarize(parts), "model": path.stem}
+    folder = _model_folder()
+    if not (folder / "config.json").is_file():
+        ready = LocalTransformer().available()
+        raise HarkError("The summary cannot be written.", ready.why, ready.how_to_enable)
+    return {"summaries": _model(str(folder)).summarize(parts), "model": folder.name}
+
+
+class _Model:
+    """A sequence-to-sequence model with its tokenizer; one part at a time keeps memory small."""
+
+    def __init__(self, folder: str) -> None:
+        self._lock = threading.Lock()
+        self._tokenizer, self._model = load(
+            folder,
+            "AutoModelForSeq2SeqLM",
+            "The summarizing model cannot be loaded.",
+            "Copy its files again, or choose another engine for summaries.",
+        )
+
+    def summarize(self, parts: list[str]) -> list[str]:
+        import torch
+
+        config = self._model.config
+        # T5 has no longest input, BART's is its table of positions.
+        most = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 1024, 1024)
+        prefix = "summarize: " if config.model_type == "t5" else ""
+        written = []
+        for part in parts:
+            coded = self._tokenizer(prefix + part, truncation=True, max_length=most, return_tensors="pt")
+            inputs = {name: coded[name] for name in ("input_ids", "attention_mask")}
+            with self._lock, torch.inference_mode():
+                output = self._model.generate(
+                    **inputs, max_new_tokens=LONGEST_OUTPUT, num_beams=BEAMS, no_repeat_ngram_size=3, do_sample=False
+                )
+            written.append(self._tokenizer.decode(output[0], skip_special_tokens=True).strip())
+        return written
+
+
+@lru_cache(maxsize=1)
+def _model(folder: str) -> _Model:
+    return _Model(folder)

@@ -1,0 +1,105 @@
+"""How near texts are in meaning to a question, by a sentence embedding model where one is on this machine.
+
+Any encoder of transformers whose mean over the words is a sentence's vector (the sentence-transformers family). It is
+never fetched; without one, passages are found by their words alone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.data_folder import installation_folder
+from core.readiness import Readiness
+from pipeline.recordings.local_models import cached_model, complete, load
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+FOLDER = "models/embedding"  # within the installation's data folder
+LONGEST_TOKENS = 256
+BATCH = 32
+REMEMBERED = 20_000  # vectors: the passages of a user's recordings are compared with every question
+
+
+def embedding_folder() -> Path | None:
+    """The model's folder: HARK_EMBEDDING_MODEL, the installation's own, or the cache of Hugging Face; None where none
+    is."""
+    given = os.environ.get("HARK_EMBEDDING_MODEL")
+    if given:
+        return Path(given).expanduser() if complete(Path(given).expanduser()) else None
+    own = installation_folder() / FOLDER
+    return own if complete(own) else cached_model(MODEL)
+
+
+def similarity_readiness() -> Readiness:
+    """Whether texts can be compared by meaning here; loads nothing."""
+    if embedding_folder() is not None:
+        return Readiness(True)
+    return Readiness(
+        False,
+        "Passages are found by their words alone: there is no embedding model on this machine.",
+        f"Put the files of {MODEL} into {installation_folder() / FOLDER}, or name their folder in "
+        "HARK_EMBEDDING_MODEL.",
+    )
+
+
+def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
+    """How near each of ``passages`` (texts) is to the ``question``. An operation of the speech service; needs torch.
+
+    Returns ``ready`` (False: there is no model, and nothing else is said) and ``similarities``, cosines.
+
+    Raises HarkError where the model cannot be loaded.
+    """
+    folder = embedding_folder()
+    if folder is None:
+        return {"ready": False}
+    vectors = _embedder(str(folder)).vectors([str(text) for text in (request["question"], *request["passages"])])
+    return {"ready": True, "similarities": [round(float(value), 4) for value in vectors[1:] @ vectors[0]]}
+
+
+class _Embedder:
+    """An embedding model that remembers what it has seen."""
+
+    def __init__(self, folder: str) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, np.ndarray] = {}
+        self._tokenizer, self._model = load(
+            folder,
+            "AutoModel",
+            "The model that compares texts cannot be loaded.",
+            "Copy its files again, or take them away: passages are then found by their words.",
+        )
+
+    def vectors(self, texts: list[str]) -> np.ndarray:
+        """Vectors [texts, width] of length 1."""
+        with self._lock:
+            new = [text for text in dict.fromkeys(texts) if text not in self._seen]
+            if len(self._seen) + len(new) > REMEMBERED:
+                self._seen.clear()
+                new = list(dict.fromkeys(texts))
+            new.sort(key=len)  # so that a batch has little padding
+            for start in range(0, len(new), BATCH):
+                part = new[start : start + BATCH]
+                self._seen.update(zip(part, self._embed(part)))
+            return np.stack([self._seen[text] for text in texts])
+
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        import torch
+
+        most = min(LONGEST_TOKENS, self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
+        coded = self._tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
+        inputs = {name: coded[name] for name in self._tokenizer.model_input_names if name in coded}
+        with torch.inference_mode():
+            hidden = self._model(**inputs).last_hidden_state
+            mask = inputs["attention_mask"][:, :, None]
+            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+            return torch.nn.functional.normalize(mean, dim=1).numpy()  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=1)
+def _embedder(folder: str) -> _Embedder:
+    return _Embedder(folder)

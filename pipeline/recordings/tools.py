@@ -1,0 +1,70 @@
+"""What recordings are transcribed, told apart, asked and summarized with, and what of it is ready here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from audio_generation.tps_side import peoples_speech
+from core.environments import is_enabled, requirements
+from core.readiness import Readiness
+
+RECOGNITION, SPEAKERS, QUESTIONS, SUMMARIES = "recognition", "speakers", "questions", "summaries"
+CORPORA = "corpora"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One engine or model: what it is for (one of the words above), what it is called, and whether it can be used.
+
+    Attributes:
+        enabled: the name by which ``pipeline.engine_setup.enable_engine`` makes its environment, or "".
+        pulled: the name by which ``pipeline.engine_setup.pull_model`` downloads it; "" where it cannot.
+        sizes: of which one has to be chosen.
+    """
+
+    use: str
+    name: str
+    licence: str
+    readiness: Readiness
+    enabled: str = ""
+    pulled: str = ""
+    sizes: tuple[str, ...] = ()
+
+
+def tools() -> Iterator[Tool]:
+    """All of them, the best of each kind first. Loads no model and asks no network."""
+    from pipeline.recordings import question_answering, summarization, text_similarity
+    from pipeline.recordings.diarization import acoustic, pyannote_engine
+    from pipeline.recordings.transcription.engine import described
+    from pipeline.recordings.transcription.registry import engines
+
+    for engine in engines():
+        enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
+        sizes = SIZES if engine.name == "faster-whisper" else ()
+        pulled = engine.name if engine.name in PULLED else ""
+        yield Tool(RECOGNITION, described(engine), engine.licence, engine.available(), enabled, pulled, sizes)
+    enabled = "" if is_enabled(pyannote_engine.NAME) else pyannote_engine.NAME
+    pulled = pyannote_engine.NAME if pyannote_engine.pipeline_path() is None else ""
+    licence = "MIT (program); CC-BY-4.0 (pipeline)"
+    yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
+    yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", _either(acoustic.available(), RESEMBLYZER))
+    yield Tool(
+        QUESTIONS, question_answering.READER, "Apache-2.0", question_answering.reader_readiness(), pulled="reader"
+    )
+    near = text_similarity.similarity_readiness()
+    yield Tool(QUESTIONS, text_similarity.MODEL, "Apache-2.0", near, pulled="embedding")
+    for writer in summarization.engines():
+        yield Tool(SUMMARIES, writer.name, writer.licence, writer.available())
+    corpus = peoples_speech.available()
+    enabled = "" if corpus.ok else peoples_speech.NAME
+    yield Tool(CORPORA, "The People's Speech", "Apache-2.0 (program); CC-BY (speech)", corpus, enabled)
+
+
+PULLED = ("faster-whisper", "funasr")  # engines whose models can be downloaded
+SIZES = ("small", "base", "tiny", "medium", "turbo", "large-v3")  # of Whisper; the first is what most want
+RESEMBLYZER = ("The package resemblyzer is not installed.", "./hark installs it (requirements-alone.txt).")
+
+
+def _either(ok: bool, otherwise: tuple[str, str]) -> Readiness:
+    return Readiness(True) if ok else Readiness(False, *otherwise)

@@ -1,0 +1,150 @@
+"""Whisper by faster-whisper (MIT, on CTranslate2): 8-bit weights on a processor, 16-bit on a GPU. Never downloads."""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.processors import usable_cores
+from core.readiness import Readiness
+from phrase_augmentation.normalize import base_language
+from pipeline.recordings.transcript import Segment
+from pipeline.recordings.transcription import whisper_models
+from pipeline.recordings.transcription.engine import LoadingEngine
+from pipeline.recordings.transcription.whisper_text import (
+    LEAST_LOG_P,
+    MOST_COMPRESSION,
+    NO_SPEECH,
+    invented,
+    segment_of,
+    words_of,
+)
+
+BEAM = 5
+TEMPERATURES = (0.0, 0.4, 0.8)  # each higher one is tried where the one before gave nonsense
+
+
+class FasterWhisper(LoadingEngine):
+    """``model`` is a size or a folder; without one it is what HARK_WHISPER_MODEL names, or the best that is found."""
+
+    name = "faster-whisper"
+    licence = "MIT"
+
+    def __init__(self, model: str = "") -> None:
+        super().__init__()
+        self._given = model
+
+    @property
+    def model(self) -> str:
+        """See ``RecognitionEngine.model``."""
+        wished = self._given or whisper_models.wished()
+        return whisper_models.best(whisper_models.converted()) if wished in ("", "auto") else wished
+
+    def available(self) -> Readiness:
+        """See ``RecognitionEngine.available``."""
+        if find_spec("faster_whisper") is None:
+            return Readiness(
+                False,
+                "The package faster-whisper is not installed.",
+                "python -m pip install faster-whisper -c constraints.txt",
+            )
+        if self._folder() is None:
+            model = self.model
+            size = model if model in whisper_models.SIZES else "small"
+            why = f"The Whisper model {model} is" if model else "No Whisper model is"
+            return Readiness(
+                False,
+                f"{why}{' not' if model else ''} on this machine in the form that it reads.",
+                f"./hark transcribe --pull {size}, or set HARK_WHISPER_MODEL to a folder with a converted model.",
+            )
+        return Readiness(True)
+
+    def languages(self) -> tuple[str, ...] | None:
+        """See ``RecognitionEngine.languages``."""
+        return ("en",) if whisper_models.english_only(self.model) else None
+
+    @property
+    def translates(self) -> bool:  # type: ignore[override]
+        """See ``RecognitionEngine.translates``. The turbo models have not learned it."""
+        return self.languages() is None and "turbo" not in Path(self.model).name
+
+    def versions(self) -> dict[str, str]:
+        """See ``RecognitionEngine.versions``."""
+        if find_spec("faster_whisper") is None:
+            return {}
+        return {"faster-whisper": version("faster-whisper"), "whisper": Path(self.model).name}
+
+    def load(self) -> Any:
+        """The model on a GPU where CTranslate2 has one, else on the processor."""
+        import ctranslate2
+        from faster_whisper import WhisperModel
+
+        folder = self._folder()
+        if folder is None:
+            ready = self.available()
+            raise HarkError("The Whisper model cannot be loaded.", ready.why, ready.how_to_enable)
+        try:
+            if ctranslate2.get_cuda_device_count():
+                try:
+                    return WhisperModel(str(folder), device="cuda", compute_type="float16", local_files_only=True)
+                except RuntimeError as error:  # a driver without the libraries that CTranslate2 wants
+                    logging.getLogger(__name__).warning("no Whisper on the GPU: %s", error)
+            # Its own default are four threads, on however many cores.
+            threads = 0 if os.environ.get("OMP_NUM_THREADS") else usable_cores()
+            return WhisperModel(
+                str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise HarkError(
+                f"The Whisper model {folder.name} cannot be loaded.",
+                f"{str(error)[:200].rstrip('.')}.",
+                f"Remove {folder} and pull it again.",
+            ) from error
+
+    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``LoadingEngine.hear``."""
+        return self._hear(model, audio, language, "transcribe")
+
+    def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``LoadingEngine.hear_in_english``."""
+        return self._hear(model, audio, language, "translate")
+
+    def _hear(self, model: Any, audio: np.ndarray, language: str | None, task: str) -> list[Segment]:
+        # Pieces are cut at pauses already, so its own detection of speech is off.
+        wanted = base_language(language) if language else None
+        if wanted is not None and wanted not in model.supported_languages:
+            raise HarkError(
+                f"The Whisper model {Path(self.model).name} does not know the language {wanted!r}.",
+                "It is not among the languages that it was trained on.",
+                "Leave the language out: it is then found out.",
+            )
+        segments, info = model.transcribe(
+            audio, language=wanted, task=task, beam_size=BEAM, temperature=TEMPERATURES, word_timestamps=True,
+            vad_filter=False, condition_on_previous_text=False, no_speech_threshold=NO_SPEECH,
+            log_prob_threshold=LEAST_LOG_P, compression_ratio_threshold=MOST_COMPRESSION,
+        )  # fmt: skip
+        written = "en" if task == "translate" else info.language
+        found = []
+        for segment in segments:
+            if invented(segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio):
+                continue
+            raw = [(word.word, word.start, word.end, word.probability) for word in segment.words or ()]
+            found.append(segment_of(words_of(raw, written, len(audio) / SAMPLE_RATE), written))
+        return [segment for segment in found if segment is not None]
+
+    def _folder(self) -> Path | None:
+        name = self.model
+        if not name:
+            return None
+        folder = Path(name).expanduser()
+        if folder.is_absolute() or "/" in name:
+            return folder if whisper_models.is_converted(folder) else None
+        return whisper_models.converted().get(name)

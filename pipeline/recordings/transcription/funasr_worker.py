@@ -1,0 +1,63 @@
+"""The process that hears with FunASR. It downloads nothing: the model is a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from core.worker_protocol import Speak, Unavailable, serve
+
+CONFIDENCE = 0.8  # Paraformer gives none
+# A character or a Latin word, with the punctuation after it.
+UNIT = re.compile(r"(?:[A-Za-z0-9'@]+|[^\W\d_])(?:[^\w\s]+)?")
+
+
+def set_up() -> tuple[dict[str, Any], Speak]:
+    """For ``serve``."""
+    try:
+        import soundfile
+        import torch
+        from funasr import AutoModel
+    except Exception as error:
+        raise Unavailable(f"funasr cannot be imported: {error}") from error
+    folder = os.environ["HARK_FUNASR_FOLDER"]
+    if not Path(folder).is_dir():
+        raise Unavailable(f"There is no FunASR model {folder}.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    beside = {"vad_model": os.environ.get("HARK_FUNASR_VAD"), "punc_model": os.environ.get("HARK_FUNASR_PUNCTUATION")}
+    models = {name: path for name, path in beside.items() if path}
+    model = AutoModel(model=folder, device=device, disable_update=True, disable_pbar=True, **models)
+
+    def hear(request: dict[str, Any]) -> None:
+        """Write the answer to one piece to the request's ``path``."""
+        audio, rate = soundfile.read(request["audio"], dtype="float32")
+        answer = answer_of(model.generate(input=audio, fs=rate, output_timestamp=True), len(audio) / rate)
+        Path(request["path"]).write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
+
+    return {}, hear
+
+
+def answer_of(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """What ``AutoModel.generate`` gave, as ``worker_engine.segments_of`` reads it.
+
+    ``text`` is characters (and Latin words), with spaces between or punctuation; ``timestamp`` gives [begin, end] in
+    milliseconds for each. Where their numbers differ, the words share the time evenly.
+    """
+    segments = []
+    for result in results:
+        units = UNIT.findall(str(result.get("text", "")))
+        times = result.get("timestamp") or []
+        if len(times) == len(units):
+            words = [[u, t[0] / 1000, min(t[1] / 1000, seconds), CONFIDENCE] for u, t in zip(units, times)]
+        else:
+            step = seconds / max(1, len(units))
+            words = [[u, n * step, (n + 1) * step, CONFIDENCE] for n, u in enumerate(units)]
+        segments.append({"words": words})
+    return {"language": "zh", "segments": segments}
+
+
+if __name__ == "__main__":
+    serve(set_up)

@@ -1,0 +1,93 @@
+"""Hark's own recognizer: phones by CTC, words by a vocabulary and trigrams, their times by alignment. Always ready."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.readiness import Readiness
+from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcription.engine import LoadingEngine
+
+SHIPPED = "ctc"  # the model's name, where it is not a path
+OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights that were fitted to their recordings
+OWN_WEIGHTS = "own-*.safetensors"
+
+
+def own_model(data: Path) -> str:
+    """The path of the weights that a user has trained (``adapt_recognizer``), else the shipped model's name.
+
+    There are such weights only where they got fewer words wrong than the shipped ones.
+    """
+    return str(max((data / OWN_FOLDER).glob(OWN_WEIGHTS), key=lambda path: path.stat().st_mtime_ns, default=SHIPPED))
+
+
+class HarkCtc(LoadingEngine):
+    """It knows English only, in lower case and without punctuation.
+
+    Args:
+        model: :data:`SHIPPED`, or the path of other weights.
+    """
+
+    name = "hark"
+    licence = "Apache-2.0"
+
+    def __init__(self, model: str = SHIPPED) -> None:
+        super().__init__()
+        self.model = model
+
+    def available(self) -> Readiness:
+        """See ``RecognitionEngine.available``."""
+        if find_spec("torch") is None:
+            return Readiness(False, "The package torch is not installed.", "Run ./hark doctor; ./hark installs it.")
+        return Readiness(True)
+
+    def languages(self) -> tuple[str, ...] | None:
+        """See ``RecognitionEngine.languages``."""
+        return ("en",)
+
+    def versions(self) -> dict[str, str]:
+        """See ``RecognitionEngine.versions``."""
+        weights = "shipped" if self.model == SHIPPED else Path(self.model).stem
+        try:
+            return {"hark-recognizer": weights, "torch": version("torch")}
+        except PackageNotFoundError:
+            return {"hark-recognizer": weights}
+
+    def load(self) -> Any:
+        """The acoustic model and the vocabulary. No transcripts of anybody's library go into it: all users share it."""
+        from model.asr.emissions import RecognizerAligner
+        from model.asr.recognition import decoder_for
+        from model.shipped_weights import load_weights
+
+        recognizer = None if self.model == SHIPPED else load_weights(Path(self.model))[0]
+        return RecognizerAligner(recognizer), decoder_for("en")
+
+    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``LoadingEngine.hear``."""
+        from pipeline.corpora.alignment import NotAligned, align
+
+        aligner, decoder = model
+        emission = aligner.log_probabilities(audio)
+        text = " ".join(decoder.words(emission))
+        if not text:
+            return []
+        try:
+            aligned = align(emission, text, aligner, "en")
+        except NotAligned:
+            return []  # words were guessed where there is no speech
+        end = len(audio) / SAMPLE_RATE
+        words = tuple(
+            Word(unit.label, unit.start_s, min(unit.end_s, end), unit.confidence)
+            for unit in aligned.words
+            if unit.end_s > unit.start_s
+        )
+        if not words:
+            return []
+        shown = " ".join(word.text for word in words)
+        return [Segment(words[0].start_s, words[-1].end_s, shown, aligned.confidence, words, "en")]

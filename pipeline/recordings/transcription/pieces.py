@@ -1,0 +1,178 @@
+"""Where speech is in a recording, and pieces of it that an engine can hear at once.
+
+silero-vad says how probable speech is in each 32 ms. Its model runs as it comes in the package, on onnxruntime alone:
+the package itself would import torch and limit its threads. Silence gives no pieces, so nothing can be invented in it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from pipeline.recordings.transcription.engine import PIECE_S
+
+FRAME = 512  # samples (32 ms), what silero-vad hears at once, behind
+CONTEXT = 64  # samples of what was before
+FRAME_S = FRAME / SAMPLE_RATE
+MOST_FRAMES = 512  # of one call of the model
+
+SPEECH, STILL_SPEECH = 0.5, 0.35  # probability at which speech begins, and below which it ends: silero-vad's defaults
+LEAST_SPEECH_S = 0.2  # shorter sounds are none
+LEAST_PAUSE_S = 0.25  # shorter ones are within a word
+LONGEST_PAUSE_S = 2.0  # within a piece; a longer one parts two pieces
+MARGIN_S = 0.2  # before and after the speech of a piece: where a word begins is heard late
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a recording: first sample and end."""
+
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start) / SAMPLE_RATE
+
+
+class SpeechProbability:
+    """How probable speech is in each whole 32 ms of a stream that comes in parts of any size."""
+
+    def __init__(self) -> None:
+        self._session = _session()
+        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
+        self._context = np.zeros(CONTEXT, np.float32)
+        self._rest = np.zeros(0, np.float32)
+
+    def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
+        """Probabilities [frames] of what is complete now; with ``last``, of the rest too, filled up with silence."""
+        samples = np.concatenate([self._rest, np.asarray(audio, np.float32)])
+        if last:
+            samples = np.pad(samples, (0, -len(samples) % FRAME))
+        whole = len(samples) // FRAME
+        self._rest = samples[whole * FRAME :]
+        found = [np.zeros(0, np.float32)]
+        for first in range(0, whole, MOST_FRAMES):
+            frames = samples[first * FRAME : min(whole, first + MOST_FRAMES) * FRAME].reshape(-1, FRAME)
+            before = np.concatenate([self._context[None], frames[:-1, -CONTEXT:]])
+            self._context = frames[-1, -CONTEXT:]
+            values, self._hidden, self._cell = self._session.run(
+                ["speech_probs", "hn", "cn"],
+                {"input": np.concatenate([before, frames], axis=1), "h": self._hidden, "c": self._cell},
+            )
+            found.append(np.asarray(values, np.float32).reshape(-1))
+        return np.concatenate(found)
+
+
+def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Probabilities [frames] of a whole recording that comes in blocks."""
+    hearing = SpeechProbability()
+    found = [hearing.feed(block) for block in blocks]
+    return np.concatenate([*found, hearing.feed(np.zeros(0, np.float32), last=True)])
+
+
+def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of speech as (first frame, end), with pauses of at least ``LEAST_PAUSE_S`` between them."""
+    runs: list[tuple[int, int]] = []
+    start: int | None = None
+    quiet_since: int | None = None
+    pause = round(LEAST_PAUSE_S / FRAME_S)
+    for frame, probability in enumerate(probabilities.tolist()):
+        if start is None:
+            if probability >= SPEECH:
+                start, quiet_since = frame, None
+        elif probability >= STILL_SPEECH:
+            quiet_since = None
+        else:
+            quiet_since = frame if quiet_since is None else quiet_since
+            if frame - quiet_since + 1 >= pause:
+                runs.append((start, quiet_since))
+                start = None
+    if start is not None:
+        runs.append((start, quiet_since or len(probabilities)))
+    return [(first, end) for first, end in runs if (end - first) * FRAME_S >= LEAST_SPEECH_S]
+
+
+def pieces(probabilities: np.ndarray, samples: int, longest_s: float = PIECE_S) -> list[Stretch]:
+    """What an engine is to hear, in order and without overlap, each at most ``longest_s`` long.
+
+    Args:
+        probabilities: of the whole recording.
+        samples: its length.
+    """
+    runs = speech(probabilities)
+    margin = round(MARGIN_S / FRAME_S)
+    longest = int((longest_s - 2 * MARGIN_S) / FRAME_S)
+    found: list[tuple[int, int]] = []
+    for first, last in _parted_by_silence(runs):
+        found += _cut(runs[first:last], probabilities, longest)
+    stretches: list[Stretch] = []
+    for number, (start, end) in enumerate(found):
+        # A margin reaches at most to the middle of the pause.
+        before = found[number - 1][1] if number else -2 * margin
+        after = found[number + 1][0] if number + 1 < len(found) else end + 4 * margin
+        begin = max(0, start - min(margin, max(0, start - before) // 2))
+        stop = end + min(margin, -(-max(0, after - end) // 2))
+        stretch = Stretch(begin * FRAME, min(stop * FRAME, samples))
+        if stretch.end > stretch.start:
+            stretches.append(stretch)
+    return stretches
+
+
+def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(first, last) of the runs between which there are no pauses that part pieces."""
+    groups: list[tuple[int, int]] = []
+    first = 0
+    for number in range(1, len(runs) + 1):
+        if number == len(runs) or (runs[number][0] - runs[number - 1][1]) * FRAME_S > LONGEST_PAUSE_S:
+            groups.append((first, number))
+            first = number
+    return groups if runs else []
+
+
+def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, longest: int) -> list[tuple[int, int]]:
+    """Pieces of at most ``longest`` frames: cut at the longest pause, or where speech is least probable."""
+    found: list[tuple[int, int]] = []
+    left = list(runs)
+    while left[-1][1] - (start := left[0][0]) > longest:
+        # In the first third the piece would be short for no reason.
+        earliest, latest = start + longest // 3, start + longest
+        pauses = [
+            (after[0] - before[1], before[1], after[0])
+            for before, after in pairwise(left)
+            if earliest <= before[1] <= latest
+        ]
+        if pauses:
+            _, stop, begin = max(pauses)
+        else:
+            stop = begin = earliest + int(np.argmin(probabilities[earliest:latest]))
+        found.append((start, stop))
+        left = [(max(first, begin), last) for first, last in left if last > begin]
+    return [*found, (left[0][0], left[-1][1])]
+
+
+@cache
+def _session() -> Any:
+    """The model, loaded once a process; it keeps no state of its own, so streams share it."""
+    package = importlib.util.find_spec("silero_vad")
+    if package is None or not package.submodule_search_locations:
+        raise HarkError(
+            "Speech cannot be told from silence.",
+            "The package silero-vad is not installed.",
+            "python -m pip install silero-vad -c constraints.txt",
+        )
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    path = Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

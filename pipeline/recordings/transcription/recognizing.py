@@ -1,0 +1,56 @@
+"""One piece to segments: in this process, or by the speech service, which holds the loaded models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from pipeline.recordings import model_client
+from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcription import registry
+from pipeline.recordings.transcription.engine import PIECE_S, RecognitionEngine
+
+TIMEOUT_S = 900.0  # for a piece: a large model on a slow processor, and its loading
+
+
+def recognize(
+    engine: RecognitionEngine, audio: np.ndarray, language: str | None, translate: bool = False
+) -> list[Segment]:
+    """What is said in one piece: ``engine.recognize`` or ``translate``, done where the model is loaded.
+
+    Raises:
+        HarkError: the engine's.
+    """
+    if engine.hosted:  # there is no model to share, and its key stays in this process
+        return engine.translate(audio, language) if translate else engine.recognize(audio, language)
+    request = {"engine": engine.name, "model": engine.model, "language": language, "translate": translate}
+    answer = model_client.call("recognize", request, audio, TIMEOUT_S)
+    return [segment_of_json(segment) for segment in answer["segments"]]
+
+
+def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
+    """The speech service's ``recognize``: ``engine``, ``model`` ("" or the engine's own), ``language`` or null, and
+    ``translate`` where it is to be written in English.
+
+    Returns ``segments`` and the ``engine`` and ``model`` that wrote them.
+    """
+    if audio is None or len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
+        raise HarkError(
+            "The piece cannot be recognized.",
+            f"An engine hears {PIECE_S:g} s at once.",
+            "Cut the recording into pieces first.",
+        )
+    language = request.get("language")
+    engine = registry.with_model(str(request.get("engine") or registry.AUTO), str(request.get("model") or ""), language)
+    segments = engine.translate(audio, language) if request.get("translate") else engine.recognize(audio, language)
+    return {"segments": [asdict(segment) for segment in segments], "engine": engine.name, "model": engine.model}
+
+
+def segment_of_json(content: Mapping[str, Any]) -> Segment:
+    """The reverse of ``dataclasses.asdict``. Raises TypeError or KeyError for anything else."""
+    return Segment(**{**content, "words": tuple(Word(**word) for word in content["words"])})

@@ -1,0 +1,166 @@
+"""Every engine of recognition, one line each, the best first, and the choice of one."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from pathlib import Path
+
+from core.errors import HarkError
+from phrase_augmentation.normalize import base_language
+from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
+from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
+from pipeline.recordings.transcription.funasr_engine import FunAsr
+from pipeline.recordings.transcription.hark_engine import HarkCtc, own_model
+from pipeline.recordings.transcription.moonshine_engine import Moonshine
+from pipeline.recordings.transcription.openai_engine import OpenAiEndpoint
+from pipeline.recordings.transcription.pocketsphinx_engine import PocketSphinx
+from pipeline.recordings.transcription.whisper_timestamped_engine import WhisperTimestamped
+
+AUTO = "auto"
+
+# In the order in which ``auto`` asks them. What was made for one language comes before what knows many; sending audio
+# away comes after every engine of this machine that hears well; then those that get many words wrong.
+ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, Moonshine, OpenAiEndpoint, HarkCtc, PocketSphinx)
+
+CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # their models are many
+
+WHY = {
+    "funasr": "it was made for this language",
+    "faster-whisper": "the most accurate engine that runs here",
+    "whisper-timestamped": "the most accurate engine that runs here",
+    "moonshine": "no Whisper model is on this machine; this one comes with Hark, and gets six words of a hundred wrong",
+    "openai": "no Whisper model is on this machine, and an endpoint is configured",
+    "hark": "neither a Whisper model nor Moonshine is on this machine; Hark's own recognizer misses four words of ten",
+    "pocketsphinx": "nothing else is ready",
+}
+
+
+_held: dict[str, RecognitionEngine] = {}  # engines with a model that was asked for, by name
+_holding = threading.Lock()
+
+
+@cache
+def _engines() -> dict[str, RecognitionEngine]:
+    made: list[RecognitionEngine] = [engine() for engine in ENGINES]
+    return {engine.name: engine for engine in made}
+
+
+def engines() -> list[RecognitionEngine]:
+    """All engines, ready or not; one object each for the whole process, so that a model is loaded once."""
+    return list(_engines().values())
+
+
+def engine(name: str) -> RecognitionEngine:
+    """The engine of that name, ready.
+
+    Raises:
+        HarkError: there is none, or it cannot hear here.
+    """
+    found = _engines().get(name)
+    if found is None:
+        known = ", ".join([AUTO, *_engines()])
+        raise HarkError(f"There is no engine of recognition called {name[:40]!r}.", f"Hark has {known}.", "Name one.")
+    ready = found.available()
+    if not ready.ok:
+        raise HarkError(f"The engine {name} cannot hear here.", ready.why, ready.how_to_enable)
+    return found
+
+
+def choose(
+    name: str, language: str | None, data: Path | None = None, translate: bool = False
+) -> tuple[RecognitionEngine, str]:
+    """The engine for a language (None: not known), and why it was taken, in words.
+
+    Args:
+        name: "auto", or an engine's name.
+        data: the data folder of the user for whom it is; Hark's own recognizer then has the weights that they trained.
+        translate: what is said is to be written in English.
+
+    Raises:
+        HarkError: the engine is not ready, does not know the language or cannot translate; with "auto": none does.
+    """
+    if name != AUTO:
+        found = engine(name)
+        if translate and not found.translates:
+            raise _no_translator(
+                f"The engine {described(found)} writes what is said in the language that it is said in."
+            )
+        if not knows(found, language):
+            raise HarkError(
+                f"The engine {name} does not know the language {language!r}.",
+                f"It knows {', '.join(found.languages() or ())}.",
+                f"Choose the engine {AUTO}, or another one.",
+            )
+        found = _fitted(found, data)
+        return found, f"{described(found)}, as asked for"
+    for found in engines():
+        if translate and not found.translates:
+            continue
+        if knows(found, language) and (language is not None or _may_guess(found)) and found.available().ok:
+            found = _fitted(found, data)
+            return found, f"{described(found)}: {WHY[found.name]}"
+    if translate:
+        raise _no_translator("No engine that is ready here can.")
+    lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
+    ready = lacking.available()
+    raise HarkError(
+        f"No engine that is ready here knows the language {base_language(language or '')!r}.",
+        f"Moonshine, Hark's own recognizer and pocketsphinx know English only. {lacking.name}: {ready.why}",
+        ready.how_to_enable,
+    )
+
+
+def _no_translator(why: str) -> HarkError:
+    return HarkError(
+        "Speech cannot be translated.",
+        why,
+        "A Whisper model of several languages translates into English (./hark transcribe --pull small), and so does an "
+        "endpoint with OpenAI's audio API (HARK_ASR_URL).",
+    )
+
+
+def _may_guess(engine: RecognitionEngine) -> bool:
+    """Whether it may hear a recording of whose language nothing is known.
+
+    What knows one language that is not English may not. Moonshine takes everything for English: where the owner has
+    named an endpoint, that finds the language out.
+    """
+    if engine.name == Moonshine.name:
+        return not any(one.hosted and one.available().ok for one in engines())
+    return "en" in (engine.languages() or ("en",))
+
+
+def _fitted(engine: RecognitionEngine, data: Path | None) -> RecognitionEngine:
+    """The engine with the weights that a user has trained, where there are any. What is returned may hear only once."""
+    model = own_model(data) if isinstance(engine, HarkCtc) and data is not None else ""
+    return HarkCtc(model) if model and model != engine.model else engine
+
+
+def with_model(name: str, model: str, language: str | None) -> RecognitionEngine:
+    """The engine with a certain model, ready, for a process that does not share the environment of who asks.
+
+    One model an engine is held: asking for another one lets the first go.
+
+    Raises:
+        HarkError: as :func:`engine` and :func:`choose`.
+    """
+    kind = CHOOSABLE.get(name)
+    if kind is None or not model or _engines()[name].model == model:
+        return choose(name, language)[0]
+    with _holding:
+        found = _held.get(name)
+        if found is None or found.model != model:
+            if found is not None:
+                found.close()
+            found = _held[name] = kind(model)
+    ready = found.available()
+    if not ready.ok:
+        raise HarkError(f"The engine {name} cannot hear here.", ready.why, ready.how_to_enable)
+    return found
+
+
+def close_engines() -> None:
+    """Let all models go."""
+    for one in [*engines(), *_held.values()]:
+        one.close()

@@ -1,0 +1,75 @@
+"""Segments as they are shown: what is said without a longer pause, not too long to be read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcription.whisper_text import segment_of
+
+PAUSE_S = 0.8  # a longer one parts segments
+LONGEST_S = 15.0  # of a segment; a longer one is parted at its longest pause
+EDGE = 0.2  # of the words at either end, where it is not parted: a word alone is no segment to read
+
+
+def split(segment: Segment) -> list[Segment]:
+    """A segment parted at its pauses. One without words, or that needs no parting, is given back as it is."""
+    words = segment.words
+    if not words:
+        return [segment]
+    parts: list[Sequence[Word]] = []
+    first = 0
+    for number in range(1, len(words) + 1):
+        if number == len(words) or words[number].start_s - words[number - 1].end_s > PAUSE_S:
+            parts += _short(words[first:number])
+            first = number
+    if len(parts) == 1:
+        return [segment]
+    made = [segment_of(part, segment.language) for part in parts]
+    return [replace(part, speaker=segment.speaker) for part in made if part is not None]
+
+
+def _short(words: Sequence[Word]) -> list[Sequence[Word]]:
+    done: list[Sequence[Word]] = []
+    waiting = [words]
+    while waiting:
+        part = waiting.pop()
+        if part[-1].end_s - part[0].start_s <= LONGEST_S or len(part) == 1:
+            done.append(part)
+            continue
+        edge = int(EDGE * len(part))
+        places = range(max(1, edge), max(2, len(part) - edge))
+        # Of equal pauses the one nearest to the middle.
+        at = max(places, key=lambda n: (round(part[n].start_s - part[n - 1].end_s, 2), -abs(2 * n - len(part))))
+        waiting += [part[at:], part[:at]]
+    return done
+
+
+def shifted(segment: Segment, seconds: float, speaker: str = "") -> Segment:
+    """The segment that much later, as said by somebody."""
+    words = tuple(
+        replace(word, start_s=round(word.start_s + seconds, 3), end_s=round(word.end_s + seconds, 3))
+        for word in segment.words
+    )
+    return replace(
+        segment,
+        start_s=round(segment.start_s + seconds, 3),
+        end_s=round(segment.end_s + seconds, 3),
+        words=words,
+        speaker=speaker or segment.speaker,
+    )
+
+
+def with_overlaps(segments: Iterable[Segment], least_s: float = 0.2) -> tuple[Segment, ...]:
+    """In order of time; those during which another speaker speaks are marked."""
+    ordered = sorted(segments, key=lambda segment: (segment.start_s, segment.end_s))
+    marked = set()
+    for number, one in enumerate(ordered):
+        for later in range(number + 1, len(ordered)):
+            other = ordered[later]
+            if other.start_s >= one.end_s:
+                break
+            if other.speaker != one.speaker and min(one.end_s, other.end_s) - other.start_s >= least_s:
+                marked |= {number, later}
+    return tuple(replace(s, overlap=True) if n in marked else s for n, s in enumerate(ordered))

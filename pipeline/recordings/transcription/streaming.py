@@ -1,0 +1,197 @@
+"""Transcription while somebody speaks: guesses at what is being said, and what was said when a pause has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from pipeline.recordings.transcript import Segment
+from pipeline.recordings.transcription.engine import PIECE_S
+from pipeline.recordings.transcription.pieces import (
+    FRAME,
+    FRAME_S,
+    LEAST_SPEECH_S,
+    MARGIN_S,
+    SPEECH,
+    STILL_SPEECH,
+    SpeechProbability,
+)
+from pipeline.recordings.transcription.segmenting import shifted, split
+
+PARTIAL_EVERY_S = 1.0  # of audio, between two guesses at the same utterance
+REST = 2.0  # and at least this many times what the last guess took: guessing must not make the final result late
+PAUSE_S = 0.7  # that ends an utterance
+STEP = SAMPLE_RATE  # samples that are looked at together
+
+Recognize = Callable[[np.ndarray], list[Segment]]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was recognized in an utterance; times in seconds from the start of the stream."""
+
+    start_s: float
+    end_s: float
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(segment.text for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class Partial(Heard):
+    """A guess at an utterance that goes on. The next Partial or Final replaces it."""
+
+
+@dataclass(frozen=True)
+class Final(Heard):
+    """An utterance that has ended. Its segments stay as they are."""
+
+
+class StreamingTranscriber:
+    """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of ``longest_s``.
+
+    Args:
+        recognize: gives the segments of one piece of at most ``longest_s`` seconds, times from its start; such as
+            ``lambda audio: recognizing.recognize(engine, audio, language)``. It may raise HarkError: ``feed`` then
+            does, and the stream can go on.
+        partials: whether to guess at what is being said.
+        clock: seconds; for tests.
+    """
+
+    def __init__(
+        self,
+        recognize: Recognize,
+        partials: bool = True,
+        longest_s: float = PIECE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._recognize, self._partials, self._clock = recognize, partials, clock
+        self._longest = int(longest_s / FRAME_S)
+        self._margin = round(MARGIN_S / FRAME_S)
+        self._pause = round(PAUSE_S / FRAME_S)
+        self._hearing = SpeechProbability()
+        self._audio = np.zeros(0, np.float32)  # from frame ``_base`` on
+        self._probabilities: list[float] = []  # of the frames from ``_base`` on
+        self._base = 0
+        self._next = 0  # frame that has not been looked at
+        self._open: int | None = None  # frame at which speech began
+        self._last_speech = 0  # frame after the last one with speech
+        self._guessed_at = 0  # frame up to which the last Partial heard
+        self._guess_took_s = 0.0
+        self._finished = False
+
+    def feed(self, audio: np.ndarray) -> list[Partial | Final]:
+        """What the next part of the stream brings, in order: utterances that ended in it, and a guess at the open one.
+
+        Raises:
+            RuntimeError: the stream has been finished.
+            HarkError: of ``recognize``. The utterance is lost, the stream is not.
+        """
+        if self._finished:
+            raise RuntimeError("the stream has been finished")
+        samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
+        samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
+        found: list[Partial | Final] = []
+        for first in range(0, len(samples), STEP):
+            found += self._take(samples[first : first + STEP], last=False)
+        guess = self._guess() if self._partials else None
+        return [*found, guess] if guess is not None else found
+
+    def finish(self) -> list[Final]:
+        """The end of the stream: what was being said, if anything. Raises HarkError of ``recognize``."""
+        if self._finished:
+            return []
+        self._finished = True
+        found = self._take(np.zeros(0, np.float32), last=True)
+        if self._open is not None:
+            found += self._close(self._last_speech)
+        return found
+
+    def _take(self, samples: np.ndarray, last: bool) -> list[Final]:
+        self._audio = np.concatenate([self._audio, samples])
+        self._probabilities += self._hearing.feed(samples, last).tolist()
+        found: list[Final] = []
+        while self._next < self._base + len(self._probabilities):
+            frame, probability = self._next, self._probabilities[self._next - self._base]
+            self._next += 1
+            if self._open is None:
+                if probability >= SPEECH:
+                    self._open = self._guessed_at = frame
+                    self._last_speech = frame + 1
+                continue
+            if probability >= STILL_SPEECH:
+                self._last_speech = frame + 1
+            if frame + 1 - self._last_speech >= self._pause:
+                found += self._close(self._last_speech)
+            elif frame + 1 - self._first() >= self._longest:
+                found += self._part()
+        self._forget()
+        return found
+
+    def _first(self) -> int:
+        """The frame with which the open utterance's audio begins."""
+        assert self._open is not None
+        return max(self._base, self._open - self._margin)
+
+    def _part(self) -> list[Final]:
+        """Close an utterance that is as long as an engine hears, at its least probable place, and go on after it."""
+        begin = self._first()
+        look_from = begin + 2 * self._longest // 3
+        heard = self._probabilities[look_from - self._base : self._next - self._base]
+        cut = look_from + int(np.argmin(heard))
+        after = self._last_speech
+        found = self._close(cut, margin=0)
+        if after > cut:
+            self._open, self._last_speech, self._guessed_at = cut, after, self._next
+        return found
+
+    def _close(self, end: int, margin: int | None = None) -> list[Final]:
+        assert self._open is not None
+        begin, speech = self._first(), end - self._open
+        stop = min(end + (self._margin if margin is None else margin), self._next)
+        self._open = None
+        audio = self._between(begin, stop)
+        self._drop(end if margin == 0 else stop)
+        if speech * FRAME_S < LEAST_SPEECH_S:
+            return []
+        segments = self._segments(audio, begin)
+        return [Final(_seconds(begin), _seconds(stop), segments)] if segments else []
+
+    def _guess(self) -> Partial | None:
+        if self._open is None:
+            return None
+        fresh_s = (self._next - self._guessed_at) * FRAME_S
+        if fresh_s < max(PARTIAL_EVERY_S, REST * self._guess_took_s):
+            return None
+        begin, self._guessed_at = self._first(), self._next
+        started = self._clock()
+        segments = self._segments(self._between(begin, self._next), begin)
+        self._guess_took_s = self._clock() - started
+        return Partial(_seconds(begin), _seconds(self._next), segments) if segments else None
+
+    def _segments(self, audio: np.ndarray, begin: int) -> tuple[Segment, ...]:
+        return tuple(shifted(part, _seconds(begin)) for segment in self._recognize(audio) for part in split(segment))
+
+    def _between(self, begin: int, end: int) -> np.ndarray:
+        return self._audio[(begin - self._base) * FRAME : (end - self._base) * FRAME]
+
+    def _forget(self) -> None:
+        """Keep of a pause only what may become the margin of the next utterance."""
+        if self._open is None:
+            self._drop(max(self._base, self._next - self._margin))
+
+    def _drop(self, until: int) -> None:
+        count = min(until - self._base, len(self._probabilities))
+        self._audio = self._audio[count * FRAME :]
+        del self._probabilities[:count]
+        self._base += count
+
+
+def _seconds(frame: int) -> float:
+    return round(frame * FRAME_S, 3)

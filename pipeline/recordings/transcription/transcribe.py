@@ -1,0 +1,280 @@
+"""A whole recording to a transcript, piece by piece, going on where a run before it was ended."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE
+from core.data_folder import storage_error
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import worded
+from phrase_augmentation.normalize import base_language
+from pipeline.recordings.media import open_normalized
+from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcription import registry
+from pipeline.recordings.transcription.engine import RecognitionEngine, described
+from pipeline.recordings.transcription.pieces import FRAME, SpeechProbability, Stretch, pieces
+from pipeline.recordings.transcription.recognizing import recognize, segment_of_json
+from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
+
+PROGRESS_FILE = "progress.jsonl"
+SCHEMA = 1  # of that file
+BLOCK_FRAMES = 64 * FRAME  # read at a time: 2 s
+SIDES = {"L": "Left", "R": "Right"}  # speakers of the channels of a file with one person on each
+# What is this much quieter than the other channel, each measured by its own loud parts, is the other person's voice
+# in this person's microphone.
+LEAK_DB = 12.0
+LOUD_PERCENTILE = 95.0
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """How a recording is heard.
+
+    Attributes:
+        engine: a name in the registry, or "auto": the best one that is ready for the language.
+        language: what is spoken ("en", "de"); None: the engine decides piece by piece.
+        channels: hear the two channels of a file with one person each by themselves; False: always together.
+        data: the data folder of the user for whom it is; see ``pipeline.recordings.transcription.registry.choose``.
+        translate: write it in English, whatever is spoken.
+    """
+
+    engine: str = registry.AUTO
+    language: str | None = None
+    channels: bool = True
+    data: Path | None = None
+    translate: bool = False
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What is recognized at once: of the channels' mean (speaker ""), or of one channel ("L", "R")."""
+
+    speaker: str
+    stretch: Stretch
+
+    def key(self) -> tuple[str, int, int]:
+        return self.speaker, self.stretch.start, self.stretch.end
+
+
+def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporter: Reporter) -> Transcript:
+    """Hear a recording; not yet diarized, unless it has one person on each of two channels.
+
+    Args:
+        audio_file: 16 kHz, one or two channels, as ``pipeline.recordings.media.normalize`` writes it.
+        work: a folder of this recording; ``progress.jsonl`` in it keeps the pieces that are done. The same engine,
+            model, language and audio go on from there.
+
+    Raises:
+        HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk.
+    """
+    engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
+    reporter.stage("listen", "Looking for speech")
+    reporter.log(f"Recognition by {why}")
+    with open_normalized(audio_file) as recording:
+        seconds = recording.frames / SAMPLE_RATE
+        sides = recording.channels == 2 and options.channels and _two_speakers(audio_file)
+        plan = _plan(recording, sides, reporter)
+        reporter.stage("transcribe", worded("Transcribing with %(engine)s", engine=described(engine)))
+        begun = _begun(audio_file, engine, options, sides)
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            with _Progress(work / PROGRESS_FILE, begun) as done:
+                found = list(_recognized(recording, plan, engine, options, done, reporter))
+        except OSError as error:
+            raise storage_error(error, "transcription") from error
+    segments = with_overlaps(part for segment in found for part in split(segment))
+    speakers = {name: SIDES[name] for name in dict.fromkeys(segment.speaker for segment in segments) if name}
+    return Transcript(
+        duration_s=round(seconds, 3),
+        language="en" if options.translate else _main_language(segments, engine, options.language),
+        engine=described(engine),
+        segments=segments,
+        speakers=speakers,
+        diarization="channels" if sides else "",
+        versions={**engine.versions(), "silero-vad": importlib.metadata.version("silero-vad")},
+    )
+
+
+def _two_speakers(audio_file: Path) -> bool:
+    from pipeline.recordings.diarization.channels import two_speakers
+
+    return two_speakers(audio_file)
+
+
+def _blocks(recording: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """float32 [samples, channels] of the whole recording, in order."""
+    recording.seek(0)
+    while True:
+        block = _read(recording, BLOCK_FRAMES)
+        if not len(block):
+            return
+        yield block
+
+
+def _read(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
+    try:
+        block: np.ndarray = recording.read(frames, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise HarkError("The recording is damaged.", f"{str(error).rstrip('.')}.", "Upload it again.") from error
+    return np.clip(np.nan_to_num(block), -1.0, 1.0)
+
+
+def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> list[_Piece]:
+    """What is to be recognized, in order of time."""
+    speakers = list(SIDES) if sides else [""]
+    hearing = [SpeechProbability() for _ in speakers]
+    probabilities: list[list[np.ndarray]] = [[] for _ in speakers]
+    levels: list[list[np.ndarray]] = [[] for _ in speakers]
+    done = 0
+    for block in _blocks(recording):
+        done += len(block)
+        last = len(block) < BLOCK_FRAMES or done >= recording.frames
+        for number in range(len(speakers)):
+            audio = block[:, number] if sides else block.mean(axis=1)
+            probabilities[number].append(hearing[number].feed(audio, last=last))
+            if sides:
+                frames = np.pad(audio, (0, -len(audio) % FRAME)).reshape(-1, FRAME)
+                levels[number].append(10 * np.log10(np.square(frames).mean(axis=1) + 1e-10))
+        reporter.progress(done / SAMPLE_RATE, recording.frames / SAMPLE_RATE)
+    heard = [np.concatenate([np.zeros(0, np.float32), *parts]) for parts in probabilities]
+    if sides and done:
+        heard = _without_leaks(heard, [np.concatenate(parts) for parts in levels])
+    found = [
+        _Piece(speaker, stretch) for speaker, one in zip(speakers, heard) for stretch in pieces(one, recording.frames)
+    ]
+    return sorted(found, key=lambda piece: (piece.stretch.start, piece.speaker))
+
+
+def _without_leaks(heard: list[np.ndarray], levels: list[np.ndarray]) -> list[np.ndarray]:
+    """Probabilities of speech, 0 where a channel holds only what leaks into it from the other."""
+    frames = min(map(len, [*heard, *levels]))  # of a file that is cut off, one may have a frame more
+    left, right = (level[:frames] - np.percentile(level, LOUD_PERCENTILE) for level in levels)
+    return [
+        np.where(right - left > LEAK_DB, 0.0, heard[0][:frames]),
+        np.where(left - right > LEAK_DB, 0.0, heard[1][:frames]),
+    ]
+
+
+def _recognized(
+    recording: soundfile.SoundFile,
+    plan: list[_Piece],
+    engine: RecognitionEngine,
+    options: TranscribeOptions,
+    done: _Progress,
+    reporter: Reporter,
+) -> Iterator[Segment]:
+    total = sum(piece.stretch.seconds for piece in plan)
+    ready = fresh = 0.0
+    started = time.monotonic()
+    reporter.progress(0.0, total)
+    for piece in plan:
+        segments = done.segments.get(piece.key())
+        if segments is None:
+            segments = [
+                shifted(segment, piece.stretch.start / SAMPLE_RATE, piece.speaker)
+                for segment in recognize(engine, _audio(recording, piece), options.language, options.translate)
+            ]
+            done.add(piece, segments)
+            fresh += piece.stretch.seconds
+        ready += piece.stretch.seconds
+        pace = (time.monotonic() - started) / fresh if fresh else 0.0
+        reporter.progress(round(ready, 2), round(total, 2), pace * (total - ready) if fresh else None)
+        yield from segments
+
+
+def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
+    recording.seek(piece.stretch.start)
+    block = _read(recording, piece.stretch.end - piece.stretch.start)
+    return block[:, list(SIDES).index(piece.speaker)] if piece.speaker else block.mean(axis=1)
+
+
+def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wished: str | None) -> str:
+    """What was asked for, else what most is said in, else the one that the engine knows."""
+    if wished:
+        return base_language(wished)
+    spoken: Counter[str] = Counter()
+    for segment in segments:
+        spoken[segment.language] += len(segment.text)
+    spoken.pop("", None)
+    known = engine.languages() or ("",)
+    return spoken.most_common(1)[0][0] if spoken else known[0]
+
+
+def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptions, sides: bool) -> dict[str, Any]:
+    """The first line of the progress file: whatever would make other segments of the same pieces."""
+    digest = hashlib.sha256()
+    with audio_file.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {
+        "schema": SCHEMA,
+        "engine": engine.name,
+        "model": engine.model,
+        "language": options.language,
+        "sides": sides,
+        "audio": digest.hexdigest(),
+        **({"translate": True} if options.translate else {}),
+    }
+
+
+class _Progress:
+    """The pieces that are done: a JSON line each, after a line that says what they were made of.
+
+    A line that was cut off by the end of a process is left out, and so is all that another engine made.
+    """
+
+    def __init__(self, path: Path, begun: dict[str, Any]) -> None:
+        self.segments: dict[tuple[str, int, int], list[Segment]] = {}
+        self._path, self._begun = path, begun
+        whole = self._read()
+        self._file = path.open("r+b" if whole else "wb")
+        self._file.truncate(whole)
+        self._file.seek(whole)
+        if not whole:
+            self._write(begun)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, piece: _Piece, segments: list[Segment]) -> None:
+        """Keep what was recognized in a piece. Raises OSError."""
+        self._write({"piece": piece.key(), "segments": [asdict(segment) for segment in segments]})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+
+    def _read(self) -> int:
+        """Take what is there; how many bytes of it are of use."""
+        if not self._path.is_file():
+            return 0
+        whole = 0
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file):
+                try:
+                    row = json.loads(line)
+                    if not line.endswith(b"\n") or (number == 0 and row != self._begun):
+                        return whole
+                    if number:
+                        speaker, start, end = row["piece"]
+                        self.segments[speaker, start, end] = [segment_of_json(segment) for segment in row["segments"]]
+                except (ValueError, KeyError, TypeError):
+                    return whole
+                whole += len(line)
+        return whole

@@ -1,0 +1,96 @@
+"""Whisper models that lie on this machine, and pulling one. Nothing here loads a model; only ``pull`` uses a network.
+
+CTranslate2's form is a folder (``model.bin``, ``config.json``, ``tokenizer.json``), openai-whisper's a file (``.pt``).
+HARK_WHISPER_MODEL names a size ("small") or a path; without it the best model that is found is used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from core.data_folder import installation_folder
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import worded
+from pipeline.recordings.local_models import hub_folder, pulling
+
+# From the least to the most accurate; of one size, the one that knows many languages counts as better.
+SIZES = (
+    "tiny.en", "tiny", "base.en", "base", "small.en", "distil-small.en", "small", "medium.en", "distil-medium.en",
+    "medium", "large-v1", "large-v2", "distil-large-v2", "distil-large-v3", "distil-large-v3.5", "turbo",
+    "large-v3-turbo", "large-v3", "large",
+)  # fmt: skip
+_CACHED = re.compile(r"^models--[^-]+(?:-[^-]+)*--faster-(distil-)?whisper-(.+)$")
+
+
+def wished() -> str:
+    """The model that the environment names; "" where it names none."""
+    return os.environ.get("HARK_WHISPER_MODEL", "").strip()
+
+
+def own_folder() -> Path:
+    """Where Hark keeps Whisper models: a folder (CTranslate2) or a ``.pt`` file (openai-whisper) for each."""
+    return installation_folder() / "models" / "whisper"
+
+
+def converted() -> dict[str, Path]:
+    """Models in CTranslate2's form by size: Hark's own folder, then the Hugging Face cache."""
+    found: dict[str, Path] = {}
+    for snapshot in sorted(hub_folder().glob("models--*/snapshots/*")):
+        name = _CACHED.match(snapshot.parent.parent.name)
+        if name and is_converted(snapshot):
+            found[(name[1] or "") + name[2]] = snapshot
+    found |= {folder.name: folder for folder in sorted(own_folder().glob("*")) if is_converted(folder)}
+    return found
+
+
+def checkpoints() -> dict[str, Path]:
+    """Models in openai-whisper's form by size: Hark's own folder, then openai-whisper's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
+    return {path.stem: path for folder in (cache, own_folder()) for path in sorted(folder.glob("*.pt"))}
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether a folder holds a whole CTranslate2 Whisper, its tokenizer too (which would be downloaded otherwise)."""
+    return all((folder / name).is_file() for name in ("model.bin", "config.json", "tokenizer.json"))
+
+
+def best(names: dict[str, Path]) -> str:
+    """The most accurate of the models found; "" where there is none."""
+    return max(names, key=lambda name: SIZES.index(name) if name in SIZES else -1, default="")
+
+
+def english_only(model: str) -> bool:
+    """Whether a model, by its name, knows English only."""
+    return Path(model).stem.endswith(".en") or Path(model).name.endswith(".en")
+
+
+def pull(size: str, reporter: Reporter) -> Path:
+    """Download a model in CTranslate2's form into Hark's folder; its folder there. An explicit act of the owner.
+
+    Raises:
+        HarkError: no such size, no network, a full disk, or the package faster-whisper is missing.
+    """
+    if size not in SIZES:
+        known = ", ".join(SIZES)
+        raise HarkError(f"There is no Whisper model {size[:40]!r}.", f"Hark knows {known}.", "Name one of these.")
+    target = own_folder() / size
+    if is_converted(target):
+        reporter.log(f"The model {size} is there already: {target}")
+        return target
+    try:
+        from faster_whisper import download_model
+    except ImportError as error:
+        raise HarkError(
+            f"The model {size} could not be pulled.",
+            f"The package faster-whisper is missing ({error}).",
+            "python -m pip install faster-whisper -c constraints.txt",
+        ) from error
+    reporter.stage("pull", worded("Downloading the Whisper model %(model)s", model=size))
+    with pulling(size, target):
+        download_model(size, output_dir=str(target))
+        if not is_converted(target):
+            raise ValueError("the repository does not hold a whole model")
+    return target

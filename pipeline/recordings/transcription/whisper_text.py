@@ -1,0 +1,69 @@
+"""What all Whisper engines share: the words that they give, made into ours, and telling what a model has invented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from phrase_augmentation.normalize import base_language
+from pipeline.recordings.transcript import Segment, Word
+
+# Whisper's own limits (Radford et al. 2022, section 4.5), and one below which even noisy speech does not fall.
+NO_SPEECH, LEAST_LOG_P, MOST_COMPRESSION = 0.6, -1.0, 2.4
+LEAST_LOG_P_EVER = -1.5
+
+# Written without spaces, so that a word does not begin with one.
+UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "km", "yue"})
+
+RawWord = tuple[str, float, float, float]  # text with the space before it, start, end [s], confidence
+
+
+def invented(average_log_p: float, no_speech: float = 0.0, compression: float = 1.0) -> bool:
+    """Whether a segment is what models write where nothing is said: silence, a guess, or the same again and again."""
+    return (
+        compression > MOST_COMPRESSION
+        or average_log_p < LEAST_LOG_P_EVER
+        or (no_speech > NO_SPEECH and average_log_p < LEAST_LOG_P)
+    )
+
+
+def words_of(raw: Iterable[RawWord], language: str, seconds: float) -> tuple[Word, ...]:
+    """Words of a piece of ``seconds``, without spaces; what does not begin with a space belongs to the word before it
+    ("well" + "-known"). A model hears every piece as 30 s, so it can place words after the end.
+    """
+    spaced = base_language(language or "en") not in UNSPACED
+    words: list[Word] = []
+    for text, start, end, confidence in raw:
+        shown = "".join(text.split())
+        if not shown:
+            continue
+        start = min(max(0.0, float(start)), seconds)
+        end = min(max(start, float(end)), seconds)
+        confidence = min(1.0, max(0.0, float(confidence)))
+        if words and spaced and not text[0].isspace():
+            before = words[-1]
+            words[-1] = Word(before.text + shown, before.start_s, round(end, 3), min(before.confidence, confidence))
+        else:
+            words.append(Word(shown, round(start, 3), round(end, 3), round(confidence, 4)))
+    return tuple(words)
+
+
+def spread(text: str, start_s: float, end_s: float, confidence: float) -> tuple[Word, ...]:
+    """The words of a text over its time, by their lengths: where an engine gives no times of words."""
+    shown = text.split()
+    letters = sum(len(word) + 1 for word in shown) or 1
+    words: list[Word] = []
+    at = 0
+    for word in shown:
+        begin = start_s + (end_s - start_s) * at / letters
+        at += len(word) + 1
+        words.append(Word(word, round(begin, 3), round(start_s + (end_s - start_s) * at / letters, 3), confidence))
+    return tuple(words)
+
+
+def segment_of(words: Sequence[Word], language: str) -> Segment | None:
+    """A segment of these words; its confidence is their mean. None where there are none."""
+    if not words:
+        return None
+    confidence = round(sum(word.confidence for word in words) / len(words), 4)
+    text = " ".join(word.text for word in words)
+    return Segment(words[0].start_s, words[-1].end_s, text, confidence, tuple(words), language)

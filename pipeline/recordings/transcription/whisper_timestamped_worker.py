@@ -1,0 +1,75 @@
+"""The process that hears with whisper-timestamped. It downloads nothing: the model is a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+from core.worker_protocol import Speak, Unavailable, serve
+
+
+def set_up() -> tuple[dict[str, Any], Speak]:
+    """For ``serve``."""
+    try:
+        import soundfile
+        import torch
+        import whisper_timestamped
+    except Exception as error:
+        raise Unavailable(f"whisper-timestamped cannot be imported: {error}") from error
+    path = os.environ["HARK_WHISPER_FILE"]
+    if not Path(path).is_file():
+        raise Unavailable(f"There is no Whisper model {path}.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = whisper_timestamped.load_model(path, device=device)
+
+    def hear(request: dict[str, Any]) -> None:
+        """Write the answer to one piece to the request's ``path``."""
+        audio, _ = soundfile.read(request["audio"], dtype="float32")
+        language = (request["language"] or "").partition("-")[0] or None
+        answer = transcribed(whisper_timestamped, model, audio, language)
+        Path(request["path"]).write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
+
+    return {}, hear
+
+
+def transcribed(library: Any, model: Any, audio: Any, language: str | None) -> dict[str, Any]:
+    """A piece's language, and its segments with words, as ``worker_engine.segments_of`` reads them."""
+    try:
+        found = library.transcribe(
+            model, audio, language=language, condition_on_previous_text=False, temperature=0.0, verbose=None, vad=False
+        )
+    except (ValueError, AssertionError, IndexError, RuntimeError):
+        # The path through the attention can fail on odd audio (dtw: "No warping path found"). The words are then
+        # placed by Whisper's own times of segments.
+        traceback.print_exc()
+        found = model.transcribe(
+            audio, language=language, condition_on_previous_text=False, temperature=0.0, verbose=None
+        )
+    return {"language": found.get("language") or language or "", "segments": [_segment(s) for s in found["segments"]]}
+
+
+def _segment(segment: dict[str, Any]) -> dict[str, Any]:
+    words = segment.get("words")
+    if words is None:
+        words = _evenly(segment)
+    return {
+        "words": [[f" {word['text']}", word["start"], word["end"], word["confidence"]] for word in words],
+        "log_p": segment.get("avg_logprob", 0.0),
+        "no_speech": segment.get("no_speech_prob", 0.0),
+        "compression": segment.get("compression_ratio", 1.0),
+    }
+
+
+def _evenly(segment: dict[str, Any]) -> list[dict[str, Any]]:
+    from pipeline.recordings.transcription.whisper_text import spread
+
+    confidence = min(1.0, 2.718281828 ** segment.get("avg_logprob", 0.0))
+    words = spread(segment["text"], segment["start"], segment["end"], confidence)
+    return [{"text": w.text, "start": w.start_s, "end": w.end_s, "confidence": w.confidence} for w in words]
+
+
+if __name__ == "__main__":
+    serve(set_up)

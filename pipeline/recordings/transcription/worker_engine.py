@@ -1,0 +1,119 @@
+"""Base of the engines that run in a process of their own: because of their licence, or of what they need installed.
+
+The worker is started once and hears many pieces; audio and answers lie in files between them. What it says is the
+protocol of the speech engines' workers (``core.worker_protocol``).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import environments
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.data_folder import storage_error
+from core.errors import HarkError
+from core.readiness import Readiness
+from core.worker_process import WorkerGone, WorkerProcess
+from pipeline.recordings.model_client import PATIENT_THREADS
+from pipeline.recordings.transcript import Segment
+from pipeline.recordings.transcription.engine import LoadingEngine
+from pipeline.recordings.transcription.whisper_text import invented, segment_of, words_of
+
+START_TIMEOUT_S = 300.0  # a large model from a slow disk
+PIECE_TIMEOUT_S = 600.0  # a large model on a slow processor
+
+
+class WorkerEngine(LoadingEngine):
+    """Runs a module of this package in the engine's own environment, or in Hark's where that suffices."""
+
+    name: str
+    module: str  # of the worker
+    packages: tuple[str, ...]  # that the worker imports
+
+    def worker_environment(self) -> Mapping[str, str]:
+        """Variables that tell the worker which model to load."""
+        raise NotImplementedError
+
+    def lacking(self) -> list[str]:
+        """Packages that the worker would not find."""
+        return environments.lacking(self.name, self.packages)
+
+    def packages_there(self) -> Readiness:
+        """Whether the worker would find its packages."""
+        lacking = self.lacking()
+        if not lacking:
+            return Readiness(True)
+        why = f"The packages of {self.name} are not installed ({', '.join(lacking)})."
+        return Readiness(False, why, f"./hark engines enable {self.name}")
+
+    def load(self) -> Any:
+        """The worker, ready."""
+        command = [str(environments.interpreter(self.name)), "-m", f"pipeline.recordings.transcription.{self.module}"]
+        try:
+            environment = {**PATIENT_THREADS, **self.worker_environment()}
+            return WorkerProcess(self.name, command, environment, START_TIMEOUT_S)
+        except (WorkerGone, OSError) as error:
+            raise self._failed("could not be started", error) from error
+
+    def let_go(self, model: Any) -> None:
+        """End the worker."""
+        model.kill()
+
+    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
+        """See ``LoadingEngine.hear``. A worker that dies is started again once, for the same piece."""
+        with tempfile.TemporaryDirectory(prefix="hark-piece-") as folder:
+            try:
+                write_audio(Path(folder) / "piece.wav", audio)
+            except OSError as error:
+                raise storage_error(error, "transcription") from error
+            for attempt in (1, 2):
+                try:
+                    return self._ask(self._loaded, Path(folder), len(audio) / SAMPLE_RATE, language)
+                except WorkerGone as error:
+                    self._loaded.kill()
+                    self._loaded = None
+                    if attempt == 2:
+                        raise self._failed("failed twice on the same piece", error) from error
+                    self._loaded = self.load()
+        raise AssertionError("unreachable")
+
+    def _ask(self, worker: WorkerProcess, folder: Path, seconds: float, language: str | None) -> list[Segment]:
+        answer_file = folder / "answer.json"
+        request = {"id": "1", "audio": str(folder / "piece.wav"), "path": str(answer_file), "language": language}
+        worker.send(request)
+        answer = worker.answer("1", PIECE_TIMEOUT_S)
+        if answer["event"] == "failed":
+            raise self._failed("did not understand a piece", ValueError(str(answer.get("why"))))
+        try:
+            return segments_of(json.loads(answer_file.read_text(encoding="utf-8")), seconds)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WorkerGone(f"{self.name} answered nonsense: {error}") from error
+
+    def _failed(self, how: str, error: Exception) -> HarkError:
+        return HarkError(
+            f"The engine {self.name} {how}.",
+            f"{str(error)[:400].rstrip('.')}.",
+            "Choose another engine, or try again; what was transcribed is kept.",
+        )
+
+
+def segments_of(answer: Mapping[str, Any], seconds: float) -> list[Segment]:
+    """Segments out of a worker's answer: ``language`` and ``segments`` of ``words`` (text, start, end, confidence).
+
+    Raises KeyError, TypeError or ValueError where it is none.
+    """
+    language = str(answer["language"])
+    found = []
+    for segment in answer["segments"]:
+        usual = {"log_p": 0.0, "no_speech": 0.0, "compression": 1.0}
+        if invented(*(float(segment.get(name, value)) for name, value in usual.items())):
+            continue
+        raw = [(str(text), float(start), float(end), float(p)) for text, start, end, p in segment["words"]]
+        found.append(segment_of(words_of(raw, language, seconds), language))
+    return [segment for segment in found if segment is not None]

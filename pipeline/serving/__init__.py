@@ -1,0 +1,1 @@
+"""Detectors at work: in files, over Wyoming, in a browser."""

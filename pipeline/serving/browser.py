@@ -1,0 +1,142 @@
+"""onnxruntime-web, which a bundle's ``detect.html`` needs: fetched from npm once, checked, and put beside it.
+
+It is 14 MB and the same for all detectors, so it is neither in a bundle nor in the repository.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from model.runtime.detector import Bundle, BundleError
+from pipeline.training.bundle import programs
+
+PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
+# As in a package-lock.json: of the tarball.
+INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+REGISTRY = "https://registry.npmjs.org"  # npm's own; npm's variable NPM_CONFIG_REGISTRY names another
+FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # what runs on the CPU, with the loader inside
+LARGEST = 200_000_000  # bytes of an answer that are read
+TIMEOUT_S = 60.0
+NPM_TIMEOUT_S = 600.0
+
+
+def web_runtime(data: Path, tarball: Path | None = None) -> Path:
+    """The folder with :data:`FILES`, fetched into the data folder where it is not there yet.
+
+    Args:
+        tarball: the package as ``npm pack`` makes it, where this machine has no network.
+
+    Raises:
+        HarkError: it can neither be found nor fetched, or is not what was pinned.
+    """
+    folder = data / "cache" / f"{PACKAGE}-{VERSION}"
+    if all((folder / name).is_file() for name in FILES):
+        return folder
+    if tarball is not None:
+        try:
+            content = tarball.read_bytes()
+        except OSError as error:
+            raise HarkError(f"{tarball} cannot be read.", f"{error.strerror}.", "Check the path.") from error
+    else:
+        content = _fetched()
+    if not is_pinned(content):
+        raise HarkError(
+            f"{PACKAGE} was not taken.",
+            f"{tarball or 'What npm gave'} does not have the digest of version {VERSION}.",
+            f"Try again later, or fetch it by hand: npm pack {PACKAGE}@{VERSION}; then --ort with that file.",
+        )
+    _unpack(content, folder)
+    return folder
+
+
+def is_pinned(content: bytes) -> bool:
+    """Whether these are the bytes that :data:`INTEGRITY` was made of."""
+    return f"sha512-{base64.b64encode(hashlib.sha512(content).digest()).decode()}" == INTEGRITY
+
+
+def _fetched() -> bytes:
+    """The tarball, by npm where it is installed (it knows the machine's mirrors), else from the registry itself."""
+    failures = []
+    if npm := shutil.which("npm"):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [npm, "pack", "--silent", f"{PACKAGE}@{VERSION}"]
+            try:
+                done = subprocess.run(
+                    command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=NPM_TIMEOUT_S
+                )
+                packed = list(Path(folder).glob("*.tgz"))
+                if done.returncode == 0 and packed:
+                    return packed[0].read_bytes()
+                failures.append(f"npm: {(done.stderr.strip() or 'it gave no file').splitlines()[-1][:200]}")
+            except (OSError, subprocess.TimeoutExpired) as error:
+                failures.append(f"npm: {error}")
+    registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
+    address = f"{registry}/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:
+            content: bytes = answer.read(LARGEST)
+        return content
+    except (OSError, ValueError) as error:  # URLError is an OSError
+        failures.append(f"{address}: {getattr(error, 'reason', None) or error}")
+    raise HarkError(
+        f"{PACKAGE} could not be fetched.",
+        f"{'; '.join(failures).rstrip('.')}.",
+        f"Connect to the network and try again, or on another machine run npm pack {PACKAGE}@{VERSION}, bring the file "
+        "here and give it with --ort.",
+    )
+
+
+def _unpack(tarball: bytes, folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(tarball)
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:gz") as archive:
+                for name in FILES:
+                    member = archive.extractfile(f"package/dist/{name}")
+                    assert member is not None
+                    with atomic_path(folder / name) as temporary:
+                        temporary.write_bytes(member.read())
+    except OSError as error:
+        raise storage_error(error, f"unpacking {PACKAGE}") from error
+
+
+def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | None = None) -> Path:
+    """A bundle (zip or folder) as a folder that a web server can serve: its files, and ``ort/`` beside detect.html.
+
+    A bundle from before there was a detect.html gets the one of today. Returns the page's path.
+
+    Raises:
+        HarkError: no bundle, a damaged one, or onnxruntime-web could not be had.
+    """
+    try:
+        opened = Bundle(bundle)
+        contents = {name: opened.read(name) for name in opened.manifest["files"]}
+    except BundleError as error:
+        raise HarkError(error.what, error.why, error.what_to_do) from error
+    for name, content in programs().items():
+        contents.setdefault(name, content)
+    runtime = web_runtime(data, tarball)
+    try:
+        for name, content in contents.items():
+            if Path(name).name == name:  # a bundle is flat; nothing is written elsewhere
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+        (folder / "manifest.json").write_text(json.dumps(opened.manifest, indent=1, ensure_ascii=False), "utf-8")
+        (folder / "ort").mkdir(exist_ok=True)
+        for name in FILES:
+            shutil.copyfile(runtime / name, folder / "ort" / name)
+    except OSError as error:
+        raise storage_error(error, "unpacking the bundle") from error
+    return folder / "detect.html"

@@ -1,0 +1,321 @@
+"""Detectors as a wake-word service in the Wyoming protocol: what Home Assistant speaks.
+
+A client asks what there is (``describe``), may name what to listen for (``detect``), and sends a stream of audio. It
+gets a ``detection`` each time that a phrase is said, with the timestamp of the audio chunk in which it was heard, or
+``not-detected`` at the end of a stream in which none was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import socket
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import soxr
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.error import Error
+from wyoming.event import Event
+from wyoming.info import Attribution, Describe, Info, WakeModel, WakeProgram
+from wyoming.server import AsyncEventHandler, AsyncServer, AsyncStdioServer
+from wyoming.wake import Detect, Detection, NotDetected
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from model.runtime.detector import BundleError, Detector, pcm_samples
+from pipeline.serving.detection import open_detector
+from pipeline.serving.shared_trunk import Heard, HeardTogether, Stream
+
+RATES = range(4_000, 192_001)  # samples a second that are taken
+CHANNELS = range(1, 17)
+
+HeardBy = Callable[[Heard], None]
+
+
+def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) -> dict[str, Detector]:
+    """Detectors by the name under which clients know them: the phrase with underscores, a number where it is taken.
+
+    Raises:
+        HarkError: a bundle is missing, damaged, or of another kind.
+    """
+    found: dict[str, Detector] = {}
+    for path in bundles:
+        detector = open_detector(path, fa_per_day)
+        if detector.sample_rate != SAMPLE_RATE:
+            raise HarkError(
+                f"{path} cannot be served.",
+                f"It hears {detector.sample_rate} samples a second, not {SAMPLE_RATE}.",
+                "Train the phrase again.",
+            )
+        stem = re.sub(r"\W+", "_", detector.phrase.lower()).strip("_") or "wake_word"
+        name, number = stem, 1
+        while name in found:
+            number += 1
+            name = f"{stem}_{number}"
+        found[name] = detector
+    return found
+
+
+def information(detectors: Mapping[str, Detector]) -> Info:
+    """What the service says of itself and of its wake words."""
+    maker = Attribution(name="Hark", url="")  # the protocol asks for one; Hark has no address
+    models = [
+        WakeModel(
+            name=name,
+            description=detector.phrase,
+            phrase=detector.phrase,
+            attribution=maker,
+            installed=True,
+            languages=[str(detector.bundle.manifest.get("language", "en"))],
+            version=str(detector.bundle.manifest.get("run") or detector.bundle.manifest.get("created") or "1"),
+        )
+        for name, detector in detectors.items()
+    ]
+    about = "Wake words trained with Hark"
+    return Info(
+        wake=[
+            WakeProgram(name="hark", description=about, attribution=maker, installed=True, version="1", models=models)
+        ]
+    )
+
+
+class MonoAudio:
+    """Chunks of any rate, width and number of channels as float32 at 16 kHz, one stream."""
+
+    def __init__(self) -> None:
+        self._form = (SAMPLE_RATE, 2, 1)
+        self._resampler: soxr.ResampleStream | None = None
+
+    def take(self, chunk: AudioChunk) -> np.ndarray:
+        """What a chunk adds to the stream. Raises ValueError where it is no audio that can be understood."""
+        form = (chunk.rate, chunk.width, chunk.channels)
+        if form != self._form:
+            if chunk.rate not in RATES or chunk.channels not in CHANNELS or chunk.width not in (1, 2, 3, 4):
+                raise ValueError(f"audio of rate {chunk.rate}, width {chunk.width}, channels {chunk.channels}")
+            self._form = form
+            other = chunk.rate != SAMPLE_RATE
+            self._resampler = soxr.ResampleStream(chunk.rate, SAMPLE_RATE, 1, dtype="float32") if other else None
+        whole = len(chunk.audio) // (chunk.width * chunk.channels) * chunk.width * chunk.channels
+        frames = pcm_samples(chunk.audio[:whole], chunk.width).reshape(-1, chunk.channels)
+        samples = np.ascontiguousarray(frames.mean(axis=1, dtype=np.float32))
+        return samples if self._resampler is None else self._resampler.resample_chunk(samples)
+
+    def rest(self) -> np.ndarray:
+        """What the resampler still holds at the end of the stream."""
+        if self._resampler is None:
+            return np.zeros(0, np.float32)
+        return self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+class WakeClient(AsyncEventHandler):
+    """One client. It has a stream of its own, so clients do not hear each other."""
+
+    def __init__(
+        self,
+        together: HeardTogether,
+        info: Info,
+        heard_by: HeardBy,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        super().__init__(reader, writer)
+        self._together, self._info, self._heard_by = together, info, heard_by
+        self._names: list[str] | None = None  # to listen for; None: all
+        self._begin(0)
+
+    async def run(self) -> None:
+        """Serve the client until it goes. What it does wrong ends its connection and nothing else."""
+        try:
+            await super().run()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # it went without a word
+        except Exception:
+            logging.getLogger(__name__).warning("a client was dropped", exc_info=True)
+
+    async def handle_event(self, event: Event) -> bool:
+        """Answer one event; false ends the connection."""
+        try:
+            await self._answer(event)
+        except BundleError as error:
+            logging.getLogger(__name__).warning("a detector failed: %s", error)
+            await self._complain(str(error), "model-failed")
+            return False
+        except (KeyError, TypeError, ValueError) as error:
+            await self._complain(f"The {event.type} event cannot be understood: {error}.", "bad-event")
+            return False
+        return True
+
+    async def _answer(self, event: Event) -> None:
+        if Describe.is_type(event.type):
+            await self.write_event(self._info.event())
+        elif Detect.is_type(event.type):
+            await self._listen_for(Detect.from_event(event).names)
+        elif AudioStart.is_type(event.type):
+            self._begin(AudioStart.from_event(event).timestamp or 0)
+        elif AudioChunk.is_type(event.type):
+            await self._hear(AudioChunk.from_event(event))
+        elif AudioStop.is_type(event.type):
+            await self._end()
+
+    def _begin(self, timestamp: float) -> None:
+        """A new stream follows, as after silence."""
+        self._audio = MonoAudio()
+        self._stream: Stream | None = None
+        self._now_ms = float(timestamp)  # where the next chunk begins, unless it says so itself
+        self._chunk_ms = round(timestamp)  # where the last one began
+        self._found = False
+
+    async def _listen_for(self, names: Sequence[str] | None) -> None:
+        if not names:
+            self._names = None
+        else:
+            known = {_plain(name): name for name in self._together.detectors}
+            self._names = [known[_plain(name)] for name in names if _plain(name) in known]
+            if not self._names:
+                there = ", ".join(self._together.detectors)
+                await self._complain(
+                    f"There is no wake word {', '.join(map(str, names))} here, but {there}.", "no-model"
+                )
+        self._stream = None
+
+    async def _hear(self, chunk: AudioChunk) -> None:
+        samples = self._audio.take(chunk)
+        begins_ms = self._now_ms if chunk.timestamp is None else float(chunk.timestamp)
+        self._chunk_ms, self._now_ms = round(begins_ms), begins_ms + 1000 * chunk.seconds
+        if self._stream is None:
+            self._stream = self._together.stream(self._names)
+        # In a thread, so that a long chunk of one client keeps no other waiting.
+        await self._tell(await asyncio.to_thread(self._stream.process, samples))
+
+    async def _end(self) -> None:
+        if self._stream is not None:
+            rest = self._audio.rest()
+            found = await asyncio.to_thread(self._stream.process, rest)
+            await self._tell(found + await asyncio.to_thread(self._stream.finish, SAMPLE_RATE))
+        if not self._found:
+            await self.write_event(NotDetected().event())
+        self._begin(0)
+
+    async def _tell(self, found: Sequence[Heard]) -> None:
+        for heard in found:
+            self._found = True
+            self._heard_by(heard)
+            await self.write_event(Detection(name=heard.name, timestamp=self._chunk_ms).event())
+
+    async def _complain(self, text: str, code: str) -> None:
+        await self.write_event(Error(text=text, code=code).event())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "_", str(name).lower()).strip("_")
+
+
+def server_at(uri: str) -> AsyncServer:
+    """The server for an address (``tcp://HOST:PORT``, ``unix://PATH``, ``stdio://``); it does not listen yet.
+
+    Raises:
+        HarkError: no such kind of address, or one that is taken by a file or another server.
+    """
+    try:
+        address = urlparse(uri)
+        if address.scheme == "tcp" and not address.port:
+            raise ValueError("It names no port from 1 to 65535")
+        if address.scheme == "unix" and (not address.path or address.netloc):
+            raise ValueError("It names no path from the root")
+        server = AsyncServer.from_uri(uri)
+    except ValueError as error:
+        raise HarkError(
+            f"{uri} is no address that Hark can listen on.",
+            f"{error}.",
+            "Give one such as tcp://127.0.0.1:10400, unix:///run/hark.sock or stdio://.",
+        ) from error
+    if address.scheme == "unix":
+        _refuse_taken_path(uri, Path(address.path))
+    if isinstance(server, AsyncStdioServer):
+        _refuse_files(uri)
+    return server
+
+
+def _refuse_taken_path(uri: str, path: Path) -> None:
+    """A socket that a server has left is replaced; nothing else is."""
+    if not path.exists():
+        return
+    why = "It is a file, not a socket"
+    if stat.S_ISSOCK(path.stat().st_mode):
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                return
+        why = "Another program listens there"
+    raise HarkError(f"Hark cannot listen on {uri}.", f"{why}.", "Choose another path.")
+
+
+def _refuse_files(uri: str) -> None:
+    for name, stream in (("stdin", sys.stdin), ("stdout", sys.stdout)):
+        try:
+            mode = os.fstat(stream.fileno()).st_mode
+            usable = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
+        except (AttributeError, OSError, ValueError):  # closed
+            usable = False
+        if not usable:
+            raise HarkError(
+                f"Hark cannot listen on {uri}.",
+                f"Its {name} is neither a pipe nor a terminal.",
+                "Connect it to a program.",
+            )
+
+
+async def serve(
+    uri: str,
+    together: HeardTogether,
+    stopping: asyncio.Event,
+    ready: Callable[[], None] = lambda: None,
+    heard_by: HeardBy = lambda heard: None,
+) -> None:
+    """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
+
+    Raises:
+        HarkError: it cannot listen there.
+    """
+    server = server_at(uri)
+    info = information(together.detectors)
+
+    def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> WakeClient:
+        return WakeClient(together, info, heard_by, reader, writer)
+
+    try:
+        if isinstance(server, AsyncStdioServer):
+            ready()
+            await _until(asyncio.create_task(server.run(client)), stopping)
+            return
+        await server.start(client)
+    except (OSError, ValueError) as error:  # ValueError: stdin is no pipe
+        reason = getattr(error, "strerror", None) or str(error)
+        raise HarkError(
+            f"Hark cannot listen on {uri}.",
+            f"{reason}: most likely another program, or another Hark, does already.",
+            "Choose another address: wyoming --uri tcp://127.0.0.1:10401.",
+        ) from error
+    try:
+        ready()
+        await stopping.wait()
+    finally:
+        await server.stop()
+
+
+async def _until(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if task.done():
+        task.result()
+    else:
+        task.cancel()

@@ -1,0 +1,1 @@
+"""A keyphrase to a bundle: plan, mine, speak, train or calibrate, measure, pack."""

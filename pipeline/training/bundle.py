@@ -1,0 +1,269 @@
+"""The bundle: one zip with the model in its forms, the manifest, the program that runs it, its card and licences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from audio_augmentation.compose import compose_stream
+from core.data_folder import REPOSITORY, atomic_path
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import Worded, worded
+from model.features import SAMPLE_RATE
+from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
+from pipeline.training.plan import Plan
+from pipeline.training.report import det_plot, html_report
+
+if TYPE_CHECKING:
+    from model.export import Parity
+
+PARITY_CLIPS = 12  # of the test, spoken one after the other
+
+
+@dataclass(frozen=True)
+class BundleFiles:
+    """What a finished run leaves for the user."""
+
+    bundle: Path
+    model_pt: Path
+    report: Path
+
+
+def write_bundle(
+    data: Path,
+    job: Path,
+    plan: Plan,
+    clips: pd.DataFrame,
+    model: Any,
+    thresholds: Sequence[Mapping[str, Any]],
+    report: dict[str, Any],
+    reporter: Reporter,
+) -> BundleFiles:
+    """Export the model, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
+
+    8-bit weights that are too far off are left out; the reporter and the report say so.
+
+    Raises:
+        HarkError: the float forms of the model disagree; nothing is written then.
+    """
+    from model.export import check_parity, export_onnx, quantize_weights
+    from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
+    from model.model import CHUNK_SAMPLES, save_checkpoint
+
+    config = plan.config
+    onnx_path, int8_path, pt_path = job / "model.onnx", job / "model.int8.onnx", job / "model.pt"
+    state_size = export_onnx(model, onnx_path)
+    small = None if model.config.trunk.encoder else int8_path  # an encoder has 8-bit weights already
+    if small is not None:
+        quantize_weights(onnx_path, small)
+    parity = check_parity(model, onnx_path, small, _parity_audio(clips, config.seed))
+    if small is not None and not parity.int8_agrees:
+        left_out = _int8_left_out(parity)
+        reporter.log(left_out, "warning")
+        report["in_words"].append(left_out)
+    models = [pt_path, onnx_path, *([int8_path] if parity.int8_agrees else [])]
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "phrase": config.phrase,
+        "language": config.language,
+        "sample_rate": SAMPLE_RATE,
+        "chunk_samples": CHUNK_SAMPLES,
+        "score_period_s": SCORE_PERIOD_S,
+        "smoothing_frames": SMOOTHING_FRAMES,
+        "refractory_s": REFRACTORY_S,
+        "receptive_samples": model.config.stream_samples,
+        "state_size": state_size,
+        "thresholds": [dict(row) for row in thresholds],
+        "default_fa_per_day": DEFAULT_FA_PER_DAY,
+        "created": report["created"],
+        "run": plan.run,
+        "training_corpora": training_corpora(clips, report),
+    }
+    save_checkpoint(model, str(pt_path), {"manifest": manifest})
+    sizes = {path.name: path.stat().st_size for path in models}
+    report["parity"], report["bytes"] = parity.as_dict(), sizes
+    contents: dict[str, bytes] = {
+        **{path.name: path.read_bytes() for path in models},
+        **programs(),
+        "det.png": det_plot(report, "png"),
+        "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),
+        "report.html": html_report(report).encode(),
+        "MODEL_CARD.md": model_card(report).encode(),
+        "LICENSES.txt": licences_text(clips, report).encode(),
+    }
+    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+    folder = data / "models" / plan.run
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle = folder / f"{plan.run}.zip"
+    with atomic_path(bundle) as temporary, temporary.open("wb") as file:
+        _pack(manifest, contents, file)
+    for name in ("model.pt", "report.html", "report.json"):
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(contents[name])
+    for path in (pt_path, onnx_path, int8_path):
+        path.unlink(missing_ok=True)
+    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+
+
+def _int8_left_out(parity: Parity) -> Worded:
+    """Why the 8-bit weights are left out."""
+    from model.export import INT8_TOLERANCE
+
+    assert parity.int8 is not None
+    return worded(
+        "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores are up to %(off)s from "
+        "the others', and %(accepted)s are accepted. The other forms agree.",
+        off=math.ceil(1000 * parity.int8) / 1000,
+        accepted=INT8_TOLERANCE,
+    )
+
+
+def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
+    """Write a copy of a bundle whose default is another rate of false alarms a day; nothing else in it changes.
+
+    The manifest inside ``model.pt`` stays that of the training run: nothing takes its default from there.
+
+    Raises:
+        HarkError: the bundle is gone or damaged, or its table of thresholds does not reach that rate. Nothing is
+            written then.
+    """
+    try:
+        source = Bundle(bundle)
+        contents = {name: source.read(name) for name in source.manifest["files"]}  # whole, or it is not signed anew
+    except BundleError as error:
+        raise HarkError(f"The bundle {bundle.name} cannot be used.", error.why, error.what_to_do) from error
+    rates = [float(row["fa_per_day"]) for row in source.manifest["thresholds"]]
+    if not min(rates) <= fa_per_day <= max(rates):
+        raise HarkError(
+            f"The bundle has no threshold for {fa_per_day:g} false alarms a day.",
+            f"It was calibrated for {min(rates):g} to {max(rates):g} a day.",
+            "Choose a rate within that.",
+        )
+    manifest = {key: value for key, value in source.manifest.items() if key != "digest"}
+    _pack(manifest | {"default_fa_per_day": float(fa_per_day)}, contents, out)
+
+
+def _pack(manifest: dict[str, Any], contents: Mapping[str, bytes], out: IO[bytes]) -> None:
+    """The files and the manifest, signed with its digest, as a zip. The same contents give the same zip."""
+    signed = manifest | {"digest": manifest_digest(manifest)}
+    files = {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o755 if name == "detect.py" else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+
+
+def programs() -> dict[str, bytes]:
+    """What runs a bundle: ``detect.py`` in a shell, ``detect.html`` with ``detect.js`` in a browser."""
+    runtime = REPOSITORY / "model" / "runtime"
+    return {
+        "detect.py": (runtime / "detector.py").read_bytes(),
+        "detect.html": (runtime / "detect.html").read_bytes(),
+        "detect.js": (runtime / "detect.js").read_bytes(),
+    }
+
+
+def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
+    """Speech of the test split, the phrase among it, to compare the model's forms on."""
+    from core.audio_file import read_audio
+
+    test = clips[clips["split"] == "test"]
+    phrase = test[test["label"] == 1]["path"].head(PARITY_CLIPS // 2)
+    other = test[test["label"] == 0]["path"].head(PARITY_CLIPS - len(phrase))
+    audio, _ = compose_stream(
+        [read_audio(path) for pair in zip(phrase, other) for path in pair], np.random.default_rng(seed)
+    )
+    return audio
+
+
+def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
+    """The corpora of real speech that went into training: the run's own, the trunk's and the negative bank's."""
+    own: Iterable[str] = (
+        clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
+    )
+    shipped = [name for part in ("trunk", "negative_bank") for name in report.get(part, {}).get("training_corpora", [])]
+    return sorted({*map(str, own), *shipped})
+
+
+def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
+    """Every voice and corpus that went in, with its licence and the number of its clips."""
+    lines = [
+        "What this detector was trained and measured on. None of the audio is in the bundle.",
+        "detect.py, detect.html, detect.js and the model's architecture are part of Hark, Apache-2.0.",
+        "",
+    ]
+    for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
+        lines.append(f"{engine}: {len(group)} clips, {group['voice'].nunique()} voices, licence: {licence}")
+    for part in ("trunk", "negative_bank"):
+        for name, licence in sorted(report.get(part, {}).get("licences", {}).items()):
+            lines.append(f"{part.replace('_', ' ')}: {name}, licence: {licence}")
+    if notice := report.get("trunk", {}).get("notice"):
+        lines += ["", f"The model holds {report['trunk']['encoder']}:", "", notice]
+    return "\n".join(lines) + "\n"
+
+
+def model_card(report: Mapping[str, Any]) -> str:
+    """The card in Markdown, in the usual order: what it is, how to use it, how it was measured, its limits."""
+    summary = report["summary"]
+    table = ["| false alarms a day | threshold | |", "| --- | --- | --- |"]
+    for row in report["thresholds"]:
+        how = "extrapolated" if row["extrapolated"] else "observed on the validation streams"
+        table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
+    sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
+    encoder = report.get("trunk", {}).get("encoder")
+    kind = "A matcher of phones on a speech encoder, rescored by its decoder," if encoder else "A TinyCRNN"
+    return "\n".join(
+        [
+            f"# Detector for “{report['phrase']}”",
+            "",
+            f"{kind} ({summary['parameters']:,} parameters; {sizes}) that hears one phrase in 16 kHz audio, 80 ms "
+            f"at a time. Made by Hark on {report['created'][:10]}, effort {report['effort']}, run `{report['run']}`.",
+            "",
+            "## Use",
+            "",
+            "```sh",
+            "pip install numpy onnxruntime soundfile",
+            "python detect.py --wav recording.wav",
+            "python detect.py --mic            # needs sounddevice",
+            "python detect.py --wav recording.wav --fa-per-day 2",
+            "```",
+            "",
+            "In a browser: detect.html, with onnxruntime-web beside it, which Hark's `./hark bundle-web` adds.",
+            "",
+            *table,
+            "",
+            "## What was measured",
+            "",
+            *[f"- {sentence}" for sentence in report["in_words"]],
+            "",
+            "![DET curve](det.png)",
+            "",
+            "## Forms",
+            "",
+            "Largest difference in score on test audio: "
+            + ", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items())
+            + (" (8-bit: smoothed, an edge may be 80 ms off)." if "pt_against_int8" in report["parity"] else "."),
+            "",
+            "model.onnx is the whole detector. model.pt is a checkpoint for Hark: "
+            + ("two numbers and the encoder's name, since the encoder is not trained." if encoder else "its weights."),
+            "",
+            "## Data and licences",
+            "",
+            "See LICENSES.txt. " + "; ".join(report["licences"]) + ".",
+            "",
+        ]
+    )

@@ -1,0 +1,298 @@
+"""Versions of one detector on one stream, so that their figures can be set side by side.
+
+Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them hear the same:
+every recording that is in the test of one and was heard in the training of none, the takes that nobody has trained on,
+and the test part of the negative bank where all of them stand on its trunk. Each is at its own threshold.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.lock import held
+from core.worded import worded
+from db.db_api import Library
+from db.records import Clip
+from model.metrics import det_curve
+from pipeline.corpora.takes import kept_takes
+from pipeline.training.config import NOISE_FOLDER, RunConfig
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, accepted_confusers, score_split, threshold_at
+from pipeline.training.negative_bank import bank_about, bank_pieces, rescored_pieces, shipped_bank
+from pipeline.training.plan import Plan, load_plan
+from pipeline.training.retraining import Marked, counted, marked_audio, same_trunk, version_before
+from pipeline.training.splits import real_speaker
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.model import TinyCRNN, Trunk
+    from pipeline.training.examples import ExamplePlan
+
+MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
+COMPARISON = "comparison.json"  # in the folder of the newest version
+WHOLE_BANK_H = 1.0  # of its training part, which is not used here; from so much on its test part is given whole
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A version as its run left it."""
+
+    run: str
+    model: TinyCRNN
+    threshold: float
+    clips: pd.DataFrame  # pipeline.training.examples.CLIP_COLUMNS
+    plan: Plan
+    bank: dict[str, Any]  # what its report says about the negative bank; empty without one
+
+
+def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """Measure the detectors of finished runs, newest first, on one stream; also kept as :data:`COMPARISON`.
+
+    Returns:
+        ``asked`` (the runs), ``stream`` (what all of them heard), ``versions`` (figures of each, in the given order),
+        ``left_out`` (why, by run), ``created``.
+
+    Raises:
+        HarkError: fewer than two versions can be compared, or there is nothing that none of them has heard.
+    """
+    folder = data / "jobs" / f"compare-{Path(runs[0]).name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / "lock", _going_on):
+            try:
+                return _compare(runs, data, folder / "streams", reporter)
+            finally:
+                shutil.rmtree(folder / "streams", ignore_errors=True)
+    except OSError as error:
+        raise storage_error(error, "comparing the versions") from error
+
+
+def _going_on(holder: str) -> HarkError:
+    return HarkError(
+        "These versions are being compared already.", f"Process {holder} does it.", "Wait for it, or cancel it."
+    )
+
+
+def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    reporter.stage("gather", "Finding what none of the versions has heard in training")
+    versions, left_out = _open(runs, data)
+    if len(versions) < 2:
+        raise HarkError(
+            "There are no two versions to compare.",
+            "; ".join(f"{run}: {why}" for run, why in left_out.items()) or "Only one was named.",
+            "Train the phrase again, or retrain it, and compare then.",
+        )
+    config = versions[0].plan.config
+    with Library(data) as library:
+        clips = unheard(versions, library, config)
+        marked = marked_audio(library, config.phrase, config.language)
+    if not (clips["label"] == 1).any():
+        raise HarkError(
+            "These versions cannot be compared on one stream.",
+            "Every recording of the phrase was in the training of one of them, or is gone.",
+            "Record some takes of the phrase (Library > Record) that nobody trains on, and compare then.",
+        )
+    examples = _examples(versions, clips, data / NOISE_FOLDER)
+    bank = _common_bank(versions)
+    groups = _by_trunk(versions)
+    progress = Progress(reporter, len(groups) * len(examples.specs) + len(versions))
+    figures: dict[str, dict[str, Any]] = {}
+    test: ScoredSplit | None = None
+    for number, group in enumerate(groups):
+        reporter.stage("listen", worded("Letting the versions hear %(n)d examples", n=len(examples.specs)))
+        store = _store(group[0], examples, bank, folder / str(number), progress)
+        for version in group:
+            test = score_split(version.model, store, "test")
+            figures[version.run] = {"run": version.run, **_figures(version, test, marked)}
+            progress.advance()
+        shutil.rmtree(folder / str(number))
+    assert test is not None
+    result = {
+        "asked": list(runs),
+        "stream": _about(test, bank, marked),
+        "versions": [figures[version.run] for version in versions],
+        "left_out": left_out,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with atomic_path(data / "models" / runs[0] / COMPARISON) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+    return result
+
+
+def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str]]:
+    versions, left_out = [], {}
+    for run in runs:
+        plan = load_plan(data / "jobs" / run / "plan.json")
+        try:
+            model, manifest = version_before(data, run)
+            clips = pd.read_csv(data / "jobs" / run / "clips.csv", keep_default_na=False)
+            report = json.loads((data / "models" / run / "report.json").read_text(encoding="utf-8"))
+        except HarkError as error:
+            left_out[run] = error.why
+            continue
+        except (OSError, ValueError):
+            plan = None
+        if plan is None:
+            left_out[run] = "What it was trained on is not known any more: the folder of its run is gone."
+            continue
+        threshold = threshold_at(manifest["thresholds"], DEFAULT_FA_PER_DAY)
+        versions.append(Trained(run, model, threshold, clips, plan, report.get("negative_bank", {})))
+    return versions, left_out
+
+
+def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) -> pd.DataFrame:
+    """The clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions has heard in training.
+
+    Neither the recording nor anybody who speaks in it was in the training or the validation of one of them. Texts need
+    no such rule: ``pipeline.training.splits.split_of`` puts a confuser into the same split in every run.
+    """
+    from pipeline.training.examples import CLIP_COLUMNS, clip_row  # torch comes with it
+
+    table = pd.concat([version.clips for version in versions], ignore_index=True)
+    known = {clip.id: clip for clip in library.clips(set(table["clip_id"].tolist()))}
+    seen: set[str] = set()
+    for row in table[table["split"] != "test"].to_dict("records"):
+        clip = known.get(row["clip_id"])
+        seen |= _who(clip) if clip else {f"clip {row['clip_id']}", row["speaker"]} - {""}
+    rows: dict[int, dict[Any, Any]] = {}
+    for row in table[table["split"] == "test"].to_dict("records"):
+        clip = known.get(row["clip_id"])
+        if clip is not None and _usable(clip, seen, library):
+            rows.setdefault(clip.id, row)  # the newest version's
+    for take in kept_takes(library, phrase=config.phrase, language=config.language):
+        if _usable(take, seen, library):
+            rows.setdefault(take.id, clip_row(library, take, "positive", "test", reused=True))
+    return pd.DataFrame(list(rows.values()), columns=list(CLIP_COLUMNS))
+
+
+def _who(clip: Clip) -> set[str]:
+    """Who speaks in a clip, and which recording it is, or was cut out of."""
+    return {real_speaker(clip), f"clip {clip.parent_id or clip.id}"}
+
+
+def _usable(clip: Clip, seen: set[str], library: Library) -> bool:
+    return clip.state == "ready" and not (_who(clip) & seen) and library.file(clip).is_file()
+
+
+def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> ExamplePlan:
+    """The examples that all versions hear: each clip quiet and across a room, in rooms that no version has heard."""
+    from pipeline.training.examples import plan_examples
+
+    plan = versions[0].plan
+    seed = 1 + max(version.plan.config.seed for version in versions)
+    # The examples are sound as yet: what size of detector hears them matters below only.
+    planned = plan_examples(replace(plan, config=replace(plan.config, seed=seed, size="standard")), clips, noise)
+    longest = max(version.model.config.receptive_samples for version in versions)
+    specs = [replace(spec, receptive_samples=longest) for spec in planned.specs if spec.columns["split"] == "test"]
+    return replace(planned, specs=tuple(specs))
+
+
+def _by_trunk(versions: Sequence[Trained]) -> list[list[Trained]]:
+    """The versions in groups that hear through the same trunk and rescore alike, for whom frames are stored once."""
+    groups: list[list[Trained]] = []
+    for version in versions:
+        trunk = _trunk(version)
+        fitting = (group for group in groups if _hears_alike(group[0], version, trunk))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([version])
+        else:
+            group.append(version)
+    return groups
+
+
+def _hears_alike(one: Trained, other: Trained, trunk: Trunk | None) -> bool:
+    mine, theirs = (
+        (config.pronunciations, config.spellings, config.rescore_above)
+        for config in (one.model.config, other.model.config)
+    )
+    rescored = bool(one.model.config.spellings or other.model.config.spellings)
+    return same_trunk(one.model, trunk) and (not rescored or mine == theirs)
+
+
+def _trunk(version: Trained) -> Trunk | None:
+    return version.model.trunk if version.model.config.trunk.phones else None
+
+
+def _common_bank(versions: Sequence[Trained]) -> Path | None:
+    """The negative bank, where all versions know it as it is now; it holds what one trunk hears, and no sound."""
+    bank = shipped_bank(versions[0].plan.config.size)
+    if bank is None or not all(same_trunk(versions[0].model, _trunk(version)) for version in versions):
+        return None
+    about = bank_about(bank)
+    return bank if all(version.bank == about for version in versions) else None
+
+
+def _store(one: Trained, examples: ExamplePlan, bank: Path | None, folder: Path, progress: Progress) -> FeatureStore:
+    """The stream as the group of this version hears it."""
+    from model.dataset import FeatureWriter, open_store
+    from model.examples import build_examples
+    from model.export import export_rescorer, export_trunk
+
+    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+    folder.mkdir(parents=True)
+    trunk, sources = _trunk(one), examples.sources
+    if trunk is not None:
+        export_trunk(trunk, folder / "trunk.onnx")
+        encoder = bool(trunk.config.encoder)
+        sources = replace(
+            sources,
+            trunk=str(folder / "trunk.onnx"),
+            encoder=encoder,
+            rescorer=export_rescorer(one.model.config, folder),
+            stored=one.model.config.stored,
+        )
+    writer = FeatureWriter(folder)
+    with closing(build_examples(examples.specs, sources)) as built:
+        for features, row in built:
+            writer.append(features, **row)
+            progress.advance()
+    pieces = bank_pieces(bank, WHOLE_BANK_H, 0) if bank is not None else ()
+    for piece in rescored_pieces((p for p in pieces if p.row["split"] == "test"), one.model.config):
+        writer.append(piece.frames, **piece.row)
+    writer.close()
+    return open_store(folder, one.model.config.stored.width)
+
+
+def _figures(version: Trained, test: ScoredSplit, marked: Marked) -> dict[str, Any]:
+    figures = counted(version.model, test, version.threshold, marked)
+    curve = det_curve(test.pick(test.positive), test.pick(test.ordinary))
+    return {
+        **figures,
+        "people": test.miss_rate(test.people, version.threshold),
+        "confusers": accepted_confusers(test, version.threshold)["rate"],
+        "det": curve,
+    }
+
+
+def _about(test: ScoredSplit, bank: Path | None, marked: Marked) -> dict[str, Any]:
+    """What the stream is made of; the same whoever hears it."""
+    ordinary = test.pick(test.ordinary)
+    from_bank = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
+    return {
+        "utterances": test.utterances(test.positive),
+        "renderings": int(test.positive.sum()),
+        "people": test.utterances(test.people),
+        "voices": int(test.table[test.positive]["speaker"].nunique()),
+        "confusers": test.utterances(test.confusers),
+        "hours": _hours(ordinary),
+        "bank_hours": _hours(from_bank) if bank is not None else 0.0,
+        "marked": len(marked.false_alarms),
+        "marked_misses": len(marked.misses),
+    }
+
+
+def _hours(streams: Iterable[Any]) -> float:
+    return round(sum(stream.hours for stream in streams), 4)

@@ -1,0 +1,242 @@
+"""A first guess without any training: how well a phrase's phones fit what an acoustic model hears.
+
+The score is the usual one of CTC keyword spotting: the most probable path through the phrase's phones against a free
+loop over all phones (the most probable output of each frame), in nats a phone, as exp(-nats): 1 where the model writes
+exactly the phrase. The phrase may begin at any frame; the score of a frame is that of the phrase ending there.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE, read_audio_blocks
+from core.errors import HarkError
+from model.asr.emissions import Aligner, RecognizerAligner, TrunkAligner
+from model.phones import BLANK, phone_indices
+from phrase_augmentation.normalize import normalize, validate_keyphrase
+from phrase_augmentation.phonemes import phonemes, phonemes_of_words
+
+BLOCK_S = 60.0  # of a long recording, heard at a time
+OVERLAP_S = 4.0  # that the next block hears again, so that no phrase is cut in two
+REFRACTORY_S = 1.0  # two hits are at least so far apart
+TAIL_S = 0.3  # of silence after a clip: models write a little late, and finish in it
+LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
+NEVER = np.float32(-1e30)
+LEAST = 1e-6  # a score below is none
+
+# Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
+FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A place where the phrase may be said [seconds], with its score from 0 to 1."""
+
+    start_s: float
+    end_s: float
+    score: float
+
+
+@lru_cache(maxsize=2)
+def default_ear(streaming: bool = False) -> Aligner:
+    """The recognizer, which hears in both directions; ``streaming``: the shipped trunk that detectors are built on."""
+    if streaming:
+        return TrunkAligner()
+    return RecognizerAligner()
+
+
+@lru_cache(maxsize=64)
+def pronunciations(phrase: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
+    """The outputs of the phrase's phones: said in one go, and word by word.
+
+    Raises:
+        HarkError: no phrase that can be said.
+    """
+    phrase = validate_keyphrase(phrase, language)
+    ways = ways_to_say(phrase, language)
+    if not ways:
+        raise HarkError(
+            f"{phrase!r} cannot be listened for.", "It has no phones in this language.", "Choose another phrase."
+        )
+    return ways
+
+
+def ways_to_say(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
+    """The outputs of the phones of any normalized text, in one go and word by word; empty where it has none."""
+    in_one_go = phone_indices(phonemes(text, language))
+    by_word = [index for phones in phonemes_of_words(text.split(), language) for index in phone_indices(phones)]
+    return tuple(dict.fromkeys(tuple(way) for way in (in_one_go, by_word) if way))
+
+
+def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The score of the phrase ending at each frame of an emission [time, outputs], and the frame where it began.
+
+    Returns:
+        (scores [time] float32 from 0 to 1, starts [time] int64).
+    """
+    labels = np.full(2 * len(phones) - 1, BLANK)
+    labels[::2] = phones
+    lost = (log_p - log_p.max(axis=1, keepdims=True))[:, labels].astype(np.float32)
+    states = len(labels)
+    jump = np.full(states, NEVER, np.float32)
+    jump[2::2] = np.where(labels[2::2] != labels[:-2:2], 0, NEVER)
+    value = np.full(states, NEVER, np.float32)
+    begun = np.zeros(states, np.int64)
+    ways = np.full((3, states), NEVER, np.float32)
+    each = np.arange(states)
+    scores = np.zeros(len(log_p), np.float32)
+    starts = np.zeros(len(log_p), np.int64)
+    longest = LONGEST_PHONE_S * len(phones) / 0.02
+    for frame in range(len(log_p)):
+        ways[0] = value
+        ways[1, 1:] = value[:-1]
+        if states > 2:
+            np.add(value[:-2], jump[2:], out=ways[2, 2:])
+        ways[1, 0] = 0.0  # the phrase begins here
+        step = ways.argmax(axis=0)
+        value = ways[step, each] + lost[frame]
+        begun = np.where(step == 0, begun, begun[each - step])
+        if step[0] == 1:
+            begun[0] = frame
+        starts[frame] = begun[-1]
+        if frame - begun[-1] < longest:
+            scores[frame] = np.exp(value[-1] / len(phones))
+    return scores, starts
+
+
+def phone_score(audio: np.ndarray, phrase: str, language: str = "en", ear: Aligner | None = None) -> float:
+    """The best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
+    return best_score(_heard(audio, ear), pronunciations(phrase, language))
+
+
+def intelligible(audio: np.ndarray, text: str, language: str = "en", ear: Aligner | None = None) -> float:
+    """How surely a text is heard in audio [samples], 0 to 1: :func:`phone_score` for texts of any length.
+
+    To be called on what splice said before it goes into the library; docs/splice.md says which scores are good ones.
+    """
+    return best_score(_heard(audio, ear), ways_to_say(normalize(text, language), language))
+
+
+def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:
+    """The best score from 0 to 1 of any way to say a text, anywhere in an emission [time, outputs]."""
+    return max((float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in ways), default=0.0)
+
+
+def _heard(audio: np.ndarray, ear: Aligner | None) -> np.ndarray:
+    return (ear or default_ear()).log_probabilities(np.pad(audio, (0, round(TAIL_S * SAMPLE_RATE))))
+
+
+def guesses(
+    blocks: Iterable[np.ndarray], phrase: str, language: str = "en", least: float = 0.0, ear: Aligner | None = None
+) -> Iterator[Guess]:
+    """Places in a stream, given as consecutive blocks of audio, whose score is at least ``least``, in order of time.
+
+    Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
+    """
+    ear = ear or default_ear()
+    ways = pronunciations(phrase, language)
+
+    def scores(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        log_p = ear.log_probabilities(audio)
+        best, starts = keyword_scores(log_p, ways[0])
+        for way in ways[1:]:
+            more, more_starts = keyword_scores(log_p, way)
+            starts = np.where(more > best, more_starts, starts)
+            best = np.maximum(best, more)
+        return best, starts
+
+    return places(blocks, scores, ear.frame_s, least)
+
+
+def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, least: float) -> Iterator[Guess]:
+    """The same by anything that scores each frame of ``frame_s`` seconds."""
+    waiting: Guess | None = None
+    for offset_s, audio in _overlapping(blocks):
+        found, starts = scores(audio)
+        for frame in peaks(found, max(least, LEAST), round(REFRACTORY_S / frame_s)):
+            guess = Guess(
+                round(offset_s + float(starts[frame]) * frame_s, 3),
+                round(offset_s + (frame + 1) * frame_s, 3),
+                round(float(found[frame]), 4),
+            )
+            again = waiting is not None and guess.start_s < waiting.end_s  # a score fades slowly
+            if waiting is not None and (again or guess.end_s - waiting.end_s < REFRACTORY_S):
+                waiting = max(waiting, guess, key=lambda g: g.score)
+                continue
+            if waiting is not None:
+                yield waiting
+            waiting = guess
+    if waiting is not None:
+        yield waiting
+
+
+def guesses_in_file(
+    path: Path | str, phrase: str, language: str = "en", least: float = 0.0, ear: Aligner | None = None
+) -> list[Guess]:
+    """The same for a recording. Raises HarkError where it cannot be read."""
+    return list(guesses(read_audio_blocks(path), phrase, language, least, ear))
+
+
+def hardest_in(
+    streams: Iterable[tuple[int, np.ndarray]],
+    phrase: str,
+    count: int,
+    language: str = "en",
+    least: float = 0.02,
+    ear: Aligner | None = None,
+) -> list[tuple[int, Guess]]:
+    """The places in recordings (number, audio) that sound most like the phrase, the hardest first: hard negatives."""
+    best: list[tuple[float, int, int, Guess]] = []
+    serial = 0
+    for number, audio in streams:
+        for guess in guesses([audio], phrase, language, least, ear):
+            serial += 1
+            heapq.heappush(best, (guess.score, -serial, number, guess))
+            if len(best) > count:
+                heapq.heappop(best)
+    return [(number, guess) for _, _, number, guess in sorted(best, key=lambda row: (-row[0], -row[1]))]
+
+
+def ranked_confusers(
+    texts: Sequence[tuple[str, np.ndarray]], phrase: str, language: str = "en", ear: Aligner | None = None
+) -> list[tuple[str, float]]:
+    """Spoken texts (text, audio) with the score of the phrase in each, what the ear mixes up most first."""
+    scored = [(text, phone_score(audio, phrase, language, ear)) for text, audio in texts]
+    return sorted(scored, key=lambda row: (-row[1], row[0]))
+
+
+def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
+    """(start [seconds], audio) of pieces of a stream that overlap."""
+    held = np.zeros(0, np.float32)
+    start = 0
+    size, overlap = int(BLOCK_S * SAMPLE_RATE), int(OVERLAP_S * SAMPLE_RATE)
+    fresh = 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        fresh += len(block)
+        while len(held) >= size:
+            yield start / SAMPLE_RATE, held[:size]
+            held = held[size - overlap :]
+            start += size - overlap
+            fresh = len(held) - overlap
+    if fresh > 0:
+        yield start / SAMPLE_RATE, np.pad(held, (0, int(0.3 * SAMPLE_RATE)))
+
+
+def peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
+    """Frames of the highest scores that are at least ``least``, so many frames from each other at least, in order."""
+    found: list[int] = []
+    taken = np.zeros(len(scores), bool)
+    for frame in np.argsort(-scores, kind="stable"):
+        if scores[frame] < least:
+            break
+        if not taken[frame]:
+            found.append(int(frame))
+            taken[max(0, frame - apart + 1) : frame + apart] = True
+    return sorted(found)

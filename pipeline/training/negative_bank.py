@@ -1,0 +1,259 @@
+"""The negative bank that ships with Hark: hours of real speech as a trunk hears it, so that a machine without any
+recordings still trains against real voices.
+
+It holds phone probabilities, not sound: square roots of probabilities as 8-bit numbers, compressed. What was said can
+be guessed from them roughly; who said it cannot be heard. The bank of large detectors holds an encoder's states beside
+them, in codes (:mod:`model.product_quantization`), of which a decoder says how probable a phrase is.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.data_folder import REPOSITORY, atomic_path
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.processors import usable_cores
+from model.asr.packed import Utterance
+from model.encoder_trunk import STATE_FRAMES
+from model.examples import ExampleSpec, SoundSources, build_examples
+from model.features import HOP, WINDOW
+from model.product_quantization import ProductQuantizer
+from pipeline.training.config import SIZES
+
+if TYPE_CHECKING:
+    from model.model import TinyCRNNConfig
+
+FOLDER = REPOSITORY / "model" / "shipped"
+BANKS = {size: f"negative-bank-{size}.zip" for size in SIZES}
+STREAM_S = 25.0  # speech in one piece
+FRAME_S = 0.02  # of a trunk
+CODE_BYTES = 24  # a state
+FITTED_STATES = 60_000
+RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder is asked about
+PEAK_FRAMES = 50  # of which the best match is one
+MATCHED_AT_ONCE = 128  # pieces
+LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the bank small
+
+
+@dataclass(frozen=True)
+class BankPiece:
+    """A stretch of speech: stored frames [frames, width] float16 and its row in the feature store.
+
+    Attributes:
+        codes: of an encoder's states [one for each 4 frames, bytes]; None in a bank without.
+        quantizer: what makes states of codes.
+    """
+
+    frames: np.ndarray
+    row: dict[str, Any]
+    codes: np.ndarray | None = None
+    quantizer: ProductQuantizer | None = None
+
+    def states(self) -> np.ndarray:
+        """States [one for each 4 frames, 288], as :meth:`model.encoder_trunk.EncoderTrunk.hear` gives them, but for
+        what the codes lose."""
+        assert self.codes is not None and self.quantizer is not None, "a bank of large detectors has states"
+        return self.quantizer.decode(self.codes)
+
+
+def build_bank(
+    utterances: Sequence[Utterance],
+    root: Path,
+    sources: SoundSources,
+    path: Path,
+    seed: int,
+    reporter: Reporter,
+    about: dict[str, Any],
+) -> dict[str, float]:
+    """Write a bank of the utterances; returns hours by split. Training pieces are heard in rooms and noise, as examples
+    are; the others half of them quiet, half noisy.
+
+    Args:
+        utterances: their ``split`` says what each is for; ``path`` is relative to ``root``.
+        sources: with the trunk that hears them.
+    """  # fmt: skip
+    assert sources.stored is not None, "a bank is made with a trunk"
+    needed = (sources.stored.lead + sources.stored.step * (sources.stored.window - 1)) * HOP + WINDOW
+    rng = np.random.default_rng(seed)
+    specs: list[ExampleSpec] = []
+    by_corpus: dict[tuple[str, str], list[Utterance]] = {}
+    for utterance in utterances:
+        by_corpus.setdefault((utterance.split, utterance.corpus), []).append(utterance)
+    for (split, corpus), group in sorted(by_corpus.items()):
+        block: list[str] = []
+        seconds = 0.0
+        for number, index in enumerate(rng.permutation(len(group))):
+            block.append(str(root / group[index].path))
+            seconds += seconds_of(root / group[index].path)
+            if seconds >= STREAM_S or number == len(group) - 1:
+                conditions = ("train",) if split == "train" else ("clean", "noisy")
+                row: dict[str, Any] = {
+                    "split": split, "label": 0, "bucket": "plain_negative", "engine": f"bank:{corpus}", "voice": "",
+                    "speaker": "", "clip_id": -1, "text": "",
+                }  # fmt: skip
+                for condition in conditions:
+                    seed_of_this = int(rng.integers(2**62))
+                    specs.append(ExampleSpec(tuple(block), False, condition, seed_of_this, needed, columns=row))
+                block, seconds = [], 0.0
+    progress = Progress(reporter, len(specs))
+    parts: list[np.ndarray] = []
+    states: list[np.ndarray] = []
+    table: list[dict[str, Any]] = []
+    hours: dict[str, float] = {}
+    with closing(build_examples(specs, replace(sources, states=sources.encoder))) as built:
+        for both, columns in built:
+            frames, beside = np.split(both, [sources.stored.width], axis=1)
+            states.append(beside[::STATE_FRAMES])
+            levels = np.rint(frames.astype(np.float32) * 255).astype(np.uint8)
+            levels[levels < LEAST] = 0
+            parts.append(levels)
+            table.append({**columns, "frames": len(levels)})
+            split = str(columns["split"])
+            hours[split] = hours.get(split, 0.0) + len(levels) * FRAME_S / 3600
+            progress.advance()
+    # Of each phone over time, and as differences of neighbouring frames' zeros: runs of zeros pack best.
+    joined = np.ascontiguousarray(np.concatenate(parts).T)
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("about.json", json.dumps({**about, "hours": {k: round(v, 2) for k, v in hours.items()}}))
+        archive.writestr("table.json", json.dumps(table))
+        buffer = io.BytesIO()
+        np.save(buffer, joined)
+        archive.writestr("frames.npy", buffer.getvalue())
+        if sources.encoder:
+            _write_states(np.concatenate(states), rng, archive)
+    return hours
+
+
+def _write_states(states: np.ndarray, rng: np.random.Generator, archive: zipfile.ZipFile) -> None:
+    chosen = np.sort(rng.permutation(len(states))[:FITTED_STATES])
+    quantizer = ProductQuantizer.fitted(states[chosen].astype(np.float32), CODE_BYTES, int(rng.integers(2**31)))
+    codes = [quantizer.encode(part.astype(np.float32)) for part in np.array_split(states, 1 + len(states) // 10_000)]
+    for name, array in {**quantizer.arrays(), "codes": np.concatenate(codes)}.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        archive.writestr(f"states/{name}.npy", buffer.getvalue())
+
+
+def seconds_of(path: Path) -> float:
+    """How long a recording is, from its header."""
+    import soundfile
+
+    return float(soundfile.info(path).duration)
+
+
+def shipped_bank(size: str) -> Path | None:
+    """The bank for detectors of that size; None where there is none."""
+    path = FOLDER / BANKS[size]
+    return path if path.is_file() else None
+
+
+def bank_about(path: Path) -> dict[str, Any]:
+    """What is said about a bank: its trunk, corpora, licences and hours. Raises HarkError where it is damaged."""
+    with _opened(path) as archive:
+        about: dict[str, Any] = json.loads(archive.read("about.json"))
+        return about
+
+
+def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
+    """Pieces of a bank, drawn by the seed: about ``hours`` for training; what is left of its training part joins the
+    validation, because a threshold for one false alarm in some hours wants many hours.
+
+    With less than an hour for training, no other part gives more. Raises HarkError: the file is missing or damaged.
+    """
+    rng = np.random.default_rng((seed, 6))
+    quantizer = codes = None
+    with _opened(path) as archive:
+        table = json.loads(archive.read("table.json"))
+        frames = np.load(io.BytesIO(archive.read("frames.npy"))).T
+        names = [name for name in archive.namelist() if name.startswith("states/")]
+        if names:
+            arrays = {Path(name).stem: np.load(io.BytesIO(archive.read(name))) for name in names}
+            codes = arrays.pop("codes")
+            quantizer = ProductQuantizer(**{name: array.astype(np.float32) for name, array in arrays.items()})
+    firsts = np.cumsum([0, *(row["frames"] for row in table)])
+    first_states = np.cumsum([0, *(-(-row["frames"] // STATE_FRAMES) for row in table)])
+    whole = hours >= 1.0  # else no part gives more than training
+    left = {"train": hours, **dict.fromkeys(("validation", "test"), np.inf if whole else hours)}
+    for index in rng.permutation(len(table)):
+        row = dict(table[index])
+        count = row.pop("frames")
+        if row["split"] == "train" and left["train"] <= 0 and whole:
+            row["split"] = "validation"
+        if left[row["split"]] > 0:
+            left[row["split"]] -= count * FRAME_S / 3600
+            part = frames[firsts[index] : firsts[index] + count]
+            own = None if codes is None else codes[first_states[index] : first_states[index + 1]]
+            yield BankPiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
+
+
+def rescored_pieces(pieces: Iterable[BankPiece], model: TinyCRNNConfig) -> Iterator[BankPiece]:
+    """The pieces with a column that says how their frames were rescored; as they are where nothing rescores."""
+    if not model.spellings:
+        yield from pieces
+        return
+    from model.encoder import rescorer_of
+
+    rescorer = rescorer_of(model)
+    assert rescorer is not None
+
+    def rescored(piece: BankPiece, match: np.ndarray) -> BankPiece:
+        column = rescorer.frames(match, piece.states()).astype(np.float16)
+        return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
+
+    chosen = list(pieces)
+    with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
+        yield from pool.map(rescored, chosen, _matches(chosen, model.pronunciations))
+
+
+def rescoring_threshold(path: Path, pronunciations: tuple[tuple[int, ...], ...]) -> float:
+    """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the bank's speech exceed."""
+    matches = _matches(list(bank_pieces(path, np.inf, 0)), pronunciations)
+    blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
+    peaks = np.sort(np.concatenate([block.max(axis=1) for block in blocks]))[::-1]
+    hours = sum(map(len, matches)) * FRAME_S / 3600
+    return float(peaks[min(len(peaks) - 1, int(RESCORED_AN_HOUR * hours))])
+
+
+def _matches(pieces: Sequence[BankPiece], pronunciations: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+    """How well the phrase matches at each frame of each piece; many pieces at once, as a matcher goes step by step."""
+    import torch
+
+    from model.matcher import Matcher
+    from model.model import ENCODER_MATCH_FLOOR
+
+    matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
+    found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
+    order = sorted(range(len(pieces)), key=lambda index: len(pieces[index].frames))
+    for first in range(0, len(order), MATCHED_AT_ONCE):
+        chosen = order[first : first + MATCHED_AT_ONCE]
+        width = pieces[chosen[0]].frames.shape[1]
+        heard = torch.zeros(len(chosen), len(pieces[chosen[-1]].frames), width)
+        for row, index in zip(heard, chosen):
+            row[: len(pieces[index].frames)] = torch.from_numpy(pieces[index].frames.astype(np.float32))
+        with torch.no_grad():
+            scores, _ = matcher(heard, matcher.start(heard))
+        for row, index in zip(scores.numpy(), chosen):
+            found[index] = row[: len(pieces[index].frames)].copy()
+    return found
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise HarkError(
+            f"The negative bank {path.name} cannot be read.",
+            f"{path}: {error}.",
+            "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
+        ) from error

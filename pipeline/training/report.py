@@ -1,0 +1,358 @@
+"""The report of a run: what was measured on what, as plain data, in words, as a page and as a DET plot."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from audio_generation.splice_side import SPLICE
+from pipeline.training import retraining
+from pipeline.training.config import BUCKETS
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
+from pipeline.training.plan import Plan
+from pipeline.training.synthesis import GenerationReport
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+
+Report = dict[str, Any]
+
+WORST_SPEAKERS = 15  # shown in the page; report.json has all
+
+
+def build_report(
+    plan: Plan,
+    clips: pd.DataFrame,
+    store: FeatureStore,
+    model: Any,
+    trained: Any,
+    thresholds: Sequence[Mapping[str, Any]],
+    results: Mapping[str, Any],
+    generated: GenerationReport,
+    foundation: Mapping[str, Any] | None = None,
+) -> Report:
+    """Everything that is known about a run, as plain JSON values.
+
+    Args:
+        foundation: what is said about the shipped weights that the run built on: ``trunk`` and ``negative_bank``.
+    """
+    from model.encoder import parameter_count
+
+    counts = {}
+    for bucket in BUCKETS:
+        rows = clips[clips["bucket"] == bucket]
+        real = int(rows["engine"].isin(REAL_ENGINES).sum())
+        reused = int(rows["reused"].sum()) - real
+        counts[bucket] = {"reused": reused, "mined": real, "generated": len(rows) - reused - real}
+    hours = {
+        split: {
+            str(condition): round(float(group["frames"].sum()) * model.config.stored.step / 360_000, 3)
+            for condition, group in store.where(split=split).groupby("condition")
+        }
+        for split in ("train", "validation", "test")
+    }
+    used = clips.groupby(["bucket", "engine", "split"]).size().reset_index(name="clips")
+    at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
+    summary = {
+        "miss_rate": at_default["miss_rate"]["all"],
+        "miss_rate_clean": at_default["miss_rate"]["clean"],
+        "miss_rate_noisy": at_default["miss_rate"]["noisy"],
+        "fa_per_hour": at_default["fa_per_hour"],
+        "threshold": at_default["threshold"],
+        "confusers_accepted": results["confusers"]["rate"],
+        "test_hours": results["hours"],
+        "parameters": parameter_count(model),
+    }
+    report: Report = {
+        "phrase": plan.config.phrase,
+        "language": plan.config.language,
+        "effort": plan.config.effort,
+        "seed": plan.config.seed,
+        "run": plan.run,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"python": platform.python_version(), "system": platform.platform(), "device": trained.device},
+        "summary": summary,
+        "counts": counts,
+        "clips": used.to_dict("records"),
+        "hours": hours,
+        "engines": plan.engines,
+        "engines_missing": plan.engines_missing,
+        "held_out_engine": plan.held_out or None,
+        "generation_failures": generated.failed,
+        "unknown_transcripts": int((clips[clips["bucket"] == "plain_negative"]["text"] == "").sum()),
+        "licences": sorted(set(clips["licence"])),
+        "training": {
+            "steps": trained.steps,
+            "best_step": trained.best_step,
+            "best_measure": trained.best_measure,
+            "seconds": round(trained.seconds, 1),
+            "history": trained.history,
+        },
+        "model": model.config.as_dict(),
+        **(foundation or {}),
+        "thresholds": [dict(row) for row in thresholds],
+        "results": dict(results),
+    }
+    report["in_words"] = in_words(report)
+    if "compared" in report:
+        report["in_words"] += retraining.in_words(report["compared"])
+    return report
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.1f} %"
+
+
+def _rate(interval: Mapping[str, float | None]) -> str:
+    return f"{_percent(interval['value'])} (95 % interval {_percent(interval['low'])} to {_percent(interval['high'])})"
+
+
+def in_words(report: Mapping[str, Any]) -> list[str]:
+    """What was measured on what, in sentences that claim nothing else."""
+    results, summary = report["results"], report["summary"]
+    real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
+    engines = sorted({row["engine"] for row in results["by_engine"]})
+    alarms = summary["fa_per_hour"]
+    sentences = [
+        f"The detector for “{report['phrase']}” missed {_rate(summary['miss_rate'])} of {results['utterances']} test "
+        f"utterances, each heard close and quiet ({_percent(summary['miss_rate_clean']['value'])}) and across a room "
+        f"at 10 dB signal-to-noise ({_percent(summary['miss_rate_noisy']['value'])}), at a threshold that was set for "
+        f"{DEFAULT_FA_PER_DAY / 24:g} false alarms an hour on the validation streams.",
+        f"At that threshold it gave {alarms['value']:.2f} false alarms an hour (95 % interval {alarms['low']:.2f} to "
+        f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise, and took "
+        f"{_rate(summary['confusers_accepted'])} of the confusing phrases for the keyphrase.",
+        "The test voices were not heard in training, and no confuser of the test was. They are "
+        + ("synthetic and real" if any(name in REAL_ENGINES for name in engines) else "all synthetic")
+        + f" ({', '.join(engines)}).",
+    ]
+    people = results["people"]
+    if people["utterances"]:
+        sentences.append(
+            f"Of {people['utterances']} utterances of the phrase by people who were not heard in training it missed "
+            f"{_rate(people['miss_rate'])}."
+        )
+    if report.get("trunk"):
+        trunk = report["trunk"]
+        if trunk.get("encoder"):
+            sentences.append(f"It hears through {trunk['encoder']}.")
+            if trunk.get("rescored"):
+                sentences.append(
+                    "Where it hears the phones of the phrase, the decoder of the same recognizer is asked how probable "
+                    "the phrase is."
+                )
+        sentences.append(
+            f"It builds on the trunk {trunk['name']} {trunk['version']}, which learned phones from real people "
+            f"({', '.join(trunk['training_corpora'])}) and from the engines {', '.join(trunk['training_engines'])}."
+        )
+    if report.get("negative_bank"):
+        bank = report["negative_bank"]
+        sentences.append(
+            "Ordinary speech came from the shipped negative bank too, real people: of "
+            f"{bank['hours']['train']:.1f} hours for training, {bank['hours']['validation']:.1f} for thresholds, "
+            f"{bank['hours']['test']:.1f} for this test; the trunk has not heard the people of the last two."
+        )
+    mined = sum(row["mined"] for row in report["counts"].values())
+    sentences.append(
+        f"{mined} clips were cut out of the library's recordings, where the aligner places the words."
+        if mined
+        else "Nothing was cut out of recordings of the library, which the aligner does where they hold such words."
+    )
+    sentences.append(_about_splice(report))
+    if not people["utterances"]:
+        sentences.append(
+            "No recording of a person saying the phrase was in the test, so how well real people are heard is NOT "
+            "known from this report: try it with your own recordings (./hark detect)."
+        )
+    if not real_test:
+        sentences.append(
+            "The false alarms were counted on synthetic speech and noise only. Import real speech (./hark library "
+            "import FOLDER) for an honest figure."
+        )
+    else:
+        hours = sum(row["hours"] for row in real_test)
+        sentences.append(
+            f"{hours:.2f} hours of the false-alarm streams are real recordings kept out of training, "
+            "by speaker where the speaker is known."
+        )
+    if report["held_out_engine"] in engines:
+        sentences.append(
+            f"The engine {report['held_out_engine']} was kept out of training and is heard in the test only."
+        )
+    extrapolated = [row for row in report["thresholds"] if row["extrapolated"]]
+    if extrapolated:
+        rates = ", ".join(f"{row['fa_per_day']:g}" for row in extrapolated)
+        sentences.append(
+            f"The thresholds for {rates} false alarms a day are extrapolated: the validation streams are too short to "
+            "observe rates that low."
+        )
+    if report["unknown_transcripts"]:
+        sentences.append(
+            f"{report['unknown_transcripts']} recordings without a transcript are among the ordinary speech; the "
+            "phrase could occur in them."
+        )
+    for engine, why in report["engines_missing"].items():
+        sentences.append(f"The engine {engine} was not used: {why.rstrip('.')}.")
+    return sentences
+
+
+def _about_splice(report: Mapping[str, Any]) -> str:
+    """What the people of the unit inventory were used for."""
+    clips = sum(row["clips"] for row in report["clips"] if row["engine"] == SPLICE)
+    if not clips:
+        return "The shipped unit inventory of real voices was not used."
+    what = (
+        "put together from pieces of real people's recordings, which the aligner cut and in which Hark's recognizer "
+        "heard the text (the engine splice"
+    )
+    if report["held_out_engine"] != SPLICE:
+        return f"{clips} clips are {what}: the shipped unit inventory and the library)."
+    missed = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
+    if not missed:
+        return f"{clips} clips of the test are {what}: the shipped unit inventory)."
+    return (
+        f"Nearest to real people: of {missed['clean']['utterances']} utterances {what}: the shipped unit inventory) it "
+        f"missed {_rate(missed['clean']['miss_rate'])} close and quiet and {_rate(missed['noisy']['miss_rate'])} "
+        "across a room." + (" The trunk has learned from these people, among others." if report.get("trunk") else "")
+    )
+
+
+def det_plot(report: Mapping[str, Any], image_format: str) -> bytes:
+    """The DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.2))
+    hours = report["results"]["hours"]
+    floor_misses = 0.5 / max(1, report["results"]["positives"])
+    for name, colour in (("clean", "#2a7f62"), ("noisy", "#c0532b")):
+        curve = report["results"]["det"][name]
+        misses = [max(m, floor_misses) for m in curve["miss_rate"]]
+        alarms = [max(a, 0.3 / hours) for a in curve["fa_per_hour"]]
+        axes.plot(alarms, [100 * m for m in misses], color=colour, label=name, linewidth=1.8, drawstyle="steps-post")
+    chosen = report["summary"]
+    axes.axvline(max(chosen["fa_per_hour"]["value"], 0.3 / hours), color="#888888", linewidth=0.8, linestyle="--")
+    axes.axvspan(0.3 / hours / 2, 1.0 / hours, color="#eeeeee", label="fewer than one alarm in the test", zorder=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("false alarms per hour")
+    axes.set_ylabel("missed, %")
+    axes.set_title(f"DET curve on held-out voices: “{report['phrase']}”", fontsize=11)
+    axes.grid(True, which="both", color="#dddddd", linewidth=0.5)
+    axes.legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=image_format, dpi=130, metadata={"Date": None} if image_format == "svg" else None)
+    pyplot.close(figure)
+    return buffer.getvalue()
+
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1c2320; background: #fff; max-width: 60rem; margin: 2rem auto;
+  padding: 0 1rem }
+h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+.big { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.2rem 0 }
+.big div { border: 1px solid #dde3df; border-radius: .6rem; padding: .7rem 1rem; flex: 1 1 10rem }
+.big b { display: block; font-size: 1.5rem } .big span { color: #5b6762; font-size: .85rem }
+table { border-collapse: collapse; width: 100%; font-size: .9rem } th, td { text-align: left; padding: .3rem .6rem;
+  border-bottom: 1px solid #e6ebe8 } th { color: #5b6762; font-weight: 600 } td.n, th.n { text-align: right }
+svg { max-width: 100%; height: auto } p.small { color: #5b6762; font-size: .85rem } .scroll { overflow-x: auto }
+@media (prefers-color-scheme: dark) { body { background: #161b19; color: #e4eae7 }
+  .big div, th, td { border-color: #33403a }
+  svg { background: #fff; border-radius: .6rem } th, .big span, p.small { color: #9fb0a8 } }
+"""
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """An HTML table; columns of numbers (or of text that starts with a digit), and their heads, stand to the right."""
+    texts = [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
+    numeric = [all(row[i][:1].isdigit() or row[i] == "unknown" for row in texts) for i in range(len(headers))]
+
+    def cell(tag: str, column: int, text: str) -> str:
+        return f"<{tag}{' class=n' if numeric[column] else ''}>{escape(text)}</{tag}>"
+
+    head = "".join(cell("th", i, header) for i, header in enumerate(headers))
+    body = "".join("<tr>" + "".join(cell("td", i, t) for i, t in enumerate(row)) + "</tr>" for row in texts)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _short(interval: Mapping[str, float | None]) -> str:
+    return f"{_percent(interval['value'])} ({_percent(interval['low'])} – {_percent(interval['high'])})"
+
+
+def html_report(report: Mapping[str, Any]) -> str:
+    """The report as one self-contained page."""
+    summary, results = report["summary"], report["results"]
+    svg = det_plot(report, "svg").decode()
+    svg = svg[svg.index("<svg") :]
+    boxes = [
+        (_percent(summary["miss_rate_clean"]["value"]), "missed, close and quiet"),
+        (_percent(summary["miss_rate_noisy"]["value"]), "missed, in a room at 10 dB"),
+        (f"{summary['fa_per_hour']['value']:.2f}", f"false alarms an hour in {results['hours']:.1f} h"),
+        (_percent(summary["confusers_accepted"]["value"]), "of confusing phrases accepted"),
+    ]
+    rates = [
+        (
+            f"{row['fa_per_hour_wanted']:g}",
+            f"{row['threshold']:.4f}",
+            _short(row["miss_rate"]["clean"]),
+            _short(row["miss_rate"]["noisy"]),
+            f"{row['fa_per_hour']['value']:.2f} ({row['fa_per_hour']['low']:.2f} – {row['fa_per_hour']['high']:.2f})",
+        )
+        for row in results["at_rates"]
+    ]
+    counts = [(b.replace("_", " "), c["reused"], c["mined"], c["generated"]) for b, c in report["counts"].items()]
+    engines = [(r["engine"], r["condition"], r["clips"], _short(r["miss_rate"])) for r in results["by_engine"]]
+    speakers = sorted(results["by_speaker"], key=lambda r: -r["miss_rate"]["value"])[:WORST_SPEAKERS]
+    alarms = [
+        (r["engine"], r["condition"], r["hours"], r["false_alarms"], f"{r['fa_per_hour']['value']:.2f}")
+        for r in results["false_alarms_by"]
+    ]
+    fooled = [(w["text"], w["accepted"], w["said"]) for w in results["confusers"]["worst"]]
+    used = [(c["bucket"].replace("_", " "), c["engine"], c["split"], c["clips"]) for c in report["clips"]]
+    thresholds = [
+        (f"{t['fa_per_day']:g}", f"{t['threshold']:.4f}", "extrapolated" if t["extrapolated"] else "observed")
+        for t in report["thresholds"]
+    ]
+    parts = [
+        f"<h1>“{escape(report['phrase'])}”</h1>",
+        f'<p class="small">{escape(report["run"])} · {escape(report["created"])} · effort '
+        f"{escape(report['effort'])} · {summary['parameters']:,} parameters</p>",
+        '<div class="big">'
+        + "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in boxes)
+        + "</div>",
+        "<h2>In words</h2>",
+        *(f"<p>{escape(sentence)}</p>" for sentence in report["in_words"]),
+        "<h2>Misses against false alarms</h2>",
+        svg,
+        _table(["wanted FA/h", "threshold", "missed, clean", "missed, noisy", "FA/h in the test"], rates),
+        "<h2>By engine</h2>",
+        _table(["engine", "condition", "utterances", "missed"], engines),
+        "<h2>Voices it hears worst</h2>",
+        _table(
+            ["engine", "speaker", "utterances", "missed"],
+            [(r["engine"], r["speaker"], r["utterances"], _short(r["miss_rate"])) for r in speakers],
+        ),
+        "<h2>False alarms by kind of sound</h2>",
+        _table(["source", "condition", "hours", "false alarms", "FA/h"], alarms),
+        "<h2>Confusers that fooled it</h2>",
+        _table(["text", "accepted", "said"], fooled) if fooled else "<p>None.</p>",
+        "<h2>Thresholds</h2>",
+        _table(["false alarms a day", "threshold", "how"], thresholds),
+        "<h2>What it was made of</h2>",
+        _table(["bucket", "reused", "real recordings", "generated"], counts),
+        _table(["bucket", "engine", "split", "clips"], used),
+        f'<p class="small">Licences of voices and recordings: {escape("; ".join(report["licences"]))}</p>',
+    ]
+    title = f"Hark: {escape(report['phrase'])}"
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
+    )

@@ -1,0 +1,261 @@
+"""A better version of a detector, from what people said it got wrong.
+
+A miss that was marked is a recording of the phrase, and is trained on like any other. A false alarm that was marked
+becomes a *decoy*: the phones that the trunk itself heard in it are followed beside those of the phrase, and what sounds
+more like the decoy than like the phrase loses score (``model.model.TinyCRNN.match_logits``). So one mark is enough, and
+nothing has to be learned from a single example. How much better a decoy must be heard is chosen on the validation
+split, so that the phrase itself is hardly ever lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from db.db_api import Library
+from db.records import Clip
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, at_threshold, score_split, threshold_at
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.model import TinyCRNN, TinyCRNNConfig, Trunk
+
+CORPUS = "inbox"  # of the source of marked clips
+FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase that a detector took it for
+MOST_DECOYS = 12  # the newest ones; each costs a little at run time
+SHORTEST_DECOY = 3  # phones
+BEFORE_FRAMES = 4  # of 20 ms, before the stretch that was taken for the phrase; what comes after it comes too late
+MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+ALLOWED_LOSS = 0.01  # share of the validation split's utterances that are heard, and may be lost to decoys
+PADDING_S = (1.5, 0.5)  # of near-silence before and after a marked clip
+
+
+@dataclass(frozen=True)
+class Decoys:
+    """What was made of the marked false alarms.
+
+    Attributes:
+        phones: of each decoy, as outputs of the trunk.
+        margin: match score by which one must be heard better than the phrase to count.
+        marked: false alarms that people marked.
+        alike: those of them that sound exactly like the phrase to the trunk, so that nothing can be done.
+    """
+
+    phones: tuple[tuple[int, ...], ...] = ()
+    margin: float = 0.0
+    marked: int = 0
+    alike: int = 0
+
+    def applied(self, config: TinyCRNNConfig) -> TinyCRNNConfig:
+        """A detector's configuration with these decoys."""
+        return replace(config, decoys=self.phones, decoy_margin=self.margin)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What people said a detector got wrong, as audio [samples]: what it took for the phrase, and what it missed."""
+
+    false_alarms: Sequence[np.ndarray] = ()
+    misses: Sequence[np.ndarray] = ()
+
+
+def version_before(data: Path, run: str) -> tuple[TinyCRNN, dict[str, Any]]:
+    """The model of a finished run and its bundle's manifest. Raises HarkError where it is gone."""
+    from model.model import load_checkpoint
+
+    path = data / "models" / run / "model.pt"
+    if not path.is_file():
+        raise HarkError(
+            "There is nothing to start from.", f"{path.name} of the run {run} is gone.", "Train the phrase anew."
+        )
+    model, about = load_checkpoint(str(path))
+    return model, about["manifest"]
+
+
+def same_trunk(model: TinyCRNN, trunk: Trunk | None) -> bool:
+    """Whether a detector stands on this trunk, weights and all (None: it has one of its own)."""
+    import torch
+
+    if trunk is None:
+        return not model.config.trunk.phones
+    if model.config.trunk.encoder != trunk.config.encoder:
+        return False
+    mine, theirs = model.trunk.state_dict(), trunk.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:
+    """The clips that people marked as false alarms of a phrase, newest first."""
+    clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready"]
+    return [clip for clip in reversed(clips) if clip.settings.get(FALSE_ALARM_OF) == phrase]
+
+
+def marked_misses(library: Library, phrase: str, language: str) -> list[Clip]:
+    """The clips that people marked as the phrase, missed, newest first."""
+    clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready" and "role" in clip.settings]
+    return [clip for clip in reversed(clips) if (clip.text_normalized, clip.language) == (phrase, language)]
+
+
+def marked_audio(library: Library, phrase: str, language: str) -> Marked:
+    """Everything that was marked of a phrase."""
+    return Marked(
+        [library.read_audio(clip) for clip in marked_false_alarms(library, phrase)],
+        [library.read_audio(clip) for clip in marked_misses(library, phrase, language)],
+    )
+
+
+def find_decoys(model: TinyCRNN, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore) -> Decoys:
+    """Decoys of marked audio [samples], with the smallest margin at which the phrase is not lost to them.
+
+    ``threshold`` is the one from which on an utterance counts as heard.
+
+    A detector without a matcher has none: what it got wrong can only be trained on.
+    """
+    if model.matcher is None or not marked:
+        return Decoys(marked=len(marked))
+    ways = model.config.pronunciations
+    as_heard = [_as_heard(model, audio) for audio in marked]
+    alike = sum(phones in ways for phones in as_heard)
+    phones = tuple(dict.fromkeys(p for p in as_heard if len(p) >= SHORTEST_DECOY and p not in ways))[:MOST_DECOYS]
+    told = Decoys(marked=len(marked), alike=alike)
+    if not phones:
+        return told
+    table = store.where(split="validation", label=1).reset_index(drop=True)
+    heard_before = _best_scores(model, store, table) >= threshold
+    for margin in MARGINS:
+        decoys = replace(told, phones=phones, margin=margin)
+        after = _best_scores(with_decoys(model, decoys), store, table)
+        if (heard_before & (after < threshold)).sum() <= ALLOWED_LOSS * heard_before.sum():
+            return decoys
+    return told
+
+
+def with_decoys(model: TinyCRNN, decoys: Decoys) -> TinyCRNN:
+    """The same weights with decoys."""
+    from model.model import TinyCRNN
+
+    changed = TinyCRNN(decoys.applied(model.config))
+    changed.load_state_dict(model.state_dict())
+    return changed.eval()
+
+
+def _as_heard(model: TinyCRNN, audio: np.ndarray) -> tuple[int, ...]:
+    """The phones that the trunk hears where the phrase fits best."""
+    from model.asr.decoding import greedy
+    from model.export import heard_of
+    from pipeline.training.keyword_scoring import keyword_scores
+
+    heard = heard_of(model, _padded(audio))
+    log_p = 2.0 * np.log(np.maximum(heard, 1e-4))
+    best, first, last = -1.0, 0, 0
+    for way in model.config.pronunciations:
+        scores, starts = keyword_scores(log_p, way)
+        frame = int(scores.argmax())
+        if scores[frame] > best:
+            best, first, last = float(scores[frame]), int(starts[frame]), frame
+    return tuple(greedy(log_p[max(0, first - BEFORE_FRAMES) : last + 1]))
+
+
+def _padded(audio: np.ndarray) -> np.ndarray:
+    before, after = (round(seconds * SAMPLE_RATE) for seconds in PADDING_S)
+    quiet = 1e-4 * np.random.default_rng(0).standard_normal(before + len(audio) + after)
+    quiet[before : before + len(audio)] += audio
+    return quiet.astype(np.float32)
+
+
+def _best_scores(model: TinyCRNN, store: FeatureStore, table: Any) -> np.ndarray:
+    from model.metrics import phrase_scores
+    from model.train import score_segments
+
+    return phrase_scores(score_segments(model, store, table))
+
+
+def compare(
+    before: TinyCRNN,
+    thresholds_before: Sequence[dict[str, Any]],
+    after: TinyCRNN,
+    thresholds: Sequence[dict[str, Any]],
+    store: FeatureStore,
+    marked: Marked,
+) -> dict[str, Any]:
+    """Both versions on the same test streams, each at its own threshold, and on what was marked; ``better``: see
+    :func:`is_better`."""
+    old = counted(
+        before, score_split(before, store, "test"), threshold_at(thresholds_before, DEFAULT_FA_PER_DAY), marked
+    )
+    new = counted(after, score_split(after, store, "test"), threshold_at(thresholds, DEFAULT_FA_PER_DAY), marked)
+    return {
+        "before": old,
+        "after": new,
+        "marked": len(marked.false_alarms),
+        "marked_misses": len(marked.misses),
+        "better": is_better(new, old),
+    }
+
+
+def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a version is better than another, by what :func:`counted` says of them on the same streams.
+
+    It misses at most one test recording more, gives at most one false alarm more, fires on no more of the marked false
+    alarms, misses no more of the marked misses, and in one of these it is better.
+    """
+    allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
+    worse = any(new[name] > old[name] + more for name, more in allowed.items())
+    return not worse and any(new[name] < old[name] for name in allowed)
+
+
+def counted(model: TinyCRNN, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
+    """What a version did on a test, which it has scored, and on what was marked.
+
+    An utterance is in the test in several renderings (quiet, across a room): ``missed`` counts these.
+    """
+    from model import metrics
+
+    said = metrics.phrase_scores(test.pick(test.positive))
+    return {
+        **at_threshold(test, threshold),
+        "utterances": test.utterances(test.positive),
+        "renderings": len(said),
+        "missed": int((said < threshold).sum()),
+        "hours": sum(stream.hours for stream in test.pick(test.ordinary)),
+        "marked_fired": sum(_fires(model, audio, threshold) for audio in marked.false_alarms),
+        "marked_missed": sum(not _fires(model, audio, threshold) for audio in marked.misses),
+    }
+
+
+def _fires(model: TinyCRNN, audio: np.ndarray, threshold: float) -> bool:
+    from model.export import stream_scores
+    from model.runtime.detector import smooth_scores
+
+    return bool((smooth_scores(stream_scores(model, _padded(audio))) >= threshold).any())
+
+
+def in_words(comparison: dict[str, Any]) -> list[str]:
+    """The comparison in sentences, for the report."""
+    old, new, decoys = comparison["before"], comparison["after"], comparison["decoys"]
+    sentences = [
+        f"Compared with the version before it ({comparison['run']}) on the same test, each at its own threshold: it "
+        f"missed {new['missed']} of {new['renderings']} test recordings of {new['utterances']} utterances (before: "
+        f"{old['missed']}) and gave {new['false_alarms']} false alarms in {new['hours']:.2f} hours "
+        f"(before: {old['false_alarms']}).",
+    ]
+    if comparison["marked"]:
+        sentences.append(
+            f"Of {comparison['marked']} marked false alarms it fires on {new['marked_fired']} (before: "
+            f"{old['marked_fired']}); {len(decoys['phones'])} decoys were made of them"
+            + (f", and {decoys['alike']} sound exactly like the phrase" if decoys["alike"] else "")
+            + ". It was made with them, so they are no test of it."
+        )
+    if comparison["marked_misses"]:
+        sentences.append(
+            f"Of {comparison['marked_misses']} marked misses it misses {new['marked_missed']} (before: "
+            f"{old['marked_missed']}); it was trained with them."
+        )
+    verdict = "It is better." if comparison["better"] else "It is not better: the version before stays the one to use."
+    return [*sentences, verdict]

@@ -1,0 +1,373 @@
+"""A training run from the phrase to the bundle. Stopped at any point, the same call goes on from there."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.data_folder import atomic_path, storage_error
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.lock import held
+from core.worded import worded
+from db.db_api import Library
+from db.records import Where
+from model.encoder_trunk import check_package
+from phrase_augmentation.normalize import base_language, validate_keyphrase
+from pipeline.corpora.alignment_methods import check_method
+from pipeline.training.config import (
+    AUTO_SIZE,
+    BUCKETS,
+    EFFORTS,
+    NOISE_FOLDER,
+    SIZES,
+    TRUNK_LANGUAGE,
+    RunConfig,
+    builds_on_trunk,
+    job_folder,
+    size_for,
+    training_steps,
+)
+from pipeline.training.mining import MiningConfig, mine, mine_negatives
+from pipeline.training.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan, what_is_left
+from pipeline.training.retraining import Decoys, Marked, compare, find_decoys, marked_audio, same_trunk, version_before
+from pipeline.training.synthesis import generate
+
+if TYPE_CHECKING:
+    from model.model import Trunk
+
+RUN_NAME = re.compile(r"\w[\w.-]*")
+MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
+
+
+class StageClock:
+    """Seconds spent in each stage; kept in the job's folder, so that the sum is right after a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.seconds: dict[str, float] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self.seconds = {}  # not there yet, or cut off by a kill
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 2)
+            try:
+                with atomic_path(self._path) as temporary:
+                    temporary.write_text(json.dumps(self.seconds))
+            except OSError:
+                pass  # a full disk is reported by the stage itself; the clock must not hide that
+
+
+def prepare(config: RunConfig) -> RunConfig:
+    """The configuration with its phrase checked and normalized. Raises HarkError for a phrase that cannot be used."""
+    if config.effort not in EFFORTS:
+        raise HarkError(
+            f"There is no effort called {config.effort!r}.", f"Known are: {', '.join(EFFORTS)}.", "Choose one of them."
+        )
+    if config.size == AUTO_SIZE:
+        config = replace(config, size=size_for(config))
+    if config.size not in SIZES:
+        raise HarkError(f"There is no size called {config.size!r}.", f"Known are: {', '.join(SIZES)}.", "Choose one.")
+    if config.size == "large" and not builds_on_trunk(config):
+        raise HarkError(
+            f"{config.phrase!r} cannot have a large detector.",
+            "Its encoder knows English, and is not trained from nothing.",
+            "Choose the size standard.",
+        )
+    if config.size == "large":
+        check_package()
+    check_method(config.mining_method)
+    return replace(config, phrase=validate_keyphrase(config.phrase, config.language))
+
+
+def retraining_of(data: Path, run: str) -> RunConfig:
+    """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
+    # A bundle says which run it is of, and may come from anybody.
+    plan = load_plan(data / "jobs" / run / "plan.json") if RUN_NAME.fullmatch(run) else None
+    if plan is None or not (data / "models" / run / "model.pt").is_file():
+        raise HarkError(
+            "This detector cannot be retrained here.",
+            f"The run {run} was not made in this data folder, or it is gone.",
+            "Retrain it where it was made, or train the phrase anew.",
+        )
+    return replace(plan.config, start_from=run)
+
+
+def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
+    """The plan of the run that :func:`run_training` would do (or goes on with); makes nothing."""
+    config = prepare(config)
+    folder = job_folder(data, config)
+    with Library(data) as library:
+        return load_plan(folder / "plan.json") or make_plan(config, folder.name, library, reporter)
+
+
+def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
+    """What people and programs are shown of a plan of :func:`plan_run`.
+
+    ``unfinished`` is None, or of a run that was stopped how many of the clips ``planned`` it has ``spoken`` and what it
+    goes on with ("synthesize", "features" or "train"); all other numbers are then of what is left.
+    """
+    folder = data / "jobs" / plan.run
+    if not (folder / "plan.json").is_file():
+        return {**plan.summary(), "unfinished": None}
+    from model.dataset import store_is_complete
+
+    to_hear = not store_is_complete(folder / "features")
+    with Library(data) as library:
+        left = what_is_left(plan, library, to_hear)
+    planned = len(plan.requests)
+    goes_on_with = "synthesize" if left.requests else "features" if to_hear else "train"
+    unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
+    return {**left.summary(), "unfinished": unfinished}
+
+
+def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
+    """Train a detector for a phrase and write its bundle.
+
+    Returns the run's result (also in ``result.json`` of the job's folder): phrase, bundle, model_pt, report, seconds by
+    stage, counts by bucket, metrics.
+
+    Raises:
+        HarkError: anything that the user can mend; what was finished is kept.
+    """
+    config = prepare(config)
+    try:
+        return _run(config, data, reporter, tensorboard)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise storage_error(error, "the training run") from error
+
+
+def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
+    folder = job_folder(data, config)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def going_on(holder: str) -> HarkError:
+        return HarkError(
+            f"The run {folder.name} is going on already.",
+            f"Process {holder} holds its lock.",
+            "Wait for it, stop it, or start another run with another --seed.",
+        )
+
+    with held(folder / "lock", going_on):
+        return _run_alone(config, data, folder, reporter, tensorboard)
+
+
+def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
+    # Slow to import, so not at the top: torch comes with them.
+    from model.dataset import FeatureWriter, open_store, store_is_complete
+    from model.examples import build_examples
+    from model.export import export_rescorer, export_trunk
+    from model.gpu import complaint
+    from model.model import TinyCRNNConfig, load_checkpoint
+    from model.train import TrainConfig, TrainProgress, train
+    from pipeline.training.bundle import write_bundle
+    from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, calibrate, measure, score_split, threshold_at
+    from pipeline.training.examples import clip_table, plan_examples
+    from pipeline.training.negative_bank import bank_about, bank_pieces, rescored_pieces, shipped_bank
+    from pipeline.training.report import build_report
+
+    clock = StageClock(folder / "seconds.json")
+    effort = EFFORTS[config.effort]
+    with Library(data) as library:
+        with clock.stage("plan"):
+            plan_file = folder / "plan.json"
+            saved = load_plan(plan_file)
+            if saved is not None:
+                plan = saved
+                reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
+            else:
+                plan = make_plan(config, folder.name, library, reporter)
+                save_plan(plan, plan_file)
+        trunk, about_trunk = _trunk_of(config)
+        before = None
+        if config.start_from:  # what speaks against it is said before anything is made
+            before, manifest_before = version_before(data, config.start_from)
+            if before.config.trunk.encoder and not before.config.spellings:
+                reporter.log("This detector is from before rescoring: train the phrase anew, and it will hear better.")
+            if not same_trunk(before, trunk):
+                raise HarkError(
+                    "This detector cannot be retrained.",
+                    "It stands on a trunk that came with another version of Hark.",
+                    "Train the phrase anew.",
+                )
+        engines, _ = ready_engines(tuple(plan.engines), config.language)
+        splits = run_splits(plan, engines)
+        with clock.stage("mine"):
+            _mine(plan, library, reporter)
+        with clock.stage("synthesize"):
+            generated = generate(plan, engines, library, reporter)
+        bank = shipped_bank(config.size) if trunk is not None else None
+        store_folder = folder / "features"
+        with clock.stage("features"):
+            table_file = folder / "clips.csv"
+            if not (table_file.is_file() and store_is_complete(store_folder)):
+                clips = clip_table(plan, library, splits)
+                _refuse_too_little(clips, plan)
+                with atomic_path(table_file) as temporary:
+                    clips.to_csv(temporary, index=False)
+                trunk_file = folder / "trunk.onnx"
+                if trunk is not None:
+                    export_trunk(trunk, trunk_file)
+                shape, named = (trunk.config, str(trunk_file)) if trunk is not None else (None, "")
+                examples = plan_examples(plan, clips, data / NOISE_FOLDER, shape, named, bank)
+                if before is not None:  # what it is compared with hears the same frames
+                    old = before.config
+                    model_before = replace(
+                        examples.model,
+                        pronunciations=old.pronunciations,
+                        spellings=old.spellings,
+                        rescore_above=old.rescore_above,
+                    )
+                    examples = replace(examples, model=model_before)
+                rescorer = export_rescorer(examples.model, folder)
+                (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
+                count = len(examples.specs)
+                reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=count))
+                if trunk is not None and complaint():
+                    reporter.log(complaint(), "warning")
+                progress = Progress(reporter, len(examples.specs))
+                writer = FeatureWriter(store_folder)
+                sources = replace(examples.sources, rescorer=rescorer)
+                with closing(build_examples(examples.specs, sources)) as built:
+                    for features, row in built:
+                        writer.append(features, **row)
+                        progress.advance()
+                pieces = bank_pieces(bank, effort.bank_hours, config.seed) if bank else ()
+                for piece in rescored_pieces(pieces, examples.model):
+                    writer.append(piece.frames, **piece.row)
+                writer.close()
+            clips = pd.read_csv(table_file, keep_default_na=False)
+
+        model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
+        store = open_store(store_folder, model_config.stored.width)
+        decoys, marked = Decoys(), Marked()
+        if before is not None:
+            with clock.stage("train"):
+                reporter.stage("train", "Making decoys of marked false alarms")
+                marked = marked_audio(library, config.phrase, config.language)
+                threshold = threshold_at(manifest_before["thresholds"], DEFAULT_FA_PER_DAY)
+                decoys = find_decoys(before, threshold, marked.false_alarms, store)
+                model_config = decoys.applied(replace(before.config, decoys=(), decoy_margin=0.0))
+        with clock.stage("train"):
+            steps = training_steps(config)
+            reporter.stage("train", worded("Training for %(n)d steps", n=steps))
+            board = str(folder / "tensorboard") if tensorboard else ""
+            train_config = TrainConfig(
+                steps=steps,
+                batch_size=effort.batch_size,
+                seed=config.seed,
+                tensorboard=board,
+                evaluations=2 if trunk is not None else 10,
+            )
+
+            def on_progress(state: TrainProgress) -> None:
+                if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
+                    reporter.progress(state.step, state.steps, state.eta_s)
+                    reporter.metric("loss", state.loss)
+                if state.measure is not None:
+                    reporter.metric("validation_miss_rate", state.measure)
+
+            trained = train(store, model_config, train_config, folder, on_progress, trunk, before)
+        model, _ = load_checkpoint(str(folder / "best.pt"))
+
+        with clock.stage("report"):
+            reporter.stage("report", "Measuring on voices that were held out")
+            validation = score_split(model, store, "validation")
+            if model.config.spellings:
+                # Training is sure of what was rescored, long before the thresholds: scores next to 0 or 1 say little.
+                model.centre(threshold_at(calibrate(validation), DEFAULT_FA_PER_DAY))
+                validation = score_split(model, store, "validation")
+            test = score_split(model, store, "test")
+            thresholds = calibrate(validation)
+            results = measure(test, thresholds, validation)
+            foundation: dict[str, Any] = {}
+            if trunk is not None:
+                foundation["trunk"] = {**about_trunk, "rescored": bool(model.config.spellings)}
+            if bank is not None:
+                foundation["negative_bank"] = bank_about(bank)
+            if before is not None:
+                compared = compare(before, manifest_before["thresholds"], model, thresholds, store, marked)
+                foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
+            report = build_report(plan, clips, store, model, trained, thresholds, results, generated, foundation)
+        with clock.stage("bundle"):
+            reporter.stage("bundle", "Exporting and checking that all forms agree")
+            files = write_bundle(data, folder, plan, clips, model, thresholds, report, reporter)
+    result = {
+        "phrase": config.phrase,
+        "bundle": str(files.bundle),
+        "model_pt": str(files.model_pt),
+        "report": str(files.report),
+        "seconds": clock.seconds,
+        "counts": report["counts"],
+        "metrics": report["summary"],
+        **({"compared": report["compared"]} if before is not None else {}),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with atomic_path(folder / "result.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
+    for name in ("features/frames.f16", "last.pt", "matcher.onnx", "decoder.onnx"):
+        (folder / name).unlink(missing_ok=True)
+    reporter.artifact("bundle", result["bundle"])
+    reporter.artifact("report", result["report"])
+    return result
+
+
+def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
+    """Cut the phrase, and what resembles it, out of the library's recordings of people; the dataset finds the cuts."""
+    config = plan.config
+    if not config.mining or base_language(config.language) != TRUNK_LANGUAGE:
+        return  # the aligner, too, has heard English only
+    where = Where(language=config.language, imported=True, slices=False, text_known=True)
+    if next(library.iter_clips(where), None) is None:
+        return
+    found = mine(config.phrase, library, reporter, MiningConfig(method=config.mining_method))
+    texts = [text for bucket in ("confuser", "inbetween") for text in plan.bucket(bucket).texts]
+    near = mine_negatives(
+        config.phrase, texts, library, reporter, replace(MINED_NEGATIVES, method=config.mining_method)
+    )
+    reporter.log(
+        worded(
+            "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d confusers.",
+            cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusers=len(near),
+        )
+    )  # fmt: skip
+
+
+def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:
+    """The shipped trunk that the run builds on, if it does, and what is said about it."""
+    from model.shipped_trunk import shipped_trunk
+
+    if not builds_on_trunk(config):
+        return None, {}
+    return shipped_trunk(config.size)
+
+
+def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
+    """Raise HarkError where there is nothing to learn from or nothing to measure on."""
+    for bucket in (BUCKETS[0], BUCKETS[-1]):
+        for split in ("train", "validation", "test"):
+            if not len(clips[(clips["bucket"] == bucket) & (clips["split"] == split)]):
+                raise HarkError(
+                    f"{plan.config.phrase!r} cannot be trained with the voices that are here.",
+                    f"There is no {bucket.replace('_', ' ')} clip for the {split} split; engines: "
+                    f"{', '.join(plan.engines)}.",
+                    "Enable another speech engine (./hark engines) so that some voices can be held out.",
+                )

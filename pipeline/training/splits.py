@@ -1,0 +1,144 @@
+"""Who is heard in training and who is kept for the test: one rule for generated and for real voices.
+
+A clip belongs to a split by its speaker *and* by its text, and both must agree, so that neither a voice nor a confuser
+that was heard in training is heard in the test. The phrase itself and real recordings are split by speaker alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from audio_generation.engine import Voice
+from audio_generation.splice_side import LIBRARY_MODEL, SPLICE
+from db.records import Clip
+
+SPLITS = ("train", "validation", "test")
+VALIDATION_SHARE = 0.15
+TEST_SHARE = 0.20
+FEW_SPEAKERS = 6
+HELD_OUT_FROM = 3  # engines: from so many on, one is heard in the test only
+
+
+def _fraction(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def split_of(name: str) -> str:
+    """The split of a real speaker or of a text, by a hash of its name: the same for ever and everywhere."""
+    fraction = _fraction(name)
+    if fraction < TEST_SHARE:
+        return "test"
+    return "validation" if fraction < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def real_speaker(clip: Clip) -> str:
+    """Who speaks in a real recording; where nobody knows, the recording itself, all its pieces alike."""
+    return clip.speaker or (clip.source or clip.sha256).split("@")[0]
+
+
+def is_for_test(clip: Clip) -> bool:
+    """Whether a person recorded it as a test: then it is never trained on (``pipeline.corpora.takes``)."""
+    return clip.settings.get("role") == "test"
+
+
+def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
+    """Splits of those who recorded takes of a phrase with Hark, by speaker: what they gave for training decides.
+
+    It holds for all clips of such a person in the run, so that nobody is heard in training and in the test.
+    """
+    chosen: dict[str, str] = {}
+    for clip in takes:
+        role = clip.settings.get("role")
+        if role == "train" or (role == "test" and real_speaker(clip) not in chosen):
+            chosen[real_speaker(clip)] = str(role)
+    return chosen
+
+
+def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str, str]:
+    """Splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one.
+
+    Args:
+        speakers: of one engine.
+        tested_elsewhere: an engine is held out for the test; one with few speakers then gives none of them up for it.
+    """
+    ordered = sorted(set(speakers), key=_fraction)
+    count = len(ordered)
+    tests = 0 if count < 2 or (tested_elsewhere and count < FEW_SPEAKERS) else max(1, round(count * TEST_SHARE))
+    validations = 0 if count < 3 else max(1, round(count * VALIDATION_SHARE))
+    return {
+        speaker: "test" if rank < tests else "validation" if rank < tests + validations else "train"
+        for rank, speaker in enumerate(ordered)
+    }
+
+
+@dataclass(frozen=True)
+class VoiceSplits:
+    """The voices of a run by split: ``voices[split][engine]`` is a list of lists, one a speaker."""
+
+    voices: dict[str, dict[str, list[list[Voice]]]]
+    speaker_split: dict[str, str]
+    held_out: str
+
+    def split_of_speaker(self, speaker: str) -> str:
+        """The split of any speaker, synthetic (by the table) or real (by its name)."""
+        return self.speaker_split.get(speaker) or split_of(speaker)
+
+
+def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
+    """The engine kept for the test: the wanted one, else :data:`SPLICE`, which is nearest to real people, else with
+    three or more engines the one with the fewest speakers of its own; empty for none."""
+    if wanted == "none":
+        return ""
+    if wanted:
+        return wanted if wanted in voices else ""
+    if len(voices) > 1 and any(map(_can_be_kept, voices.get(SPLICE, ()))):
+        return SPLICE
+    if len(voices) < HELD_OUT_FROM:
+        return ""
+    engines_of: dict[str, set[str]] = {}
+    for name, its_voices in voices.items():
+        for voice in its_voices:
+            engines_of.setdefault(voice.speaker, set()).add(name)
+    own = {name: sum(engines == {name} for engines in engines_of.values()) for name in voices}
+    # One that lends its voices from the others would leave the test without any.
+    return min((name for name in voices if own[name]), key=lambda name: (own[name], name), default="")
+
+
+def _can_be_kept(voice: Voice) -> bool:
+    """Whether an engine that is held out may speak with that voice: splice not as people of the library, whose
+    recordings are trained on."""
+    return voice.engine != SPLICE or voice.model != LIBRARY_MODEL
+
+
+def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> VoiceSplits:
+    """Divide the engines' voices. A person who speaks in two engines is in one split only.
+
+    Args:
+        voices: by engine.
+        hold_out: engine to keep for the test; empty for the default rule, "none" for none.
+
+    With fewer than three speakers a split is empty; the plan refuses that.
+    """
+    held_out = held_out_engine(voices, hold_out)
+    speaker_split: dict[str, str] = {}
+    for engine in sorted(voices, key=lambda name: (len(voices[name]), name)):
+        if engine == held_out:
+            continue
+        new = {v.speaker for v in voices[engine]} - set(speaker_split)
+        speaker_split.update(_split_speakers(new, bool(held_out)))
+    result: dict[str, dict[str, list[list[Voice]]]] = {split: {} for split in SPLITS}
+    for engine in sorted(voices):
+        by_speaker: dict[str, list[Voice]] = {}
+        for voice in voices[engine]:
+            if engine != held_out or _can_be_kept(voice):
+                by_speaker.setdefault(voice.speaker, []).append(voice)
+        for speaker, its_voices in sorted(by_speaker.items()):
+            if engine == held_out:
+                split = speaker_split.get(speaker, "test")
+                if split != "test":
+                    continue  # a training engine has this person: the test would not be of an unheard voice
+                speaker_split[speaker] = "test"
+            result[speaker_split[speaker]].setdefault(engine, []).append(its_voices)
+    return VoiceSplits(result, speaker_split, held_out)

@@ -1,0 +1,46 @@
+"""``bench asr`` and ``bench mining``: they run, on a corner of the shared audio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import BenchOptions, asr, measure, mining
+from core.errors import HarkError
+from core.events import silent_reporter
+
+
+@pytest.mark.parametrize("name", ["asr", "mining"])
+def test_without_the_recordings_it_is_said(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
+    with pytest.raises(HarkError):
+        measure(name, BenchOptions(), silent_reporter())
+
+
+def test_errors_of_boundaries() -> None:
+    figures = mining._errors(np.asarray([(0.02, -0.2), (-0.04, 0.0), (0.02, 0.0)]))
+    assert figures["start_median_ms"] == 20 and figures["start_bias_ms"] == 20 and figures["end_beyond_100_ms"] > 0.3
+
+
+@pytest.mark.slow
+def test_a_corner_of_each(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asr, "UTTERANCES", 3)
+    monkeypatch.setattr(asr, "_test_other", lambda speech: asr._dev_clean(speech)[:1])
+    figures = measure("asr", BenchOptions(), silent_reporter())
+    row = figures["librispeech-dev-clean"]
+    assert row["utterances"] == 3 and 0 < row["phones_vocabulary"]["wer"] < row["letters_greedy"]["wer"] + 0.2
+    monkeypatch.setattr(mining, "HOURS", 0.1)
+    monkeypatch.setattr(mining, "ALIGNED_CLIPS", 4)
+    monkeypatch.setattr(mining, "HEARD_S", 30.0)
+    monkeypatch.setattr(mining, "CHOICES", 4)
+    rows = mining._rows
+    monkeypatch.setattr(mining, "_rows", lambda folder: rows(folder)[:60])
+    figures = measure("mining", BenchOptions(phrase="the"), silent_reporter())
+    assert figures["emissions"]["times_real_time_a_core"] > 10
+    assert figures["boundaries"]["phones_viterbi_all"]["start_median_ms"] < 40
+    assert "espeak" in figures["boundaries_of_joined_words"]
+    for errors in figures["boundaries_of_joined_words"].values():
+        assert errors["words"] > 0 and errors["start_median_ms"] < 40 and errors["end_median_ms"] < 40
+    assert figures["queries"]["cuts"] > 0 and figures["queries"]["recordings_with_it"] > 5

@@ -1,0 +1,416 @@
+"""The yardstick: thresholds, hits and intervals of hand-made scores, and whole measurements of a detector of tones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import heard_together, synthetic, wakeword
+from benchmark.streams import StreamClip, stream_of, stream_of_files
+from benchmark.training_speech import heard_in_training
+from benchmark.wakeword import (
+    KITCHEN_NOISE,
+    OTHER_SPEECH,
+    alarms_in,
+    bench_wakeword,
+    best_scores,
+    count_alarms,
+    count_doubles,
+    heard,
+    recordings_of,
+    score_stream,
+    threshold_at,
+)
+from benchmark.wakeword_summary import Measured, average, pooled, table
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.errors import HarkError
+from core.events import Event, Reporter
+from model.metrics import wilson_interval
+from model.runtime.detector import Bundle, Detector, manifest_digest
+from pipeline.serving.shared_trunk import HeardTogether
+from tests.support.untrained_bundle import bundle_of, matcher_bundle, matcher_model, spoken
+from tests.support.wakeword_samples import openwakeword_models, recordings, tone_bundle
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make_choir: Any) -> Path:
+    """Recordings to measure on, an engine that hums, and few confusers."""
+    folder = recordings(tmp_path / "shared")
+    monkeypatch.setenv("HARK_SHARED", str(folder))
+    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": make_choir()})
+    monkeypatch.setattr(synthetic, "EMBEDDED_ENGINES", ("choir",))
+    monkeypatch.setattr(synthetic, "CONFUSER_TEXTS", 100)
+    monkeypatch.setattr(synthetic, "POSITIVE_CLIPS", 20)
+    return folder
+
+
+def test_alarms_are_counted_in_seconds_whatever_the_period() -> None:
+    for period_s in (0.08, 0.03):
+        scores = np.zeros(round(12 / period_s), np.float32)
+        for second in (1.0, 1.5, 4.2, 9.0):  # the second one falls into the first one's refractory time
+            scores[round(second / period_s)] = 0.9
+        assert count_alarms(scores, 0.5, period_s) == 3
+
+
+def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
+    scores = np.zeros(45_000, np.float32)  # an hour
+    peaks = np.linspace(0.1, 0.9, 9, dtype=np.float32)
+    scores[1000:10_000:1000] = peaks
+
+    def found(rate: float, other: np.ndarray = scores) -> float:
+        return threshold_at(other, np.zeros(0, np.float32), [], 0.08, rate)
+
+    assert found(3.0) == pytest.approx(0.7)
+    assert count_alarms(scores, found(3.0), 0.08) == 3
+    assert found(0.5) > 0.9
+    assert count_alarms(scores, found(0.5), 0.08) == 0
+    flat = np.full(100, 0.2, np.float32)
+    assert count_alarms(flat, found(1, flat), 0.08) == 0
+
+
+def test_a_second_detection_of_a_clip_is_a_false_alarm() -> None:
+    other, said = np.zeros(45_000, np.float32), np.zeros(400, np.float32)
+    spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (2, 12, 22)]
+    said[[30, 155, 280]] = 0.9  # each clip once
+    said[[65, 315]] = 0.8, 0.6  # two of them once more, 2.8 s later
+    assert count_doubles(said, spans, 0.5, 0.08) == 2 and count_doubles(said, spans, 0.7, 0.08) == 1
+    assert threshold_at(other, said, spans, 0.08, 2.0) < 0.61 < threshold_at(other, said, spans, 0.08, 1.0) < 0.81
+    assert 0.81 < threshold_at(other, said, spans, 0.08, 0.5) < 0.91
+    said[65] = 0.95  # what comes after a clip, and not the clip, is the highest of all
+    assert threshold_at(other, said, spans, 0.08, 0.5) > 0.94
+
+
+def test_a_hit_counts_from_the_clips_start_until_a_second_after_its_end() -> None:
+    scores = np.zeros(100, np.float32)
+    span = (2 * SAMPLE_RATE, 3 * SAMPLE_RATE)
+    for second, counts in ((1.9, False), (2.01, True), (3.9, True), (4.1, False)):
+        scores[:] = 0
+        scores[int(second / 0.08)] = 0.7
+        assert (best_scores(scores, [span], 0.08)[0] > 0) == counts, second
+    assert best_scores(scores, [(20 * SAMPLE_RATE, 21 * SAMPLE_RATE)], 0.08)[0] == 0
+
+
+def test_a_score_that_stays_up_is_one_alarm_and_one_hit() -> None:
+    scores = np.full(300, 0.9, np.float32)
+    scores[:20] = 0.01
+    spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (1, 6, 11, 16)]
+    assert count_alarms(scores, 0.5, 0.08) == 1
+    assert heard(scores, spans, 0.5, 0.08).tolist() == [True, False, False, False]
+    scores[200:210] = 0.3  # down and up again
+    assert heard(scores, spans, 0.5, 0.08).tolist() == [True, False, False, True]
+    assert not heard(scores, spans, 0.95, 0.08).any()
+
+
+def test_alarms_are_traced_to_their_recordings(tmp_path: Path) -> None:
+    clips = [StreamClip(np.zeros(2 * SAMPLE_RATE, np.float32), {"file": name}) for name in ("a", "b", "c")]
+    stream = stream_of(lambda: clips, {}, tmp_path)
+    for period_s in (0.08, 0.03):
+        scores = np.zeros(int(12 / period_s), np.float32)
+        for second, score in ((2.0, 0.6), (6.0, 0.8), (9.3, 0.7)):  # the clips begin at 1.5, 5 and 8.5 s
+            scores[int(second / period_s)] = score
+        assert alarms_in(stream, scores, 0.5, period_s) == ["b", "c", "a"]
+        assert alarms_in(stream, scores, 0.65, period_s) == ["b", "c"]
+        assert alarms_in(stream, scores, 0.9, period_s) == []
+
+
+def test_recordings_are_found_by_the_letters_of_the_phrase(tmp_path: Path) -> None:
+    for name in ("smart_mirror", "heychatterbox"):
+        (tmp_path / "keyphrases" / name).mkdir(parents=True)
+        (tmp_path / "keyphrases" / name / "a.ogg").touch()
+    assert [path.parent.name for path in recordings_of("smart mirror", tmp_path)] == ["smart_mirror"]
+    assert [path.parent.name for path in recordings_of("hey chatterbox", tmp_path)] == ["heychatterbox"]
+    assert recordings_of("mirror", tmp_path) == [] == recordings_of("alexa", tmp_path / "nowhere")
+
+
+def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
+    shared: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tone_bundle(tmp_path / "computer-quick-1", report={"engines": {"choir": 12}, "seed": 4})
+    events: list[Event] = []
+    figures = bench_wakeword([bundle], reporter=Reporter(events.append))
+    stages = [event["message"] for event in events if event["event"] == "stage"]
+    assert stages[-1] == "computer-quick-1: confusers of “computer”, clean" and len(stages) == len(set(stages)) == 5
+    assert all(event["done"] <= event["total"] for event in events if event["event"] == "progress")
+    assert sum(event["event"] == "progress" and event["done"] == event["total"] for event in events) == 5
+    one = figures["bundles"]["computer-quick-1"]
+    assert one["positives"] == "real recordings" and one["seed"] == 4
+    clean = one["conditions"]["clean"]
+    assert clean["clips"] == 8
+    assert clean["hours"] == pytest.approx((36 * 2.0 + 38 * 1.5) / 3600, abs=1e-3)
+    # Two of the eight tones are faint: they score less than what sounds alike in the other speech.
+    assert clean["at_fa_per_hour"]["0.5"]["miss_rate"]["value"] == 0.25
+    assert clean["as_shipped"]["miss_rate"]["value"] == 0.25
+    assert clean["as_shipped"]["fa_per_hour"]["value"] == 0 < clean["as_shipped"]["fa_per_hour"]["high"]
+    assert clean["alarms_in"] == []  # not one is allowed in a few minutes
+    assert one["confusers"]["clips"] == sum(kind["clips"] for kind in one["confusers"]["by_kind"].values()) > 10
+    assert one["confusers"]["clips_by_engine"] == {"choir": one["confusers"]["clips"]}
+    assert figures["not_measured"] == {"speech/barista-untranscribed": "there is no audio"}
+    assert "peers" not in figures
+    assert figures["streams"]["streams"] == 3 and figures["streams"]["mebibytes"] > 4
+    assert list((data_dir / "cache" / "wakeword").iterdir())
+    json.dumps(figures, allow_nan=False)
+
+    def only_kitchen(path: Path) -> np.ndarray:
+        assert path == shared / KITCHEN_NOISE, f"{path} was decoded again"
+        return read_audio(path)
+
+    monkeypatch.setattr("benchmark.streams.read_audio", only_kitchen)
+    monkeypatch.setattr(synthetic, "_speak", lambda *arguments: pytest.fail("spoken again"))
+    assert bench_wakeword([bundle]) == figures
+    with monkeypatch.context() as stopped:  # what was heard before a run was stopped is not heard again
+        stopped.setattr(Detector, "scores", lambda *arguments: pytest.fail("heard again"))
+        assert bench_wakeword([bundle]) == figures
+        changed = tone_bundle(tmp_path / "another", smoothing_frames=1)
+        with pytest.raises(pytest.fail.Exception, match="heard again"):
+            bench_wakeword([changed])
+
+
+def test_scores_of_a_kept_stream_are_those_of_its_files(shared: Path, data_dir: Path, tmp_path: Path) -> None:
+    files = sorted((shared / "keyphrases" / "computer").glob("*.wav"))
+    stream = stream_of_files(files, shared, tmp_path / "cache")
+    detector = Detector(tone_bundle(tmp_path / "bundle"))
+    kitchen = np.zeros(SAMPLE_RATE, np.float32)  # silent: what is left is the speech
+    kept = score_stream(detector, stream.blocks("kitchen", kitchen, 0))
+    gap = np.zeros(int(1.5 * SAMPLE_RATE), np.float32)
+    direct = score_stream(detector, [part for path in files for part in (gap, read_audio(path))] + [gap])
+    np.testing.assert_allclose(kept, direct, atol=2e-4)
+    assert kept.max() > 0.9
+
+
+def test_a_checkpoint_of_an_earlier_version_is_left_alone(shared: Path, tmp_path: Path) -> None:
+    bundle = tone_bundle(tmp_path / "old")
+    (bundle / "model.pt").write_bytes(b"of an earlier version")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["digest"]
+    manifest["files"]["model.pt"] = sha256(b"of an earlier version").hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "digest": manifest_digest(manifest)}))
+    assert bench_wakeword([bundle])["bundles"]["old"]["conditions"]["clean"]["clips"] == 8
+
+
+def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
+    bundles = [
+        tone_bundle(tmp_path / seed / "computer", gain=gain) for seed, gain in (("a", 60.0), ("b", 60.0), ("c", 0.0))
+    ]
+    figures = bench_wakeword(bundles)
+    assert list(figures["bundles"]) == ["computer", "computer (2)", "computer (3)"]
+    at = figures["phrases"]["computer"]["conditions"]["clean"]["0.5"]
+    # The third hears nothing.
+    assert (at["lowest"], at["highest"]) == (0.25, 1.0) and at["mean"] == pytest.approx(0.5)
+    assert at["interval"]["low"] < 0.5 < at["interval"]["high"]
+    assert figures["average"]["clean"]["0.5"] == pytest.approx(0.5) and figures["average"]["phrases"] == ["computer"]
+    text = table(figures)
+    assert "“computer”, mean of 3 [range]" in text and "[25.0..100.0]" in text
+    assert "not measured: speech/barista-untranscribed: there is no audio" in text
+    assert all(len(line) < 200 for line in text.splitlines())
+
+
+def test_bundles_on_one_trunk_hear_the_streams_together_as_alone(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles = [
+        matcher_bundle(tmp_path / "one", "computer"),
+        matcher_bundle(tmp_path / "two", "computer", threshold=0.1),
+        matcher_bundle(tmp_path / "three", "winter mirror"),
+    ]
+    held_out = {"two": "choir"}  # whose voices may all speak its confusers, and a few of them those of the others
+    monkeypatch.setattr(wakeword, "bundle_report", lambda one: {"held_out_engine": held_out.get(one.path.name)})
+    events: list[Event] = []
+    measured = bench_wakeword([*bundles, tone_bundle(tmp_path / "tone")], reporter=Reporter(events.append))
+    both = measured["bundles"]
+    stages = [event["message"].partition(":")[0] for event in events if event["event"] == "stage"]
+    assert set(stages) == {"one, two, three", "tone"} and list(both) == ["one", "two", "three", "tone"]
+    spoken_for = set()
+    for name, bundle in zip(both, bundles):
+        alone = bench_wakeword([bundle])["bundles"][name]
+        assert both[name]["confusers"]["by_kind"] == alone["confusers"]["by_kind"]
+        listener = wakeword.bundle_listener(bundle, name)
+        spoken_for.add((listener.phrases, repr(listener.speakers)))
+        for condition, figures in alone["conditions"].items():
+            heard_too = both[name]["conditions"][condition]
+            assert heard_too["as_shipped"] == figures["as_shipped"]
+            for rate, at in figures["at_fa_per_hour"].items():
+                assert heard_too["at_fa_per_hour"][rate]["miss_rate"] == at["miss_rate"]
+                assert heard_too["at_fa_per_hour"][rate]["threshold"] == pytest.approx(at["threshold"], abs=1e-4)
+    assert len(spoken_for) == 3  # by as many: confusers for each, and one of the phrases was never recorded
+    assert measured["streams"]["streams"] == 6
+
+
+def test_seeds_on_one_trunk_follow_the_phrase_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {threshold: matcher_model(phrase) for threshold, phrase in ((0.4, "computer"), (0.5, "winter"))}
+    models[0.6] = matcher_model("computer")
+    with torch.no_grad():
+        models[0.6].match.bias += 0.7
+        models[0.6].match.weight *= 0.8
+    bundles = [bundle_of(tmp_path / str(limit), model, "computer", limit) for limit, model in models.items()]
+    detectors = {bundle.name: Detector(bundle) for bundle in bundles}
+    monkeypatch.setattr(heard_together, "model_of", lambda detector: models[detector.threshold])
+    (group,) = HeardTogether(detectors).groups
+    shared = heard_together.SharedTrunk(group)
+    assert shared._follows == [0, 1, 0]
+    audio = spoken("please ask the computer before the winter")
+    together = np.concatenate([shared.scores(part) for part in np.split(audio, [5_000, 21_000])])
+    for column, detector in enumerate(detectors.values()):
+        np.testing.assert_allclose(together[:, column], detector.scores(audio), atol=1e-4)
+    assert np.ptp(together[:, 2]) > 0.1
+    shared.reset()
+    np.testing.assert_allclose(shared.scores(audio), together, atol=1e-6)
+
+
+def test_a_phrase_without_recordings_is_synthesized_and_says_so(shared: Path, tmp_path: Path) -> None:
+    figures = bench_wakeword([tone_bundle(tmp_path / "hey-compass", "hey compass")])
+    one = figures["bundles"]["hey-compass"]
+    assert one["positives"] == "synthesized"
+    assert one["conditions"]["clean"]["clips"] == 20
+    assert set(one["conditions"]["clean"]["miss_rate_by_engine"]) == {"choir"}
+    assert figures["average"] == {}
+    assert "SYNTHESIZED" in table(figures)
+
+
+def test_peers_hear_the_same_streams_once(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openwakeword_models(shared / "peers" / "openwakeword")
+    bundle = tone_bundle(tmp_path / "computer")
+    figures = bench_wakeword([bundle], peers=True)
+    assert set(figures["peers"]) == {"openWakeWord: alexa", "openWakeWord: hey robot"}
+    alexa = figures["peers"]["openWakeWord: alexa"]
+    assert alexa["positives"] == "synthesized" and alexa["confusers"]["clips"] > 10
+    hours = figures["bundles"]["computer"]["conditions"]["clean"]["hours"]
+    assert alexa["conditions"]["clean"]["hours"] == pytest.approx(hours, abs=1e-3)
+    assert alexa["conditions"]["kitchen"]["at_half"]["threshold"] == 0.5
+    assert "microWakeWord" in figures["not_measured"]
+    assert "openWakeWord: hey robot" in table(figures)
+
+    def not_again(*arguments: object) -> Iterator[np.ndarray]:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(wakeword, "score_stream", not_again)
+    assert bench_wakeword([], peers=True)["peers"] == figures["peers"]
+
+
+def test_nothing_to_measure_is_explained(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HarkError, match="nothing to measure"):
+        bench_wakeword([])
+    with pytest.raises(HarkError, match="no bundle"):
+        bench_wakeword([tmp_path / "nothing.zip"])
+    monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
+    with pytest.raises(HarkError, match="not here"):
+        bench_wakeword([], peers=True)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("HARK_SHARED", str(tmp_path / "empty"))
+    with pytest.raises(HarkError, match="nothing to measure on"):
+        bench_wakeword([tone_bundle(tmp_path / "computer")])
+
+
+def measured(name: str, phrase: str, missed: list[list[bool]], positives: str = "real recordings") -> list[Measured]:
+    figures = {
+        "positives": positives,
+        "conditions": {"clean": {"clips": len(missed[0])}},
+        "confusers": {"accepted": {"value": 0.1}},
+    }
+    rates = [{rate: np.array(row) for rate in ("0.1", "0.5", "2")} for row in missed]
+    return [Measured(f"{name} {i}", phrase, figures, {"clean": at, "kitchen": at}) for i, at in enumerate(rates)]
+
+
+def test_the_interval_of_several_bundles_knows_that_they_heard_the_same_clips() -> None:
+    rng = np.random.default_rng(0)
+    clips = 400
+    same = (rng.random(clips) < 0.3).tolist()
+
+    def width(rows: list[list[bool]]) -> float:
+        interval = pooled(measured("m", "computer", rows))["computer"]["conditions"]["clean"]["0.5"]["interval"]
+        return interval["high"] - interval["low"]
+
+    alone = wilson_interval(sum(same), clips)
+    assert width([same]) == pytest.approx(alone.high - alone.low, abs=0.002)
+    # Three bundles that miss the same clips tell no more than one; three that miss any clip tell more.
+    assert width([same] * 3) == pytest.approx(width([same]), abs=0.002)
+    independent = [(rng.random(clips) < 0.3).tolist() for _ in range(3)]
+    assert width(independent) == pytest.approx(width([same]) / np.sqrt(3), rel=0.15)
+    for hits in ([[False] * clips] * 3, [[True] * clips] * 3):
+        one = pooled(measured("m", "computer", hits))["computer"]["conditions"]["clean"]["0.5"]
+        assert 0 < one["interval"]["high"] - one["interval"]["low"] < 0.02
+        assert one["interval"]["low"] <= one["mean"] <= one["interval"]["high"]
+
+
+def test_phrases_count_alike_in_the_average_and_synthesized_ones_do_not() -> None:
+    ones = [
+        *measured("a", "computer", [[True, False], [True, True]]),
+        *measured("b", "alexa", [[False] * 50]),
+        *measured("c", "hey compass", [[True] * 9], "synthesized"),
+    ]
+    result = average(pooled(ones))
+    assert result["phrases"] == ["alexa", "computer"]
+    assert result["clean"]["0.5"] == pytest.approx((0.75 + 0) / 2)
+
+
+REAL_SPEECH = {"clips": [{"bucket": "plain_negative", "engine": "corpus", "split": "train", "clips": 9}]}
+SYNTHETIC = {"clips": [{"bucket": "positive", "engine": "espeak", "split": "train", "clips": 9}]}
+
+
+@pytest.mark.parametrize(
+    ("more", "heard", "known"),
+    [
+        ({"report": SYNTHETIC}, [], True),
+        ({"report": REAL_SPEECH}, [], False),
+        ({"report": SYNTHETIC, "trunk": {"digest": "ab"}}, [], False),
+        ({"report": REAL_SPEECH, "training_corpora": ["speech/arctic", "speech-commands"]}, [], True),
+        ({"training_corpora": ["librispeech-test-other"]}, ["speech/librispeech-test-other"], True),
+        (
+            {"trunk": {"training_corpora": ["elsewhere/data/speech/librispeech-dev-clean"]}},
+            ["speech/librispeech-dev-clean"],
+            True,
+        ),
+        ({"report": {**REAL_SPEECH, "training_corpora": ["noise/speech-commands"]}}, [KITCHEN_NOISE], True),
+        ({"training_corpora": ["data/keyphrases/smart_mirror/x.ogg"]}, ["data/keyphrases/smart_mirror/x.ogg"], True),
+        ({"training_corpora": ["keyphrases/computer"]}, [], True),
+        (
+            {"report": REAL_SPEECH, "licences": "corpus: LibriSpeech dev-clean, CC BY 4.0"},
+            ["speech/librispeech-dev-clean"],
+            False,
+        ),
+    ],
+)
+def test_what_was_heard_in_training_is_found(
+    tmp_path: Path, more: dict[str, Any], heard: list[str], known: bool
+) -> None:
+    bundle = Bundle(tone_bundle(tmp_path / "bundle", "smart mirror", **more))
+    found = heard_in_training(bundle, "smart mirror", (*OTHER_SPEECH, KITCHEN_NOISE))
+    assert found == {"corpora": heard, "known": known}
+
+
+def test_the_table_says_what_was_heard_in_training(shared: Path, tmp_path: Path) -> None:
+    guilty = tone_bundle(tmp_path / "guilty", training_corpora=["speech/librispeech-dev-clean"])
+    silent = tone_bundle(tmp_path / "silent", report=REAL_SPEECH)
+    text = table(bench_wakeword([guilty, silent]))
+    assert "HEARD IN TRAINING by guilty: speech/librispeech-dev-clean" in text
+    assert "silent does not say which real recordings" in text
+
+
+def test_confusers_are_spoken_by_those_whom_training_did_not_hear(
+    make_choir: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    choirs = {name: make_choir(name) for name in ("espeak", "flite", "festival")}
+    monkeypatch.setattr(synthetic, "default_engines", lambda: choirs)
+    voices = synthetic.voices_for("en", ["espeak", "flite", "festival"], "festival")
+    assert len(voices["test"]["festival"]) == 12 and 1 <= len(voices["test"]["espeak"]) < 6
+    assert len(voices["all"]["espeak"]) == 12
+    assert len(synthetic.voices_for("en")["test"]["festival"]) < 6  # where none was held out
+    texts = synthetic.confuser_texts("smart mirror", "en", 0, 40)
+    assert len(texts) == 40 == len({text.text for text in texts})
+    assert 1 <= sum(text.kind == "partial" for text in texts) <= 10
+    assert texts == synthetic.confuser_texts("smart mirror", "en", 0, 40)
+    choirs["flite"].fails = lambda request: "hoarse"
+    stream = synthetic.spoken(texts, voices["test"], "en", 0, tmp_path, "confusers")
+    again = synthetic.spoken(texts, voices["test"], "en", 0, tmp_path / "elsewhere", "confusers")
+    assert stream.about == again.about
+    assert {about["engine"] for about in stream.about} == {"espeak", "festival"} and len(stream.spans) >= 26
+    allowed = {voice.name for engine in voices["test"].values() for one in engine for voice in one}
+    assert {about["voice"] for about in stream.about} <= allowed
+    with pytest.raises(HarkError, match="Nobody can speak"):
+        synthetic.spoken(texts, {}, "en", 0, tmp_path, "confusers")

@@ -1,0 +1,74 @@
+"""``bench``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark import BENCHMARKS, commit
+from benchmark.training import resident_kib
+from core.data_folder import REPOSITORY
+from tests.support.command_line_samples import as_json, error_of
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+
+
+def test_bench_says_what_was_measured_where(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.measure", lambda name, options, reporter: {"standard": {"bytes": 1234567}})
+    result = as_json(main, capsys, "bench", "training", "--phrase", "smart mirror", "--engines", "espeak,flite")
+    assert set(result) == {"name", "command", "commit", "machine", "figures"}
+    assert result["command"] == "./hark bench training --phrase 'smart mirror' --engines espeak,flite"
+    assert result["machine"]["cores"] >= 1 and result["commit"] == commit()
+    assert main("bench", "detector") == 0
+    assert "1,234,567" in capsys.readouterr().out
+
+
+def test_every_benchmark_has_its_module() -> None:
+    modules = {path.stem for path in (REPOSITORY / "pipeline" / "benchmark").glob("[a-z]*.py")}
+    assert set(BENCHMARKS) <= modules
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["features", "detector"])
+def test_quick_benchmarks_run(main: Main, capsys: Shown, name: str) -> None:
+    figures = as_json(main, capsys, "bench", name)["figures"]
+    if name == "features":
+        assert all(row["times_real_time_a_core"] > 1 for row in figures.values())
+    else:
+        assert (
+            0
+            < figures["micro"]["int8"]["bytes"]
+            < figures["standard"]["int8"]["bytes"]
+            < figures["standard"]["fp32"]["bytes"]
+        )
+        assert 0 < figures["standard"]["int8"]["share_of_core"] < 1
+        assert figures["standard"]["parameters"] > 5 * figures["from_nothing"]["parameters"], "it stands on the trunk"
+        peer = figures["openwakeword"]
+        assert 0 < peer.get("share_of_core", 0) < 1 or "not_measured" in peer
+
+
+def test_memory_of_a_process() -> None:
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("there is no /proc here")
+    assert resident_kib(os.getpid()) > 10_000
+    assert resident_kib(2**30) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bench", "engines", "--engines", "nobody"],
+        ["bench", "features", "bundle.zip"],
+        ["bench", "wakeword", "nothing.zip"],
+        ["bench", "training", "--phrase", "🦜"],
+    ],
+)
+def test_what_cannot_be_done_is_explained(main: Main, capsys: Shown, tmp_path: Path, words: list[str]) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(*(word.format(empty=empty) for word in words), "--json") == 2
+    error_of(capsys.readouterr().out)

@@ -1,0 +1,70 @@
+"""``voices`` and ``engines``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line_samples import as_json, error_of
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+
+
+def test_voices_and_engines(main: Main, capsys: Shown) -> None:
+    voices = as_json(main, capsys, "voices", "list")["voices"]
+    assert {"engine", "name", "language", "speaker", "licence", "model"} == set(voices[0])
+    assert all(voice["engine"] != "fake" for voice in voices)
+    assert main("voices", "list") == 0
+    assert "espeak" in capsys.readouterr().out
+    assert main("voices", "list", "--engine", "fake", "--language", "de") == 0
+    assert "CC0-1.0" in capsys.readouterr().out
+    engines = {engine["name"]: engine for engine in as_json(main, capsys, "engines", "list")["engines"]}
+    assert engines["espeak"]["ready"] and engines["elevenlabs"]["paid"] and "fake" not in engines
+    assert all(engine["ready"] or engine["how_to_enable"] for engine in engines.values())
+    assert main("engines", "list") == 0
+    assert "by default" in capsys.readouterr().out
+
+
+def test_a_voice_is_pulled(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def pull(engine: str, voice: str, progress: Callable[[str, int, int], None]) -> list[Path]:
+        for done in (0, 50, 100):
+            progress("voice.onnx", done, 100)
+        return [tmp_path / "voice.onnx"]
+
+    monkeypatch.setattr("audio_generation.voices_pull.pull", pull)
+    result = as_json(main, capsys, "voices", "pull", "piper", "en_US-lessac-medium")
+    assert result["files"] == [str(tmp_path / "voice.onnx")]
+
+
+def test_an_engine_is_enabled(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def enable(name: str, report: Callable[[str], None]) -> Path:
+        report("Collecting piper-tts")
+        return tmp_path
+
+    monkeypatch.setattr("core.environments.enable", enable)
+    assert main("engines", "enable", "piper") == 0
+    shown = capsys.readouterr()
+    assert "Collecting piper-tts" in shown.err and "piper" in shown.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["voices", "list", "--language", "qqq"],
+        ["voices", "list", "--engine", "nobody"],
+        ["voices", "pull", "nobody", "x"],
+        ["voices", "pull", "espeak", "x"],
+        ["voices", "pull", "piper", "../../x"],
+        ["engines", "enable", "nobody"],
+        ["engines", "enable", "../../x"],
+        ["engines", "enable", "espeak"],
+    ],
+)
+def test_what_cannot_be_done_is_explained(main: Main, capsys: Shown, tmp_path: Path, words: list[str]) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(*(word.format(empty=empty) for word in words), "--json") == 2
+    error_of(capsys.readouterr().out)

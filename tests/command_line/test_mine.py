@@ -1,0 +1,189 @@
+"""``mine``, ``try`` and ``asr``."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audio_generation.engine import GeneratedClip, SpeechRequest
+from audio_generation.espeak_side.espeak import Espeak
+from core.audio_file import write_audio
+from core.data_folder import REPOSITORY
+from db.db_api import Library
+from model.encoder_trunk import encoder_path
+from model.shipped_weights import save_weights, shipped_recognizer
+from tests.support.command_line_samples import as_json, error_of
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+SENTENCE = "please open the big window before seven"
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of the sentence, with its transcript beside it."""
+    from core.audio_file import read_audio
+
+    folder = tmp_path_factory.mktemp("corpus")
+    engine = Espeak()
+    if not engine.available().ok:
+        pytest.skip(engine.available().why)
+    voice = next(v.name for v in engine.voices("en") if v.language == "en-us" and "+" not in v.name)
+    try:
+        (clip,) = engine.synthesize([SpeechRequest("x", SENTENCE, voice, "en", {})], folder)
+        assert isinstance(clip, GeneratedClip), clip
+        write_audio(folder / "a.wav", np.pad(read_audio(clip.path), 8000))
+    finally:
+        engine.close()
+    line = {"audio_filepath": "a.wav", "text": SENTENCE, "speaker": "ann", "duration": 3.0}
+    (folder / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    (folder / "LICENSE").write_text("CC0 1.0")
+    return folder
+
+
+def test_an_imported_corpus_can_be_mined_at_once(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    target = data_dir / "out"
+    result = as_json(main, capsys, "mine", "big window", "--export", str(target))
+    assert (result["recordings"], result["looked_into"], result["sampled"]) == (1, 1, False)
+    (cut,) = result["clips"]
+    assert cut["text"] == "big window" and Path(cut["file"]).is_file() and cut["confidence"] > 0.2
+    (line,) = (target / "manifest.jsonl").read_text().splitlines()
+    row = json.loads(line)
+    assert (target / row["audio_filepath"]).is_file() and row["speaker"] == "ann"
+    again = as_json(main, capsys, "mine", "big window")
+    assert [row["clip_id"] for row in again["clips"]] == [cut["clip_id"]]
+    assert main("mine", "big window") == 0
+    assert "big window" in capsys.readouterr().out
+    assert as_json(main, capsys, "mine", "small door")["clips"] == []
+    with Library(data_dir) as library:
+        assert library.stats().slices == 1
+
+
+def test_the_method_is_chosen(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
+    pytest.importorskip("ctc_segmentation")
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    cuts = {}
+    for method in ("viterbi", "ctc-segmentation"):
+        (cuts[method],) = as_json(main, capsys, "mine", "big window", "--method", method)["clips"]
+    own, other = cuts["viterbi"], cuts["ctc-segmentation"]
+    assert own["clip_id"] != other["clip_id"], "each method's cuts are its own"
+    assert other["start_s"] == pytest.approx(own["start_s"], abs=0.1)
+    assert other["end_s"] == pytest.approx(own["end_s"], abs=0.1)
+    with Library(data_dir) as library:
+        made_by = [clip.settings["aligner"] for clip in library.clips([own["clip_id"], other["clip_id"]])]
+    assert made_by[1] == f"{made_by[0]}-ctc-segmentation"
+    assert main("mine", "big window", "--method", "guess") == 2
+
+
+def test_cuts_are_played(main: Main, capsys: Shown, spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main("library", "import", str(spoken)) == 0
+    played: list[list[str]] = []
+    monkeypatch.setattr("command_line.mine.shutil.which", lambda name: f"/usr/bin/{name}" if name == "play" else None)
+    monkeypatch.setattr(subprocess, "run", lambda words, **more: played.append(words))
+    assert main("mine", "window", "--play") == 0
+    assert len(played) == 1 and played[0][0] == "play" and played[0][-1].endswith(".flac")
+    monkeypatch.setattr("command_line.mine.shutil.which", lambda name: None)
+    assert main("mine", "window", "--play") == 2
+    assert "--export" in capsys.readouterr().err
+
+
+def test_a_phrase_is_heard_without_training(main: Main, capsys: Shown, spoken: Path) -> None:
+    wav = str(spoken / "a.wav")
+    result = as_json(main, capsys, "try", "big window", "--wav", wav)
+    (hit,) = result["detections"]
+    assert 0.5 < hit["start_s"] < hit["end_s"] < 3.5 and hit["score"] > 0.1 and result["seconds"] < 60
+    assert as_json(main, capsys, "try", "purple elephant", "--wav", wav)["detections"] == []
+    assert result["model"].startswith("moonshine") == (encoder_path() is not None)
+    for ear, name in (("--streaming", "trunk-"), ("--recognizer", "recognizer-")):
+        assert as_json(main, capsys, "try", "big window", "--wav", wav, ear)["model"].startswith(name)
+    assert main("try", "big window", "--wav", wav) == 0
+    assert "heard once" in capsys.readouterr().out
+
+
+def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path) -> None:
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    result = as_json(main, capsys, "confusers", "big winter", "--texts", "12")
+    scores = [row["score"] for row in result["texts"]]
+    assert len(scores) == 13 and scores == sorted(scores, reverse=True) and scores[-1] < 0.2
+    assert result["texts"][0]["text"] == "big winter" and scores[0] > 0.4
+    place = result["recordings"][0]
+    assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the big window"
+    said = as_json(main, capsys, "confusers", "big window", "--texts", "3")
+    assert said["recordings"] == [], "where the phrase is said, it is no confuser"
+    assert main("confusers", "big winter", "--texts", "3", "--hours", "0") == 0
+    assert "heard by Hark's recognizer" in capsys.readouterr().out
+
+
+def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Path) -> None:
+    wav = str(spoken / "a.wav")
+    (found,) = as_json(main, capsys, "asr", "recognize", wav)["files"]
+    words = found["text"].split()
+    assert len(set(words) & set(SENTENCE.split())) >= 4
+    assert [unit["label"] for unit in found["words"]] == words
+    aligned = as_json(main, capsys, "asr", "align", wav, SENTENCE)
+    assert [unit["label"] for unit in aligned["words"]] == SENTENCE.split() and aligned["confidence"] > 0.3
+    (spoken / "text.txt").write_text(SENTENCE)
+    letters = as_json(main, capsys, "asr", "align", wav, str(spoken / "text.txt"), "--units", "characters")
+    assert len(letters["words"]) == 7 and letters["aligner"] != aligned["aligner"]
+
+
+def test_weights_of_ones_own_are_used(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
+    wav, own = str(spoken / "a.wav"), str(data_dir / "own.safetensors")
+    recognizer, about = shipped_recognizer()
+    changed = copy.deepcopy(recognizer)
+    with torch.no_grad():
+        changed.phones.bias[0] += 0.5
+    save_weights(changed, Path(own), about)
+    shipped = as_json(main, capsys, "asr", "align", wav, SENTENCE)
+    aligned = as_json(main, capsys, "asr", "align", wav, SENTENCE, "--weights", own)
+    assert aligned["aligner"] != shipped["aligner"]
+    assert as_json(main, capsys, "asr", "recognize", wav, "--weights", own)["files"][0]["text"]
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    (cut,) = as_json(main, capsys, "mine", "big window", "--weights", own)["clips"]
+    with Library(data_dir) as library:
+        assert library.clips([cut["clip_id"]])[0].settings["aligner"] == aligned["aligner"]
+
+
+def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Path) -> None:
+    assert main("library", "import", str(spoken)) == 0
+    capsys.readouterr()
+    assert as_json(main, capsys, "library", "voices") == {"people": []}, "nobody says enough"
+    assert main("library", "voices") == 0
+    assert "Nobody in the library has 2 minutes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["mine", "big window"],
+        ["mine", "🦜"],
+        ["mine", "x y", "--most", "0"],
+        ["try", "big window", "--wav", "nothing.wav"],
+        ["try", "...", "--wav", "{wav}"],
+        ["asr"],
+        ["asr", "recognize", "nothing.wav"],
+        ["asr", "align", "{wav}", "he asked nobody for food on his ship although nothing was left"],
+        ["asr", "align", "{wav}", "привет"],
+        ["asr", "align", "{wav}", "hello", "--wav2vec2", "nowhere"],
+        ["asr", "align", "{wav}", "hello", "--weights", "nowhere"],
+        ["asr", "recognize", "{wav}", "--weights", str(REPOSITORY / "model" / "shipped" / "trunk-micro.safetensors")],
+        ["asr", "train", "{wav}", "--batch_size", "0"],
+        ["asr", "train", "{wav}", "--epochs", "-1"],
+        ["asr", "train", "{wav}", "--subset", "1.5"],
+    ],
+)
+def test_what_cannot_be_done_is_explained(main: Main, capsys: Shown, spoken: Path, words: list[str]) -> None:
+    assert main(*(word.format(wav=spoken / "a.wav") for word in words), "--json") == 2
+    error_of(capsys.readouterr().out)

@@ -1,0 +1,89 @@
+"""``asr train`` and ``summarizer train``: what they are asked, and what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.events import Reporter
+from pipeline.acoustic.training import AcousticRun
+from pipeline.recordings.summarization.training import SummarizerRun
+from tests.support.command_line_samples import error_of
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Stubs that remember what they were asked for."""
+    runs: list[Any] = []
+
+    def acoustic(run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
+        runs.append(run)
+        figures = {"wer": 0.25, "cer": 0.125} if run.kind == "recognizer" else {"wer": None, "cer": None}
+        return {
+            "weights": "w", "curves": "", "loss": 1.5, "steps": 3, "errors": {"per/real/a": 0.5}, "hours": 0.1,
+            "not_measured": "it writes phones", **figures,
+        }  # fmt: skip
+
+    def summarizer(run: SummarizerRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
+        runs.append(run)
+        return {
+            "weights": "w",
+            "curves": "runs",
+            "validation_loss": 2.5,
+            "rouge_1": 0.5,
+            "rouge_1_first_sentence": 0.25,
+        }
+
+    monkeypatch.setattr("pipeline.acoustic.training.train_acoustic_model", acoustic)
+    monkeypatch.setattr("pipeline.recordings.summarization.training.train", summarizer)
+    return runs
+
+
+@pytest.mark.parametrize("batch", ["--batch_size", "--batch-size"])
+def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
+    main: Main, capsys: Shown, asked: list[Any], tmp_path: Path, batch: str
+) -> None:
+    words = ["--epochs", "2", batch, "8", "--subset", "2"]
+    assert main("asr", "train", "corpus", *words) == 0
+    said = capsys.readouterr().out
+    assert "WER      25.0 %" in said and "CER      12.5 %" in said and "loss     1.500 after 3 steps" in said
+    assert "curves   not written" in said and "pip install tensorboard" in said
+    assert main("asr", "train", "corpus", "--kind", "trunk", *words) == 0
+    assert "WER, CER not measured: it writes phones" in capsys.readouterr().out
+    assert main("summarizer", "train", "pairs", *words) == 0
+    said = capsys.readouterr().out
+    assert "curves   tensorboard --logdir runs" in said and "loss     2.500" in said and "WER, CER not measured" in said
+    assert asked == [
+        AcousticRun((Path("corpus"),), epochs=2.0, batch_size=8, subset=2.0),
+        AcousticRun((Path("corpus"),), "trunk", epochs=2.0, batch_size=8, subset=2.0),
+        SummarizerRun(Path("pairs"), epochs=2, batch_size=8, subset=2.0),
+    ]
+
+
+@pytest.mark.parametrize("group", ["asr", "summarizer"])
+@pytest.mark.parametrize("words", [["--subset", "0"], ["--subset", "101"], ["--batch_size", "0"], ["--epochs", "0"]])
+def test_what_is_no_part_and_no_number_is_refused(
+    main: Main, capsys: Shown, asked: list[Any], group: str, words: list[str]
+) -> None:
+    assert main(group, "train", "corpus", *words, "--json") == 2
+    assert words[0] in error_of(capsys.readouterr().out)["what"] and asked == []
+
+
+@pytest.mark.parametrize("group", ["asr", "summarizer"])
+def test_who_wants_curves_is_told_how_to_get_tensorboard(
+    main: Main, capsys: Shown, asked: list[Any], group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "tensorboard" else find(name))
+    assert main(group, "train", "corpus", "--tensorboard", "--json") == 2
+    assert "pip install tensorboard" in json.loads(capsys.readouterr().out)["error"]["what_to_do"] and asked == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: True if name == "tensorboard" else find(name))
+    assert main(group, "train", "corpus", "--tensorboard", "--json") == 0 and len(asked) == 1

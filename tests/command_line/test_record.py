@@ -1,0 +1,158 @@
+"""``record``: recordings from a folder, what is wrong with them, and who hears them."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from command_line import record as recording
+from command_line.console import Screen
+from command_line.options import Parser, UsageError
+from core.audio_file import write_audio
+from core.errors import HarkError
+from db.db_api import Library
+from tests.support.untrained_bundle import matcher_bundle, spoken
+
+Shown = pytest.CaptureFixture[str]
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = Parser()
+    recording.register(parser.add_subparsers(parser_class=Parser))
+    return parser.parse_args(["record", *arguments])
+
+
+@pytest.fixture
+def record(data_dir: Path, capsys: Shown) -> Callable[..., dict[str, Any]]:
+    """Runs the command; the JSON object that it prints."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        options = parsed(*arguments, "--json")
+        with Screen(json_wanted=True) as screen:
+            assert recording.run_record(options, screen) == 0
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two of the phrase, one of something else, one without speech."""
+    folder = tmp_path_factory.mktemp("recordings")
+    write_audio(folder / "one.wav", spoken("smart mirror"))
+    write_audio(folder / "two.wav", 0.5 * spoken("smart mirror", 1.5))
+    write_audio(folder / "wrong.wav", spoken("good evening"))
+    write_audio(folder / "silent.wav", np.zeros(32000, np.float32))
+    yield folder
+
+
+def test_a_folder_is_kept_as_a_test_and_tried(
+    record: Callable[..., dict[str, Any]], recordings: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    bundle = matcher_bundle(tmp_path / "bundle", "smart mirror", threshold=0.3)
+    result = record("Smart", "Mirror", "--from", str(recordings), "--bundle", str(bundle))
+    assert (result["phrase"], result["role"], result["kept"], result["heard"]) == ("smart mirror", "test", 3, 2)
+    assert {Path(row["file"]).name: row["heard"] for row in result["takes"]} == {
+        "one.wav": True, "two.wav": True, "wrong.wav": False
+    }  # fmt: skip
+    again = record("smart mirror", "--from", str(recordings))
+    assert again["kept"] == 3 and "heard" not in again
+    with Library(data_dir) as library:
+        clips = list(library.iter_clips())
+    assert len(clips) == 3, "the same recordings are stored once"
+    assert {(clip.speaker, clip.settings["role"], clip.licence) for clip in clips} == {("user-1", "test", "private")}
+
+
+def test_for_training_so_many_of_somebody_else(
+    record: Callable[..., dict[str, Any]], recordings: Path, data_dir: Path
+) -> None:
+    result = record(
+        "smart mirror", "--from", str(recordings), "--count", "1", "--role", "train", "--speaker", "Ada Lovelace"
+    )
+    assert result["kept"] == 1
+    with Library(data_dir) as library:
+        (clip,) = library.iter_clips()
+    assert clip.speaker == "Ada Lovelace" and clip.settings["role"] == "train"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("🙂", "--from", "."),
+        ("smart mirror", "--from", "no such folder"),
+        ("smart mirror", "--from", "EMPTY"),
+        ("smart mirror", "--from", "SILENT"),
+        ("smart mirror", "--from", "RECORDINGS", "--bundle", "none.zip"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(
+    record: Callable[..., dict[str, Any]], recordings: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    write_audio(tmp_path / "silent.wav", np.zeros(32000, np.float32))
+    places = {"EMPTY": str(tmp_path / "empty"), "SILENT": str(tmp_path), "RECORDINGS": str(recordings)}
+    with pytest.raises(HarkError) as raised:
+        record(*(places.get(word, word) for word in arguments))
+    assert raised.value.what_to_do
+
+
+def test_without_sounddevice_the_way_to_it_is_shown(
+    record: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *more: Any) -> Any:
+        if name == "sounddevice":
+            raise ImportError("No module named 'sounddevice'")
+        return real(name, *more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(HarkError) as raised:
+        record("smart mirror")
+    assert "sounddevice" in raised.value.what_to_do and "--from" in raised.value.what_to_do
+
+
+def test_the_microphone_is_asked_as_often_as_wanted(
+    record: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    asked: list[int] = []
+
+    class Device:
+        PortAudioError = RuntimeError
+
+        @staticmethod
+        def rec(samples: int, rate: int, **settings: Any) -> np.ndarray:
+            asked.append(samples)
+            return np.resize(spoken("smart mirror", 1.0 + 0.01 * len(asked)), (samples, 1))
+
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self) -> str:
+            return "\n"
+
+    monkeypatch.setitem(sys.modules, "sounddevice", Device())  # type: ignore[arg-type]
+    monkeypatch.setattr(recording, "WALK_S", 0.0)
+    with pytest.raises(HarkError) as raised:
+        record("smart mirror", "--count", "3")
+    assert "terminal" in raised.value.why
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert record("smart mirror", "--count", "3")["kept"] == 3 and len(asked) == 3
+    with Library(data_dir) as library:
+        assert len({clip.settings["hint"] for clip in library.iter_clips()}) == 3
+
+
+@pytest.mark.parametrize("wrong", [("--count", "0"), ("--count", "many"), ("--role", "both"), ()])
+def test_words_that_make_no_command(wrong: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        parsed(*(("smart mirror", *wrong) if wrong else ()))

@@ -1,0 +1,112 @@
+"""``summarizer``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.recordings.summarization import from_json
+from pipeline.recordings.transcript import Segment, Transcript, save_transcript
+from tests.support.command_line_samples import as_json, error_of
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+
+TEXT = """We moved to bigger servers, and the load test handled ten thousand visitors.
+The lawyers asked for the privacy policy twice. I'll write the policy by Friday.
+The launch of the website is on the fifteenth of March.
+Last year the website went down on the first day and customers were angry.
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HARK_LLM_URL", "HARK_LLM_MODEL", "OPENAI_MODEL", "HARK_SUMMARY_MODEL", "HARK_SUMMARIZER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_text_is_summarized(main: Main, capsys: Shown, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text(TEXT)
+    summary = from_json(as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "notes.txt")))
+    assert summary.engine == "extractive LSA" and len(summary.key_points) == 3
+    assert [point.text for point in summary.action_items] == ["I'll write the policy by Friday."]
+    assert main("summarizer", "summarize", str(tmp_path / "notes.txt"), "--language", "de") == 0
+    shown = capsys.readouterr()
+    assert "To do\n  I'll write the policy by Friday.  [2]" in shown.out and "sounds" not in shown.out
+    assert "extractive LSA" in shown.err
+
+
+def test_a_transcript_is_summarized(main: Main, capsys: Shown, tmp_path: Path) -> None:
+    lines = TEXT.splitlines()
+    said = tuple(Segment(float(n), n + 1.0, line, 0.9) for n, line in enumerate(lines))
+    save_transcript(Transcript(9.0, "en", "test", said), tmp_path / "transcript.json")
+    summary = as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "transcript.json"))
+    assert summary["action_items"] == [{"text": "I'll write the policy by Friday.", "segments": [1]}]
+    assert summary["sentiment"]["label"] in ("negative", "neutral", "positive")
+
+
+def test_the_summarizer_is_trained_and_then_ready(
+    main: Main, capsys: Shown, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model.summarizer.network import SummarizerConfig
+    from pipeline.recordings.summarization import training
+
+    small = SummarizerConfig(layers=1, heads=2, width=16, feedforward=16, longest_text=60, longest_summary=10)
+    real = training.train
+    monkeypatch.setattr(training, "train", lambda run, folder, reporter: real(run, folder, reporter, small))
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    rows = [{"text": f"Text {n} is long. And more.", "summary": f"Text {n}"} for n in range(40)]
+    (pairs / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ["summarizer", "train", str(pairs), "--epochs", "2", "--batch_size", "8", "--subset", "2"]
+    result = as_json(main, capsys, *words, "--seed", "3")
+    assert result["pairs"] == {"train": 16, "validation": 2, "test": 2} and result["steps"] == 4
+    assert result["rouge_1"] >= 0 and result["rouge_1_first_sentence"] > 0.3
+    weights = data_dir / "models" / "summarizer" / "best.pt"
+    assert Path(result["weights"]) == weights.resolve() and weights.is_file()
+    assert main(*words, "--seed", "3") == 0, "the same command again is done at once"
+    assert "ROUGE-1" in capsys.readouterr().out
+    (tmp_path / "notes.txt").write_text(TEXT)
+    code = main("summarizer", "summarize", str(tmp_path / "notes.txt"), "--engine", "character", "--json")
+    said = json.loads(capsys.readouterr().out)
+    # Weights of six steps write letters; none of them may pass for a summary that nothing supports.
+    assert (code, "error" in said) in ((0, False), (2, True))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["summarizer"],
+        ["summarizer", "train"],
+        ["summarizer", "train", "--epochs", "1", "--batch_size", "8", "--subset", "30"],
+        ["summarizer", "train", "nowhere.jsonl"],
+        ["summarizer", "train", "."],
+        ["summarizer", "train", ".", "--epochs", "0"],
+        ["summarizer", "train", ".", "--batch_size", "-1"],
+        ["summarizer", "train", ".", "--subset", "many"],
+        ["summarizer", "summarize", "nowhere.txt"],
+        ["summarizer", "summarize", "nowhere.json"],
+        ["summarizer", "summarize", "."],
+        ["summarizer", "summarize", "a.txt", "--engine", "magic"],
+        ["summarizer", "summarize", "a.txt", "--engine", "llm"],
+    ],
+)
+def test_mistakes_are_explained(
+    main: Main, capsys: Shown, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text(TEXT)
+    assert main(*words, "--json") == 2
+    assert error_of(capsys.readouterr().out)
+
+
+def test_nothing_to_summarize_is_said(main: Main, capsys: Shown, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    assert "Nothing was said" in as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "empty.txt"))["text"]
+    transcript = Transcript(0.0, "en", "")
+    save_transcript(replace(transcript, duration_s=1.0), tmp_path / "transcript.json")
+    assert as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "transcript.json"))["key_points"] == []

@@ -1,0 +1,44 @@
+"""``test``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line import test as testing
+from tests.support.command_line_samples import Run
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+
+
+def test_pytest_is_run_for_both_halves(hark: Run, tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(
+        "import pytest\ndef test_fast(): pass\n@pytest.mark.slow\ndef test_slow(): assert 'HARK_FAIL' != 'x'\n"
+    )
+    done = hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("1 passed, 1 deselected") == 2
+    done = hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-k", "fast", "-p", "no:cacheprovider")
+    assert done.returncode == 0, "nothing left in one half is no failure"
+    (tmp_path / "test_sample.py").write_text("def test_fails(): assert False\n")
+    assert hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-p", "no:cacheprovider").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("halves", "code"), [((0, 0), 0), ((0, 5), 0), ((5, 0), 0), ((5, 5), 5), ((1,), 1), ((0, 1), 1), ((5, 2), 2)]
+)
+def test_the_exit_code_is_that_of_the_half_that_failed(
+    main: Main, monkeypatch: pytest.MonkeyPatch, halves: tuple[int, ...], code: int
+) -> None:
+    left = list(halves)
+    monkeypatch.setattr(testing, "_pytest", lambda arguments: left.pop(0))
+    assert main("test", "-k", "some") == code and not left
+
+
+def test_without_pytest(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main("test") == 2
+    assert "pytest is not installed" in capsys.readouterr().err

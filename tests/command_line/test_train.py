@@ -1,0 +1,295 @@
+"""``train``, ``plan`` and ``advise``: what they ask of the pipeline and what they show, with a stub for the work."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import HarkError
+from core.events import Reporter, silent_reporter
+from db.db_api import Library
+from db.records import NewClip
+from pipeline.training.config import RunConfig, job_folder, size_for
+from pipeline.training.plan import save_plan
+from pipeline.training.run import plan_run, plan_summary
+from tests.support.command_line_samples import Run, assert_mendable, error_of
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+
+INTERVAL = {"value": 0.031, "low": 0.015, "high": 0.06}
+
+BAD_PHRASES = {
+    "empty": "",
+    "blank": "   ",
+    "one letter": "a",
+    "300 letters": "a" * 300,
+    "300 letters in words": "compass " * 38,
+    "emoji": "🦜🔥",
+    "punctuation": "?!...",
+    "other script": "привет компас",
+    "half other script": "hey компас",
+    "nul": "hey\x1bcompass" * 20,
+}
+# Texts that look dangerous are texts: they are said as they stand, or refused, but nothing else happens.
+ODD_PHRASES = ["'; DROP TABLE clip; --", "../../etc/passwd", "$(reboot)", "%s%s%n", "hey [bold]compass[/bold]"]
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[RunConfig, bool]]:
+    """A stub for training that remembers what it was asked for."""
+    asked: list[tuple[RunConfig, bool]] = []
+
+    def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
+        assert data == data_dir
+        asked.append((config, tensorboard))
+        reporter.stage("train", "Training")
+        reporter.progress(1, 1)
+        folder = data / "models" / "run"
+        clip = data / "clip 1.flac"
+        clip.write_bytes(b"")
+        jobs = data / "jobs" / "run"
+        jobs.mkdir(parents=True, exist_ok=True)
+        (jobs / "clips.csv").write_text(f"path,label,split\nx,1,train\n{clip},1,test\n")
+        return {
+            "phrase": config.phrase,
+            "bundle": str(folder / "run.zip"),
+            "model_pt": str(folder / "model.pt"),
+            "report": str(folder / "report.html"),
+            "seconds": {"plan": 0.2, "synthesize": 61.0, "train": 100.0},
+            "counts": {"positive": {"reused": 3, "mined": 0, "generated": 40}},
+            "metrics": {
+                **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "confusers_accepted"), INTERVAL),
+                "fa_per_hour": {"value": 0.4, "low": 0.1, "high": 1.2},
+                "test_hours": 2.5,
+            },
+        }
+
+    monkeypatch.setattr("pipeline.training.run.run_training", run_training)
+    return asked
+
+
+def test_train_as_json(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]]) -> None:
+    assert main("train", "Hey, Compass!", "--json") == 0
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
+    assert set(result) >= {"phrase", "bundle", "model_pt", "report", "seconds", "counts", "metrics"}
+    assert trained == [(RunConfig("hey compass", size=size_for(RunConfig("hey compass"))), False)]
+    assert "Training" in shown.err
+
+
+def test_every_option_reaches_the_run(
+    main: Main, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: True if name == "tensorboard" else find(name))
+    options = "--effort quick --seed 7 --size micro --from-scratch --no-mining --engines espeak,fake --hold-out fake"
+    options += " --mining-method ctc-segmentation"
+    assert main("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json") == 0
+    expected = RunConfig(
+        "hey compass",
+        "en-gb",
+        "quick",
+        7,
+        "micro",
+        mining=False,
+        mining_method="ctc-segmentation",
+        from_scratch=True,
+        engines=("espeak", "fake"),
+        hold_out="fake",
+    )
+    assert trained == [(expected, True)]
+
+
+def test_curves_need_tensorboard(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None)
+    assert main("train", "hey compass", "--tensorboard", "--json") == 2
+    assert "pip install tensorboard" in error_of(capsys.readouterr().out)["what_to_do"]
+
+
+def test_what_people_see_of_a_run(
+    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data_dir)
+    assert main("train", "hey compass", "--effort", "quick", "--engines", "espeak") == 0
+    shown = capsys.readouterr()
+    assert "Plan for hey compass" in shown.out and "plain negative" in shown.out
+    assert "3.1 %" in shown.out and "1.5 % to 6.0 %" in shown.out and "0.10 to 1.20" in shown.out
+    assert "2 min 41 s (synthesize 1 min 1 s, train 1 min 40 s)" in shown.out
+    lines = shown.out.splitlines()
+    assert str(data_dir / "models" / "run" / "run.zip") in lines
+    assert str(data_dir / "models" / "run" / "model.pt") in lines
+    assert lines[-1].endswith("hark detect models/run/run.zip 'clip 1.flac'"), "a command to try, on an unheard voice"
+    assert "Traceback" not in shown.err
+
+
+def test_a_detector_that_misses_most_has_no_tick(
+    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INTERVAL, "value", 0.97)
+    assert main("train", "hey compass") == 0
+    shown = capsys.readouterr().out
+    assert "✓" not in shown and "✗ hey compass has a detector that misses 97.0 % of it in quiet: not for use" in shown
+    assert "Try it" not in shown and "run.zip" in shown
+
+
+@pytest.mark.parametrize("name", BAD_PHRASES)
+def test_bad_phrases(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], name: str) -> None:
+    for command in ("train", "plan", "advise"):
+        assert main(command, BAD_PHRASES[name], "--json") == 2
+        error_of(capsys.readouterr().out)
+        assert main(command, BAD_PHRASES[name]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == "" and "  What to do: " in shown.err
+    assert trained == []
+
+
+@pytest.mark.parametrize("phrase", ODD_PHRASES)
+def test_odd_phrases_are_only_texts(
+    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], phrase: str, data_dir: Path
+) -> None:
+    code = main("train", "--json", "--", phrase)
+    result = json.loads(capsys.readouterr().out)
+    assert (code == 0 and trained[0][0].phrase.replace(" ", "").isalpha()) or (code == 2 and "error" in result)
+    assert main("library", "check", "--json") == 0
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engines", "nobody"], "no speech engine called 'nobody'"),
+        (["--engines", "../fake"], "no speech engine called"),
+        (["--hold-out", "nobody"], "cannot be held out"),
+        (["--engines", "espeak", "--hold-out", "fake"], "cannot be held out"),
+        (["--language", "qqq"], "qqq"),
+    ],
+)
+def test_what_a_run_cannot_be_made_of(main: Main, capsys: Shown, command: str, options: list[str], said: str) -> None:
+    assert main(command, "hey compass", *options, "--json") == 2
+    assert said in error_of(capsys.readouterr().out)["what"]
+
+
+def test_plan(main: Main, capsys: Shown, data_dir: Path) -> None:
+    words = ("plan", "hey compass", "--effort", "quick", "--engines", "espeak")
+    assert main(*words, "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert set(plan["buckets"]) == {"positive", "confuser", "inbetween", "plain_negative"}
+    assert plan["buckets"]["positive"]["by_engine"] == {"espeak": plan["buckets"]["positive"]["generate"]}
+    assert main(*words) == 0
+    assert "estimate" in capsys.readouterr().out
+    assert not (data_dir / "jobs").exists(), "a plan makes nothing"
+
+
+def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(
+    main: Main, capsys: Shown, data_dir: Path, trained: list[tuple[RunConfig, bool]]
+) -> None:
+    words = ("hey compass", "--effort", "quick", "--engines", "espeak")
+    config = RunConfig("hey compass", effort="quick", engines=("espeak",), size=size_for(RunConfig("hey compass")))
+    plan = plan_run(config, data_dir, silent_reporter())
+    assert plan_summary(plan, data_dir)["unfinished"] is None
+    save_plan(plan, job_folder(data_dir, config) / "plan.json")
+    audio = np.linspace(-0.1, 0.1, 1600, dtype=np.float32)
+    with Library(data_dir) as library:
+        library.add_clips(
+            NewClip(audio + n * 1e-5, r.text, r.text, "en", r.engine, request_id=r.request_id)
+            for n, r in enumerate(plan.requests[:30])
+        )
+    planned = len(plan.requests)
+    said = f"An unfinished run is here: 30 of {planned} clips are spoken; it goes on with speaking the others."
+    for command in ("plan", "train"):
+        assert main(command, *words) == 0
+        assert said in capsys.readouterr().out
+    assert main("plan", *words, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["unfinished"] == {"planned": planned, "spoken": 30, "goes_on_with": "synthesize"}
+    assert shown["buckets"]["positive"]["reused"] == 30
+    assert sum(row["generate"] for row in shown["buckets"].values()) == planned - 30
+    assert 0 < shown["estimate_s"] < plan.estimate_s
+
+
+def test_advise(main: Main, capsys: Shown) -> None:
+    assert main("advise", "Hey", "Compass!", "--json") == 0
+    advice = json.loads(capsys.readouterr().out)
+    assert advice["normalized"] == "hey compass" and advice["notes"][0]["level"] == "good"
+    assert main("advise", "okay") == 0
+    said = capsys.readouterr().out
+    assert "It is" in said and "[" in said and "→" in said
+
+
+def test_a_failure_of_the_run_is_shown(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_training(*arguments: Any, **options: Any) -> dict[str, Any]:
+        raise HarkError("The disk is full.", "There is no space.", "Free some.")
+
+    monkeypatch.setattr("pipeline.training.run.run_training", run_training)
+    assert main("train", "hey compass", "--json") == 2
+    assert error_of(capsys.readouterr().out)["what"] == "The disk is full."
+
+
+def mount(*arguments: str) -> bool:
+    return (
+        shutil.which("mount") is not None and subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)):
+        pytest.skip("mounting a tmpfs is not permitted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "fake,espeak")
+
+
+@pytest.mark.slow
+def test_a_full_disk(hark: Run, small_disk: Path) -> None:
+    """Space for the library and some clips, not for a run: it says so, and the library is whole."""
+    done = hark(*TRAIN, data=small_disk)
+    assert_mendable(done)
+    assert "disk is full" in done.stderr
+    checked = hark("library", "check", "--json", data=small_disk)
+    assert checked.returncode == 0 and json.loads(checked.stdout)["ok"]
+    again = hark(*TRAIN, "--json", data=small_disk)
+    assert again.returncode == 2 and "disk is full" in error_of(again.stdout)["what"]
+
+
+def test_a_disk_that_is_full_from_the_start(hark: Run, small_disk: Path) -> None:
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    for command in (TRAIN, ("library", "stats"), ("library", "import", str(small_disk))):
+        done = hark(*command, data=small_disk / "data")
+        assert_mendable(done)
+        assert "disk is full" in done.stderr
+
+
+def test_a_read_only_data_folder(hark: Run, small_disk: Path) -> None:
+    assert mount("-o", "remount,ro", str(small_disk))
+    try:
+        for command in (TRAIN, ("library", "stats"), ("plan", "hey compass")):
+            done = hark(*command, data=small_disk)
+            assert_mendable(done)
+            assert "may not write" in done.stderr
+        doctor = hark("doctor", "--json", data=small_disk)
+        found = {finding["name"]: finding for finding in json.loads(doctor.stdout)["findings"]}
+        assert doctor.returncode == 2 and found["data folder"]["status"] == "broken"
+    finally:
+        mount("-o", "remount,rw", str(small_disk))
+
+
+def test_a_data_folder_that_is_a_file(hark: Run, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    for command in (TRAIN, ("library", "stats")):
+        assert_mendable(hark(*command, "--data", str(blocked)))
+    assert hark("doctor", "--data", str(blocked)).returncode == 2

@@ -1,0 +1,140 @@
+"""``./hark transcribe``: what it prints, writes and refuses; and the checkpoints that the benchmark makes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import transcribe as transcribing
+from command_line.console import Screen
+from command_line.options import Parser, UsageError
+from core.audio_file import write_audio
+from core.errors import HarkError
+from pipeline.recordings.transcription import registry
+from tests.support.scripted_engine import Scripted
+from tests.support.untrained_bundle import spoken
+
+TEXT = "the weather will be nice tomorrow"
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> Scripted:
+    """The only engine; the command runs in an empty folder."""
+    double = Scripted()
+    monkeypatch.setattr(registry, "_engines", lambda: {"scripted": double})
+    monkeypatch.setattr(registry, "WHY", {"scripted": "the test has it"})
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return double
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = Parser(prog="./hark")
+    transcribing.register(parser.add_subparsers(parser_class=Parser))
+    return parser.parse_args(["transcribe", *words])
+
+
+def run(*words: str) -> int:
+    options = parsed(*words)
+    with Screen(getattr(options, "json", False)) as screen:
+        return options.handler(options, screen)
+
+
+def test_text_and_captions_on_stdout(engine: Scripted, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_audio(Path("talk.wav"), spoken(TEXT))
+    assert run("talk.wav") == 0
+    shown = capsys.readouterr()
+    assert "piece 1" in shown.out and "Transcribing with scripted a" in shown.err
+    assert run("talk.wav", "--format", "srt") == 0
+    assert "00:00:0" in capsys.readouterr().out
+    assert not list((data_dir / "transcripts").glob("*"))  # nothing is left over
+
+
+def test_json_is_one_object_with_the_transcript(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    write_audio(Path("talk.wav"), spoken(TEXT))
+    assert run("talk.wav", "missing.wav", "--json", "--language", "de") == 2
+    content = json.loads(capsys.readouterr().out)
+    assert content["files"][0]["file"] == "talk.wav"
+    assert content["files"][0]["transcript"]["segments"][0]["text"] == "piece 1"
+    assert content["files"][0]["transcript"]["language"] == "de"
+    assert content["errors"][0]["file"] == "missing.wav" and content["error"]["what_to_do"]
+
+
+def test_several_files_are_written(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one.wav", "two.wav"):
+        write_audio(Path(name), spoken(TEXT))
+    assert run("one.wav", "two.wav", "--format", "vtt") == 0
+    assert capsys.readouterr().out.split() == ["one.vtt", "two.vtt"]
+    assert Path("two.vtt").read_text().startswith("WEBVTT")
+
+
+def test_silence_says_that_nothing_is_said(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    write_audio(Path("silence.wav"), np.zeros(32_000, np.float32))
+    assert run("silence.wav") == 0
+    shown = capsys.readouterr()
+    assert shown.out == "" and "Nothing is said" in shown.err
+
+
+def test_a_run_that_failed_goes_on(engine: Scripted) -> None:
+    write_audio(Path("talk.wav"), np.concatenate([spoken(TEXT, 1.0, 3.0), spoken(TEXT, 1.0, 1.0)]))
+    engine.fails_at = 2
+    assert run("talk.wav") == 2
+    assert run("talk.wav") == 0
+    assert len(engine.heard) == 3
+
+
+def test_what_is_refused(engine: Scripted) -> None:
+    with pytest.raises(HarkError, match="No file was given"):
+        run()
+    with pytest.raises(HarkError, match="no engine of recognition"):
+        run("talk.wav", "--engine", "siri")
+    for words in (["--speakers", "-1"], ["--speakers", "99"], ["--speakers", "two"], ["--format", "pdf"]):
+        with pytest.raises(UsageError):
+            parsed("talk.wav", *words)
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("tiny", 37_184_640), ("base", 71_825_920)])
+def test_made_checkpoints_have_whispers_own_dimensions(size: str, parameters: int) -> None:
+    """The numbers of parameters are those of the released models."""
+    pytest.importorskip("whisper")
+    from benchmark.made_whisper import make_whisper
+
+    made = make_whisper(size)
+    counted = sum(value.numel() for name, value in made.weights.items() if name != "encoder.positional_embedding")
+    assert counted == parameters
+    assert len(made.tokens) == made.dims["n_vocab"] == 51865 and made.tokens[50257] == "<|endoftext|>"
+
+
+def test_made_checkpoints_are_seeded() -> None:
+    pytest.importorskip("whisper")
+    from benchmark.made_whisper import make_whisper
+
+    one, same, other = make_whisper("mini"), make_whisper("mini"), make_whisper("mini", seed=1)
+    name = "encoder.conv1.weight"
+    assert bool((one.weights[name] == same.weights[name]).all())
+    assert not bool((one.weights[name] == other.weights[name]).all())
+
+
+def test_the_made_tokenizer_writes_what_whispers_does() -> None:
+    whisper = pytest.importorskip("whisper.tokenizer")
+    from benchmark.made_whisper import _tokenizer, make_whisper
+
+    made = _tokenizer(make_whisper("mini").tokens)
+    theirs = whisper.get_tokenizer(multilingual=True, num_languages=99)
+    for text in (" Hello there, this isn't it.", "Grüße aus Köln!", "你好,世界", " 1,234.5 €", "naïve  spaces\n"):
+        assert made.encode(text, add_special_tokens=False).ids == theirs.encode(text)
+        assert made.decode(made.encode(text, add_special_tokens=False).ids) == text
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    target = tmp_path / "talk.srt"
+    assert transcribing._free(target) == target
+    target.write_text("of somebody else")
+    (tmp_path / "talk-2.srt").write_text("too")
+    assert transcribing._free(target) == tmp_path / "talk-3.srt"

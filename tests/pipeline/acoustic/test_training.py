@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import write_audio
+from core.errors import HarkError
+from core.events import Event, Reporter, silent_reporter
+from model.asr.network import RecognizerConfig
+from model.asr.packed import open_pack
+from model.shipped_trunk import shipped_trunk
+from model.shipped_weights import load_weights, shipped_recognizer
+from pipeline.acoustic import training as acoustic_training
+from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts
+from pipeline.acoustic.training import AcousticRun, train_acoustic_model
+from pipeline.training.negative_bank import bank_about, bank_pieces, shipped_bank
+
+
+def corpus(folder: Path, transcripts: bool = True, speakers: int = 12, files: int = 24) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(files):
+        place = folder / "words" / f"speaker{number % speakers}"
+        place.mkdir(parents=True, exist_ok=True)
+        write_audio(place / f"{number}.wav", (0.1 * rng.standard_normal(12_000)).astype(np.float32))
+        if transcripts:
+            (place / f"{number}.txt").write_text("good morning" if number % 2 else "hello")
+    return folder / "words"
+
+
+def test_a_corpus_becomes_utterances_split_by_speaker(tmp_path: Path) -> None:
+    utterances = corpus_utterances(corpus(tmp_path), tmp_path)
+    assert len(utterances) == 24 and {u.text for u in utterances} == {"good morning", "hello"}
+    assert all(u.split == acoustic_split(u.speaker) and u.phones and u.real for u in utterances)
+    assert utterances[0].phones[0] == "h" or utterances[0].phones[0] == "ɡ"
+
+
+def test_texts_to_be_spoken_are_seeded_and_varied() -> None:
+    texts = spoken_texts(["this is what a person said"], 40, seed=1)
+    assert texts == spoken_texts(["this is what a person said"], 40, seed=1)
+    assert "this is what a person said" in texts and len(set(texts)) > 15
+    assert any(len(text.split()) <= 4 for text in texts)
+
+
+@pytest.mark.slow
+def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
+    run = AcousticRun((corpus(tmp_path),), "micro", epochs=1.0, batch_size=4, synthetic=8)
+    result = train_acoustic_model(run, tmp_path / "asr", silent_reporter())
+    model, about = load_weights(Path(result["weights"]))
+    assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
+    assert model.config.phones == 41  # type: ignore[union-attr]
+    real = [utterance.split for utterance in open_pack(tmp_path / "asr" / "speech").utterances if utterance.real]
+    assert len(real) == 24 and result["steps"] == round(real.count("train") / 4)
+    assert result["wer"] is result["cer"] is None and "micro" in result["not_measured"] and result["loss"] > 0.1
+
+
+@pytest.mark.parametrize(("speakers", "files", "measured"), [(12, 24, True), (1, 24, True), (1, 1, False)])
+def test_a_tiny_subset_trains_and_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speakers: int, files: int, measured: bool
+) -> None:
+    monkeypatch.setattr(RecognizerConfig.__init__, "__defaults__", ((4, 8), 16, 16, 1, 0.0))
+    words = corpus(tmp_path, speakers=speakers, files=files)
+    events: list[Event] = []
+    for subset in (2.0, 100.0):
+        run = AcousticRun((words,), epochs=1.0, batch_size=2, subset=subset, synthetic=0)
+        result = train_acoustic_model(run, tmp_path / "asr", Reporter(events.append))
+        packed = open_pack(tmp_path / "asr" / "speech")
+        splits = [utterance.split for utterance in packed.utterances]
+        if subset == 100.0:
+            assert len(splits) == files
+        else:
+            assert len(splits) == min(files, 2)
+        assert result["steps"] == max(1, round(splits.count("train") / 2)) and result["loss"] > 0.1
+        if measured:
+            assert "validation" in splits and 0 <= result["wer"] <= 5 and 0 <= result["cer"] <= 5
+            assert result["errors"]["wer/real/words"] == result["wer"] and not result["not_measured"]
+        else:
+            assert result["wer"] is result["cer"] is None and "higher --subset" in result["not_measured"]
+    metrics = [event["value"] for event in events if event["event"] == "metric" and event["name"] == "loss"]
+    assert metrics and min(metrics) > 0.1
+    warned = any("too few speakers" in event.get("message", "") for event in events)
+    assert warned == measured, "none of these speakers is one that is kept out"
+
+
+def test_a_corpus_that_disappears_while_it_is_packed_is_not_taken_for_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = corpus(tmp_path)
+
+    def made_noises(seed: int) -> list[np.ndarray]:
+        words.rename(tmp_path / "away")
+        return [np.zeros(1600, np.float32)]
+
+    monkeypatch.setattr(acoustic_training, "_made_noises", made_noises)
+    run = AcousticRun((words,), synthetic=0, epochs=0.01)
+    with pytest.raises(HarkError, match="disappeared"):
+        train_acoustic_model(run, tmp_path / "asr", silent_reporter())
+    assert not (tmp_path / "asr" / "speech" / "made_from.json").exists()
+
+
+def test_without_transcripts_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="nothing to learn from"):
+        train_acoustic_model(AcousticRun((corpus(tmp_path, False),), synthetic=0), tmp_path / "asr", silent_reporter())
+
+
+def test_the_shipped_weights_load_and_say_where_they_come_from() -> None:
+    for model, about in (shipped_trunk("standard"), shipped_trunk("micro"), shipped_recognizer()):
+        assert not model.training and set(about["licences"]) == set(about["training_corpora"])
+        assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the yardstick"
+    trunk, _ = shipped_trunk("standard")
+    assert sum(p.numel() for p in trunk.parameters()) <= 600_000
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"nothing")
+    with pytest.raises(HarkError, match="cannot be loaded"):
+        load_weights(tmp_path / "w.safetensors")
+
+
+def test_the_bank_gives_as_much_as_is_asked_for() -> None:
+    path = shipped_bank("standard")
+    assert path is not None and bank_about(path)["hours"]["train"] > 10
+    pieces = list(bank_pieces(path, 0.05, seed=3))
+    hours: dict[str, float] = {}
+    for piece in pieces:
+        assert piece.frames.shape[1] == 41 and piece.frames.min() >= 0.0 and piece.frames.max() <= 1.0
+        hours[piece.row["split"]] = hours.get(piece.row["split"], 0.0) + len(piece.frames) / 180_000
+    assert set(hours) == {"train", "validation", "test"} and all(0.05 <= h < 0.08 for h in hours.values())
+    again = list(bank_pieces(path, 0.05, seed=3))
+    assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
+
+
+def test_what_training_does_not_hear_sets_thresholds() -> None:
+    path = shipped_bank("standard")
+    assert path is not None
+    hours = dict.fromkeys(("train", "validation", "test"), 0.0)
+    for piece in bank_pieces(path, 2.0, seed=3):
+        hours[piece.row["split"]] += len(piece.frames) / 180_000
+    in_all = bank_about(path)["hours"]
+    assert 2.0 <= hours["train"] < 2.1 and hours["test"] == pytest.approx(in_all["test"], abs=0.01)
+    assert sum(hours.values()) == pytest.approx(sum(in_all.values()), abs=0.03)
+
+
+def test_a_damaged_bank_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bank.zip").write_bytes(b"nothing")
+    with pytest.raises(HarkError, match="cannot be read"):
+        next(bank_pieces(tmp_path / "bank.zip", 1.0, 0))

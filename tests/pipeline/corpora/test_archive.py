@@ -1,0 +1,165 @@
+"""Archives that somebody sent: what is in order is unpacked, what is not harms nobody."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.errors import HarkError
+from pipeline.corpora.archive import unpack
+
+FILES = {"corpus/a.wav": b"sound", "corpus/deep/b.txt": "grüß dich".encode(), "ünïcode.txt": b"x"}
+
+
+def as_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("corpus/", b"")
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def as_tar(mode: str) -> Callable[[Path, dict[str, bytes]], Path]:
+    def make(path: Path, files: dict[str, bytes]) -> Path:
+        with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+            folder = tarfile.TarInfo("corpus")
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return path
+
+    return make
+
+
+KINDS = {"zip": as_zip, "tar": as_tar("w"), "gz": as_tar("w:gz"), "bz2": as_tar("w:bz2")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_goes_in_comes_out(tmp_path: Path, kind: str) -> None:
+    archive = KINDS[kind](tmp_path / "a", FILES)
+    assert unpack(archive, tmp_path / "out") == 3
+    assert {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*.*")} == FILES
+    assert all(not path.stat().st_mode & 0o111 for path in (tmp_path / "out").rglob("*.*"))
+
+
+def refused(archive: Path, tmp_path: Path, **limits: int) -> HarkError:
+    tmp_path.mkdir(exist_ok=True)
+    before = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
+    with pytest.raises(HarkError) as raised:
+        unpack(archive, tmp_path / "out", **limits)
+    assert {path for path in tmp_path.rglob("*") if "out" not in path.parts} == before, "nothing lands outside"
+    return raised.value
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "a/../../x",
+        "/etc/x",
+        "..",
+        "C:\\x",
+        "a\\..\\..\\x",
+        "\\\\server\\x",
+        "a/" * 40 + "x",
+        "n" * 300 + ".wav",
+    ],
+)
+def test_a_name_that_leads_elsewhere(tmp_path: Path, kind: str, name: str) -> None:
+    refused(KINDS[kind](tmp_path / "a", {name: b"x"}), tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_special_files_of_a_tar(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo("corpus")
+        member.type, member.linkname = kind, "/etc"
+        archive.addfile(member)
+        inside = tarfile.TarInfo("corpus/passwd")
+        archive.addfile(inside)
+    assert "link or a special file" in refused(path, tmp_path).why
+
+
+def test_a_link_in_a_zip(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        link = zipfile.ZipInfo("corpus")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc")
+    assert "link" in refused(path, tmp_path).why
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_than_there_may_be(tmp_path: Path, kind: str) -> None:
+    bomb = KINDS[kind](tmp_path / "a", {"zeros.wav": bytes(3_000_000)})
+    assert "holds more than" in refused(bomb, tmp_path, most_bytes=1_000_000).why
+    many = KINDS[kind](tmp_path / "b", {f"{n}.txt": b"" for n in range(30)})
+    assert "holds more than 20 files" in refused(many, tmp_path / "second", most_files=20).why
+
+
+def test_a_zip_that_says_less_than_it_holds(tmp_path: Path) -> None:
+    archive = as_zip(tmp_path / "a", {"zeros.wav": bytes(3_000_000)})
+    content = archive.read_bytes()
+    archive.write_bytes(content.replace(struct.pack("<I", 3_000_000), struct.pack("<I", 10)))
+    with pytest.raises(HarkError):
+        unpack(archive, tmp_path / "out")
+    assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) < 100
+
+
+def test_a_description_that_would_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("pax")
+        member.type, member.size = tarfile.XHDTYPE, 50_000_000
+        archive.addfile(member, io.BytesIO(bytes(50_000_000)))
+    assert path.stat().st_size < 100_000
+    assert "too large" in refused(path, tmp_path).why
+
+
+def test_a_table_of_contents_that_would_fill_the_memory(tmp_path: Path) -> None:
+    archive = as_zip(tmp_path / "a", FILES)
+    content = bytearray(archive.read_bytes())
+    at = content.rindex(b"PK\x05\x06")
+    content[at + 12 : at + 16] = struct.pack("<I", 0x7FFFFFFF)
+    archive.write_bytes(content)
+    assert "more than" in refused(archive, tmp_path).why
+
+
+def test_names_that_are_one_on_other_disks_and_files_that_are_folders(tmp_path: Path) -> None:
+    assert "twice" in refused(as_zip(tmp_path / "a", {"A.wav": b"x", "a.wav": b"y"}), tmp_path).why
+    assert "folder" in refused(as_tar("w")(tmp_path / "b", {"x": b"1", "x/y": b"2"}), tmp_path).why
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_damaged_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+    whole = KINDS[kind](tmp_path / "whole", FILES | {"noise": random.Random(0).randbytes(50_000)}).read_bytes()
+    draw = random.Random(1)
+    for number in range(60):
+        content = bytearray(whole[: draw.randrange(4, len(whole))] if number % 2 else whole)
+        for _ in range(8):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path = tmp_path / "damaged"
+        path.write_bytes(content)
+        try:
+            unpack(path, tmp_path / f"out-{number}")
+        except HarkError:
+            pass  # any other exception fails the test
+
+
+def test_what_is_no_archive(tmp_path: Path) -> None:
+    for number, content in enumerate((b"", b"hello", b"PK", b"\x1f\x8b", b"BZh9")):
+        path = tmp_path / str(number)
+        path.write_bytes(content)
+        refused(path, tmp_path / "x")

@@ -1,0 +1,255 @@
+"""A person's own takes: what is wrong with one, keeping it, who hears it, on which side of the split it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.errors import HarkError
+from db.db_api import Library
+from pipeline.corpora import takes as recordings
+from pipeline.corpora.takes import HINTS, TEST, TRAIN, Take, examine, heard, hints, keep, kept_takes, set_role, takes_in
+
+
+def speechlike(seconds: float = 0.8, level: float = 0.1, around_s: float = 1.0, seed: int = 0) -> np.ndarray:
+    """A hum that swells like syllables, with near-silence around it."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    voice = sum(np.sin(2 * np.pi * 140 * k * time) / k for k in range(1, 12))
+    envelope = 0.6 + 0.4 * np.sin(2 * np.pi * 4 * time + seed)
+    around = round(around_s * SAMPLE_RATE)
+    audio = np.pad(level * envelope * voice / np.abs(voice).max(), around)
+    return (audio + 1e-5 * np.random.default_rng(seed).standard_normal(len(audio))).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tells speech from other sounds knows that a hum is none."""
+    from audio_augmentation.silence import speech_bounds
+
+    monkeypatch.setattr(recordings, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library(tmp_path / "data") as opened:
+        yield opened
+
+
+def keep_one(library: Library, take: Take, phrase: str = "hey compass", **more: Any) -> int:
+    (clip_id,) = keep(library, [take], phrase=phrase, language="en", **{"speaker": "user-1", **more})
+    return clip_id
+
+
+def test_a_good_take_is_cut_to_its_speech() -> None:
+    take = examine(speechlike(0.8), "close")
+    assert take.problems == () and take.usable and take.hint == "close"
+    assert take.seconds == pytest.approx(0.8 + 2 * recordings.MARGIN_S, abs=0.06)
+    assert -35 < take.level_db < -20
+
+
+@pytest.mark.parametrize(
+    ("audio", "problem"),
+    [
+        (np.zeros(32000, np.float32), "nothing"),
+        (np.zeros(0, np.float32), "nothing"),
+        (np.clip(20 * speechlike(), -1, 1), "clipped"),
+        (speechlike(level=0.004), "quiet"),
+        (speechlike(0.12), "short"),
+        (speechlike(5.0), "long"),
+        (speechlike(around_s=0.0), "cut"),
+    ],
+)
+def test_what_is_wrong_is_said(audio: np.ndarray, problem: str) -> None:
+    take = examine(audio)
+    assert problem in take.problems and take.usable == (problem != "nothing")
+    assert all(words.endswith((".", "?")) for words in take.words)
+
+
+def test_the_hints_vary() -> None:
+    asked = hints(25)
+    assert len(asked) == 25 and all(a != b for a, b in pairwise(asked))
+    assert set(asked) == set(HINTS) and not asked[0].away
+
+
+def test_a_take_is_kept_once_with_all_that_is_known_of_it(library: Library) -> None:
+    take = examine(speechlike(), "two metres away", "0b6f3f6e-0000-4000-8000-000000000001")
+    first = keep_one(library, take, "Hey, Compass!")
+    assert keep_one(library, take) == first
+    (clip,) = library.clips([first])
+    assert (clip.engine, clip.speaker, clip.licence) == ("corpus", "user-1", "private")
+    assert clip.source == "recorded:0b6f3f6e-0000-4000-8000-000000000001"
+    assert clip.text_normalized == "hey compass" and clip.text_known
+    assert clip.settings == {"recorded": True, "role": "test", "hint": "two metres away"}
+
+
+def test_the_same_recording_without_an_id_is_one_take(library: Library) -> None:
+    assert keep_one(library, examine(speechlike())) == keep_one(library, examine(speechlike()))
+    assert keep_one(library, examine(speechlike(seed=1))) != keep_one(library, examine(speechlike()))
+
+
+def test_what_is_no_take_is_refused(library: Library) -> None:
+    with pytest.raises(HarkError):
+        keep_one(library, examine(np.zeros(16000, np.float32)))
+    with pytest.raises(HarkError):
+        keep_one(library, examine(speechlike()), "🙂")
+    with pytest.raises(ValueError, match="role"):
+        keep_one(library, examine(speechlike()), role="both")
+    assert library.stats().clips == 0
+
+
+def test_takes_of_a_phrase_in_use(library: Library) -> None:
+    one = keep_one(library, examine(speechlike(seed=1)))
+    two = keep_one(library, examine(speechlike(seed=2)))
+    three = keep_one(library, examine(speechlike(seed=3)), "hey campus")
+    library.set_state([two], "rejected")
+    assert [clip.id for clip in kept_takes(library)] == [one, three]
+    found = kept_takes(library, phrase="hey compass", language="en")
+    assert [clip.id for clip in found] == [one]
+    set_role(library, found, TRAIN)
+    assert [clip.settings["role"] for clip in library.clips([one, two, three])] == [TRAIN, TEST, TEST]
+
+
+def test_a_folder_of_recordings(tmp_path: Path) -> None:
+    for number in range(3):
+        write_audio(tmp_path / f"{number}.wav", speechlike(seed=number))
+    (tmp_path / "notes.txt").write_text("nothing")
+    found = takes_in(tmp_path)
+    assert [path.name for path, _ in found] == ["0.wav", "1.wav", "2.wav"]
+    assert [take.hint for _, take in found] == ["0", "1", "2"] and all(take.usable for _, take in found)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (tmp_path / "none", empty):
+        with pytest.raises(HarkError):
+            takes_in(folder)
+
+
+def test_who_hears_a_take(tmp_path: Path) -> None:
+    from pipeline.serving.detection import open_detector
+    from tests.support.untrained_bundle import matcher_bundle, spoken
+
+    detector = open_detector(matcher_bundle(tmp_path / "bundle", "smart mirror", threshold=0.3))
+    said, other = (examine(spoken(text)).audio for text in ("smart mirror", "good evening everybody"))
+    assert heard(detector, [said, other, said]) == [True, False, True]
+    assert heard(detector, []) == []
+
+
+@pytest.fixture
+def run(library: Library, make_choir: type, tiny_effort: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """The table of a run's clips, the library as it is then."""
+    from core.events import silent_reporter
+    from pipeline.training import plan as planning
+    from pipeline.training.config import RunConfig
+    from pipeline.training.examples import clip_table
+    from pipeline.training.plan import make_plan, run_splits
+
+    choirs = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9))}
+    monkeypatch.setattr(planning, "all_engines", lambda: dict(choirs))
+    config = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5)
+
+    def table() -> Any:
+        plan = make_plan(config, "run-1", library, silent_reporter())
+        return clip_table(plan, library, run_splits(plan, choirs))  # type: ignore[arg-type]
+
+    return table
+
+
+# Of these, the hash would put some into training and some into the test.
+SPEAKERS = [f"user-{number}" for number in range(1, 13)]
+
+
+def kept_by_all(library: Library, role: str, phrase: str = "hey compass") -> set[int]:
+    return {
+        keep_one(library, examine(speechlike(seed=1000 * n + len(phrase))), phrase, speaker=speaker, role=role)
+        for n, speaker in enumerate(SPEAKERS)
+    }
+
+
+def test_a_test_is_never_trained_on_and_counts_among_people(library: Library, run: Callable[[], Any]) -> None:
+    kept = kept_by_all(library, TEST)
+    table = run()
+    mine = table[table["clip_id"].isin(kept)]
+    assert set(mine["clip_id"]) == kept and set(mine["split"]) == {"test"}
+    assert set(mine["bucket"]) == {"positive"} and set(mine["engine"]) == {"corpus"}, "what a report calls people"
+
+
+def test_what_is_given_for_training_is_trained_on(library: Library, run: Callable[[], Any]) -> None:
+    kept = kept_by_all(library, TRAIN)
+    table = run()
+    mine = table[table["clip_id"].isin(kept)]
+    assert set(mine["clip_id"]) == kept and set(mine["split"]) == {"train"} and set(mine["bucket"]) == {"positive"}
+
+
+def test_takes_are_not_crowded_out_by_a_library_that_has_grown(
+    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
+) -> None:
+    kept = kept_by_all(library, TEST)
+    library.add_clips(new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"o:{n}") for n in range(300))
+    assert kept <= set(run()["clip_id"])
+
+
+def test_nobody_is_heard_in_training_and_in_the_test(
+    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
+) -> None:
+    tests = kept_by_all(library, TEST)
+    given = {
+        keep_one(library, examine(speechlike(seed=7000 + n)), speaker=speaker, role=TRAIN)
+        for n, speaker in enumerate(SPEAKERS[:6])
+    }
+    # What else there is of them: marked in the inbox, and read aloud.
+    library.add_clips(new_clip("hey compass", s, "corpus", 0.7, source=f"inbox:{s}") for s in SPEAKERS)
+    library.add_clips(new_clip(f"a sentence by {s}", s, "corpus", 4.0, source=f"read:{s}") for s in SPEAKERS)
+    table = run()
+    assert (table[table["speaker"].isin(SPEAKERS)].groupby("speaker")["split"].nunique() == 1).all()
+    assert set(table[table["clip_id"].isin(given)]["split"]) == {"train"}
+    left = table[table["clip_id"].isin(tests)]
+    assert set(left["split"]) == {"test"} and set(left["speaker"]) == set(SPEAKERS[6:])
+
+
+def test_a_test_of_another_phrase_and_cuts_of_tests_stay_out_of_training(
+    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
+) -> None:
+    others = kept_by_all(library, TEST, "good evening everybody")
+    cuts = library.add_clips(
+        new_clip(
+            "hey compass", "", "mined", 0.5, parent_id=parent, request_id=f"mined:{parent}", start_s=0.0, end_s=0.5,
+            settings={"phrase_start_s": 0.1, "phrase_end_s": 0.4},
+        )
+        for parent in sorted(others)
+    )  # fmt: skip
+    table = run()
+    found = table[table["clip_id"].isin(others | set(cuts))]
+    assert len(found) and set(found["split"]) == {"test"}
+
+
+def test_what_is_put_aside_is_not_used_whatever_the_plan_said(
+    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.training import plan as planning
+
+    parents = library.add_clips(
+        new_clip(f"he said hey compass {n}", f"reader {n}", "corpus", 4.0, source=f"r:{n}") for n in range(6)
+    )
+    plain = library.add_clips(
+        new_clip(f"sentence {n}", f"reader {n}", "corpus", 4.0, source=f"p:{n}") for n in range(6)
+    )
+    cuts = library.add_clips(
+        new_clip(
+            "hey compass", f"reader {n}", "mined", 0.7, parent_id=parent,
+            settings={"phrase_start_s": 0.1, "phrase_end_s": 0.6},
+        )
+        for n, parent in enumerate(parents)
+    )  # fmt: skip
+    takes = kept_by_all(library, TRAIN)
+    before = set(run()["clip_id"])
+    assert {*plain, *cuts, *takes} <= before
+    real = planning.real_negatives
+    chosen = real(library, planning.RunConfig("hey compass", effort="tiny"))
+    monkeypatch.setattr(planning, "real_negatives", lambda *arguments: chosen)  # a plan that was saved before
+    library.set_state([*plain, *parents, *takes], "rejected")
+    assert not {*plain, *cuts, *takes} & set(run()["clip_id"])

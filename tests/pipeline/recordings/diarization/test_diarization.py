@@ -1,0 +1,517 @@
+"""Who speaks when: by channels, by voices, by pyannote; whose words they are; and how wrong a diarization is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from core import environments
+from core.errors import HarkError
+from core.events import Reporter
+from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, speakers
+from pipeline.recordings.diarization.acoustic import diarize_audio, speech_regions
+from pipeline.recordings.diarization.channels import compare, diarize_channels, two_speakers
+from pipeline.recordings.diarization.clustering import unit, voices
+from pipeline.recordings.diarization.errors import DiarizationErrors, diarization_errors, overlap_found, read_rttm
+from pipeline.recordings.diarization.speakers import assign, diarize
+from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
+from pipeline.recordings.transcript import Segment, Transcript, Word
+
+RATE = 16_000
+
+
+# ---- how wrong a diarization is
+
+
+def test_errors_counted_by_hand() -> None:
+    reference = [Turn(0, 10, "ann"), Turn(10, 20, "bob")]
+    perfect = [Turn(0, 10, "2"), Turn(10, 20, "1")]
+    assert diarization_errors(reference, perfect, 0) == DiarizationErrors(20, 0, 0, 0)
+    # Ann's last 2 s are given to Bob, his last 1 s is not found, and there are 3 s of nobody.
+    found = [Turn(0, 8, "x"), Turn(8, 19, "y"), Turn(20, 23, "y")]
+    errors = diarization_errors(reference, found, 0)
+    assert errors == DiarizationErrors(speech_s=20, missed_s=1, false_alarm_s=3, confused_s=2)
+    assert errors.rate == pytest.approx(0.3)
+
+
+def test_errors_where_two_speak() -> None:
+    reference = [Turn(0, 10, "ann"), Turn(6, 12, "bob")]
+    assert diarization_errors(reference, [Turn(0, 10, "x"), Turn(10, 12, "y")], 0) == DiarizationErrors(16, 4, 0, 0)
+    # One too many where one speaks: 6 s of a second speaker.
+    both = [Turn(0, 12, "x"), Turn(0, 12, "y")]
+    assert diarization_errors(reference, both, 0) == DiarizationErrors(16, 0, 8, 0)
+
+
+def test_speakers_are_named_to_fit_best() -> None:
+    # Greedily "x" would be Ann (5 s), and 8 s go wrong; with x as Bob (4 s) and y as Ann (4 s) only 5 do.
+    reference = [Turn(0, 9, "ann"), Turn(9, 13, "bob")]
+    found = [Turn(0, 5, "x"), Turn(5, 9, "y"), Turn(9, 13, "x")]
+    assert diarization_errors(reference, found, 0).confused_s == pytest.approx(5)
+    found = [Turn(0, 5, "x"), Turn(5, 9, "y"), Turn(9, 13, "z")]  # one speaker too many: 4 s go wrong
+    assert diarization_errors(reference, found, 0).confused_s == pytest.approx(4)
+
+
+def test_the_collar_forgives_what_nobody_can_place() -> None:
+    reference = [Turn(1, 5, "ann"), Turn(5, 9, "bob")]
+    found = [Turn(0.8, 5.2, "x"), Turn(5.2, 9.2, "y")]
+    assert diarization_errors(reference, found).rate == 0
+    assert diarization_errors(reference, found).speech_s == pytest.approx(7)  # 0.25 s at four edges (one is shared)
+    assert diarization_errors(reference, found, 0).rate == pytest.approx(0.6 / 8)
+
+
+def test_errors_of_nothing() -> None:
+    assert diarization_errors([], []).rate == 0
+    assert diarization_errors([Turn(0, 4, "ann")], []).rate == 1
+    assert diarization_errors([], [Turn(0, 4, "x")]).rate == 1
+    assert (DiarizationErrors(10, 1, 0, 0) + DiarizationErrors(10, 0, 1, 2)).rate == pytest.approx(0.2)
+
+
+def test_overlap_found() -> None:
+    reference = [Turn(0, 10, "ann"), Turn(6, 12, "bob")]
+    found = [Turn(0, 8, "x"), Turn(8, 11, "x", overlap=True), Turn(8, 11, "y", overlap=True)]
+    assert overlap_found(reference, found) == pytest.approx((4, 3, 2))
+
+
+def test_rttm(tmp_path: Path) -> None:
+    lines = "SPKR-INFO a 1 <NA> <NA> <NA> unknown x <NA> <NA>\n"
+    lines += "SPEAKER a 1 3.5 1.25 <NA> <NA> bob <NA> <NA>\n\nSPEAKER a 1 0.5 1 <NA> <NA> MÉO <NA> <NA>\n"
+    (tmp_path / "a.rttm").write_text(lines, encoding="utf-8")
+    assert read_rttm(tmp_path / "a.rttm") == {"a": [Turn(0.5, 1.5, "MÉO"), Turn(3.5, 4.75, "bob")]}
+    (tmp_path / "b.rttm").write_text("SPEAKER a 1 soon 1 <NA> <NA> bob\n")
+    with pytest.raises(ValueError, match="line 1"):
+        read_rttm(tmp_path / "b.rttm")
+
+
+def test_turns_cut_at_overlaps() -> None:
+    assert with_overlaps([Turn(0, 10, "a"), Turn(8, 12, "b"), Turn(20, 21, "a")]) == (
+        Turn(0, 8, "a"),
+        Turn(8, 10, "a", True),
+        Turn(8, 10, "b", True),
+        Turn(10, 12, "b"),
+        Turn(20, 21, "a"),
+    )
+
+
+# ---- voices
+
+
+def people(counts: Sequence[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(embeddings, times, true labels) of windows: cosine 0.83 for the same person, 0.37 for others, as is real."""
+    rng = np.random.default_rng(seed)
+    room = unit(rng.normal(size=256))
+    centers = unit(rng.normal(size=(len(counts), 256))) + 0.9 * room
+    labels = np.repeat(np.arange(len(counts)), counts)
+    noise = rng.normal(size=(len(labels), 256)) * 0.45 / 16
+    return unit(unit(centers)[labels] + noise).astype(np.float32), np.arange(len(labels)) * 0.4, labels
+
+
+@pytest.mark.parametrize("counts", [[60], [60, 60], [100, 12], [40, 30, 20], [30] * 5, [25] * 8])
+def test_the_number_of_voices_is_found(counts: list[int]) -> None:
+    embeddings, times, labels = people(counts)
+    found = voices(embeddings, times)
+    assert len(found) == len(counts)
+    nearest = (embeddings @ found.T).argmax(axis=1)
+    pairs = {(int(true), int(guess)) for true, guess in zip(labels, nearest)}
+    assert len(pairs) == len(counts)  # one to one
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_number_of_voices_can_be_given(number: int) -> None:
+    embeddings, times, _ = people([40, 30, 20])
+    assert len(voices(embeddings, times, number)) == number
+
+
+def test_never_more_voices_than_allowed_or_than_windows() -> None:
+    embeddings, times, _ = people([20] * 12)
+    assert len(voices(embeddings, times)) == 8
+    assert len(voices(embeddings[:2], times[:2], 5)) == 2
+    assert len(voices(embeddings[:1], times[:1])) == 1
+
+
+def test_a_long_recording_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.recordings.diarization.clustering.MOST_WINDOWS", 50)
+    embeddings, times, _ = people([80, 80])
+    assert len(voices(embeddings, times)) == 2
+
+
+def test_regions_of_speech() -> None:
+    probability = np.zeros(100)
+    probability[10:30] = 0.9
+    probability[30:34] = 0.4  # still speech, once it has begun
+    probability[38:50] = 0.9  # a pause of 4 frames: 0.128 s
+    probability[70] = 0.9  # a click
+    probability[80:100] = 0.9
+    found = speech_regions(probability, 0.5, 0.35, 0.2, 0.064)
+    assert found == [pytest.approx((8 * 0.032, 52 * 0.032)), pytest.approx((78 * 0.032, 100 * 0.032))]
+    assert speech_regions(np.zeros(50), 0.5, 0.35, 0.2, 0.1) == []
+
+
+class LoudnessAsSpeech:
+    """In the place of silero-vad: whatever is louder than -40 dB is speech."""
+
+    def __init__(self) -> None:
+        self.rest = np.zeros(0, np.float32)
+
+    def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
+        samples = np.concatenate([self.rest, audio])
+        whole = len(samples) // 512 * 512
+        self.rest = samples[whole:]
+        level = np.sqrt(np.square(samples[:whole].reshape(-1, 512)).mean(axis=1))
+        return (level > 0.01).astype(np.float32)
+
+
+def by_pitch(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter: Reporter) -> np.ndarray:
+    """In the place of resemblyzer: a voice is its spectrum."""
+    rng = np.random.default_rng(0)
+    found = []
+    for start, end in windows:
+        part = audio[int(start * RATE) : int(end * RATE)]
+        bands = [band.sum() for band in np.array_split(np.abs(np.fft.rfft(part, 16_384)), 256)]
+        found.append(unit(unit(np.array(bands)) + rng.normal(size=256) * 0.02))
+    return np.array(found, np.float32)
+
+
+@pytest.fixture
+def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "SpeechProbability", LoudnessAsSpeech)
+    monkeypatch.setattr(
+        acoustic, "speech_probabilities", lambda blocks: LoudnessAsSpeech().feed(np.concatenate(blocks))
+    )
+    monkeypatch.setattr(acoustic, "_embeddings", by_pitch)
+
+
+def hum(seconds: float, hertz: float) -> np.ndarray:
+    time = np.arange(int(seconds * RATE)) / RATE
+    return (0.2 * np.sin(2 * np.pi * hertz * time) * (1 + 0.3 * np.sin(2 * np.pi * 4 * time))).astype(np.float32)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(int(seconds * RATE), np.float32)
+
+
+def test_turns_by_voices(doubles: None) -> None:
+    audio = np.concatenate([hum(6, 700), silence(1), hum(5, 2500), hum(4, 700), silence(1), hum(2, 2500)])
+    found = diarize_audio(audio)
+    truth = [Turn(0, 6, "a"), Turn(7, 12, "b"), Turn(12, 16, "a"), Turn(17, 19, "b")]
+    assert found.method == "acoustic" and found.speakers == ("S1", "S2")
+    assert diarization_errors(truth, found.turns, 0.5).rate == 0
+    assert set(found.embeddings) == {"S1", "S2"} and len(found.embeddings["S1"]) == 256
+    assert {"silero-vad"} <= set(found.versions)
+
+
+def test_one_voice_is_one_speaker_and_silence_is_nobody(doubles: None) -> None:
+    assert diarize_audio(np.concatenate([hum(8, 700), silence(1), hum(8, 700)])).speakers == ("S1",)
+    assert diarize_audio(silence(5)).turns == ()
+    assert diarize_audio(np.zeros(0, np.float32)).turns == ()
+    assert diarize_audio(np.concatenate([silence(1), hum(0.05, 700), silence(1)])).turns == ()  # a click
+
+
+def test_what_lies_between_two_voices_is_marked() -> None:
+    ann, bob, eve = unit(np.random.default_rng(0).normal(size=(3, 256)))
+    both = unit(ann + bob)
+    steps = np.stack([ann, ann, both, both, bob, both, unit(ann + 0.9 * bob), both, both, eve, unit(eve + ann / 4)])
+    marked = acoustic._both(steps @ np.stack([ann, bob, eve]).T, np.stack([ann, bob, eve]))
+    assert marked.tolist() == [False] * 5 + [True] * 4 + [False] * 2  # two steps alone are a change of speakers
+    assert not acoustic._both(steps @ ann[:, None], ann[None]).any()
+
+
+def test_an_embedding_for_the_speech_service(doubles: None) -> None:
+    found = acoustic.embed_operation({}, np.concatenate([silence(1), hum(4, 700)]))
+    assert np.linalg.norm(found["embedding"]) == pytest.approx(1, abs=1e-3) and len(found["embedding"]) == 256
+    for nothing in (None, np.zeros(0, np.float32), silence(3)):
+        with pytest.raises(HarkError):
+            acoustic.embed_operation({}, nothing)
+
+
+def test_without_resemblyzer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resemblyzer", None)
+    acoustic._encoder.cache_clear()
+    with pytest.raises(HarkError, match="resemblyzer is missing") as error:
+        acoustic._encoder()
+    assert "requirements-alone.txt" in error.value.what_to_do
+
+
+# ---- channels
+
+
+def syllables(spans: Sequence[tuple[float, float]], seconds: float, seed: int) -> np.ndarray:
+    """Noise with the rhythm of speech in the spans."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * RATE)) / RATE
+    sound = rng.normal(size=len(time)) * 0.1 * (0.6 + 0.4 * np.sin(2 * np.pi * (3 + seed % 3) * time + seed))
+    spoken = np.zeros(len(time))
+    for start, end in spans:
+        spoken[int(start * RATE) : int(end * RATE)] = 1
+    return sound * spoken
+
+
+ONE = syllables([(0.5, 4), (9, 13), (17, 19)], 20, 1)
+OTHER = syllables([(4.5, 8.5), (12.5, 16)], 20, 2)
+ALL = ONE + OTHER
+NOISE = np.random.default_rng(9).normal(size=(len(ALL), 2))
+
+
+def later(sound: np.ndarray, seconds: float) -> np.ndarray:
+    return np.concatenate([np.zeros(int(seconds * RATE)), sound])[: len(sound)]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "two"),
+    [
+        (ONE, OTHER, True),
+        (ONE + 0.3 * OTHER, OTHER + 0.3 * ONE, True),  # each leaks into the other's channel
+        (ONE + 0.2 * later(OTHER, 0.02), 0.25 * (OTHER + 0.2 * later(ONE, 0.02)), True),  # later, and a quieter line
+        (ONE + 0.001 * NOISE[:, 0], OTHER + 0.001 * NOISE[:, 1], True),
+        (ALL, ALL, False),
+        (ALL, 0.3 * ALL, False),
+        (ALL, -ALL, False),
+        (ALL, later(ALL, 0.15), False),
+        (later(ALL, 0.2), 0.5 * ALL, False),
+        (ALL + 0.005 * NOISE[:, 0], 0.8 * ALL + 0.005 * NOISE[:, 1], False),  # as a coder leaves it
+        (ALL, 0 * ALL, False),
+        (0 * ALL, ALL, False),
+        (ALL, 0.003 * NOISE[:, 1], False),
+        (0 * ALL, 0 * ALL, False),
+    ],
+)
+def test_two_people_or_one_sound_twice(
+    doubles: None, tmp_path: Path, left: np.ndarray, right: np.ndarray, two: bool
+) -> None:
+    soundfile.write(tmp_path / "a.flac", np.stack([left, right], axis=1), RATE)
+    found = compare(tmp_path / "a.flac")
+    assert found.two_speakers is two, (found.correlation, found.delay_s, found.left_s, found.right_s)
+    assert two_speakers(tmp_path / "a.flac") is two
+
+
+def test_a_delay_is_found(doubles: None, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.stack([ALL, later(ALL, 0.15)], axis=1), RATE)
+    found = compare(tmp_path / "a.flac")
+    assert found.delay_s == pytest.approx(0.15) and found.correlation > 0.9
+
+
+def test_turns_by_channels(doubles: None, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.stack([ONE + 0.2 * OTHER, OTHER + 0.2 * ONE], axis=1), RATE)
+    found = diarize_channels(tmp_path / "a.flac")
+    truth = [Turn(0.5, 4, "L"), Turn(9, 13, "L"), Turn(17, 19, "L"), Turn(4.5, 8.5, "R"), Turn(12.5, 16, "R")]
+    assert found.method == "channels" and set(found.speakers) == {"L", "R"}
+    assert diarization_errors(truth, found.turns).rate < 0.05
+    real, marked, both = overlap_found(truth, found.turns)
+    assert both > 0.7 * real and marked < 3 * real
+
+
+def test_recordings_that_have_no_two_channels(tmp_path: Path, doubles: None) -> None:
+    soundfile.write(tmp_path / "mono.flac", ALL, RATE)
+    assert two_speakers(tmp_path / "mono.flac") is False
+    soundfile.write(tmp_path / "short.flac", np.zeros((100, 2)), RATE)
+    assert two_speakers(tmp_path / "short.flac") is False
+    soundfile.write(tmp_path / "slow.flac", np.zeros((8000, 2)), 8000)
+    with pytest.raises(HarkError, match="not prepared"):
+        two_speakers(tmp_path / "slow.flac")
+    with pytest.raises(HarkError, match="cannot be read"):
+        two_speakers(tmp_path / "nothing.flac")
+
+
+# ---- which way
+
+
+PYANNOTE_DOUBLE = """
+import json, pathlib, types
+
+__version__ = "double"
+ASKED = pathlib.Path(__file__).with_name("asked.jsonl")
+
+class Annotation:
+    def itertracks(self, yield_label):
+        assert yield_label
+        for start, end, label in ((2.0, 5.0, "SPEAKER_01"), (0.0, 3.0, "SPEAKER_00")):
+            yield types.SimpleNamespace(start=start, end=end), "_", label
+
+class Pipeline:
+    @classmethod
+    def from_pretrained(cls, model):
+        note(model)
+        return cls()
+
+    def __call__(self, file, num_speakers):
+        if num_speakers == 13:
+            raise RuntimeError("no such number of people")
+        note([list(file["waveform"].shape), file["sample_rate"], num_speakers])
+        return types.SimpleNamespace(speaker_diarization=Annotation()) if num_speakers else Annotation()
+
+def note(what):
+    with ASKED.open("a") as file:
+        file.write(json.dumps(what) + "\\n")
+"""
+
+
+@pytest.fixture
+def pyannote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A stand-in for the package pyannote.audio, for a real worker process; the file takes what it was asked."""
+    package = tmp_path / "packages" / "pyannote" / "audio"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(PYANNOTE_DOUBLE)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}/packages" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(environments, "interpreter", lambda name: python)
+    monkeypatch.setattr(environments, "is_enabled", lambda name: name == "pyannote")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.yaml").write_text("")
+    monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "model"))
+    return package / "asked.jsonl"
+
+
+@pytest.mark.parametrize("number", [None, 2])
+def test_pyannote_where_it_is_set_up(doubles: None, pyannote: Path, tmp_path: Path, number: int | None) -> None:
+    soundfile.write(tmp_path / "a.flac", ALL, RATE)
+    found = diarize(tmp_path / "a.flac", speakers=number)
+    assert found.method == "pyannote"
+    expected = (Turn(0, 2, "S1"), Turn(2, 3, "S1", True), Turn(2, 3, "S2", True), Turn(3, 5, "S2"))
+    assert found.turns == expected
+    asked = [json.loads(line) for line in pyannote.read_text().splitlines()]
+    assert asked == [str(tmp_path / "model"), [[1, len(ALL)], RATE, number]]
+
+
+def test_pyannote_that_fails_costs_nothing(doubles: None, pyannote: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", hum(6, 700), RATE)
+    said: list[dict[str, object]] = []
+    found = diarize(tmp_path / "a.flac", speakers=13, reporter=Reporter(said.append))
+    assert found.method == "acoustic" and found.turns
+    assert any("no such number of people" in str(event.get("message")) for event in said)
+
+
+def test_pyannote_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HARK_PYANNOTE_MODEL", raising=False)
+    assert not pyannote_engine.available()
+    monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "nothing"))
+    assert "engines enable pyannote" in pyannote_engine.readiness().how_to_enable
+    monkeypatch.setattr(environments, "is_enabled", lambda name: True)
+    assert not pyannote_engine.available()
+    assert "HF_TOKEN" in pyannote_engine.readiness().how_to_enable
+
+
+def test_two_channels_go_before_everything(doubles: None, pyannote: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.stack([ONE, OTHER], axis=1), RATE)
+    assert diarize(tmp_path / "a.flac").method == "channels"
+    assert diarize(tmp_path / "a.flac", speakers=3).method == "pyannote"  # more people than channels
+    soundfile.write(tmp_path / "b.flac", np.stack([ALL, ALL], axis=1), RATE)
+    assert diarize(tmp_path / "b.flac").method == "pyannote"
+
+
+def test_remembered_voices_are_named(doubles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speakers.voiceprints, "names", lambda file: ["Ann"])
+    monkeypatch.setattr(speakers.voiceprints, "match_all", lambda file, embeddings: {sorted(embeddings)[-1]: "Ann"})
+    soundfile.write(tmp_path / "a.flac", np.concatenate([hum(6, 700), silence(1), hum(5, 2500)]), RATE)
+    assert diarize(tmp_path / "a.flac", voices=tmp_path / "voices.json").names == {"S2": "Ann"}
+    soundfile.write(tmp_path / "b.flac", np.stack([ONE, OTHER], axis=1), RATE)
+    found = diarize(tmp_path / "b.flac", voices=tmp_path / "voices.json")
+    assert found.names == {"L": "Left speaker", "R": "Ann"} and set(found.embeddings) == {"L", "R"}
+
+
+# ---- whose words they are
+
+
+def said(text: str, start: float, step: float = 0.5, **more: object) -> Segment:
+    words = tuple(
+        Word(word, start + number * step, start + (number + 1) * step - 0.1, 0.5 + 0.1 * number)
+        for number, word in enumerate(text.split())
+    )
+    end = words[-1].end_s
+    return Segment(start, end, text, 0.9, words, **more)  # type: ignore[arg-type]
+
+
+def transcript(*segments: Segment) -> Transcript:
+    return Transcript(30, "en", "double", segments, versions={"double": "1"})
+
+
+def test_segments_are_cut_where_the_speaker_changes() -> None:
+    heard = transcript(said("how are you fine thanks and you", 1), said("good", 6))
+    turns = (Turn(0.8, 2.4, "B"), Turn(2.5, 5, "A"), Turn(5.9, 7, "B"))
+    found = assign(heard, Diarization(turns, "acoustic", versions={"resemblyzer": "0.1.4"}))
+    assert [(part.speaker, part.text) for part in found.segments] == [
+        ("S1", "how are you"),
+        ("S2", "fine thanks and you"),
+        ("S1", "good"),
+    ]
+    assert found.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"}
+    assert (found.segments[0].start_s, found.segments[0].end_s, found.segments[1].start_s) == (1.0, 2.4, 2.5)
+    assert found.segments[0].confidence == pytest.approx(0.6)
+    assert found.diarization == "acoustic" and found.versions == {"double": "1", "resemblyzer": "0.1.4"}
+    assert [word for part in found.segments for word in part.words] == [
+        word for segment in heard.segments for word in segment.words
+    ]
+
+
+def test_a_short_word_amid_anothers_is_theirs() -> None:
+    words = said("we were at home", 0)
+    short = Segment(0, 2, words.text, 0.9, (*words.words[:2], Word("at", 1.0, 1.15, 0.8), words.words[3]))
+    turns = (Turn(0, 1, "A"), Turn(1, 1.2, "B"), Turn(1.2, 2, "A"))
+    assert len(assign(transcript(short), Diarization(turns, "acoustic")).segments) == 1
+
+
+def test_words_in_nobodys_turn_go_to_the_nearest() -> None:
+    found = assign(transcript(said("yes", 4), said("no", 9)), Diarization((Turn(1, 3, "A"), Turn(10, 12, "B")), "x"))
+    assert [part.speaker for part in found.segments] == ["S1", "S2"]
+    nobody = assign(transcript(said("yes", 4)), Diarization((), "acoustic"))
+    assert [part.speaker for part in nobody.segments] == [""] and nobody.speakers == {}
+
+
+def test_segments_without_words_or_edited_stay_whole() -> None:
+    turns = (Turn(0, 2.4, "A"), Turn(2.4, 9, "B"))
+    bare = Segment(1, 5, "words without times", 0.5)
+    edited = said("a b c d e f", 1, edited=True)
+    found = assign(transcript(bare, edited), Diarization(turns, "acoustic"))
+    assert [part.speaker for part in found.segments] == ["S1", "S2"] or [part.speaker for part in found.segments] == [
+        "S1",
+        "S1",
+    ]
+    assert [part.text for part in found.segments] == [bare.text, edited.text]
+
+
+def test_overlaps_are_marked() -> None:
+    turns = with_overlaps([Turn(0, 3, "A"), Turn(2, 4.5, "B"), Turn(6, 9, "A")])
+    found = assign(transcript(said("one two", 0), said("three four", 2), said("five", 7)), Diarization(turns, "x"))
+    assert [part.overlap for part in found.segments] == [False, True, False]
+
+
+def test_speakers_of_channels_stay() -> None:
+    heard = transcript(said("hello", 0, speaker="R"), said("hi", 1, speaker="L"))
+    found = assign(heard, Diarization((Turn(0, 2, "L"),), "channels", names=channels.NAMES))
+    assert found.segments == heard.segments and found.diarization == "channels"
+    assert found.speakers == {"R": "Right speaker", "L": "Left speaker"}
+
+
+def test_names_follow_their_speakers() -> None:
+    turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
+    found = assign(transcript(said("a b c d", 0)), Diarization(turns, "acoustic", names={"S1": "Ann"}))
+    assert found.speakers == {"S1": "Speaker 1", "S2": "Ann"}
+
+
+# ---- real recordings
+
+
+@pytest.mark.slow
+def test_real_channels(shared_data: Path) -> None:
+    folder = shared_data / "conversation" / "google"
+    assert two_speakers(folder / "two_channel_16k.ogg") is True
+    assert two_speakers(folder / "multi.ogg") is False  # one voice, two microphones
+    assert two_speakers(folder / "commercial_mono.ogg") is False
+
+
+@pytest.mark.slow
+def test_real_voices(shared_data: Path) -> None:
+    pytest.importorskip("resemblyzer")
+    from benchmark.labelled_mix import labelled_mix, utterances_by_speaker
+
+    people = utterances_by_speaker(shared_data / "speech" / "librispeech-dev-clean")
+    for number, seconds in ((1, 30), (2, 40), (3, 60)):
+        mix = labelled_mix(people, number, seconds, np.random.default_rng(number))
+        found = diarize_audio(mix.audio)
+        assert len(found.speakers) == number
+        assert diarization_errors(mix.turns, found.turns).rate < 0.15

@@ -1,0 +1,169 @@
+"""Hark's recognizer fitted to a user's recordings: what it learns from, what is left out, and a whole small run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.errors import HarkError
+from core.events import Event, Reporter, silent_reporter
+from pipeline.recordings import adapt_recognizer as recognizer_job
+from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, train_recognizer
+from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
+from pipeline.recordings.transcription.hark_engine import SHIPPED
+from pipeline.recordings.transcription.registry import choose, close_engines, with_model
+
+TEXTS = ("we ship the compass on friday", "the budget is fine", "open the window", "nobody knows the way home")
+
+
+def make_recording(
+    data: Path, name: str, segments: list[Segment], audio: np.ndarray | None = None, language: str = "en"
+) -> Path:
+    """A transcribed recording on the disk."""
+    folder = data / "audio" / name
+    folder.mkdir(parents=True)
+    if audio is None:
+        audio = 0.01 * np.random.default_rng(0).standard_normal(20 * SAMPLE_RATE)
+    write_audio(folder / "audio.flac", audio)
+    save_transcript(
+        Transcript(len(audio) / SAMPLE_RATE, language, "double", tuple(segments)), folder / "transcript.json"
+    )
+    return folder
+
+
+def segment(number: int, text: str, *, edited: bool = False, confidence: float = 0.9) -> Segment:
+    return Segment(3.0 * number, 3.0 * number + 2.0, text, confidence, edited=edited, speaker="S1")
+
+
+def test_what_somebody_has_checked_is_learned_from(tmp_path: Path) -> None:
+    segments = [
+        segment(0, "Checked, by a person!", edited=True),
+        segment(1, "only heard"),
+        segment(2, "hardly heard", confidence=0.2),
+        replace(segment(3, "two at once", edited=True), overlap=True),
+        replace(segment(4, "far too short", edited=True), end_s=12.1),
+    ]
+    make_recording(tmp_path, "a", segments)
+    make_recording(tmp_path, "b", [segment(0, "auf deutsch", edited=True)], language="de")
+    (tmp_path / "audio" / "c").mkdir()
+    (tmp_path / "audio" / "c" / "transcript.json").write_text("{cut off")
+    found = list(collect(tmp_path, False, silent_reporter()))
+    assert [(one.text, one.checked, one.recording) for one in found] == [("checked by a person", True, "a")]
+    found = list(collect(tmp_path, True, silent_reporter()))
+    assert [(one.text, one.checked) for one in found] == [("checked by a person", True), ("only heard", False)]
+
+
+def test_what_is_left_out_is_the_same_for_ever() -> None:
+    passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1", True) for n in range(500)]
+    found = left_out(passages)
+    assert 60 < len(found) < 140
+    assert found == left_out([replace(one, speaker="S2", checked=False) for one in passages])
+
+
+def test_whatever_the_lot_says_something_is_learned_and_something_measured() -> None:
+    passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1", True) for n in range(500)]
+    for chosen in (0, 1):
+        alike = [one for one in passages if (one.lot % recognizer_job.HELD_OUT == 0) == bool(chosen)][:5]
+        assert len(left_out(alike)) == 1
+
+
+def test_without_anything_checked_sure_words_are_learned_from_unless_it_is_forbidden(tmp_path: Path) -> None:
+    said = ("one", "two", "three", "four", "five")
+    words = tuple(Word(word, n * 0.5, n * 0.5 + 0.4, 0.9) for n, word in enumerate(said))
+    later = tuple(replace(word, start_s=word.start_s + 3.0, end_s=word.end_s + 3.0) for word in words)
+    heard = Segment(0.0, 5.4, "one two three four five " * 2, 0.9, words + later)
+    make_recording(tmp_path, "a", [heard])
+    found = list(collect(tmp_path, True, silent_reporter()))
+    assert [(one.start_s, one.end_s, one.checked) for one in found] == [(0.0, 2.4, False), (3.0, 5.4, False)]
+    for allowed, number in ((None, 2), (False, 0), (True, 2)):
+        with pytest.raises(HarkError) as raised:
+            train_recognizer({"epochs": 1, "all": allowed}, tmp_path, silent_reporter())
+        assert f"The words of {number} passages" in raised.value.why
+
+
+def test_too_little_is_said(tmp_path: Path) -> None:
+    make_recording(tmp_path, "a", [segment(0, "one", edited=True)])
+    with pytest.raises(HarkError) as raised:
+        train_recognizer({"epochs": 1, "all": False}, tmp_path, silent_reporter())
+    assert "Correct more" in raised.value.what_to_do and not (tmp_path / "asr").exists()
+
+
+def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
+    """The texts, twice, by an engine that is always there."""
+    from audio_generation.engine import GeneratedClip, SpeechRequest
+    from audio_generation.registry import engine_named
+    from core.audio_file import read_audio
+
+    engine = engine_named("espeak")
+    voices = engine.voices("en-us")[:3]
+    texts = [text for text in TEXTS for _ in voices]
+    wishes = [
+        SpeechRequest(f"s{n}", text, voices[n % len(voices)].name, voices[n % len(voices)].language, {})
+        for n, text in enumerate(texts)
+    ]
+    clips = list(engine.synthesize(wishes, tmp_path))
+    assert all(isinstance(clip, GeneratedClip) for clip in clips)
+    return [read_audio(clip.path) for clip in clips if isinstance(clip, GeneratedClip)], texts
+
+
+@pytest.mark.slow
+def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognizer_job, "SYNTHETIC", 4)
+    monkeypatch.setattr(recognizer_job, "FEWEST_STEPS", 4)
+    monkeypatch.setattr(recognizer_job, "BATCH_S", 8.0)
+    pause = np.zeros(SAMPLE_RATE // 2, np.float32)
+    clips, texts = spoken(tmp_path / "said")
+    parts, segments, place = [], [], 0
+    for clip, text in zip(clips, texts):
+        segments.append(Segment(place / SAMPLE_RATE, (place + len(clip)) / SAMPLE_RATE, text, 0.5, edited=True))
+        parts += [clip, pause]
+        place += len(clip) + len(pause)
+    make_recording(tmp_path, "a", segments, np.concatenate(parts))
+    # One whose words came with it, in one piece: they are laid over it.
+    given = make_recording(tmp_path, "b", [], np.concatenate([pause, clips[0], pause, clips[3], pause]))
+    (given / "given.txt").write_text(f"{texts[0].title()}. {texts[3].title()}.")
+    events: list[Event] = []
+    wish = {"epochs": 1, "batch_size": 2, "subset": 60, "all": False}
+    result = train_recognizer(wish, tmp_path, Reporter(events.append))
+    stages = [event["name"] for event in events if event["event"] == "stage"]
+    assert stages == list(recognizer_job.STAGES)
+    everything = len(list(recognizer_job.collect(tmp_path, False, silent_reporter())))
+    learned = result["segments"] - result["held_out"]
+    assert everything >= len(texts) + 1 and learned == math.ceil(0.6 * (everything - result["held_out"]))
+    assert result["checked"] == result["segments"] and result["steps"] == learned
+    assert 0 < result["held_out"] < result["segments"] and 0 <= result["before"] <= 2 and 0 <= result["after"] <= 2
+    kept = [Path(result["weights"])] if result["better"] else []
+    assert list((tmp_path / "asr" / "own").iterdir()) == kept, "no sound is left"
+
+
+def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
+    for wish in ({"epochs": 51}, {"subset": 0}, {"batch_size": -2}):
+        with pytest.raises(HarkError, match=next(iter(wish))):
+            train_recognizer(wish, tmp_path, silent_reporter())
+
+
+def test_weights_that_got_better_are_what_the_engine_hears_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model.shipped_weights import load_weights, shipped_recognizer
+
+    model, _ = shipped_recognizer()
+    folder = tmp_path / recognizer_job.FOLDER
+    folder.mkdir(parents=True)
+    assert recognizer_job._keep(model, folder, before=0.4, after=0.4) is None
+    assert choose("hark", "en", tmp_path)[0].model == SHIPPED
+    first = recognizer_job._keep(model, folder, before=0.4, after=0.3)
+    second = recognizer_job._keep(model, folder, before=0.4, after=0.2)
+    assert second is not None and list(folder.iterdir()) == [second] and second != first
+    monkeypatch.setattr("pipeline.recordings.transcription.moonshine_engine.find_spec", lambda name: None)
+    engine, why = choose("auto", "en", tmp_path)
+    assert engine.model == str(second) and f"hark {second.stem}" in why
+    assert choose("hark", "en")[0].model == SHIPPED  # nobody else hears with them
+    assert load_weights(second)[1]["after"] == 0.2
+    assert with_model("hark", str(second), "en") is with_model("hark", str(second), "en")  # loaded once
+    close_engines()

@@ -1,0 +1,287 @@
+"""Recordings made into 16 kHz FLAC, joined, drawn; names, limits, what goes wrong while decoding."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from core.errors import HarkError
+from core.events import Reporter
+from core.ffmpeg import MEMORY_BYTES
+from pipeline.recordings import media
+from pipeline.recordings.media import (
+    MediaFacts,
+    MediaLimits,
+    clean_name,
+    merge,
+    normalize,
+    peaks,
+    probe,
+    suffix_of,
+    waveform,
+)
+
+FFMPEG = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
+needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg programs are not installed")
+
+
+def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
+    return level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+
+
+@pytest.fixture
+def without_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+
+
+@pytest.fixture
+def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Put a shell script in the place of ffmpeg; ffprobe stays the real one."""
+
+    def make(script: str) -> None:
+        folder = tmp_path / "programs"
+        folder.mkdir()
+        program = folder / "ffmpeg"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    return make
+
+
+@pytest.fixture(params=[pytest.param("ffmpeg", marks=needs_ffmpeg), "libsndfile"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    if request.param == "libsndfile":
+        monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    return str(request.param)
+
+
+def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(2, 44_100), 44_100)
+    facts = normalize(tmp_path / "in.wav", tmp_path / "out" / "audio.flac", MediaLimits())
+    found, rate = soundfile.read(tmp_path / "out" / "audio.flac")
+    assert (rate, found.ndim, facts.channels, facts.codec) == (16_000, 1, 1, "flac")
+    assert facts.duration_s == pytest.approx(2.0, abs=0.01) and len(found) == pytest.approx(32_000, abs=160)
+    spectrum = np.abs(np.fft.rfft(found[:16_000]))
+    assert int(spectrum.argmax()) == 440
+    assert np.abs(found[1000:-1000]).max() == pytest.approx(0.5, abs=0.02)
+    assert soundfile.info(tmp_path / "out" / "audio.flac").subtype == "PCM_16"
+
+
+def test_two_channels_stay_apart(decoder: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", np.stack([tone(1, hertz=300), tone(1, hertz=700)], axis=1), 16_000)
+    assert normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits()).channels == 2
+    found, _ = soundfile.read(tmp_path / "a.flac")
+    assert [int(np.abs(np.fft.rfft(found[:, side])).argmax()) for side in (0, 1)] == [300, 700]
+
+
+@pytest.mark.parametrize("channels", [3, 7, 11])
+def test_more_channels_are_mixed_evenly(decoder: str, tmp_path: Path, channels: int) -> None:
+    sounds = np.zeros((16_000, channels))
+    sounds[:, channels - 1] = tone(1, level=0.9)  # ffmpeg's own mixing would leave some channels out
+    soundfile.write(tmp_path / "in.wav", sounds, 16_000)
+    assert normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits()).channels == 1
+    found, _ = soundfile.read(tmp_path / "a.flac")
+    assert np.abs(found).max() == pytest.approx(0.9 / channels, rel=0.05)
+
+
+def test_progress_is_reported(decoder: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.flac", tone(20), 16_000)
+    seen: list[dict[str, object]] = []
+    normalize(tmp_path / "in.flac", tmp_path / "a.flac", MediaLimits(), Reporter(seen.append))
+    progress = [event for event in seen if event["event"] == "progress"]
+    assert progress[-1]["done"] == pytest.approx(progress[-1]["total"], rel=0.01)
+
+
+@needs_ffmpeg
+def test_video_with_sound(tmp_path: Path) -> None:
+    import subprocess
+
+    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=64x64:rate=5"]
+    command += ["-i", str(tmp_path / "in.wav"), "-shortest", str(tmp_path / "in.mkv")]
+    subprocess.run(command, check=True, timeout=60)
+    found = probe(tmp_path / "in.mkv")
+    assert found.has_video and found.channels == 1
+    assert normalize(tmp_path / "in.mkv", tmp_path / "a.flac", MediaLimits()).duration_s == pytest.approx(1, abs=0.1)
+
+
+def test_facts_of_a_header(decoder: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.flac", np.stack([tone(1, 48_000)] * 2, axis=1), 48_000)
+    assert probe(tmp_path / "in.flac") == MediaFacts(1.0, 48_000, 2, "flac", False)
+
+
+def test_a_meeting_is_taken_and_a_refusal_is_worded_for_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    MediaLimits.from_environment().check_seconds(3 * 3600)
+    for limits, remedy in (
+        (MediaLimits.from_environment(), "set HARK_UPLOAD_MAX_SECONDS to more seconds"),
+        (MediaLimits.from_environment(owner=False), "ask the owner"),
+    ):
+        with pytest.raises(HarkError, match="At most 4 hours are taken here") as error:
+            limits.check_seconds(4 * 3600 + 1)
+        assert remedy in error.value.what_to_do and ("HARK_" in error.value.what_to_do) == limits.owner
+        with pytest.raises(HarkError, match="At most 1,000 MB") as error:
+            limits.check_bytes(1_000_000_001)
+        assert ("HARK_UPLOAD_MAX_BYTES" in error.value.what_to_do) == limits.owner
+    monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2700")
+    with pytest.raises(HarkError, match="At most 45 minutes are taken here"):
+        MediaLimits.from_environment().check_seconds(2701)
+
+
+def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decoder: str) -> None:
+    monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2")
+    monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "100000")
+    assert MediaLimits.from_environment() == MediaLimits(100_000, 2.0)
+    soundfile.write(tmp_path / "in.flac", tone(3), 16_000)
+    with pytest.raises(HarkError, match="too long") as error:
+        normalize(tmp_path / "in.flac", tmp_path / "a.flac")
+    assert "HARK_UPLOAD_MAX_SECONDS" in error.value.what_to_do
+    soundfile.write(tmp_path / "in.wav", tone(4, 32_000), 32_000)
+    with pytest.raises(HarkError, match="too large"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac")
+    assert not (tmp_path / "a.flac").exists()
+    monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "for ever")
+    with pytest.raises(HarkError, match="HARK_UPLOAD_MAX_SECONDS is not a limit"):
+        MediaLimits.from_environment()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+@needs_ffmpeg
+def test_ffmpeg_that_is_killed(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
+    fake_ffmpeg("kill -9 $$")
+    with pytest.raises(HarkError, match="SIGKILL"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+    assert files_in(tmp_path) == ["in.wav"]
+
+
+@needs_ffmpeg
+def test_ffmpeg_that_hangs(tmp_path: Path, fake_ffmpeg: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
+    fake_ffmpeg("exec sleep 60")
+    monkeypatch.setattr(media, "DECODE_TIMEOUT_S", 0.3)
+    started = time.monotonic()
+    with pytest.raises(HarkError, match="could not be decoded"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+    assert time.monotonic() - started < 10
+    assert files_in(tmp_path) == ["in.wav"]
+
+
+@needs_ffmpeg
+def test_a_full_disk_under_ffmpeg(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
+    fake_ffmpeg('echo "av_interleaved_write_frame(): No space left on device" >&2; exit 1')
+    with pytest.raises(HarkError, match="disk is full"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+    assert files_in(tmp_path) == ["in.wav"]
+
+
+@needs_ffmpeg
+def test_ffmpeg_has_little_memory(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
+    fake_ffmpeg(f'ulimit -v > {tmp_path}/memory; ulimit -c >> {tmp_path}/memory; echo "x: Cannot allocate" >&2; exit 1')
+    with pytest.raises(HarkError, match="Cannot allocate"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+    assert (tmp_path / "memory").read_text().split() == [str(MEMORY_BYTES // 1024), "0"]
+
+
+def test_a_full_disk_under_libsndfile(tmp_path: Path, without_ffmpeg: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "in.wav", np.random.default_rng(0).uniform(-1, 1, 160_000), 16_000)
+    sink = media._Sink
+    monkeypatch.setattr(media, "_Sink", lambda file: sink(SmallFile(file)))  # type: ignore[arg-type]
+    with pytest.raises(HarkError, match="disk is full"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+    assert files_in(tmp_path) == ["in.wav"]
+
+
+class SmallFile:
+    """A file with room for 64 KB."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.room = file, 65_536
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, data: bytes) -> int:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(data)
+
+
+def test_files_joined_to_a_session(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "1.flac", np.stack([tone(1), 0 * tone(1)], axis=1), 16_000)
+    soundfile.write(tmp_path / "2.flac", np.stack([tone(2), tone(2)], axis=1), 16_000)
+    starts = merge([tmp_path / "1.flac", tmp_path / "2.flac"], tmp_path / "s.flac", MediaLimits())
+    assert starts == [0.0, 1.5]
+    found, rate = soundfile.read(tmp_path / "s.flac")
+    assert found.shape == (56_000, 2) and rate == 16_000
+    assert np.abs(found[16_000:24_000]).max() == 0 and np.abs(found[:16_000, 0]).max() > 0.4
+    soundfile.write(tmp_path / "3.flac", tone(1), 16_000)
+    merge([tmp_path / "1.flac", tmp_path / "3.flac"], tmp_path / "t.flac", MediaLimits())
+    mixed, _ = soundfile.read(tmp_path / "t.flac")
+    assert mixed.ndim == 1
+    assert np.abs(mixed[:16_000]).max() == pytest.approx(0.25, abs=0.01)  # the mean of the two channels
+
+
+def test_what_cannot_be_joined(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "1.flac", tone(1), 16_000)
+    with pytest.raises(HarkError, match="too long"):
+        merge([tmp_path / "1.flac"] * 3, tmp_path / "s.flac", MediaLimits(max_seconds=3.5))
+    with pytest.raises(HarkError, match="nothing to join"):
+        merge([], tmp_path / "s.flac", MediaLimits())
+    (tmp_path / "2.flac").write_bytes(b"no sound")
+    with pytest.raises(HarkError, match="damaged"):
+        merge([tmp_path / "1.flac", tmp_path / "2.flac"], tmp_path / "s.flac", MediaLimits())
+    assert files_in(tmp_path) == ["1.flac", "2.flac"]
+
+
+def test_a_waveform(tmp_path: Path) -> None:
+    sound = np.concatenate([0 * tone(10), tone(10, level=0.25), tone(10, level=0.75)])
+    soundfile.write(tmp_path / "a.flac", np.stack([0 * sound, sound], axis=1), 16_000)
+    found = waveform(tmp_path / "a.flac", 30)
+    assert found == [0.0] * 10 + [0.25] * 10 + [0.75] * 10
+    assert len(waveform(tmp_path / "a.flac")) <= 1600
+    assert peaks(-sound, 30) == found and peaks(sound[:5], 2) == [0.0, 0.0] and peaks(sound[:0], 30) == []
+    soundfile.write(tmp_path / "b.flac", sound[:5], 16_000)
+    assert len(waveform(tmp_path / "b.flac", 100)) == 5
+    with pytest.raises(HarkError, match="damaged"):
+        waveform(tmp_path / "nothing.flac")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "suffix"),
+    [
+        ("call.WAV", "call.WAV", ".wav"),
+        ("../../etc/passwd", "passwd", ""),
+        ("C:\\Users\\me\\Meeting 1.m4a", "Meeting 1.m4a", ".m4a"),
+        ("a\x00b\x1b[31m\nc.mp3", "ab[31m c.mp3", ".mp3"),
+        ("in\u202evoice\u200b.ogg", "invoice.ogg", ".ogg"),
+        ("/", "recording", ""),
+        (" \t", "recording", ""),
+        ("..", "recording", ""),
+        ("Besprechung\u00a0Zürich.flac", "Besprechung Zürich.flac", ".flac"),
+        ("x.tar;rm -rf", "x.tar;rm -rf", ""),
+    ],
+)
+def test_names(name: str, shown: str, suffix: str) -> None:
+    assert (clean_name(name), suffix_of(name)) == (shown, suffix)
+
+
+def test_a_long_name_keeps_its_suffix() -> None:
+    found = clean_name("n" * 5000 + ".flac")
+    assert len(found) == 120 and found.endswith("n.flac")

@@ -1,0 +1,300 @@
+"""One service for all: started once, restarted when it dies, ended when idle, with nothing left over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import HarkError
+from pipeline.recordings import model_client
+from pipeline.recordings import model_server as speech_service
+
+DOUBLE = Path(__file__).with_name("service_double.py")
+
+
+@pytest.fixture
+def service(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The service with the operations of ``service_double.py``; its socket, which is not there yet."""
+    folder = Path(tempfile.mkdtemp(prefix="hs-"))  # a test's own folder may have a longer path than a socket's can be
+    monkeypatch.setenv("HARK_SPEECH_SOCKET", str(folder / "s.sock"))
+    monkeypatch.delenv("HARK_SPEECH_SERVICE", raising=False)
+    monkeypatch.delenv("HARK_INSTALLATION", raising=False)
+    monkeypatch.setattr(model_client, "SERVICE", (str(DOUBLE),))
+    try:
+        yield folder / "s.sock"
+    finally:
+        model_client.stop()
+        shutil.rmtree(folder)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_gone(pid: int) -> bool:
+    """Ended, and waited for where it was this process's child."""
+    model_client._wait_for_ended()
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_many_clients_at_once_start_one_service_and_load_a_model_once(service: Path, tmp_path: Path) -> None:
+    loads = tmp_path / "loads"
+
+    def ask(number: int) -> dict[str, object]:
+        return model_client.call("use_model", {"loads": str(loads)}, np.full(1000, number, np.float32))
+
+    with ThreadPoolExecutor(6) as together:
+        answers = list(together.map(ask, range(6)))
+    assert len({answer["pid"] for answer in answers}) == 1
+    assert [answer["sum"] for answer in answers] == [1000.0 * number for number in range(6)]
+    assert len(loads.read_text().splitlines()) == 1
+    status = model_client.status()
+    assert status is not None and status["loaded"] == ["use_model"]
+
+
+def test_two_processes_share_the_service(service: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pipeline import speech_client; model_client.SERVICE = (sys.argv[1],)\n"
+        "print(model_client.call('use_model', {'loads': sys.argv[2]})['pid'])"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(DOUBLE), str(tmp_path / "loads")],
+            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=60)[0].strip() for process in started]
+    assert said[0] == said[1] != ""
+    # It outlives those who started it.
+    assert model_client.call("use_model", {"loads": str(tmp_path / "loads")})["pid"] == int(said[0])
+    assert len((tmp_path / "loads").read_text().splitlines()) == 1
+
+
+def test_a_service_that_is_killed_in_the_middle_is_started_again(service: Path, tmp_path: Path) -> None:
+    answer = model_client.call("die_once", {"deaths": str(tmp_path / "deaths"), "times": 1})
+    (dead,) = (tmp_path / "deaths").read_text().splitlines()
+    assert answer["pid"] != int(dead) and is_gone(int(dead))
+
+
+def test_a_request_that_kills_the_service_each_time_is_given_up(service: Path, tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="twice"):
+        model_client.call("die_once", {"deaths": str(tmp_path / "deaths"), "times": 5})
+    assert len((tmp_path / "deaths").read_text().splitlines()) == 2
+
+
+def test_killed_between_requests_nobody_notices(service: Path, tmp_path: Path) -> None:
+    first = model_client.call("use_model", {"loads": str(tmp_path / "loads")})["pid"]
+    os.kill(first, signal.SIGKILL)
+    second = model_client.call("use_model", {"loads": str(tmp_path / "loads")})["pid"]
+    assert second != first
+    assert stat.S_ISSOCK(service.stat().st_mode)
+
+
+def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SPEECH_IDLE_S", "0.4")
+    model_client.call("sleep", {"seconds": 0.8})  # being at work is not idle
+    pid = model_client._started[-1].pid
+    assert wait_until(lambda: is_gone(pid))
+    assert not service.exists()
+    assert model_client.status() is None
+    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}  # and is started again
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(service: Path, number: signal.Signals) -> None:
+    model_client.call("sleep", {"seconds": 0.0})
+    pid = model_client._started[-1].pid
+    os.kill(pid, number)
+    assert wait_until(lambda: is_gone(pid))
+    assert not service.exists()
+
+
+def test_it_ends_when_its_socket_is_taken_away(service: Path) -> None:
+    model_client.call("sleep", {"seconds": 0.0})
+    pid = model_client._started[-1].pid
+    service.unlink()
+    assert wait_until(lambda: is_gone(pid))
+
+
+def test_stop_waits_until_it_is_gone(service: Path) -> None:
+    model_client.call("sleep", {"seconds": 0.0})
+    pid = model_client._started[-1].pid
+    model_client.stop()
+    assert is_gone(pid) and not service.exists()
+    model_client.stop()  # where there is none, nothing happens
+
+
+def test_an_error_that_the_user_can_mend_arrives_as_it_is(service: Path) -> None:
+    with pytest.raises(HarkError) as caught:
+        model_client.call("refuse", {})
+    assert caught.value.as_dict() == {
+        "what": "It is refused.", "why": "The test wants it so.", "what_to_do": "Change the test.",
+    }  # fmt: skip
+
+
+def test_a_service_with_too_many_clients_says_that_it_is_busy(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech_service, "MOST_CLIENTS", 0)
+    here = threading.Thread(target=speech_service.SpeechService(service, 60.0).run)
+    here.start()
+    try:
+        with pytest.raises(model_client.ServiceBusy) as caught:
+            model_client.call("recognize", {}, np.zeros(10, np.float32))
+        assert caught.value.status == 503 and caught.value.wait_s and "busy" in caught.value.what
+    finally:
+        model_client.stop()
+        here.join(10)
+
+
+def test_a_bug_is_told_without_its_traceback_which_is_in_the_log(service: Path) -> None:
+    with pytest.raises(HarkError) as caught:
+        model_client.call("bug", {})
+    said = str(caught.value)
+    assert "fault of its own" in said and "Traceback" not in said and "ZeroDivision" not in said
+    assert "ZeroDivisionError" in model_client.log_file().read_text()
+    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}
+
+
+def test_a_missing_module_fails_its_own_operation_only(service: Path) -> None:
+    with pytest.raises(HarkError, match="no_such_module_at_all"):
+        model_client.call("missing", {})
+    with pytest.raises(HarkError, match="does not know"):
+        model_client.call("no such operation", {})
+    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}
+
+
+def test_what_takes_too_long_is_told(service: Path) -> None:
+    model_client.call("sleep", {"seconds": 0.0})
+    with pytest.raises(HarkError, match="in time"):
+        model_client.call("sleep", {"seconds": 3.0}, timeout_s=0.3)
+
+
+def test_a_request_that_is_too_large_is_refused_on_both_sides(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HarkError, match="too large"):
+        model_client.call("sleep", {"text": "x" * (model_client.LARGEST_JSON + 1)})
+    model_client.call("sleep", {"seconds": 0.0})
+    # A client that does not know of the limits.
+    monkeypatch.setattr(model_client, "LARGEST_JSON", 1 << 40)
+    monkeypatch.setattr(model_client, "LARGEST_AUDIO", 1 << 40)
+    with pytest.raises(HarkError, match="too large"):
+        model_client.call("sleep", {"text": "x" * 9_000_000})
+    with pytest.raises(HarkError, match="too large"):
+        model_client.call("sleep", {"seconds": 0}, np.zeros(speech_service.LARGEST_AUDIO + 1, np.float32))
+    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x00\x00",
+        struct.pack(">I", 4) + b"[1] ",
+        struct.pack(">I", 9) + b"not json!",
+        struct.pack(">I", 1 << 31),
+        struct.pack(">I", 53) + b'{"operation": "sleep", "request": {}, "samples": -5 }',
+        struct.pack(">I", 53) + b'{"operation": "sleep", "request": {}, "samples": 99 }',
+    ],
+)
+def test_nonsense_on_the_socket_ends_nothing(service: Path, raw: bytes) -> None:
+    model_client.call("sleep", {"seconds": 0.0})
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(service))
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(10)
+        while connection.recv(4096):
+            pass
+    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}
+
+
+def test_a_service_that_cannot_start_says_so(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_client, "SERVICE", ("-c", "raise SystemExit(7)"))
+    with pytest.raises(HarkError, match="could not be started") as caught:
+        model_client.call("sleep", {"seconds": 0.0})
+    assert "code 7" in caught.value.why
+
+
+def test_only_this_user_can_reach_it(service: Path) -> None:
+    model_client.call("sleep", {"seconds": 0.0})
+    assert stat.S_IMODE(service.stat().st_mode) & 0o077 == 0
+    here, there = socket.socketpair()
+    with here, there:
+        assert model_client.of_this_user(here)
+
+
+def test_the_socket_is_in_a_private_folder_named_after_the_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="hs-"))
+    try:
+        monkeypatch.delenv("HARK_SPEECH_SOCKET", raising=False)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        monkeypatch.setenv("HARK_INSTALLATION", str(tmp_path / "one"))
+        one = model_client.socket_path()
+        monkeypatch.setenv("HARK_DATA", str(tmp_path / "users" / "7"))
+        assert model_client.socket_path() == one  # all users of an installation share it
+        monkeypatch.setenv("HARK_INSTALLATION", str(tmp_path / "two"))
+        assert model_client.socket_path() != one
+        assert stat.S_IMODE(one.parent.stat().st_mode) == 0o700
+        one.parent.chmod(0o755)
+        with pytest.raises(HarkError, match="safely"):
+            model_client.socket_path()
+        one.parent.rmdir()
+        one.parent.symlink_to(tmp_path)  # somebody else's trap
+        with pytest.raises(HarkError, match="safely"):
+            model_client.socket_path()
+        monkeypatch.setenv("HARK_SPEECH_SOCKET", f"/tmp/{'x' * 120}.sock")
+        with pytest.raises(HarkError, match="107"):
+            model_client.socket_path()
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_without_a_service_it_is_done_here(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    here = threading.get_ident()
+    monkeypatch.setitem(speech_service.OPERATIONS, "here", "test_speech_service:operation_here")
+    monkeypatch.setitem(sys.modules, "test_speech_service", sys.modules[__name__])
+    assert model_client.call("here", {"a": (1, 2)}, np.ones(3)) == {"thread": here, "a": [1, 2], "samples": 3}
+    assert not service.exists()
+
+
+def operation_here(request: dict[str, object], audio: np.ndarray | None) -> dict[str, object]:
+    return {"thread": threading.get_ident(), **request, "samples": 0 if audio is None else len(audio)}
+
+
+def test_the_client_needs_no_torch() -> None:
+    program = (
+        "import sys, pipeline.recordings.model_client, pipeline.recordings.transcription.streaming\n"
+        "import pipeline.recordings.transcription.transcribe\n"
+        "print(*sorted({'torch', 'django', 'faster_whisper', 'whisper'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

@@ -1,0 +1,436 @@
+"""Questions about recordings: found where it was said, cited, and not invented."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import BenchOptions, questions
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from core.events import silent_reporter
+from pipeline.recordings import question_answering as qa
+from pipeline.recordings import text_similarity
+from pipeline.recordings.question_answering import Answer, Passage, answer, passages, rank, read_operation
+from pipeline.recordings.transcript import Segment, Transcript
+
+CALL = """Anna: Good morning, this is the weekly meeting about the website.
+Ben: I finished the landing page yesterday and the designers are happy.
+Anna: What is left before the launch?
+Ben: The payment form still fails on old browsers.
+Ben: I'll repair it by Wednesday.
+Carla: The lawyers asked for a privacy policy twice.
+Anna: Can you send them a first draft by Friday?
+Carla: Yes, on Thursday evening.
+Ben: The launch is on the fifteenth of March, we moved to bigger servers in Hamburg.
+Ben: The load test handled ten thousand visitors a minute because of the new cache.
+Anna: Last year the site went down on the first day."""
+
+
+def transcript(text: str) -> Transcript:
+    rows = [line.split(": ", 1) for line in text.splitlines()]
+    names = {f"S{number}": name for number, name in enumerate(dict.fromkeys(name for name, _ in rows))}
+    ids = {name: speaker for speaker, name in names.items()}
+    segments = tuple(Segment(5.0 * n, 5.0 * n + 4, said, 0.9, speaker=ids[name]) for n, (name, said) in enumerate(rows))
+    return Transcript(5.0 * len(rows), "en", "test", segments, names)
+
+
+CALL_PASSAGES = passages("call", transcript(CALL))
+
+
+def test_passages_cover_everything_and_overlap() -> None:
+    hour = Transcript(
+        9.0, "en", "test", tuple(Segment(float(n), n + 1.0, "word " * (n % 25), 1.0) for n in range(300))
+    )  # fmt: skip
+    found = passages("long", hour)
+    assert sorted({number for passage in found for number in passage.segments}) == [n for n in range(300) if n % 25]
+    for one, other in pairwise(found):
+        assert one.segments[0] < other.segments[0] <= one.segments[-1] + 2
+        assert one.segments[-1] < other.segments[-1]
+    sizes = [len(passage.text.split()) for passage in found]
+    assert min(sizes[:-1]) >= qa.WINDOW_WORDS and max(sizes) < qa.WINDOW_WORDS + 25
+    assert sum(sizes) < 2.7 * sum(n % 25 for n in range(300))
+    for passage in found:
+        assert passage.text == " ".join(line.text for line in passage.lines)
+        assert (passage.start_s, passage.end_s) == (passage.lines[0].start_s, passage.lines[-1].end_s)
+
+
+def test_long_segments_are_passages_of_their_own() -> None:
+    long = Transcript(9.0, "en", "", tuple(Segment(float(n), n + 1.0, "word " * 200, 1.0) for n in range(3)))
+    assert [passage.segments for passage in passages("long", long)] == [(0,), (1,), (2,)]
+    assert passages("nothing", Transcript(0.0, "en", "")) == []
+    assert passages("silence", Transcript(0.0, "en", "", (Segment(0, 1, "  ", 0.0),))) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "segment"),
+    [
+        ("When is the launch?", 8),
+        ("Where are the servers?", 8),
+        ("How many visitors did the load test handle?", 9),
+        ("Why did the test handle so many visitors?", 9),
+        ("Which form fails on old browsers?", 3),
+        ("who asked for a privacy policy", 5),
+        ("WHAT DID BEN FINISH YESTERDAY???", 1),
+        ('the "landing" OR page* AND (^-', 1),
+    ],
+)
+def test_the_best_sentence_is_cited(question: str, segment: int) -> None:
+    found = answer(question, CALL_PASSAGES)
+    assert found.found and found.how == "best sentence"
+    (citation,) = found.citations
+    assert citation.segment == segment and citation.recording == "call"
+    assert found.text == citation.text == transcript(CALL).segments[segment].text
+    assert (citation.start_s, citation.end_s) == (5.0 * segment, 5.0 * segment + 4)
+    assert citation.speaker == CALL.splitlines()[segment].split(":")[0]
+    assert 0 < found.score <= 1
+    json.dumps(found.as_dict())
+
+
+def test_who_speaks_is_searched_too() -> None:
+    assert answer("What did Carla say about Thursday?", CALL_PASSAGES).citations[0].segment == 7
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the capital of Australia?",
+        "How much does the new printer cost?",
+        "Wie heißt der Hund des Nachbarn?",
+        "明天会下雨吗",
+        "Сколько стоит билет?",
+        "What is it?",
+    ],
+)
+def test_what_nobody_said_is_not_found(question: str) -> None:
+    assert replace(answer(question, CALL_PASSAGES), nearest=()) == Answer(qa.NOT_FOUND, (), False, "nothing", 0.0)
+    assert answer(question, []) == Answer(qa.NOT_FOUND, (), False, "nothing", 0.0)
+
+
+SHOP = passages("shop", transcript("A: Good morning Steve.\nB: Hi. I'd like to buy a chromecast.\nA: Which colour?"))
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["What does the customer want to buy?", "What would the caller like to buy?", "what does he want to buy"],
+)
+def test_what_was_said_in_other_words_is_not_denied(question: str) -> None:
+    found = answer(question, SHOP)
+    assert not found.found and found.citations == () and "Not in" not in found.text
+    assert [line.text for line in found.nearest] == ["Hi. I'd like to buy a chromecast."]
+    assert (found.nearest[0].start_s, found.nearest[0].segment) == (5.0, 1)
+
+
+def test_what_a_reader_does_not_find_is_shown_where_it_comes_nearest() -> None:
+    found = answer("Which form fails on old browsers?", CALL_PASSAGES, Marking(ready=True, found=False))
+    assert not found.found and found.how == "nothing" and found.text == qa.NOT_FOUND
+    assert [line.segment for line in found.nearest] == [3]
+
+
+def test_what_is_nearest_is_found_by_meaning_where_that_can_be_told() -> None:
+    def compare(request: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "ready": True,
+            "similarities": [0.9 if "Carla" in t or "ten" in t else 0.1 for t in request["passages"]],
+        }
+
+    found = answer("Did they cope with crowds of guests?", CALL_PASSAGES, None, compare)
+    assert not found.found and found.nearest[0].segment == 9
+    assert answer("Did they cope with crowds of guests?", CALL_PASSAGES).nearest == ()
+
+
+@pytest.mark.parametrize("question", ["", "   \n", "?!", "why " * 10_000, "x" * 5000])
+def test_a_question_that_is_none_says_so(question: str) -> None:
+    for ask in (answer, rank):
+        with pytest.raises(HarkError) as caught:
+            ask(question, CALL_PASSAGES)
+        assert caught.value.what in ("There is no question.", "The question is too long.")
+
+
+def test_the_longest_question_is_answered() -> None:
+    question = " ".join(f"w{number}" for number in range(qa.MAX_WORDS - 1)) + " browsers"
+    assert answer(question, CALL_PASSAGES).found is False
+    assert rank(question, CALL_PASSAGES)
+
+
+def test_other_languages_are_found_in_their_own() -> None:
+    german = passages("de", transcript("Anna: Der Umzug ist am dritten Mai.\nBen: Die Kosten trägt die Firma in Köln."))
+    assert answer("Wer trägt die Kosten?", german).citations[0].segment == 1
+    assert answer("Wann ist der Umzug?", german).citations[0].segment == 0
+    chinese = passages("zh", transcript("A: 我们的服务器在柏林。\nB: 会议在星期五举行。"))
+    assert answer("服务器在哪里？", chinese).citations[0].segment == 0
+
+
+def test_the_best_of_several_recordings_comes_first() -> None:
+    other = passages("other", transcript("Zoe: The cat sleeps.\nZoe: The launch of the rocket was in June."))
+    both = [*CALL_PASSAGES, *other]
+    assert answer("When was the launch of the rocket?", both).citations[0].recording == "other"
+    ranked = rank("rocket launch", both, n=2)
+    assert ranked[0][0].recording == "other" and ranked[0][1] > ranked[1][1] > 0
+    assert rank("rocket launch", both, n=2) == ranked
+
+
+class Marking:
+    """A reader that marks what it was told to."""
+
+    def __init__(self, **result: Any) -> None:
+        self.result, self.asked = result, list[dict[str, Any]]()
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        return self.result
+
+
+def test_what_a_reader_marks_is_cited_with_all_its_segments() -> None:
+    text = CALL_PASSAGES[0].text
+    start = text.index("old browsers")
+    reader = Marking(
+        ready=True, found=True, passage=0, start=start, end=text.index(" by Wednesday"), score=0.8, model="m", text=""
+    )
+    found = answer("Which form fails on old browsers?", CALL_PASSAGES[:1], reader)
+    assert found.how == "reader" and found.score == 0.8
+    assert found.text == "old browsers. I'll repair it"
+    assert [citation.segment for citation in found.citations] == [3, 4]
+    assert reader.asked == [{"question": "Which form fails on old browsers?", "passages": [text]}]
+
+
+def test_without_a_reader_it_is_the_best_sentence() -> None:
+    def gone(request: dict[str, Any]) -> dict[str, Any]:
+        raise HarkError("The service is gone.", "It was killed.", "Start it.")
+
+    question = "Which form fails on old browsers?"
+    plain = answer(question, CALL_PASSAGES)
+    assert answer(question, CALL_PASSAGES, gone) == answer(question, CALL_PASSAGES, Marking(ready=False)) == plain
+    assert not answer(question, CALL_PASSAGES, Marking(ready=True, found=False)).found
+    unasked = Marking(ready=True, found=True)
+    assert not answer("What does the printer cost in Australia?", CALL_PASSAGES, unasked).found and not unasked.asked
+
+
+# The real reader, with weights that nobody has trained: what is held is how it marks, not what.
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from transformers import BertTokenizerFast, DistilBertConfig, DistilBertForQuestionAnswering
+
+    folder = tmp_path_factory.mktemp("reader")
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,?!'"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "launch", "form", "browsers"]
+    vocabulary = [*words, *letters, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    tokenizer = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), do_lower_case=False, model_max_length=64)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(3)
+    config = DistilBertConfig(
+        vocab_size=len(vocabulary), dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64
+    )
+    DistilBertForQuestionAnswering(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def with_reader(reader: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARK_QA_MODEL", str(reader))
+    monkeypatch.setattr(qa, "NULL_MARGIN", -1e9)  # random weights must not say that there is nothing
+    return reader
+
+
+def test_the_reader_marks_a_span_of_the_passage(with_reader: Path) -> None:
+    texts = [passage.text for passage in CALL_PASSAGES]
+    assert len(texts[0].split()) > 50, "so long that it takes several windows"
+    for question in ("Which form fails?", "When is the launch? " * 15):
+        marked = read_operation({"question": question, "passages": texts})
+        assert marked["ready"] and marked["found"] and marked["model"] == with_reader.name
+        text = texts[marked["passage"]]
+        assert 0 <= marked["start"] < marked["end"] <= len(text)
+        assert text[marked["start"] : marked["end"]] == marked["text"].strip() != ""
+        assert 0 < marked["score"] <= 1
+        assert marked == read_operation({"question": question, "passages": texts})
+    found = answer("Which form fails on old browsers?", CALL_PASSAGES, read_operation)
+    assert found.how == "reader" and found.citations
+    assert " ".join(citation.text for citation in found.citations).find(found.text) >= 0
+
+
+def test_the_reader_can_say_that_there_is_nothing(with_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qa, "NULL_MARGIN", 1e9)
+    request = {"question": "Which form fails?", "passages": [CALL_PASSAGES[0].text]}
+    assert read_operation(request) == {"ready": True, "found": False, "model": with_reader.name}
+    assert read_operation({"question": "Which form?", "passages": []})["found"] is False
+
+
+def test_no_span_beats_the_best_by_hand(with_reader: Path) -> None:
+    """The same span as by trying all of them."""
+    import torch
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(with_reader)
+    model = AutoModelForQuestionAnswering.from_pretrained(with_reader).eval()
+    text = "The launch form fails."
+    coded = tokenizer("Which form?", text, return_tensors="pt", return_offsets_mapping=True)
+    with torch.no_grad():
+        output = model(input_ids=coded["input_ids"], attention_mask=coded["attention_mask"])
+    inside = [i for i, kind in enumerate(coded.sequence_ids(0)) if kind == 1]
+    best = max(
+        ((i, j) for i in inside for j in inside if i <= j < i + qa.LONGEST_ANSWER),
+        key=lambda span: float(output.start_logits[0, span[0]] + output.end_logits[0, span[1]]),
+    )
+    offsets = coded["offset_mapping"][0].tolist()
+    marked = read_operation({"question": "Which form?", "passages": [text]})
+    assert (marked["start"], marked["end"]) == (offsets[best[0]][0], offsets[best[1]][1])
+
+
+def test_where_the_reader_is_looked_for(
+    reader: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HARK_QA_MODEL", raising=False)
+    monkeypatch.delenv("HARK_INSTALLATION", raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert read_operation({"question": "Which form?", "passages": ["a form"]}) == {"ready": False}
+    assert qa.READER in qa.reader_readiness().why
+    cached = tmp_path / "hub" / f"models--distilbert--{qa.READER}"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("abc")
+    (cached / "snapshots").mkdir()
+    (cached / "snapshots" / "abc").symlink_to(reader)
+    assert qa.reader_folder() == cached / "snapshots" / "abc" and qa.reader_readiness().ok
+    own = data_dir / qa.READER_FOLDER
+    own.parent.mkdir(parents=True)
+    own.symlink_to(reader)
+    assert qa.reader_folder() == own
+    monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path / "nowhere"))
+    assert qa.reader_folder() is None and "HARK_QA_MODEL" in qa.reader_readiness().why
+
+
+def test_a_damaged_reader_says_so(reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in reader.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes()[: 3000 if path.suffix == ".safetensors" else None])
+    monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path))
+    with pytest.raises(HarkError, match="cannot be loaded"):
+        read_operation({"question": "Which form?", "passages": ["a form"]})
+    assert answer("Which form fails on old browsers?", CALL_PASSAGES, read_operation).how == "best sentence"
+
+
+def test_asking_pulls_in_neither_torch_nor_django() -> None:
+    program = (
+        "import sys; from pipeline.recordings.question_answering import *; "
+        "import pipeline.recordings.captions, pipeline.recordings.summarization; "
+        "import pipeline.recordings.llm; reader_readiness(); pipeline.recordings.llm.available(); "
+        "[engine.available() for engine in pipeline.recordings.summarization.engines()]; "
+        "print(*sorted({'torch', 'django', 'transformers', 'docx', 'sumy', 'nltk'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
+
+
+# Passages found by their meaning, by an encoder that nobody has trained.
+
+
+@pytest.fixture
+def encoder(reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import torch
+    from transformers import DistilBertConfig, DistilBertModel
+
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    torch.manual_seed(4)
+    DistilBertModel(DistilBertConfig.from_pretrained(reader)).save_pretrained(folder)
+    for path in reader.iterdir():
+        if not (folder / path.name).exists():
+            (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("HARK_EMBEDDING_MODEL", str(folder))
+    return folder
+
+
+def test_texts_are_compared(encoder: Path) -> None:
+    texts = ["the form fails", "browsers", "the form fails", *(f"text {number}" for number in range(60))]
+    found = text_similarity.operation({"question": "the form fails", "passages": texts})
+    assert found["ready"] and len(found["similarities"]) == len(texts)
+    assert found["similarities"][0] == found["similarities"][2] == pytest.approx(1.0, abs=1e-3)
+    assert all(-1.001 <= value <= 1.001 for value in found["similarities"]) and found["similarities"][1] < 0.999
+    alone = text_similarity.operation({"question": "the form fails", "passages": ["browsers"]})
+    assert alone["similarities"] == [pytest.approx(found["similarities"][1], abs=1e-3)], "padding changes nothing"
+    assert text_similarity.similarity_readiness().ok
+
+
+def test_without_an_encoder_words_decide(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARK_EMBEDDING_MODEL", raising=False)
+    monkeypatch.delenv("HARK_INSTALLATION", raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert text_similarity.operation({"question": "a", "passages": ["b"]}) == {"ready": False}
+    assert not text_similarity.similarity_readiness().ok
+    reader = Marking(ready=False)
+    plain = answer("Which form fails on old browsers?", CALL_PASSAGES)
+    assert answer("Which form fails on old browsers?", CALL_PASSAGES, reader, text_similarity.operation) == plain
+
+
+def test_what_is_near_is_read_though_its_words_are_others() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def compare(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        return {"ready": True, "similarities": [0.9 if "ten thousand" in text else 0.1 for text in request["passages"]]}
+
+    reader = Marking(ready=True, found=True, passage=0, start=0, end=3, score=0.5)
+    found = answer("Who coped with crowds of guests?", CALL_PASSAGES, reader, compare)
+    assert found.how == "reader" and len(asked) == 1
+    assert [("ten thousand" in text) for text in reader.asked[0]["passages"]] == [True] * len(
+        reader.asked[0]["passages"]
+    )
+    nowhere = Marking(ready=True, found=True)
+    assert not answer("Who coped with crowds?", CALL_PASSAGES, nowhere, lambda request: {"ready": False}).found
+    assert nowhere.asked == []
+
+
+# The questions of the benchmark.
+
+
+def test_the_benchmark_counts_what_is_cited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = json.loads(questions.QUESTIONS.read_text())
+    assert len(asked["answered"]) == 30 and len({row["question"] for row in asked["answered"]}) == 30
+    for corpus in questions.SPEECH:
+        (tmp_path / "speech" / corpus).mkdir(parents=True)
+        (tmp_path / "speech" / corpus / "manifest.jsonl").write_text("")
+    (tmp_path / "conversation" / "pyannote").mkdir(parents=True)
+    (tmp_path / questions.CONVERSATION).write_text(
+        "sample 1 Sheila 1.0 2.5 They all call me a Yankee down here in Texas.\n"
+    )
+    rows = [
+        {
+            "audio_filepath": "audio/1995-1836-0000.ogg",
+            "text": "from mister easterly's wall street office",
+            "duration": 3,
+        },
+        {"audio_filepath": "audio/1995-1836-0001.ogg", "text": "fairview was far away many miles", "duration": 3},
+    ]
+    manifest = tmp_path / "speech" / questions.SPEECH[0] / "manifest.jsonl"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows))
+    monkeypatch.setenv("HARK_SHARED", str(tmp_path))
+    monkeypatch.setattr(questions, "reader_folder", lambda: None)
+    figures = questions.run(BenchOptions(), silent_reporter())
+    assert figures["recordings"] == 2 and figures["segments"] == 3 and figures["reader"] is None
+    assert figures["best_sentence"]["answered"] == 2
+    assert {"question": "How many miles away was Fairview?", "answer": rows[1]["text"]} in figures["best_sentence"][
+        "missed"
+    ]
+    (tmp_path / questions.CONVERSATION).unlink()
+    with pytest.raises(HarkError, match="HARK_SHARED"):
+        questions.run(BenchOptions(), silent_reporter())
+
+
+def test_most_questions_are_answered_from_real_transcripts(shared_data: Path) -> None:
+    recordings = questions.read_transcripts(shared_data)
+    utterances = {(name, segment.text) for name, transcript in recordings.items() for segment in transcript.segments}
+    assert len(utterances) > 1000
+    found: list[Passage] = [p for name, transcript in recordings.items() for p in passages(name, transcript)]
+    figures = questions.ask_all(found, None, silent_reporter())
+    assert figures["answered"] >= 20 and figures["said_not_in_the_recording"] >= 8

@@ -1,0 +1,230 @@
+"""Moonshine: what it hears of real speech, of noise and silence, where its words are, and what is said without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.errors import HarkError
+from model.asr.decoding import error_rate
+from model.rescoring import token_texts
+from phrase_augmentation.normalize import normalize
+from pipeline.recordings.transcript import Segment
+from pipeline.recordings.transcription import moonshine_engine, registry
+from pipeline.recordings.transcription.engine import PIECE_S
+from pipeline.recordings.transcription.moonshine_engine import (
+    BEGIN,
+    LEAST_SURE,
+    Moonshine,
+    _Model,
+    _placed,
+    _said,
+    _surplus,
+    _words,
+    _Written,
+)
+from tests.support.untrained_bundle import spoken
+
+UTTERANCES = 15
+TEXT = "the weather will be nice tomorrow"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Moonshine:
+    found = Moonshine()
+    if not found.available().ok:
+        pytest.skip(found.available().why)
+    return found
+
+
+def read_speech(shared: Path, count: int) -> list[tuple[np.ndarray, str]]:
+    from benchmark.asr import _dev_clean
+
+    folder = shared / "speech"
+    if not (folder / "librispeech-dev-clean").is_dir():
+        pytest.skip(f"no recordings of read speech in {folder}")
+    return [(read_audio(path), text) for path, text in _dev_clean(folder)[:count]]
+
+
+def text_of(segments: Sequence[Segment]) -> str:
+    return " ".join(segment.text for segment in segments)
+
+
+def check_words(segments: Sequence[Segment], seconds: float) -> None:
+    (segment,) = segments
+    assert segment.text == " ".join(word.text for word in segment.words) and segment.language == "en"
+    assert all(0 < word.confidence <= 1 for word in segment.words)
+    for before, after in zip(segment.words, segment.words[1:], strict=False):
+        assert before.start_s < before.end_s <= after.start_s + 0.05
+    assert segment.words[-1].end_s <= seconds
+
+
+# ---- with the weights
+
+
+def test_real_speech(shared_data: Path, engine: Moonshine) -> None:
+    rows = read_speech(shared_data, UTTERANCES)
+    heard = [engine.recognize(audio, "en") for audio, _ in rows]
+    texts = [normalize(text_of(segments)).split() for segments in heard]
+    assert error_rate([normalize(text).split() for _, text in rows], texts) < 0.15
+    for segments, (audio, _) in zip(heard, rows, strict=True):
+        check_words(segments, len(audio) / SAMPLE_RATE)
+    written = " ".join(map(text_of, heard))
+    assert "." in written and written != written.lower()
+
+
+def test_a_piece_of_half_a_minute(shared_data: Path, engine: Moonshine) -> None:
+    rows = read_speech(shared_data, 10)
+    audio = np.concatenate([audio for audio, _ in rows])
+    assert len(audio) > PIECE_S * SAMPLE_RATE
+    segments = engine.recognize(audio, None)
+    check_words(segments, PIECE_S)
+    assert segments[0].words[-1].end_s > PIECE_S - 4
+    heard, said = normalize(text_of(segments)).split(), normalize(" ".join(text for _, text in rows)).split()
+    assert error_rate([said[: len(heard)]], [heard]) < 0.2
+
+
+def test_times_are_where_the_words_are(engine: Moonshine) -> None:
+    audio = spoken(TEXT, 0.5, 0.7)
+    segments = engine.recognize(audio, "en")
+    check_words(segments, len(audio) / SAMPLE_RATE)
+    assert len(set(normalize(text_of(segments)).split()) & set(TEXT.split())) >= 4
+    assert 0.3 < segments[0].words[0].start_s < 0.7
+    assert segments[0].words[-1].end_s < len(audio) / SAMPLE_RATE - 0.5
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-4, 0.01, 0.2])
+@pytest.mark.parametrize("seconds", [0.01, 0.5, 3.0])
+def test_silence_and_noise_give_nothing(engine: Moonshine, level: float, seconds: float) -> None:
+    noise = level * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
+    assert engine.recognize(noise.astype(np.float32), "en") == []
+
+
+def test_a_hum_and_a_long_noise_give_nothing(engine: Moonshine) -> None:
+    time = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
+    assert engine.recognize((0.1 * np.sin(2 * np.pi * 100 * time)).astype(np.float32), None) == []
+    noise = 0.05 * np.random.default_rng(0).standard_normal(30 * SAMPLE_RATE)
+    assert engine.recognize(noise.astype(np.float32), None) == []
+
+
+def test_it_is_let_go_and_taken_up_again(engine: Moonshine) -> None:
+    audio = spoken(TEXT, 0.2, 0.3)
+    first = engine.recognize(audio, "en")
+    engine.close()
+    assert engine.recognize(audio, "en") == first
+
+
+# ---- without them
+
+
+def test_without_the_package_it_says_so_and_auto_goes_on(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
+    for name in ("HARK_WHISPER_MODEL", "HARK_ASR_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(data_dir / "no-cache"))
+    monkeypatch.setattr(moonshine_engine, "find_spec", lambda name: None)
+    ready = Moonshine().available()
+    assert not ready.ok and "not installed" in ready.why
+    assert ready.how_to_enable == "python -m pip install --no-deps -r requirements-alone.txt"
+    assert registry.choose("auto", "en")[0].name == "hark"
+    with pytest.raises(HarkError, match="cannot hear here"):
+        registry.choose("moonshine", "en")
+    with pytest.raises(HarkError, match="cannot be loaded"):
+        Moonshine().recognize(spoken(TEXT), "en")
+
+
+def package_at(folder: Path) -> ModuleSpec:
+    spec = ModuleSpec(moonshine_engine.PACKAGE, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    return spec
+
+
+def test_a_package_without_weights_and_one_with_damaged_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(moonshine_engine, "find_spec", lambda name: package_at(tmp_path))
+    ready = Moonshine().available()
+    assert not ready.ok and "encoder_model.ort" in ready.why and "requirements-alone" in ready.how_to_enable
+    (tmp_path / moonshine_engine.ASSETS).mkdir(parents=True)
+    for name in (moonshine_engine.ENCODER, moonshine_engine.DECODER, moonshine_engine.TOKENIZER):
+        (tmp_path / moonshine_engine.ASSETS / name).write_bytes(b"nonsense")
+    assert Moonshine().available().ok
+    with pytest.raises(HarkError, match="cannot be loaded"):
+        Moonshine().recognize(spoken(TEXT), "en")
+
+
+# ---- its parts
+
+
+@pytest.mark.parametrize(
+    ("tokens", "surplus"),
+    [
+        ([], 0),
+        ([5, 6, 7, 8], 0),
+        ([5] * 7, 0),
+        ([4, *[5] * 8], 7),
+        ([1, 2, 3, *[5, 6] * 3], 0),
+        ([1, 2, 3, *[5, 6] * 4], 6),
+        ([*range(20)] * 4, 60),
+        ([*range(30)] * 4, 0),
+    ],
+)
+def test_circles(tokens: list[int], surplus: int) -> None:
+    assert _surplus(tokens) == surplus
+
+
+class Scripted(_Model):
+    """Writes what the test says for each length of audio [s]."""
+
+    def __init__(self, says: dict[float, list[int]]) -> None:
+        self._texts = [b"<unk>", b"<s>", b"</s>", *(f"\N{LOWER ONE EIGHTH BLOCK}w{n}".encode() for n in range(50))]
+        self.says = says
+
+    def _tokens(self, audio: np.ndarray, most: int) -> tuple[list[int], list[float]]:
+        tokens = self.says[round(len(audio) / SAMPLE_RATE)]
+        return tokens, [0.5] * len(tokens)
+
+
+def test_what_runs_in_circles_is_heard_in_halves() -> None:
+    audio = np.ones(20 * SAMPLE_RATE, np.float32)
+    audio[9 * SAMPLE_RATE : 10 * SAMPLE_RATE] = 0  # where it is parted
+    model = Scripted({20: [7, *[8, 9] * 4], 9: [10, 11], 11: [12, 13]})
+    assert [word.text for word in _words(model, audio)] == ["w7", "w8", "w9", "w10"]
+    short = Scripted({3: [7, *[8, 9] * 4]})
+    assert [word.text for word in _words(short, audio[: 3 * SAMPLE_RATE])] == ["w4", "w5", "w6"]
+
+
+def test_words_of_tokens() -> None:
+    model = Scripted({})
+    space = "\N{LOWER ONE EIGHTH BLOCK}"
+    texts = [f"{space}Caf", "\u00e9", ",", f"{space}\u266a", "<<ST_3>>", f"{space}-", f"{space}25", "%"]
+    model._texts = [b"<unk>", b"<s>", b"</s>", *(text.encode() for text in texts)]
+    words = model._split([BEGIN, *range(3, 11)], [0.5] * 9)
+    assert [(word.text, len(word.probabilities)) for word in words] == [("Café,", 3), ("25%", 2)]
+
+
+def test_the_file_of_the_tokenizer() -> None:
+    long = b"x" * 300
+    assert token_texts(bytes([2]) + b"ab" + bytes([0, 300 % 128 + 128, 300 // 128]) + long) == [b"ab", b"", long]
+
+
+def test_words_without_a_time_are_put_between_their_neighbours() -> None:
+    words = [_Written(text, (0.5, 0.8)) for text in ("a", "&", "b", "%", "c", "d")]
+    placed = _placed(words, [None, (0.5, 1.0), (1.0, 1.5), None, (2.0, 2.4), None], 2.6)
+    assert [word.text for word in placed] == ["a", "&", "b", "%", "c", "d"]
+    assert (placed[0].start_s, placed[0].end_s) == (0.0, 0.5)
+    assert (placed[3].start_s, placed[3].end_s) == (1.5, 2.0)
+    assert placed[5].start_s >= placed[4].end_s and placed[5].end_s == 2.6
+    assert placed[0].confidence == 0.4
+    tight = _placed(words[:3], [(0.5, 1.0), None, (1.0, 1.5)], 2.0)  # no room: it shares the time of the word before
+    assert tight[0].start_s == 0.5 < tight[0].end_s == tight[1].start_s < tight[1].end_s == tight[2].start_s == 1.0
+
+
+def test_what_counts_as_said() -> None:
+    sure, unsure = [_Written("yes", (0.9,))], [_Written("you", (0.3,))]
+    assert _said(sure, 0.5) and _said(sure, 0.01) and _said(unsure, 0.5)
+    assert not _said(unsure, 0.001) and not _said(sure, 0.0)
+    assert LEAST_SURE < 0

@@ -1,0 +1,278 @@
+"""Whole files: pieces, times, progress, going on after an end, channels, languages, files that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.events import Event, Reporter, silent_reporter
+from pipeline.recordings.transcript import Segment, Transcript, from_json
+from pipeline.recordings.transcript import as_json as transcript_json
+from pipeline.recordings.transcription import registry, segmenting
+from pipeline.recordings.transcription import transcribe as module
+from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
+from tests.support.scripted_engine import Scripted, said
+from tests.support.untrained_bundle import spoken
+
+ONE = "the weather will be nice tomorrow"
+OTHER = "please call me when you are at home"
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Scripted:
+    """The only engine that there is."""
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    return install(monkeypatch, Scripted())
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *made: Scripted) -> Scripted:
+    monkeypatch.setattr(registry, "_engines", lambda: {one.name: one for one in made})
+    monkeypatch.setattr(registry, "WHY", {one.name: "the test has it" for one in made})
+    return made[0]
+
+
+def flac(path: Path, *channels: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
+    soundfile.write(path, np.stack(channels, axis=1) if len(channels) > 1 else channels[0], rate)
+    return path
+
+
+def three_sentences() -> np.ndarray:
+    """Three pieces: the pauses are longer than those within a piece."""
+    return np.concatenate([spoken(ONE, 1.0, 3.0), spoken(OTHER, 1.0, 3.0), spoken(ONE, 1.0, 2.0)])
+
+
+def heard(path: Path, work: Path, **options: Any) -> Transcript:
+    return transcribe(path, TranscribeOptions(**options), work, silent_reporter())
+
+
+def test_pieces_become_segments_at_their_places(engine: Scripted, tmp_path: Path) -> None:
+    audio = three_sentences()
+    found = heard(flac(tmp_path / "a.flac", audio), tmp_path / "work")
+    assert [segment.text for segment in found.segments] == ["piece 1", "piece 2", "piece 3"]
+    assert found.duration_s == pytest.approx(len(audio) / SAMPLE_RATE, abs=0.01)
+    assert found.engine == "scripted a" and found.language == "en" and found.diarization == ""
+    assert found.versions["scripted"] == "1" and "silero-vad" in found.versions
+    first = len(spoken(ONE, 1.0, 3.0)) / SAMPLE_RATE
+    assert 0.8 < found.segments[0].start_s < 1.3
+    assert first + 0.8 < found.segments[1].start_s < first + 1.3
+    assert found.segments[1].words[0].start_s == found.segments[1].start_s
+    assert from_json(json.loads(json.dumps(transcript_json(found)))) == found
+
+
+def test_silence_and_noise_are_never_given_to_an_engine(engine: Scripted, tmp_path: Path) -> None:
+    for name, level in (("silence", 0.0), ("noise", 0.05)):
+        noise = (level * np.random.default_rng(0).standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
+        found = heard(flac(tmp_path / f"{name}.flac", noise), tmp_path / name)
+        assert found.segments == () and found.text == ""
+    assert engine.heard == []
+
+
+def test_a_recording_of_one_second_and_of_one_sample(engine: Scripted, tmp_path: Path) -> None:
+    assert len(heard(flac(tmp_path / "a.flac", spoken("yes", 0.2, 0.2)), tmp_path / "a").segments) <= 1
+    assert heard(flac(tmp_path / "b.flac", np.zeros(1, np.float32)), tmp_path / "b").segments == ()
+
+
+def test_progress_counts_seconds_and_says_what_is_left(engine: Scripted, tmp_path: Path) -> None:
+    events: list[Event] = []
+    path = flac(tmp_path / "a.flac", three_sentences())
+    transcribe(path, TranscribeOptions(), tmp_path / "work", Reporter(events.append))
+    assert [event["name"] for event in events if event["event"] == "stage"] == ["listen", "transcribe"]
+    assert any("the test has it" in event["message"] for event in events if event["event"] == "log")
+    start = max(n for n, event in enumerate(events) if event["event"] == "stage")
+    steps = [event for event in events[start:] if event["event"] == "progress"]
+    assert [step["done"] for step in steps] == sorted(step["done"] for step in steps)
+    assert steps[0]["done"] == 0 and steps[-1]["done"] == pytest.approx(steps[-1]["total"], abs=0.1)
+    assert 5 < steps[-1]["total"] < len(three_sentences()) / SAMPLE_RATE
+    assert steps[1]["eta_s"] is not None and steps[-1]["eta_s"] == pytest.approx(0.0, abs=0.1)
+
+
+def test_it_goes_on_where_it_failed(engine: Scripted, tmp_path: Path) -> None:
+    path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
+    engine.fails_at = 3
+    with pytest.raises(HarkError, match="It failed"):
+        heard(path, work)
+    engine.fails_at = 0
+    found = heard(path, work)
+    assert len(engine.heard) == 4  # two pieces, the one that failed, and that one again
+    assert [segment.text for segment in found.segments] == ["piece 1", "piece 2", "piece 4"]
+    assert heard(path, work) == found and len(engine.heard) == 4  # and once more: nothing is left to do
+
+
+def test_a_line_that_was_cut_off_is_heard_again(engine: Scripted, tmp_path: Path) -> None:
+    path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
+    whole = heard(path, work)
+    raw = (work / PROGRESS_FILE).read_bytes()
+    last = raw.rstrip(b"\n").rindex(b"\n") + 1
+    for cut in (last + 1, len(raw) - 1, len(raw) - 20, last):
+        (work / PROGRESS_FILE).write_bytes(raw[:cut])
+        engine.heard = engine.heard[:2]
+        assert heard(path, work) == whole
+        assert len(engine.heard) == 3
+        assert (work / PROGRESS_FILE).read_bytes() == raw
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"nonsense\n", b"[]\n{}\n", b'{"schema": 1}\n', b"\xff\xfe\x00"])
+def test_a_damaged_progress_file_starts_anew(engine: Scripted, tmp_path: Path, content: bytes) -> None:
+    path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
+    work.mkdir()
+    (work / PROGRESS_FILE).write_bytes(content)
+    assert len(heard(path, work).segments) == 3 == len(engine.heard)
+
+
+def test_another_engine_model_language_or_recording_starts_anew(
+    engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
+    heard(path, work)
+    for change in ("model", "name", "language", "audio"):
+        before = len(engine.heard)
+        options: dict[str, Any] = {}
+        if change == "model":
+            engine.model = "b"
+        elif change == "name":
+            engine.name = "renamed"
+            install(monkeypatch, engine)
+        elif change == "language":
+            options["language"] = "de"
+        else:
+            flac(path, three_sentences() * np.float32(0.9))
+        heard(path, work, **options)
+        assert len(engine.heard) == before + 3, change
+
+
+def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_two_speakers", lambda path: True)
+    one, other = spoken(ONE, 1.5, 1.5), spoken(OTHER, 1.5, 1.5)  # pauses that part pieces
+    quiet_one, quiet_other = np.zeros_like(one), np.zeros_like(other)
+    left = np.concatenate([one, quiet_other, one])
+    right = np.concatenate([quiet_one, other, 0.5 * one])  # at the end both speak
+    found = heard(flac(tmp_path / "a.flac", left, right), tmp_path / "work")
+    assert [(segment.speaker, segment.overlap) for segment in found.segments[:2]] == [("L", False), ("R", False)]
+    assert {(segment.speaker, segment.overlap) for segment in found.segments[2:]} == {("L", True), ("R", True)}
+    assert found.speakers == {"L": "Left", "R": "Right"} and found.diarization == "channels"
+
+
+def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
+    engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_two_speakers", lambda path: True)
+    one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
+    left = np.concatenate([one, 0.05 * other])
+    right = 0.3 * np.concatenate([0.05 * one, other])  # this microphone is quieter
+    found = heard(flac(tmp_path / "a.flac", left, right), tmp_path / "work")
+    assert [segment.speaker for segment in found.segments] == ["L", "R"]
+
+
+def test_one_person_on_two_channels_is_heard_once(
+    engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_two_speakers", lambda path: False)
+    audio = spoken(ONE, 1.0, 1.0)
+    found = heard(flac(tmp_path / "a.flac", audio, audio), tmp_path / "work")
+    assert [segment.speaker for segment in found.segments] == [""]
+    assert found.speakers == {} and found.diarization == ""
+    assert engine.heard[0][1] == pytest.approx(float(np.abs(audio).max()), abs=1e-3)  # not twice as loud
+
+
+def test_stereo_mono_and_mono_stored_twice_give_the_right_speakers(engine: Scripted, tmp_path: Path) -> None:
+    one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
+    left = np.concatenate([one, np.zeros_like(other)] * 3)
+    right = np.concatenate([np.zeros_like(one), other] * 3)
+    files = {
+        "stereo": flac(tmp_path / "stereo.flac", left, right),
+        "mono": flac(tmp_path / "mono.flac", left + right),
+        "twice": flac(tmp_path / "twice.flac", left + right, left + right),
+    }
+    found = {name: heard(path, tmp_path / name) for name, path in files.items()}
+    assert {segment.speaker for segment in found["stereo"].segments} == {"L", "R"}
+    assert found["stereo"].segments[0].speaker == "L" and list(found["stereo"].speakers) == ["L", "R"]
+    for name in ("mono", "twice"):
+        assert found[name].segments and {segment.speaker for segment in found[name].segments} == {""}
+        assert found[name].diarization == ""
+    together = heard(files["stereo"], tmp_path / "together", channels=False)
+    assert {segment.speaker for segment in together.segments} == {""}
+
+
+def test_two_languages_in_one_file(engine: Scripted, tmp_path: Path) -> None:
+    languages = iter(["de", "en", "de", "en"])
+    engine.write = lambda audio: [said("so ist es", 0.2, 1.0, next(languages))]
+    found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work")
+    assert [segment.language for segment in found.segments] == ["de", "en", "de"]
+    assert found.language == "de"
+    assert {language for _, _, language in engine.heard} == {None}
+    named = heard(flac(tmp_path / "a.flac", spoken(ONE)), tmp_path / "other", language="en-gb")
+    assert named.language == "en" and engine.heard[-1][2] == "en-gb"
+
+
+def test_files_that_cannot_be_heard(engine: Scripted, tmp_path: Path) -> None:
+    (tmp_path / "text.flac").write_text("no sound")
+    (tmp_path / "empty.flac").write_bytes(b"")
+    whole = flac(tmp_path / "whole.flac", three_sentences()).read_bytes()
+    (tmp_path / "damaged.flac").write_bytes(whole[: len(whole) // 2])
+    silence = np.zeros(100, np.float32)
+    flac(tmp_path / "slow.flac", silence, rate=8000)
+    flac(tmp_path / "many.flac", *[silence] * 7)
+    for name in ("text", "empty", "slow", "many", "missing"):
+        with pytest.raises(HarkError):
+            heard(tmp_path / f"{name}.flac", tmp_path / "work")
+    try:
+        heard(tmp_path / "damaged.flac", tmp_path / "work2")  # as far as it goes, or said
+    except HarkError as error:
+        assert "damaged" in error.what
+    with pytest.raises(HarkError, match="no engine of recognition"):
+        heard(tmp_path / "whole.flac", tmp_path / "work", engine="no such one")
+
+
+def test_a_full_disk_is_said(engine: Scripted, tmp_path: Path) -> None:
+    path = flac(tmp_path / "a.flac", three_sentences())
+    (tmp_path / "work").write_text("a file where the folder should be")
+    with pytest.raises(HarkError):
+        heard(path, tmp_path / "work")
+
+
+def test_the_whole_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    read = module._read
+
+    def watched(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
+        sizes.append(frames)
+        return read(recording, frames)
+
+    monkeypatch.setattr(module, "_read", watched)
+    audio = np.tile(three_sentences(), 6)
+    heard(flac(tmp_path / "a.flac", audio), tmp_path / "work")
+    assert len(audio) > 60 * SAMPLE_RATE and max(sizes) <= 30 * SAMPLE_RATE
+
+
+def test_segments_are_split_at_pauses_and_are_not_too_long() -> None:
+    words = [said(f"w{n}", n * 0.5, n * 0.5 + 0.4).words[0] for n in range(6)]
+    words += [said(f"x{n}", 5 + n * 0.5, 5 + n * 0.5 + 0.4).words[0] for n in range(6)]
+    whole = Segment(0.0, 8.0, " ".join(word.text for word in words), 0.9, tuple(words), "en")
+    first, second = segmenting.split(whole)
+    assert first.text == "w0 w1 w2 w3 w4 w5" and second.words[0].text == "x0"
+    assert first.end_s == pytest.approx(2.9) and second.start_s == 5.0
+    monologue = said(" ".join(f"w{n}" for n in range(100)), 0.0, 40.0)
+    parts = segmenting.split(monologue)
+    assert all(part.end_s - part.start_s <= 15.0 for part in parts) and len(parts) >= 3
+    assert [word for part in parts for word in part.words] == list(monologue.words)
+    bare = Segment(0.0, 60.0, "no words with times", 0.5)
+    assert segmenting.split(bare) == [bare]
+    endless = said("aaah", 0.0, 25.0)
+    assert segmenting.split(endless) == [endless]
+
+
+@pytest.mark.slow
+def test_harks_own_engine_on_a_whole_file(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work", engine="hark")
+    assert found.engine == "hark ctc" and found.language == "en"
+    text = found.text.split()
+    assert text.count("weather") == 2 and "home" in text
+    assert all(0 < word.confidence <= 1 for segment in found.segments for word in segment.words)

@@ -1,0 +1,195 @@
+"""Which engines there are, which one is taken and why, and what those of this machine's packages hear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.readiness import Readiness
+from pipeline.recordings import model_client
+from pipeline.recordings.transcription import recognizing, registry
+from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
+from pipeline.recordings.transcription.whisper_text import invented, spread, words_of
+from tests.support.scripted_engine import Scripted, said
+from tests.support.untrained_bundle import spoken
+
+TEXT = "the weather will be nice tomorrow"
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No models, caches or endpoints of this machine."""
+    for name in (
+        "HARK_WHISPER_MODEL",
+        "HARK_ASR_URL",
+        "HARK_ASR_KEY",
+        "HARK_ASR_MODEL",
+        "HARK_FUNASR_MODEL",
+        "HF_HUB_CACHE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HF_HOME", "XDG_CACHE_HOME", "MODELSCOPE_CACHE"):
+        monkeypatch.setenv(name, str(data_dir / "no-cache"))
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+
+
+def test_every_engine_keeps_the_contract() -> None:
+    found = registry.engines()
+    assert {engine.name for engine in found} == {
+        "hark", "moonshine", "pocketsphinx", "faster-whisper", "whisper-timestamped", "funasr", "openai",
+    }  # fmt: skip
+    for engine in found:
+        ready = engine.available()
+        assert ready.ok or (ready.why and ready.how_to_enable), engine.name
+        assert isinstance(engine.model, str) and isinstance(engine.versions(), dict)
+        assert engine.licence and engine.name in described(engine)
+        assert engine.recognize(np.zeros(SAMPLE_RATE, np.float32), None) == []  # silence: nothing, and nothing loaded
+        assert engine.recognize(np.zeros(0, np.float32), "en") == []
+        engine.close()
+
+
+def test_engines_are_made_once() -> None:
+    assert registry.engine("hark") is registry.engine("hark")
+
+
+def test_english_without_any_model_is_harks_own_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.recordings.transcription.moonshine_engine.find_spec", lambda name: None)
+    for language in (None, "en", "en-us"):
+        engine, why = registry.choose("auto", language)
+        assert engine.name == "hark" and "neither a Whisper model" in why and why.startswith("hark ctc")
+
+
+def test_another_language_without_a_model_says_what_to_enable() -> None:
+    with pytest.raises(HarkError) as caught:
+        registry.choose("auto", "de")
+    assert "'de'" in caught.value.what and "English only" in caught.value.why
+    assert "--pull" in caught.value.what_to_do or "install" in caught.value.what_to_do
+    for name in ("hark", "pocketsphinx"):
+        with pytest.raises(HarkError, match="does not know the language"):
+            registry.choose(name, "de")
+
+
+def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
+    with pytest.raises(HarkError, match="no engine of recognition"):
+        registry.choose("siri", None)
+    with pytest.raises(HarkError, match="No endpoint is configured"):
+        registry.choose("openai", None)
+
+
+@pytest.mark.parametrize(
+    ("ready", "language", "chosen"),
+    [
+        ({"funasr", "faster-whisper", "hark"}, "zh", "funasr"),
+        ({"funasr", "faster-whisper", "hark"}, None, "faster-whisper"),
+        ({"faster-whisper", "whisper-timestamped", "openai"}, "de", "faster-whisper"),
+        ({"whisper-timestamped", "openai", "hark"}, "en", "whisper-timestamped"),
+        ({"faster-whisper", "moonshine", "hark"}, None, "faster-whisper"),
+        ({"moonshine", "openai", "hark"}, "en", "moonshine"),
+        ({"moonshine", "openai", "hark"}, None, "openai"),  # which finds the language out
+        ({"moonshine", "openai", "hark"}, "de", "openai"),
+        ({"moonshine", "hark", "pocketsphinx"}, None, "moonshine"),
+        ({"openai", "hark", "pocketsphinx"}, "en", "openai"),
+        ({"hark", "pocketsphinx"}, "en", "hark"),
+        ({"pocketsphinx"}, None, "pocketsphinx"),
+    ],
+)
+def test_auto_takes_the_best_one_that_is_ready(
+    ready: set[str], language: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubles = {}
+    for engine in registry.engines():
+        double = Scripted(engine.name, "m", engine.languages())
+        double.hosted = engine.hosted
+        double.ready = Readiness(engine.name in ready, "" if engine.name in ready else "not here", "get it")
+        doubles[engine.name] = double
+    monkeypatch.setattr(registry, "_engines", lambda: doubles)
+    engine, why = registry.choose("auto", language)
+    assert engine.name == chosen and why == f"{chosen} m: {registry.WHY[chosen]}"
+
+
+@pytest.mark.parametrize("name", ["pocketsphinx", pytest.param("hark", marks=pytest.mark.slow)])
+def test_engines_of_this_machine_hear_words_with_times(name: str) -> None:
+    engine = registry.engine(name)
+    audio = spoken(TEXT, 0.5, 0.7)
+    (segment,) = engine.recognize(audio, "en")
+    expected = TEXT.split()
+    assert len(set(segment.text.split()) & set(expected)) >= 4
+    assert segment.text == " ".join(word.text for word in segment.words)
+    assert segment.language == "en"
+    for before, after in zip(segment.words, segment.words[1:], strict=False):
+        assert before.start_s < before.end_s <= after.start_s + 0.05
+    assert 0.3 < segment.words[0].start_s < 0.7
+    assert segment.words[-1].end_s <= len(audio) / SAMPLE_RATE
+    assert all(0 < word.confidence <= 1 for word in segment.words)
+
+
+@pytest.mark.parametrize("name", ["pocketsphinx", pytest.param("hark", marks=pytest.mark.slow)])
+def test_noise_alone_is_little_or_nothing(name: str) -> None:
+    noise = (0.05 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
+    found = registry.engine(name).recognize(noise, "en")
+    assert sum(len(segment.words) for segment in found) <= 2
+
+
+def test_a_longer_piece_than_allowed_is_refused_by_the_operation() -> None:
+    with pytest.raises(HarkError, match="cannot be recognized"):
+        recognizing.operation({"engine": "hark"}, np.zeros(40 * SAMPLE_RATE, np.float32))
+    with pytest.raises(HarkError, match="cannot be recognized"):
+        recognizing.operation({"engine": "hark"}, None)
+
+
+def test_segments_survive_the_way_to_the_service_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    double = Scripted()
+    monkeypatch.setattr(registry, "_engines", lambda: {"scripted": double})
+    expected = said("grüße an alle", 0.1, 0.9, "de")
+    double.write = lambda audio: [expected]
+    assert recognizing.recognize(double, spoken(TEXT), "de") == [expected]
+    answer = model_client.call("recognize", {"engine": "scripted", "model": "a"}, spoken(TEXT))
+    assert answer["engine"] == "scripted" and answer["model"] == "a"
+
+
+def test_a_hosted_engine_is_asked_without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    double = Scripted()
+    double.hosted = True
+    monkeypatch.setattr(model_client, "call", lambda *args: pytest.fail("its key must stay in this process"))
+    assert len(recognizing.recognize(double, spoken(TEXT), None)) == 1
+
+
+def test_languages_by_their_base() -> None:
+    english: RecognitionEngine = Scripted(languages=("en",))
+    assert knows(english, "en-gb") and knows(english, None) and not knows(english, "de")
+    assert knows(Scripted(), "tlh")
+
+
+def test_words_of_whisper() -> None:
+    raw = [(" Hello", 0.0, 0.5, 0.9), (" well", 0.5, 0.7, 0.8), ("-known", 0.7, 1.0, 0.6), (" ", 1.0, 1.0, 0.9)]
+    words = words_of([*raw, (" late", 4.0, 9.0, 1.2)], "en", 5.0)
+    assert [word.text for word in words] == ["Hello", "well-known", "late"]
+    assert words[1].end_s == 1.0 and words[1].confidence == 0.6
+    assert words[2].end_s == 5.0 and words[2].confidence == 1.0
+    assert [word.text for word in words_of([("你", 0, 1, 0.5), ("好", 1, 2, 0.5)], "zh", 2.0)] == ["你", "好"]
+
+
+def test_words_without_times_share_them() -> None:
+    words = spread("one three five", 1.0, 4.0, 0.5)
+    assert [word.text for word in words] == ["one", "three", "five"]
+    assert words[0].start_s == 1.0 and words[-1].end_s == 4.0
+    assert words[1].end_s - words[1].start_s > words[0].end_s - words[0].start_s
+    assert spread("  ", 0, 1, 0.5) == ()
+
+
+@pytest.mark.parametrize(
+    ("log_p", "no_speech", "compression", "is_invented"),
+    [
+        (-0.2, 0.1, 1.5, False),
+        (-0.9, 0.9, 1.5, False),
+        (-1.2, 0.9, 1.5, True),
+        (-1.6, 0.0, 1.0, True),
+        (-0.1, 0, 3, True),
+    ],
+)
+def test_what_is_invented(log_p: float, no_speech: float, compression: float, is_invented: bool) -> None:
+    assert invented(log_p, no_speech, compression) is is_invented

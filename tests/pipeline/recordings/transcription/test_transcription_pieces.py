@@ -1,0 +1,122 @@
+"""Speech is found, pieces are short enough and cut at pauses, silence gives none."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE
+from pipeline.recordings.transcription.pieces import (
+    FRAME,
+    FRAME_S,
+    LONGEST_PAUSE_S,
+    MARGIN_S,
+    SpeechProbability,
+    pieces,
+    speech_probabilities,
+)
+from tests.support.untrained_bundle import spoken
+
+TEXT = "the weather will be nice tomorrow"
+
+
+def talk(*parts: tuple[float, float]) -> np.ndarray:
+    """Probabilities of a recording of (seconds of speech, seconds of pause after it)."""
+    frames: list[float] = []
+    for said_s, pause_s in parts:
+        frames += [0.9] * round(said_s / FRAME_S) + [0.05] * round(pause_s / FRAME_S)
+    return np.asarray(frames, np.float32)
+
+
+def cut(probabilities: np.ndarray) -> list[tuple[float, float]]:
+    return [
+        (stretch.start / SAMPLE_RATE, stretch.end / SAMPLE_RATE)
+        for stretch in pieces(probabilities, len(probabilities) * FRAME)
+    ]
+
+
+def test_a_sentence_in_silence_is_one_piece_with_small_margins() -> None:
+    audio = spoken(TEXT, 3.0, 4.0)
+    (piece,) = pieces(speech_probabilities([audio]), len(audio))
+    assert 2.3 < piece.start / SAMPLE_RATE < 3.1
+    assert len(audio) / SAMPLE_RATE - 4.1 < piece.end / SAMPLE_RATE < len(audio) / SAMPLE_RATE - 3.2
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-4, 0.02, 0.3])
+def test_silence_and_noise_give_no_pieces(level: float) -> None:
+    noise = (level * np.random.default_rng(1).standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
+    assert pieces(speech_probabilities([noise]), len(noise)) == []
+
+
+def test_nothing_gives_nothing() -> None:
+    assert speech_probabilities([]).shape == (0,)
+    assert pieces(np.zeros(0, np.float32), 0) == []
+
+
+def test_parts_of_any_size_give_the_same_probabilities() -> None:
+    audio = spoken(TEXT)
+    whole = speech_probabilities([audio])
+    for size in (1, 300, 512, 7001):
+        if size == 1:
+            parts = [audio[:700], *np.array_split(audio[700:720], 20), audio[720:]]
+        else:
+            parts = [audio[at : at + size] for at in range(0, len(audio), size)]
+        np.testing.assert_allclose(speech_probabilities(parts), whole, atol=1e-5)
+
+
+def test_two_streams_do_not_hear_each_other() -> None:
+    audio = spoken(TEXT)
+    alone = SpeechProbability().feed(audio)
+    one, other = SpeechProbability(), SpeechProbability()
+    heard = []
+    for at in range(0, len(audio), 4096):
+        heard.append(one.feed(audio[at : at + 4096]))
+        other.feed(np.random.default_rng(at).standard_normal(4096).astype(np.float32))
+    np.testing.assert_allclose(np.concatenate(heard), alone, atol=1e-5)
+
+
+def test_short_pauses_are_kept_inside_and_long_ones_part() -> None:
+    found = cut(talk((2, 1.0), (2, LONGEST_PAUSE_S + 1), (2, 0.5)))
+    assert len(found) == 2
+    assert found[0] == pytest.approx((0.0, 5.0 + MARGIN_S), abs=0.1)
+    assert found[1] == pytest.approx((8.0 - MARGIN_S, 10.0 + MARGIN_S), abs=0.1)
+
+
+def test_long_talk_is_cut_at_its_longest_pause() -> None:
+    found = cut(talk((11, 0.4), (7, 0.9), (9, 0.5), (8, 0.3)))
+    assert len(found) == 2
+    assert found[0][1] == pytest.approx(18.4 + 0.2, abs=0.1)  # in the pause of 0.9 s
+    assert found[1][0] == pytest.approx(19.3 - 0.2, abs=0.1)
+
+
+def test_talk_without_any_pause_is_cut_where_speech_is_least_probable() -> None:
+    probabilities = talk((70, 0))
+    probabilities[round(25 / FRAME_S)] = 0.4
+    found = cut(probabilities)
+    assert found[0][1] == pytest.approx(25, abs=0.1)
+    assert found[-1][1] == pytest.approx(70, abs=0.1)
+    for before, after in itertools.pairwise(found):
+        assert before[1] == pytest.approx(after[0], abs=1e-6)  # nothing is lost, nothing heard twice
+
+
+def test_ten_hours_of_noise_that_sounds_like_speech_are_bounded() -> None:
+    found = cut(np.full(round(36_000 / FRAME_S), 0.9, np.float32))
+    assert all(end - start <= 30.0 for start, end in found)
+    assert sum(end - start for start, end in found) == pytest.approx(36_000, rel=1e-3)
+
+
+def test_random_talk_keeps_every_promise() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(50):
+        parts = [(float(rng.uniform(0.05, 12)), float(rng.exponential(0.7))) for _ in range(40)]
+        probabilities = talk(*parts)
+        found = cut(probabilities)
+        assert all(0 < end - start <= 30.0 for start, end in found)
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(found))
+        covered = np.zeros(len(probabilities), bool)
+        for start, end in found:
+            covered[round(start / FRAME_S) : round(end / FRAME_S)] = True
+        long_enough = sum(round(s / FRAME_S) for s, _ in parts if s > 0.3)
+        assert (covered & (probabilities > 0.5)).sum() >= 0.99 * long_enough

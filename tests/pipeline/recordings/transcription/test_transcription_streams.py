@@ -1,0 +1,171 @@
+"""Partial and final results of a stream, in parts of any size, with a recognizer of the test and with Hark's own."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcription.streaming import Final, Heard, Partial, StreamingTranscriber
+from tests.support.untrained_bundle import spoken
+
+ONE = "the weather will be nice tomorrow"
+OTHER = "please call me when you are at home"
+
+
+class Listener:
+    """Recognizes every piece as one segment that says how long it is; remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[float] = []
+        self.fails = False
+
+    def __call__(self, audio: np.ndarray) -> list[Segment]:
+        if self.fails:
+            raise HarkError("No.", "The test says so.", "Nothing.")
+        seconds = len(audio) / SAMPLE_RATE
+        self.pieces.append(seconds)
+        word = Word(f"{seconds:.1f}", 0.1, seconds, 0.9)
+        return [Segment(0.1, seconds, word.text, 0.9, (word,), "en")]
+
+
+def conversation() -> np.ndarray:
+    return np.concatenate([spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.5)])
+
+
+def stream(transcriber: StreamingTranscriber, audio: np.ndarray, size: int) -> list[Heard]:
+    found: list[Heard] = []
+    for at in range(0, len(audio), size):
+        found += transcriber.feed(audio[at : at + size])
+    return [*found, *transcriber.finish()]
+
+
+def finals(found: list[Heard]) -> list[Final]:
+    return [one for one in found if isinstance(one, Final)]
+
+
+@pytest.mark.parametrize("size", [160, 1600, 16_000, 10**6])
+def test_utterances_end_at_pauses_whatever_the_size_of_the_parts(size: int) -> None:
+    audio = conversation()
+    found = finals(stream(StreamingTranscriber(Listener(), partials=False), audio, size))
+    assert len(found) == 2
+    first, second = found
+    assert 0.5 < first.start_s < 1.1 and first.end_s < second.start_s
+    assert second.end_s < len(audio) / SAMPLE_RATE
+    assert first.segments[0].start_s == pytest.approx(first.start_s + 0.1, abs=0.01)
+
+
+def test_the_result_does_not_depend_on_the_size_of_the_parts() -> None:
+    results = {
+        tuple(finals(stream(StreamingTranscriber(Listener()), conversation(), size))) for size in (512, 1000, 40_000)
+    }
+    assert len(results) == 1
+
+
+def test_guesses_come_at_most_once_a_second_and_before_the_final() -> None:
+    listener = Listener()
+    long = np.concatenate([spoken(ONE, 0.5, 0.1), spoken(OTHER, 0.1, 0.1), spoken(ONE, 0.1, 1.5)])
+    found = stream(StreamingTranscriber(listener, clock=lambda: 0.0), long, 1600)
+    kinds = [type(one) for one in found]
+    assert kinds.count(Final) == 1 and kinds[-1] is Final
+    guesses = [one for one in found if isinstance(one, Partial)]
+    assert 2 <= len(guesses) <= len(long) / SAMPLE_RATE
+    assert all(after.end_s - before.end_s >= 1.0 - 1e-6 for before, after in itertools.pairwise(guesses))
+    assert {one.start_s for one in found} == {found[-1].start_s}  # all of the same utterance
+
+
+def test_a_slow_recognizer_guesses_less_often() -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 1.0  # each recognition takes a second
+        return now
+
+    long = np.concatenate([spoken(ONE, 0.5, 0.1), spoken(OTHER, 0.1, 0.1), spoken(ONE, 0.1, 1.5)])
+    guesses = [one for one in stream(StreamingTranscriber(Listener(), clock=clock), long, 1600) if type(one) is Partial]
+    assert guesses
+    assert all(after.end_s - before.end_s >= 2.0 - 1e-6 for before, after in itertools.pairwise(guesses))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.05])
+def test_silence_and_noise_say_nothing(level: float) -> None:
+    listener = Listener()
+    noise = (level * np.random.default_rng(0).standard_normal(30 * SAMPLE_RATE)).astype(np.float32)
+    assert stream(StreamingTranscriber(listener), noise, 4000) == []
+    assert listener.pieces == []
+
+
+def test_talk_without_a_pause_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.recordings.transcription import streaming
+
+    class AlwaysSpeech:
+        rest = 0
+
+        def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
+            self.rest += len(audio)
+            whole, self.rest = divmod(self.rest, 512)
+            return np.full(whole + (last and self.rest > 0), 0.9, np.float32)
+
+    monkeypatch.setattr(streaming, "SpeechProbability", AlwaysSpeech)
+    listener = Listener()
+    transcriber = StreamingTranscriber(listener, partials=False, longest_s=10.0)
+    found = finals(stream(transcriber, np.full(60 * SAMPLE_RATE, 0.1, np.float32), 8000))
+    assert max(listener.pieces) <= 10.0
+    assert sum(listener.pieces) == pytest.approx(60.0, abs=0.1)
+    for before, after in itertools.pairwise(found):
+        assert before.end_s == pytest.approx(after.start_s)
+
+
+def test_hours_of_silence_keep_no_audio() -> None:
+    transcriber = StreamingTranscriber(Listener())
+    for _ in range(600):
+        transcriber.feed(np.zeros(SAMPLE_RATE, np.float32))
+    assert len(transcriber._audio) < SAMPLE_RATE
+
+
+def test_a_failure_ends_the_utterance_and_not_the_stream() -> None:
+    listener = Listener()
+    transcriber = StreamingTranscriber(listener, partials=False)
+    listener.fails = True
+    with pytest.raises(HarkError, match="The test says so"):
+        stream(transcriber, spoken(ONE, 1.0, 1.5), 1600)
+    listener.fails = False
+    found = transcriber.feed(spoken(OTHER, 1.0, 1.5))
+    assert len(found) == 1 and isinstance(found[0], Final)
+
+
+def test_what_is_no_number_and_what_is_too_loud_is_no_fault() -> None:
+    audio = conversation() * 50
+    audio[100:200] = np.nan
+    audio[300:400] = np.inf
+    assert finals(stream(StreamingTranscriber(Listener(), partials=False), audio, 1600))
+
+
+def test_a_finished_stream_takes_no_more() -> None:
+    transcriber = StreamingTranscriber(Listener())
+    assert transcriber.feed(np.zeros(0, np.float32)) == []
+    assert transcriber.finish() == [] == transcriber.finish()
+    with pytest.raises(RuntimeError):
+        transcriber.feed(np.zeros(10, np.float32))
+
+
+@pytest.mark.slow
+def test_harks_own_recognizer_in_a_stream() -> None:
+    from pipeline.recordings.transcription.hark_engine import HarkCtc
+
+    engine = HarkCtc()
+    audio = conversation()
+    found = stream(StreamingTranscriber(lambda piece: engine.recognize(piece, "en")), audio, 1600)
+    said = finals(found)
+    assert len(said) == 2
+    assert {"weather", "nice", "tomorrow"} <= set(said[0].text.split())
+    assert {"call", "home"} <= set(said[1].text.split())
+    words = [word for one in said for segment in one.segments for word in segment.words]
+    assert all(before.start_s <= after.start_s for before, after in itertools.pairwise(words))
+    assert words[-1].end_s < len(audio) / SAMPLE_RATE - 1.0
+    assert any(isinstance(one, Partial) and "weather" in one.text for one in found)

@@ -1,0 +1,153 @@
+"""onnxruntime-web for detect.html: fetched once, taken only as it was pinned, explained where it cannot be had."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import http.server
+import io
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from model.runtime.detector import Bundle
+from pipeline.serving import browser as fetching
+from pipeline.serving.browser import FILES, PACKAGE, VERSION, is_pinned, unpack_for_browser, web_runtime
+from tests.support.untrained_bundle import bundle_of
+
+
+@pytest.fixture
+def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package as npm makes it, small, and taken for the pinned one; npm itself is not there."""
+    path = tmp_path / "registry" / PACKAGE / "-" / f"{PACKAGE}-{VERSION}.tgz"
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name in (*FILES, "ort.all.js"):
+            member = tarfile.TarInfo(f"package/dist/{name}")
+            member.size = len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+    digest = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
+    monkeypatch.setattr(fetching, "INTEGRITY", f"sha512-{digest}")
+    monkeypatch.setattr(fetching.shutil, "which", lambda name: None)
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")  # where nobody is
+    return path
+
+
+@pytest.fixture
+def registry(tmp_path: Path, tarball: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A registry with that package; the list is of what was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: object) -> None:
+            asked.append(self.path)
+
+    handler = functools.partial(Handler, directory=str(tmp_path / "registry"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"http://127.0.0.1:{server.server_port}/")
+    yield asked
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip from before there was a detect.html."""
+    import torch
+
+    from model.model import TinyCRNN, TinyCRNNConfig
+
+    torch.manual_seed(0)
+    model = TinyCRNN(TinyCRNNConfig.of_size("micro", 0.6)).eval()
+    folder = bundle_of(tmp_path_factory.mktemp("bundle") / "x", model, "hey compass", 0.5)
+    path = folder.parent / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, file.name)
+    return path
+
+
+def test_it_is_fetched_once(registry: list[str], tmp_path: Path) -> None:
+    folder = web_runtime(tmp_path / "data")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {name: name for name in FILES}
+    assert web_runtime(tmp_path / "data") == folder and len(registry) == 1
+
+
+def test_what_is_not_pinned_is_not_taken(registry: list[str], tarball: Path, tmp_path: Path) -> None:
+    tarball.write_bytes(tarball.read_bytes() + b"more")
+    with pytest.raises(HarkError, match="does not have the digest"):
+        web_runtime(tmp_path / "data")
+    assert not list(tmp_path.glob("data/**/*.wasm"))
+
+
+def test_without_a_network_it_says_what_to_do(tarball: Path, tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="could not be fetched") as raised:
+        web_runtime(tmp_path / "data")
+    assert f"npm pack {PACKAGE}@{VERSION}" in raised.value.what_to_do and "127.0.0.1:9" in raised.value.why
+    assert (web_runtime(tmp_path / "data", tarball) / FILES[0]).is_file(), "and that works"
+    with pytest.raises(HarkError, match="cannot be read"):
+        web_runtime(tmp_path / "other", tmp_path / "none.tgz")
+
+
+def test_npm_that_fails_is_not_the_end(registry: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'npm error no such thing' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setattr(fetching.shutil, "which", lambda name: str(npm))
+    assert web_runtime(tmp_path / "data").is_dir() and len(registry) == 1
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")
+    with pytest.raises(HarkError, match="no such thing"):
+        web_runtime(tmp_path / "other")
+
+
+def test_a_bundle_becomes_a_folder_for_a_web_server(bundle: Path, tarball: Path, tmp_path: Path) -> None:
+    page = unpack_for_browser(bundle, tmp_path / "page", tmp_path / "data", tarball)
+    assert page == tmp_path / "page" / "detect.html"
+    names = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file()}
+    assert names >= {"detect.js", "model.onnx", "manifest.json", *(f"ort/{name}" for name in FILES)}
+    opened = Bundle(page.parent)  # the manifest is whole, and every digest holds
+    for name in opened.manifest["files"]:
+        opened.read(name)
+    assert unpack_for_browser(page.parent, page.parent, tmp_path / "data") == page, "an unpacked one, in its place"
+
+
+def test_what_is_no_bundle(tarball: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"no zip")
+    with pytest.raises(HarkError):
+        unpack_for_browser(tmp_path / "x.zip", tmp_path / "page", tmp_path / "data", tarball)
+    assert not (tmp_path / "page").exists()
+
+
+def test_the_command(
+    bundle: Path, tarball: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import argparse
+
+    from command_line.bundle_web import register
+    from command_line.console import Screen
+    from command_line.options import Parser
+
+    monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))
+    parser = Parser(prog="./hark")
+    register(parser.add_subparsers(parser_class=Parser))
+    run: Callable[..., argparse.Namespace] = parser.parse_args
+    options = run(["bundle-web", str(bundle), "--to", str(tmp_path / "a page"), "--ort", str(tarball)])
+    assert options.handler(options, Screen(json_wanted=False)) == 0
+    assert f"--directory '{tmp_path / 'a page'}'" in capsys.readouterr().out
+    options = run(["bundle-web", str(bundle), "--json"])
+    with Screen(json_wanted=True) as screen:
+        assert options.handler(options, screen) == 0
+    assert json.loads(capsys.readouterr().out) == {"page": str(bundle.parent / "x-web" / "detect.html")}
+
+
+def test_the_pin_is_one_of_npms() -> None:
+    assert len(base64.b64decode(fetching.INTEGRITY.removeprefix("sha512-"))) == 64
+    assert not is_pinned(b"") and (REPOSITORY / "model" / "runtime" / "detect.js").read_text().count(FILES[0]) == 1

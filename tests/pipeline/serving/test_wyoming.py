@@ -1,0 +1,484 @@
+"""Detectors in the Wyoming protocol, heard by its own client, and what detectors on one trunk share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soxr
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.client import AsyncClient, AsyncTcpClient
+from wyoming.error import Error
+from wyoming.event import Event
+from wyoming.info import Describe, Info
+from wyoming.wake import Detect, Detection, NotDetected
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from model.runtime import detector as run_time
+from model.runtime.detector import Detector
+from pipeline.serving import shared_trunk
+from pipeline.serving.shared_trunk import HeardTogether, NotCut, cut, largest_differences
+from pipeline.serving.wyoming import open_wake_words, serve, server_at
+from tests.support.hostile_bundles import loop_bundle
+from tests.support.untrained_bundle import bundle_of, matcher_bundle, spoken
+
+RATE = 16_000
+WAIT_S = 60.0
+NAMES = ("hey compass", "smart mirror")
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two phrases on the shipped trunk, which needs no training for them."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return [matcher_bundle(folder / phrase.replace(" ", "-"), phrase, threshold=0.3) for phrase in NAMES]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector without a trunk of phones; its weights are random, and it fires at anything."""
+    import torch
+
+    from model.model import TinyCRNN, TinyCRNNConfig
+
+    torch.manual_seed(0)
+    model = TinyCRNN(TinyCRNNConfig.of_size("micro", 0.6)).eval()
+    return bundle_of(tmp_path_factory.mktemp("alone") / "bundle", model, "Any Sound!", 0.001)
+
+
+@pytest.fixture(scope="module")
+def together(bundles: list[Path]) -> HeardTogether:
+    return HeardTogether(open_wake_words(bundles))
+
+
+def said(*phrases: str) -> np.ndarray:
+    return np.concatenate([spoken(phrase) for phrase in phrases])
+
+
+# What is shared.
+
+
+def test_detectors_on_one_trunk_run_it_once_and_hear_the_same(bundles: list[Path], together: HeardTogether) -> None:
+    assert [[phrase.name for phrase in group.phrases] for group in together.groups] == [["hey_compass", "smart_mirror"]]
+    audio = said("hey compass", "nothing of the kind", "smart mirror", "hey compass")
+    stream = together.stream()
+    found = [heard for block in np.split(audio, [100, 5_000, 40_000]) for heard in stream.process(block)]
+    found += stream.finish(RATE)
+    alone = {name: Detector(bundle) for name, bundle in zip(("hey_compass", "smart_mirror"), bundles)}
+    expected = [
+        (hit.time_s, name, hit.score)
+        for name, detector in alone.items()
+        for scores in detector.score_recording([audio])
+        for hit in detector.detections(scores)
+    ]
+    assert [name for _, name, _ in sorted(expected)] == ["hey_compass", "smart_mirror", "hey_compass"]
+    assert [(h.detection.time_s, h.name) for h in found] == [(when, name) for when, name, _ in sorted(expected)]
+    assert [h.detection.score for h in found] == pytest.approx([score for *_, score in sorted(expected)], abs=1e-5)
+
+
+def test_the_halves_give_what_the_whole_gives(bundles: list[Path]) -> None:
+    models = [(bundle / name).read_bytes() for bundle in bundles for name in ("model.onnx", "model.int8.onnx")]
+    halves = [cut(model) for model in models]
+    for model, pair in zip(models, halves):
+        assert max(largest_differences(model, pair, 1280, RATE)) <= 1e-5
+    assert halves[0].trunk == halves[2].trunk and halves[1].trunk == halves[3].trunk, "the same trunk to the byte"
+    assert halves[0].digest != halves[1].digest, "8-bit weights are another trunk"
+    assert len(halves[0].matcher) < 0.1 * len(halves[0].trunk)
+
+
+def test_what_cannot_be_cut_is_run_whole(alone: Path, bundles: list[Path]) -> None:
+    with pytest.raises(NotCut):
+        cut((alone / "model.onnx").read_bytes())
+    both = HeardTogether(open_wake_words([alone, bundles[0]]))
+    assert [group.trunk is None for group in both.groups] == [True, False]
+    assert {heard.name for heard in both.stream().process(said("hey compass"))} == {"any_sound", "hey_compass"}
+
+
+def test_halves_that_differ_are_not_used(bundles: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_trunk, "largest_differences", lambda *arguments: (2e-5, 0.0))
+    whole = HeardTogether(open_wake_words(bundles))
+    assert [group.trunk for group in whole.groups] == [None, None]
+    assert [heard.name for heard in whole.stream().process(said("smart mirror"))] == ["smart_mirror"]
+
+
+# The protocol.
+
+
+def in_a_loop(work: Coroutine[Any, Any, None]) -> None:
+    """``asyncio.run`` in a thread of its own: while a test's browser is open, this one has a loop already."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def serving(together: HeardTogether, uri: str) -> AsyncIterator[None]:
+    stopping, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(serve(uri, together, stopping, ready.set))
+    try:
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({task, waiting}, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+        assert ready.is_set(), task
+        yield
+    finally:
+        stopping.set()
+        await asyncio.wait_for(task, WAIT_S)
+
+
+def with_client(
+    together: HeardTogether, talk: Callable[[AsyncClient], Awaitable[None]], more: Sequence[Callable] = ()
+) -> None:
+    """Runs a server, and clients that talk to it at the same time."""
+
+    async def run() -> None:
+        port = free_port()
+
+        async def one(conversation: Callable) -> None:
+            async with AsyncTcpClient("127.0.0.1", port) as client:
+                await asyncio.wait_for(conversation(client), WAIT_S)
+
+        async with serving(together, f"tcp://127.0.0.1:{port}"):
+            await asyncio.gather(*(one(conversation) for conversation in (talk, *more)))
+
+    in_a_loop(run())
+
+
+async def send(
+    client: AsyncClient, audio: np.ndarray, rate: int = RATE, stamped: bool = True, stop: bool = True
+) -> None:
+    """A recording in chunks of 50 ms, as a satellite does."""
+    await client.write_event(AudioStart(rate=rate, width=2, channels=1).event())
+    size = rate // 20
+    for start in range(0, len(audio), size):
+        pcm = (np.clip(audio[start : start + size], -1, 1) * 32767).astype("<i2").tobytes()
+        at = start * 1000 // rate if stamped else None
+        await client.write_event(AudioChunk(rate=rate, width=2, channels=1, audio=pcm, timestamp=at).event())
+    if stop:
+        await client.write_event(AudioStop().event())
+
+
+async def answers(client: AsyncClient, until: type = NotDetected) -> list[Event]:
+    found = []
+    while True:
+        event = await client.read_event()
+        assert event is not None, found
+        found.append(event)
+        if until.is_type(event.type):
+            return found
+
+
+async def heard(client: AsyncClient, audio: np.ndarray, rate: int = RATE, stamped: bool = True) -> list[Detection]:
+    """What is detected in a recording."""
+    await send(client, audio, rate, stamped)
+    await client.write_event(Describe().event())  # answered after all else
+    events = await answers(client, Info)
+    found = [Detection.from_event(event) for event in events if Detection.is_type(event.type)]
+    assert any(NotDetected.is_type(event.type) for event in events) == (not found)
+    return found
+
+
+def test_describe(together: HeardTogether) -> None:
+    async def talk(client: AsyncClient) -> None:
+        await client.write_event(Describe().event())
+        event = await client.read_event()
+        assert event is not None and Info.is_type(event.type)
+        (program,) = Info.from_event(event).wake
+        assert program.name == "hark" and program.installed and program.attribution.name == "Hark"
+        assert [(model.name, model.phrase) for model in program.models] == [
+            ("hey_compass", "hey compass"), ("smart_mirror", "smart mirror"),
+        ]  # fmt: skip
+        for model in program.models:
+            assert model.installed and model.languages == ["en"] and model.version and model.attribution.name == "Hark"
+
+    with_client(together, talk)
+
+
+def test_a_phrase_that_nobody_trained_is_heard_where_it_is(together: HeardTogether) -> None:
+    audio = said("a lovely day in the park", "hey compass", "a lovely day in the park")
+    end_ms = 1000 * (len(spoken("a lovely day in the park")) + len(spoken("hey compass")) - RATE) / RATE
+
+    async def talk(client: AsyncClient) -> None:
+        for stamped in (True, False):  # the same without the client's own timestamps
+            (found,) = await heard(client, audio, stamped=stamped)
+            assert found.name == "hey_compass" and found.timestamp is not None
+            assert end_ms - 300 <= found.timestamp <= end_ms + 500
+        assert await heard(client, said("a lovely day in the park")) == []
+
+    with_client(together, talk)
+
+
+def test_as_home_assistant_does_it(together: HeardTogether) -> None:
+    """It names one wake word, reads while it sends, and hangs up at the first detection."""
+
+    async def talk(client: AsyncClient) -> None:
+        await client.write_event(Detect(names=["smart_mirror"]).event())
+        sending = asyncio.create_task(send(client, said("hey compass", "smart mirror"), stop=False))
+        event = await client.read_event()
+        assert event is not None and Detection.from_event(event).name == "smart_mirror"
+        await sending
+
+    with_client(together, talk)
+
+
+def test_names_choose_what_is_listened_for(together: HeardTogether) -> None:
+    async def talk(client: AsyncClient) -> None:
+        audio = said("hey compass", "smart mirror")
+        for names, expected in (
+            (["hey_compass"], ["hey_compass"]),
+            (["Smart Mirror", "no such word"], ["smart_mirror"]),
+            (None, ["hey_compass", "smart_mirror"]),
+            ([], ["hey_compass", "smart_mirror"]),
+        ):
+            await client.write_event(Detect(names=names).event())
+            assert [one.name for one in await heard(client, audio)] == expected
+        await client.write_event(Detect(names=["no such word"]).event())
+        event = await client.read_event()
+        assert event is not None and "hey_compass, smart_mirror" in Error.from_event(event).text
+        assert await heard(client, audio) == []
+
+    with_client(together, talk)
+
+
+def test_clients_do_not_hear_each_other(together: HeardTogether) -> None:
+    def hears(*phrases: str) -> Callable[[AsyncClient], Awaitable[None]]:
+        async def talk(client: AsyncClient) -> None:
+            for _ in range(2):  # nor does a stream hear the one before it
+                found = await heard(client, said(*phrases, "a lovely day"))
+                assert [one.name for one in found] == [phrase.replace(" ", "_") for phrase in phrases]
+
+        return talk
+
+    with_client(together, hears("hey compass"), [hears(), hears("smart mirror", "hey compass"), hears("smart mirror")])
+
+
+@pytest.mark.parametrize(
+    ("rate", "width", "channels"), [(48_000, 2, 2), (44_100, 4, 1), (22_050, 2, 1), (16_000, 4, 3)]
+)
+def test_other_forms_of_audio(together: HeardTogether, rate: int, width: int, channels: int) -> None:
+    audio = soxr.resample(said("hey compass"), RATE, rate).clip(-1, 1)
+    full = 2 ** (8 * width - 1) - 1
+    frames = np.repeat((audio.astype(np.float64) * full).astype(f"<i{width}")[:, None], channels, axis=1)
+
+    async def talk(client: AsyncClient) -> None:
+        await client.write_event(AudioStart(rate=rate, width=width, channels=channels).event())
+        for block in np.array_split(frames, 37):
+            chunk = AudioChunk(rate=rate, width=width, channels=channels, audio=block.tobytes())
+            await client.write_event(chunk.event())
+        await client.write_event(AudioStop().event())
+        event = await client.read_event()
+        assert event is not None and Detection.is_type(event.type)
+
+    with_client(together, talk)
+
+
+def test_a_phrase_at_the_very_end_is_heard(together: HeardTogether) -> None:
+    async def talk(client: AsyncClient) -> None:
+        audio = spoken("hey compass", tail_s=0.0)
+        assert [one.name for one in await heard(client, audio)] == ["hey_compass"]
+
+    with_client(together, talk)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event("audio-chunk", {}, b"\0\0"),
+        Event("audio-chunk", {"rate": 16_000, "width": 7, "channels": 1}, b"\0\0"),
+        Event("audio-chunk", {"rate": 0, "width": 2, "channels": 1}, b"\0\0"),
+        Event("audio-chunk", {"rate": "much", "width": 2, "channels": 1}, b"\0\0"),
+        Event("audio-start", {"rate": 16_000, "width": 2, "channels": 1, "timestamp": "late"}),
+        Event("detect", {"names": 7}),
+    ],
+)
+def test_an_odd_client_is_told_so_and_harms_no_other(together: HeardTogether, event: Event) -> None:
+    async def odd(client: AsyncClient) -> None:
+        await client.write_event(event)
+        answer = await client.read_event()
+        assert answer is not None and Error.is_type(answer.type) and event.type in Error.from_event(answer).text
+        assert await client.read_event() is None, "and its connection is closed"
+
+    async def good(client: AsyncClient) -> None:
+        assert len(await heard(client, said("hey compass"))) == 1
+
+    with_client(together, odd, [good])
+
+
+def test_a_model_that_never_ends_is_stopped_and_its_client_told(
+    bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_time, "CALL_S", 1.0)
+    hostile = loop_bundle(tmp_path / "hostile", from_level=0.5)
+    together = HeardTogether({"hostile": Detector(hostile), "hey_compass": Detector(bundles[0])})
+
+    async def talk(client: AsyncClient) -> None:
+        await client.write_event(Detect(names=["hostile"]).event())
+        await send(client, np.full(RATE // 5, 0.7, np.float32))
+        answer = await client.read_event()
+        assert answer is not None and Error.from_event(answer).code == "model-failed"
+        assert "more than" in Error.from_event(answer).text
+        assert await client.read_event() is None
+
+    async def good(client: AsyncClient) -> None:
+        await client.write_event(Detect(names=["hey_compass"]).event())
+        assert len(await heard(client, said("hey compass"))) == 1
+
+    with_client(together, talk, [good])
+
+
+def test_noise_on_the_line_and_unknown_events(together: HeardTogether) -> None:
+    async def noisy(client: AsyncClient) -> None:
+        client._writer.write(b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[union-attr]
+        assert await client.read_event() is None
+
+    async def listy(client: AsyncClient) -> None:
+        client._writer.write(b"[1, 2]\n")  # type: ignore[union-attr]
+        assert await client.read_event() is None
+
+    async def newer(client: AsyncClient) -> None:
+        await client.write_event(Event("something-of-next-year", {"a": 1}))
+        assert len(await heard(client, said("hey compass"))) == 1
+
+    with_client(together, newer, [noisy, listy])
+
+
+def test_a_unix_socket_and_what_stands_in_its_place(together: HeardTogether, tmp_path: Path) -> None:
+    path = tmp_path / "hark.sock"
+    uri = f"unix://{path}"
+
+    async def run() -> None:
+        async with serving(together, uri):
+            async with AsyncClient.from_uri(uri) as client:
+                assert len(await asyncio.wait_for(heard(client, said("hey compass")), WAIT_S)) == 1
+            with pytest.raises(HarkError, match="Another program listens there"):
+                server_at(uri)
+
+    in_a_loop(run())
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "left.sock"))
+    left.close()
+    server_at(f"unix://{tmp_path / 'left.sock'}")  # a socket that a killed server left
+    path.write_text("a letter")
+    with pytest.raises(HarkError, match="not a socket"):
+        server_at(uri)
+    assert path.read_text() == "a letter"
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "http://x", "tcp://127.0.0.1", "tcp://x:99999", "tcp://x:0", "unix://", "unix://a/b"]
+)
+def test_addresses_that_are_none(uri: str) -> None:
+    with pytest.raises(HarkError, match="no address"):
+        server_at(uri)
+
+
+def test_a_port_that_is_taken(together: HeardTogether) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(HarkError, match="already"):
+            in_a_loop(serve(f"tcp://127.0.0.1:{taken.getsockname()[1]}", together, asyncio.Event()))
+
+
+# The command.
+
+
+def test_two_of_the_same_phrase_and_the_thresholds(bundles: list[Path], tmp_path: Path) -> None:
+    table = [{"fa_per_day": 0.5, "threshold": 0.8}, {"fa_per_day": 12.0, "threshold": 0.2}]
+    other = matcher_bundle(tmp_path / "other", "hey compass", thresholds=table)
+    found = open_wake_words([bundles[0], other], fa_per_day=12.0)
+    assert list(found) == ["hey_compass", "hey_compass_2"]
+    assert found["hey_compass_2"].threshold == pytest.approx(0.2)
+    assert open_wake_words([other])["hey_compass"].threshold == pytest.approx(0.8)
+
+
+def test_bundles_that_are_none(bundles: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="There is no bundle"):
+        open_wake_words([bundles[0], tmp_path / "missing.zip"])
+    (tmp_path / "odd.zip").write_bytes(b"no zip")
+    with pytest.raises(HarkError):
+        open_wake_words([tmp_path / "odd.zip"])
+
+
+def command(*arguments: str, **settings: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "main.py", "wyoming", *arguments], cwd=REPOSITORY, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **settings,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signal.Signals) -> None:
+    port = free_port()
+    process = command("--json", "--uri", f"tcp://127.0.0.1:{port}", *map(str, bundles), stdin=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        assert line["wake_words"] == {"hey_compass": "hey compass", "smart_mirror": "smart mirror"}
+
+        async def talk() -> None:
+            async with asyncio.timeout(WAIT_S), AsyncTcpClient("127.0.0.1", port) as client:
+                assert len(await heard(client, said("hey compass"))) == 1
+                process.send_signal(number)  # while a client is there
+                assert await client.read_event() is None
+
+        in_a_loop(talk())
+        out, err = process.communicate(timeout=WAIT_S)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130 and not out and b"Traceback" not in err and b"never retrieved" not in err, err
+    assert b"Listening on" in err and b"hey_compass  score" in err
+
+
+@pytest.mark.slow
+def test_the_command_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) -> None:
+    process = command("--uri", "stdio://", str(bundles[0]), stdin=subprocess.PIPE)
+    try:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b'{"type": "describe"}\n')
+        process.stdin.flush()
+        header = json.loads(process.stdout.readline())
+        info = json.loads(process.stdout.read(header["data_length"]))
+        assert info["wake"][0]["models"][0]["phrase"] == "hey compass"
+        out, err = process.communicate(timeout=WAIT_S)  # which closes stdin
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0 and not out and b"Traceback" not in err, err
+
+
+@pytest.mark.slow
+def test_the_command_explains_itself(bundles: list[Path], tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for arguments, message in (
+            ((str(tmp_path / "none.zip"),), "There is no bundle"),
+            ((str(bundles[0]), "--uri", f"tcp://127.0.0.1:{taken.getsockname()[1]}"), "cannot listen"),
+            ((str(bundles[0]), "--uri", "stdio://"), "cannot listen"),  # stdin is no pipe
+            ((str(bundles[0]), "--uri", "stdio://", "--json"), "do not go together"),
+        ):
+            process = command(*arguments, stdin=subprocess.DEVNULL)
+            _, err = process.communicate(timeout=WAIT_S)
+            text = err.decode()
+            assert process.returncode == 2 and message in text and "What to do:" in text, text
+            assert "Traceback" not in text

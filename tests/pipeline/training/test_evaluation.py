@@ -1,0 +1,176 @@
+"""Measuring: thresholds from the validation streams, results from the test, each counted where it belongs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.metrics import ScoredStream, count_false_alarms, wilson_interval
+from pipeline.training.evaluation import (
+    DEFAULT_FA_PER_DAY,
+    FA_PER_DAY,
+    REPORTED_FA_PER_HOUR,
+    ScoredSplit,
+    calibrate,
+    measure,
+    threshold_at,
+)
+
+MINUTE = 750  # scores
+
+
+def split_of(seed: int, minutes: int = 240) -> ScoredSplit:
+    """Positives of two engines (espeak is heard better), confusers, and ordinary speech with false peaks."""
+    rng = np.random.default_rng(seed)
+    rows, streams = [], []
+
+    def add(scores: np.ndarray, ends: list[float], **row: object) -> None:
+        rows.append({"text": "", "voice": "v", "speaker": "s", "clip_id": len(rows), **row})
+        streams.append(ScoredStream(scores.astype(np.float32), np.array(ends)))
+
+    for number in range(80):
+        scores = rng.uniform(0, 0.05, 40)
+        engine = ("espeak", "flite")[number % 2]
+        scores[20:22] = 1 / (1 + np.exp(-rng.normal(6 if engine == "espeak" else 2, 1)))
+        condition = ("clean", "noisy")[number // 2 % 2]
+        add(
+            scores,
+            [1.7],
+            label=1,
+            bucket="positive",
+            engine=engine,
+            condition=condition,
+            speaker=f"{engine}{number % 4}",
+        )
+    for number in range(40):
+        scores = rng.uniform(0, 0.05, 40)
+        scores[20:22] = 0.999 if number < 6 else 0.1
+        text = ("hay compass", "hey compost")[number % 2]
+        bucket = ("confuser", "inbetween")[number // 20]
+        add(scores, [], label=0, bucket=bucket, engine="espeak", condition="clean", text=text)
+    for number in range(minutes):
+        scores = 1 / (1 + np.exp(4 - rng.exponential(0.6, MINUTE)))
+        condition = ("clean", "noisy")[number % 2]
+        engine, bucket = (("corpus", "plain_negative"), ("noise", "noise"))[number % 4 == 3]
+        add(scores, [], label=0, bucket=bucket, engine=engine, condition=condition)
+    return ScoredSplit(pd.DataFrame(rows), streams)
+
+
+@pytest.fixture(scope="module")
+def validation() -> ScoredSplit:
+    return split_of(0)
+
+
+@pytest.fixture(scope="module")
+def test() -> ScoredSplit:
+    return split_of(1)
+
+
+@pytest.fixture(scope="module")
+def thresholds(validation: ScoredSplit) -> list[dict[str, Any]]:
+    return calibrate(validation)
+
+
+def test_masks_divide_the_segments(validation: ScoredSplit) -> None:
+    masks = np.stack([validation.positive, validation.confusers, validation.ordinary])
+    assert (masks.sum(axis=0) == 1).all()
+    assert masks.sum(axis=1).tolist() == [80, 40, 240]
+    assert len(validation.pick(validation.confusers)) == 40
+
+
+def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thresholds: list[dict[str, Any]]) -> None:
+    assert [row["fa_per_day"] for row in thresholds] == list(FA_PER_DAY)
+    levels = [row["threshold"] for row in thresholds]
+    assert levels == sorted(levels, reverse=True) and min(levels) > 0 and max(levels) < 1
+    hours = sum(s.hours for s in validation.pick(validation.ordinary))
+    for row in thresholds:
+        assert row["extrapolated"] == (row["fa_per_day"] / 24 * hours < 3)
+        if not row["extrapolated"]:
+            alarms = count_false_alarms(validation.pick(validation.ordinary), row["threshold"])
+            assert alarms <= row["fa_per_day"] / 24 * hours + 1e-9
+    assert threshold_at(thresholds, 12.0) == levels[FA_PER_DAY.index(12.0)]
+
+
+@pytest.fixture(scope="module")
+def results(validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
+    return measure(test, thresholds, validation)
+
+
+def test_results_come_from_the_test_at_the_bundles_thresholds(
+    test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    assert [row["fa_per_hour_wanted"] for row in results["at_rates"]] == list(REPORTED_FA_PER_HOUR)
+    by_rate = {row["fa_per_hour_wanted"]: row for row in results["at_rates"]}
+    for rate in (0.5, 2.0):
+        assert by_rate[rate]["threshold"] == threshold_at(thresholds, 24 * rate), "what is reported is what is shipped"
+    assert results["default_threshold"] == by_rate[DEFAULT_FA_PER_DAY / 24]["threshold"]
+    negatives = test.pick(test.ordinary)
+    hours = sum(s.hours for s in negatives)
+    assert results["hours"] == pytest.approx(hours) == pytest.approx(4.0)
+    for row in results["at_rates"]:
+        assert row["false_alarms"] == count_false_alarms(negatives, row["threshold"])
+        assert row["fa_per_hour"]["value"] == pytest.approx(row["false_alarms"] / hours)
+        assert row["fa_per_hour"]["low"] <= row["fa_per_hour"]["value"] <= row["fa_per_hour"]["high"]
+        assert set(row["miss_rate"]) == {"all", "clean", "noisy"}
+    misses = [row["miss_rate"]["all"]["value"] for row in results["at_rates"]]
+    assert misses == sorted(misses, reverse=True) and misses[0] > misses[-1]
+    json.dumps(results, allow_nan=False)
+
+
+def test_an_utterance_that_is_heard_twice_is_one_trial(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    """40 utterances quiet and in noise: the mean of 80 renderings, with the interval of 40 trials."""
+    table = test.table.copy()
+    positive = np.flatnonzero(test.positive)
+    table.loc[positive, "clip_id"] = [1000 + place // 4 * 2 + place % 2 for place in range(len(positive))]
+    confusing = np.flatnonzero(test.confusers)
+    table.loc[confusing, "clip_id"] = [2000 + place // 2 for place in range(len(confusing))]
+    twice = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    assert (twice["positives"], twice["utterances"]) == (80, 40) and results["utterances"] == 80
+    for rate, before in zip(twice["at_rates"], results["at_rates"]):
+        new, old = rate["miss_rate"]["all"], before["miss_rate"]["all"]
+        assert new["value"] == pytest.approx(old["value"])
+        assert new == pytest.approx(wilson_interval(old["value"] * 40, 40).as_dict())
+        assert new["low"] < old["low"] and new["high"] > old["high"]
+        assert rate["miss_rate"]["clean"] == before["miss_rate"]["clean"], "each is there once"
+    assert twice["confusers"]["said"] == 40
+    assert twice["confusers"]["rate"] == pytest.approx(wilson_interval(3, 20).as_dict())
+    assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
+
+
+def test_tables_add_up(results: dict[str, Any]) -> None:
+    assert results["positives"] == 80
+    by_engine = {(r["engine"], r["condition"]): r for r in results["by_engine"]}
+    assert {key: r["clips"] for key, r in by_engine.items()} == {
+        (engine, condition): 20 for engine in ("espeak", "flite") for condition in ("clean", "noisy")
+    }
+    assert by_engine["flite", "clean"]["miss_rate"]["value"] > by_engine["espeak", "clean"]["miss_rate"]["value"]
+    assert sum(r["clips"] for r in results["by_speaker"]) == 80 and len(results["by_speaker"]) == 4
+    at_default = next(r for r in results["at_rates"] if r["fa_per_hour_wanted"] == 0.5)
+    assert sum(r["false_alarms"] for r in results["false_alarms_by"]) == at_default["false_alarms"]
+    assert sum(r["hours"] for r in results["false_alarms_by"]) == pytest.approx(results["hours"])
+    assert {r["engine"] for r in results["false_alarms_by"]} == {"corpus", "noise"}
+    confusers = results["confusers"]
+    assert (confusers["said"], confusers["accepted"]) == (40, 6) and confusers["rate"]["value"] == 0.15
+    assert confusers["worst"] == [
+        {"text": "hey compost", "accepted": 3, "said": 20},
+        {"text": "hay compass", "accepted": 3, "said": 20},
+    ]
+    for name in ("all", "clean", "noisy"):
+        curve = results["det"][name]
+        assert np.all(np.diff(curve["miss_rate"]) >= 0) and np.all(np.diff(curve["fa_per_hour"]) <= 0)
+
+
+def test_no_confusers_and_no_noisy_positives_are_no_numbers(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]
+) -> None:
+    keep = ~test.confusers & ~(test.positive & (test.table["condition"] == "noisy").to_numpy())
+    fewer = ScoredSplit(test.table[keep].reset_index(drop=True), test.pick(keep))
+    results = measure(fewer, thresholds, validation)
+    assert results["confusers"]["rate"] == {"value": None, "low": 0.0, "high": 1.0}
+    assert results["at_rates"][0]["miss_rate"]["noisy"]["value"] is None

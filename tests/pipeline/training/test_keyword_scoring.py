@@ -1,0 +1,94 @@
+"""Listening for a phrase without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import read_audio, write_audio
+from core.errors import HarkError
+from pipeline.training.keyword_scoring import (
+    default_ear,
+    guesses,
+    guesses_in_file,
+    hardest_in,
+    keyword_scores,
+    phone_score,
+    pronunciations,
+    ranked_confusers,
+)
+from tests.support.spoken_words import joined, say
+
+
+def emission(path: list[int], outputs: int = 6, sure: float = 0.9) -> np.ndarray:
+    p = np.full((len(path), outputs), (1 - sure) / (outputs - 1))
+    p[np.arange(len(path)), path] = sure
+    return np.log(p).astype(np.float32)
+
+
+def test_scores_of_a_known_emission() -> None:
+    scores, starts = keyword_scores(emission([4, 0, 1, 1, 0, 2, 0, 5]), [1, 2])
+    assert scores.argmax() == 5 and scores[5] == pytest.approx(1) and starts[5] in (2, 3)
+    scores, _ = keyword_scores(emission([4, 0, 1, 0, 3, 0]), [1, 2])
+    assert scores.max() == pytest.approx((0.02 / 0.9) ** 0.5, rel=1e-3), "one phone of two was misheard"
+    assert keyword_scores(emission([1, 1, 1]), [1, 1])[0].max() < 0.2, "twice the same needs a blank between"
+    assert keyword_scores(emission([1, 0, 1]), [1, 1])[0].max() == pytest.approx(1)
+    assert keyword_scores(emission([3]), [3])[0][0] == pytest.approx(1)
+    assert len(keyword_scores(emission([0])[:0], [1])[0]) == 0
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_what_is_said_scores_above_what_is_not(streaming: bool) -> None:
+    ear = default_ear(streaming)
+    for phrase in ("smart mirror", "hey compass"):
+        right = phone_score(np.pad(say(phrase), 3000), phrase, ear=ear)
+        wrong = phone_score(np.pad(say("the weather is very nice"), 3000), phrase, ear=ear)
+        assert right > 0.3 and wrong < 0.1
+    assert phone_score(np.zeros(0, np.float32), "hey compass", ear=ear) < 0.01
+    assert phone_score(np.zeros(16_000, np.float32), "hey compass", ear=ear) < 0.01
+
+
+def test_an_engine_that_swallowed_the_phrase_is_found_out() -> None:
+    whole = np.pad(say("hey compass"), 3000)
+    assert phone_score(whole[: len(whole) // 2], "hey compass") < 0.3 * phone_score(whole, "hey compass")
+
+
+def test_places_in_a_long_stream(tmp_path: Path) -> None:
+    filler, _ = joined(["please", "open", "the", "big", "window", "before", "seven"])
+    phrase = np.pad(say("smart mirror"), 4000)
+    rng = np.random.default_rng(0)
+    parts = [filler, phrase, *[filler] * 21, phrase, filler]
+    audio = np.concatenate(parts)
+    audio = (audio + 3e-4 * rng.standard_normal(len(audio))).astype(np.float32)
+    at = len(filler) / 16_000
+    expected = [at + 0.25, (len(audio) - len(filler) - len(phrase)) / 16_000 + 0.25]
+    assert len(audio) / 16_000 > 60
+    blocks = [audio[start : start + 7777] for start in range(0, len(audio), 7777)]
+    found = list(guesses(blocks, "smart mirror", least=0.3))
+    assert [guess.start_s for guess in found] == pytest.approx(expected, abs=0.2)
+    write_audio(tmp_path / "a.wav", audio)
+    in_file = guesses_in_file(tmp_path / "a.wav", "smart mirror", least=0.3)
+    assert [guess.start_s for guess in in_file] == pytest.approx(expected, abs=0.2)
+
+
+def test_the_hardest_places_come_first() -> None:
+    streams = [(7, np.pad(say("the weather is nice"), 4000)), (8, np.pad(say("start mirror"), 4000))]
+    found = hardest_in(streams, "smart mirror", 3, least=0.001)
+    assert found[0][0] == 8 and len(found) <= 3
+    assert [guess.score for _, guess in found] == sorted((guess.score for _, guess in found), reverse=True)
+    ranked = ranked_confusers([("the weather", streams[0][1]), ("start mirror", streams[1][1])], "smart mirror")
+    assert [text for text, _ in ranked] == ["start mirror", "the weather"]
+
+
+def test_what_is_no_phrase_is_refused() -> None:
+    with pytest.raises(HarkError):
+        pronunciations("!!!")
+
+
+@pytest.mark.slow
+def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
+    files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
+    scores = [phone_score(read_audio(file), "smart mirror") for file in files]
+    assert np.mean(np.asarray(scores) > 0.1) > 0.9

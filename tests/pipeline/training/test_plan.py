@@ -1,0 +1,344 @@
+"""The plan: what is wanted, what is there, what must be made by whom; decided once, and the same every time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import HarkError
+from core.events import silent_reporter
+from db.db_api import Library
+from db.records import Clip, NewClip
+from phrase_augmentation.heard import can_be_heard_in
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phrase_text import PhraseText
+from pipeline.training import plan as planning
+from pipeline.training.config import BUCKETS, Effort, RunConfig
+from pipeline.training.plan import (
+    Plan,
+    draw_requests,
+    load_plan,
+    make_plan,
+    plan_count,
+    ready_engines,
+    real_negatives,
+    remaining,
+    run_splits,
+    save_plan,
+)
+from pipeline.training.splits import split_of, split_voices
+
+GROWTH = 5
+CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=GROWTH)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+def choirs(make_choir: type, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    engines = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9), ("gamma", 4))}
+    monkeypatch.setattr(planning, "all_engines", lambda: dict(engines))
+    return engines
+
+
+def plan_of(library: Library, config: RunConfig = CONFIG, run: str = "run-1") -> Plan:
+    return make_plan(config, run, library, silent_reporter())
+
+
+def speak(plan: Plan, library: Library, new_clip: Callable[..., NewClip]) -> None:
+    """What the plan asks for, as if engines had spoken it."""
+    library.add_clips(
+        new_clip(r.text, r.voice.split("/")[0], r.engine, 0.3, request_id=r.request_id) for r in plan.requests
+    )
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 100))
+def test_the_growth_formula(target: int, existing: int, growth: int) -> None:
+    count = plan_count(target, existing, growth)
+    assert count == max(growth, target - existing)
+    assert existing + count >= target and count >= growth
+
+
+def test_an_empty_library_gets_all_that_the_effort_asks_for(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library)
+    assert [row.bucket for row in plan.buckets] == list(BUCKETS)
+    for row in plan.buckets:
+        size = tiny_effort.size(row.bucket)
+        assert 0 < len(row.texts) <= size.phrases and row.clips_per_phrase == size.clips_per_phrase
+        assert row.target == len(row.texts) * size.clips_per_phrase
+        assert (row.reused, row.mined, row.generate) == (0, 0, max(GROWTH, row.target))
+        mine = [request for request in plan.requests if request.bucket == row.bucket]
+        assert len(mine) == row.generate == sum(row.by_engine.values())
+        assert {request.text for request in mine} <= set(row.texts)
+        if row.bucket != "positive":
+            assert not any(can_be_heard_in("hey compass", normalize(text, "en"), "en") for text in row.texts)
+    assert plan.engines == {"alpha": 12, "beta": 9, "gamma": 4} and plan.held_out == "gamma"
+    assert plan.estimate_s > 0
+
+
+def test_request_ids_are_unique_and_name_run_and_bucket(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, run="some-run")
+    ids = [request.request_id for request in plan.requests]
+    assert len(set(ids)) == len(ids) > 50
+    assert all(request.request_id.startswith(f"some-run:{request.bucket}:") for request in plan.requests)
+
+
+def test_the_same_run_is_planned_the_same_and_another_seed_is_not(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    assert plan_of(library) == plan_of(library)
+    assert plan_of(library).requests != plan_of(library, replace(CONFIG, seed=1)).requests
+
+
+def test_voices_and_texts_belong_to_the_same_split(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library)
+    splits = run_splits(plan, choirs)  # type: ignore[arg-type]
+    for request in plan.requests:
+        assert splits.split_of_speaker(request.voice.split("/")[0]) == request.split
+        if request.bucket != "positive":
+            assert split_of(normalize(request.text, "en")) == request.split
+        if request.engine == plan.held_out:
+            assert request.split == "test"
+    assert {request.split for request in plan.requests if request.bucket == "positive"} == {
+        "train",
+        "validation",
+        "test",
+    }
+
+
+def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    first = plan_of(library)
+    speak(first, library, new_clip)
+    second = plan_of(library, run="run-2")
+    for before, now in zip(first.buckets, second.buckets):
+        assert now.texts == before.texts
+        assert now.reused == before.generate and now.generate == GROWTH
+    assert not {r.request_id for r in first.requests} & {r.request_id for r in second.requests}
+
+
+def test_a_second_phrase_reuses_the_first_ones_plain_negatives(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    speak(plan_of(library), library, new_clip)
+    other = plan_of(library, replace(CONFIG, phrase="open sesame"), "run-2")
+    plain = other.bucket("plain_negative")
+    assert other.bucket("positive").reused == 0
+    assert plain.reused > 0.5 * plain.target
+    assert plain.generate == max(GROWTH, plain.target - plain.reused) < plain.target
+
+
+def test_clips_that_the_run_will_not_use_are_not_counted_as_reused(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    library.add_clips(new_clip("hey compass", f"s{n}", "an engine that is gone", 0.3) for n in range(50))
+    positive = plan_of(library).bucket("positive")
+    assert positive.reused == 0 and positive.generate == positive.target
+
+
+def test_texts_with_few_clips_come_first(choirs: dict[str, object]) -> None:
+    texts = [PhraseText(text, "alone") for text in ("one", "two", "three", "four")]
+    splits = split_voices({name: engine.voices("en") for name, engine in choirs.items()})  # type: ignore[attr-defined]
+    existing = {"one": 5, "two": 1, "three": 0, "four": 2}
+    requests = draw_requests(
+        "r",
+        "confuser",
+        texts,
+        8,
+        splits,
+        choirs,
+        np.random.default_rng(0),
+        existing,
+        "en",  # type: ignore[arg-type]
+    )
+    counts = {text: existing[text] + sum(r.text == text for r in requests) for text in existing}
+    assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
+
+
+def test_the_plan_survives_its_file(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, tmp_path: Path
+) -> None:
+    plan = plan_of(library, replace(CONFIG, engines=("alpha", "beta")))
+    save_plan(plan, tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json") == plan
+    summary = json.loads(json.dumps(plan.summary()))
+    assert summary["phrase"] == "hey compass" and summary["engines"] == {"alpha": 12, "beta": 9}
+    assert summary["buckets"]["confuser"]["generate"] == plan.bucket("confuser").generate
+
+
+def test_what_is_left_to_do(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    plan = plan_of(library)
+    assert remaining(plan.requests, library) == list(plan.requests)
+    done = plan.requests[:7]
+    library.add_clips(new_clip(r.text, "s", r.engine, 0.3, request_id=r.request_id) for r in done)
+    assert remaining(plan.requests, library) == list(plan.requests[7:])
+
+
+# Real recordings.
+
+
+def imported(new_clip: Callable[..., NewClip], number: int, speaker: str, text: str, **more: object) -> NewClip:
+    return new_clip(text, speaker, "corpus", 10.0, source=f"corpus:{number}", **more)
+
+
+def test_real_speech_takes_the_place_of_at_most_half(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    library.add_clips(imported(new_clip, n, f"s{n % 9}", f"sentence number {n}") for n in range(40))
+    plan = plan_of(library)
+    plain = plan.bucket("plain_negative")
+    assert plain.mined == len(plan.real_clips) > 10
+    assert plan.real_hours <= tiny_effort.corpus_hours + 10 / 3600
+    assert plain.reused == 0, "a real recording is not counted again because its transcript is among the texts"
+    assert plain.generate >= plain.target - plain.target // 2
+    without = plan_of(library, replace(CONFIG, mining=False))
+    assert without.real_clips == () and without.bucket("plain_negative").mined == 0
+
+
+def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    library.add_clips(imported(new_clip, n, "talker", f"sentence number {n}") for n in range(30))
+    library.add_clips(imported(new_clip, 100 + n, f"s{n}", f"hey compass {n}") for n in range(5))
+    library.add_clips([imported(new_clip, 200, "unknown", "", text_known=False)])
+    library.add_clips(imported(new_clip, 300 + n, f"other {n % 3}", f"another sentence {n}") for n in range(12))
+    clips, hours = real_negatives(library, CONFIG)
+    assert clips and hours == pytest.approx(sum(c.duration_s for c in clips) / 3600)
+    assert not any("hey compass" in clip.text_normalized for clip in clips)
+    each = {name: sum(clip.speaker == name for clip in clips) for name in ("talker", "other 0", "other 1", "other 2")}
+    assert 18 <= len(clips) <= 19, "three minutes of ten seconds each"
+    assert set(list(each.values())[1:]) == {4} and each["talker"] == len(clips) - 13, "who said little gave all of it"
+    assert any(clip.speaker == "unknown" for clip in clips)
+
+
+class Recordings:
+    """A library of real recordings alone, by speaker ("" for nobody's name), corpus and seconds; it holds no audio."""
+
+    def __init__(self, recordings: list[tuple[str, str, float]]) -> None:
+        self.clips = [
+            Clip(
+                number, f"{number}.flac", str(number), seconds, 16_000, "words", "words", bool(speaker), "en", "corpus",
+                "", "", speaker, "CC0-1.0", {}, None, f"{corpus}:{number}.wav", None, None, None, "", "ready",
+            )
+            for number, (speaker, corpus, seconds) in enumerate(recordings)
+        ]  # fmt: skip
+
+    def iter_clips(self, where: object) -> list[Clip]:
+        return self.clips
+
+
+def used_of(recordings: list[tuple[str, str, float]], seed: int = 0) -> list[Clip]:
+    return real_negatives(Recordings(recordings), replace(CONFIG, effort="trial", seed=seed))[0]  # type: ignore[arg-type]
+
+
+def people(count: int, each: int, seconds: float, corpus: str = "people") -> list[tuple[str, str, float]]:
+    return [(f"{corpus}-{person}", corpus, seconds) for person in range(count) for _ in range(each)]
+
+
+def nobodies(count: int, seconds: float, corpus: str = "found") -> list[tuple[str, str, float]]:
+    return [("", corpus, seconds)] * count
+
+
+LIMIT_S = 0.3 * 3600  # of a trial
+
+
+@pytest.mark.parametrize(
+    "added",
+    [nobodies(300, 5.0), people(1, 300, 5.0), people(300, 1, 5.0), people(40, 10, 5.0), nobodies(1, 5.0)],
+    ids=["unlabelled", "one more speaker", "many speakers", "a corpus", "a single file"],
+)
+@pytest.mark.parametrize(
+    "there",
+    [people(1, 500, 5.0, "lj"), people(1, 100, 5.0, "lj"), people(5, 30, 5.0, "few"), nobodies(500, 5.0, "radio")],
+    ids=["more than enough of one", "little of one", "little of five", "unlabelled"],
+)
+def test_an_import_never_lowers_how_many_real_clips_are_used(
+    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]]
+) -> None:
+    before, after = used_of(there), used_of([*there, *added])
+    assert len(after) >= len(before)
+    assert len(after) == min(len(there) + len(added), LIMIT_S / 5.0)
+
+
+REAL = st.lists(st.tuples(st.sampled_from(["", "", *"abcdefgh"]), st.sampled_from(["x", "y"]), st.integers(1, 30)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(REAL, REAL, st.sampled_from([1, 10, 60]), st.integers(0, 3))
+def test_real_hours_are_full_or_hold_all_there_is(
+    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]], times: int, seed: int
+) -> None:
+    before, after = used_of(there * times, seed), used_of([*there * times, *added], seed)
+    for library, used in ((there * times, before), ([*there * times, *added], after)):
+        seconds = sum(clip.duration_s for clip in used)
+        assert len({clip.id for clip in used}) == len(used)
+        assert seconds < LIMIT_S + 30
+        assert seconds >= LIMIT_S or len(used) == len(library)
+    said = sum(clip.duration_s for clip in before)
+    assert sum(clip.duration_s for clip in after) >= min(said, LIMIT_S)
+    if said < LIMIT_S and len(after) == len(there * times) + len(added):
+        assert {clip.id for clip in before} <= {clip.id for clip in after}
+
+
+def test_many_files_without_a_name_leave_speakers_their_share() -> None:
+    used = used_of([*people(9, 100, 5.0), *nobodies(5000, 5.0)])
+    by_voice = {voice: sum(clip.speaker == voice for clip in used) for voice in {clip.speaker for clip in used}}
+    assert len(by_voice) == 10 and max(by_voice.values()) - min(by_voice.values()) <= 1
+
+
+# Engines.
+
+
+def test_engines_that_are_missing_are_said_and_those_that_were_named_are_insisted_on(
+    choirs: dict[str, object], make_choir: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.readiness import Readiness
+
+    broken = make_choir("broken")
+    broken.available = lambda: Readiness(False, "it has no weights.", "./hark engines enable broken")
+    paid = make_choir("paid")
+    paid.by_default = False
+    monkeypatch.setattr(planning, "all_engines", lambda: {**choirs, "broken": broken, "paid": paid})
+    ready, missing = ready_engines((), "en")
+    assert set(ready) == set(choirs) and missing == {"broken": "it has no weights."}
+    assert set(ready_engines(("paid", "alpha"), "en")[0]) == {"paid", "alpha"}
+    for name, why in (
+        ("broken", "no weights"),
+        ("nobody", "Known are"),
+    ):
+        with pytest.raises(HarkError) as raised:
+            ready_engines((name,), "en")
+        assert why in raised.value.why and raised.value.what_to_do
+    with pytest.raises(HarkError, match="language 'tlh'"):
+        ready_engines((), "tlh")
+    with pytest.raises(HarkError, match="no voice for the language 'tlh'"):
+        ready_engines(("alpha",), "tlh")
+
+
+def test_too_few_voices_are_refused_before_anything_is_made(
+    library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch, tiny_effort: Effort
+) -> None:
+    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha", 2)})
+    with pytest.raises(HarkError, match="cannot be trained") as raised:
+        plan_of(library)
+    assert "validation" in raised.value.why

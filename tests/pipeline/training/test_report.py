@@ -1,0 +1,210 @@
+"""The report claims what was measured and nothing else, as data, in words and as a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.dataset import SEGMENT_COLUMNS, FeatureStore
+from model.model import TinyCRNN, TinyCRNNConfig
+from pipeline.training.config import BUCKETS, RunConfig
+from pipeline.training.evaluation import FA_PER_DAY, REPORTED_FA_PER_HOUR
+from pipeline.training.plan import BucketPlan, Plan
+from pipeline.training.report import Report, build_report, det_plot, html_report, in_words
+from pipeline.training.synthesis import GenerationReport
+
+INTERVAL = {"value": 0.125, "low": 0.05, "high": 0.25}
+ALARMS = {"value": 0.75, "low": 0.2, "high": 1.9}
+
+
+def interval(value: float | None) -> dict[str, float | None]:
+    return {"value": value, "low": 0.0, "high": 1.0}
+
+
+def results_of(real: bool) -> dict[str, Any]:
+    engine = "corpus" if real else "espeak"
+    curve = {"threshold": [0.1, 0.5, 0.9], "miss_rate": [0.0, 0.1, 0.5], "fa_per_hour": [40.0, 2.0, 0.0]}
+    return {
+        "hours": 2.5,
+        "people": {"utterances": 40 if real else 0, "miss_rate": INTERVAL if real else interval(None)},
+        "positives": 80,
+        "utterances": 40,
+        "at_rates": [
+            {
+                "fa_per_hour_wanted": rate, "threshold": 0.7, "false_alarms": 2, "fa_per_hour": ALARMS,
+                "miss_rate": {"all": INTERVAL, "clean": INTERVAL, "noisy": interval(0.25)},
+            }
+            for rate in REPORTED_FA_PER_HOUR
+        ],
+        "default_threshold": 0.7,
+        "by_engine": [{"engine": engine, "condition": "clean", "clips": 40, "utterances": 40, "miss_rate": INTERVAL}],
+        "by_speaker": [
+            {"engine": engine, "speaker": f"s{n}", "clips": 4, "utterances": 2, "miss_rate": INTERVAL} for n in range(3)
+        ],
+        "false_alarms_by": [
+            {"engine": engine, "condition": "clean", "hours": 2.0, "false_alarms": 2, "fa_per_hour": ALARMS},
+            {"engine": "noise", "condition": "noisy", "hours": 0.5, "false_alarms": 0, "fa_per_hour": ALARMS},
+        ],
+        "confusers": {
+            "said": 10, "accepted": 1, "rate": interval(0.1),
+            "worst": [{"text": "<script>alert(1)</script>", "accepted": 1, "said": 2}],
+        },
+        "det": {"all": curve, "clean": curve, "noisy": curve},
+    }  # fmt: skip
+
+
+def report_of(phrase: str = "hey compass", real: bool = False, **plan_changes: Any) -> Report:
+    rows = tuple(
+        BucketPlan(bucket, ("a",), 1, 4, 1, 1 if bucket == "plain_negative" else 0, 3, {}) for bucket in BUCKETS
+    )
+    plan = Plan(
+        "run-1", RunConfig(phrase), rows, (), (), 0.0, {"espeak": 9}, {"piper": "no voice was pulled."}, "", 1.0
+    )
+    table = [
+        {
+            "clip_id": n, "path": f"{n}.flac", "label": int(bucket == "positive"), "bucket": bucket, "engine": engine,
+            "voice": "v", "speaker": "s", "split": "test", "text": "x", "licence": licence, "seconds": 1.0,
+            "reused": reused,
+        }
+        for n, (bucket, engine, licence, reused) in enumerate(
+            [(bucket, "espeak", "GPL", reused) for bucket in BUCKETS for reused in (0, 0, 1)]
+            + [("plain_negative", "corpus", "CC-BY-4.0", 1)] * 2
+        )
+    ]  # fmt: skip
+    segments = pd.DataFrame(
+        [
+            dict.fromkeys(SEGMENT_COLUMNS, 0) | {"split": split, "condition": condition, "frames": 36_000}
+            for split, condition in (("train", "train"), ("train", "train"), ("validation", "clean"), ("test", "noisy"))
+        ]
+    )
+    model = TinyCRNN(TinyCRNNConfig())
+    trained = SimpleNamespace(
+        device="cpu", steps=60, best_step=40, best_measure=0.1, seconds=12.34, history=[{"step": 40, "measure": 0.1}]
+    )
+    thresholds = [{"fa_per_day": rate, "threshold": 0.7, "extrapolated": rate < 12} for rate in FA_PER_DAY]
+    generated = GenerationReport({"positive": 3}, {"flite": {"a crash": 2}})
+    store = FeatureStore(np.zeros((0, 40), np.float16), segments)
+    return build_report(
+        replace(plan, **plan_changes),
+        pd.DataFrame(table),
+        store,
+        model,
+        trained,
+        thresholds,
+        results_of(real),
+        generated,
+    )
+
+
+def words(report: Report) -> str:
+    return " ".join(in_words(report))
+
+
+def test_the_report_is_plain_json_and_its_counts_add_up() -> None:
+    report = report_of()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report["counts"]["positive"] == {"reused": 1, "mined": 0, "generated": 2}
+    assert report["counts"]["plain_negative"] == {"reused": 1, "mined": 2, "generated": 2}
+    assert report["hours"] == {"train": {"train": 0.2}, "validation": {"clean": 0.1}, "test": {"noisy": 0.1}}
+    assert sum(row["clips"] for row in report["clips"]) == 14 and report["licences"] == ["CC-BY-4.0", "GPL"]
+    assert report["summary"]["miss_rate"] == INTERVAL and report["generation_failures"] == {"flite": {"a crash": 2}}
+    assert report["training"]["seconds"] == 12.3 and report["created"].endswith("+00:00")
+
+
+def test_synthetic_results_are_called_synthetic() -> None:
+    said = words(report_of())
+    assert "12.5 % (95 % interval 5.0 % to 25.0 %) of 40 test utterances" in said
+    assert "0.75 false alarms an hour (95 % interval 0.20 to 1.90) in 2.50 hours" in said
+    assert "all synthetic (espeak)" in said
+    assert "NOT known from this report" in said and "Import real speech" in said
+    assert "thresholds for 0.5, 1, 2, 5 false alarms a day are extrapolated" in said
+    assert "The engine piper was not used: no voice was pulled." in said
+    assert "kept out of training" not in said
+
+
+def test_real_results_are_called_real() -> None:
+    said = words(report_of(real=True))
+    assert "NOT known" not in said and "Import real speech" not in said
+    assert "2.00 hours of the false-alarm streams are real recordings" in said
+    assert "Of 40 utterances of the phrase by people who were not heard in training it missed 12.5 %" in said
+
+
+def test_a_held_out_engine_and_unknown_transcripts_are_told() -> None:
+    report = report_of(held_out="espeak")
+    assert "The engine espeak was kept out of training" in words(report)
+    assert "kept out of training and" not in words(report_of(held_out="flite")), "of which no clip is in the test"
+    report["unknown_transcripts"] = 7
+    assert "7 recordings without a transcript" in words(report)
+
+
+def test_what_the_people_of_the_unit_inventory_were_used_for_is_told() -> None:
+    assert "unit inventory of real voices was not used" in words(report_of())
+    report = report_of()
+    report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 30})
+    assert "30 clips are put together from pieces of real people's recordings" in words(report), "trained on"
+    report["held_out_engine"] = "splice"
+    assert "30 clips of the test are put together" in words(report), "and none of them is the phrase"
+    for condition, rate in (("clean", 0.02), ("noisy", 0.11)):
+        row = {"engine": "splice", "condition": condition, "clips": 30, "utterances": 30, "miss_rate": interval(rate)}
+        report["results"]["by_engine"].append(row)
+    said = words(report)
+    assert "Nearest to real people: of 30 utterances put together from pieces of real people's recordings" in said
+    assert "missed 2.0 % (" in said and "11.0 % (" in said and "kept out of training" in said
+    assert "NOT known" in said, "it is no recording of somebody who says the phrase"
+
+
+def test_what_was_not_measured_is_unknown() -> None:
+    report = report_of()
+    report["summary"]["confusers_accepted"] = interval(None)
+    report["summary"]["miss_rate_noisy"] = interval(None)
+    assert "took unknown" in words(report) and "at 10 dB signal-to-noise (unknown)" in words(report)
+    assert "unknown" in html_report(report)
+
+
+class Page(HTMLParser):
+    """Counts tags and checks that they are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append(tag)
+        if tag not in ("meta", "path", "use", "rect", "stop", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "use", "rect", "stop"):
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_runs_nothing() -> None:
+    page_text = html_report(report_of("<b>hey & compass</b>"))
+    page = Page()
+    page.feed(page_text)
+    assert page.open == []
+    assert "script" not in page.seen and "link" not in page.seen and page.seen.count("svg") == 1
+    assert page.seen.count("b") == 4, "only the figures in the boxes"
+    assert "&lt;b&gt;hey &amp; compass&lt;/b&gt;" in page_text and "&lt;script&gt;alert(1)" in page_text
+    assert "http" not in page_text.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", ""), "it needs nothing from the network"
+
+
+@pytest.mark.parametrize("misses", [[0.0, 0.0, 0.0], [0.0, 0.1, 1.0]])
+def test_the_det_plot_takes_zeros(misses: list[float]) -> None:
+    report = report_of()
+    for curve in report["results"]["det"].values():
+        curve["miss_rate"], curve["fa_per_hour"] = misses, [3.0, 0.0, 0.0]
+    report["summary"]["fa_per_hour"] = interval(0.0)
+    assert det_plot(report, "png")[:8] == b"\x89PNG\r\n\x1a\n"
+    svg = det_plot(report, "svg").decode()
+    assert "<svg" in svg and "nan" not in svg

@@ -1,0 +1,205 @@
+"""What was marked makes the next version better: decoys of false alarms, and a comparison on the same streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import HarkError
+from db.db_api import Library, source_id
+from db.records import NewClip
+from model.dataset import FeatureStore, FeatureWriter, open_store
+from model.export import check_parity, export_onnx, lead_in, quantize_weights, stream_scores
+from model.features import log_mel
+from model.model import TinyCRNN, TinyCRNNConfig
+from model.shipped_trunk import shipped_trunk
+from pipeline.training import retraining
+from pipeline.training.config import RunConfig
+from pipeline.training.evaluation import score_split
+from pipeline.training.keyword_scoring import pronunciations
+from pipeline.training.plan import Plan, real_negatives, save_plan
+from pipeline.training.retraining import (
+    CORPUS,
+    FALSE_ALARM_OF,
+    Decoys,
+    Marked,
+    counted,
+    find_decoys,
+    marked_audio,
+    marked_false_alarms,
+    with_decoys,
+)
+from pipeline.training.run import retraining_of
+from tests.support.untrained_bundle import spoken
+
+THRESHOLD = 0.5
+
+
+@pytest.fixture(scope="module")
+def model() -> TinyCRNN:
+    """A detector of "computer" that has learned nothing of it but its phones."""
+    trunk, _ = shipped_trunk("standard")
+    config = TinyCRNNConfig.of_size("standard", 1.2, trunk.config, pronunciations("computer"))
+    made = TinyCRNN(config).eval()
+    made.trunk.load_state_dict(trunk.state_dict())
+    return made
+
+
+@pytest.fixture(scope="module")
+def store(model: TinyCRNN, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """Six utterances of the phrase in the validation split, in a little more noise each."""
+    writer = FeatureWriter(tmp_path_factory.mktemp("store") / "features")
+    rng = np.random.default_rng(0)
+    audio = spoken("computer")
+    for number in range(6):
+        noisy = audio + 1e-3 * number * rng.standard_normal(len(audio)).astype(np.float32)
+        with torch.no_grad():
+            heard = model.trunk(torch.from_numpy(log_mel(lead_in(model, noisy)))[None])[0].numpy()
+        end = len(heard) - 50
+        writer.append(
+            heard, phrase_start=end - 40, phrase_end=end, label=1, split="validation", condition="clean",
+            bucket="positive", engine="espeak", voice="v", speaker="s", clip_id=number, text="computer",
+        )  # fmt: skip
+    writer.close()
+    return open_store(writer.folder, model.config.stored.width)
+
+
+def highest(model: TinyCRNN, text: str) -> float:
+    return float(stream_scores(model, spoken(text)).max())
+
+
+def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(model: TinyCRNN, store: FeatureStore) -> None:
+    assert highest(model, "commuter") > THRESHOLD  # a detector by phones alone takes it for the phrase
+    decoys = find_decoys(model, THRESHOLD, [spoken("commuter")], store)
+    assert decoys.marked == 1 and len(decoys.phones) == 1 and decoys.alike == 0
+    better = with_decoys(model, decoys)
+    assert highest(better, "commuter") < 0.1
+    assert highest(better, "my commuter train") < 0.1  # and not in that recording alone
+    assert abs(highest(better, "computer") - highest(model, "computer")) < 0.01
+    assert highest(better, "the computer is on") > THRESHOLD
+
+
+def test_a_detector_with_decoys_is_the_same_in_all_forms(model: TinyCRNN, tmp_path: Path) -> None:
+    changed = with_decoys(model, Decoys(phones=pronunciations("commuter"), margin=0.1))
+    changed.config = TinyCRNNConfig.from_dict(changed.config.as_dict())
+    export_onnx(changed, tmp_path / "a.onnx")
+    quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    audio = np.concatenate([spoken("computer"), spoken("commuter")])
+    parity = check_parity(changed, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
+    assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
+
+
+def test_what_sounds_exactly_like_the_phrase_is_no_decoy(
+    model: TinyCRNN, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: model.config.pronunciations[0])
+    decoys = find_decoys(model, THRESHOLD, [spoken("computer")], store)
+    assert (decoys.phones, decoys.alike, decoys.marked) == ((), 1, 1)
+
+
+def test_a_decoy_that_costs_the_phrase_is_not_used(
+    model: TinyCRNN, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the phrase without its first sounds is in every utterance of it
+    part = model.config.pronunciations[0][4:]
+    monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: part)
+    monkeypatch.setattr(retraining, "MARGINS", (-0.5,))
+    assert find_decoys(model, THRESHOLD, [spoken("computer")], store).phones == ()
+
+
+def test_checkpoints_without_decoys_load(model: TinyCRNN) -> None:
+    values = model.config.as_dict()
+    del values["decoys"], values["decoy_margin"]
+    assert TinyCRNNConfig.from_dict(values) == model.config
+
+
+@pytest.mark.parametrize(
+    ("after", "better"),
+    [
+        ({"marked_fired": 0}, True),
+        ({"missed": 8}, True),
+        ({}, False),
+        ({"missed": 11, "marked_fired": 0}, True),
+        ({"missed": 12, "marked_fired": 0}, False),
+        ({"false_alarms": 5, "missed": 2}, False),
+        ({"marked_fired": 3, "missed": 2}, False),
+        ({"marked_missed": 0}, True),
+        ({"marked_missed": 0, "false_alarms": 4}, True),
+        ({"marked_missed": 0, "missed": 12}, False),
+        ({"marked_missed": 2, "marked_fired": 0}, False),
+    ],
+)
+def test_a_version_is_better_only_if_nothing_is_worse(
+    monkeypatch: pytest.MonkeyPatch, after: dict[str, int], better: bool
+) -> None:
+    old = {"utterances": 50, "renderings": 100, "missed": 10, "hours": 1.0, "false_alarms": 3, "threshold": 0.5}
+    old |= {"marked_fired": 2, "marked_missed": 1}
+    counted = iter([old, {**old, **after}])
+    monkeypatch.setattr(retraining, "score_split", lambda *arguments: None)
+    monkeypatch.setattr(retraining, "counted", lambda *arguments: next(counted))
+    thresholds = [{"fa_per_day": 12.0, "threshold": 0.5}]
+    nothing: Any = None
+    marked = Marked([np.zeros(1)] * 2, [np.zeros(1)] * 3)
+    compared = retraining.compare(nothing, thresholds, nothing, thresholds, nothing, marked)
+    assert compared["better"] is better
+    words = retraining.in_words({**compared, "run": "run-1", "decoys": {"phones": [(1, 2, 3)], "alike": 0}})
+    assert words[-1].startswith("It is better" if better else "It is not better")
+    assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (before: 10)" in words[0]
+    assert f"Of 3 marked misses it misses {compared['after']['marked_missed']} (before: 1)" in words[2]
+
+
+def test_what_was_marked_is_counted_for_each_version(
+    model: TinyCRNN, store: FeatureStore, tmp_path: Path, new_clip: Callable[..., NewClip]
+) -> None:
+    taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
+    with Library(tmp_path) as library:
+        said = replace(new_clip("computer", settings={"role": "train"}, **taken), audio=spoken("computer"))
+        unheard = new_clip("computer", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "b.flac")})
+        other = new_clip("hey compass", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "c.flac")})
+        alarm = new_clip("", settings={FALSE_ALARM_OF: "computer"}, **{**taken, "source": source_id(CORPUS, "d.flac")})
+        library.add_clips([said, unheard, other, replace(alarm, audio=spoken("commuter"), text_known=False)])
+        marked = marked_audio(library, "computer", "en")
+        assert (len(marked.misses), len(marked.false_alarms)) == (2, 1)
+    found = counted(model, score_split(model, store, "validation"), THRESHOLD, marked)
+    assert (found["marked_missed"], found["marked_fired"]) == (1, 1), "one of the misses is nothing but a tone"
+    assert (found["utterances"], found["renderings"], found["missed"]) == (6, 6, 0)
+    deaf = counted(model, score_split(model, store, "validation"), 1.1, marked)
+    assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)
+
+
+def test_marked_clips_are_decoys_of_their_phrase_and_never_ordinary_speech(
+    tmp_path: Path, new_clip: Callable[..., NewClip]
+) -> None:
+    with Library(tmp_path) as library:
+        marked = new_clip("", "user-1", "corpus", 2.0, source=source_id(CORPUS, "a.flac"))
+        marked = replace(marked, text="", text_normalized="", text_known=False, settings={FALSE_ALARM_OF: "computer"})
+        library.add_clips([marked])
+        assert [clip.source for clip in marked_false_alarms(library, "computer")] == ["inbox:a.flac"]
+        assert marked_false_alarms(library, "hey compass") == []
+        assert real_negatives(library, RunConfig("hey compass"))[0] == []
+
+
+def test_what_was_not_made_here_cannot_be_retrained(tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="cannot be retrained here"):
+        retraining_of(tmp_path, "some-run")
+
+
+def test_a_bundle_that_names_a_folder_for_its_run_is_not_retrained(tmp_path: Path) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (data / "models" / "x", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "model.pt").touch()
+    (data / "jobs" / "x").mkdir(parents=True)
+    plan = Plan("x", RunConfig("hey compass"), (), (), (), 0.0, {}, {}, "", 0.0)
+    save_plan(plan, elsewhere / "plan.json")
+    save_plan(plan, data / "jobs" / "x" / "plan.json")
+    assert retraining_of(data, "x").start_from == "x"
+    for run in (str(elsewhere), "../../elsewhere", "..", "", "x/../../../elsewhere"):
+        with pytest.raises(HarkError, match="cannot be retrained here"):
+            retraining_of(data, run)

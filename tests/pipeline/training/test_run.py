@@ -1,0 +1,431 @@
+"""A run from the phrase to the bundle: killed in every stage it goes on, and what it makes runs without Hark."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from core import lock
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from core.events import silent_reporter
+from db.db_api import Library
+from db.records import NewClip
+from model import encoder_trunk
+from model.dataset import FeatureWriter
+from model.encoder_trunk import encoder_path
+from model.runtime.detector import BundleError, Detector
+from pipeline.training import negative_bank
+from pipeline.training import plan as planning
+from pipeline.training import run as training_pipeline
+from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
+from pipeline.training.plan import Plan, save_plan
+from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
+from tests.pipeline.training.tiny_run import TINY
+
+# Where the run is killed, in this order: each run goes on from what the one before has left.
+KILLS = ("plan:0", "synthesize:2", "features:2", "train:8", "report:0", "bundle:0", "zip:3")
+CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
+
+
+# Small things, fast.
+
+
+@pytest.mark.parametrize("phrase", ["", "x", "🙂🙂", "..", "a" * 300])
+def test_a_phrase_that_cannot_be_used_is_refused_at_once(phrase: str, tmp_path: Path) -> None:
+    for start in (plan_run, run_training):
+        with pytest.raises(HarkError) as raised:
+            start(replace(CONFIG, effort="quick", phrase=phrase), tmp_path, silent_reporter())
+        assert raised.value.what and raised.value.why and raised.value.what_to_do
+    assert not list(tmp_path.iterdir())
+
+
+def test_phrase_and_effort_are_checked() -> None:
+    assert prepare(RunConfig("  Hey, COMPASS! ", effort="quick")).phrase == "hey compass"
+    with pytest.raises(HarkError, match="no effort called 'heroic'"):
+        prepare(RunConfig("hey compass", effort="heroic"))
+
+
+def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = RunConfig("hey compass", effort="quick", size=AUTO_SIZE)
+    monkeypatch.setattr(training_pipeline, "check_package", lambda: None)
+    for found, size in ((Path("encoder"), "large"), (None, "standard")):
+        monkeypatch.setattr("model.encoder_trunk.encoder_path", lambda found=found: found)
+        assert prepare(auto).size == size
+        assert prepare(replace(auto, effort="trial")).size == "standard"
+        assert prepare(replace(auto, from_scratch=True)).size == "standard"
+        assert prepare(replace(auto, phrase="hallo kompass", language="de")).size == "standard"
+    with pytest.raises(HarkError, match="cannot have a large detector"):
+        prepare(replace(auto, size="large", phrase="hallo kompass", language="de"))
+    with pytest.raises(HarkError, match="no size called 'huge'"):
+        prepare(replace(auto, size="huge"))
+
+
+def test_the_plan_alone_makes_nothing(
+    tmp_path: Path, make_choir: type, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choir = make_choir("alpha")
+    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": choir})
+    plan = plan_run(CONFIG, tmp_path, silent_reporter())
+    assert plan.requests and choir.spoken == [] and not (tmp_path / "jobs").exists()
+    assert plan_run(CONFIG, tmp_path, silent_reporter()) == plan
+
+
+def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
+    tmp_path: Path,
+    make_choir: type,
+    tiny_effort: Effort,
+    monkeypatch: pytest.MonkeyPatch,
+    new_clip: Callable[..., NewClip],
+) -> None:
+    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha")})
+    plan = plan_run(CONFIG, tmp_path, silent_reporter())
+    fresh = plan_summary(plan, tmp_path)
+    assert fresh == {**plan.summary(), "unfinished": None}
+    folder = job_folder(tmp_path, CONFIG)
+    save_plan(plan, folder / "plan.json")
+    count = len(plan.requests)
+    estimates = [fresh["estimate_s"]]
+    for spoken, goes_on_with in ((0, "synthesize"), (count - 3, "synthesize"), (count, "features"), (count, "train")):
+        with Library(tmp_path) as library:
+            library.add_clips(
+                new_clip(r.text, "s", r.engine, 0.2, request_id=r.request_id) for r in plan.requests[:spoken]
+            )
+        if goes_on_with == "train":
+            FeatureWriter(folder / "features").close()
+        shown = plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)
+        assert shown["unfinished"] == {"planned": count, "spoken": spoken, "goes_on_with": goes_on_with}
+        rows = shown["buckets"].values()
+        assert sum(row["generate"] for row in rows) == sum(sum(row["by_engine"].values()) for row in rows)
+        assert (sum(row["generate"] for row in rows), sum(row["reused"] for row in rows)) == (count - spoken, spoken)
+        estimates.append(shown["estimate_s"])
+    assert estimates == sorted(estimates, reverse=True) and estimates[-1] < estimates[0]
+    (folder / "result.json").write_text("{}")
+    assert plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)["unfinished"] is None
+
+
+def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    first = job_folder(tmp_path, CONFIG)
+    assert job_folder(tmp_path, CONFIG) == first
+    first.mkdir(parents=True)
+    assert job_folder(tmp_path, CONFIG) == first
+    (first / "result.json").write_text("{}")
+    assert job_folder(tmp_path, CONFIG).name == first.name + "-2"
+    assert job_folder(tmp_path, replace(CONFIG, seed=1)) not in (first, job_folder(tmp_path, CONFIG))
+
+
+def test_the_clock_adds_up_over_restarts_and_failures(tmp_path: Path) -> None:
+    path = tmp_path / "seconds.json"
+    for _ in range(2):
+        clock = StageClock(path)
+        with pytest.raises(RuntimeError), clock.stage("train"):
+            time.sleep(0.03)
+            raise RuntimeError
+    assert 0.05 <= StageClock(path).seconds["train"] < 1
+
+
+def test_a_damaged_clock_does_not_stop_a_run(tmp_path: Path) -> None:
+    (tmp_path / "seconds.json").write_text("")
+    assert StageClock(tmp_path / "seconds.json").seconds == {}
+
+
+@pytest.mark.parametrize(("code", "what"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "may not write")])
+def test_trouble_with_the_disk_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, what: str
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OSError(code, os.strerror(code), "somewhere")
+
+    monkeypatch.setattr(training_pipeline, "_run", fail)
+    with pytest.raises(HarkError, match=what) as raised:
+        run_training(replace(CONFIG, effort="quick"), tmp_path, silent_reporter())
+    assert raised.value.what_to_do
+
+
+@pytest.mark.parametrize(("bucket", "split"), [("positive", "validation"), ("plain_negative", "test")])
+def test_too_little_to_learn_or_measure_is_refused(bucket: str, split: str) -> None:
+    everything = pd.DataFrame([{"bucket": b, "split": s} for b in BUCKETS for s in ("train", "validation", "test")])
+    plan = Plan("run", CONFIG, (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0)
+    training_pipeline._refuse_too_little(everything, plan)
+    fewer = everything[~((everything["bucket"] == bucket) & (everything["split"] == split))]
+    with pytest.raises(HarkError, match="cannot be trained") as raised:
+        training_pipeline._refuse_too_little(fewer, plan)
+    assert split in raised.value.why and "espeak" in raised.value.why
+
+
+# The whole run.
+
+
+@dataclass
+class Attempt:
+    """One process: how it ended, what it told, what was in the library after it, who outlived it."""
+
+    kill_at: str
+    returncode: int
+    events: list[dict[str, Any]]
+    stderr: str
+    clips: dict[str, int]  # by request id
+    left_behind: list[str]
+
+    def stages(self) -> list[str]:
+        return [e["name"] for e in self.events if e["event"] == "stage"]
+
+
+def processes_of_session(session: int) -> list[str]:
+    """Command lines of the processes of a session (Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session and state != "Z":
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except (OSError, ValueError):
+            continue  # it has just ended
+    return found
+
+
+def attempt(data: Path, engines: str, kill_at: str) -> Attempt:
+    script = Path(__file__).with_name("tiny_run.py")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    # Into files, since children that outlive the process would hold pipes open.
+    output, errors = data.parent / "stdout", data.parent / "stderr"
+    with output.open("w") as out, errors.open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(data), engines, kill_at],
+            stdout=out,
+            stderr=err,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout=120)
+        finally:
+            deadline = time.monotonic() + 3
+            while (left := processes_of_session(process.pid)) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if left:
+                os.killpg(process.pid, signal.SIGKILL)
+    with sqlite3.connect(data / "library.sqlite3") as connection:
+        clips = dict(connection.execute("SELECT request_id, COUNT(*) FROM clip GROUP BY request_id").fetchall())
+    events = [json.loads(line) for line in output.read_text().splitlines()]
+    return Attempt(kill_at, process.returncode, events, errors.read_text(), clips, left)
+
+
+@pytest.fixture(scope="module")
+def engines() -> tuple[str, ...]:
+    """Engines that speak at once."""
+    from audio_generation.espeak_side.espeak import Espeak
+    from audio_generation.flite_side.flite import Flite
+
+    ready = []
+    for engine in (Espeak(), Flite()):
+        if engine.available().ok:
+            ready.append(engine.name)
+        engine.close()
+    if "espeak" not in ready:
+        pytest.skip("espeak is not ready here")
+    return tuple(ready)
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory: pytest.TempPathFactory, engines: tuple[str, ...]) -> tuple[Path, list[Attempt]]:
+    """A run that is killed in each of its stages, and then is left alone."""
+    data = tmp_path_factory.mktemp("run") / "data"
+    return data, [attempt(data, ",".join(engines), kill_at) for kill_at in (*KILLS, "")]
+
+
+def result_of(attempts: tuple[Path, list[Attempt]]) -> dict[str, Any]:
+    last = attempts[1][-1]
+    assert last.returncode == 0, last.stderr
+    return last.events[-1]
+
+
+@pytest.mark.slow
+def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Attempt]]) -> None:
+    data, made = attempts
+    for one in made[:-1]:
+        assert one.returncode == -signal.SIGKILL, (one.kill_at, one.stderr)
+        stage = one.kill_at.partition(":")[0].replace("zip", "bundle")
+        assert one.stages()[-1] == stage
+    # What was finished is not done again.
+    stages = {one.kill_at: one.stages() for one in made}
+    assert "synthesize" not in stages["train:8"] and "features" not in stages["report:0"]
+    assert stages[""] == ["plan", "train", "report", "bundle"]
+    result = result_of(attempts)
+    assert Path(result["bundle"]).is_file() and Path(result["model_pt"]).is_file() and Path(result["report"]).is_file()
+    (job,) = (data / "jobs").iterdir()
+    assert json.loads((job / "result.json").read_text())["bundle"] == result["bundle"]
+    assert set(result["seconds"]) == {"plan", "mine", "synthesize", "features", "train", "report", "bundle"}
+    assert not (job / "last.pt").exists() and not (job / "features" / "frames.f16").exists()
+    assert not list((data / "tmp").iterdir())
+
+
+@pytest.mark.slow
+def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> None:
+    data, made = attempts
+    plan = json.loads(next((data / "jobs").glob("*/plan.json")).read_text())
+    wanted = {request["request_id"] for request in plan["requests"]}
+    counts = {one.kill_at: len(one.clips) for one in made}
+    assert counts["plan:0"] == 0 < counts["synthesize:2"] < len(wanted), "it was killed in the middle"
+    assert set(made[-1].clips.values()) == {1}
+    assert set(made[-1].clips) <= wanted and len(made[-1].clips) >= 0.95 * len(wanted)
+    assert made[-1].clips == made[2].clips, "and after synthesis was finished, nothing at all"
+    spoken_later = next(e["message"] for e in made[2].events if e["event"] == "stage" and e["name"] == "synthesize")
+    assert spoken_later == f"Speaking {len(wanted) - counts['synthesize:2']} clips"
+    with Library(data) as library:
+        assert library.check(left_over_after_s=0, mend=True).ok and library.check(left_over_after_s=0).problems == ()
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_killed_run(attempts: tuple[Path, list[Attempt]]) -> None:
+    left = {one.kill_at: one.left_behind for one in attempts[1] if one.left_behind}
+    assert left == {}
+
+
+@pytest.mark.slow
+def test_result_and_report_agree(attempts: tuple[Path, list[Attempt]]) -> None:
+    result = result_of(attempts)
+    report = json.loads(Path(result["report"]).with_name("report.json").read_text())
+    assert result["metrics"] == report["summary"] and result["counts"] == report["counts"]
+    assert result["phrase"] == report["phrase"] == "hey compass"
+    assert set(result["counts"]) == set(BUCKETS)
+    assert sum(row["generated"] for row in result["counts"].values()) == sum(row["clips"] for row in report["clips"])
+    assert report["results"]["hours"] > 0.02 and report["results"]["positives"] >= 10
+    assert report["training"]["history"][-1]["step"] <= 60
+    assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
+    tested = {row["speaker"] for row in report["results"]["by_speaker"]}
+    clips = pd.read_csv(next((attempts[0] / "jobs").glob("*/clips.csv")), keep_default_na=False)
+    assert tested and not tested & set(clips[clips["split"] == "train"]["speaker"])
+
+
+WITHOUT_HARK = """
+import runpy, sys
+BANNED = {"torch", "scipy", "pandas", "core", "model", "pipeline", "db", "audio_augmentation", "phrase_augmentation"}
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BANNED:
+            raise ImportError(f"{name} is not in the environment of a bundle")
+sys.meta_path.insert(0, Wall())
+sys.argv = ["detect.py", *sys.argv[1:]]
+try:
+    runpy.run_path("detect.py", run_name="__main__")
+except SystemExit as end:
+    assert not BANNED & {name.split(".")[0] for name in sys.modules}
+    sys.exit(end.code)
+"""
+
+
+@pytest.mark.slow
+def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, list[Attempt]], tmp_path: Path) -> None:
+    result = result_of(attempts)
+    with zipfile.ZipFile(result["bundle"]) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    with Library(attempts[0]) as library:
+        clips = [library.read_audio(clip) for clip in library.clips_with_texts(["hey compass"], "en")[:4]]
+    silence = np.zeros(16_000, np.float32)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([part for clip in clips for part in (silence, clip)]), 16_000)
+    expected = Detector(result["bundle"], threshold=0.3)
+    wanted = [
+        hit.time_s
+        for scores in expected.score_recording([soundfile.read(tmp_path / "a.wav", dtype="float32")[0]])
+        for hit in expected.detections(scores)
+    ]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        WITHOUT_HARK,
+        "--wav",
+        str(tmp_path / "a.wav"),
+        "--json",
+        "--threshold",
+        "0.3",
+    ]
+    for more in ([], ["--int8"]):
+        done = subprocess.run([*command, *more], cwd=tmp_path / "unpacked", capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        if not more:
+            assert [found["time_s"] for found in answer["detections"]] == wanted
+
+
+@pytest.mark.slow
+def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, list[Attempt]], tmp_path: Path) -> None:
+    with zipfile.ZipFile(result_of(attempts)["bundle"]) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    damaged = bytearray(contents["model.onnx"])
+    damaged[1000] ^= 1
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for name, content in {**contents, "model.onnx": bytes(damaged)}.items():
+            archive.writestr(name, content)
+    with pytest.raises(BundleError, match=r"model\.onnx does not have the digest"):
+        Detector(tmp_path / "b.zip")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+def test_a_large_detector_is_trained_and_hears_its_phrase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
+) -> None:
+    few = {"confuser": BucketSize(15, 1), "inbetween": BucketSize(5, 1), "plain_negative": BucketSize(25, 1)}
+    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **few))
+    monkeypatch.setattr(negative_bank, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
+    result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
+    report = json.loads(Path(result["report"]).with_name("report.json").read_text())
+    assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
+    detector = Detector(result["bundle"])
+    assert "model.int8.onnx" not in detector.bundle.manifest["files"]
+    with Library(tmp_path) as library:
+        said = [library.read_audio(clip) for clip in library.clips_with_texts(["hey compass"], "en")[:8]]
+    heard = 0
+    for audio in said:
+        detector.reset()
+        heard += any(detector.detections(scores) for scores in detector.score_recording([np.pad(audio, 16_000)]))
+    assert len(said) == 8 and heard >= 5
+
+
+def test_a_decoder_of_another_version_is_said_before_anything_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (encoder_trunk.ENCODER_FILE, encoder_trunk.DECODER_FILE, encoder_trunk.TOKENIZER_FILE):
+        (tmp_path / name.name).write_bytes(b"of another version")
+    monkeypatch.setattr(encoder_trunk, "package_file", lambda name: tmp_path / name.name)
+    monkeypatch.setattr(encoder_trunk, "DIGESTS", {encoder_trunk.DECODER_FILE: "0" * 64})
+    encoder_trunk.check_package.cache_clear()
+    with pytest.raises(HarkError, match=r"decoder_model_merged\.ort, which large detectors need, is not here"):
+        prepare(RunConfig("hey compass", effort="quick", size="large"))
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Path] = []
+    monkeypatch.setattr(training_pipeline, "_run_alone", lambda *arguments: begun.append(arguments[2]) or {})
+    config = replace(CONFIG, effort="quick")
+    folder = job_folder(tmp_path, config)
+    folder.mkdir(parents=True)
+
+    def refusal(holder: str) -> HarkError:
+        raise AssertionError(holder)
+
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.0)
+    with lock.held(folder / "lock", refusal):
+        with pytest.raises(HarkError, match="going on already") as raised:
+            run_training(config, tmp_path, silent_reporter())
+        assert folder.name in raised.value.what and str(os.getpid()) in raised.value.why and not begun
+    run_training(config, tmp_path, silent_reporter())
+    assert begun == [folder]

@@ -1,0 +1,63 @@
+"""An engine of recognition that writes what the test says, and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.readiness import Readiness
+from pipeline.recordings.transcript import Segment, Word
+
+
+def said(text: str, start_s: float, end_s: float, language: str = "en", confidence: float = 0.9) -> Segment:
+    """A segment whose words share its time evenly."""
+    words = text.split()
+    step = (end_s - start_s) / len(words)
+    timed = tuple(
+        Word(word, round(start_s + n * step, 3), round(start_s + (n + 1) * step, 3), confidence)
+        for n, word in enumerate(words)
+    )
+    return Segment(start_s, end_s, text, confidence, timed, language)
+
+
+class Scripted:
+    """Writes ``piece 1``, ``piece 2`` ... unless ``write`` says otherwise; fails at the piece ``fails_at``."""
+
+    licence = "CC0-1.0"
+    hosted = False
+    translates = False
+
+    def __init__(self, name: str = "scripted", model: str = "a", languages: tuple[str, ...] | None = None) -> None:
+        self.name, self.model = name, model
+        self._languages = languages
+        self.heard: list[tuple[float, float, str | None]] = []  # seconds, loudness, language
+        self.fails_at = 0
+        self.ready = Readiness(True)
+        self.write: Callable[[np.ndarray], list[Segment]] = self._numbered
+
+    def _numbered(self, audio: np.ndarray) -> list[Segment]:
+        return [said(f"piece {len(self.heard)}", 0.2, len(audio) / SAMPLE_RATE - 0.2)]
+
+    def available(self) -> Readiness:
+        return self.ready
+
+    def languages(self) -> tuple[str, ...] | None:
+        return self._languages
+
+    def versions(self) -> dict[str, str]:
+        return {self.name: "1"}
+
+    def recognize(self, audio: np.ndarray, language: str | None) -> list[Segment]:
+        self.heard.append((len(audio) / SAMPLE_RATE, float(np.abs(audio).max()), language))
+        if self.fails_at and len(self.heard) == self.fails_at:
+            raise HarkError("It failed.", "The test wanted it.", "Again.")
+        return self.write(audio)
+
+    def translate(self, audio: np.ndarray, language: str | None) -> list[Segment]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.heard = []

@@ -1,0 +1,26 @@
+"""A small Whisper, random but for what it says, in both forms of file: the real drivers run on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SAYS = "Hello there, this is a made up model speaking."
+SECONDS = 3.0
+
+
+def tiny_whisper(folder: Path, form: str, says: str = SAYS, seconds: float = SECONDS, seed: int = 0) -> Path:
+    """Make one below ``folder``; its path.
+
+    Args:
+        form: "converted" (CTranslate2, for faster-whisper) or "checkpoint" (a .pt file of openai-whisper).
+    """
+    pytest.importorskip("whisper", reason="openai-whisper, whose tokenizer is needed, is not installed")
+    from benchmark.made_whisper import make_whisper
+
+    made = make_whisper("mini", says, seconds, seed)
+    if form == "checkpoint":
+        return made.save_checkpoint(folder / "mini.pt")
+    pytest.importorskip("ctranslate2")
+    return made.save_converted(folder / "mini")

@@ -1,0 +1,133 @@
+"""``python -m tools.make_negative_bank``: makes the negative banks that ship, or one of other speech."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from core.errors import HarkError
+from core.events import Reporter, silent_reporter
+from model.asr.packed import Utterance
+from model.examples import SoundSources
+from model.model import TinyCRNNConfig, Trunk
+from pipeline.acoustic.data import located_utterances
+from pipeline.corpora.importing import licence_of
+from pipeline.training.keyword_scoring import pronunciations
+from pipeline.training.negative_bank import BANKS, FOLDER, build_bank, seconds_of
+
+WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for the silence before a piece
+
+
+def bank_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
+    """Who is heard: for training the corpora of the trunk, at most so many ``hours`` drawn from all of them; for
+    thresholds and tests people that it has not heard, half for each, by the speaker's name.
+
+    Raises:
+        HarkError: a folder that holds no corpus.
+    """
+    learned = [replace(u, split="train") for folder in training for u in _utterances(folder)]
+    drawn: list[Utterance] = []
+    left_s = hours * 3600
+    for index in np.random.default_rng(seed).permutation(len(learned)):
+        if left_s <= 0:
+            break
+        drawn.append(learned[index])
+        left_s -= seconds_of(Path(learned[index].path))
+    unheard = [u for folder in held_out for u in _utterances(folder)]
+    return drawn + [replace(u, split=_half(u.speaker)) for u in unheard]
+
+
+def _utterances(folder: Path) -> list[Utterance]:
+    return [u for u in located_utterances(folder.resolve()) if _is_sound(Path(u.path))]
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        return seconds_of(path) > 0
+    except (soundfile.LibsndfileError, OSError):
+        return False
+
+
+def _half(speaker: str) -> str:
+    return ("validation", "test")[hashlib.sha256(f"bank {speaker}".encode()).digest()[0] % 2]
+
+
+def make_bank(
+    size: str,
+    training: Sequence[Path],
+    held_out: Sequence[Path],
+    path: Path,
+    noise: str = "",
+    hours: float = float("inf"),
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Write the bank for detectors of a size (``standard`` or ``large``); returns what it says about itself.
+
+    Raises:
+        HarkError: a folder that holds no corpus, or an encoder that is not installed.
+    """
+    from model.encoder import trunk_config
+    from model.export import export_trunk
+    from model.shipped_trunk import shipped_trunk
+
+    utterances = bank_utterances(training, held_out, hours, seed)
+    if not utterances:
+        raise HarkError("There is nothing to make a bank of.", "No recording can be read.", "Name other corpora.")
+    large = size == "large"
+    trunk = Trunk(trunk_config()) if large else shipped_trunk(size)[0]
+    about = {
+        "trunk": trunk.config.encoder or f"trunk-{size}",
+        "version": 1,
+        "training_corpora": [folder.resolve().name for folder in training],
+        "held_out_corpora": [folder.resolve().name for folder in held_out],
+        "licences": {folder.resolve().name: licence_of(folder)[0] for folder in (*training, *held_out)},
+    }
+    config = TinyCRNNConfig.of_size(size, WINDOW_S, trunk.config, pronunciations("computer"))
+    with tempfile.TemporaryDirectory(prefix="hark-bank-") as folder:
+        export_trunk(trunk, Path(folder) / "trunk.onnx")
+        sources = SoundSources(
+            noise, trunk=str(Path(folder) / "trunk.onnx"), encoder=large, stored=config.stored, rooms_seed=seed
+        )
+        given = build_bank(utterances, Path("/"), sources, path, seed, reporter or silent_reporter(), about)
+    return {**about, "hours": given}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make a bank; prints what it says about itself as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tools.make_negative_bank", description=__doc__)
+    parser.add_argument("training", nargs="+", type=Path, metavar="CORPUS", help="what the trunk has learned from")
+    parser.add_argument(
+        "--held-out", nargs="+", type=Path, default=[], metavar="CORPUS", help="people it has not heard"
+    )
+    parser.add_argument("--size", choices=("standard", "large"), default="large")
+    parser.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
+    parser.add_argument("--hours", type=float, default=float("inf"), help="for training, at most")
+    parser.add_argument("--seed", type=int, choices=range(1000), default=0, metavar="N")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: the one that ships")
+    options = parser.parse_args(arguments)
+    out = options.out or FOLDER / BANKS[options.size]
+    try:
+        about = make_bank(
+            options.size, options.training, options.held_out, out, options.noise, options.hours, options.seed
+        )
+    except (HarkError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    json.dump({**about, "bytes": out.stat().st_size}, sys.stdout, ensure_ascii=False, indent=1)
+    sys.stdout.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
