@@ -57,11 +57,12 @@ def _models(seed: int) -> Iterator[tuple[str, TinyCRNN]]:
 
     from model.encoder_trunk import encoder_path
     from model.model import TinyCRNN, TinyCRNNConfig
+    from model.phones import outputs_of
     from model.rescoring import spellings
     from model.shipped_trunk import shipped_trunk
-    from pipeline.training.examples import pronunciations_by_accent
+    from phrase_augmentation.keyphrase import Keyphrase
 
-    phrase = pronunciations_by_accent(PHRASE, "en")
+    phrase = outputs_of(Keyphrase(PHRASE))
     for size in SIZES:
         if size == "large" and encoder_path() is None:
             continue

@@ -28,6 +28,7 @@ from core.events import Progress, Reporter
 from db.db_api import Library, source_id
 from db.records import NewClip, Where
 from model.asr.emissions import KEPT, RecognizerAligner, pack, unpack
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.alignment import align
 from pipeline.corpora.alignment_methods import METHODS
@@ -330,7 +331,7 @@ def _precision(speech: Path, folder: Path, aligner: RecognizerAligner) -> dict[s
             if any(f" {phrase} " in f" {text} " for phrase in phrases)
         )  # fmt: skip
         for phrase in phrases:
-            for cut in mine(phrase, library, Reporter(lambda event: None), MiningConfig(), aligner).cuts:
+            for cut in mine(Keyphrase(phrase), library, Reporter(lambda event: None), MiningConfig(), aligner).cuts:
                 (own,), (parent,) = library.clips([cut.clip_id]), library.clips([cut.parent_id])
                 audio, words = library.read_audio(parent), parent.text_normalized.split()
                 figures["cuts"] += 1
@@ -365,5 +366,5 @@ def _timed(
     phrase: str, library: Library, reporter: Reporter, config: MiningConfig, aligner: RecognizerAligner
 ) -> tuple[float, MiningResult]:
     started = time.perf_counter()
-    found = mine(phrase, library, reporter, config, aligner)
+    found = mine(Keyphrase(phrase), library, reporter, config, aligner)
     return time.perf_counter() - started, found

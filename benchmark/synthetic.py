@@ -19,6 +19,7 @@ from benchmark.streams import GAP_S, Stream, StreamClip, stream_of
 from core.audio_file import read_audio
 from core.errors import HarkError
 from phrase_augmentation.confusers import confusers
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.positives import positives
@@ -57,7 +58,7 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
 
 def confuser_texts(phrase: str, language: str, seed: int, count: int = CONFUSER_CLIPS) -> list[PhraseText]:
     """At most ``count`` texts that sound like the phrase: parts of it, and texts that no run's training may hear."""
-    found = confusers(phrase, CONFUSER_TEXTS, language, seed)
+    found = confusers(Keyphrase(phrase, language), CONFUSER_TEXTS, seed)
     rng = np.random.default_rng((seed, 1))
     partial = [text for text in found if text.kind == "partial"]
     others = [t for t in found if t.kind != "partial" and split_of(normalize(t.text, language)) == "test"]
@@ -67,7 +68,7 @@ def confuser_texts(phrase: str, language: str, seed: int, count: int = CONFUSER_
 
 def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
     """:data:`POSITIVE_CLIPS` times the phrase and nothing else, its punctuation varied."""
-    found = positives(phrase, 3 * POSITIVE_CLIPS, language, seed)  # three of five are of the phrase alone
+    found = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five are of the phrase alone
     return [text for text in found if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from command_line.console import Screen
     from db.db_api import Library
+    from phrase_augmentation.keyphrase import Keyphrase
 
 TEXTS, PLACES = 40, 10
 HOURS = 1.0
@@ -43,21 +44,23 @@ def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
     from command_line.console import table
     from db.db_api import DATABASE_NAME, Library
     from phrase_augmentation.confusers import confusers
+    from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.keyword_scoring import ranked_confusers
 
-    texts = [text.text for text in confusers(options.phrase, options.texts, options.language)]
+    keyphrase = Keyphrase.of(options.phrase, options.language)
+    texts = [text.text for text in confusers(keyphrase, options.texts)]
     try:
         with screen.reporter() as reporter:
             reporter.stage("confusers", f"Speaking {len(texts)} texts that resemble “{options.phrase}”")
-            spoken, voice = _spoken([options.phrase, *texts], options.language)
-            ranked = ranked_confusers(spoken, options.phrase, options.language)
+            spoken, voice = _spoken([keyphrase.text, *texts], keyphrase.language)
+            ranked = ranked_confusers(spoken, keyphrase)
     finally:
         close_engines()
     found: list[dict[str, Any]] = []
     if options.hours and (data_folder() / DATABASE_NAME).is_file():
         with Library(data_folder()) as library, screen.reporter() as reporter:
             reporter.stage("recordings", f"Listening to {options.hours:g} hours of the library's recordings")
-            found = _in_recordings(library, options)
+            found = _in_recordings(library, keyphrase, options.hours)
     screen.result(
         {
             "phrase": options.phrase,
@@ -97,25 +100,26 @@ def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.nda
     )
 
 
-def _in_recordings(library: Library, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _in_recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[dict[str, Any]]:
     """Where recordings in which the phrase is not said sound most like it."""
     from db.records import Where
     from phrase_augmentation.heard import ear
-    from phrase_augmentation.normalize import normalize
     from pipeline.training.keyword_scoring import hardest_in
 
-    listener = ear(normalize(options.phrase, options.language), options.language)
+    listener = ear(keyphrase.text, keyphrase.language)
     texts: dict[int, str] = {}
 
     def streams() -> Iterator[tuple[int, np.ndarray]]:
         seconds = 0.0
-        for clip in library.iter_clips(Where(language=options.language, imported=True, slices=False, text_known=True)):
-            if seconds >= options.hours * 3600:
+        for clip in library.iter_clips(
+            Where(language=keyphrase.language, imported=True, slices=False, text_known=True)
+        ):
+            if seconds >= hours * 3600:
                 return
             if not listener.hears([clip.text_normalized])[0]:
                 seconds += clip.duration_s
                 texts[clip.id] = clip.text_normalized
                 yield clip.id, library.read_audio(clip)
 
-    places = hardest_in(streams(), options.phrase, PLACES, options.language)
+    places = hardest_in(streams(), keyphrase, PLACES)
     return [{"clip": clip_id, "text": texts[clip_id], **asdict(guess)} for clip_id, guess in places]

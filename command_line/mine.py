@@ -55,6 +55,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     from command_line.console import facts, table
     from db.db_api import Library
     from db.records import Where
+    from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.mining import MiningConfig, mine
 
     given = {
@@ -63,20 +64,21 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
         if getattr(options, name) is not None
     }
     config = MiningConfig(
-        word_forms=options.word_forms, real_only=not options.synthetic, language=options.language, seed=options.seed,
-        method=options.method, **given,
+        word_forms=options.word_forms, real_only=not options.synthetic, seed=options.seed, method=options.method,
+        **given,
     )  # fmt: skip
+    keyphrase = Keyphrase.of(options.phrase, options.language)
     player = _player() if options.play else ()
     with Library(data_folder()) as library:
-        speech = Where(language=config.language, imported=True if config.real_only else None, text_known=True)
+        speech = Where(language=keyphrase.language, imported=True if config.real_only else None, text_known=True)
         if next(library.iter_clips(speech), None) is None:
             raise HarkError(
                 "There is nothing to mine.",
-                f"The library holds no transcribed recordings in the language {config.language!r}.",
+                f"The library holds no transcribed recordings in the language {keyphrase.language!r}.",
                 "Import a corpus: ./hark library import FOLDER.",
             )
         with screen.reporter() as reporter:
-            found = mine(options.phrase, library, reporter, config, chosen_aligner(options))
+            found = mine(keyphrase, library, reporter, config, chosen_aligner(options))
         files = {clip.id: library.file(clip) for clip in library.clips(found.clip_ids)}
         if options.export is not None:
             _export(options.export, library, found)

@@ -45,11 +45,12 @@ def _count(text: str) -> int:
 def run_record(options: argparse.Namespace, screen: Screen) -> int:
     """``record PHRASE``: what cannot be used is said and left out."""
     from db.db_api import Library
-    from phrase_augmentation.normalize import validate_keyphrase
+    from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.corpora.takes import OWNER, heard, keep, takes_in
     from pipeline.serving.detection import open_detector
 
-    phrase = validate_keyphrase(" ".join(options.phrase), options.language)
+    keyphrase = Keyphrase.of(" ".join(options.phrase), options.language)
+    phrase = keyphrase.text
     detector = None if options.bundle is None else open_detector(options.bundle)
     named = takes_in(options.folder)[: options.count] if options.folder else _from_microphone(phrase, options, screen)
     kept: list[tuple[str, Take]] = []
@@ -59,7 +60,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
                 screen.note(f"{name}: {words}")
             if take.usable:
                 keep(
-                    library, [take], phrase=phrase, language=options.language,
+                    library, [take], keyphrase=keyphrase,
                     speaker=options.speaker.strip() or OWNER, role=options.role,
                 )  # fmt: skip
                 kept.append((str(name), take))

@@ -37,15 +37,16 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
 
     from command_line.console import clock
     from core.foreign_audio import foreign_audio_blocks
+    from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.config import RunConfig, size_for
-    from pipeline.training.keyword_scoring import default_ear, guesses_in_file, places, pronunciations
+    from pipeline.training.keyword_scoring import default_ear, guesses_in_file, places
     from pipeline.training.zero_shot import UntrainedDetector
 
     started = time.perf_counter()
-    phrase, language = options.phrase, options.language
-    pronunciations(phrase, language)
-    by_encoder = size_for(RunConfig(phrase, language)) == "large" and not (options.recognizer or options.streaming)
-    ear = UntrainedDetector(phrase, language) if by_encoder else default_ear(options.streaming)
+    keyphrase = Keyphrase.of(options.phrase, options.language)
+    large = size_for(RunConfig(keyphrase.text, keyphrase.language)) == "large"
+    by_encoder = large and not (options.recognizer or options.streaming)
+    ear = UntrainedDetector(keyphrase) if by_encoder else default_ear(options.streaming)
     threshold = options.threshold
     if threshold is None:
         threshold = ear.least if isinstance(ear, UntrainedDetector) else LEAST_SCORE
@@ -56,7 +57,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
             if isinstance(ear, UntrainedDetector):
                 found = list(places(foreign_audio_blocks(path), ear.scores, ear.frame_s, threshold))
             else:
-                found = guesses_in_file(path, phrase, language, threshold, ear)
+                found = guesses_in_file(path, keyphrase, threshold, ear)
         rows += [{"file": str(path), **asdict(guess)} for guess in found]
     if len(rows) > options.most:
         least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from core.errors import HarkError
 from phrase_augmentation.distance import phone_distance
+from phrase_augmentation.keyphrase import Keyphrase
 
 BLANK = 0  # index of CTC's blank in every output
 CHARACTERS = (" ", "'", *"abcdefghijklmnopqrstuvwxyz")
@@ -35,6 +37,18 @@ def phone_index(phone: str) -> int:
 def phone_indices(phones: Iterable[str]) -> list[int]:
     """Outputs of a sequence of phones (glottal stops, which have none, are left out)."""
     return [phone_index(phone) for phone in phones if phone not in SILENT]
+
+
+def outputs_of(keyphrase: Keyphrase) -> tuple[tuple[int, ...], ...]:
+    """The outputs of a keyphrase's phones, in each accent. Raises HarkError where it has none."""
+    ways = tuple(dict.fromkeys(tuple(phone_indices(phones)) for phones in keyphrase.pronunciations))
+    if not any(ways):
+        raise HarkError(
+            f"{keyphrase.text!r} cannot be listened for.",
+            "It has no phones in this language.",
+            "Choose another phrase.",
+        )
+    return tuple(filter(None, ways))
 
 
 def character_indices(text: str) -> list[int]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from phrase_augmentation.distance import PhoneMatrix, is_vowel
 from phrase_augmentation.heard import ear
-from phrase_augmentation.normalize import base_language, normalize, scripts_of, validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import base_language, normalize, scripts_of
 from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words, phones_of_texts
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.sentences import generator
@@ -46,7 +47,7 @@ class _Reach:
     spelled_pair: int  # misspellings a side where two words are misspelt
 
 
-def confusers(phrase: str, count: int, language: str = "en", seed: int = 0) -> list[PhraseText]:
+def confusers(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
     """At most ``count`` distinct texts near the phrase, nearest first (phone distance, the smallest over the accents).
 
     Kinds: "vocabulary" (a real word in place of one, the phones parted into other words, words of the same stem),
@@ -55,13 +56,13 @@ def confusers(phrase: str, count: int, language: str = "en", seed: int = 0) -> l
     holds the shorter one. Fewer come back where a phrase does not yield more.
 
     Raises:
-        HarkError: the phrase is not valid, or espeak-ng does not have the language.
+        HarkError: espeak-ng does not have the language.
     """
-    phrase = validate_keyphrase(phrase, language)
     if count < 1:
         return []
+    phrase, language = keyphrase.text, keyphrase.language
     rng = generator(seed, "confusers", language, phrase)
-    words = len(phrase.split())
+    words = len(keyphrase.words)
     mixed: dict[str, list[PhraseText]] = {}
     for kind, pool in _pools(phrase, language):
         order = np.array(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phrase_augmentation.confusers import confusers
 from phrase_augmentation.heard import ear
-from phrase_augmentation.normalize import validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.sentences import carried, generator
 
@@ -13,7 +13,7 @@ BATCH = 256
 PATIENCE = 20  # batches without a new usable text, after which no more come
 
 
-def inbetween(phrase: str, count: int, language: str = "en", seed: int = 0) -> list[PhraseText]:
+def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
     """``count`` distinct sentences with something of the phrase in them, in which the phrase cannot be heard.
 
     Kinds: "part" (words of the phrase, beginnings and ends of its words), "related" (words near to it in sound, or of
@@ -21,11 +21,10 @@ def inbetween(phrase: str, count: int, language: str = "en", seed: int = 0) -> l
     the shorter one. Fewer come back only where the phrase is heard in nearly everything.
 
     Raises:
-        HarkError: the phrase is not valid, or espeak-ng does not have the language.
+        HarkError: espeak-ng does not have the language.
     """
-    phrase = validate_keyphrase(phrase, language)
-    words = phrase.split()
-    near = confusers(phrase, RELATED, language, seed)
+    phrase, language, words = keyphrase.text, keyphrase.language, keyphrase.words
+    near = confusers(keyphrase, RELATED, seed)
     parts = [*words] if len(words) > 1 else []
     parts += [text.text for text in near if text.kind in ("partial", "repeated", "reordered")]
     related = [text.text for text in near if text.kind == "vocabulary"]

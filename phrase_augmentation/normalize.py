@@ -6,10 +6,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from core.errors import HarkError
-
-MAX_LETTERS = 80  # of a keyphrase; the longest sentence that is still one breath
-MAX_WORDS = 8
 LONGEST_NUMBER = 15  # digits; longer ones are read digit by digit
 
 # Scripts in which a language is written, where that is not (only) the Latin one. The names are the first words of the
@@ -162,50 +158,3 @@ def _spoken(number: str, language: str, form: str) -> str:
         return str(num2words(float(plain) if decimals else int(whole), lang=name, to=form))
     except (NotImplementedError, ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError):
         return number
-
-
-class OtherScript(HarkError):
-    """A keyphrase in letters in which its language is not written: most likely it is of another language."""
-
-
-def validate_keyphrase(text: str, language: str = "en") -> str:
-    """The normalized keyphrase.
-
-    Raises:
-        OtherScript: letters of a script in which the language is not written.
-        HarkError: nothing in it can be said (empty, emoji, punctuation), one letter, more than 80 letters or 8 words.
-    """
-    shown = " ".join(text.split())
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    example = 'Type one to eight words, such as "hey compass".'
-    if not shown:
-        raise HarkError("There is no keyphrase.", "The text is empty.", example)
-    if len(text) > 20 * MAX_LETTERS:
-        raise HarkError("The keyphrase is too long.", f"It has {len(text)} characters.", example)
-    phrase = normalize(text, language)
-    letters = [character for character in phrase if character.isalpha()]
-    if not letters:
-        raise HarkError(f'Nothing in "{shown}" can be said.', "It holds no letters and no numbers.", example)
-    allowed = scripts_of(language)
-    foreign = next((letter for letter in letters if script_of(letter) not in allowed), None)
-    if foreign is not None:
-        names = " or ".join(sorted(name.title() for name in allowed))
-        raise OtherScript(
-            f'"{shown}" is not written as the language "{language}" is.',
-            f'The letter "{foreign}" is {script_of(foreign).title() or "of another script"}; '
-            f"this language is read in {names} letters.",
-            "Choose the phrase's own language, or write the phrase as it sounds in this one.",
-        )
-    if len(letters) == 1 and "CJK" not in allowed:
-        raise HarkError(f'"{shown}" is too short.', "It is a single letter.", example)
-    if len(letters) > MAX_LETTERS:
-        raise HarkError(
-            "The keyphrase is too long.",
-            f"It has {len(letters)} letters as it is spoken; {MAX_LETTERS} is the most.",
-            example,
-        )
-    if len(phrase.split()) > MAX_WORDS:
-        raise HarkError(
-            "The keyphrase is too long.", f"It has {len(phrase.split())} words; {MAX_WORDS} is the most.", example
-        )
-    return phrase

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phrase_augmentation.heard import ear
-from phrase_augmentation.normalize import normalize, validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.sentences import generated_sentence, generator
 
@@ -14,9 +15,7 @@ PATIENCE = 20  # batches without a new usable text, after which no more come
 LONGEST_TRANSCRIPT = 40  # words; longer ones are recordings for mining, not sentences to be spoken
 
 
-def plain_negatives(
-    phrase: str, transcripts: Sequence[str], count: int, language: str = "en", seed: int = 0
-) -> list[PhraseText]:
+def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int, seed: int = 0) -> list[PhraseText]:
     """``count`` distinct texts in which the phrase cannot be heard.
 
     Kinds: "transcript" (of ``transcripts``, mixed by the seed), then "generated" (three to fourteen words, drawn by
@@ -24,10 +23,10 @@ def plain_negatives(
     language whose words are unknown, or where the phrase is heard in nearly everything.
 
     Raises:
-        HarkError: the phrase is not valid, or espeak-ng does not have the language.
+        HarkError: espeak-ng does not have the language.
     """
-    phrase = validate_keyphrase(phrase, language)
-    listener = ear(phrase, language)
+    language = keyphrase.language
+    listener = ear(keyphrase.text, language)
     found: dict[str, PhraseText] = {}
     order = generator(seed, "transcripts", language).permutation(len(transcripts))
     for begin in range(0, len(order), BATCH):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phrase_augmentation.normalize import validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.punctuation import punctuated
 from phrase_augmentation.sentences import CARRIERS, carried, generator
@@ -13,17 +13,14 @@ ALONE_SHARE = 0.6  # of the texts hold the phrase and nothing else: so a detecto
 PLAIN_SHARE = 0.4  # of those are the bare phrase; the others vary its punctuation and capitals
 
 
-def positives(phrase: str, count: int, language: str = "en", seed: int = 0) -> list[PhraseText]:
+def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
     """``count`` utterances that hold the phrase; one entry is one clip to be spoken.
 
     Kinds: "alone" (the bare phrase), "punctuated" (alone, with other punctuation and capitals), "start", "middle" and
     "end" (in a sentence). The phrase alone can be written in a few ways only, so those texts recur, for other voices
     to say. A longer list begins with the shorter one.
-
-    Raises:
-        HarkError: as :func:`phrase_augmentation.normalize.validate_keyphrase`.
     """
-    phrase = validate_keyphrase(phrase, language)
+    phrase, language = keyphrase.text, keyphrase.language
     rng = generator(seed, "positives", language, phrase)
     variants = punctuated(phrase)[1:]
     # The natural variants come first and more often: each draw takes the smaller of two.

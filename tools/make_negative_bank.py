@@ -20,9 +20,10 @@ from core.events import Reporter, silent_reporter
 from model.asr.packed import Utterance
 from model.examples import SoundSources
 from model.model import TinyCRNNConfig, Trunk
+from model.phones import outputs_of
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import located_utterances
 from pipeline.corpora.importing import licence_of
-from pipeline.training.keyword_scoring import pronunciations
 from pipeline.training.negative_bank import BANKS, FOLDER, build_bank, seconds_of
 
 WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for the silence before a piece
@@ -93,7 +94,7 @@ def make_bank(
         "held_out_corpora": [folder.resolve().name for folder in held_out],
         "licences": {folder.resolve().name: licence_of(folder)[0] for folder in (*training, *held_out)},
     }
-    config = TinyCRNNConfig.of_size(size, WINDOW_S, trunk.config, pronunciations("computer"))
+    config = TinyCRNNConfig.of_size(size, WINDOW_S, trunk.config, outputs_of(Keyphrase("computer")))
     with tempfile.TemporaryDirectory(prefix="hark-bank-") as folder:
         export_trunk(trunk, Path(folder) / "trunk.onnx")
         sources = SoundSources(

@@ -13,6 +13,7 @@ from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.events import Progress, Reporter
 from model.asr.packed import Utterance
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from phrase_augmentation.plain_negatives import plain_negatives
@@ -62,7 +63,7 @@ def located_utterances(folder: Path) -> list[Utterance]:
 def spoken_texts(transcripts: Sequence[str], count: int, seed: int, language: str = "en") -> list[str]:
     """Texts for the engines: transcripts, sentences of common words, and short phrases."""
     rng = np.random.default_rng(seed)
-    generated = [t.text for t in plain_negatives(NO_PHRASE, [], max(1, count), language, seed)]
+    generated = [t.text for t in plain_negatives(Keyphrase(NO_PHRASE, language), [], max(1, count), seed)]
     rng.shuffle(generated)
     texts = []
     for number in range(count):

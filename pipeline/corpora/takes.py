@@ -21,7 +21,7 @@ from db.clip_files import audio_digest
 from db.db_api import Library
 from db.records import Clip, NewClip
 from model.runtime.detector import Detector
-from phrase_augmentation.normalize import normalize, validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.importing import ENGINE
 from pipeline.corpora.layouts.utterance import files_below, is_audio
 
@@ -151,15 +151,12 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
     ]
 
 
-def keep(
-    library: Library, takes: Iterable[Take], *, phrase: str, language: str, speaker: str, role: str = TEST
-) -> list[int]:
+def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
     """Store takes of a phrase as clips; their ids. A take that is there is not stored again.
 
     Raises:
-        HarkError: no phrase, a take without speech in it, or a library that cannot be written.
+        HarkError: a take without speech in it, or a library that cannot be written.
     """
-    text = validate_keyphrase(phrase, language)
     if role not in ROLES:
         raise ValueError(f"a take's role is one of {ROLES}, not {role!r}")
     clips = []
@@ -172,7 +169,7 @@ def keep(
             )
         clips.append(
             NewClip(
-                audio=take.audio, text=text, text_normalized=normalize(text, language), language=language,
+                audio=take.audio, text=keyphrase.text, text_normalized=keyphrase.text, language=keyphrase.language,
                 engine=ENGINE, speaker=speaker, licence=LICENCE, source=f"{CORPUS}:{take.identifier}",
                 settings={"recorded": True, "role": role, "hint": take.hint},
             )

@@ -11,7 +11,8 @@ from core.worded import worded
 from phrase_augmentation.confusers import distances_to
 from phrase_augmentation.distance import REDUCED, is_vowel
 from phrase_augmentation.heard import PhraseEar, spoken_form
-from phrase_augmentation.normalize import base_language, validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words
 from phrase_augmentation.vocabulary import Vocabulary, vocabulary, zipf
 
@@ -119,7 +120,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
         HarkError: only where the text is no keyphrase at all (empty, other script, ...), or where espeak-ng cannot
             pronounce the language.
     """
-    normalized = validate_keyphrase(phrase, language)
+    normalized = Keyphrase.of(phrase, language).text
     words = normalized.split()
     known = vocabulary(language)
     phones = tuple(phonemes_of_words(words, language))

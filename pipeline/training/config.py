@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import VITERBI
 
@@ -128,6 +129,11 @@ class RunConfig:
     hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
     growth_constant: int = GROWTH_CONSTANT
     start_from: str = ""  # the finished run whose detector this one makes better (./hark retrain)
+
+    @property
+    def keyphrase(self) -> Keyphrase:
+        """The phrase in its language."""
+        return Keyphrase(self.phrase, self.language)
 
     @property
     def run_name(self) -> str:

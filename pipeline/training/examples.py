@@ -15,10 +15,9 @@ from db.db_api import Library
 from db.records import Clip, Where
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, spoken_seconds
 from model.model import TinyCRNNConfig, TrunkConfig
-from model.phones import phone_indices
+from model.phones import outputs_of
 from model.rescoring import spellings
 from phrase_augmentation.normalize import normalize
-from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.training.config import BUCKETS, EFFORTS, LINE_CLIPS
 from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.mining import ENGINE as MINED
@@ -153,12 +152,6 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
 
 
-def pronunciations_by_accent(phrase: str, language: str) -> tuple[tuple[int, ...], ...]:
-    """The phrase as outputs of a trunk, in each accent that is to be expected."""
-    said = [phone_indices(phones_of_texts([phrase], accent)[0]) for accent in accents(language)]
-    return tuple(dict.fromkeys(tuple(phones) for phones in said if phones))
-
-
 @dataclass(frozen=True)
 class ExamplePlan:
     """What the feature store is built of."""
@@ -183,7 +176,7 @@ def plan_examples(
         bank: what it hears of hours of speech: how often the phrase matches there says when a decoder is asked for it.
     """
     window_s, phrase_s = window_seconds(clips, plan.config.phrase)
-    said = pronunciations_by_accent(plan.config.phrase, plan.config.language) if trunk else ()
+    said = outputs_of(plan.config.keyphrase) if trunk else ()
     model = TinyCRNNConfig.of_size(plan.config.size, window_s + (TRUNK_DELAY_S if trunk else 0.0), trunk, said)
     # On an encoder a run learns a line from score to logit, and hearing is what takes the time.
     line_only = trunk is not None and bool(trunk.encoder)

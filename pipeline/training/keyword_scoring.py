@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, read_audio_blocks
-from core.errors import HarkError
 from model.asr.emissions import Aligner, RecognizerAligner, TrunkAligner
-from model.phones import BLANK, phone_indices
-from phrase_augmentation.normalize import normalize, validate_keyphrase
+from model.phones import BLANK, outputs_of, phone_indices
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes, phonemes_of_words
 
 BLOCK_S = 60.0  # of a long recording, heard at a time
@@ -49,22 +49,6 @@ def default_ear(streaming: bool = False) -> Aligner:
     if streaming:
         return TrunkAligner()
     return RecognizerAligner()
-
-
-@lru_cache(maxsize=64)
-def pronunciations(phrase: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
-    """The outputs of the phrase's phones: said in one go, and word by word.
-
-    Raises:
-        HarkError: no phrase that can be said.
-    """
-    phrase = validate_keyphrase(phrase, language)
-    ways = ways_to_say(phrase, language)
-    if not ways:
-        raise HarkError(
-            f"{phrase!r} cannot be listened for.", "It has no phones in this language.", "Choose another phrase."
-        )
-    return ways
 
 
 def ways_to_say(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
@@ -110,9 +94,9 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
     return scores, starts
 
 
-def phone_score(audio: np.ndarray, phrase: str, language: str = "en", ear: Aligner | None = None) -> float:
+def phone_score(audio: np.ndarray, keyphrase: Keyphrase, ear: Aligner | None = None) -> float:
     """The best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
-    return best_score(_heard(audio, ear), pronunciations(phrase, language))
+    return best_score(_heard(audio, ear), outputs_of(keyphrase))
 
 
 def intelligible(audio: np.ndarray, text: str, language: str = "en", ear: Aligner | None = None) -> float:
@@ -133,14 +117,14 @@ def _heard(audio: np.ndarray, ear: Aligner | None) -> np.ndarray:
 
 
 def guesses(
-    blocks: Iterable[np.ndarray], phrase: str, language: str = "en", least: float = 0.0, ear: Aligner | None = None
+    blocks: Iterable[np.ndarray], keyphrase: Keyphrase, least: float = 0.0, ear: Aligner | None = None
 ) -> Iterator[Guess]:
     """Places in a stream, given as consecutive blocks of audio, whose score is at least ``least``, in order of time.
 
     Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
     """
     ear = ear or default_ear()
-    ways = pronunciations(phrase, language)
+    ways = outputs_of(keyphrase)
 
     def scores(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = ear.log_probabilities(audio)
@@ -177,17 +161,16 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
 
 
 def guesses_in_file(
-    path: Path | str, phrase: str, language: str = "en", least: float = 0.0, ear: Aligner | None = None
+    path: Path | str, keyphrase: Keyphrase, least: float = 0.0, ear: Aligner | None = None
 ) -> list[Guess]:
     """The same for a recording. Raises HarkError where it cannot be read."""
-    return list(guesses(read_audio_blocks(path), phrase, language, least, ear))
+    return list(guesses(read_audio_blocks(path), keyphrase, least, ear))
 
 
 def hardest_in(
     streams: Iterable[tuple[int, np.ndarray]],
-    phrase: str,
+    keyphrase: Keyphrase,
     count: int,
-    language: str = "en",
     least: float = 0.02,
     ear: Aligner | None = None,
 ) -> list[tuple[int, Guess]]:
@@ -195,7 +178,7 @@ def hardest_in(
     best: list[tuple[float, int, int, Guess]] = []
     serial = 0
     for number, audio in streams:
-        for guess in guesses([audio], phrase, language, least, ear):
+        for guess in guesses([audio], keyphrase, least, ear):
             serial += 1
             heapq.heappush(best, (guess.score, -serial, number, guess))
             if len(best) > count:
@@ -204,10 +187,10 @@ def hardest_in(
 
 
 def ranked_confusers(
-    texts: Sequence[tuple[str, np.ndarray]], phrase: str, language: str = "en", ear: Aligner | None = None
+    texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase, ear: Aligner | None = None
 ) -> list[tuple[str, float]]:
     """Spoken texts (text, audio) with the score of the phrase in each, what the ear mixes up most first."""
-    scored = [(text, phone_score(audio, phrase, language, ear)) for text, audio in texts]
+    scored = [(text, phone_score(audio, keyphrase, ear)) for text, audio in texts]
     return sorted(scored, key=lambda row: (-row[1], row[0]))
 
 

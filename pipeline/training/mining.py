@@ -23,7 +23,8 @@ from db.db_api import Library
 from db.records import AlignedUnit, Clip, NewClip, Where
 from model.asr.emissions import Aligner, RecognizerAligner
 from phrase_augmentation.heard import ear
-from phrase_augmentation.normalize import base_language, normalize, validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import base_language, normalize
 from pipeline.corpora.alignment import align_clips, joint_confidence
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method
 from pipeline.training.splits import real_speaker
@@ -52,7 +53,6 @@ class MiningConfig:
     speaker_share: float = 1.0
     word_forms: bool = False  # the last word with an ending as well ("computers")
     real_only: bool = True  # recordings of people, not clips of speech engines
-    language: str = "en"
     seed: int = 0
     method: str = VITERBI  # of pipeline.corpora.alignment_methods.METHODS
 
@@ -121,7 +121,7 @@ def default_aligner() -> Aligner:
 
 
 def mine(
-    phrase: str,
+    keyphrase: Keyphrase,
     library: Library,
     reporter: Reporter,
     config: MiningConfig | None = None,
@@ -130,16 +130,15 @@ def mine(
     """Cut the phrase out of the library's recordings; see :class:`MiningResult`.
 
     Raises:
-        HarkError: no phrase that can be searched for, or a library that cannot be used.
+        HarkError: an unknown method, or a library that cannot be used.
     """
     config = config or MiningConfig()
     check_method(config.method)
-    wanted = validate_keyphrase(phrase, config.language)
-    return _mine_one(wanted, library, reporter, config, aligner or default_aligner(), lambda text: False)
+    return _mine_one(keyphrase, library, reporter, config, aligner or default_aligner(), lambda text: False)
 
 
 def mine_negatives(
-    phrase: str,
+    keyphrase: Keyphrase,
     texts: Sequence[str],
     library: Library,
     reporter: Reporter,
@@ -153,17 +152,22 @@ def mine_negatives(
     """
     config = config or MiningConfig()
     aligner = aligner or default_aligner()
-    wanted = validate_keyphrase(phrase, config.language)
-    listener = ear(wanted, config.language)
+    language = keyphrase.language
+    listener = ear(keyphrase.text, language)
     found: dict[str, MiningResult] = {}
-    reporter.stage("mine", worded("Looking in the recordings for what resembles “%(phrase)s”", phrase=wanted))
-    normalized = dict.fromkeys(normalize(text, config.language) for text in texts)
+    reporter.stage("mine", worded("Looking in the recordings for what resembles “%(phrase)s”", phrase=keyphrase.text))
+    normalized = dict.fromkeys(normalize(text, language) for text in texts)
     candidates = [text for text in normalized if text and not listener.hears([text])[0]]
     quiet = Reporter(lambda event: None)
     for number, text in enumerate(candidates, 1):
-        if library.search_ids(text, _where(config)):
+        if library.search_ids(text, _where(language, config)):
             result = _mine_one(
-                text, library, quiet, config, aligner, lambda transcript: listener.hears([transcript])[0]
+                Keyphrase(text, language),
+                library,
+                quiet,
+                config,
+                aligner,
+                lambda transcript: listener.hears([transcript])[0],
             )
             if result.cuts:
                 found[text] = result
@@ -171,11 +175,10 @@ def mine_negatives(
     return found
 
 
-def word_forms(phrase: str, language: str) -> tuple[str, ...]:
+def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
     """The phrase and, in English, the phrase with an ending at its last word."""
-    if base_language(language) != "en":
-        return (phrase,)
-    return (phrase, *(phrase + ending for ending in ENGLISH_ENDINGS))
+    text = keyphrase.text
+    return (text, *(text + ending for ending in ENGLISH_ENDINGS if base_language(keyphrase.language) == "en"))
 
 
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
@@ -204,13 +207,13 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en", me
     return sorted(found, key=lambda clip: clip.id)
 
 
-def _where(config: MiningConfig) -> Where:
+def _where(language: str, config: MiningConfig) -> Where:
     imported = True if config.real_only else None
-    return Where(language=config.language, imported=imported, slices=False, text_known=True)
+    return Where(language=language, imported=imported, slices=False, text_known=True)
 
 
 def _mine_one(
-    phrase: str,
+    wanted: Keyphrase,
     library: Library,
     reporter: Reporter,
     config: MiningConfig,
@@ -218,9 +221,9 @@ def _mine_one(
     forbidden: Callable[[str], bool],
 ) -> MiningResult:
     started = time.perf_counter()
-    reporter.stage("mine", worded("Looking in the recordings for “%(phrase)s”", phrase=phrase))
-    forms = word_forms(phrase, config.language) if config.word_forms else (phrase,)
-    ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(config))})
+    reporter.stage("mine", worded("Looking in the recordings for “%(phrase)s”", phrase=wanted.text))
+    forms = word_forms(wanted) if config.word_forms else (wanted.text,)
+    ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(wanted.language, config))})
     # Whoever mines more later looks into the same recordings first.
     order = np.random.default_rng((config.seed, 11)).permutation(len(ids))[: config.recordings]
     clips = {clip.id: clip for clip in library.clips([ids[i] for i in order])}
@@ -233,28 +236,28 @@ def _mine_one(
     while looked_into < len(order) and len(chosen) < config.most:
         part = [clips[ids[i]] for i in order[looked_into : looked_into + AT_A_TIME] if ids[i] in clips]
         looked_into += AT_A_TIME
-        wanted = [clip for clip in part if not forbidden(clip.text_normalized)]
-        report = align_clips(library, aligner, wanted, reporter, config.method)
+        allowed = [clip for clip in part if not forbidden(clip.text_normalized)]
+        report = align_clips(library, aligner, allowed, reporter, config.method)
         for error in report.failed.values():
             rejected[error.what] += 1
-        ready = [clip for clip in wanted if clip.id in report.aligned]
-        places += _places(library, aligner, ready, forms, config, rejected)
+        ready = [clip for clip in allowed if clip.id in report.aligned]
+        places += _places(library, aligner, ready, forms, wanted.language, config, rejected)
         chosen, left_out = _balanced(places, config)
     looked_into = min(looked_into, len(order))
     if looked_into < len(ids):
         reporter.log(
             worded(
                 "%(n)d recordings hold “%(phrase)s”; a sample of %(sample)d was looked into.",
-                n=len(ids), phrase=phrase, sample=looked_into,
+                n=len(ids), phrase=wanted.text, sample=looked_into,
             )
         )  # fmt: skip
     aligned = time.perf_counter()
     rejected += left_out
-    cuts = _cut(library, aligner, chosen, config, rejected)
+    cuts = _cut(library, aligner, chosen, wanted.language, config, rejected)
     done = time.perf_counter()
     seconds = {"search": searched - started, "align": aligned - searched, "cut": done - aligned}
     return MiningResult(
-        phrase, forms, len(ids), looked_into, tuple(cuts), dict(sorted(rejected.items())),
+        wanted.text, forms, len(ids), looked_into, tuple(cuts), dict(sorted(rejected.items())),
         {name: round(value, 3) for name, value in seconds.items()},
     )  # fmt: skip
 
@@ -264,12 +267,13 @@ def _places(
     aligner: Aligner,
     clips: Sequence[Clip],
     forms: Sequence[str],
+    language: str,
     config: MiningConfig,
     rejected: Counter[str],
 ) -> list[_Place]:
     """Where the forms are said, checked for confidence and duration; kept as occurrences too."""
     wanted = {tuple(form.split()): form for form in forms}
-    counts = {words: [max(1, len(t)) for t in aligner.tokens(words, config.language)] for words in wanted}
+    counts = {words: [max(1, len(t)) for t in aligner.tokens(words, language)] for words in wanted}
     length = len(forms[0].split())
     found: dict[str, dict[int, list[tuple[float, float, float]]]] = {form: {} for form in forms}
     places: list[_Place] = []
@@ -336,7 +340,12 @@ def speaker_cap(sizes: Sequence[int], share: float) -> int:
 
 
 def _cut(
-    library: Library, aligner: Aligner, places: Sequence[_Place], config: MiningConfig, rejected: Counter[str]
+    library: Library,
+    aligner: Aligner,
+    places: Sequence[_Place],
+    language: str,
+    config: MiningConfig,
+    rejected: Counter[str],
 ) -> list[Cut]:
     new: list[NewClip] = []
     for place in sorted(places, key=lambda p: (p.clip.id, p.start_s)):
@@ -350,7 +359,7 @@ def _cut(
             rejected["silent in part"] += 1
             continue
         end_s = start_s + len(audio) / SAMPLE_RATE
-        new.append(_new_clip(place, aligner, faded(audio), start_s, end_s, config))
+        new.append(_new_clip(place, aligner, faded(audio), start_s, end_s, language, config))
     ids = library.add_clips(new)
     return [
         Cut(
@@ -362,7 +371,13 @@ def _cut(
 
 
 def _new_clip(
-    place: _Place, aligner: Aligner, audio: np.ndarray, start_s: float, end_s: float, config: MiningConfig
+    place: _Place,
+    aligner: Aligner,
+    audio: np.ndarray,
+    start_s: float,
+    end_s: float,
+    language: str,
+    config: MiningConfig,
 ) -> NewClip:
     parent = place.clip
     name = alignment_name(aligner, config.method)
@@ -374,7 +389,7 @@ def _new_clip(
         "phrase_end_s": round(place.end_s - start_s, 3),
     }
     return NewClip(
-        audio=audio, text=place.text, text_normalized=place.text, language=config.language, engine=ENGINE,
+        audio=audio, text=place.text, text_normalized=place.text, language=language, engine=ENGINE,
         model=parent.model, voice=parent.voice, speaker=real_speaker(parent), licence=parent.licence,
         settings=settings, parent_id=parent.id, start_s=round(start_s, 3), end_s=round(end_s, 3),
         request_id=f"mined:{name}:{parent.id}:{place.text}:{round(1000 * place.start_s)}",

@@ -199,16 +199,16 @@ def engines_used(bucket: str, config: RunConfig, engines: Iterable[str]) -> tupl
 def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     """The texts of a bucket, as many as the effort asks for where the phrase yields so many."""
     size = EFFORTS[config.effort].size(bucket)
-    phrase, language, seed = config.phrase, config.language, config.seed
+    keyphrase, seed = config.keyphrase, config.seed
     if bucket == "positive":
         # Ask for more than needed: kinds whose end is unknown are left out.
-        texts = positives(phrase, size.phrases * 3, language, seed)
+        texts = positives(keyphrase, size.phrases * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][: size.phrases]
     if bucket == "confuser":
-        return confusers(phrase, size.phrases, language, seed)
+        return confusers(keyphrase, size.phrases, seed)
     if bucket == "inbetween":
-        return inbetween(phrase, size.phrases, language, seed)
-    return plain_negatives(phrase, transcripts, size.phrases, language, seed)
+        return inbetween(keyphrase, size.phrases, seed)
+    return plain_negatives(keyphrase, transcripts, size.phrases, seed)
 
 
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:

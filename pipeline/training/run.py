@@ -22,7 +22,8 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import Where
 from model.encoder_trunk import check_package
-from phrase_augmentation.normalize import base_language, validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.config import (
     AUTO_SIZE,
@@ -92,7 +93,7 @@ def prepare(config: RunConfig) -> RunConfig:
     if config.size == "large":
         check_package()
     check_method(config.mining_method)
-    return replace(config, phrase=validate_keyphrase(config.phrase, config.language))
+    return replace(config, phrase=Keyphrase.of(config.phrase, config.language).text)
 
 
 def retraining_of(data: Path, run: str) -> RunConfig:
@@ -338,10 +339,10 @@ def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
     where = Where(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return
-    found = mine(config.phrase, library, reporter, MiningConfig(method=config.mining_method))
+    found = mine(config.keyphrase, library, reporter, MiningConfig(method=config.mining_method))
     texts = [text for bucket in ("confuser", "inbetween") for text in plan.bucket(bucket).texts]
     near = mine_negatives(
-        config.phrase, texts, library, reporter, replace(MINED_NEGATIVES, method=config.mining_method)
+        config.keyphrase, texts, library, reporter, replace(MINED_NEGATIVES, method=config.mining_method)
     )
     reporter.log(
         worded(

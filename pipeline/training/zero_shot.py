@@ -12,13 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
-from core.errors import HarkError
 from model.encoder import loaded_trunk, matcher_graph, rescorer_of, trunk_config
 from model.encoder_trunk import FRAME_SAMPLES, session
 from model.model import MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNNConfig
+from model.phones import outputs_of
 from model.rescoring import spellings
-from phrase_augmentation.normalize import validate_keyphrase
-from pipeline.training.examples import pronunciations_by_accent
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.keyword_scoring import keyword_scores, peaks
 
 RESCORE_ABOVE = -4.0  # a match score that trained detectors of several phrases ask from (-3.4 to -4.0), or lower
@@ -33,20 +32,15 @@ class UntrainedDetector:
     frame_s = FRAME_SAMPLES / SAMPLE_RATE
     least = 0.5
 
-    def __init__(self, phrase: str, language: str = "en") -> None:
+    def __init__(self, keyphrase: Keyphrase) -> None:
         """Load what the phrase needs.
 
         Raises:
-            HarkError: no phrase that can be said, or the package with the encoder is missing.
+            HarkError: the phrase has no phones, or the package with the encoder is missing.
         """
-        phrase = validate_keyphrase(phrase, language)
-        ways = pronunciations_by_accent(phrase, language)
-        if not ways:
-            raise HarkError(
-                f"{phrase!r} cannot be listened for.", "It has no phones in this language.", "Choose another phrase."
-            )
+        ways = outputs_of(keyphrase)
         config = TinyCRNNConfig.of_size("large", 2.0, trunk_config(), ways)
-        rescorer = rescorer_of(replace(config, spellings=spellings(phrase), rescore_above=RESCORE_ABOVE))
+        rescorer = rescorer_of(replace(config, spellings=spellings(keyphrase.text), rescore_above=RESCORE_ABOVE))
         assert rescorer is not None
         self._phones, self._rescorer = ways[0], rescorer
         self._matcher = session(matcher_graph(ways).SerializeToString())

@@ -27,8 +27,9 @@ from model.encoder_trunk import (
 )
 from model.export import check_parity, export_onnx, export_rescorer, stream_scores
 from model.model import CHUNK_SAMPLES, MATCH_POOL, MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNN, TinyCRNNConfig
+from model.phones import outputs_of
 from model.rescoring import BEGIN, END, LATER_COST, LEAST_LOG_PROBABILITY, SPACE, rescoring_graph, spellings
-from pipeline.training.examples import pronunciations_by_accent
+from phrase_augmentation.keyphrase import Keyphrase
 from tests.support.untrained_bundle import rescored_config, spoken
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -200,7 +201,7 @@ def test_every_form_rescores_alike(detector: TinyCRNN, tmp_path: Path) -> None:
 
 @needs_encoder
 def test_a_decoy_takes_from_what_was_rescored_in_every_form(detector: TinyCRNN, tmp_path: Path) -> None:
-    decoys = pronunciations_by_accent("commuter", "en")
+    decoys = outputs_of(Keyphrase("commuter"))
     model = TinyCRNN(replace(detector.config, decoys=decoys, decoy_margin=-0.5)).eval()
     model.load_state_dict(detector.state_dict())
     path = tmp_path / "model.onnx"

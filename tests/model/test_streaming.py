@@ -13,6 +13,7 @@ import torch
 from model.export import stream_scores
 from model.model import CHUNK_SAMPLES
 from model.runtime.detector import SMOOTHING_FRAMES, Detector, smooth_scores
+from phrase_augmentation.keyphrase import Keyphrase
 
 TOLERANCE = 1e-5  # of a score: the order in which a library adds up products
 
@@ -149,11 +150,11 @@ def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
     """A state of zeros is no silence to the trunk; a path that began in it once waited for the rest of the phrase."""
     from model.export import StreamingTinyCRNN
     from model.model import MATCH_POOL, TinyCRNN, TinyCRNNConfig
+    from model.phones import outputs_of
     from model.shipped_trunk import shipped_trunk
-    from pipeline.training.keyword_scoring import pronunciations
 
     trunk, _ = shipped_trunk("standard")
-    model = TinyCRNN(TinyCRNNConfig.of_size("standard", 1.2, trunk.config, pronunciations("okay garden"))).eval()
+    model = TinyCRNN(TinyCRNNConfig.of_size("standard", 1.2, trunk.config, outputs_of(Keyphrase("okay garden")))).eval()
     model.trunk.load_state_dict(trunk.state_dict())
     streaming = StreamingTinyCRNN(model).eval()
     assert model.matcher is not None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from core.errors import HarkError
 from phrase_augmentation.confusers import LEAST_DISTANCE, confusers
 from phrase_augmentation.heard import can_be_heard_in
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phones_of_texts
 from phrase_augmentation.vocabulary import vocabulary
@@ -24,7 +25,7 @@ def plain(text: str, accent: str) -> str:
 
 @pytest.mark.parametrize("phrase", ["computer", "hey compass", "smart mirror", "alexa"])
 def test_thousands_of_confusers_none_of_which_is_heard_as_the_phrase(phrase: str) -> None:
-    found = confusers(phrase, 2500)
+    found = confusers(Keyphrase(phrase), 2500)
     texts = [text.text for text in found]
     assert len(found) == len(set(texts)) == 2500
     assert {text.kind for text in found} <= KINDS
@@ -43,15 +44,15 @@ def test_thousands_of_confusers_none_of_which_is_heard_as_the_phrase(phrase: str
 
 
 def test_the_expected_ones_are_there() -> None:
-    texts = {text.text for text in confusers("hey compass", 2500)}
+    texts = {text.text for text in confusers(Keyphrase("hey compass"), 2500)}
     assert {"hey campus", "they compass", "compass hey", "hey", "compass", "hey comp"} <= texts
-    assert {"alex", "alexis", "alexander"} <= {text.text for text in confusers("alexa", 2500)}
-    texts = {text.text for text in confusers("computer", 2500)}
+    assert {"alex", "alexis", "alexander"} <= {text.text for text in confusers(Keyphrase("alexa"), 2500)}
+    texts = {text.text for text in confusers(Keyphrase("computer"), 2500)}
     assert {"commuter", "computing", "computed", "compute", "computation"} <= texts
 
 
 def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> None:
-    texts = {text.text for text in confusers("hey compass", 6000)}
+    texts = {text.text for text in confusers(Keyphrase("hey compass"), 6000)}
     assert not {"hey compess", "hey compas", "hey cumpass", "hey kompass", "hecompass", "hay compass"} & texts
 
 
@@ -64,7 +65,7 @@ def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> N
 def test_any_phrase(words: list[str], seed: int) -> None:
     phrase = " ".join(words)
     try:
-        found = confusers(phrase, 150, "en", seed)
+        found = confusers(Keyphrase(phrase), 150, seed)
     except HarkError:
         assert sum(map(len, words)) < 2
         return
@@ -74,17 +75,19 @@ def test_any_phrase(words: list[str], seed: int) -> None:
 
 
 def test_seeds_and_counts() -> None:
-    assert confusers("hey compass", 300, seed=1) == confusers("hey compass", 300, seed=1)
-    assert confusers("hey compass", 300, seed=1) != confusers("hey compass", 300, seed=2)
-    assert set(confusers("hey compass", 100, seed=1)) <= set(confusers("hey compass", 300, seed=1))
-    assert confusers("hey compass", 0) == []
+    assert confusers(Keyphrase("hey compass"), 300, seed=1) == confusers(Keyphrase("hey compass"), 300, seed=1)
+    assert confusers(Keyphrase("hey compass"), 300, seed=1) != confusers(Keyphrase("hey compass"), 300, seed=2)
+    assert set(confusers(Keyphrase("hey compass"), 100, seed=1)) <= set(
+        confusers(Keyphrase("hey compass"), 300, seed=1)
+    )
+    assert confusers(Keyphrase("hey compass"), 0) == []
 
 
 @pytest.mark.slow
 def test_the_same_in_another_process() -> None:
     code = (
         "from phrase_augmentation.confusers import confusers; import hashlib;"
-        "print(hashlib.sha256(repr(confusers('smart mirror', 400)).encode()).hexdigest())"
+        "print(hashlib.sha256(repr(confusers(Keyphrase('smart mirror'), 400)).encode()).hexdigest())"
     )
     digests = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
@@ -97,7 +100,7 @@ def test_the_same_in_another_process() -> None:
     "phrase", ["oh", "i i", "zz", "drop table clips", "etc passwd", "turn on the light in the hall now"]
 )
 def test_odd_phrases_give_what_there_is(phrase: str) -> None:
-    assert not [text for text in confusers(phrase, 200) if can_be_heard_in(phrase, text.text)]
+    assert not [text for text in confusers(Keyphrase(phrase), 200) if can_be_heard_in(phrase, text.text)]
 
 
 def test_a_phrase_of_which_every_confuser_is_a_homophone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +108,7 @@ def test_a_phrase_of_which_every_confuser_is_a_homophone(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(module, "_candidates", lambda *_: iter([("flour", "vocabulary"), ("flowers", "vocabulary")]))
     module._pools.cache_clear()
-    assert confusers("flower", 50) == []
+    assert confusers(Keyphrase("flower"), 50) == []
     module._pools.cache_clear()
 
 
@@ -115,6 +118,6 @@ def test_a_phrase_of_which_every_confuser_is_a_homophone(monkeypatch: pytest.Mon
     [("hallo kompass", "de"), ("bonjour", "fr"), ("привет компас", "ru"), ("你好世界", "zh"), ("habari yako", "sw")],
 )
 def test_other_languages(phrase: str, language: str) -> None:
-    found = confusers(phrase, 60, language)
+    found = confusers(Keyphrase(phrase, language), 60)
     assert len(found) >= (2 if language == "sw" else 60)
     assert not [text for text in found if can_be_heard_in(phrase, text.text, language)]

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from core.errors import HarkError
 from phrase_augmentation.heard import can_be_heard_in, ear
 from phrase_augmentation.inbetween import inbetween
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import CARRIERS, positives
@@ -38,7 +38,7 @@ def test_carriers_have_one_gap_and_enough_places() -> None:
 
 @pytest.mark.parametrize(("phrase", "language"), [("hey compass", "en"), ("hallo kompass", "de"), ("habari", "sw")])
 def test_positives_hold_the_phrase(phrase: str, language: str) -> None:
-    texts = positives(phrase, 400, language, seed=3)
+    texts = positives(Keyphrase(phrase, language), 400, seed=3)
     assert len(texts) == 400
     assert all(ear(phrase, language).hears([text.text for text in texts]))
     kinds = Counter(text.kind for text in texts)
@@ -46,18 +46,18 @@ def test_positives_hold_the_phrase(phrase: str, language: str) -> None:
     if language != "sw":
         assert set(PLACES) <= set(kinds)
         assert len({text.text for text in texts}) > 90
-    assert texts[:50] == positives(phrase, 50, language, seed=3)
-    assert texts != positives(phrase, 400, language, seed=4)
-    assert positives(phrase, 1, language)[0].text == phrase
+    assert texts[:50] == positives(Keyphrase(phrase, language), 50, seed=3)
+    assert texts != positives(Keyphrase(phrase, language), 400, seed=4)
+    assert positives(Keyphrase(phrase, language), 1)[0].text == phrase
 
 
 @pytest.mark.parametrize("phrase", ["hey compass", "computer"])
 def test_inbetween(phrase: str) -> None:
-    texts = inbetween(phrase, 1500, seed=5)
+    texts = inbetween(Keyphrase(phrase), 1500, seed=5)
     assert len({text.text for text in texts}) == 1500
     assert {text.kind for text in texts} == {"part", "related"}
     assert not any(ear(phrase).hears([text.text for text in texts]))
-    assert texts[:200] == inbetween(phrase, 200, seed=5)
+    assert texts[:200] == inbetween(Keyphrase(phrase), 200, seed=5)
 
 
 def test_plain_negatives_take_transcripts_first() -> None:
@@ -70,14 +70,16 @@ def test_plain_negatives_take_transcripts_first() -> None:
         "Fine weather.",
         "word " * 60,
     ]
-    texts = plain_negatives("hey compass", transcripts, 300, seed=1)
+    texts = plain_negatives(Keyphrase("hey compass"), transcripts, 300, seed=1)
     assert len(texts) == 300
     assert {normalize(text.text) for text in texts if text.kind == "transcript"} == {"where is it", "fine weather"}
     assert [text.kind for text in texts[:2]] == ["transcript"] * 2
     assert {text.kind for text in texts[2:]} == {"generated"}
     assert not any(ear("hey compass").hears([text.text for text in texts]))
-    assert texts[:40] == plain_negatives("hey compass", transcripts, 40, seed=1)
-    assert {text.text for text in plain_negatives("hey compass", transcripts, 300, seed=2)} != {t.text for t in texts}
+    assert texts[:40] == plain_negatives(Keyphrase("hey compass"), transcripts, 40, seed=1)
+    assert {text.text for text in plain_negatives(Keyphrase("hey compass"), transcripts, 300, seed=2)} != {
+        t.text for t in texts
+    }
 
 
 def test_generated_sentences_are_varied() -> None:
@@ -92,16 +94,11 @@ def test_generated_sentences_are_varied() -> None:
 
 
 def test_a_language_without_words_runs_out_quietly() -> None:
-    assert [text.text for text in plain_negatives("habari", ["jambo sana", "habari gani"], 9, "sw")] == ["jambo sana"]
+    assert [text.text for text in plain_negatives(Keyphrase("habari", "sw"), ["jambo sana", "habari gani"], 9)] == [
+        "jambo sana"
+    ]
 
 
 def test_a_phrase_heard_in_nearly_everything() -> None:
-    texts = plain_negatives("uh", [], 50)
+    texts = plain_negatives(Keyphrase("uh"), [], 50)
     assert not [text for text in texts if can_be_heard_in("uh", text.text)]
-
-
-@pytest.mark.parametrize("phrase", ["", "x", "a" * 300, "😀", "привет"])
-def test_bad_phrases_are_refused_everywhere(phrase: str) -> None:
-    for make in (positives, inbetween, lambda p, n: plain_negatives(p, [], n)):
-        with pytest.raises(HarkError):
-            make(phrase, 3)

@@ -16,6 +16,7 @@ import pytest
 from audio_generation.engine import GeneratedClip, SpeechRequest
 from audio_generation.espeak_side.espeak import Espeak
 from core.audio_file import SAMPLE_RATE, read_audio
+from phrase_augmentation.keyphrase import Keyphrase
 
 
 def matcher_bundle(folder: Path, phrase: str, size: str = "micro", threshold: float = 0.5, **changes: Any) -> Path:
@@ -28,11 +29,11 @@ def matcher_model(phrase: str, size: str = "micro") -> Any:
     import torch
 
     from model.model import TinyCRNN, TinyCRNNConfig
+    from model.phones import outputs_of
     from model.shipped_trunk import shipped_trunk
-    from pipeline.training.keyword_scoring import pronunciations
 
     trunk, _ = shipped_trunk(size)
-    config = TinyCRNNConfig.of_size(size, 1.2, trunk.config, pronunciations(phrase))
+    config = TinyCRNNConfig.of_size(size, 1.2, trunk.config, outputs_of(Keyphrase(phrase)))
     if size == "large":
         config = rescored_config(phrase)
     model = TinyCRNN(config).eval()
@@ -45,10 +46,10 @@ def rescored_config(phrase: str, window_s: float = 1.2, above: float = -3.2) -> 
     """The configuration of a large detector that asks its decoder from that match score on."""
     from model.encoder import trunk_config
     from model.model import TinyCRNNConfig
+    from model.phones import outputs_of
     from model.rescoring import spellings
-    from pipeline.training.keyword_scoring import pronunciations
 
-    large = TinyCRNNConfig.of_size("large", window_s, trunk_config(), pronunciations(phrase))
+    large = TinyCRNNConfig.of_size("large", window_s, trunk_config(), outputs_of(Keyphrase(phrase)))
     return replace(large, spellings=spellings(phrase), rescore_above=above)
 
 

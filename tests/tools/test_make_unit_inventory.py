@@ -120,8 +120,8 @@ def test_a_text_is_heard_where_it_was_said_and_no_other(aligner: RecognizerAlign
 def test_the_librarys_people_are_aligned_as_far_as_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: RecognizerAligner
 ) -> None:
-    monkeypatch.setattr(unit_inventory, "LEAST_SPEECH_S", 3.0)
-    monkeypatch.setattr(unit_inventory, "MOST_SPEECH_S", 3.0)
+    monkeypatch.setattr("pipeline.corpora.alignment.LEAST_SPEECH_S", 3.0)
+    monkeypatch.setattr("pipeline.corpora.alignment.MOST_SPEECH_S", 3.0)
     words = ["please", "open", "the", "big", "window", "before", "seven"]
     audio, _ = joined(words)
     text = " ".join(words)

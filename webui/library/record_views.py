@@ -19,7 +19,7 @@ from core.errors import HarkError
 from core.foreign_audio import read_foreign_audio
 from db.records import Clip
 from model.metrics import wilson_interval
-from phrase_augmentation.normalize import validate_keyphrase
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora import takes as recordings
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import check_room
@@ -43,7 +43,7 @@ def record(request: HttpRequest) -> HttpResponse:
     if not words:
         return render(request, "library/record.html", context)
     try:
-        phrase = validate_keyphrase(words, language)
+        phrase = Keyphrase.of(words, language).text
     except HarkError as problem:
         return render(request, "library/record.html", {**context, "problem": problem}, status=422)
     wanted = services.id_of(request.GET.get("count")) or recordings.COUNT
@@ -83,10 +83,10 @@ def keep(request: HttpRequest) -> JsonResponse:
         raise HarkError(_("That could not be read."), _("The take has no id."), _("Reload the page.")) from error
     check_room(user, LARGEST_TAKE)
     take = recordings.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
-    phrase, language = request.POST.get("phrase", ""), request.POST.get("language") or "en"
+    keyphrase = Keyphrase.of(request.POST.get("phrase", ""), request.POST.get("language") or "en")
     with services.library_of(user) as library:
         (clip_id,) = recordings.keep(
-            library, [take], phrase=phrase, language=language, speaker=f"user-{user.pk}", role=recordings.TEST
+            library, [take], keyphrase=keyphrase, speaker=f"user-{user.pk}", role=recordings.TEST
         )
     return JsonResponse({"kept": {"id": clip_id}})
 

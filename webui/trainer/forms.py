@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
-from phrase_augmentation.normalize import OtherScript
+from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
 from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 from webui.trainer.services import configuration

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
-from phrase_augmentation.normalize import OtherScript
+from phrase_augmentation.keyphrase import OtherScript
 from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.jobs.services import user_data

@@ -13,6 +13,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from db.db_api import Library
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora import takes as recordings
 from pipeline.corpora.takes import HINTS, TEST, TRAIN, Take, examine, heard, hints, keep, kept_takes, set_role, takes_in
 
@@ -42,7 +43,7 @@ def library(tmp_path: Path) -> Iterator[Library]:
 
 
 def keep_one(library: Library, take: Take, phrase: str = "hey compass", **more: Any) -> int:
-    (clip_id,) = keep(library, [take], phrase=phrase, language="en", **{"speaker": "user-1", **more})
+    (clip_id,) = keep(library, [take], keyphrase=Keyphrase.of(phrase), **{"speaker": "user-1", **more})
     return clip_id
 
 

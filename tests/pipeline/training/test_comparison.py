@@ -17,12 +17,13 @@ from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library, source_id
 from db.records import NewClip
 from model.model import TinyCRNN, TinyCRNNConfig, save_checkpoint
+from model.phones import outputs_of
 from model.shipped_trunk import shipped_trunk
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import comparison
 from pipeline.training.comparison import COMPARISON, Trained, compare_versions, unheard
 from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.examples import clip_row
-from pipeline.training.keyword_scoring import pronunciations
 from pipeline.training.negative_bank import BankPiece, bank_about, shipped_bank
 from pipeline.training.plan import BucketPlan, Plan, save_plan
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
@@ -108,7 +109,9 @@ class Runs:
 
     def add(self, run: str, threshold: float, bank: Any = None, window_s: float = 1.2, trunk: Any = None) -> None:
         trunk = trunk or self.trunk
-        model = TinyCRNN(TinyCRNNConfig.of_size("standard", window_s, trunk.config, pronunciations(PHRASE))).eval()
+        model = TinyCRNN(
+            TinyCRNNConfig.of_size("standard", window_s, trunk.config, outputs_of(Keyphrase(PHRASE)))
+        ).eval()
         model.trunk.load_state_dict(trunk.state_dict())
         (self.data / "models" / run).mkdir(parents=True)
         manifest = {"thresholds": [{"fa_per_day": 12.0, "threshold": threshold, "extrapolated": False}]}

@@ -19,6 +19,7 @@ from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip, Where
 from model.asr.emissions import RecognizerAligner
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS
 from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.keyword_scoring import phone_score
@@ -66,21 +67,21 @@ def test_each_method_cuts_the_phrase_out(library: Library, method: str) -> None:
     words = SENTENCE.split()
     library.add_clips([recording(SENTENCE), recording("he bought seven apples", said="ten people saw the river")])
     config = MiningConfig(method=method)
-    (cut,) = mine("big window", library, silent_reporter(), config).cuts
+    (cut,) = mine(Keyphrase("big window"), library, silent_reporter(), config).cuts
     _, times = joined(words)
     assert cut.start_s + cut.phrase_start_s == pytest.approx(times[3][0], abs=0.08)
     assert cut.start_s + cut.phrase_end_s == pytest.approx(times[4][1], abs=0.12)
-    assert phone_score(library.read_audio(library.clips([cut.clip_id])[0]), "big window") > 0.3
-    assert mine("big window", library, silent_reporter(), config).clip_ids == (cut.clip_id,)
-    assert not mine("seven apples", library, silent_reporter(), config).cuts, "a wrong transcript"
+    assert phone_score(library.read_audio(library.clips([cut.clip_id])[0]), Keyphrase("big window")) > 0.3
+    assert mine(Keyphrase("big window"), library, silent_reporter(), config).clip_ids == (cut.clip_id,)
+    assert not mine(Keyphrase("seven apples"), library, silent_reporter(), config).cuts, "a wrong transcript"
 
 
 def test_cuts_of_the_chosen_method_are_examples(library: Library) -> None:
     pytest.importorskip("ctc_segmentation")
     library.add_clips([recording(SENTENCE), recording("window seven", "bob")])
-    mine("window", library, silent_reporter())
+    mine(Keyphrase("window"), library, silent_reporter())
     own = [clip.id for clip in mined_clips(library, ["window"])]
-    package = mine("window", library, silent_reporter(), MiningConfig(method=CTC_SEGMENTATION)).clip_ids
+    package = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(method=CTC_SEGMENTATION)).clip_ids
     assert len(own) == len(package) == 2 and not set(own) & set(package)
     assert [clip.id for clip in mined_clips(library, ["window"])] == own
     assert [clip.id for clip in mined_clips(library, ["window"], method=CTC_SEGMENTATION)] == sorted(package)
@@ -91,7 +92,7 @@ def test_a_method_that_is_not_there_is_said_at_once(library: Library, monkeypatc
     library.add_clips([recording(SENTENCE)])
     for method, why in ((CTC_SEGMENTATION, "missing"), ("guess", "viterbi")):
         with pytest.raises(HarkError) as caught:
-            mine("big window", library, silent_reporter(), MiningConfig(method=method))
+            mine(Keyphrase("big window"), library, silent_reporter(), MiningConfig(method=method))
         assert why in caught.value.why
         with pytest.raises(HarkError):
             prepare(RunConfig("big window", mining_method=method))
@@ -100,7 +101,7 @@ def test_a_method_that_is_not_there_is_said_at_once(library: Library, monkeypatc
 def test_the_phrase_is_cut_out(library: Library) -> None:
     (parent,) = library.add_clips([recording(SENTENCE)])
     library.add_clips([recording("open another window")])
-    found = mine("Big Window!", library, silent_reporter())
+    found = mine(Keyphrase.of("Big Window!"), library, silent_reporter())
     (cut,) = found.cuts
     assert (found.phrase, found.recordings, found.looked_into, found.sampled) == ("big window", 1, 1, False)
     _, times = joined(SENTENCE.split())
@@ -117,15 +118,15 @@ def test_the_phrase_is_cut_out(library: Library) -> None:
     assert (clip.engine, clip.settings["parent_engine"]) == ("mined", "corpus")
     assert clip.start_s == cut.start_s and clip.duration_s == pytest.approx(cut.end_s - cut.start_s, abs=1e-3)
     audio = library.read_audio(clip)
-    assert phone_score(audio, "big window") > 0.3 > phone_score(audio, "seven captains")
+    assert phone_score(audio, Keyphrase("big window")) > 0.3 > phone_score(audio, Keyphrase("seven captains"))
     assert library.occurrences("big window", default_aligner().name)
     assert [row.id for row in mined_clips(library, ["big window"])] == [cut.clip_id]
 
 
 def test_mining_again_makes_nothing_twice(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording(SENTENCE, "bob")])
-    first = mine("window", library, silent_reporter())
-    again = mine("window", library, silent_reporter(), MiningConfig(most=10))
+    first = mine(Keyphrase("window"), library, silent_reporter())
+    again = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=10))
     assert first.clip_ids == again.clip_ids and len(first.cuts) == 2
     assert library.stats().slices == 2
     assert all(clip.parent_id is None for clip in library.search("window", 9, Where(slices=False)))
@@ -134,64 +135,64 @@ def test_mining_again_makes_nothing_twice(library: Library) -> None:
 def test_a_transcript_that_is_wrong_gives_no_cut(library: Library) -> None:
     library.add_clips([recording("the big window is red", said="he bought seven yellow apples")])
     library.add_clips([recording("ten people saw the big window", said="ten people saw the green river")])
-    found = mine("big window", library, silent_reporter())
+    found = mine(Keyphrase("big window"), library, silent_reporter())
     assert found.recordings == 2 and not found.cuts and sum(found.rejected.values()) == 2
     assert len(library.clips_with_texts(["the big window is red"], "en")) == 1, "the recording stays"
 
 
 def test_what_was_mined_with_less_confidence_is_no_example(library: Library) -> None:
     library.add_clips([recording("the pig winter is red", said="the big window is red")])
-    assert not mine("pig winter", library, silent_reporter()).cuts
-    (cut,) = mine("pig winter", library, silent_reporter(), MiningConfig(least_confidence=0.0)).cuts
+    assert not mine(Keyphrase("pig winter"), library, silent_reporter()).cuts
+    (cut,) = mine(Keyphrase("pig winter"), library, silent_reporter(), MiningConfig(least_confidence=0.0)).cuts
     assert cut.confidence < LEAST_CONFIDENCE and mined_clips(library, ["pig winter"]) == []
 
 
 def test_a_place_that_two_aligners_cut_out_is_one_example(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording("window seven window")])
-    phones = mine("window", library, silent_reporter())
-    letters = mine("window", library, silent_reporter(), aligner=RecognizerAligner(units="characters"))
+    phones = mine(Keyphrase("window"), library, silent_reporter())
+    letters = mine(Keyphrase("window"), library, silent_reporter(), aligner=RecognizerAligner(units="characters"))
     assert not set(phones.clip_ids) & set(letters.clip_ids) and len(phones.cuts) == 3
     assert [clip.id for clip in mined_clips(library, ["window"])] == list(phones.clip_ids)
 
 
 def test_only_real_recordings_unless_asked(library: Library) -> None:
     library.add_clips([recording(SENTENCE, engine="espeak", source=None, request_id="r")])
-    assert mine("window", library, silent_reporter()).recordings == 0
-    found = mine("window", library, silent_reporter(), MiningConfig(real_only=False))
+    assert mine(Keyphrase("window"), library, silent_reporter()).recordings == 0
+    found = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(real_only=False))
     assert len(found.cuts) == 1
 
 
 def test_word_forms_are_found_when_asked_for(library: Library) -> None:
     library.add_clips([recording("please close the big windows before seven")])
-    assert not mine("big window", library, silent_reporter()).cuts
-    found = mine("big window", library, silent_reporter(), MiningConfig(word_forms=True))
+    assert not mine(Keyphrase("big window"), library, silent_reporter()).cuts
+    found = mine(Keyphrase("big window"), library, silent_reporter(), MiningConfig(word_forms=True))
     assert [cut.text for cut in found.cuts] == ["big windows"]
-    assert word_forms("grosses fenster", "de") == ("grosses fenster",)
+    assert word_forms(Keyphrase("grosses fenster", "de")) == ("grosses fenster",)
 
 
 def test_a_phrase_that_is_everywhere_is_sampled_and_said(library: Library) -> None:
     library.add_clips(recording(f"{SENTENCE} {name}", name) for name in ("ann", "robert", "a", "bo"))
     events: list[dict[str, Any]] = []
     config = MiningConfig(recordings=2)
-    found = mine("window", library, Reporter(events.append), config)
+    found = mine(Keyphrase("window"), library, Reporter(events.append), config)
     assert (found.recordings, found.looked_into, found.sampled) == (4, 2, True)
     assert any("sample" in event.get("message", "") for event in events)
-    assert mine("window", library, silent_reporter(), config).clip_ids == found.clip_ids
-    assert len(mine("window", library, silent_reporter(), MiningConfig(most=1)).cuts) == 1
+    assert mine(Keyphrase("window"), library, silent_reporter(), config).clip_ids == found.clip_ids
+    assert len(mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=1)).cuts) == 1
 
 
 def test_a_hundred_thousand_recordings_are_bounded(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "search_ids", lambda phrase, where=None: list(range(1, 100_001)))
     asked: list[int] = []
     monkeypatch.setattr(library, "clips", lambda ids: asked.append(len(ids)) or [])
-    found = mine("window", library, silent_reporter())
+    found = mine(Keyphrase("window"), library, silent_reporter())
     assert found.recordings == 100_000 and asked[0] == found.looked_into == MiningConfig().recordings
 
 
 def test_enough_is_enough(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.training.mining.AT_A_TIME", 1)
     library.add_clips(recording(f"{SENTENCE} {name}", name) for name in ("ann", "robert", "a", "bo"))
-    found = mine("window", library, silent_reporter(), MiningConfig(most=2))
+    found = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=2))
     assert len(found.cuts) == 2 and found.looked_into in (2, 3) and found.sampled
 
 
@@ -221,15 +222,10 @@ def test_a_recording_that_is_added_never_leaves_fewer_cuts(library: Library) -> 
 def test_neighbours_are_cut_only_where_the_phrase_is_not_said(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording("tell the captain about the big mirror", "bob")])
     found = mine_negatives(
-        "big window", ["big", "big mirror!", "window", "not there at all"], library, silent_reporter()
+        Keyphrase("big window"), ["big", "big mirror!", "window", "not there at all"], library, silent_reporter()
     )
     assert set(found) == {"big", "big mirror"}
     assert [cut.speaker for result in found.values() for cut in result.cuts] == ["bob", "bob"]
-
-
-def test_what_is_no_phrase_is_refused(library: Library) -> None:
-    with pytest.raises(HarkError):
-        mine("🦜", library, silent_reporter())
 
 
 def test_loudness_of_a_cut() -> None:
@@ -245,7 +241,7 @@ def test_loudness_of_a_cut() -> None:
 def test_a_clip_of_the_phrase_alone_is_mined_whole(library: Library) -> None:
     audio = say("hey compass")
     library.add_clips([NewClip(audio, "hey compass", "hey compass", "en", "corpus", speaker="x", source="c:1")])
-    (cut,) = mine("hey compass", library, silent_reporter()).cuts
+    (cut,) = mine(Keyphrase("hey compass"), library, silent_reporter()).cuts
     assert cut.start_s < 0.1 and cut.end_s > len(audio) / 16_000 - 0.15
     assert 0 <= cut.phrase_start_s < cut.phrase_end_s <= cut.end_s - cut.start_s + 1e-6
 
@@ -265,7 +261,7 @@ def test_mining_real_speech(shared_data: Path, library: Library, method: str) ->
         )
         for row in rows
     )  # fmt: skip
-    found = mine("little", library, silent_reporter(), MiningConfig(method=method), RecognizerAligner())
+    found = mine(Keyphrase("little"), library, silent_reporter(), MiningConfig(method=method), RecognizerAligner())
     assert len(found.cuts) > 0.6 * len(rows)
 
 

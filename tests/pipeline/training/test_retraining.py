@@ -18,11 +18,12 @@ from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.export import check_parity, export_onnx, lead_in, quantize_weights, stream_scores
 from model.features import log_mel
 from model.model import TinyCRNN, TinyCRNNConfig
+from model.phones import outputs_of
 from model.shipped_trunk import shipped_trunk
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import retraining
 from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import score_split
-from pipeline.training.keyword_scoring import pronunciations
 from pipeline.training.plan import Plan, real_negatives, save_plan
 from pipeline.training.retraining import (
     CORPUS,
@@ -45,7 +46,7 @@ THRESHOLD = 0.5
 def model() -> TinyCRNN:
     """A detector of "computer" that has learned nothing of it but its phones."""
     trunk, _ = shipped_trunk("standard")
-    config = TinyCRNNConfig.of_size("standard", 1.2, trunk.config, pronunciations("computer"))
+    config = TinyCRNNConfig.of_size("standard", 1.2, trunk.config, outputs_of(Keyphrase("computer")))
     made = TinyCRNN(config).eval()
     made.trunk.load_state_dict(trunk.state_dict())
     return made
@@ -86,7 +87,7 @@ def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(model: TinyCRNN, s
 
 
 def test_a_detector_with_decoys_is_the_same_in_all_forms(model: TinyCRNN, tmp_path: Path) -> None:
-    changed = with_decoys(model, Decoys(phones=pronunciations("commuter"), margin=0.1))
+    changed = with_decoys(model, Decoys(phones=outputs_of(Keyphrase("commuter")), margin=0.1))
     changed.config = TinyCRNNConfig.from_dict(changed.config.as_dict())
     export_onnx(changed, tmp_path / "a.onnx")
     quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")

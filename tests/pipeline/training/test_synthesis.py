@@ -212,13 +212,12 @@ def test_a_worker_on_a_full_disk_ends_the_run(library: Library, fake_and_espeak:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
 from db import db_api
 from db.db_api import Library
 from audio_generation.fake_side.fake import Fake
 from core.events import Reporter
 from pipeline.training.synthesis import generate
-from test_generation import plan_of, request
+from tests.pipeline.training.test_synthesis import plan_of, request
 db_api.BATCH_CLIPS = 8
 def sink(event):
     if event["event"] == "progress" and event["done"] >= {after}:
@@ -234,7 +233,7 @@ def test_killed_in_the_middle_nothing_is_generated_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_choir: Callable[..., Any]
 ) -> None:
     data = tmp_path / "data"
-    code = KILLED.format(tests=str(Path(__file__).parent), data=str(data), after=20)
+    code = KILLED.format(data=str(data), after=20)
     # Progress is told at most a few times a second; the kill comes with the first event after 20 clips.
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     requests = [request(n, "fake", "low") for n in range(60)]

@@ -10,6 +10,7 @@ import pytest
 from core.audio_file import read_audio
 from core.errors import HarkError
 from model.encoder_trunk import encoder_path
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.keyword_scoring import places
 from pipeline.training.zero_shot import UntrainedDetector
 from tests.support.spoken_words import say
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moon
 
 
 def test_a_phrase_is_found_once_where_it_is_said() -> None:
-    ear = UntrainedDetector("smart mirror")
+    ear = UntrainedDetector(Keyphrase("smart mirror"))
     gap = np.zeros(24_000, np.float32)
     before, phrase = say("the weather is very nice"), say("smart mirror")
     audio = np.concatenate([gap, before, gap, phrase, gap, before, gap, phrase, gap])
@@ -31,20 +32,20 @@ def test_a_phrase_is_found_once_where_it_is_said() -> None:
 
 
 def test_what_is_not_said_is_not_found() -> None:
-    ear = UntrainedDetector("hey compass")
+    ear = UntrainedDetector(Keyphrase("hey compass"))
     for audio in (np.zeros(0, np.float32), np.zeros(100, np.float32), np.zeros(32_000, np.float32)):
         scores, starts = ear.scores(audio)
         assert len(scores) == len(starts) == len(audio) // 320 and scores.max(initial=0.0) < 0.1
     assert ear.scores(np.pad(say("the weather is very nice"), 8_000))[0].max() < ear.least
 
 
-def test_what_is_no_phrase_is_refused() -> None:
+def test_what_has_no_phones_is_refused() -> None:
     with pytest.raises(HarkError):
-        UntrainedDetector("!!!")
+        UntrainedDetector(Keyphrase("!"))
 
 
 @pytest.mark.slow
 def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
-    ear = UntrainedDetector("smart mirror")
+    ear = UntrainedDetector(Keyphrase("smart mirror"))
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
     assert np.mean([ear.scores(np.pad(read_audio(file), (0, 8_000)))[0].max() > ear.least for file in files]) > 0.95

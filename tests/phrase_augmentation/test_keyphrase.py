@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import HarkError
+from phrase_augmentation.keyphrase import MAX_LETTERS, MAX_WORDS, Keyphrase
+
+
+def test_valid_keyphrases() -> None:
+    assert Keyphrase.of("Hey Compass!").text == "hey compass"
+    assert Keyphrase.of("42").text == "forty two"
+    assert Keyphrase.of("'; DROP TABLE clip; --").text == "drop table clip"
+    assert Keyphrase.of("../../etc/passwd").text == "etc passwd"
+    assert Keyphrase.of("こんにちは", "ja").text == "こんにちは"
+    assert Keyphrase.of("你好", "zh").text == "你好"
+    assert Keyphrase.of("a" * MAX_LETTERS)
+    assert Keyphrase.of(" ".join(["la"] * MAX_WORDS))
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("", "en"),
+        (" \t\n", "en"),
+        ("x", "en"),
+        ("a" * 300, "en"),
+        ("a" * 1_000_000, "en"),
+        (" ".join(["la"] * (MAX_WORDS + 1)), "en"),
+        ("😀🚀", "en"),
+        ("!?...", "en"),
+        ("привет", "en"),
+        ("pаypal", "en"),  # the second letter is Cyrillic
+        ("hello", "ru"),
+        ("東京", "ja"),
+        ("\x00", "en"),
+    ],
+)
+def test_refused_keyphrases_say_what_why_and_what_to_do(text: str, language: str) -> None:
+    with pytest.raises(HarkError) as caught:
+        Keyphrase.of(text, language)
+    assert all(len(part) > 5 for part in caught.value.as_dict().values())
+    assert len(str(caught.value)) < 400
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=120))
+def test_any_text_is_a_phrase_or_a_hark_error(text: str) -> None:
+    try:
+        phrase = Keyphrase.of(text)
+    except HarkError:
+        return
+    assert Keyphrase.of(phrase.text, phrase.language) == phrase
+
+
+def test_a_keyphrase_has_its_pronunciations_in_each_accent() -> None:
+    assert len(Keyphrase("water").pronunciations) == 2 and len(Keyphrase("hey").pronunciations) == 1
+    assert Keyphrase("hey compass").words == ("hey", "compass")
+    assert Keyphrase("hey compass") == Keyphrase.of("Hey, compass!")
