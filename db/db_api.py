@@ -385,6 +385,11 @@ class Library:
         condition = "id IN (SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?)"
         return self._select(condition, [f"{run}:", f"{run};", limit], Where())
 
+    def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
+        """The ready clips of request ids, by request id."""
+        found = self._select("request_id IN (SELECT value FROM json_each(?))", [_json(ids)], Where())
+        return {clip.request_id or "": clip for clip in found}
+
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
         """Those of the request ids that have a clip."""
         return self._present("SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))", ids)

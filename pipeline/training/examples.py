@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +10,15 @@ import numpy as np
 import pandas as pd
 
 from db.db_api import Library
-from db.records import Clip, Where
+from db.records import Clip
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, spoken_seconds
 from model.model import TinyCRNNConfig, TrunkConfig
 from model.phones import outputs_of
 from model.rescoring import spellings
-from phrase_augmentation.normalize import normalize
-from pipeline.training.config import BUCKETS, EFFORTS, LINE_CLIPS
-from pipeline.training.evaluation import REAL_ENGINES
+from pipeline.training.config import BUCKETS, EFFORTS
 from pipeline.training.mining import ENGINE as MINED
-from pipeline.training.mining import mined_clips
 from pipeline.training.negative_bank import rescoring_threshold
-from pipeline.training.plan import Plan, engines_used
-from pipeline.training.retraining import marked_false_alarms
-from pipeline.training.splits import VoiceSplits, is_for_test, real_speaker, split_of, splits_of_takes
+from pipeline.training.plan import Plan
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
@@ -78,67 +71,24 @@ def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool
     }
 
 
-def clip_table(plan: Plan, library: Library, splits: VoiceSplits) -> pd.DataFrame:
-    """The clips of a run, a row each, with :data:`CLIP_COLUMNS`.
-
-    A clip whose voice and text belong to different splits is left out, and so is a take for tests of somebody who is
-    heard in training. A bucket takes at most a quarter more than its target, so that a library that has grown does not
-    make every run longer; what the user has recorded of it comes first.
-    """
-    language = plan.config.language
-    takes = library.clips_with_texts([plan.config.phrase], language)
-    splits = replace(splits, speaker_split={**splits.speaker_split, **splits_of_takes(takes)})
+def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
+    """The clips of a run, a row each, with :data:`CLIP_COLUMNS`: those that its plan chose, and those that were spoken
+    for it. What has been put aside since, or could not be spoken, is left out."""
+    chosen = {clip.id: clip for clip in library.clips([planned.clip_id for planned in plan.clips])}
+    cut_out_of = [clip.parent_id for clip in chosen.values() if clip.parent_id is not None]
+    parents = {parent.id: parent for parent in library.clips(cut_out_of)}
+    spoken = library.clips_of_requests([request.request_id for request in plan.requests])
     rows: list[Row] = []
-    seen: set[int] = set()
-
-    def add(clip: Clip, bucket: str, split: str, parent: Clip | None = None) -> None:
-        seen.add(clip.id)
-        if is_for_test(parent or clip) and split != "test":
-            return
-        reused = not (clip.request_id or "").startswith(f"{plan.run}:")
-        rows.append(clip_row(library, clip, bucket, split, reused, parent))
-
-    for bucket in BUCKETS:
-        row = plan.bucket(bucket)
-        texts = list(dict.fromkeys(normalize(text, language) for text in row.texts))
-        whole = Where(language=language, slices=False)
-        clips = [c for c in library.clips_with_texts(texts, language, where=whole) if c.id not in seen]
-        used = engines_used(bucket, plan.config, plan.engines)
-        # Engines speak side by side, so the library's order is another one in each run; what is drawn must not be.
-        clips = sorted((c for c in clips if c.engine in used), key=_as_asked_for)
-        limit = int(1.25 * row.target) + plan.config.growth_constant
-        for clip in sorted(clips, key=lambda clip: ("role" not in clip.settings, _lot(clip, plan.config.seed)))[:limit]:
-            split = splits.split_of_speaker(real_speaker(clip))
-            if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
-                continue  # nor as a voice that the run does not have
-            if bucket == "positive" or clip.source is not None or split == split_of(clip.text_normalized):
-                add(clip, bucket, split)
-        if plan.config.mining:
-            cuts = mined_clips(library, texts, language, plan.config.mining_method)
-            cuts = [cut for cut in cuts if cut.parent_id not in seen]
-            parents = {parent.id: parent for parent in library.clips([cut.parent_id or 0 for cut in cuts])}
-            for cut in cuts:
-                parent = parents.get(cut.parent_id or 0)
-                if cut.id not in seen and parent is not None and parent.engine == "corpus" and parent.state == "ready":
-                    add(cut, bucket, splits.split_of_speaker(real_speaker(cut)), parent)
-    for clip in library.clips(list(plan.real_clips)):
-        if clip.id not in seen and clip.state == "ready":  # it may have been put aside since the plan was made
-            add(clip, "plain_negative", splits.split_of_speaker(real_speaker(clip)))
-    for clip in marked_false_alarms(library, plan.config.phrase):
-        if splits.speaker_split.get(real_speaker(clip)) != "test":  # nobody is in both
-            add(clip, "plain_negative", "train")
-    return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
-
-
-def _lot(clip: Clip, seed: int) -> bytes:
-    """What clips are drawn by: each has its own, so that one more of a kind never leaves fewer of that kind."""
-    return hashlib.sha256(repr((seed, 4, _as_asked_for(clip)[:-1])).encode()).digest()
-
-
-def _as_asked_for(clip: Clip) -> tuple[str, ...]:
-    """What orders clips alike in every run of a seed: not the audio, which festival now and then speaks a bit apart."""
-    asked = (clip.text_original, clip.engine, clip.voice, json.dumps(clip.settings, sort_keys=True))
-    return (*asked, clip.source or "", clip.sha256)
+    for planned in plan.clips:
+        clip = chosen.get(planned.clip_id)
+        if clip is not None and clip.state == "ready":
+            parent = parents.get(clip.parent_id or 0)
+            rows.append(clip_row(library, clip, planned.bucket, planned.split, True, parent))
+    for request in plan.requests:
+        if request.request_id in spoken:
+            rows.append(clip_row(library, spoken[request.request_id], request.bucket, request.split, False))
+    table = pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
+    return table.sort_values("bucket", key=lambda buckets: buckets.map(BUCKETS.index), kind="stable", ignore_index=True)
 
 
 def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
@@ -178,12 +128,10 @@ def plan_examples(
     window_s, phrase_s = window_seconds(clips, plan.config.phrase)
     said = outputs_of(plan.config.keyphrase) if trunk else ()
     model = TinyCRNNConfig.of_size(plan.config.size, window_s + (TRUNK_DELAY_S if trunk else 0.0), trunk, said)
-    # On an encoder a run learns a line from score to logit, and hearing is what takes the time.
-    line_only = trunk is not None and bool(trunk.encoder)
-    if line_only and bank is not None:
+    if trunk is not None and trunk.encoder and bank is not None:
         above = rescoring_threshold(bank, said)
         model = replace(model, spellings=spellings(plan.config.phrase), rescore_above=above)
-    variants = 1 if line_only else EFFORTS[plan.config.effort].variants
+    variants = EFFORTS[plan.config.effort].variants
     rng = np.random.default_rng((plan.config.seed, 5))
     specs: list[ExampleSpec] = []
 
@@ -195,16 +143,6 @@ def plan_examples(
 
     for split in ("train", "validation", "test"):
         rows = clips[clips["split"] == split]
-        if line_only:
-            # Of the other splits ordinary speech is heard whole: thresholds and false alarms need the hours.
-            limited = rows if split == "train" else rows[rows["bucket"] != "plain_negative"]
-            shuffled = limited.groupby("bucket").sample(frac=1.0, random_state=plan.config.seed)
-            if split != "train":  # real people are heard before all others
-                shuffled = shuffled.sort_values(
-                    "engine", key=lambda engines: ~engines.isin(REAL_ENGINES), kind="stable"
-                )
-            kept = shuffled.groupby("bucket").head(LINE_CLIPS[split])
-            rows = pd.concat([kept, rows.drop(limited.index)])
         plain = rows[rows["bucket"] == "plain_negative"]
         neighbours = plain["path"].to_numpy()
         conditions = ["train"] * variants if split == "train" else ["clean", "noisy"]

@@ -80,10 +80,16 @@ class VoiceSplits:
     voices: dict[str, dict[str, list[list[Voice]]]]
     speaker_split: dict[str, str]
     held_out: str
+    trains: bool = True
 
     def split_of_speaker(self, speaker: str) -> str:
         """The split of any speaker, synthetic (by the table) or real (by its name)."""
-        return self.speaker_split.get(speaker) or split_of(speaker)
+        return self.speaker_split.get(speaker) or self.split_of(speaker)
+
+    def split_of(self, name: str) -> str:
+        """The split of a real speaker or of a text; where nothing is trained, what would be is for thresholds."""
+        split = split_of(name)
+        return "validation" if split == "train" and not self.trains else split
 
 
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
@@ -112,12 +118,13 @@ def _can_be_kept(voice: Voice) -> bool:
     return voice.engine != SPLICE or voice.model != LIBRARY_MODEL
 
 
-def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> VoiceSplits:
+def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trains: bool = True) -> VoiceSplits:
     """Divide the engines' voices. A person who speaks in two engines is in one split only.
 
     Args:
         voices: by engine.
         hold_out: engine to keep for the test; empty for the default rule, "none" for none.
+        trains: else nobody has to be kept from being trained on: the voices of that split speak in the test too.
 
     With fewer than three speakers a split is empty; the plan refuses that.
     """
@@ -141,4 +148,9 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "") -> V
                     continue  # a training engine has this person: the test would not be of an unheard voice
                 speaker_split[speaker] = "test"
             result[speaker_split[speaker]].setdefault(engine, []).append(its_voices)
-    return VoiceSplits(result, speaker_split, held_out)
+    if not trains:
+        for engine, speakers in result.pop("train").items():
+            result["test"].setdefault(engine, []).extend(speakers)
+        result["train"] = {}
+        speaker_split = {name: "test" if split == "train" else split for name, split in speaker_split.items()}
+    return VoiceSplits(result, speaker_split, held_out, trains)

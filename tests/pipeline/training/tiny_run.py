@@ -26,10 +26,10 @@ TINY = replace(
     confuser=BucketSize(40, 1),
     inbetween=BucketSize(12, 1),
     plain_negative=BucketSize(70, 1),
-    bank_hours=0.2,
     variants=1,
     steps=60,
     batch_size=16,
+    test_clips=24,
 )
 
 
