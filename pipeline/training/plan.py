@@ -6,8 +6,6 @@ learns nothing of clips: the phrase and what resembles it are all in its test, a
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
 import math
 from collections import Counter
@@ -26,24 +24,20 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
-from db.records import Clip, Where
+from db.records import Clip
 from phrase_augmentation.confusers import confusers
-from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.inbetween import inbetween
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
+from pipeline.training.clip_choice import Chooser, PlannedClip
 from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, trains
 from pipeline.training.evaluation import REAL_ENGINES
-from pipeline.training.mining import mined_clips
-from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF, marked_false_alarms
 from pipeline.training.splits import (
     SPLITS,
     VoiceSplits,
     held_out_engine,
-    is_for_test,
-    real_speaker,
     split_voices,
     splits_of_takes,
 )
@@ -85,15 +79,6 @@ class PlannedRequest:
     voice: str
     text: str
     settings: dict[str, Setting]
-
-
-@dataclass(frozen=True)
-class PlannedClip:
-    """A clip of the library that the run uses."""
-
-    clip_id: int
-    bucket: str
-    split: str
 
 
 @dataclass(frozen=True)
@@ -206,14 +191,6 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
     return ready, missing
 
 
-def engines_used(bucket: str, config: RunConfig, engines: Iterable[str]) -> tuple[str, ...]:
-    """Whose clips of a bucket's texts go into a run: its own engines', and real ones unless mining is off.
-
-    Real ordinary speech is chosen by :func:`real_negatives` alone, which keeps to the hours and shares that are wanted.
-    """
-    return (*engines, "corpus") if config.mining and bucket != "plain_negative" else tuple(engines)
-
-
 def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     """The texts of a bucket, as many as are wanted where the phrase yields so many."""
     effort = EFFORTS[config.effort]
@@ -256,50 +233,6 @@ def wanted_clips(bucket: str, texts: Sequence[PhraseText], config: RunConfig, sp
             "train": 0, "validation": VALIDATION_POSITIVES if config.start_from else 0, "test": effort.test_clips
         }  # fmt: skip
     return {"train": 0, "validation": 0, "test": len(texts)}
-
-
-def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
-    """Real recordings of the library without the phrase: all of them, or the effort's hours where there are more.
-
-    Those who speak share these hours evenly, as far as each has said so much; so what is imported may take another's
-    place, but never leaves the hours less full. All recordings of a corpus that name no speaker share as one: nobody
-    knows how many people they are. Recordings without a transcript are taken too: the phrase might occur in them, and
-    the report says so.
-    """
-    if not config.mining:
-        return [], 0.0
-    limit_s = EFFORTS[config.effort].corpus_hours * 3600
-    clips = [
-        c
-        for c in library.iter_clips(Where(imported=True, slices=False, language=config.language))
-        if c.duration_s >= 0.4
-    ]
-    rng = np.random.default_rng((config.seed, 1))
-    by_voice: dict[str, list[Clip]] = {}
-    for index in rng.permutation(len(clips)):
-        clip = clips[index]
-        by_voice.setdefault(clip.speaker or f"{(clip.source or '').split(':')[0]}:", []).append(clip)
-    # Always a clip of whoever has said least so far.
-    turns = [(0.0, number, waiting) for number, waiting in enumerate(by_voice.values())]
-    chosen: list[Clip] = []
-    seconds = 0.0
-    while turns and seconds < limit_s:
-        said_s, number, waiting = heapq.heappop(turns)
-        clip = waiting.pop()
-        if _is_ordinary(clip, config):
-            chosen.append(clip)
-            seconds += clip.duration_s
-            said_s += clip.duration_s
-        if waiting:
-            heapq.heappush(turns, (said_s, number, waiting))
-    return chosen, seconds / 3600
-
-
-def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
-    """Whether a real recording is ordinary speech: the phrase is not heard in it, and nobody has marked it."""
-    if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: used by name, not by chance
-        return False
-    return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))
 
 
 def _draw_voice(splits: VoiceSplits, split: str, rng: np.random.Generator) -> tuple[str, Voice]:
@@ -356,7 +289,7 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
     takes = library.clips_with_texts([config.phrase], config.language)
     splits = replace(splits, speaker_split={**splits.speaker_split, **_splits_of_takes(takes, config)})
     transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
-    chooser = _Chooser(config, library, splits, engines)
+    chooser = Chooser(config, library, splits, engines)
     rows: list[BucketPlan] = []
     clips: list[PlannedClip] = []
     requests: list[PlannedRequest] = []
@@ -428,96 +361,6 @@ def _splits_of_takes(takes: Iterable[Clip], config: RunConfig) -> dict[str, str]
     return chosen if trains(config) else dict.fromkeys(chosen, "test")
 
 
-class _Chooser:
-    """Chooses clips of the library for a run, each once, with the split that it belongs to."""
-
-    def __init__(self, config: RunConfig, library: Library, splits: VoiceSplits, engines: Mapping[str, Engine]) -> None:
-        self._config, self._library, self._splits, self._engines = config, library, splits, engines
-        self._seen: set[int] = set()
-
-    def of_texts(
-        self, bucket: str, texts: Sequence[PhraseText], wanted: Mapping[str, int]
-    ) -> list[tuple[PlannedClip, Clip]]:
-        """Clips of a bucket's texts: recordings of people, cuts out of them, and what engines have said before.
-
-        No split gets more than it wants, people before engines; what the user has recorded of the phrase comes on top.
-        """
-        config, library = self._config, self._library
-        normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))
-        whole = Where(language=config.language, slices=False)
-        used = engines_used(bucket, config, self._engines)
-        found = library.clips_with_texts(normalized, config.language, where=whole)
-        candidates = [(clip, clip) for clip in found if clip.engine in used]
-        if config.mining:
-            cuts = mined_clips(library, normalized, config.language, config.mining_method)
-            parents = {parent.id: parent for parent in library.clips([cut.parent_id or 0 for cut in cuts])}
-            candidates += [
-                (cut, parent)
-                for cut in cuts
-                if (parent := parents.get(cut.parent_id or 0)) and parent.engine == "corpus" and parent.state == "ready"
-            ]
-        # What is drawn must not depend on the library's order, which engines that speak side by side make.
-        candidates.sort(key=lambda pair: (*_rank(pair[0]), _lot(pair[0], config.seed)))
-        left = dict(wanted)
-        chosen: list[tuple[PlannedClip, Clip]] = []
-        for clip, parent in candidates:
-            if clip.id in self._seen or parent.id in self._seen:
-                continue
-            split = self._split(bucket, clip, parent)
-            recorded = "role" in clip.settings
-            if not split or (left[split] <= 0 and not recorded):
-                continue
-            left[split] -= 1
-            self._seen.add(clip.id)
-            chosen.append((PlannedClip(clip.id, bucket, split), clip))
-        return chosen
-
-    def ordinary(self) -> tuple[list[tuple[PlannedClip, Clip]], float]:
-        """Real recordings without the phrase, and their hours; in training also what was marked as a false alarm."""
-        config, splits = self._config, self._splits
-        real, hours = real_negatives(self._library, config)
-        chosen = [
-            (PlannedClip(clip.id, "plain_negative", splits.split_of_speaker(real_speaker(clip))), clip)
-            for clip in real
-            if clip.id not in self._seen
-        ]
-        chosen = [(planned, clip) for planned, clip in chosen if planned.split == "test" or not is_for_test(clip)]
-        self._seen |= {clip.id for _, clip in chosen}
-        for clip in marked_false_alarms(self._library, config.phrase) if trains(config) else ():
-            if clip.id not in self._seen and splits.speaker_split.get(real_speaker(clip)) != "test":
-                chosen.append((PlannedClip(clip.id, "plain_negative", "train"), clip))
-        return chosen, hours
-
-    def _split(self, bucket: str, clip: Clip, parent: Clip) -> str:
-        """The split of a clip; "" where it belongs to none."""
-        config, splits = self._config, self._splits
-        if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
-            return ""  # nor as a voice that the run does not have
-        real = clip.engine in REAL_ENGINES
-        split = splits.split_of_speaker(real_speaker(clip))
-        if not trains(config):
-            if (clip.source or "").startswith(f"{CORPUS}:"):
-                return ""  # chosen because a detector got it wrong: no test
-            if bucket != "plain_negative":
-                return "validation" if bucket == "positive" and config.start_from and split != "test" else "test"
-        if is_for_test(parent) and split != "test":
-            return ""
-        if bucket == "positive" or real or split == splits.split_of(clip.text_normalized):
-            return split
-        return ""
-
-
-def _rank(clip: Clip) -> tuple[bool, bool]:
-    """What the user has recorded comes first, then other people."""
-    return "role" not in clip.settings, clip.engine not in REAL_ENGINES
-
-
-def _lot(clip: Clip, seed: int) -> bytes:
-    """What clips are drawn by: each has its own, so that one more of a kind never leaves fewer of that kind."""
-    asked = (clip.text_original, clip.engine, clip.voice, json.dumps(clip.settings, sort_keys=True), clip.source or "")
-    return hashlib.sha256(repr((seed, 4, asked)).encode()).digest()
-
-
 def estimated_s(
     config: RunConfig,
     clips: Iterable[PlannedClip],
@@ -532,7 +375,8 @@ def estimated_s(
     for request in to_speak:
         speaking[request.engine] = speaking.get(request.engine, 0.0) + SECONDS_PER_CLIP.get(request.engine, 1.0)
     examples = 0
-    for one in (*clips, *requests) if to_hear else ():
+    heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
+    for one in heard if to_hear else ():
         examples += 1 if one.bucket == "plain_negative" else effort.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128

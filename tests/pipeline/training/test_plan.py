@@ -21,17 +21,16 @@ from db.records import Clip, NewClip
 from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from pipeline.training import plan as planning
+from pipeline.training.clip_choice import PlannedClip, real_negatives
 from pipeline.training.config import BUCKETS, Effort, RunConfig
 from pipeline.training.plan import (
     VALIDATION_POSITIVES,
     Plan,
-    PlannedClip,
     config_of_run,
     draw_requests,
     load_plan,
     make_plan,
     ready_engines,
-    real_negatives,
     remaining,
     run_splits,
     save_plan,

@@ -22,9 +22,10 @@ from model.phones import outputs_of
 from model.shipped_trunk import shipped_trunk
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import retraining
+from pipeline.training.clip_choice import real_negatives
 from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import score_split
-from pipeline.training.plan import Plan, real_negatives, save_plan
+from pipeline.training.plan import Plan, save_plan
 from pipeline.training.retraining import (
     CORPUS,
     FALSE_ALARM_OF,
