@@ -14,7 +14,6 @@ from command_line.options import (
     above_zero,
     add_command,
     add_group,
-    at_least_zero,
     count,
     count_or_none,
     language,
@@ -73,7 +72,6 @@ def register(commands: Commands[Parser]) -> None:
     )
     curves_option(training)
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
-    training.add_argument("--keyphrase_weight", type=at_least_zero, default=0.0, metavar="X", help="of spotting")
     training.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
@@ -125,7 +123,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         require_tensorboard()
     run = AcousticRun(
         tuple(options.corpora), options.kind, options.epochs, options.batch_size, options.subset, options.synthetic,
-        options.noise, options.keyphrase_weight, options.seed,
+        options.noise, options.seed,
     )  # fmt: skip
     try:
         with screen.reporter() as reporter:
