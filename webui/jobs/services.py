@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from core.child_process import signal_group
 from core.errors import HarkError
+from core.worded import worded
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import take_room
@@ -289,9 +290,9 @@ def recover() -> int:
             change = {"state": Job.State.QUEUED, "sent_at": None, "takeovers": 1}
         else:
             why = HarkError(
-                "The job was interrupted.",
-                "The process that did it was killed, twice (out of memory, or the machine was restarted).",
-                "Retry goes on from where it was.",
+                worded("The job was interrupted."),
+                worded("The process that did it was killed, twice (out of memory, or the machine was restarted)."),
+                worded("Retry goes on from where it was."),
             )
             change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.as_dict()}
         with transaction.atomic():

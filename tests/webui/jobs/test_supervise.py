@@ -186,7 +186,7 @@ def test_a_child_dies_with_its_supervisor() -> None:
 
 def test_a_job_leaves_the_machine_to_whoever_waits_for_a_page(tmp_path: Path) -> None:
     program = (
-        "import os, subprocess, sys\nfrom pipeline import run_job\n"
+        "import os, subprocess, sys\nfrom pipeline import jobs as run_job\n"
         "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
         "nice = lambda *of_job: {'job': os.nice(0), 'its own': int(subprocess.check_output(child))}\n"
         "run_job.KINDS['nice'] = nice\nsys.argv = ['run_job', 'name']\nsys.exit(run_job.main())"
