@@ -17,8 +17,6 @@ from core.worded import Worded
 
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
 CONDITIONS = (_("clean"), _("noisy"))
-KINDS = (_("train"), _("retrain"), _("compare"), _("plan"), _("import"), _("enable"), _("pull"))  # of jobs
-AUDIO_KINDS = (_("transcribe"), _("summarize"), _("minable"), _("polish"), _("train-recognizer"))
 TOOL_USES = (_("recognition"), _("speakers"), _("questions"), _("summaries"), _("corpora"))
 SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries
 

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 RECORDINGS = "audio"  # below the user's data, a folder each
 AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
 FOLDER = OWN_FOLDER  # below the user's data
-STAGES = ("collect", "cut", "synthesize", "pack", "measure", "train", "compare")
 
 LANGUAGE = "en"  # the recognizer knows no other
 LONGEST_TEXT = 100_000  # characters that come with one recording

@@ -25,7 +25,6 @@ from webui import translation
 from webui.accounts.models import User
 from webui.jobs import services
 from webui.jobs.models import Job
-from webui.jobs.services import KINDS
 
 LOCALE = REPOSITORY / "webui" / "locale" / "de" / "LC_MESSAGES"
 PLACEHOLDER = re.compile(r"%%|%(?:\(\w+\))?[sd]|</?\w+>")
@@ -122,7 +121,6 @@ def test_nothing_has_been_added_since() -> None:
 def test_what_lower_layers_say_is_worded() -> None:
     assert {type(words) for words in (*(hint.words for hint in takes.HINTS), *takes.PROBLEMS.values())} == {Worded}
     assert set(EFFORTS) == set(translation.EFFORTS)
-    assert set(KINDS) <= {*translation.KINDS, *translation.AUDIO_KINDS}
     # Stages of jobs; those of acoustic/ and of summarizers are seen at a terminal only, importing says names.
     paths = [path for room in ("training", "recordings") for path in (REPOSITORY / "pipeline" / room).rglob("*.py")]
     plain = re.compile(r"""reporter\.stage\("\w+", f?"[^"{]{4}""")
