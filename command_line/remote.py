@@ -19,14 +19,13 @@ from command_line.options import Commands, Parser, add_command, add_group, langu
 from command_line.program import PROGRAM
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES
 
 if TYPE_CHECKING:
     from command_line.console import Screen
     from core.events import Reporter
 
 SERVER = "http://127.0.0.1:8000"
-EFFORTS = ("trial", "quick", "standard", "thorough")  # as in pipeline.training.config, which --help should not wait for
-SIZES = ("auto", "large", "standard", "micro")
 LISTED = 20
 EVERY_S = 1.0  # the server is asked so often
 PATIENCE_S = 300.0  # with a server that is away for a moment
@@ -39,10 +38,10 @@ def register(commands: Commands[Parser]) -> None:
     group = add_group(commands, "remote", "train on a Hark that runs elsewhere", run_list, **_DEFAULTS)
     train = add_command(group, "train", "PHRASE [options]", "train a detector there and fetch its bundle", run_train)
     train.add_argument("phrase", nargs="+", metavar="PHRASE", help="the keyphrase")
-    train.add_argument("--effort", choices=EFFORTS, default="standard", help="how much work (default: standard)")
+    train.add_argument("--effort", choices=tuple(EFFORTS), default="standard", help="how much work (default: standard)")
     train.add_argument("--language", type=language, default="en", help="default: en")
     train.add_argument("--seed", type=seed, default=0, metavar="N", help="the same number, the same run")
-    train.add_argument("--size", choices=SIZES, default="auto", help="of the detector (default: auto)")
+    train.add_argument("--size", choices=(AUTO_SIZE, *SIZES), default=AUTO_SIZE, help="of the detector (default: auto)")
     train.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     train.add_argument("--no-mining", action="store_true", help="use no real speech of its library")
     add_method(train, "--mining-method")

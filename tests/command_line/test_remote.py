@@ -250,9 +250,3 @@ class TestElsewhere:
     ) -> None:
         assert main("remote", "train", "x y z", "--out", "gone/b.zip", "--server", elsewhere["url"], "--json") == 2
         assert "written" in error_of(capsys.readouterr().out)["what"] and elsewhere["heard"] == []
-
-
-def test_it_knows_the_same_efforts() -> None:
-    from pipeline.training.config import EFFORTS
-
-    assert list(remote.EFFORTS) == list(EFFORTS)
