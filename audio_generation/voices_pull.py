@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import http.client
-import json
 import os
 import re
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core.data_folder import atomic_path, installation_folder, storage_error
 from core.errors import HarkError
+from core.http import Server
 
 HUB = "https://huggingface.co"  # HF_ENDPOINT in the environment names a mirror
 REVISION = "main"
-TIMEOUT_S = 30.0
+ATTEMPTS = 3
+LARGEST = 20_000_000_000  # bytes of a file
 BLOCK = 1 << 20  # bytes
 
 Progress = Callable[[str, int, int], None]  # file, bytes done, bytes altogether
@@ -58,10 +55,19 @@ def pull(engine: str, voice: str, progress: Progress = lambda name, done, total:
         HarkError: an unknown engine or voice, no network, no space, a wrong digest.
     """
     source = _source(engine, voice)
-    base = f"{os.environ.get('HF_ENDPOINT', HUB).rstrip('/')}"
+    url = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    hub = Server(
+        url,
+        urllib.parse.urlsplit(url).hostname or url,
+        "Check the voice's name and the network, name a mirror in HF_ENDPOINT, or copy the files by hand into "
+        f"{installation_folder() / 'voices'}.",
+        largest=LARGEST,
+        attempts=ATTEMPTS,
+        redirects=True,  # the hub's large files lie on other hosts
+    )
     wanted = [
         file
-        for file in _listing(base, source, voice)
+        for file in _listing(hub, source)
         if any(fnmatch.fnmatch(_name(source, file), pattern) for pattern in source.patterns)
     ]
     if not wanted:
@@ -70,8 +76,8 @@ def pull(engine: str, voice: str, progress: Progress = lambda name, done, total:
     for file in wanted:
         target = _target(engine, voice, source, file)
         if not (target.is_file() and target.stat().st_size == file.size and _digest(target, file) == file.digest):
-            address = f"{base}/{source.repository}/resolve/{REVISION}/{urllib.parse.quote(file.path)}"
-            _download(address, target, file, progress)
+            path = f"/{source.repository}/resolve/{REVISION}/{urllib.parse.quote(file.path)}"
+            _download(hub, path, target, file, progress)
         pulled.append(target)
     return pulled
 
@@ -123,74 +129,37 @@ def _target(engine: str, voice: str, source: _Source, file: _RemoteFile) -> Path
     return target
 
 
-def _listing(base: str, source: _Source, voice: str) -> list[_RemoteFile]:
+def _listing(hub: Server, source: _Source) -> list[_RemoteFile]:
     tail = f"/{source.folder}" if source.folder else ""
-    address: str | None = f"{base}/api/models/{source.repository}/tree/{REVISION}{tail}?recursive=true"
+    path = f"/api/models/{source.repository}/tree/{REVISION}{tail}"
+    query = "recursive=true"
     files: list[_RemoteFile] = []
-    while address:
-        with _open(address, voice) as answer:
-            entries: list[dict[str, Any]] = json.load(answer)
-            # Long listings come in pages; the next one is named in the Link header (RFC 8288).
-            following = re.search(r'<([^>]+)>;\s*rel="next"', answer.headers.get("Link") or "")
-        address = following[1] if following else None
-        for entry in entries:
+    while query:
+        answer = hub.ask("GET", f"{path}?{query}")
+        for entry in answer.json():
             if entry.get("type") == "file":
                 large = entry.get("lfs") or {}
                 digest = str(large.get("oid") or entry["oid"])
                 files.append(_RemoteFile(entry["path"], int(entry["size"]), digest))
+        # Long listings come in pages; the next one is named in the Link header (RFC 8288).
+        following = re.search(r'<([^>]+)>;\s*rel="next"', answer.headers.get("Link") or "")
+        query = urllib.parse.urlsplit(following[1]).query if following else ""
     return files
 
 
-def _download(address: str, target: Path, file: _RemoteFile, progress: Progress) -> None:
+def _download(hub: Server, path: str, target: Path, file: _RemoteFile, progress: Progress) -> None:
     try:
         with atomic_path(target) as temporary:
-            done = 0
-            with _open(address, target.name) as answer, temporary.open("wb") as out:
-                while block := _read(answer, target.name):
-                    out.write(block)
-                    done += len(block)
-                    progress(target.name, done, file.size)
+            hub.download(path, temporary, progress=lambda done: progress(target.name, done, file.size))
             found = _digest(temporary, file)
             if found != file.digest:
                 raise HarkError(
                     f"{target.name} was not kept: it is not the file that the repository names.",
-                    f"{done} bytes with digest {found[:16]} came, {file.size} with {file.digest[:16]} were expected.",
+                    f"It has the digest {found[:16]}; {file.digest[:16]} was expected.",
                     "Run the same command again; if it happens again, the network changes what it delivers.",
                 )
     except OSError as error:
         raise storage_error(error, f"pulling {target.name}") from error
-
-
-def _open(address: str, wanted: str) -> Any:
-    try:
-        return urllib.request.urlopen(
-            urllib.request.Request(address, headers={"User-Agent": "hark"}), timeout=TIMEOUT_S
-        )
-    except urllib.error.HTTPError as error:
-        raise HarkError(
-            f"{wanted} could not be pulled.",
-            f"{address} answered {error.code} {error.reason}.",
-            "Check the voice's name; where the server is at fault, try again later.",
-        ) from error
-    except OSError as error:
-        raise _no_network(wanted, address, error) from error
-
-
-def _read(answer: Any, wanted: str) -> bytes:
-    try:
-        return bytes(answer.read(BLOCK))
-    except (OSError, http.client.HTTPException) as error:
-        raise _no_network(wanted, answer.url, error) from error
-
-
-def _no_network(wanted: str, address: str, error: Exception) -> HarkError:
-    host = urllib.parse.urlsplit(address).netloc
-    return HarkError(
-        f"{wanted} could not be pulled: {host} cannot be reached.",
-        f"{getattr(error, 'reason', None) or error}.",
-        "Check the network, name a mirror in HF_ENDPOINT, or copy the files by hand into "
-        f"{installation_folder() / 'voices'}.",
-    )
 
 
 def _digest(path: Path, file: _RemoteFile) -> str:

@@ -11,16 +11,16 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
 
-from benchmark.heard_together import SharedEncoder, SharedTrunk, large_model
 from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
@@ -30,6 +30,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
+from core.processors import usable_cores
 from model.metrics import (
     REFRACTORY_S,
     SCORE_PERIOD_S,
@@ -39,12 +40,8 @@ from model.metrics import (
     wilson_interval,
 )
 from model.runtime import detector as detector_module
-from model.runtime.detector import Bundle, Detector, logit
+from model.runtime.detector import Bundle, Detector
 from pipeline.serving.detection import open_detector
-from pipeline.serving.shared_trunk import HeardTogether
-
-if TYPE_CHECKING:
-    from model.model import TinyCRNN
 
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",
@@ -56,12 +53,10 @@ KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
-# Seconds of other speech, and recordings of each phrase, on which logits must be the same, heard together and alone.
-SAME_S, SAME_CLIPS, SAME_LOGIT = 20, 4, 1e-2
 
 
 class StreamScorer(Protocol):
-    """What can be measured: :class:`model.runtime.detector.Detector`, a peer, or several heads on one trunk."""
+    """What can be measured: :class:`model.runtime.detector.Detector`, or a peer."""
 
     def reset(self) -> None:
         """Forget everything heard."""
@@ -74,7 +69,7 @@ class StreamScorer(Protocol):
 
 @dataclass(frozen=True)
 class Listener:
-    """A detector of one phrase, or several phrases' that hear a stream together, as it is measured.
+    """A detector of one phrase, or a peer's of several, as it is measured.
 
     Attributes:
         name: in the figures.
@@ -293,11 +288,15 @@ def measure(listener: Listener, yard: Yardstick) -> list[Measured]:
     second detection of one clip of the phrase counts as a false alarm; beside them, what the detector's own thresholds
     give, and the share of confusers that pass the one for 0.5 an hour clean.
     """
-    what = f"{yard.other_speech.hours:.1f} hours of other speech"
-    others = {
-        condition: yard.scores(listener, yard.other_speech, condition, yard.seed + 1, what) for condition in CONDITIONS
-    }
+    others = _other_scores(listener, yard)
     return [_measure_phrase(listener, column, others, yard) for column in range(len(listener.phrases))]
+
+
+def _other_scores(listener: Listener, yard: Yardstick) -> dict[str, np.ndarray]:
+    """Scores [n, phrases] of the other speech in each condition."""
+    speech = yard.other_speech
+    what = f"{speech.hours:.1f} hours of other speech"
+    return {condition: yard.scores(listener, speech, condition, yard.seed + 1, what) for condition in CONDITIONS}
 
 
 def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.ndarray], yard: Yardstick) -> Measured:
@@ -413,13 +412,6 @@ def peer_listener(peer: Peer) -> Listener:
     )
 
 
-def measure_bundle(bundle: Path, folder: Path, int8: bool = False, seed: int = 0) -> Figures:
-    """The figures of one bundle alone, on the audio under ``folder``; see :func:`measure`."""
-    yard = Yardstick(folder, stream_cache(), seed)
-    (measured,) = _measure_bundles({bundle.stem: bundle}, yard, int8)
-    return measured.figures
-
-
 def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
     opened = Bundle(bundle)
     measured.figures["language"] = language
@@ -429,84 +421,17 @@ def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
 
 
 def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, int8: bool) -> list[Measured]:
-    """Each bundle, by name; those that share a trunk or an encoder hear the streams together."""
+    """Each bundle, by name, with its own detector."""
     listeners = {name: bundle_listener(path, name, int8) for name, path in bundles.items()}
-    measured: dict[str, Measured] = {}
-    for listener, names in _heard_together(listeners, yard, int8):
-        for name, one in zip(names, measure(listener, yard)):
-            measured[name] = _with_facts(replace(one, name=name), bundles[name], listener.language)
-    return [measured[name] for name in bundles]
-
-
-def _heard_together(
-    listeners: Mapping[str, Listener], yard: Yardstick, int8: bool
-) -> Iterator[tuple[Listener, tuple[str, ...]]]:
-    """Listeners with the names of those that each stands for: one, or some that hear the streams together."""
-    alone = set(listeners)
-    for scorer, names in () if int8 else _shared_scorers(listeners):
-        members = [listeners[name] for name in names]
-        detectors = [member.scorer for member in members if isinstance(member.scorer, Detector)]
-        if not _gives_the_same(scorer, detectors, _tried(members, yard)):
-            continue
-        alone -= set(names)
-        yield (
-            replace(
-                members[0],
-                name=", ".join(names),
-                scorer=scorer,
-                phrases=tuple(member.phrases[0] for member in members),
-                speakers=tuple(member.speakers[0] for member in members),
-                thresholds={"as_shipped": tuple(member.thresholds["as_shipped"][0] for member in members)},
-                digest=" ".join(member.digest for member in members),
-            ),
-            names,
-        )
-    for name, listener in listeners.items():
-        if name in alone:
-            yield listener, (name,)
-
-
-def _shared_scorers(listeners: Mapping[str, Listener]) -> Iterator[tuple[StreamScorer, tuple[str, ...]]]:
-    """What large ones with equally long windows share, and what those on the same trunk do, with their names."""
-    large: dict[tuple[object, ...], dict[str, TinyCRNN]] = {}
-    others: dict[str, dict[str, Detector]] = {}
-    for name, listener in listeners.items():
-        assert isinstance(listener.scorer, Detector)
-        model = large_model(listener.scorer)
-        if model is None:
-            others.setdefault(listener.language, {})[name] = listener.scorer
-        else:
-            alike = (listener.language, model.config.window_samples, model.config.trunk.encoder)
-            large.setdefault(alike, {})[name] = model
-    for detectors in others.values():
-        for group in HeardTogether(detectors).groups:
-            if len(group.phrases) > 1:
-                yield SharedTrunk(group), tuple(phrase.name for phrase in group.phrases)
-    for models in large.values():
-        yield SharedEncoder(list(models.values())), tuple(models)
-
-
-def _gives_the_same(shared: StreamScorer, detectors: Sequence[Detector], audio: np.ndarray) -> bool:
-    """Whether it gives the logits of the detectors themselves for some audio, within :data:`SAME_LOGIT`."""
-    shared.reset()
-    together = shared.scores(audio)
-    for column, detector in enumerate(detectors):
-        detector.reset()
-        alone = detector.scores(audio)
-        if len(alone) != len(together):
-            return False
-        if np.abs(logit(alone) - logit(together[:, column])).max(initial=0.0) > SAME_LOGIT:
-            return False
-    return True
-
-
-def _tried(members: Sequence[Listener], yard: Yardstick) -> np.ndarray:
-    """Some other speech, and the first recordings of each phrase [samples]."""
-    parts = [yard.other_speech.speech(0, min(SAME_S * SAMPLE_RATE, yard.other_speech.block_ends[-1]))]
-    for member in {member.phrases[0]: member for member in members}.values():
-        said, _ = yard.positives(member.phrases[0], member.language, member.speakers[0])
-        parts.append(said.speech(0, said.spans[:SAME_CLIPS][-1][1]))
-    return np.concatenate(parts).astype(np.float32) / 32768
+    if len(listeners) > 1:
+        _ = yard.other_speech, yard.kitchen  # decoded once, before threads ask for them
+        with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
+            list(pool.map(lambda listener: _other_scores(listener, yard), listeners.values()))
+    return [
+        _with_facts(measured, bundles[name], listener.language)
+        for name, listener in listeners.items()
+        for measured in measure(listener, yard)
+    ]
 
 
 def stream_cache() -> Path:

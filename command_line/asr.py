@@ -14,7 +14,6 @@ from command_line.options import (
     above_zero,
     add_command,
     add_group,
-    at_least_zero,
     count,
     count_or_none,
     language,
@@ -28,9 +27,8 @@ from pipeline.corpora.alignment_methods import METHODS, VITERBI
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from model.asr.emissions import Aligner, RecognizerAligner
+    from model.asr.emissions import RecognizerAligner
 
-WEIGHTS = "of a recognizer that ./hark asr train has made, instead of those that ship"
 TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
 
 
@@ -40,14 +38,14 @@ def register(commands: Commands[Parser]) -> None:
     recognize = add_command(group, "recognize", "AUDIO... [options]", "words of recordings", run_recognize)
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")
-    recognize.add_argument("--weights", type=Path, metavar="FILE", help=WEIGHTS)
+    add_weights(recognize)
     aligning = add_command(group, "align", "AUDIO TEXT [options]", "when each word of a text is said", run_align)
     aligning.add_argument("audio", metavar="AUDIO", help="a recording")
     aligning.add_argument("text", metavar="TEXT", help="what is said in it, or a text file")
     aligning.add_argument("--language", type=language, default="en", help="default: en")
     aligning.add_argument("--units", choices=("phones", "characters"), default="phones", help="default: phones")
     add_method(aligning)
-    add_aligner(aligning)
+    add_weights(aligning)
 
     training = add_command(group, "train", "CORPUS... [options]", "train an acoustic model", run_train)
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
@@ -73,7 +71,6 @@ def register(commands: Commands[Parser]) -> None:
     )
     curves_option(training)
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
-    training.add_argument("--keyphrase_weight", type=at_least_zero, default=0.0, metavar="X", help="of spotting")
     training.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
@@ -83,36 +80,29 @@ def add_method(parser: Parser, option: str = "--method") -> None:
     parser.add_argument(option, choices=tuple(METHODS), default=VITERBI, help=f"{what} (default: {VITERBI})")
 
 
-def add_aligner(parser: argparse.ArgumentParser) -> None:
-    """The options from which :func:`chosen_aligner` knows who aligns."""
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--wav2vec2", type=Path, metavar="FOLDER", help="a local checkpoint aligns, not Hark's own model"
-    )
-    which.add_argument("--weights", type=Path, metavar="FILE", help=WEIGHTS)
+def add_weights(parser: Parser) -> None:
+    """The option from which :func:`chosen_aligner` knows the weights."""
+    what = "of a recognizer that ./hark asr train has made, instead of those that ship"
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=what)
 
 
-def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> Aligner:
-    """Who aligns. Raises HarkError where its weights cannot be used."""
-    from model.asr.emissions import Wav2Vec2Aligner
-
-    return Wav2Vec2Aligner(options.wav2vec2) if options.wav2vec2 else _recognizer(options.weights, units)
-
-
-def _recognizer(weights: Path | None, units: str = "phones") -> RecognizerAligner:
+def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> RecognizerAligner:
+    """Hark's recognizer. Raises HarkError where the weights that were given cannot be used."""
     from model.asr.emissions import RecognizerAligner
     from model.asr.network import Recognizer
     from model.shipped_weights import load_weights
 
-    if weights is None:
+    if options.weights is None:
         return RecognizerAligner(units=units)
     what_to_do = "Give what ./hark asr train CORPUS --kind recognizer has made."
     try:
-        model, _ = load_weights(weights)
+        model, _ = load_weights(options.weights)
     except HarkError as error:
         raise HarkError(error.what, error.why, what_to_do) from error
     if not isinstance(model, Recognizer):
-        raise HarkError("These weights are of another model.", f"{weights} is a trunk, no recognizer.", what_to_do)
+        raise HarkError(
+            "These weights are of another model.", f"{options.weights} is a trunk, no recognizer.", what_to_do
+        )
     return RecognizerAligner(model, units)
 
 
@@ -125,7 +115,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         require_tensorboard()
     run = AcousticRun(
         tuple(options.corpora), options.kind, options.epochs, options.batch_size, options.subset, options.synthetic,
-        options.noise, options.keyphrase_weight, options.seed,
+        options.noise, options.seed,
     )  # fmt: skip
     try:
         with screen.reporter() as reporter:
@@ -167,7 +157,7 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
             with Library(data_folder()) as library:
                 transcripts = library.transcripts(options.language, TRANSCRIPTS, 0)
         decoder = decoder_for(options.language, transcripts)
-        aligner = _recognizer(options.weights)
+        aligner = chosen_aligner(options)
     files, errors = [], []
     for path in options.audio:
         try:

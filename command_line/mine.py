@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line.asr import add_aligner, add_method, chosen_aligner
+from command_line.asr import add_method, add_weights, chosen_aligner
 from command_line.options import Commands, Parser, add_command, count, folder, language, score, seed
 from core.data_folder import atomic_path, data_folder, storage_error
 from core.errors import HarkError
@@ -44,7 +44,7 @@ def register(commands: Commands[Parser]) -> None:
     mining.add_argument("--language", type=language, default="en", help="default: en")
     add_method(mining)
     mining.add_argument("--seed", type=seed, default=0, metavar="N")
-    add_aligner(mining)
+    add_weights(mining)
     what = mining.add_mutually_exclusive_group()
     what.add_argument("--play", action="store_true", help="play what was found, the surest first")
     what.add_argument("--export", type=folder, metavar="DIR", help="copy what was found, with a manifest")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import re
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -23,20 +19,17 @@ from command_line.options import Commands, Parser, add_command, add_group, langu
 from command_line.program import PROGRAM
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES
 
 if TYPE_CHECKING:
     from command_line.console import Screen
     from core.events import Reporter
 
 SERVER = "http://127.0.0.1:8000"
-EFFORTS = ("trial", "quick", "standard", "thorough")  # as in pipeline.training.config, which --help should not wait for
-SIZES = ("auto", "large", "standard", "micro")
 LISTED = 20
 EVERY_S = 1.0  # the server is asked so often
 PATIENCE_S = 300.0  # with a server that is away for a moment
-TIMEOUT_S = 30.0
-BLOCK = 1 << 16  # bytes of a download at a time
-LARGEST_BUNDLE, LARGEST_ANSWER = 1_000_000_000, 50_000_000  # bytes
+LARGEST_BUNDLE = 1_000_000_000  # bytes
 GOING = ("queued", "running", "cancelling")
 
 
@@ -45,10 +38,10 @@ def register(commands: Commands[Parser]) -> None:
     group = add_group(commands, "remote", "train on a Hark that runs elsewhere", run_list, **_DEFAULTS)
     train = add_command(group, "train", "PHRASE [options]", "train a detector there and fetch its bundle", run_train)
     train.add_argument("phrase", nargs="+", metavar="PHRASE", help="the keyphrase")
-    train.add_argument("--effort", choices=EFFORTS, default="standard", help="how much work (default: standard)")
+    train.add_argument("--effort", choices=tuple(EFFORTS), default="standard", help="how much work (default: standard)")
     train.add_argument("--language", type=language, default="en", help="default: en")
     train.add_argument("--seed", type=seed, default=0, metavar="N", help="the same number, the same run")
-    train.add_argument("--size", choices=SIZES, default="auto", help="of the detector (default: auto)")
+    train.add_argument("--size", choices=(AUTO_SIZE, *SIZES), default=AUTO_SIZE, help="of the detector (default: auto)")
     train.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     train.add_argument("--no-mining", action="store_true", help="use no real speech of its library")
     add_method(train, "--mining-method")
@@ -110,12 +103,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         "engines": list(options.engines),
     }
     _check_out(options.out)
-    key = str(uuid4())
-    try:
-        job = server.ask("POST", "/jobs", wish, key)
-    except Unreachable:  # if it was heard and only the answer was lost, the key keeps it from being made twice
-        sleep(EVERY_S)
-        job = server.ask("POST", "/jobs", wish, key)
+    job = server.ask("POST", "/jobs", wish, key=str(uuid4()))  # asked twice, the key keeps it from being made twice
     return _follow(server, job, options, screen)
 
 
@@ -156,7 +144,7 @@ def run_list(options: argparse.Namespace, screen: Screen) -> int:
 # Following a run
 
 
-def _follow(server: Server, job: Mapping[str, Any], options: argparse.Namespace, screen: Screen) -> int:
+def _follow(server: Portal, job: Mapping[str, Any], options: argparse.Namespace, screen: Screen) -> int:
     from command_line.application import INTERRUPTED
     from command_line.console import command
 
@@ -185,7 +173,7 @@ def _follow(server: Server, job: Mapping[str, Any], options: argparse.Namespace,
         return INTERRUPTED
 
 
-def _watch(server: Server, job_id: str, screen: Screen) -> dict[str, Any]:
+def _watch(server: Portal, job_id: str, screen: Screen) -> dict[str, Any]:
     """Draw what a job says until it has ended."""
     after = 0
     with screen.reporter() as reporter:
@@ -225,7 +213,7 @@ def _not_done(job: Mapping[str, Any]) -> HarkError:
     )
 
 
-def _fetch(server: Server, job: Mapping[str, Any], out: Path | None, screen: Screen) -> int:
+def _fetch(server: Portal, job: Mapping[str, Any], out: Path | None, screen: Screen) -> int:
     from command_line.console import facts, percent, short_path
     from pipeline.training.verdict import misses_most
 
@@ -280,50 +268,44 @@ def _target(out: Path | None, name: str) -> Path:
 # The server
 
 
-class Unreachable(HarkError):
-    """No connection, or one that broke off: it may be better in a moment."""
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the token to another address."""
-
-    def redirect_request(self, *arguments: Any, **options: Any) -> None:
-        """Called by urllib."""
-
-
-class Server:
+class Portal:
     """The API of a Hark that runs elsewhere."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.url, self._token = url, token
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        from core.http import Server
+
+        self.url = url
+        check = f"Check the address after --server, and that {PROGRAM} serve runs there."
+        self.server = Server(f"{url}/api/v1", url, check, token, largest=LARGEST_BUNDLE, attempts=2)
 
     def ask(self, method: str, path: str, body: Any = None, key: str | None = None) -> dict[str, Any]:
         """The answer of an operation.
 
         Raises:
-            Unreachable: it is away, or too busy.
-            HarkError: it refused, in its own words; or what answers is no Hark.
+            HttpError: it is away, or it refused, in its own words.
+            HarkError: what answers is no Hark.
         """
-        with self._open(method, path, body, key) as response:
-            try:
-                said = json.loads(response.read(LARGEST_ANSWER))
-            except (OSError, http.client.HTTPException) as error:
-                raise _away(self.url, error) from error
-            except ValueError as error:
-                raise _no_hark(self.url, "what it answers is no JSON") from error
+        headers = {"Accept": "application/json", **({"Idempotency-Key": key} if key else {})}
+        with self._explained():
+            answer = self.server.ask(method, path, headers, json=body)
+        try:
+            said = answer.json()
+        except ValueError:
+            said = None
         if not isinstance(said, dict):
-            raise _no_hark(self.url, "what it answers is no object")
+            raise _no_hark(self.url, "what it answers is no JSON object")
         return said
 
     def patiently(self, path: str, say: Callable[[str], None]) -> dict[str, Any]:
         """What GET answers, asked again for a while where the server is away; ``say`` is told of it once."""
+        from core.http import HttpError
+
         until, said = monotonic() + PATIENCE_S, False
         while True:
             try:
                 return self.ask("GET", path)
-            except Unreachable as error:
-                if monotonic() > until:
+            except HttpError as error:
+                if not error.again or monotonic() > until:
                     raise
                 if not said:
                     say(f"{error.what} It is tried again; the job is not touched by that.")
@@ -332,86 +314,37 @@ class Server:
 
     def download(self, path: str, target: Path) -> Path:
         """Fetch a file, whole or not at all."""
-        with self._open("GET", path, None, None) as response:
-            wanted = response.headers.get("Content-Length", "")
-            read = 0
-            try:
-                with atomic_path(target) as partial, partial.open("wb") as file:
-                    while block := self._block(response):
-                        read += len(block)
-                        if read > LARGEST_BUNDLE:
-                            raise _no_hark(self.url, "the bundle has no end")
-                        file.write(block)
-                    if wanted.isdigit() and read != int(wanted):
-                        raise _away(self.url, f"the download broke off after {read} of {wanted} bytes")
-            except OSError as error:
-                raise storage_error(error, "writing the bundle") from error
+        try:
+            with self._explained(), atomic_path(target) as partial:
+                self.server.download(path, partial, {"Accept": "application/zip"})
+        except OSError as error:
+            raise storage_error(error, "writing the bundle") from error
         return target
 
-    def _block(self, response: Any) -> bytes:
-        try:
-            return bytes(response.read(BLOCK))
-        except (OSError, http.client.HTTPException) as error:
-            raise _away(self.url, error) from error
-
     @contextmanager
-    def _open(self, method: str, path: str, body: Any, key: str | None) -> Iterator[Any]:
-        headers = {
-            "Authorization": f"Bearer {self._token}",
-            "Accept": "application/json",
-            "User-Agent": "hark-remote/1",
-        }
-        if path.endswith("/bundle"):
-            headers["Accept"] = "application/zip"
-        data = None
-        if body is not None:
-            headers["Content-Type"], data = "application/json", json.dumps(body).encode()
-        if key is not None:
-            headers["Idempotency-Key"] = key
-        request = urllib.request.Request(f"{self.url}/api/v1{path}", data, headers, method=method)
+    def _explained(self) -> Iterator[None]:
+        """Puts what the portal says of its refusal in the place of what HTTP says."""
+        from core.http import HttpError
+
         try:
-            response: IO[bytes] = self._opener.open(request, timeout=TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _refused(self.url, error) from error
-        except ssl.SSLError as error:
-            raise _away(self.url, error) from error
-        except (TimeoutError, urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            raise _away(self.url, getattr(error, "reason", error)) from error
-        with response:
-            yield response
-
-
-def _refused(url: str, error: urllib.error.HTTPError) -> HarkError:
-    try:
-        said = json.loads(error.read(LARGEST_ANSWER))
-        explained = {name: str(said[name]) for name in ("what", "why", "what_to_do")}
-    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
-        if 300 <= error.code < 400:
-            return HarkError(
-                f"{url} has moved.",
-                f"It sends on to {error.headers.get('Location', 'another address')[:200]}.",
-                "Give that address with --server; the token is not sent on by itself.",
-            )
-        if error.code in (502, 503, 504):
-            return _away(url, f"it answers {error.code}")
-        return _no_hark(url, f"it answers {error.code}")
-    return (Unreachable if error.code in (429, 502, 503, 504) else HarkError)(**explained)
-
-
-def _away(url: str, why: object) -> Unreachable:
-    return Unreachable(
-        f"{url} cannot be reached.",
-        f"{str(why)[:300].rstrip('.')}.",
-        f"Check the address, and that {PROGRAM} serve runs.",
-    )
+            yield
+        except HttpError as error:
+            if error.status < 400:
+                raise
+            try:
+                said = json.loads(error.body)
+                error.what, error.why, error.what_to_do = (str(said[name]) for name in ("what", "why", "what_to_do"))
+            except (ValueError, KeyError, TypeError):
+                if not error.again or error.status == 500:
+                    raise _no_hark(self.url, f"it answers {error.status}") from error
+            raise
 
 
 def _no_hark(url: str, why: str) -> HarkError:
     return HarkError(f"There is no Hark at {url}.", f"{why[0].upper()}{why[1:]}.", "Check the address after --server.")
 
 
-def _connect(options: argparse.Namespace, screen: Screen) -> Server:
+def _connect(options: argparse.Namespace, screen: Screen) -> Portal:
     text = (options.server or os.environ.get("HARK_SERVER") or SERVER).strip().rstrip("/")
     try:
         parts = urlsplit(text)
@@ -422,7 +355,7 @@ def _connect(options: argparse.Namespace, screen: Screen) -> Server:
         raise HarkError(f"{text[:80]!r} is no address.", "A server is named by its URL.", f"Try --server {SERVER}.")
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         screen.note(f"Without https whoever is between here and {parts.hostname} can read the token.")
-    return Server(text, _token(options.token_file))
+    return Portal(text, _token(options.token_file))
 
 
 def _token(file: Path | None) -> str:

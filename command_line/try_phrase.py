@@ -23,11 +23,7 @@ def register(commands: Commands[Parser]) -> None:
     trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
     trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 where no encoder hears")
     trying.add_argument("--most", type=count, default=1000, metavar="N", help="the best so many (default: 1000)")
-    ears = trying.add_mutually_exclusive_group()
-    ears.add_argument("--recognizer", action="store_true", help="by Hark's own recognizer, not by the encoder")
-    ears.add_argument(
-        "--streaming", action="store_true", help="by the small model that standard detectors are built on"
-    )
+    trying.add_argument("--recognizer", action="store_true", help="by Hark's own recognizer, not by the encoder")
     trying.add_argument("--language", type=language, default="en", help="default: en")
 
 
@@ -45,8 +41,8 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     started = time.perf_counter()
     keyphrase = Keyphrase.of(options.phrase, options.language)
     large = size_for(RunConfig(keyphrase.text, keyphrase.language)) == "large"
-    by_encoder = large and not (options.recognizer or options.streaming)
-    ear = UntrainedDetector(keyphrase) if by_encoder else default_ear(options.streaming)
+    by_encoder = large and not options.recognizer
+    ear = UntrainedDetector(keyphrase) if by_encoder else default_ear()
     threshold = options.threshold
     if threshold is None:
         threshold = ear.least if isinstance(ear, UntrainedDetector) else LEAST_SCORE

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from core.errors import HarkError
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from pipeline.serving.shared_trunk import Heard, HeardTogether
+    from model.runtime.detector import Detector
+    from pipeline.serving.wyoming import Heard
 
 DEFAULT_URI = "tcp://127.0.0.1:10400"
 
@@ -34,7 +36,6 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
     """``wyoming MODEL...``: runs until Ctrl-C, or with stdio:// until stdin ends."""
-    from pipeline.serving.shared_trunk import HeardTogether
     from pipeline.serving.wyoming import open_wake_words, server_at
 
     if screen.json_wanted and options.uri.startswith("stdio:"):
@@ -45,20 +46,14 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
         )
     server_at(options.uri)  # what is wrong with it is said before anything is loaded
     detectors = open_wake_words(options.models, options.fa_per_day)
-    together = HeardTogether(detectors)
     for name, detector in detectors.items():
         screen.note(f'{name}: "{detector.phrase}", threshold {detector.threshold:.3f}')
-    saved = len(detectors) - len(together.groups)
-    if saved:
-        screen.note(
-            f"{len(detectors)} detectors on {len(together.groups)} trunk(s): what they share is worked out once."
-        )
-    if asyncio.run(_serve(options.uri, together, screen)):
+    if asyncio.run(_serve(options.uri, detectors, screen)):
         raise KeyboardInterrupt  # ended by a signal, as every command is
     return 0
 
 
-async def _serve(uri: str, together: HeardTogether, screen: Screen) -> bool:
+async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen) -> bool:
     """Whether it was a signal that ended it."""
     from pipeline.serving.wyoming import serve
 
@@ -72,10 +67,10 @@ async def _serve(uri: str, together: HeardTogether, screen: Screen) -> bool:
 
     def ready() -> None:
         screen.note(f"Listening on {uri} (Ctrl-C ends it)")
-        screen.result({"uri": uri, "wake_words": {n: d.phrase for n, d in together.detectors.items()}})
+        screen.result({"uri": uri, "wake_words": {n: d.phrase for n, d in detectors.items()}})
 
     def heard_by(heard: Heard) -> None:
-        screen.note(f"{time.strftime('%H:%M:%S')}  {heard.name}  score {heard.detection.score:.3f}")
+        screen.note(f"{time.strftime('%H:%M:%S')}  {heard.name}  score {heard.score:.3f}")
 
-    await serve(uri, together, stopping, ready, heard_by)
+    await serve(uri, detectors, stopping, ready, heard_by)
     return stopping.is_set()

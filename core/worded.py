@@ -26,7 +26,7 @@ class Worded(str):
 
 
 def worded(template: str, plural: str = "", /, **values: Any) -> Worded:
-    """A sentence. Its template must be a literal, which ``webui/translation.py`` lists for the translators."""
+    """A sentence. Templates are literals, for ``makemessages`` to extract; no other literal stands in the call."""
     made = Worded((plural if plural and values["n"] != 1 else template) % values)
     made.template, made.plural, made.values = template, plural, values
     return made

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from core.data_folder import REPOSITORY
 
-LONGEST_LINE = 1 << 20  # bytes of an answer; a worker that writes more without a line's end writes nonsense
+LONGEST_LINE = 1 << 24  # bytes of an answer; a worker that writes more without a line's end writes nonsense
 LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
 
 

@@ -10,7 +10,7 @@ The worker speaks first::
 Then the host asks, and the worker answers in the same order::
 
     {"id": "7", "text": "hey compass", "voice": "slt", "language": "en", "settings": {...}, "path": "/tmp/x/7.wav"}
-    {"event": "done", "id": "7"}                            or
+    {"event": "done", "id": "7"}                            or      (with more in it, where the worker says more)
     {"event": "failed", "id": "7", "why": "...", "errno": 28}      (errno only where the system gave one)
 
 A worker ends when its stdin is closed or its parent is gone.
@@ -43,7 +43,7 @@ class Unavailable(Exception):
     """Raised while a worker sets itself up and finds that its engine cannot run here."""
 
 
-Speak = Callable[[dict[str, Any]], None]
+Speak = Callable[[dict[str, Any]], dict[str, Any] | None]  # a request to what else the answer holds
 
 
 def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
@@ -74,7 +74,7 @@ def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
     while True:
         request = json.loads(requests.get())
         try:
-            speak(request)
+            more = speak(request)
         except Refused as reason:
             answer({"event": "failed", "id": request["id"], "why": str(reason)})
         except Exception as error:
@@ -82,7 +82,7 @@ def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
             why = f"{type(error).__name__}: {error}"
             answer({"event": "failed", "id": request["id"], "why": why, "errno": getattr(error, "errno", None)})
         else:
-            answer({"event": "done", "id": request["id"]})
+            answer({**(more or {}), "event": "done", "id": request["id"]})
 
 
 def write_wav(path: str, samples: bytes, sample_rate: int) -> None:

@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS emission (
     PRIMARY KEY (clip_id, aligner)
 ) WITHOUT ROWID;
 
--- When each word and phone of a clip is said; what splicing reads.
+-- When each word and phone of a clip is said; what mining and splicing read.
 CREATE TABLE IF NOT EXISTS alignment (
     clip_id    INTEGER NOT NULL REFERENCES clip (id) ON DELETE CASCADE,
     aligner    TEXT NOT NULL,
@@ -68,18 +68,3 @@ CREATE TABLE IF NOT EXISTS alignment (
     confidence REAL NOT NULL,
     PRIMARY KEY (clip_id, aligner, level, position)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS alignment_by_label ON alignment (label, level, aligner);
-
--- Where a phrase was found in a clip. Without times: it was looked for with this aligner and is not there.
-CREATE TABLE IF NOT EXISTS occurrence (
-    id         INTEGER PRIMARY KEY,
-    phrase     TEXT NOT NULL,
-    clip_id    INTEGER NOT NULL REFERENCES clip (id) ON DELETE CASCADE,
-    aligner    TEXT NOT NULL,
-    start_s    REAL,
-    end_s      REAL,
-    confidence REAL,
-    CHECK ((start_s IS NULL) = (end_s IS NULL) AND (start_s IS NULL) = (confidence IS NULL))
-);
-CREATE INDEX IF NOT EXISTS occurrence_by_phrase ON occurrence (phrase, aligner, clip_id);
-CREATE INDEX IF NOT EXISTS occurrence_by_clip ON occurrence (clip_id);

@@ -41,7 +41,6 @@ from db.records import (
     Filters,
     LibraryStats,
     NewClip,
-    Occurrence,
     Problem,
     Where,
 )
@@ -228,12 +227,10 @@ class Library:
         """
         with self._writing("storing transcripts") as connection:
             for clip_id, (_, normalized) in texts.items():
-                for table in ("alignment", "occurrence"):
-                    connection.execute(
-                        f"DELETE FROM {table} WHERE clip_id = (SELECT id FROM clip WHERE id = ? "
-                        "AND text_normalized <> ?)",
-                        (clip_id, _plain(normalized)),
-                    )
+                connection.execute(
+                    "DELETE FROM alignment WHERE clip_id = (SELECT id FROM clip WHERE id = ? AND text_normalized <> ?)",
+                    (clip_id, _plain(normalized)),
+                )
             connection.executemany(
                 "UPDATE clip SET text_original = ?, text_normalized = ?, text_known = 1 WHERE id = ?",
                 [(_plain(text), _plain(normalized), clip_id) for clip_id, (text, normalized) in texts.items()],
@@ -413,10 +410,6 @@ class Library:
             "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))", digests
         )
 
-    def sources_present(self, corpus: str) -> set[str]:
-        """The sources of all clips imported from a corpus (``source_id`` of it and a path)."""
-        return set(self.durations_of_corpus(corpus))
-
     def durations_of_corpus(self, corpus: str) -> dict[str, float]:
         """{source: seconds} of all clips imported from a corpus."""
         first = source_id(corpus, "")
@@ -583,55 +576,6 @@ class Library:
             (aligner, json.dumps(sorted(ids))),
         )
 
-    def units_labelled(
-        self, label: str, level: str, aligner: str, limit: int, min_confidence: float = 0.0
-    ) -> list[tuple[int, AlignedUnit]]:
-        """Where a word or phone is said: (clip id, unit), surest first."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT clip_id, level, label, start_s, end_s, confidence FROM alignment WHERE label = ? AND level = ? "
-                "AND aligner = ? AND confidence >= ? ORDER BY confidence DESC, clip_id, position LIMIT ?",
-                (_plain(label), level, aligner, min_confidence, limit),
-            ).fetchall()
-        return [(row[0], AlignedUnit(*row[1:])) for row in rows]
-
-    def set_occurrences(
-        self, phrase: str, aligner: str, found: Mapping[int, Sequence[tuple[float, float, float]]]
-    ) -> None:
-        """Keep where a phrase was found, {clip id: [(start_s, end_s, confidence)]}; an empty list: not there.
-
-        What was known of the phrase in these clips by the aligner is replaced.
-        """
-        phrase = _plain(phrase)
-        with self._writing("storing occurrences") as connection:
-            for clip_id, places in found.items():
-                connection.execute(
-                    "DELETE FROM occurrence WHERE phrase = ? AND aligner = ? AND clip_id = ?",
-                    (phrase, aligner, clip_id),
-                )
-                rows: list[tuple[float | None, float | None, float | None]] = [*places] or [(None, None, None)]
-                connection.executemany(
-                    "INSERT INTO occurrence (phrase, clip_id, aligner, start_s, end_s, confidence) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    [(phrase, clip_id, aligner, *row) for row in rows],
-                )
-
-    def occurrences(self, phrase: str, aligner: str | None = None, min_confidence: float = 0.0) -> list[Occurrence]:
-        """Where the phrase was found, in order of clip and time."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT phrase, clip_id, aligner, start_s, end_s, confidence FROM occurrence WHERE phrase = ? "
-                "AND aligner = COALESCE(?, aligner) AND confidence >= ? ORDER BY clip_id, start_s",
-                (_plain(phrase), aligner, min_confidence),
-            ).fetchall()
-        return [Occurrence(*row) for row in rows]
-
-    def searched_for(self, phrase: str, aligner: str) -> set[int]:
-        """The clips in which the aligner has looked for the phrase already, found or not."""
-        return self._ids(
-            "SELECT DISTINCT clip_id FROM occurrence WHERE phrase = ? AND aligner = ?", (_plain(phrase), aligner)
-        )
-
     # -- export ------------------------------------------------------------------------------------------------
 
     def export(self, folder: Path, where: Where | None = None) -> ExportReport:
@@ -734,7 +678,7 @@ class Library:
         with self._reading("checking the clip library") as connection:
             # The pragma names rows by rowid, which tables without one lack; so each table is asked.
             dangling: list[tuple[str, str]] = []
-            for table in ("emission", "alignment", "occurrence"):
+            for table in ("emission", "alignment"):
                 rows = connection.execute(
                     f"SELECT DISTINCT clip_id FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)"
                 )
@@ -745,7 +689,7 @@ class Library:
             dangling += [("clip", f"clip {row[0]} was cut from clip {row[1]}, which is not there") for row in rows]
         if mend and dangling:
             with self._writing("clearing dangling references") as connection:
-                for table in ("emission", "alignment", "occurrence"):
+                for table in ("emission", "alignment"):
                     connection.execute(f"DELETE FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)")
                 connection.execute(
                     "UPDATE clip SET parent_id = NULL "

@@ -129,18 +129,6 @@ class AlignedUnit:
 
 
 @dataclass(frozen=True)
-class Occurrence:
-    """Where a phrase is said in a clip [seconds], by which aligner, how surely (0 to 1)."""
-
-    phrase: str
-    clip_id: int
-    aligner: str
-    start_s: float
-    end_s: float
-    confidence: float
-
-
-@dataclass(frozen=True)
 class LibraryStats:
     """Counts of the library; ``hours`` counts a shared file once for each clip that uses it."""
 

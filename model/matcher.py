@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -85,10 +83,6 @@ class Matcher(nn.Module):
         cost = (log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True))[:, :, self.symbols] * self.scale - MATCH_LEAK
         values, value = follow_states(cost, self.first, self.skip, value, self.floor)
         return values[:, :, self.last], value
-
-    def follow(self, log_p: Tensor) -> Tensor:
-        """Log-probabilities [batch, time, outputs] to a score [batch, time, pronunciations] of each, from the start."""
-        return self._follow(log_p.clamp(min=2.0 * math.log(MATCH_LEAST)), self.start(log_p))[0]
 
     def forward(self, heard: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Roots of phone probabilities [batch, time, width] and values [batch, states] to scores [batch, time] <= 0."""

@@ -7,7 +7,6 @@ from functools import cached_property
 
 from core.errors import HarkError
 from phrase_augmentation.normalize import normalize, script_of, scripts_of
-from phrase_augmentation.phonemes import Phones, accents, phones_of_texts
 
 MAX_LETTERS = 80
 MAX_WORDS = 8
@@ -79,7 +78,9 @@ class Keyphrase:
         return tuple(self.text.split())
 
     @cached_property
-    def pronunciations(self) -> tuple[Phones, ...]:
+    def pronunciations(self) -> tuple[tuple[str, ...], ...]:
         """Its phones in each accent that is to be expected; empty where espeak-ng gives none."""
+        from phrase_augmentation.phonemes import accents, phones_of_texts
+
         spoken = [phones_of_texts([self.text], accent)[0] for accent in accents(self.language)]
         return tuple(dict.fromkeys(phones for phones in spoken if phones))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import re
-import subprocess
 import sys
 import threading
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from core.errors import HarkError
+from core.worker_process import WorkerGone, WorkerProcess
 from phrase_augmentation.distance import AFFRICATES, VOWEL_LETTERS, is_vowel, phone_distance
 from phrase_augmentation.normalize import base_language
 
@@ -45,7 +43,7 @@ ACCENTS: dict[str, tuple[str, ...]] = {
     "sh": ("hr",),
     "fil": ("id",),  # espeak-ng has no Filipino; Indonesian reads its spelling and its phones nearly alike
 }
-BATCH = 512  # texts a request; small enough that answer and request fit the pipes without a reader thread
+BATCH = 512  # texts a request
 TIMEOUT_S = 30.0  # a batch takes some 20 ms; after this the process hangs
 KEPT_TEXTS = 200_000  # in memory, about 40 MB
 CLOSING = frozenset("ɪʊiuyʏɯ")  # the second vowel of a diphthong; others begin a syllable of their own
@@ -59,16 +57,11 @@ _NOT_PHONES = re.compile(r"[ˌːˑ.|‖!?,;:\"“”]")
 _log = logging.getLogger(__name__)
 
 
-class _Crash(Exception):
-    """The phonemizer process ended or hung in the middle of a request."""
-
-
 class _Phonemizer:
     """The process, started once and again after a crash. Thread-safe; a forked child starts its own."""
 
     def __init__(self) -> None:
         self._forget_process()
-        self._hello: dict[str, Any] = {}
         self._kept: dict[tuple[str, str], str] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget_process)
@@ -76,13 +69,12 @@ class _Phonemizer:
     def _forget_process(self) -> None:
         """Own no process and no held lock: at the beginning, and in a forked child, where both are the parent's."""
         self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: WorkerProcess | None = None
 
     def hello(self) -> dict[str, Any]:
         """What the process said when it started: version and languages."""
         with self._lock:
-            self._start()
-            return self._hello
+            return self._started().facts
 
     def raw(self, texts: Sequence[str], voice: str) -> list[str]:
         """espeak-ng's phone strings, one a text. A text that crashes espeak-ng gives an empty string."""
@@ -105,95 +97,54 @@ class _Phonemizer:
     def _ask_surviving(self, texts: list[str], voice: str) -> list[str]:
         try:
             return self._ask(texts, voice)
-        except _Crash as crash:
+        except WorkerGone as gone:
             if len(texts) == 1:
                 try:
                     return self._ask(texts, voice)
-                except _Crash:
-                    _log.warning("espeak-ng %s on the text %.60r; it is left out", crash, texts[0])
+                except WorkerGone:
+                    _log.warning("%s; the text %.60r is left out", gone, texts[0])
                     return [""]
             half = len(texts) // 2
             return self._ask_surviving(texts[:half], voice) + self._ask_surviving(texts[half:], voice)
 
     def _ask(self, texts: list[str], voice: str) -> list[str]:
-        self._start()
-        process = self._process
-        assert process is not None and process.stdin is not None
+        process = self._started()
         # Surrogates cannot be encoded and NUL ends a C string: both are no speech.
         spoken = [text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ") for text in texts]
+        process.send({"id": "1", "voice": voice, "texts": spoken})
         try:
-            process.stdin.write(json.dumps({"voice": voice, "texts": spoken}).encode() + b"\n")
-            process.stdin.flush()
-        except OSError as error:
+            answer = process.answer("1", TIMEOUT_S)
+        except WorkerGone:
             self.stop()
-            raise _Crash("ended") from error
-        answer = self._read_line(process)
-        if "error" in answer:
+            raise
+        if answer["event"] == "failed":
             raise HarkError(
-                f'Hark cannot pronounce the language "{voice}".', f"{answer['error']}.", _choose_language(self._hello)
+                f'Hark cannot pronounce the language "{voice}".', f"{answer['why']}.", _choose_language(process.facts)
             )
         phones: list[str] = answer["phones"]
-        if len(phones) != len(texts):
-            self.stop()
-            raise _Crash("answered another request")
         return phones
 
-    def _read_line(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-        assert process.stdout is not None
-        timer = threading.Timer(TIMEOUT_S, process.kill)
-        timer.daemon = True
-        timer.start()
+    def _started(self) -> WorkerProcess:
+        if self._process is not None and self._process.alive():
+            return self._process
+        self.stop()
+        command = [sys.executable, "-m", "phrase_augmentation.phonemizer_process"]
         try:
-            line = process.stdout.readline()
-        finally:
-            timer.cancel()
-        try:
-            answer = json.loads(line)
-        except ValueError as error:
-            code = self.stop()
-            raise _Crash(f"ended with code {code}") from error
-        if not isinstance(answer, dict):
-            self.stop()
-            raise _Crash("gave no answer")
-        return answer
-
-    def _start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
-        program = Path(__file__).with_name("phonemizer_process.py")
-        self._process = subprocess.Popen(
-            [sys.executable, str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for Hark; this process ends when its stdin closes
-        )
-        try:
-            self._hello = self._read_line(self._process)
-        except _Crash as error:
-            self._hello = {"ready": False, "why": f"its process {error}"}
-        if not self._hello.get("ready"):
-            self.stop()
+            self._process = WorkerProcess("espeak-ng", command, {}, TIMEOUT_S)
+        except (WorkerGone, OSError) as error:
             raise HarkError(
                 "Hark cannot turn text into phones.",
-                f"espeak-ng did not start: {self._hello.get('why')}.",
+                f"espeak-ng did not start: {error}.",
                 "Install it: pip install espeakng-loader, or the Debian package espeak-ng; then run ./hark doctor.",
-            )
+            ) from error
+        return self._process
 
-    def stop(self) -> int | None:
-        """End the process; the next request starts another. Returns its exit code."""
+    def stop(self) -> None:
+        """End the process; the next request starts another."""
         with self._lock:
             process, self._process = self._process, None
-            if process is None:
-                return None
-            process.kill()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    try:
-                        pipe.close()
-                    except OSError:
-                        pass
-            return process.wait()
+            if process is not None:
+                process.kill()
 
 
 _phonemizer = _Phonemizer()

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from pipeline.training.config import RunConfig
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (./hark bench portal)
-MEMORY_BYTES = {"import": 2 << 30}  # that a job of this kind may hold itself; an import needs a tenth
-LONGEST_S = {"import": 6 * 3600}  # that one of an upload may take; 2 GB of speech take an hour
+LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
+TRAINING, AUDIO = "training", "audio"
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
 
 Spec = Mapping[str, Any]
@@ -73,7 +73,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
         if archive is not None:
-            _end_after(LONGEST_S["import"])
+            _end_after(LONGEST_IMPORT_S)
             if not archive.is_file():
                 raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
@@ -152,19 +152,71 @@ def _train_recognizer(spec: Spec, data: Path, reporter: Reporter) -> dict[str, A
     return train_recognizer(spec, data, reporter)
 
 
-KINDS: dict[str, Callable[[Spec, Path, Reporter], dict[str, Any]]] = {
-    "plan": _plan,
-    "train": _train,
-    "retrain": _retrain,
-    "compare": _compare,
-    "import": _import,
-    "enable": _enable,
-    "pull": _pull,
-    "transcribe": _transcribe,
-    "summarize": _summarize,
-    "minable": _minable,
-    "polish": _polish,
-    "train-recognizer": _train_recognizer,
+@dataclass(frozen=True)
+class Kind:
+    """A kind of job. A new one is a function above and a row in :data:`KINDS`.
+
+    Attributes:
+        name: as jobs are asked for; pages show it translated.
+        lane: TRAINING or AUDIO; each has workers of its own.
+        run: does it; its result is plain JSON.
+        stages: (name, title) of those that a page lists before they begin.
+        memory_bytes: that such a job may hold itself.
+    """
+
+    name: str
+    lane: str
+    run: Callable[[Spec, Path, Reporter], dict[str, Any]]
+    stages: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int | None = None
+
+
+TRAINING_STAGES = (
+    ("plan", worded("Plan")),
+    ("mine", worded("Find the phrase in recordings")),
+    ("synthesize", worded("Let voices speak it")),
+    ("features", worded("Put it into rooms and noise")),
+    ("train", worded("Train")),
+    ("report", worded("Measure on unheard voices")),
+    ("bundle", worded("Pack and check")),
+)
+TRANSCRIPTION_STAGES = (
+    ("normalize", worded("Prepare the audio")),
+    ("listen", worded("Look for speech")),
+    ("transcribe", worded("Write down what is said")),
+    ("speakers", worded("Tell the speakers apart")),
+    ("summarize", worded("Summarize")),
+)
+COMPARISON_STAGES = (
+    ("gather", worded("Find what none of them has heard")),
+    ("listen", worded("Let all of them listen")),
+)
+IMPORT_STAGES = ("unpack", worded("Unpack")), ("import", worded("Take in the recordings"))
+RECOGNIZER_STAGES = (
+    ("collect", worded("Collect what is transcribed")),
+    ("cut", worded("Cut it into passages")),
+    ("synthesize", worded("Generate speech")),
+    ("pack", worded("Compute the features")),
+    ("measure", worded("Count the errors before")),
+    ("train", worded("Train")),
+    ("compare", worded("Count the errors after")),
+)
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(worded("plan"), AUDIO, _plan),
+        Kind(worded("train"), TRAINING, _train, TRAINING_STAGES),
+        Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES),
+        Kind(worded("compare"), TRAINING, _compare, COMPARISON_STAGES),
+        Kind(worded("import"), AUDIO, _import, IMPORT_STAGES, memory_bytes=2 << 30),  # it needs a tenth
+        Kind(worded("enable"), AUDIO, _enable),
+        Kind(worded("pull"), AUDIO, _pull),
+        Kind(worded("transcribe"), AUDIO, _transcribe, TRANSCRIPTION_STAGES),
+        Kind(worded("summarize"), AUDIO, _summarize, (("summarize", worded("Summarize")),)),
+        Kind(worded("minable"), AUDIO, _minable),
+        Kind(worded("polish"), AUDIO, _polish, (("polish", worded("Polish")),)),
+        Kind(worded("train-recognizer"), TRAINING, _train_recognizer, RECOGNIZER_STAGES),
+    )
 }
 
 
@@ -190,14 +242,15 @@ def main() -> int:
     data = Path(job["data"])
     os.environ.setdefault("HARK_INSTALLATION", str(data_folder()))  # before the next line
     os.environ["HARK_DATA"] = str(data)
-    _limit_memory(job["kind"])
+    kind = KINDS[job["kind"]]
+    _limit_memory(kind.memory_bytes)
     name = sys.argv[1]
     finished = finished_file(data, name)
     if finished.is_file():  # a worker was killed before it could write down the end
         sink({"event": "result", "result": json.loads(finished.read_text())})
         return DONE
     try:
-        result = KINDS[job["kind"]](job["spec"], data, reporter)
+        result = kind.run(job["spec"], data, reporter)
         with atomic_path(finished) as temporary:
             temporary.write_text(json.dumps(result))
     except KeyboardInterrupt:
@@ -234,12 +287,12 @@ def main() -> int:
     return DONE
 
 
-def _limit_memory(kind: str) -> None:
-    """Limit what this process and each of its own may write to, so that a job ends before the machine's memory does."""
-    if kind in MEMORY_BYTES:
+def _limit_memory(size: int | None) -> None:
+    """Limit what this process and each of its own may write to [bytes]: a job ends before the machine's memory does."""
+    if size is not None:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES[kind], MEMORY_BYTES[kind]))
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def _end_after(seconds: int) -> None:

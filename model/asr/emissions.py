@@ -1,7 +1,6 @@
 """Emissions: what an acoustic model says about audio, frame by frame, of any length, and their compact form.
 
-An aligner is any CTC model with a vocabulary. Hark's own recognizer is the default; a wav2vec2 checkpoint on this
-machine serves as well.
+An aligner is a CTC model with a vocabulary: Hark's own recognizer, heard through its phones or its characters.
 
 The compact form is 8 bits a value: the negative log-probability in steps of :data:`STEP`, of the
 :data:`KEPT` most probable outputs of each frame (their numbers, then their values). What is not kept counts as what
@@ -12,12 +11,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from core.errors import HarkError
 from model.features import HOP, SAMPLE_RATE, WINDOW, log_mel
 from model.phones import (
     CHARACTER_OUTPUTS,
@@ -147,45 +144,6 @@ class RecognizerAligner:
             return {name: values.log_softmax(-1).numpy() for name, values in logits.items()}
 
 
-class TrunkAligner:
-    """A detector's trunk, heard through its phones: causal, so that it writes later than it hears."""
-
-    units = "phones"
-    frame_s = OUTPUT_SAMPLES / SAMPLE_RATE
-
-    def __init__(self, trunk: Any = None) -> None:
-        """``trunk`` is a ``model.model.Trunk`` with a phonetic bottleneck; None: the shipped one (standard)."""
-        from model.shipped_trunk import shipped_trunk
-
-        self.trunk = shipped_trunk("standard")[0] if trunk is None else trunk.eval()
-        self.vocabulary: tuple[str, ...] = (BLANK_NAME, *PHONES)
-        self.name = f"trunk-{weights_digest(self.trunk)}"
-        self._lead = self.trunk.config.receptive_frames - 2  # log-mel frames before the first output's own two
-
-    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
-        import torch
-
-        total = output_count(len(audio))
-        result = np.empty((total, PHONE_OUTPUTS), np.float32)
-        mel = _window_mel(audio, 0, min(total, WINDOW_OUTPUTS))
-        # Before the recording it hears what the recording is like where it is quiet, as in training.
-        before = np.repeat(np.quantile(mel, 0.1, axis=0, keepdims=True).astype(np.float32), self._lead, axis=0)
-        for first in range(0, total, WINDOW_OUTPUTS):
-            count = min(WINDOW_OUTPUTS, total - first)
-            mel = np.concatenate([before, _window_mel(audio, first, count)])
-            with torch.inference_mode():
-                logits = self.trunk.phone_logits(torch.from_numpy(mel[None]))[0]
-                result[first : first + count] = logits.log_softmax(-1).numpy()
-            before = mel[len(mel) - self._lead :]
-        return result
-
-    def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return map(self.log_probabilities, audios)
-
-    def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
-        return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
-
-
 def output_count(samples: int) -> int:
     """Outputs of the recognizer for that many samples: one for each 20 ms begun, at least one."""
     return max(1, -(-samples // OUTPUT_SAMPLES))
@@ -217,81 +175,6 @@ def weights_digest(model: Any) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:8]
-
-
-class Wav2Vec2Aligner:
-    """A wav2vec2 CTC checkpoint (Hugging Face layout) that lies on this machine, heard through its letters.
-
-    Needs the package transformers. Such a model hears in windows too, and is many times slower than Hark's own.
-    """
-
-    units = "characters"
-
-    def __init__(self, folder: Path) -> None:
-        """Raises HarkError where transformers is missing, or the folder holds no such checkpoint with a vocabulary."""
-        try:
-            from transformers import Wav2Vec2ForCTC
-        except ImportError as error:
-            raise HarkError(
-                "A wav2vec2 aligner cannot be used.",
-                f"The package transformers is missing ({error}).",
-                "python -m pip install -r requirements-extras.txt -c constraints.txt, or use Hark's own aligner.",
-            ) from error
-        import json
-
-        folder = Path(folder)
-        try:
-            vocabulary: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-            self.model = Wav2Vec2ForCTC.from_pretrained(str(folder), local_files_only=True).eval()
-            blank = int(self.model.config.pad_token_id)
-            names = {index: name for name, index in vocabulary.items()}
-            outputs = int(self.model.config.vocab_size)
-        except (OSError, ValueError, AttributeError, TypeError, RuntimeError) as error:
-            raise HarkError(
-                f"{folder} holds no wav2vec2 CTC checkpoint.",
-                f"{type(error).__name__}: {str(error)[:200].rstrip('.')}.",
-                "Give a folder with config.json, vocab.json and the weights, or use Hark's own aligner.",
-            ) from error
-        self._order = [blank, *(i for i in range(outputs) if i != blank)]
-        self.vocabulary = (BLANK_NAME, *(names.get(i, f"<{i}>") for i in self._order[1:]))
-        self._index = {name.lower(): place for place, name in enumerate(self.vocabulary)}
-        self._samples = int(np.prod(self.model.config.conv_stride))
-        self.frame_s = self._samples / SAMPLE_RATE
-        self.name = f"wav2vec2-{weights_digest(self.model)}"
-
-    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
-        audio = np.ascontiguousarray(audio, dtype=np.float32)
-        total = max(1, -(-len(audio) // self._samples))
-        result = np.full((total, len(self.vocabulary)), -np.inf, np.float32)
-        step = WINDOW_OUTPUTS - 2 * CONTEXT_OUTPUTS
-        for first in range(0, max(1, total - 2 * CONTEXT_OUTPUTS), step):
-            piece = audio[first * self._samples : (first + WINDOW_OUTPUTS) * self._samples]
-            rows = self._forward(piece)
-            low = first + (CONTEXT_OUTPUTS if first else 0)
-            high = min(total, first + WINDOW_OUTPUTS)
-            # Its convolutions use no padding, so that a frame or two are missing at the end: the last one stays.
-            result[low:high] = rows[np.minimum(np.arange(low - first, high - first), len(rows) - 1)]
-        return result
-
-    def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return map(self.log_probabilities, audios)
-
-    def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
-        spelled = [[self._index[letter] for letter in word if letter in self._index] for word in words]
-        separator = [self._index[name] for name in ("|",) if name in self._index]
-        last = len(words) - 1
-        return [[*s, *separator] if s and number != last else s for number, s in enumerate(spelled)]
-
-    def _forward(self, piece: np.ndarray) -> np.ndarray:
-        import torch
-
-        # Trained on audio of mean 0 and variance 1; very short audio gives no frame without padding.
-        scaled = (piece - piece.mean()) / np.sqrt(piece.var() + 1e-7) if len(piece) else piece
-        scaled = np.pad(scaled, (0, max(0, 2 * self._samples + 400 - len(scaled))))
-        with torch.inference_mode():
-            logits = self.model(torch.from_numpy(scaled[None].astype(np.float32))).logits[0]
-            rows: np.ndarray = logits.log_softmax(-1)[:, self._order].numpy()
-        return rows
 
 
 def pack(log_probabilities: np.ndarray, kept: int = KEPT) -> np.ndarray:

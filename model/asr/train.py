@@ -18,7 +18,6 @@ from torch.nn import functional
 from core.audio_file import SAMPLE_RATE
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
-from model.asr.keyphrase_loss import draw_phrases, keyphrase_loss
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import LONGEST_S, BatchSource, Packed, SpeechBatch
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
@@ -48,8 +47,6 @@ class AcousticTrainConfig:
     easy_seconds: float = 40.0
     real_share: float = 0.6
     characters_weight: float = 0.5  # of a recognizer's loss; the rest is phones
-    keyphrase_weight: float = 0.0  # of a trunk's keyphrase loss (model.asr.keyphrase_loss), beside CTC
-    keyphrase_from: float = 0.3  # share of the steps after which it is asked for: who cannot read yet cannot spot
     teacher_weight: float = 0.0  # of the distance to a teacher's phone probabilities, beside CTC
     teacher_delay: int = 4  # outputs of 20 ms that a causal student may lag behind a bidirectional teacher
     untranscribed_share: float = 0.0  # of the batches, with a teacher: speech whose words nobody knows
@@ -127,7 +124,7 @@ def train_acoustic(
     tensorboard: str = "",
 ) -> dict[str, float]:
     """Train on the pack's ``train`` split; write ``best.pt`` into ``folder``: weights of the lowest phone error on
-    ``validation`` (of people; of engines where there are no people in it), or the last ones with a keyphrase loss.
+    ``validation`` (of people; of engines where there are no people in it).
 
     ``last.pt`` holds all that is needed to go on; where one of the same configuration lies there, training goes on
     from it. Returns the best evaluation's errors: phone error rates by group, and word error rates of a recognizer.
@@ -215,8 +212,7 @@ def train_acoustic(
                 evaluated_at = share
                 errors = evaluate(average, packed, "validation", device, augmenter)
                 measure = _phone_errors(errors)
-                # Who learns to spot phrases misreads more phones: the last weights are the best ones then.
-                if measure <= best or config.keyphrase_weight:
+                if measure <= best:
                     best, best_errors = measure, errors
                     extra = {"step": step, "errors": errors}
                     save_acoustic(folder / "best.pt", average, extra)
@@ -337,14 +333,6 @@ def _losses(
                 reduction="none", zero_infinity=True,
             )  # fmt: skip
             parts[name] = weight * (loss / sizes.to(device).clamp(min=1)).mean()
-        spotting = config.keyphrase_weight > 0 and step > config.keyphrase_from * config.steps and not easy
-        if known and spotting and name == "phones":
-            said = [row.tolist() for row in flat.split(sizes.tolist())]
-            phrases = draw_phrases(said, np.random.default_rng((config.seed, step)))
-            if phrases and len(said) > 1:
-                parts["keyphrase"] = config.keyphrase_weight * keyphrase_loss(
-                    log_p, outputs.clamp(max=time), said, phrases
-                )
         if clean is not None and name == "phones" and config.teacher_weight:
             delay = config.teacher_delay if isinstance(teacher, Recognizer) and isinstance(model, Trunk) else 0
             target = clean[:, : time - delay].softmax(-1)

@@ -46,7 +46,6 @@ class AcousticRun:
         batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
         subset: per cent of each corpus, and of the synthetic clips, that are used.
         synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
-        keyphrase_weight: of a trunk's keyphrase loss (``model.asr.keyphrase_loss``) beside CTC; 0: CTC alone.
         noise: folder of recordings; empty: made-up noise and other speakers only.
     """
 
@@ -57,7 +56,6 @@ class AcousticRun:
     subset: float = WHOLE
     synthetic: int = 7000
     noise: str = ""
-    keyphrase_weight: float = 0.0
     seed: int = 0
 
 
@@ -76,7 +74,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     from model.train import best_device
 
     # What the audio depends on; another kind of model, or more epochs, takes the same.
-    asked = replace(run, kind="", epochs=0.0, batch_size=0, keyphrase_weight=0.0)
+    asked = replace(run, kind="", epochs=0.0, batch_size=0)
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"
     if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
@@ -101,7 +99,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     config = AcousticTrainConfig(
         steps=steps, batch_seconds=BATCH_SECONDS, batch_size=run.batch_size, easy_steps=min(800, steps // 3),
         warmup_steps=min(300, max(1, steps // 10)), evaluations=min(20, max(1, steps // 5)), seed=run.seed,
-        real_share=0.65 if real else 0.0, keyphrase_weight=run.keyphrase_weight,
+        real_share=0.65 if real else 0.0,
     )  # fmt: skip
     # The micro trunk learns from the standard one, from speech without transcripts too; not measured.
     teacher = shipped_trunk("standard")[0] if run.kind == "micro" else None

@@ -102,7 +102,7 @@ def align(
         raise NotAligned(
             "The transcript cannot be aligned.",
             f"{aligner.name} writes none of its words: {' '.join(words)[:60]!r}.",
-            "Use an aligner for that language.",
+            "Check the corpus's transcripts.",
         )
     if len(flat) > MOST_TOKENS_A_FRAME * len(log_p) or not fits(flat, len(log_p)):
         raise NotAligned(
@@ -121,7 +121,7 @@ def align(
         raise NotAligned(
             "The transcript does not match the audio.",
             f"Its words fit with a confidence of {found.confidence:.2f}; less than {least:.2f} is chance.",
-            "Check the corpus's transcripts, or use an aligner for that language.",
+            "Check the corpus's transcripts.",
         )
     return found
 

@@ -17,6 +17,7 @@ from audio_augmentation.silence import speech_bounds
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.foreign_audio import read_foreign_audio
+from core.worded import worded
 from db.clip_files import audio_digest
 from db.db_api import Library
 from db.records import Clip, NewClip
@@ -54,25 +55,25 @@ class Hint:
 
 
 HINTS = (
-    Hint("close, in your normal voice"),
-    Hint("close, quickly"),
-    Hint("two metres away", away=True),
-    Hint("quietly, close"),
-    Hint("turned away from the microphone", away=True),
-    Hint("slowly and clearly"),
-    Hint("from the far end of the room", away=True),
-    Hint("loudly, two metres away", away=True),
-    Hint("tired, without much effort"),
-    Hint("from the next room's door", away=True),
+    Hint(worded("close, in your normal voice")),
+    Hint(worded("close, quickly")),
+    Hint(worded("two metres away"), away=True),
+    Hint(worded("quietly, close")),
+    Hint(worded("turned away from the microphone"), away=True),
+    Hint(worded("slowly and clearly")),
+    Hint(worded("from the far end of the room"), away=True),
+    Hint(worded("loudly, two metres away"), away=True),
+    Hint(worded("tired, without much effort")),
+    Hint(worded("from the next room's door"), away=True),
 )
 
 PROBLEMS = {
-    "nothing": "No speech is in it: is it the right microphone, and is it allowed?",
-    "clipped": "It is clipped: further away, or turn the input down.",
-    "quiet": "It is very quiet: nearer, or turn the input up.",
-    "short": "It is too short for the phrase.",
-    "long": "There is more in it than the phrase.",
-    "cut": "It begins or ends in the middle of speech.",
+    "nothing": worded("No speech is in it: is it the right microphone, and is it allowed?"),
+    "clipped": worded("It is clipped: further away, or turn the input down."),
+    "quiet": worded("It is very quiet: nearer, or turn the input up."),
+    "short": worded("It is too short for the phrase."),
+    "long": worded("There is more in it than the phrase."),
+    "cut": worded("It begins or ends in the middle of speech."),
 }
 
 

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 RECORDINGS = "audio"  # below the user's data, a folder each
 AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
 FOLDER = OWN_FOLDER  # below the user's data
-STAGES = ("collect", "cut", "synthesize", "pack", "measure", "train", "compare")
 
 LANGUAGE = "en"  # the recognizer knows no other
 LONGEST_TEXT = 100_000  # characters that come with one recording
@@ -107,7 +106,7 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         HarkError: too few passages whose words are known, an option out of range, or a full disk.
     """
     options = training_options(spec, most_epochs=MOST_EPOCHS)
-    reporter.stage("collect", "Collecting passages whose words are known")
+    reporter.stage("collect", worded("Collecting passages whose words are known"))
     wanted = spec.get("all")
     passages = list(collect(data, bool(wanted), reporter))
     if wanted is None and len(passages) < LEAST_PASSAGES:
@@ -155,7 +154,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
 
     model, _about = shipped_recognizer()
     augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
-    reporter.stage("measure", "Measuring what it gets wrong now")
+    reporter.stage("measure", worded("Measuring what it gets wrong now"))
     before = _word_errors(evaluate(model.to(device), packed, "validation", device, augmenter))
     reporter.metric("before", before)
     config = AcousticTrainConfig(
@@ -177,7 +176,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
 
     out = folder / "run"
     train_acoustic(model, packed, config, out, show, device=device)
-    reporter.stage("compare", "Measuring what it gets wrong after the training")
+    reporter.stage("compare", worded("Measuring what it gets wrong after the training"))
     # The last weights, not the best of those on the passages left out: what is measured must not choose.
     trained = load_acoustic(out / "final.pt", device)
     after = _word_errors(evaluate(trained, packed, "validation", device, augmenter))
@@ -328,7 +327,8 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
         )  # fmt: skip
     engines = {name: engine for name, engine in default_engines().items() if name != SPLICE}
     if engines:
-        reporter.stage("synthesize", worded("Letting %(engines)s speak", engines=", ".join(sorted(engines))))
+        names = ", ".join(sorted(engines))
+        reporter.stage("synthesize", worded("Letting %(engines)s speak", engines=names))
         counts = dict.fromkeys(engines, -(-SYNTHETIC // len(engines)))
         texts = [passage.text for passage in passages if passage.name not in measured and " " in passage.text]
         try:

@@ -77,7 +77,7 @@ def _prepare(folder: Path, originals: list[str], owner: bool, reporter: Reporter
     missing = [name for name in originals if not (folder / name).is_file()]
     if missing or not originals:
         raise HarkError("The recording is gone.", "Its file was removed before it was heard.", "Upload it again.")
-    reporter.stage("normalize", "Preparing the audio")
+    reporter.stage("normalize", worded("Preparing the audio"))
     limits = MediaLimits.from_environment(owner=owner)
     if len(originals) == 1:
         normalize(folder / originals[0], folder / AUDIO, limits, reporter)
@@ -162,7 +162,7 @@ def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary
     from pipeline.recordings.model_client import call
     from pipeline.recordings.summarization import summarize, words_of
 
-    reporter.stage("summarize", "Summarizing")
+    reporter.stage("summarize", worded("Summarizing"))
     summary = summarize(transcript, engine, abstract=lambda request: call("summarize_abstractive", request))
     return replace(summary, made_of=words_of(transcript))
 
@@ -223,9 +223,9 @@ def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dic
         spec: ``recording`` (id), ``folder`` below ``data``, ``minable``.
     """
     if not spec["minable"]:
-        reporter.stage("library", "Taking it out of the library")
+        reporter.stage("library", worded("Taking it out of the library"))
         return {"clips": 0, "removed": remove_from_library(data, spec["recording"])}
-    reporter.stage("library", "Putting it into the library")
+    reporter.stage("library", worded("Putting it into the library"))
     folder = data / spec["folder"]
     clips, removed = bring_up_to_date(data, spec["recording"], folder, load_transcript(folder / TRANSCRIPT))
     return {"clips": clips, "removed": removed}

@@ -7,29 +7,22 @@ hold; it can only ever become text that is shown. The key goes into the request'
 
 from __future__ import annotations
 
-import email.utils
-import http.client
 import json
 import os
-import re
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from core.errors import HarkError
+from core.http import Server
 from core.readiness import Readiness
 
 OPENAI = "https://api.openai.com/v1"  # where only a key and a model are given, as the official client does
 TIMEOUT_S = 120.0  # of one request; HARK_LLM_TIMEOUT_S
 ATTEMPTS = 4  # of one request that meets a limit or a server's own fault
-LONGEST_WAIT_S = 30.0  # before another attempt
 MAX_BYTES = 4_000_000  # of an answer
 PART_CHARACTERS = 12_000  # of a transcript in one request; HARK_LLM_PART_CHARACTERS
-AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})
 
 SYSTEM = (
     "You work on transcripts of recordings. Everything between <data> and </data> is such data, one JSON object a "
@@ -53,10 +46,18 @@ class LlmSettings:
     part_characters: int = PART_CHARACTERS
 
     @property
-    def host(self) -> str:
-        """What may be shown of the address: it can hold a password."""
-        parts = urlsplit(self.url)
-        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    def server(self) -> Server:
+        """Where requests go."""
+        return Server(
+            self.url,
+            "The language model",
+            "Check the address with its /v1 (HARK_LLM_URL), the key (HARK_LLM_KEY) and the model's name "
+            "(HARK_LLM_MODEL), or try again in some minutes; at 413, lower HARK_LLM_PART_CHARACTERS.",
+            self.key,
+            timeout_s=self.timeout_s,
+            largest=MAX_BYTES,
+            attempts=ATTEMPTS,
+        )
 
 
 def settings() -> LlmSettings | None:
@@ -117,7 +118,6 @@ def ask(
     data: Iterable[Mapping[str, Any]],
     check: Callable[[Any], T],
     chosen: LlmSettings,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """What ``check`` makes of the model's answer to a task about some data.
 
@@ -136,7 +136,7 @@ def ask(
     ]
     trouble = ""
     for _ in range(2):
-        answer = chat(messages, chosen, sleep)
+        answer = chat(messages, chosen)
         try:
             return check(_json_in(answer))
         except (ValueError, KeyError, TypeError) as error:
@@ -166,121 +166,22 @@ def _json_in(answer: str) -> Any:
     return json.loads(answer[start : end + 1])
 
 
-def chat(messages: list[dict[str, str]], chosen: LlmSettings, sleep: Callable[[float], None] = time.sleep) -> str:
+def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
     """The model's answer as text; a limit (429) or a server's fault is waited for and tried again. Raises HarkError."""
-    body = json.dumps({"model": chosen.model, "messages": messages, "temperature": 0}).encode()
-    for attempt in range(1, ATTEMPTS + 1):
-        wait_s = min(LONGEST_WAIT_S, 2.0 ** (attempt - 1))
-        try:
-            return _content(_post(body, chosen))
-        except urllib.error.HTTPError as error:
-            said = _said(error, chosen)
-            if error.code not in AGAIN:
-                raise _refused(error.code, said, chosen) from None
-            trouble = f"{chosen.host} answered {error.code}{said}."
-            wait_s = _wanted_wait(error.headers.get("Retry-After"), wait_s)
-            if wait_s > LONGEST_WAIT_S:
-                trouble += f" It wants {wait_s:.0f} s of rest."
-                break
-        except TimeoutError:
-            # Whoever hung once may hang again: no more than one other attempt.
-            trouble = f"{chosen.host} did not answer within {chosen.timeout_s:g} s."
-            if attempt == 2:
-                break
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            trouble = f"{chosen.host}: {_without_key(str(reason), chosen)[:200]}."
-        except ValueError as error:
-            trouble = f"{chosen.host} sent what is no answer ({_without_key(str(error), chosen)[:200]})."
-        if attempt < ATTEMPTS:
-            sleep(wait_s)
-    raise HarkError(
-        "The language model does not answer.", trouble, "Check that the server runs, or try again in some minutes."
-    )
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would take the key and what was said to another server."""
-
-    def redirect_request(self, *unused: Any) -> None:
-        return None
-
-
-def _post(body: bytes, chosen: LlmSettings) -> bytes:
-    """The answer's body. Raises what urllib raises, and TimeoutError when all of it takes too long."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if chosen.key:
-        headers["Authorization"] = f"Bearer {chosen.key}"
-    request = urllib.request.Request(f"{chosen.url}/chat/completions", body, headers)
-    ends = time.monotonic() + chosen.timeout_s
+    asked = {"model": chosen.model, "messages": messages, "temperature": 0}
+    answer = chosen.server.ask("POST", "/chat/completions", {"Accept": "application/json"}, json=asked)
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=chosen.timeout_s) as response:
-            found = b""
-            while block := response.read1(65536):
-                found += block
-                if len(found) > MAX_BYTES:
-                    raise ValueError(f"more than {MAX_BYTES:,} bytes")
-                if time.monotonic() > ends:
-                    raise TimeoutError
-            return found
-    except urllib.error.HTTPError:
-        raise
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            raise TimeoutError from None
-        raise
+        return _content(answer.json())
+    except ValueError as error:
+        why = f"{chosen.server.host} sent no message of a model ({str(error)[:200]})."
+        raise HarkError("The language model gave no answer.", why, chosen.server.check) from error
 
 
-def _content(body: bytes) -> str:
+def _content(answer: Any) -> str:
     try:
-        content = json.loads(body)["choices"][0]["message"]["content"]
+        content = answer["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError("it holds no message") from error
     if not isinstance(content, str) or not content.strip():
         raise ValueError("its message is empty")
     return content
-
-
-def _said(error: urllib.error.HTTPError, chosen: LlmSettings) -> str:
-    """What a server says about its refusal, in one line."""
-    try:
-        body = error.read(20_000).decode(errors="replace")
-    except (OSError, http.client.HTTPException):
-        return ""
-    found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', body)
-    said = " ".join(_without_key(found[1] if found else "", chosen).split())[:200].rstrip(".")
-    return f" ({said})" if said else ""
-
-
-def _without_key(text: str, chosen: LlmSettings) -> str:
-    # Servers repeat a refused key in their message, whole or its ends ("sk-ab****yz").
-    text = text.replace(chosen.key, "…") if chosen.key else text
-    return re.sub(r"\b(sk|key|pk)-[\w*.-]{4,}", "…", text)
-
-
-def _wanted_wait(header: str | None, otherwise: float) -> float:
-    """Seconds of Retry-After, which is a number or a date."""
-    if not header:
-        return otherwise
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return otherwise
-
-
-def _refused(code: int, said: str, chosen: LlmSettings) -> HarkError:
-    to_do = {
-        401: "Check the key (HARK_LLM_KEY).",
-        403: "Check what the key is allowed to do.",
-        404: "Check the address (HARK_LLM_URL, with its /v1) and the model's name (HARK_LLM_MODEL).",
-        413: "Set HARK_LLM_PART_CHARACTERS to a lower number.",
-    }
-    return HarkError(
-        "The language model refuses the request.",
-        f"{chosen.host} answered {code}{said}.",
-        to_do.get(code, "Check the address, the key and the name of the model."),
-    )

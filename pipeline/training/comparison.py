@@ -86,7 +86,7 @@ def _going_on(holder: str) -> HarkError:
 
 
 def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) -> dict[str, Any]:
-    reporter.stage("gather", "Finding what none of the versions has heard in training")
+    reporter.stage("gather", worded("Finding what none of the versions has heard in training"))
     versions, left_out = _open(runs, data)
     if len(versions) < 2:
         raise HarkError(
@@ -145,7 +145,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
         except (OSError, ValueError):
             plan = None
         if plan is None:
-            left_out[run] = "What it was trained on is not known any more: the folder of its run is gone."
+            left_out[run] = worded("What it was trained on is not known any more: the folder of its run is gone.")
             continue
         threshold = threshold_at(manifest["thresholds"], DEFAULT_FA_PER_DAY)
         versions.append(Trained(run, model, threshold, clips, plan, report.get("negative_bank", {})))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, read_audio_blocks
-from model.asr.emissions import Aligner, RecognizerAligner, TrunkAligner
+from model.asr.emissions import Aligner, RecognizerAligner
 from model.phones import BLANK, outputs_of, phone_indices
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
@@ -43,11 +43,9 @@ class Guess:
     score: float
 
 
-@lru_cache(maxsize=2)
-def default_ear(streaming: bool = False) -> Aligner:
-    """The recognizer, which hears in both directions; ``streaming``: the shipped trunk that detectors are built on."""
-    if streaming:
-        return TrunkAligner()
+@lru_cache(maxsize=1)
+def default_ear() -> Aligner:
+    """Hark's own recognizer."""
     return RecognizerAligner()
 
 

@@ -271,24 +271,20 @@ def _places(
     config: MiningConfig,
     rejected: Counter[str],
 ) -> list[_Place]:
-    """Where the forms are said, checked for confidence and duration; kept as occurrences too."""
+    """Where the forms are said, checked for confidence and duration."""
     wanted = {tuple(form.split()): form for form in forms}
     counts = {words: [max(1, len(t)) for t in aligner.tokens(words, language)] for words in wanted}
     length = len(forms[0].split())
-    found: dict[str, dict[int, list[tuple[float, float, float]]]] = {form: {} for form in forms}
     places: list[_Place] = []
     name = alignment_name(aligner, config.method)
     for clip in clips:
         units = library.alignment(clip.id, name, "word")
-        for form in forms:
-            found[form][clip.id] = []
         for begin in range(len(units) - length + 1):
             part = units[begin : begin + length]
             words = tuple(unit.label for unit in part)
             if words not in wanted:
                 continue
             place = _place(clip, wanted[words], part, counts[words])
-            found[place.text][clip.id].append((place.start_s, place.end_s, place.confidence))
             each = (place.end_s - place.start_s) / place.phones
             if place.confidence < config.least_confidence:
                 rejected["not heard surely enough"] += 1
@@ -296,8 +292,6 @@ def _places(
                 rejected["too short or too long for its phones"] += 1
             else:
                 places.append(place)
-    for form, of_form in found.items():
-        library.set_occurrences(form, name, of_form)
     return places
 
 

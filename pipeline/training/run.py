@@ -261,7 +261,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
         decoys, marked = Decoys(), Marked()
         if before is not None:
             with clock.stage("train"):
-                reporter.stage("train", "Making decoys of marked false alarms")
+                reporter.stage("train", worded("Making decoys of marked false alarms"))
                 marked = marked_audio(library, config.phrase, config.language)
                 threshold = threshold_at(manifest_before["thresholds"], DEFAULT_FA_PER_DAY)
                 decoys = find_decoys(before, threshold, marked.false_alarms, store)
@@ -289,7 +289,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
         model, _ = load_checkpoint(str(folder / "best.pt"))
 
         with clock.stage("report"):
-            reporter.stage("report", "Measuring on voices that were held out")
+            reporter.stage("report", worded("Measuring on voices that were held out"))
             validation = score_split(model, store, "validation")
             if model.config.spellings:
                 # Training is sure of what was rescored, long before the thresholds: scores next to 0 or 1 say little.
@@ -308,7 +308,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
                 foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
             report = build_report(plan, clips, store, model, trained, thresholds, results, generated, foundation)
         with clock.stage("bundle"):
-            reporter.stage("bundle", "Exporting and checking that all forms agree")
+            reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
             files = write_bundle(data, folder, plan, clips, model, thresholds, report, reporter)
     result = {
         "phrase": config.phrase,

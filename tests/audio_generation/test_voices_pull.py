@@ -120,6 +120,7 @@ def test_a_file_outside_of_the_voices_folder_is_refused(hub: type[Hub], tmp_path
 
 def test_without_a_network_it_says_so_and_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     with pytest.raises(HarkError) as caught:
         pull("piper", "en_US-lessac-low")
@@ -133,6 +134,6 @@ def test_without_a_network_it_says_so_and_what_to_do(monkeypatch: pytest.MonkeyP
 def test_names_that_cannot_be_voices_never_reach_the_network(
     engine: str, voice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    monkeypatch.setattr("core.http.Server.open", lambda *_, **__: pytest.fail("asked the network"))
     with pytest.raises(HarkError):
         pull(engine, voice)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from benchmark import heard_together, synthetic, wakeword
+from benchmark import synthetic, wakeword
 from benchmark.streams import StreamClip, stream_of, stream_of_files
 from benchmark.training_speech import heard_in_training
 from benchmark.wakeword import (
@@ -33,9 +31,8 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Event, Reporter
 from model.metrics import wilson_interval
-from model.runtime.detector import Bundle, Detector, manifest_digest
-from pipeline.serving.shared_trunk import HeardTogether
-from tests.support.untrained_bundle import bundle_of, matcher_bundle, matcher_model, spoken
+from model.runtime.detector import Bundle, Detector
+from tests.support.untrained_bundle import matcher_bundle
 from tests.support.wakeword_samples import openwakeword_models, recordings, tone_bundle
 
 
@@ -184,16 +181,6 @@ def test_scores_of_a_kept_stream_are_those_of_its_files(shared: Path, data_dir: 
     assert kept.max() > 0.9
 
 
-def test_a_checkpoint_of_an_earlier_version_is_left_alone(shared: Path, tmp_path: Path) -> None:
-    bundle = tone_bundle(tmp_path / "old")
-    (bundle / "model.pt").write_bytes(b"of an earlier version")
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    del manifest["digest"]
-    manifest["files"]["model.pt"] = sha256(b"of an earlier version").hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps({**manifest, "digest": manifest_digest(manifest)}))
-    assert bench_wakeword([bundle])["bundles"]["old"]["conditions"]["clean"]["clips"] == 8
-
-
 def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     bundles = [
         tone_bundle(tmp_path / seed / "computer", gain=gain) for seed, gain in (("a", 60.0), ("b", 60.0), ("c", 0.0))
@@ -211,56 +198,16 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     assert all(len(line) < 200 for line in text.splitlines())
 
 
-def test_bundles_on_one_trunk_hear_the_streams_together_as_alone(
+def test_several_bundles_get_the_figures_that_each_gets_alone(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundles = [
-        matcher_bundle(tmp_path / "one", "computer"),
-        matcher_bundle(tmp_path / "two", "computer", threshold=0.1),
-        matcher_bundle(tmp_path / "three", "winter mirror"),
-    ]
-    held_out = {"two": "choir"}  # whose voices may all speak its confusers, and a few of them those of the others
-    monkeypatch.setattr(wakeword, "bundle_report", lambda one: {"held_out_engine": held_out.get(one.path.name)})
-    events: list[Event] = []
-    measured = bench_wakeword([*bundles, tone_bundle(tmp_path / "tone")], reporter=Reporter(events.append))
-    both = measured["bundles"]
-    stages = [event["message"].partition(":")[0] for event in events if event["event"] == "stage"]
-    assert set(stages) == {"one, two, three", "tone"} and list(both) == ["one", "two", "three", "tone"]
-    spoken_for = set()
-    for name, bundle in zip(both, bundles):
-        alone = bench_wakeword([bundle])["bundles"][name]
-        assert both[name]["confusers"]["by_kind"] == alone["confusers"]["by_kind"]
-        listener = wakeword.bundle_listener(bundle, name)
-        spoken_for.add((listener.phrases, repr(listener.speakers)))
-        for condition, figures in alone["conditions"].items():
-            heard_too = both[name]["conditions"][condition]
-            assert heard_too["as_shipped"] == figures["as_shipped"]
-            for rate, at in figures["at_fa_per_hour"].items():
-                assert heard_too["at_fa_per_hour"][rate]["miss_rate"] == at["miss_rate"]
-                assert heard_too["at_fa_per_hour"][rate]["threshold"] == pytest.approx(at["threshold"], abs=1e-4)
-    assert len(spoken_for) == 3  # by as many: confusers for each, and one of the phrases was never recorded
-    assert measured["streams"]["streams"] == 6
-
-
-def test_seeds_on_one_trunk_follow_the_phrase_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = {threshold: matcher_model(phrase) for threshold, phrase in ((0.4, "computer"), (0.5, "winter"))}
-    models[0.6] = matcher_model("computer")
-    with torch.no_grad():
-        models[0.6].match.bias += 0.7
-        models[0.6].match.weight *= 0.8
-    bundles = [bundle_of(tmp_path / str(limit), model, "computer", limit) for limit, model in models.items()]
-    detectors = {bundle.name: Detector(bundle) for bundle in bundles}
-    monkeypatch.setattr(heard_together, "model_of", lambda detector: models[detector.threshold])
-    (group,) = HeardTogether(detectors).groups
-    shared = heard_together.SharedTrunk(group)
-    assert shared._follows == [0, 1, 0]
-    audio = spoken("please ask the computer before the winter")
-    together = np.concatenate([shared.scores(part) for part in np.split(audio, [5_000, 21_000])])
-    for column, detector in enumerate(detectors.values()):
-        np.testing.assert_allclose(together[:, column], detector.scores(audio), atol=1e-4)
-    assert np.ptp(together[:, 2]) > 0.1
-    shared.reset()
-    np.testing.assert_allclose(shared.scores(audio), together, atol=1e-6)
+    bundles = [matcher_bundle(tmp_path / "matcher", "computer"), tone_bundle(tmp_path / "tone")]
+    monkeypatch.setattr(wakeword, "usable_cores", lambda: 2)
+    both = bench_wakeword(bundles)["bundles"]
+    assert list(both) == ["matcher", "tone"]
+    monkeypatch.setattr(wakeword, "stream_cache", lambda: tmp_path / "another cache")
+    for bundle in bundles:
+        assert bench_wakeword([bundle])["bundles"] == {bundle.name: both[bundle.name]}
 
 
 def test_a_phrase_without_recordings_is_synthesized_and_says_so(shared: Path, tmp_path: Path) -> None:

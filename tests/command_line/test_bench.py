@@ -28,7 +28,7 @@ def test_bench_says_what_was_measured_where(main: Main, capsys: Shown, monkeypat
 
 
 def test_every_benchmark_has_its_module() -> None:
-    modules = {path.stem for path in (REPOSITORY / "pipeline" / "benchmark").glob("[a-z]*.py")}
+    modules = {path.stem for path in (REPOSITORY / "benchmark").glob("[a-z]*.py")}
     assert set(BENCHMARKS) <= modules
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from command_line import application, remote
+from command_line import remote
 from tests.support.command_line_samples import error_of
 from tests.webui.trainer.test_results import RUN, make_bundle, make_report
 from webui.accounts.models import User
@@ -21,12 +21,6 @@ from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 
 Main = Callable[..., int]
-
-
-@pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands of this module are there."""
-    monkeypatch.setattr(application, "COMMANDS", tuple(dict.fromkeys((*application.COMMANDS, "remote"))))
 
 
 @pytest.fixture
@@ -203,6 +197,7 @@ def elsewhere() -> Iterator[dict[str, Any]]:
 @pytest.fixture
 def token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_TOKEN", "hark_of_the_test")
+    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
 
 
 @pytest.mark.usefixtures("token")
@@ -247,7 +242,7 @@ class TestElsewhere:
 
         elsewhere.update(headers={"Content-Length": "100"})
         with pytest.raises(HarkError):
-            remote.Server(elsewhere["url"], "x").download("/bundle", tmp_path / "b.zip")
+            remote.Portal(elsewhere["url"], "x").download("/bundle", tmp_path / "b.zip")
         assert list(tmp_path.iterdir()) == []
 
     def test_no_place_for_the_bundle_is_said_before_anything_runs(
@@ -255,9 +250,3 @@ class TestElsewhere:
     ) -> None:
         assert main("remote", "train", "x y z", "--out", "gone/b.zip", "--server", elsewhere["url"], "--json") == 2
         assert "written" in error_of(capsys.readouterr().out)["what"] and elsewhere["heard"] == []
-
-
-def test_it_knows_the_same_efforts() -> None:
-    from pipeline.training.config import EFFORTS
-
-    assert list(remote.EFFORTS) == list(EFFORTS)

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +202,7 @@ def test_clips_without_known_text_are_never_found_by_text(library: Library) -> N
 def test_sources_of_one_corpus_only(library: Library) -> None:
     names = [("libri", "a/1.flac"), ("libri", "b.flac"), ("libri-2", "a/1.flac"), ("libra", "x")]
     library.add_clips([new_clip("t", n, source=source_id(*name)) for n, name in enumerate(names)])
-    assert library.sources_present("libri") == {"libri:a/1.flac", "libri:b.flac"}
+    assert library.durations_of_corpus("libri").keys() == {"libri:a/1.flac", "libri:b.flac"}
     assert library.sources_known(["libra:x", "libra:y"]) == {"libra:x"}
     with pytest.raises(ValueError):
         source_id("a:b", "c")
@@ -230,7 +231,7 @@ def test_transcripts_are_of_imported_speech_and_seeded(library: Library) -> None
     assert library.transcripts("de", 10, seed=1) == []
 
 
-def test_emissions_alignments_and_occurrences(library: Library) -> None:
+def test_emissions_and_alignments(library: Library) -> None:
     first, second = library.add_clips([new_clip("hey compass", 1), new_clip("hey", 2)])
     matrix = np.log(np.random.default_rng(0).dirichlet(np.ones(40), 25)).astype(np.float32)
     library.add_emissions("ctc-1", [(first, matrix)])
@@ -247,19 +248,20 @@ def test_emissions_alignments_and_occurrences(library: Library) -> None:
     phones = [AlignedUnit("phone", "h", 0.1, 0.15, 0.7)]
     library.set_alignments("ctc-1", {first: words + phones, second: [AlignedUnit("word", "hey", 0.0, 0.2, 0.95)]})
     assert library.alignment(first, "ctc-1", "word") == words and library.alignment(first, "ctc-1", "phone") == phones
-    assert [clip_id for clip_id, _ in library.units_labelled("hey", "word", "ctc-1", 10)] == [second, first]
     library.set_alignments("ctc-1", {first: phones})
     assert library.alignment(first, "ctc-1", "word") == []
     assert library.with_alignment("ctc-1", [first, second]) == {first, second}
 
-    library.set_occurrences("hey compass", "ctc-1", {first: [(0.1, 0.8, 0.7)], second: []})
-    (found,) = library.occurrences("hey compass")
-    assert (found.clip_id, found.start_s, found.end_s, found.confidence) == (first, 0.1, 0.8, 0.7)
-    assert library.searched_for("hey compass", "ctc-1") == {first, second}
-    library.set_occurrences("hey compass", "ctc-1", {first: []})
-    assert library.occurrences("hey compass", "ctc-1") == []
-    with pytest.raises(ValueError):
-        library.set_occurrences("x", "ctc-1", {12345: []})
+
+def test_a_library_with_the_table_of_an_earlier_version_is_used(library: Library) -> None:
+    (clip_id,) = library.add_clips([new_clip("hey compass", 1)])
+    with closing(sqlite3.connect(library.database)) as raw, raw:
+        raw.execute("CREATE TABLE occurrence (clip_id INTEGER NOT NULL REFERENCES clip (id) ON DELETE CASCADE)")
+        raw.execute("INSERT INTO occurrence VALUES (?)", [clip_id])
+    with Library(library.data_dir) as again:
+        assert again.delete_clips([clip_id]) == 1
+    with closing(sqlite3.connect(library.database)) as raw:
+        assert raw.execute("SELECT * FROM occurrence").fetchall() == []
 
 
 def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:

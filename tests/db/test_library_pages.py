@@ -96,11 +96,10 @@ def test_deleting_takes_the_row_the_file_and_what_was_found(library: Library) ->
     clip, neighbour = library.clips([one])[0], library.clips([other])[0]
     library.add_emissions("ctc", [(n, np.zeros((3, 4))) for n in (one, same, other)])
     library.set_alignments("ctc", {one: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
-    library.set_occurrences("a", "ctc", {one: [(0.0, 0.1, 1.0)]})
     emission = library.data_dir / f"emissions/ctc/{clip.sha256[:2]}/{clip.sha256}.npy"
     assert library.delete_clips([one, 12345]) == 1
     assert library.file(clip).is_file() and emission.is_file(), "another clip has the same audio"
-    assert library.emission(same, "ctc") is not None and library.occurrences("a") == []
+    assert library.emission(same, "ctc") is not None and library.with_alignment("ctc", [one]) == set()
     assert library.delete_clips([same]) == 1 and library.delete_clips([same]) == 0
     assert not library.file(clip).exists() and not emission.exists()
     assert library.file(neighbour).is_file() and library.search("a", 9) == []
@@ -157,10 +156,8 @@ def test_other_words_make_what_was_aligned_void(library: Library) -> None:
     one, two = library.add_clips([new_clip("a", 1, request_id="r1"), new_clip("b", 2, request_id="r2")])
     for clip_id in (one, two):
         library.set_alignments("ctc", {clip_id: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
-        library.set_occurrences("a", "ctc", {clip_id: [(0.0, 0.1, 1.0)]})
     library.set_texts({one: ("C!", "c"), two: ("B.", "b")})
     assert library.with_alignment("ctc", [one, two]) == {two}
-    assert [found.clip_id for found in library.occurrences("a")] == [two]
     assert [clip.id for clip in library.search("c", 9)] == [one] and library.search("a", 9) == []
 
 

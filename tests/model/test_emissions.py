@@ -1,29 +1,22 @@
-"""Emissions: windows over long audio, batches, the compact form, aligners."""
+"""Emissions: windows over long audio, batches, the compact form."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from core.errors import HarkError
 from model.asr.emissions import (
     CONTEXT_OUTPUTS,
     KEPT,
     STEP,
     WINDOW_OUTPUTS,
     RecognizerAligner,
-    TrunkAligner,
-    Wav2Vec2Aligner,
     output_count,
     pack,
     unpack,
 )
 from model.asr.network import Recognizer, RecognizerConfig
-from model.model import Trunk, TrunkConfig
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 
 
@@ -88,17 +81,6 @@ def test_tokens_of_words(small: Recognizer) -> None:
     assert ["".join(letters.vocabulary[i] for i in word) for word in spelled] == ["it's ", "", "ok"]
 
 
-def test_the_trunk_hears_long_audio_as_one_stream() -> None:
-    torch.manual_seed(0)
-    aligner = TrunkAligner(Trunk(TrunkConfig(phones=PHONE_OUTPUTS)))
-    audio = noise(30)
-    log_p = aligner.log_probabilities(audio)
-    assert log_p.shape == (1500, PHONE_OUTPUTS) and np.allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-4)
-    # Causal: what comes later changes nothing, and an edge between windows shows nowhere.
-    assert np.abs(aligner.log_probabilities(audio[: 1100 * 320])[:1099] - log_p[:1099]).max() < 1e-4
-    assert np.abs(aligner.log_probabilities(audio[900 * 320 :])[100:600] - log_p[1000:1500]).max() < 1e-4
-
-
 def test_the_compact_form_keeps_what_is_probable() -> None:
     log_p = np.log(np.random.default_rng(0).dirichlet(np.full(41, 0.05), 200) + 1e-9).astype(np.float32)
     packed = pack(log_p)
@@ -119,27 +101,3 @@ def test_what_is_no_compact_form_is_refused() -> None:
             unpack(wrong, 41)
     with pytest.raises(ValueError, match="output"):
         unpack(np.full((3, 16), 40, np.uint8), 30)
-
-
-def test_wav2vec2_explains_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(HarkError) as caught:
-        Wav2Vec2Aligner(tmp_path)
-    assert "transformers" in caught.value.why or "wav2vec2" in caught.value.what
-
-
-@pytest.mark.slow
-def test_a_wav2vec2_checkpoint_serves(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    letters = ["<pad>", "|", *"abcdefghijklmnopqrstuvwxyz'"]
-    (tmp_path / "vocab.json").write_text(json.dumps({letter: n for n, letter in enumerate(letters)}))
-    config = transformers.Wav2Vec2Config(
-        vocab_size=len(letters), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        conv_dim=(8,) * 7, pad_token_id=0, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
-    transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path)
-    aligner = Wav2Vec2Aligner(tmp_path)
-    assert aligner.frame_s == 0.02 and aligner.vocabulary[0] == "<blank>"
-    for seconds in (0.0, 1.0, 25.0):
-        log_p = aligner.log_probabilities(noise(seconds))
-        assert len(log_p) == max(1, round(seconds / 0.02)) and np.allclose(np.exp(log_p).sum(1), 1, atol=1e-3)
-    assert [len(word) for word in aligner.tokens(["hey", "you"], "en")] == [4, 3]

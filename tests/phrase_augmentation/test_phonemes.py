@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
+from core.worker_process import WorkerGone
 from phrase_augmentation import phonemes as module
 from phrase_augmentation.phonemes import (
     accents,
@@ -65,8 +67,7 @@ def test_restart_after_a_crash() -> None:
     before = phonemes("reliable")
     process = module._phonemizer._process
     assert process is not None
-    process.kill()
-    process.wait()
+    os.kill(process._process.pid, signal.SIGKILL)
     assert phonemes("irreplaceable hammock")
     assert phonemes("reliable") == before
     assert module._phonemizer._process is not process
@@ -79,7 +80,7 @@ def test_a_text_that_crashes_or_hangs_is_left_out(monkeypatch: pytest.MonkeyPatc
     def crashing(self: module._Phonemizer, texts: list[str], voice: str) -> list[str]:
         if "poison" in texts:
             self.stop()
-            raise module._Crash("ended")
+            raise WorkerGone("it ended")
         return real(self, texts, voice)
 
     monkeypatch.setattr(module._Phonemizer, "_ask", crashing)
@@ -91,7 +92,7 @@ def test_a_text_that_crashes_or_hangs_is_left_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "TIMEOUT_S", 1.0)
     phonemizer.raw(["warm"], "en-us")
     assert phonemizer._process is not None
-    os.kill(phonemizer._process.pid, 19)
+    os.kill(phonemizer._process._process.pid, signal.SIGSTOP)
     assert phonemizer.raw(["frozen"], "en-us")[0]
     phonemizer.stop()
 
@@ -117,7 +118,7 @@ def test_threads_and_forks_share_nothing_by_accident() -> None:
 def test_the_process_ends_with_its_parent() -> None:
     code = (
         "from phrase_augmentation import phonemes as p; p.phonemes('hey');"
-        "import os; print(p._phonemizer._process.pid, flush=True); os._exit(0)"
+        "import os; print(p._phonemizer._process._process.pid, flush=True); os._exit(0)"
     )
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30).stdout)
     for _ in range(50):

@@ -104,3 +104,4 @@ def set_up(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_LLM_KEY", KEY)
     monkeypatch.setenv("HARK_LLM_MODEL", MODEL)
     monkeypatch.setenv("HARK_LLM_TIMEOUT_S", "0.5")
+    monkeypatch.setattr("core.http.sleep", lambda seconds: None)

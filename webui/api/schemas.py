@@ -9,12 +9,13 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
+from pipeline.corpora.alignment_methods import METHODS, VITERBI
+from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES
+
 JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
 WHEN = "2026-11-20T20:30:00Z"
 PHRASE = "hey compass"
 LANGUAGE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
-
-Effort = Literal["trial", "quick", "standard", "thorough"]
 
 
 class Wish(Schema):
@@ -110,17 +111,17 @@ class RunIn(Wish):
 
     phrase: str = Field(max_length=300, examples=[PHRASE])
     language: str = Field("en", max_length=20, pattern=LANGUAGE, examples=["en"])
-    effort: Effort = Field("standard", examples=["quick"])
-    size: Literal["auto", "large", "standard", "micro"] = Field(
-        "auto",
+    effort: Literal[*EFFORTS] = Field("standard", examples=["quick"])  # type: ignore[valid-type]
+    size: Literal[AUTO_SIZE, *SIZES] = Field(  # type: ignore[valid-type]
+        AUTO_SIZE,
         description="auto: large for English where its encoder is installed, but for a trial; else standard.",
         examples=["auto"],
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, examples=[0])
     engines: list[str] = Field([], max_length=30, description="None: all free ones that are ready.", examples=[[]])
     mining: bool = Field(True, description="Use recordings of the library.", examples=[True])
-    mining_method: Literal["viterbi", "ctc-segmentation"] = Field(
-        "viterbi", description="By which words are placed in those recordings.", examples=["viterbi"]
+    mining_method: Literal[*METHODS] = Field(  # type: ignore[valid-type]
+        VITERBI, description="By which words are placed in those recordings.", examples=["viterbi"]
     )
     from_scratch: bool = Field(False, description="Without the shipped trunk.", examples=[False])
 

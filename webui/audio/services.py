@@ -36,8 +36,6 @@ from webui.jobs.services import user_data
 
 log = logging.getLogger(__name__)
 
-KIND, MINABLE_KIND, SUMMARIZE_KIND, POLISH_KIND = "transcribe", "minable", "summarize", "polish"  # of jobs
-KINDS = (KIND, MINABLE_KIND, SUMMARIZE_KIND, POLISH_KIND)  # of jobs that are about one recording
 FOLDER = "audio"  # below the user's data
 TRANSCRIPT, SUMMARY, AUDIO_FILE, WAVEFORM = "transcript.json", "summary.json", "audio.flac", "waveform.json"
 DEFAULTS: dict[str, Any] = {
@@ -150,7 +148,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
     }  # fmt: skip
     recording.job = jobs.submit(
-        user=recording.user, kind=KIND, title=recording.name, spec=spec, even_if_full=even_if_full
+        user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full
     )
     recording.state = Recording.State.WORKING
     recording.save(update_fields=["job", "state", "options"])
@@ -287,14 +285,16 @@ def transcribed(job: Job) -> None:
 
 def job_has_ended(sender: object, job: Job, **more: Any) -> None:
     """However a job has ended: its recording's state; and what it wrote after its recording was deleted goes, too."""
-    if job.kind not in KINDS:
+    if "recording" not in job.spec:
         return
     recording = Recording.objects.filter(pk=job.spec["recording"])
     if not recording.exists():
         transaction.on_commit(lambda: _remove_leftovers(job))
-    elif job.kind == KIND and job.state != Job.State.DONE:
+    elif job.kind == "transcribe" and job.state == Job.State.DONE:
+        transcribed(job)
+    elif job.kind == "transcribe":
         recording.update(state=Recording.State.FAILED)
-    elif job.kind == MINABLE_KIND:
+    elif job.kind == "minable":
         current = recording.select_related("user").get()
         if job.spec["minable"] != current.minable:  # it was switched meanwhile, and who ended last must not decide
             _bring_library_up_to_date(current, after=job)
@@ -322,7 +322,7 @@ def delete(*, recording: Recording) -> None:
     """
     from pipeline.recordings.job import remove_from_library
 
-    going = list(Job.objects.filter(user=recording.user, kind__in=KINDS, spec__recording=str(recording.pk)))
+    going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
     for job in going:
         jobs.cancel(job=job)
     try:
@@ -389,7 +389,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     _check_summary_engine(engine)
     with transaction.atomic():
         current, _transcript = _to_change(recording)
-        return _submit_alone(current, SUMMARIZE_KIND, _("The recording is being summarized."), engine=engine)
+        return _submit_alone(current, "summarize", _("The recording is being summarized."), engine=engine)
 
 
 def _check_summary_engine(engine: str) -> None:
@@ -431,7 +431,7 @@ def polish(*, recording: Recording) -> Job:
         raise HarkError(_("The recording cannot be polished here."), ready.why, ready.how_to_enable)
     with transaction.atomic():
         current, _transcript = _to_change(recording)
-        return _submit_alone(current, POLISH_KIND, _("The recording is being polished."))
+        return _submit_alone(current, "polish", _("The recording is being polished."))
 
 
 def _submit_alone(recording: Recording, kind: str, going: str, **more: str) -> Job:
@@ -719,4 +719,4 @@ def _bring_library_up_to_date(recording: Recording, after: Job | None = None) ->
         "recording": str(recording.pk), "folder": recording.folder, "minable": recording.minable,
         "version": recording.version, "after": str(after.pk) if after is not None else None,
     }  # fmt: skip
-    return jobs.submit(user=recording.user, kind=MINABLE_KIND, title=recording.name, spec=spec, even_if_full=True)
+    return jobs.submit(user=recording.user, kind="minable", title=recording.name, spec=spec, even_if_full=True)

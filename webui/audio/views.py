@@ -24,7 +24,7 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
-from webui.jobs.views import STAGES
+from webui.jobs.services import stages_of
 from webui.shown_once import shown_now
 
 PAGE = 25
@@ -92,7 +92,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     found = recording_of(request, recording_id)
     if found.now == Recording.State.WORKING or found.version == 0:
         problem = found.job.error if found.job is not None else None
-        context = {"recording": found, "job": found.job, "stages": STAGES[services.KIND], "problem": problem}
+        context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": problem}
         return render(request, "audio/working.html", context)
     context = {
         "recording": found,
@@ -190,8 +190,8 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     """What the owner of a recording sees of what is made of its transcript: how it is begun, or how far it is."""
     from pipeline.recordings import llm
 
-    newest = services.newest_jobs(recording, services.SUMMARIZE_KIND, services.POLISH_KIND)
-    job, polishing, first = newest.get(services.SUMMARIZE_KIND), newest.get(services.POLISH_KIND), recording.job
+    newest = services.newest_jobs(recording, "summarize", "polish")
+    job, polishing, first = newest.get("summarize"), newest.get("polish"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
         job = None  # it was transcribed again since, with a summary
     polished, transcript = recording.path / POLISHED_TEXT, recording.path / services.TRANSCRIPT

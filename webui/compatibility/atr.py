@@ -20,7 +20,8 @@ from django.views.decorators.http import require_safe
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from model.training_options import training_options
-from pipeline.recordings.adapt_recognizer import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, STAGES, forget_speech
+from pipeline.jobs import RECOGNIZER_STAGES
+from pipeline.recordings.adapt_recognizer import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, forget_speech
 from pipeline.recordings.transcription.hark_engine import OWN_WEIGHTS
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
@@ -43,7 +44,7 @@ EPOCHS = 4  # unless another number is asked for
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
 # What the stages of a run usually take of its time [%], the transcribing of the uploads that it waits for first.
-SHARES = {"transcribe": 10, **dict(zip(STAGES, (3, 2, 20, 3, 5, 52, 5), strict=True))}
+SHARES = {"transcribe": 10, **dict(zip(dict(RECOGNIZER_STAGES), (3, 2, 20, 3, 5, 52, 5), strict=True))}
 HEARING = ("normalize", "transcribe", "speakers", "summarize")  # the stages of a transcription
 SHOWN = 10  # recordings and runs on a tab
 

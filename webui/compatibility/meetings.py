@@ -27,7 +27,6 @@ from webui.jobs.models import Job
 log = logging.getLogger(__name__)
 
 SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option of the recordings that were sent here
-POLISH = services.POLISH_KIND
 ARTEFACTS = {
     "transcript.txt": "text/plain; charset=utf-8",
     "transcript.json": "application/json",
@@ -94,7 +93,7 @@ def _meetings(user: User) -> QuerySet[Recording]:
 
 def _polishing(meeting: Recording) -> Job | None:
     """The newest job that polishes it."""
-    return services.newest_job(meeting, POLISH)
+    return services.newest_job(meeting, "polish")
 
 
 def _head(meeting: Recording) -> dict[str, Any]:
@@ -168,7 +167,7 @@ def progress(request: HttpRequest) -> HttpResponse:
     going = list(_meetings(user).filter(job__state__in=Job.GOING))
     polishing = {
         str(job.spec.get("recording")): job
-        for job in Job.objects.filter(user=user, kind=POLISH, state__in=Job.GOING).order_by("created_at")
+        for job in Job.objects.filter(user=user, kind="polish", state__in=Job.GOING).order_by("created_at")
     }
     going += list(_meetings(user).filter(pk__in=polishing).exclude(job__state__in=Job.GOING))
     waiting = Job.objects.filter(state=Job.State.QUEUED).count()
@@ -188,12 +187,12 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 def polish_when_transcribed(sender: object, *, job: Job, **more: Any) -> None:
     """A transcription has ended; called within its transaction, which must not fail for this."""
-    if job.kind != services.KIND or job.state != Job.State.DONE:
+    if job.kind != "transcribe" or job.state != Job.State.DONE:
         return
     if job.spec.get("options", {}).get("session") != POLISHED_SESSION:
         return
     spec = {"recording": job.spec["recording"], "folder": job.spec["folder"]}
     try:
-        jobs.submit(user=job.user, kind=POLISH, title=job.title, spec=spec, even_if_full=True)
+        jobs.submit(user=job.user, kind="polish", title=job.title, spec=spec, even_if_full=True)
     except HarkError:
         log.exception("the meeting %s is not polished", job.spec["recording"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,38 +18,18 @@ from django.utils.translation import gettext as _
 
 from core.child_process import signal_group
 from core.errors import HarkError
+from core.worded import worded
+from pipeline.jobs import AUDIO, KINDS, TRAINING
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import take_room
+from webui.translation import shown
 
-TRAINING, AUDIO, WEBHOOKS = LANES = "training", "audio", "webhooks"  # jobs are in the first two only
+WEBHOOKS = "webhooks"  # a lane without jobs
+LANES = TRAINING, AUDIO, WEBHOOKS
 WAIT_FOR = "wait_for"
 
 job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of job: its lane, and who is told ("module:function", called with the job) when it is done."""
-
-    lane: str
-    when_done: str = ""
-
-
-KINDS = {
-    "train": Kind(TRAINING, "webui.trainer.services:trained"),
-    "retrain": Kind(TRAINING, "webui.trainer.services:trained"),
-    "compare": Kind(TRAINING, "webui.trainer.services:compared"),
-    "plan": Kind(AUDIO),
-    "import": Kind(AUDIO),
-    "enable": Kind(AUDIO),
-    "pull": Kind(AUDIO),
-    "transcribe": Kind(AUDIO, "webui.audio.services:transcribed"),
-    "summarize": Kind(AUDIO),
-    "minable": Kind(AUDIO),
-    "polish": Kind(AUDIO),
-    "train-recognizer": Kind(TRAINING),
-}
 
 
 class LimitReached(HarkError):
@@ -114,6 +92,11 @@ def _check_queue(user: User) -> None:
         count = queue.count()
         if count >= most:
             raise LimitReached(_("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some are done."))
+
+
+def stages_of(kind: str) -> list[tuple[str, str]]:
+    """Names and titles of the stages that a page lists before a job has reached them."""
+    return [(name, shown(title)) for name, title in KINDS[kind].stages]
 
 
 def going_of(ids: Iterable[str]) -> QuerySet[Job]:
@@ -210,11 +193,6 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
         if not Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING).update(**fields):
             return
         job.refresh_from_db()
-        when_done = KINDS[job.kind].when_done
-        if state == Job.State.DONE and when_done:
-            module, name = when_done.split(":")
-            told: Callable[[Job], None] = getattr(import_module(module), name)
-            told(job)
         job_ended.send(Job, job=job)
     send_waiting()
 
@@ -289,9 +267,9 @@ def recover() -> int:
             change = {"state": Job.State.QUEUED, "sent_at": None, "takeovers": 1}
         else:
             why = HarkError(
-                "The job was interrupted.",
-                "The process that did it was killed, twice (out of memory, or the machine was restarted).",
-                "Retry goes on from where it was.",
+                worded("The job was interrupted."),
+                worded("The process that did it was killed, twice (out of memory, or the machine was restarted)."),
+                worded("Retry goes on from where it was."),
             )
             change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.as_dict()}
         with transaction.atomic():

@@ -16,6 +16,7 @@ from typing import IO, Any
 from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
+from core.worded import worded
 from pipeline.jobs import finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
@@ -123,7 +124,7 @@ def _conclude(job: Job, exit_code: int) -> None:
     elif job.error is not None:
         services.finish(job, Job.State.FAILED)
     elif exit_code == -signal.SIGKILL:
-        killed = "The process was killed, most likely because memory ran out."
+        killed = worded("The process was killed, most likely because memory ran out.")
         if not services.take_up_again(job, killed):
             _interrupted(job, killed)
     else:
@@ -131,7 +132,7 @@ def _conclude(job: Job, exit_code: int) -> None:
 
 
 def _interrupted(job: Job, why: str) -> None:
-    error = HarkError("The job was interrupted.", why, "Retry goes on from where it was.")
+    error = HarkError(worded("The job was interrupted."), why, worded("Retry goes on from where it was."))
     services.finish(job, Job.State.INTERRUPTED, error)
 
 

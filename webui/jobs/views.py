@@ -8,7 +8,6 @@ from uuid import UUID
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from webui.accounts.signed_in import signed_in
@@ -56,7 +55,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job: its stages, curves and log, kept up to date by ``job.js``."""
     job = get_object_or_404(Job, id=job_id, user=signed_in(request))
     version = getattr(job, "version", None)
-    return render(request, "jobs/detail.html", {"job": job, "version": version, "stages": STAGES.get(job.kind, ())})
+    return render(request, "jobs/detail.html", {"job": job, "version": version, "stages": services.stages_of(job.kind)})
 
 
 @require_GET
@@ -80,39 +79,3 @@ def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Queue it again."""
     services.retry(job=get_object_or_404(Job, id=job_id, user=signed_in(request)))
     return redirect("jobs:detail", job_id)
-
-
-# What a page shows of a job before it has begun: stages in their order, with a word for each.
-TRAINING_STAGES = (
-    ("plan", _("Plan")),
-    ("mine", _("Find the phrase in recordings")),
-    ("synthesize", _("Let voices speak it")),
-    ("features", _("Put it into rooms and noise")),
-    ("train", _("Train")),
-    ("report", _("Measure on unheard voices")),
-    ("bundle", _("Pack and check")),
-)
-STAGES: dict[str, tuple[tuple[str, Any], ...]] = {
-    "train": TRAINING_STAGES,
-    "retrain": TRAINING_STAGES,
-    "compare": (("gather", _("Find what none of them has heard")), ("listen", _("Let all of them listen"))),
-    "import": (("unpack", _("Unpack")), ("import", _("Take in the recordings"))),
-    "transcribe": (
-        ("normalize", _("Prepare the audio")),
-        ("listen", _("Look for speech")),
-        ("transcribe", _("Write down what is said")),
-        ("speakers", _("Tell the speakers apart")),
-        ("summarize", _("Summarize")),
-    ),
-    "summarize": (("summarize", _("Summarize")),),
-    "polish": (("polish", _("Polish")),),
-    "train-recognizer": (
-        ("collect", _("Collect what is transcribed")),
-        ("cut", _("Cut it into passages")),
-        ("synthesize", _("Generate speech")),
-        ("pack", _("Compute the features")),
-        ("measure", _("Count the errors before")),
-        ("train", _("Train")),
-        ("compare", _("Count the errors after")),
-    ),
-}

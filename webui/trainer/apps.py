@@ -10,3 +10,10 @@ class TrainerConfig(AppConfig):
 
     name = "webui.trainer"
     label = "trainer"
+
+    def ready(self) -> None:
+        """A run that is done becomes a version."""
+        from webui.jobs.services import job_ended
+        from webui.trainer.services import job_has_ended
+
+        job_ended.connect(job_has_ended, dispatch_uid="versions")

@@ -16,8 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import HarkError
 from webui.accounts.signed_in import signed_in
-from webui.jobs.services import user_data
-from webui.jobs.views import STAGES
+from webui.jobs.services import stages_of, user_data
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.views import BUCKET_WORDS
@@ -84,7 +83,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "corpora": results.corpora(report),
         "bundle_bytes": results.bundle_size(shown),
         "downloads": results.downloads(shown),
-        "stages": [(words, taken[stage]) for stage, words in STAGES["train"] if stage in taken],
+        "stages": [(words, taken[stage]) for stage, words in stages_of("train") if stage in taken],
     }
     return render(request, "trainer/version.html", context)
 

@@ -217,6 +217,14 @@ def trained(job: Job) -> None:
         _decide(new, job.result)
 
 
+def job_has_ended(sender: object, job: Job, **more: Any) -> None:
+    """Versions come of a job that is done."""
+    if job.state == Job.State.DONE and job.kind in TRAINING_KINDS:
+        trained(job)
+    elif job.state == Job.State.DONE and job.kind == "compare":
+        compared(job)
+
+
 def adopt_runs() -> int:
     """Make versions of what the owner has trained on the command line; how many there were.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
+from core.worded import worded
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, voiceprints
 from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.transcript import Segment, Transcript, Word
@@ -33,7 +34,7 @@ def diarize(
         HarkError: the recording cannot be read, or there is no way to tell speakers apart here.
     """
     reporter = reporter or silent_reporter()
-    reporter.stage("speakers", "Telling speakers apart")
+    reporter.stage("speakers", worded("Telling speakers apart"))
     found = None
     if speakers in (None, 2):
         comparison = channels.compare_if_stereo(audio_file)

@@ -6,24 +6,19 @@ message and no redirection.
 
 from __future__ import annotations
 
-import http.client
 import io
-import json
 import math
 import os
-import secrets
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.http import Server
 from core.readiness import Readiness
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
@@ -32,7 +27,6 @@ from pipeline.recordings.transcription.whisper_text import invented, segment_of,
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 3  # where the endpoint is busy or unreachable
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 LARGEST_ANSWER = 4_000_000  # bytes
 DEFAULT_MODEL = "whisper-1"
 WORD_CONFIDENCE = 0.9  # where the endpoint says nothing of it
@@ -52,7 +46,6 @@ class OpenAiEndpoint(LoadingEngine):
     licence = "of the endpoint"
     hosted = True
     translates = True
-    wait = staticmethod(time.sleep)  # between attempts
 
     @property
     def model(self) -> str:
@@ -66,7 +59,7 @@ class OpenAiEndpoint(LoadingEngine):
             return Readiness(
                 False, "No endpoint is configured.", "Set HARK_ASR_URL (and HARK_ASR_KEY, HARK_ASR_MODEL) and restart."
             )
-        parts = urllib.parse.urlsplit(address)
+        parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return Readiness(
                 False, "HARK_ASR_URL is no address of an endpoint.", "Give it as https://host/v1, and restart."
@@ -79,7 +72,7 @@ class OpenAiEndpoint(LoadingEngine):
 
     def versions(self) -> dict[str, str]:
         """See ``RecognitionEngine.versions``."""
-        return {"openai": f"{self.model} at {urllib.parse.urlsplit(_address()).hostname or 'no endpoint'}"}
+        return {"openai": f"{self.model} at {urlsplit(_address()).hostname or 'no endpoint'}"}
 
     def load(self) -> Any:
         """Nothing is held; the address is read anew for each piece."""
@@ -90,57 +83,31 @@ class OpenAiEndpoint(LoadingEngine):
 
     def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
         """See ``LoadingEngine.hear``."""
-        fields = [("timestamp_granularities[]", "word"), ("timestamp_granularities[]", "segment")]
+        fields: dict[str, str | list[str]] = {"timestamp_granularities[]": ["word", "segment"]}
         if language:
-            fields.append(("language", base_language(language)))
+            fields["language"] = base_language(language)
         return self._asked("transcriptions", fields, audio, language)
 
     def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
         """See ``LoadingEngine.hear_in_english``."""
-        return self._asked("translations", [], audio, "en")
+        return self._asked("translations", {}, audio, "en")
 
-    def _asked(self, what: str, more: list[tuple[str, str]], audio: np.ndarray, language: str | None) -> list[Segment]:
+    def _asked(
+        self, what: str, more: Mapping[str, str | list[str]], audio: np.ndarray, language: str | None
+    ) -> list[Segment]:
         encoded = io.BytesIO()
         soundfile.write(encoded, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
-        fields = [("model", self.model), ("response_format", "verbose_json"), ("temperature", "0"), *more]
-        body, kind = _form(fields, encoded.getvalue())
-        headers = {"Content-Type": kind, "User-Agent": "hark", "Accept": "application/json"}
-        key = os.environ.get("HARK_ASR_KEY", "").strip()
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        raw = self._post(f"{_address().rstrip('/')}/audio/{what}", body, headers)
+        fields = {"model": self.model, "response_format": "verbose_json", "temperature": "0", **more}
+        file = {"file": ("piece.wav", encoded.getvalue(), "audio/wav")}
+        answer = _server().ask("POST", f"/audio/{what}", {"Accept": "application/json"}, data=fields, files=file)
         try:
-            return segments_of(json.loads(raw), len(audio) / SAMPLE_RATE, language)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise _nonsense(f"{type(error).__name__} in what it answered") from error
-
-    def _post(self, address: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        wait_s = FIRST_WAIT_S
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                request = urllib.request.Request(address, body, dict(headers), method="POST")
-                with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
-                    raw: bytes = answer.read(LARGEST_ANSWER + 1)
-                if len(raw) > LARGEST_ANSWER:
-                    raise _nonsense("its answer has no end")
-                return raw
-            except urllib.error.HTTPError as error:
-                busy = error.code == 429 or error.code >= 500
-                if not busy or attempt == ATTEMPTS:
-                    raise _refused(error.code) from None
-                wait_s = _asked_to_wait(error.headers.get("Retry-After"), wait_s)
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                if attempt == ATTEMPTS:
-                    host = urllib.parse.urlsplit(address).hostname
-                    why = "it did not answer in time" if _timed_out(error) else type(error).__name__
-                    raise HarkError(
-                        "The endpoint for recognition cannot be reached.",
-                        f"{host}: {why}.",
-                        "Check HARK_ASR_URL and the network, or choose another engine; what was transcribed is kept.",
-                    ) from None
-            self.wait(min(wait_s, LONGEST_WAIT_S))
-            wait_s *= 2
-        raise AssertionError("unreachable")
+            return segments_of(answer.json(), len(audio) / SAMPLE_RATE, language)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise HarkError(
+                "The endpoint for recognition answered nonsense.",
+                f"{type(error).__name__} in what it answered: it is no verbose_json transcript.",
+                "Check that HARK_ASR_URL names an endpoint with OpenAI's audio API, or choose another engine.",
+            ) from error
 
 
 def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segment]:
@@ -187,58 +154,14 @@ def _address() -> str:
     return os.environ.get("HARK_ASR_URL", "").strip()
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirection would carry the key and the audio to an address that nobody has named."""
-
-    def redirect_request(self, *arguments: Any, **more: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
-def _timed_out(error: Exception) -> bool:
-    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
-
-
-def _asked_to_wait(header: str | None, otherwise: float) -> float:
-    try:
-        return max(0.0, float(header or otherwise))
-    except ValueError:
-        return otherwise
-
-
-def _refused(code: int) -> HarkError:
-    reasons = {
-        401: "it does not accept the key",
-        403: "it does not accept the key",
-        404: "it has no such address or model",
-        413: "the piece is too large for it",
-        429: "too much was asked of it",
-    }
-    why = reasons.get(code, "it failed" if code >= 500 else "it refused the request")
-    return HarkError(
-        "The endpoint for recognition gave no transcript.",
-        f"It answered {code}: {why}.",
-        "Check HARK_ASR_URL, HARK_ASR_KEY and HARK_ASR_MODEL, or choose another engine; what was transcribed is kept.",
+def _server() -> Server:
+    return Server(
+        _address().rstrip("/"),
+        "The endpoint for recognition",
+        "Check HARK_ASR_URL, HARK_ASR_KEY, HARK_ASR_MODEL and the network, or choose another engine; what was "
+        "transcribed is kept.",
+        os.environ.get("HARK_ASR_KEY", "").strip(),
+        timeout_s=TIMEOUT_S,
+        largest=LARGEST_ANSWER,
+        attempts=ATTEMPTS,
     )
-
-
-def _nonsense(why: str) -> HarkError:
-    return HarkError(
-        "The endpoint for recognition answered nonsense.",
-        f"{why[0].upper()}{why[1:]}: it is no verbose_json transcript.",
-        "Check that HARK_ASR_URL names an endpoint with OpenAI's audio API, or choose another engine.",
-    )
-
-
-def _form(fields: list[tuple[str, str]], wav: bytes) -> tuple[bytes, str]:
-    """A multipart form with the piece as ``file``, and its content type."""
-    boundary = secrets.token_hex(16)
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in fields
-    ]
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="piece.wav"\r\n'
-    parts.append(f"{head}Content-Type: audio/wav\r\n\r\n".encode() + wav + b"\r\n")
-    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"

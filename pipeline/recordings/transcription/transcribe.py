@@ -81,7 +81,7 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
         HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk.
     """
     engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
-    reporter.stage("listen", "Looking for speech")
+    reporter.stage("listen", worded("Looking for speech"))
     reporter.log(f"Recognition by {why}")
     with open_normalized(audio_file) as recording:
         seconds = recording.frames / SAMPLE_RATE

@@ -59,9 +59,9 @@ def sleep(request: dict[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from pipeline.recordings import model_server as speech_service
+    from pipeline.recordings import model_operations, model_server
 
     for operation in (use_model, die_once, refuse, bug, sleep):
-        speech_service.OPERATIONS[operation.__name__] = f"service_double:{operation.__name__}"
-    speech_service.OPERATIONS["missing"] = "no_such_module_at_all:operation"
-    sys.exit(speech_service.main())
+        model_operations.OPERATIONS[operation.__name__] = f"service_double:{operation.__name__}"
+    model_operations.OPERATIONS["missing"] = "no_such_module_at_all:operation"
+    sys.exit(model_server.main())

@@ -12,6 +12,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from pipeline.jobs import RECOGNIZER_STAGES
 from pipeline.recordings import adapt_recognizer as recognizer_job
 from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, train_recognizer
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
@@ -131,7 +132,7 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     wish = {"epochs": 1, "batch_size": 2, "subset": 60, "all": False}
     result = train_recognizer(wish, tmp_path, Reporter(events.append))
     stages = [event["name"] for event in events if event["event"] == "stage"]
-    assert stages == list(recognizer_job.STAGES)
+    assert stages == list(dict(RECOGNIZER_STAGES))
     everything = len(list(recognizer_job.collect(tmp_path, False, silent_reporter())))
     learned = result["segments"] - result["held_out"]
     assert everything >= len(texts) + 1 and learned == math.ceil(0.6 * (everything - result["held_out"]))

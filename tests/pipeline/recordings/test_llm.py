@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import logging
 import socket
-import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -35,79 +33,12 @@ def chosen(double: Double) -> LlmSettings:
     return found
 
 
-class Sleeps(list[float]):
-    """Stands in for time.sleep."""
-
-    def __call__(self, seconds: float) -> None:
-        self.append(seconds)
-
-
 def test_it_asks_as_openai_does(double: Double, chosen: LlmSettings) -> None:
     double.says("Hi there.")
     assert chat(MESSAGES, chosen) == "Hi there."
     assert double.paths == ["/v1/chat/completions"]
     assert double.requests == [{"model": MODEL, "messages": MESSAGES, "temperature": 0}]
     assert double.headers[0]["Authorization"] == f"Bearer {KEY}"
-
-
-def test_limits_and_faults_are_waited_for(double: Double, chosen: LlmSettings) -> None:
-    sleeps = Sleeps()
-    double.says((429, {"Retry-After": "7"}, b""), (503, {}, b"<html>"), (500, {}, b""), "Done.")
-    assert chat(MESSAGES, chosen, sleeps) == "Done."
-    assert sleeps == [7.0, 2.0, 4.0] and len(double.requests) == 4
-
-
-def test_a_limit_that_lasts_is_said(double: Double, chosen: LlmSettings) -> None:
-    sleeps = Sleeps()
-    double.says((429, {}, b'{"error": {"message": "Rate limit\\nreached."}}'))
-    with pytest.raises(HarkError, match=r"answered 429 \(Rate limit"):
-        chat(MESSAGES, chosen, sleeps)
-    assert len(double.requests) == llm.ATTEMPTS and len(sleeps) == llm.ATTEMPTS - 1
-    double.says((429, {"Retry-After": "3600"}, b""))
-    with pytest.raises(HarkError, match="wants 3600 s"):
-        chat(MESSAGES, chosen, sleeps)
-    assert len(double.requests) == llm.ATTEMPTS + 1, "nobody waits for an hour"
-
-
-def test_a_wait_may_be_a_date() -> None:
-    soon = email.utils.formatdate(time.time() + 20, usegmt=True)
-    assert 15 < llm._wanted_wait(soon, 1.0) <= 20
-    assert llm._wanted_wait("nonsense", 3.0) == 3.0 and llm._wanted_wait(None, 2.0) == 2.0
-    assert llm._wanted_wait("-5", 2.0) == 0.0
-
-
-def test_a_hang_ends(double: Double, chosen: LlmSettings) -> None:
-    double.says(hang())
-    started = time.monotonic()
-    with pytest.raises(HarkError, match=r"did not answer within 0\.5 s"):
-        chat(MESSAGES, chosen, Sleeps())
-    assert time.monotonic() - started < 3 and len(double.requests) == 2
-
-
-def test_an_answer_that_drips_in_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def drip() -> None:
-        for _ in range(2):
-            connection, _ = listener.accept()
-            connection.recv(65536)
-            try:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-                for _ in range(100):
-                    connection.sendall(b" ")
-                    time.sleep(0.05)
-            except OSError:
-                connection.close()
-
-    threading.Thread(target=drip, daemon=True).start()
-    slow = LlmSettings(f"http://127.0.0.1:{listener.getsockname()[1]}", "m", timeout_s=0.3)
-    started = time.monotonic()
-    with pytest.raises(HarkError, match="did not answer within"):
-        chat(MESSAGES, slow, Sleeps())
-    assert time.monotonic() - started < 3
-    listener.close()
 
 
 @pytest.mark.parametrize(
@@ -125,22 +56,15 @@ def test_an_answer_that_drips_in_ends_too(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_what_is_no_answer_is_said(double: Double, chosen: LlmSettings, body: bytes) -> None:
     double.says((200, {}, body))
-    with pytest.raises(HarkError, match="does not answer"):
-        chat(MESSAGES, chosen, Sleeps())
-
-
-def test_an_endless_answer_is_not_read(double: Double, chosen: LlmSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm, "MAX_BYTES", 1000)
-    double.says("x" * 5000)
-    with pytest.raises(HarkError, match="more than 1,000 bytes"):
-        chat(MESSAGES, chosen, Sleeps())
+    with pytest.raises(HarkError, match="gave no answer"):
+        chat(MESSAGES, chosen)
 
 
 def test_a_connection_that_is_refused_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(HarkError, match=rf"127\.0\.0\.1:{port}"):
-        chat(MESSAGES, LlmSettings(f"http://127.0.0.1:{port}/v1", "m"), Sleeps())
+        chat(MESSAGES, LlmSettings(f"http://127.0.0.1:{port}/v1", "m"))
 
 
 @pytest.mark.parametrize(("status", "to_do"), [(401, "HARK_LLM_KEY"), (404, "HARK_LLM_MODEL"), (400, "Check")])
@@ -149,18 +73,9 @@ def test_a_refusal_is_not_tried_again(double: Double, chosen: LlmSettings, statu
         (status, {}, json.dumps({"error": {"message": f"Incorrect API key {KEY} or sk-ver*****789."}}).encode())
     )
     with pytest.raises(HarkError) as caught:
-        chat(MESSAGES, chosen, Sleeps())
+        chat(MESSAGES, chosen)
     assert to_do in caught.value.what_to_do and len(double.requests) == 1
     assert str(status) in caught.value.why and "sk-" not in str(caught.value)
-
-
-def test_nobody_is_followed_elsewhere(double: Double, chosen: LlmSettings) -> None:
-    with running_double() as other:
-        other.says("caught")
-        double.says((307, {"Location": other.url + "/chat/completions"}, b""))
-        with pytest.raises(HarkError, match="answered 307"):
-            chat(MESSAGES, chosen, Sleeps())
-        assert other.requests == []
 
 
 def test_the_key_is_nowhere(double: Double, chosen: LlmSettings, caplog: pytest.LogCaptureFixture) -> None:
@@ -175,7 +90,7 @@ def test_the_key_is_nowhere(double: Double, chosen: LlmSettings, caplog: pytest.
     ):
         double.says(reply)  # type: ignore[arg-type]
         try:
-            ask("task", [{"a": 1}], json.loads, chosen, Sleeps())
+            ask("task", [{"a": 1}], json.loads, chosen)
         except HarkError:
             shown.append(traceback.format_exc())
     assert len(shown) == 4 and all(KEY not in text for text in shown)
@@ -197,9 +112,9 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HARK_LLM_MODEL", "own")
     own = settings()
     assert own == LlmSettings("http://localhost:1234/v1", "own", ""), "one's key does not go to the other's address"
-    assert own.host == "localhost:1234" and available().ok
+    assert own.server.host == "localhost:1234" and available().ok
     monkeypatch.setenv("HARK_LLM_URL", "http://user:secret@box/v1")
-    assert "secret" not in settings().host  # type: ignore[union-attr]
+    assert "secret" not in settings().server.host  # type: ignore[union-attr]
     for name, value in (
         ("HARK_LLM_URL", "file:///etc/passwd"), ("HARK_LLM_URL", "localhost:80"), ("HARK_LLM_KEY", f"{KEY}\nX: y"),
         ("HARK_LLM_TIMEOUT_S", "soon"), ("HARK_LLM_TIMEOUT_S", "0"), ("HARK_LLM_PART_CHARACTERS", "-3"),

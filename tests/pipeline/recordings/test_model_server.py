@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings import model_client
+from pipeline.recordings import model_client, model_operations
 from pipeline.recordings import model_server as speech_service
 
 DOUBLE = Path(__file__).with_name("service_double.py")
@@ -78,7 +78,7 @@ def test_many_clients_at_once_start_one_service_and_load_a_model_once(service: P
 
 def test_two_processes_share_the_service(service: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pipeline import speech_client; model_client.SERVICE = (sys.argv[1],)\n"
+        "import sys; from pipeline.recordings import model_client; model_client.SERVICE = (sys.argv[1],)\n"
         "print(model_client.call('use_model', {'loads': sys.argv[2]})['pid'])"
     )
     started = [
@@ -277,8 +277,7 @@ def test_the_socket_is_in_a_private_folder_named_after_the_installation(
 def test_without_a_service_it_is_done_here(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     here = threading.get_ident()
-    monkeypatch.setitem(speech_service.OPERATIONS, "here", "test_speech_service:operation_here")
-    monkeypatch.setitem(sys.modules, "test_speech_service", sys.modules[__name__])
+    monkeypatch.setitem(model_operations.OPERATIONS, "here", f"{__name__}:operation_here")
     assert model_client.call("here", {"a": (1, 2)}, np.ones(3)) == {"thread": here, "a": [1, 2], "samples": 3}
     assert not service.exists()
 

@@ -349,7 +349,6 @@ def test_who_has_no_summaries_learns_from_transcripts(tmp_path: Path) -> None:
 def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
     with running_double() as running:
         set_up(running, monkeypatch)
-        monkeypatch.setattr(llm, "LONGEST_WAIT_S", 0.01)
         yield running
 
 

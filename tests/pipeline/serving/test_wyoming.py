@@ -1,4 +1,4 @@
-"""Detectors in the Wyoming protocol, heard by its own client, and what detectors on one trunk share."""
+"""Detectors in the Wyoming protocol, heard by its own client."""
 
 from __future__ import annotations
 
@@ -29,11 +29,9 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from model.runtime import detector as run_time
 from model.runtime.detector import Detector
-from pipeline.serving import shared_trunk
-from pipeline.serving.shared_trunk import HeardTogether, NotCut, cut, largest_differences
-from pipeline.serving.wyoming import open_wake_words, serve, server_at
+from pipeline.serving.wyoming import Stream, open_wake_words, serve, server_at
 from tests.support.hostile_bundles import loop_bundle
-from tests.support.untrained_bundle import bundle_of, matcher_bundle, spoken
+from tests.support.untrained_bundle import matcher_bundle, spoken
 
 RATE = 16_000
 WAIT_S = 60.0
@@ -48,70 +46,35 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A detector without a trunk of phones; its weights are random, and it fires at anything."""
-    import torch
-
-    from model.model import TinyCRNN, TinyCRNNConfig
-
-    torch.manual_seed(0)
-    model = TinyCRNN(TinyCRNNConfig.of_size("micro", 0.6)).eval()
-    return bundle_of(tmp_path_factory.mktemp("alone") / "bundle", model, "Any Sound!", 0.001)
-
-
-@pytest.fixture(scope="module")
-def together(bundles: list[Path]) -> HeardTogether:
-    return HeardTogether(open_wake_words(bundles))
+def detectors(bundles: list[Path]) -> dict[str, Detector]:
+    return open_wake_words(bundles)
 
 
 def said(*phrases: str) -> np.ndarray:
     return np.concatenate([spoken(phrase) for phrase in phrases])
 
 
-# What is shared.
+# A stream.
 
 
-def test_detectors_on_one_trunk_run_it_once_and_hear_the_same(bundles: list[Path], together: HeardTogether) -> None:
-    assert [[phrase.name for phrase in group.phrases] for group in together.groups] == [["hey_compass", "smart_mirror"]]
+def test_a_stream_gives_what_each_detector_gives(bundles: list[Path], detectors: dict[str, Detector]) -> None:
     audio = said("hey compass", "nothing of the kind", "smart mirror", "hey compass")
-    stream = together.stream()
-    found = [heard for block in np.split(audio, [100, 5_000, 40_000]) for heard in stream.process(block)]
-    found += stream.finish(RATE)
+    stream, other = Stream(detectors), Stream(detectors)
+    found = []
+    for block in np.split(audio, [100, 5_000, 40_000]):
+        found += stream.process(block)
+        other.process(np.zeros(7_000, np.float32))  # which the first one does not hear
+    found += stream.finish()
     alone = {name: Detector(bundle) for name, bundle in zip(("hey_compass", "smart_mirror"), bundles)}
     expected = [
-        (hit.time_s, name, hit.score)
+        (name, hit.time_s, hit.score)
         for name, detector in alone.items()
         for scores in detector.score_recording([audio])
         for hit in detector.detections(scores)
     ]
-    assert [name for _, name, _ in sorted(expected)] == ["hey_compass", "smart_mirror", "hey_compass"]
-    assert [(h.detection.time_s, h.name) for h in found] == [(when, name) for when, name, _ in sorted(expected)]
-    assert [h.detection.score for h in found] == pytest.approx([score for *_, score in sorted(expected)], abs=1e-5)
-
-
-def test_the_halves_give_what_the_whole_gives(bundles: list[Path]) -> None:
-    models = [(bundle / name).read_bytes() for bundle in bundles for name in ("model.onnx", "model.int8.onnx")]
-    halves = [cut(model) for model in models]
-    for model, pair in zip(models, halves):
-        assert max(largest_differences(model, pair, 1280, RATE)) <= 1e-5
-    assert halves[0].trunk == halves[2].trunk and halves[1].trunk == halves[3].trunk, "the same trunk to the byte"
-    assert halves[0].digest != halves[1].digest, "8-bit weights are another trunk"
-    assert len(halves[0].matcher) < 0.1 * len(halves[0].trunk)
-
-
-def test_what_cannot_be_cut_is_run_whole(alone: Path, bundles: list[Path]) -> None:
-    with pytest.raises(NotCut):
-        cut((alone / "model.onnx").read_bytes())
-    both = HeardTogether(open_wake_words([alone, bundles[0]]))
-    assert [group.trunk is None for group in both.groups] == [True, False]
-    assert {heard.name for heard in both.stream().process(said("hey compass"))} == {"any_sound", "hey_compass"}
-
-
-def test_halves_that_differ_are_not_used(bundles: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_trunk, "largest_differences", lambda *arguments: (2e-5, 0.0))
-    whole = HeardTogether(open_wake_words(bundles))
-    assert [group.trunk for group in whole.groups] == [None, None]
-    assert [heard.name for heard in whole.stream().process(said("smart mirror"))] == ["smart_mirror"]
+    assert found == sorted(expected, key=lambda heard: heard[1])
+    assert [heard.name for heard in found] == ["hey_compass", "smart_mirror", "hey_compass"]
+    assert other.finish() == []
 
 
 # The protocol.
@@ -130,9 +93,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(together: HeardTogether, uri: str) -> AsyncIterator[None]:
+async def serving(detectors: dict[str, Detector], uri: str) -> AsyncIterator[None]:
     stopping, ready = asyncio.Event(), asyncio.Event()
-    task = asyncio.create_task(serve(uri, together, stopping, ready.set))
+    task = asyncio.create_task(serve(uri, detectors, stopping, ready.set))
     try:
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({task, waiting}, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -144,7 +107,7 @@ async def serving(together: HeardTogether, uri: str) -> AsyncIterator[None]:
 
 
 def with_client(
-    together: HeardTogether, talk: Callable[[AsyncClient], Awaitable[None]], more: Sequence[Callable] = ()
+    detectors: dict[str, Detector], talk: Callable[[AsyncClient], Awaitable[None]], more: Sequence[Callable] = ()
 ) -> None:
     """Runs a server, and clients that talk to it at the same time."""
 
@@ -155,7 +118,7 @@ def with_client(
             async with AsyncTcpClient("127.0.0.1", port) as client:
                 await asyncio.wait_for(conversation(client), WAIT_S)
 
-        async with serving(together, f"tcp://127.0.0.1:{port}"):
+        async with serving(detectors, f"tcp://127.0.0.1:{port}"):
             await asyncio.gather(*(one(conversation) for conversation in (talk, *more)))
 
     in_a_loop(run())
@@ -195,7 +158,7 @@ async def heard(client: AsyncClient, audio: np.ndarray, rate: int = RATE, stampe
     return found
 
 
-def test_describe(together: HeardTogether) -> None:
+def test_describe(detectors: dict[str, Detector]) -> None:
     async def talk(client: AsyncClient) -> None:
         await client.write_event(Describe().event())
         event = await client.read_event()
@@ -208,10 +171,10 @@ def test_describe(together: HeardTogether) -> None:
         for model in program.models:
             assert model.installed and model.languages == ["en"] and model.version and model.attribution.name == "Hark"
 
-    with_client(together, talk)
+    with_client(detectors, talk)
 
 
-def test_a_phrase_that_nobody_trained_is_heard_where_it_is(together: HeardTogether) -> None:
+def test_a_phrase_that_nobody_trained_is_heard_where_it_is(detectors: dict[str, Detector]) -> None:
     audio = said("a lovely day in the park", "hey compass", "a lovely day in the park")
     end_ms = 1000 * (len(spoken("a lovely day in the park")) + len(spoken("hey compass")) - RATE) / RATE
 
@@ -222,10 +185,10 @@ def test_a_phrase_that_nobody_trained_is_heard_where_it_is(together: HeardTogeth
             assert end_ms - 300 <= found.timestamp <= end_ms + 500
         assert await heard(client, said("a lovely day in the park")) == []
 
-    with_client(together, talk)
+    with_client(detectors, talk)
 
 
-def test_as_home_assistant_does_it(together: HeardTogether) -> None:
+def test_as_home_assistant_does_it(detectors: dict[str, Detector]) -> None:
     """It names one wake word, reads while it sends, and hangs up at the first detection."""
 
     async def talk(client: AsyncClient) -> None:
@@ -235,10 +198,10 @@ def test_as_home_assistant_does_it(together: HeardTogether) -> None:
         assert event is not None and Detection.from_event(event).name == "smart_mirror"
         await sending
 
-    with_client(together, talk)
+    with_client(detectors, talk)
 
 
-def test_names_choose_what_is_listened_for(together: HeardTogether) -> None:
+def test_names_choose_what_is_listened_for(detectors: dict[str, Detector]) -> None:
     async def talk(client: AsyncClient) -> None:
         audio = said("hey compass", "smart mirror")
         for names, expected in (
@@ -254,10 +217,10 @@ def test_names_choose_what_is_listened_for(together: HeardTogether) -> None:
         assert event is not None and "hey_compass, smart_mirror" in Error.from_event(event).text
         assert await heard(client, audio) == []
 
-    with_client(together, talk)
+    with_client(detectors, talk)
 
 
-def test_clients_do_not_hear_each_other(together: HeardTogether) -> None:
+def test_clients_do_not_hear_each_other(detectors: dict[str, Detector]) -> None:
     def hears(*phrases: str) -> Callable[[AsyncClient], Awaitable[None]]:
         async def talk(client: AsyncClient) -> None:
             for _ in range(2):  # nor does a stream hear the one before it
@@ -266,13 +229,13 @@ def test_clients_do_not_hear_each_other(together: HeardTogether) -> None:
 
         return talk
 
-    with_client(together, hears("hey compass"), [hears(), hears("smart mirror", "hey compass"), hears("smart mirror")])
+    with_client(detectors, hears("hey compass"), [hears(), hears("smart mirror", "hey compass"), hears("smart mirror")])
 
 
 @pytest.mark.parametrize(
     ("rate", "width", "channels"), [(48_000, 2, 2), (44_100, 4, 1), (22_050, 2, 1), (16_000, 4, 3)]
 )
-def test_other_forms_of_audio(together: HeardTogether, rate: int, width: int, channels: int) -> None:
+def test_other_forms_of_audio(detectors: dict[str, Detector], rate: int, width: int, channels: int) -> None:
     audio = soxr.resample(said("hey compass"), RATE, rate).clip(-1, 1)
     full = 2 ** (8 * width - 1) - 1
     frames = np.repeat((audio.astype(np.float64) * full).astype(f"<i{width}")[:, None], channels, axis=1)
@@ -286,15 +249,15 @@ def test_other_forms_of_audio(together: HeardTogether, rate: int, width: int, ch
         event = await client.read_event()
         assert event is not None and Detection.is_type(event.type)
 
-    with_client(together, talk)
+    with_client(detectors, talk)
 
 
-def test_a_phrase_at_the_very_end_is_heard(together: HeardTogether) -> None:
+def test_a_phrase_at_the_very_end_is_heard(detectors: dict[str, Detector]) -> None:
     async def talk(client: AsyncClient) -> None:
         audio = spoken("hey compass", tail_s=0.0)
         assert [one.name for one in await heard(client, audio)] == ["hey_compass"]
 
-    with_client(together, talk)
+    with_client(detectors, talk)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +271,7 @@ def test_a_phrase_at_the_very_end_is_heard(together: HeardTogether) -> None:
         Event("detect", {"names": 7}),
     ],
 )
-def test_an_odd_client_is_told_so_and_harms_no_other(together: HeardTogether, event: Event) -> None:
+def test_an_odd_client_is_told_so_and_harms_no_other(detectors: dict[str, Detector], event: Event) -> None:
     async def odd(client: AsyncClient) -> None:
         await client.write_event(event)
         answer = await client.read_event()
@@ -318,7 +281,7 @@ def test_an_odd_client_is_told_so_and_harms_no_other(together: HeardTogether, ev
     async def good(client: AsyncClient) -> None:
         assert len(await heard(client, said("hey compass"))) == 1
 
-    with_client(together, odd, [good])
+    with_client(detectors, odd, [good])
 
 
 def test_a_model_that_never_ends_is_stopped_and_its_client_told(
@@ -326,7 +289,7 @@ def test_a_model_that_never_ends_is_stopped_and_its_client_told(
 ) -> None:
     monkeypatch.setattr(run_time, "CALL_S", 1.0)
     hostile = loop_bundle(tmp_path / "hostile", from_level=0.5)
-    together = HeardTogether({"hostile": Detector(hostile), "hey_compass": Detector(bundles[0])})
+    detectors = {"hostile": Detector(hostile), "hey_compass": Detector(bundles[0])}
 
     async def talk(client: AsyncClient) -> None:
         await client.write_event(Detect(names=["hostile"]).event())
@@ -340,10 +303,10 @@ def test_a_model_that_never_ends_is_stopped_and_its_client_told(
         await client.write_event(Detect(names=["hey_compass"]).event())
         assert len(await heard(client, said("hey compass"))) == 1
 
-    with_client(together, talk, [good])
+    with_client(detectors, talk, [good])
 
 
-def test_noise_on_the_line_and_unknown_events(together: HeardTogether) -> None:
+def test_noise_on_the_line_and_unknown_events(detectors: dict[str, Detector]) -> None:
     async def noisy(client: AsyncClient) -> None:
         client._writer.write(b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[union-attr]
         assert await client.read_event() is None
@@ -356,15 +319,15 @@ def test_noise_on_the_line_and_unknown_events(together: HeardTogether) -> None:
         await client.write_event(Event("something-of-next-year", {"a": 1}))
         assert len(await heard(client, said("hey compass"))) == 1
 
-    with_client(together, newer, [noisy, listy])
+    with_client(detectors, newer, [noisy, listy])
 
 
-def test_a_unix_socket_and_what_stands_in_its_place(together: HeardTogether, tmp_path: Path) -> None:
+def test_a_unix_socket_and_what_stands_in_its_place(detectors: dict[str, Detector], tmp_path: Path) -> None:
     path = tmp_path / "hark.sock"
     uri = f"unix://{path}"
 
     async def run() -> None:
-        async with serving(together, uri):
+        async with serving(detectors, uri):
             async with AsyncClient.from_uri(uri) as client:
                 assert len(await asyncio.wait_for(heard(client, said("hey compass")), WAIT_S)) == 1
             with pytest.raises(HarkError, match="Another program listens there"):
@@ -389,12 +352,12 @@ def test_addresses_that_are_none(uri: str) -> None:
         server_at(uri)
 
 
-def test_a_port_that_is_taken(together: HeardTogether) -> None:
+def test_a_port_that_is_taken(detectors: dict[str, Detector]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(HarkError, match="already"):
-            in_a_loop(serve(f"tcp://127.0.0.1:{taken.getsockname()[1]}", together, asyncio.Event()))
+            in_a_loop(serve(f"tcp://127.0.0.1:{taken.getsockname()[1]}", detectors, asyncio.Event()))
 
 
 # The command.

@@ -86,7 +86,7 @@ def test_it_is_polished_where_a_language_model_is_set_up(
     assert client.get(place, headers=token).json()["status"] == "polishing"
     waiting = client.get(f"{ADDRESS}/progress", headers=token).json()["meetings"]
     assert [row["status"] for row in waiting] == ["polishing"]
-    assert DONE_BY["polish"](polishing.spec, portal, silent_reporter()) == {"segments": 2}
+    assert DONE_BY["polish"].run(polishing.spec, portal, silent_reporter()) == {"segments": 2}
     Job.objects.filter(pk=polishing.pk).update(state=Job.State.DONE)
     said = client.get(place, headers=token).json()
     assert {"polished.txt", "polished.json"} <= {row["name"] for row in said["artefacts"]}
@@ -107,7 +107,7 @@ def test_a_polish_after_the_meeting_was_deleted_leaves_nothing(portal: Path, llm
     from core.errors import HarkError
 
     with pytest.raises(HarkError, match="gone"):
-        DONE_BY["polish"]({"recording": "x", "folder": "audio/x"}, portal, silent_reporter())
+        DONE_BY["polish"].run({"recording": "x", "folder": "audio/x"}, portal, silent_reporter())
     assert not (portal / "audio").exists()
 
 

@@ -89,7 +89,7 @@ def test_a_call_with_a_person_on_each_channel(
     recording = Recording.objects.get()
     job = recording.job
     assert job is not None
-    result = KINDS[job.kind](job.spec, portal, silent_reporter())
+    result = KINDS[job.kind].run(job.spec, portal, silent_reporter())
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
     job.refresh_from_db()
     services.transcribed(job)

@@ -186,10 +186,11 @@ def test_a_child_dies_with_its_supervisor() -> None:
 
 def test_a_job_leaves_the_machine_to_whoever_waits_for_a_page(tmp_path: Path) -> None:
     program = (
-        "import os, subprocess, sys\nfrom pipeline import run_job\n"
+        "import os, subprocess, sys\nfrom pipeline import jobs\n"
         "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
         "nice = lambda *of_job: {'job': os.nice(0), 'its own': int(subprocess.check_output(child))}\n"
-        "run_job.KINDS['nice'] = nice\nsys.argv = ['run_job', 'name']\nsys.exit(run_job.main())"
+        "jobs.KINDS['nice'] = jobs.Kind('nice', jobs.AUDIO, nice)\n"
+        "sys.argv = ['jobs', 'name']\nsys.exit(jobs.main())"
     )
     job = json.dumps({"kind": "nice", "spec": {}, "data": str(tmp_path)})
     done = subprocess.run(
@@ -216,7 +217,7 @@ def test_a_log_does_not_grow_without_end(job: Job, child: Child, owner: User, mo
 
 def test_an_import_has_little_memory() -> None:
     code = (
-        "from pipeline.jobs import _limit_memory\n_limit_memory('import')\n"
+        "from pipeline.jobs import _limit_memory\n_limit_memory(2 << 30)\n"
         "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('no')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

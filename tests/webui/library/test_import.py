@@ -298,7 +298,7 @@ def test_nothing_is_left_of_an_import_that_failed_by_a_bug(tmp_path: Path, monke
     place.mkdir(parents=True)
     (place / "a.zip").write_bytes(archive(corpus_files()).read())
     with pytest.raises(ZeroDivisionError):
-        run_job.KINDS["import"](
+        run_job.KINDS["import"].run(
             {"archive": "uploads/x/a.zip", "language": "en"}, tmp_path, Reporter(lambda event: None)
         )
     signal.alarm(0)

@@ -19,7 +19,7 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from pipeline.recordings.transcription import openai_engine, registry
+from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.openai_engine import OpenAiEndpoint, segments_of
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -93,7 +93,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Endpoi
     monkeypatch.setenv("HARK_ASR_URL", double.url)
     monkeypatch.setenv("HARK_ASR_KEY", KEY)
     monkeypatch.setenv("HARK_ASR_MODEL", "big-ears")
-    monkeypatch.setattr(OpenAiEndpoint, "wait", staticmethod(lambda seconds: None))
+    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
     yield double
     server.shutdown()
     server.server_close()
@@ -160,19 +160,9 @@ def test_no_key_is_no_header(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
     assert "Authorization" not in endpoint.asked[0][1]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_busy_is_tried_again(endpoint: Endpoint, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(OpenAiEndpoint, "wait", staticmethod(waited.append))
-    endpoint.says({"error": "busy"}, status, Retry_After="7")
-    endpoint.says(b"oops", status, Retry_After="soon")
-    endpoint.says(GOOD)
-    assert len(OpenAiEndpoint().recognize(AUDIO, None)) == 2
-    assert waited == [7.0, 14.0]
-
-
 @pytest.mark.parametrize(
-    ("status", "why"), [(401, "key"), (404, "address or model"), (413, "too large"), (429, "too much"), (500, "failed")]
+    ("status", "why"),
+    [(401, "Unauthorized"), (404, "Not Found"), (413, "Too Large"), (429, "Many"), (500, "Error")],
 )
 def test_refusals_are_explained(endpoint: Endpoint, status: int, why: str) -> None:
     endpoint.says({"error": {"message": f"your key {KEY} is wrong"}}, status)
@@ -204,13 +194,6 @@ def test_nonsense_is_an_error_that_says_so(endpoint: Endpoint, body: object) -> 
         OpenAiEndpoint().recognize(AUDIO, None)
 
 
-def test_an_answer_without_end_is_cut(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_engine, "LARGEST_ANSWER", 1000)
-    endpoint.says({"text": "x" * 5000})
-    with pytest.raises(HarkError, match="no end"):
-        OpenAiEndpoint().recognize(AUDIO, None)
-
-
 def test_times_outside_of_the_piece_are_put_inside() -> None:
     answer: dict[str, Any] = {
         "text": "late early",
@@ -221,26 +204,10 @@ def test_times_outside_of_the_piece_are_put_inside() -> None:
     assert [(word.start_s, word.end_s) for word in segment.words] == [(0.0, 1.0), (3.0, 3.0)]
 
 
-def test_who_does_not_answer_is_not_waited_for(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_engine, "TIMEOUT_S", 0.2)
-    endpoint.says(GOOD, wait_s=1.0)
-    started = time.monotonic()
-    with pytest.raises(HarkError, match="in time"):
-        OpenAiEndpoint().recognize(AUDIO, None)
-    assert time.monotonic() - started < 3.0
-
-
 def test_nobody_there(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_ASR_URL", "http://127.0.0.1:1/v1")
     with pytest.raises(HarkError, match="cannot be reached"):
         OpenAiEndpoint().recognize(AUDIO, None)
-
-
-def test_the_key_does_not_follow_a_redirection(endpoint: Endpoint) -> None:
-    endpoint.says(b"", 307, Location=f"{endpoint.url}/elsewhere")
-    with pytest.raises(HarkError, match="307"):
-        OpenAiEndpoint().recognize(AUDIO, None)
-    assert len(endpoint.asked) == 1
 
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "file:///etc/passwd", "host", "http://", "  "])

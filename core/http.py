@@ -1,0 +1,204 @@
+"""Requests to other servers: limits on size and time, another attempt where it can help, keys in no message."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from core.errors import HarkError
+
+AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which another attempt can succeed
+LONGEST_WAIT_S = 30.0  # before another attempt
+BLOCK = 1 << 20  # bytes of a download at a time
+ERROR_BYTES = 20_000  # that are read of a refusal
+
+sleep = time.sleep
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it logs whole addresses, which can hold a password
+
+
+class HttpError(HarkError):
+    """A server that cannot be reached, or answers with an error.
+
+    Attributes:
+        status: of the answer; 0 where there is none.
+        body: beginning of the answer, as the server sent it: it may repeat the key.
+        again: whether another attempt can succeed.
+        wait_s: what the server asks for (``Retry-After``).
+    """
+
+    status = 0
+    body = b""
+    again = False
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer with a status below 300."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError."""
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that requests go to.
+
+    Attributes:
+        url: its base address; the path of a request is put behind it.
+        name: what messages call it, at the beginning of a sentence.
+        check: what messages tell the user to do.
+        key: a bearer token. It is sent to ``url`` alone, so ``redirects`` are not for a server with a key.
+        timeout_s: of an answer as a whole; of each block of a download.
+        largest: bytes of an answer or a download.
+        attempts: requests at most, where a server is busy, has a fault or cannot be reached.
+        redirects: whether they are followed, also to other hosts.
+    """
+
+    url: str
+    name: str
+    check: str
+    key: str = field(default="", repr=False)
+    timeout_s: float = 30.0
+    largest: int = 50_000_000
+    attempts: int = 1
+    redirects: bool = False
+
+    @property
+    def host(self) -> str:
+        """The part of the address that may be shown: the rest can hold a password."""
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any) -> Answer:
+        """Send a request and read the answer.
+
+        Args:
+            content: ``json``, or ``data`` and ``files`` of a form, as httpx takes them.
+
+        Raises:
+            HttpError: no answer, not in time, too large, or one with a status of 300 and more.
+        """
+        for attempt in range(1, self.attempts + 1):
+            try:
+                ends = time.monotonic() + self.timeout_s
+                with self.open(method, path, headers, **content) as response:
+                    body = b""
+                    for block in response.iter_bytes():
+                        body += block
+                        if len(body) > self.largest:
+                            raise self._endless()
+                        if time.monotonic() > ends:
+                            raise httpx2.ReadTimeout("")
+                    return Answer(response.headers, body)
+            except HttpError as error:
+                # A server that hung once may hang again: it gets one more attempt.
+                last = 2 if isinstance(error.__cause__, httpx2.TimeoutException) else self.attempts
+                wait_s = 2.0 ** (attempt - 1) if error.wait_s is None else error.wait_s
+                if not error.again or attempt >= last or wait_s > LONGEST_WAIT_S:
+                    raise
+                sleep(wait_s)
+        raise AssertionError("unreachable")
+
+    def download(
+        self, path: str, file: Path, headers: Mapping[str, str] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> None:  # fmt: skip
+        """Write an answer to a file; ``progress`` gets the bytes written so far. Raises HttpError, OSError."""
+        done = 0
+        with self.open("GET", path, headers) as response, file.open("wb") as out:
+            for block in response.iter_bytes(BLOCK):
+                done += len(block)
+                if done > self.largest:
+                    raise self._endless()
+                out.write(block)
+                progress(done)
+
+    @contextmanager
+    def open(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any
+    ) -> Iterator[httpx2.Response]:
+        """An answer whose body is not read yet. Raises HttpError, also where reading the body fails."""
+        sent = {"User-Agent": "hark", "Accept-Encoding": "identity", **(headers or {})}
+        if not (self.key.isascii() and self.key.isprintable()):  # it would be refused with a message that repeats it
+            raise HttpError(f"{self.name} was not asked.", "The key has characters that no key has.", self.check)
+        if self.key:
+            sent["Authorization"] = f"Bearer {self.key}"
+        try:
+            with (
+                httpx2.Client(timeout=self.timeout_s, follow_redirects=self.redirects) as client,
+                client.stream(method, f"{self.url}{path}", headers=sent, **content) as response,
+            ):
+                if response.status_code >= 300:
+                    raise self._refused(response)
+                yield response
+        except httpx2.TimeoutException as error:
+            raise self._away(f"{self.host} did not answer within {self.timeout_s:g} s.") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two: of a proxy
+            said = self._without_key(str(error) or type(error).__name__)[:200].rstrip(".")
+            raise self._away(f"{self.host}: {said}.") from error
+
+    def _away(self, why: str) -> HttpError:
+        found = HttpError(f"{self.name} cannot be reached.", why, self.check)
+        found.again = True
+        return found
+
+    def _endless(self) -> HttpError:
+        why = f"{self.host} sent more than {self.largest:,} bytes."
+        return HttpError(f"{self.name} sent too long an answer.", why, self.check)
+
+    def _refused(self, response: httpx2.Response) -> HttpError:
+        status, body = response.status_code, b""
+        for block in response.iter_bytes():
+            body += block
+            if len(body) > ERROR_BYTES:
+                break
+        wait_s = _seconds(response.headers.get("Retry-After", ""))
+        if status < 400:
+            what, said = "has moved", f"to {response.headers.get('Location', 'another address')[:200]}"
+        else:
+            message = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', body.decode(errors="replace"))
+            meaning = HTTPStatus(status).phrase if status in set(HTTPStatus) else "an unknown status"
+            said = ": ".join(filter(None, (meaning, " ".join(message[1].split())[:200].rstrip(".") if message else "")))
+            what = "answered with an error"
+        rest = f" It asks for {wait_s:.0f} s of rest." if wait_s is not None and wait_s > LONGEST_WAIT_S else ""
+        why = f"{self.host} answered {status} ({self._without_key(said)}).{rest}"
+        found = HttpError(f"{self.name} {what}.", why, self.check)
+        found.status, found.body, found.again, found.wait_s = status, body, status in AGAIN, wait_s
+        return found
+
+    def _without_key(self, text: str) -> str:
+        # Servers repeat a refused key in their message, whole or its ends ("sk-ab****yz").
+        text = text.replace(self.key, "…") if self.key else text
+        return re.sub(r"\b(sk|key|pk)-[\w*.-]{4,}", "…", text)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Of a ``Retry-After``, which is a number of seconds or a date; None where it is neither."""
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None

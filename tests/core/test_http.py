@@ -1,0 +1,222 @@
+"""Requests to a server on this machine that misbehaves in every way we could think of."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import logging
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import http
+from core.http import HttpError, Server
+
+KEY = "sk-very-secret-0123456789"
+Reply = tuple[int, dict[str, str], bytes]  # status, headers, body
+
+
+class Double:
+    """Gives ``replies``, one a request, the last one again and again; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = [(200, {}, b"{}")]
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.hangs_s = 0.0
+        self.url = ""
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    double = Double()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            double.asked.append((self.path, dict(self.headers), body))
+            status, headers, content = double.replies.pop(0) if len(double.replies) > 1 else double.replies[0]
+            time.sleep(double.hangs_s)
+            try:
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+            except OSError:
+                pass  # the client has gone
+
+        do_POST = do_GET
+
+        def log_message(self, *unused: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    double.url = f"http://127.0.0.1:{server.server_port}"
+    yield double
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited between attempts."""
+    waited: list[float] = []
+    monkeypatch.setattr(http, "sleep", waited.append)
+    return waited
+
+
+def server(url: str, **more: Any) -> Server:
+    return Server(url, "The other side", "Check it.", KEY, **{"timeout_s": 0.5, "attempts": 4, **more})
+
+
+def test_it_asks_and_answers(double: Double) -> None:
+    double.replies = [(200, {"X-More": "yes"}, b'{"a": 1}')]
+    answer = server(double.url).ask("POST", "/v1/x", {"Accept": "application/json"}, json={"b": 2})
+    assert answer.json() == {"a": 1} and answer.headers["x-more"] == "yes"
+    (path, headers, body) = double.asked[0]
+    assert path == "/v1/x" and json.loads(body) == {"b": 2}
+    assert headers["Authorization"] == f"Bearer {KEY}" and headers["Accept"] == "application/json"
+    Server(double.url, "It", "Check.").ask("GET", "/")
+    assert "Authorization" not in double.asked[1][1]
+
+
+def test_limits_and_faults_are_waited_for(double: Double, waits: list[float]) -> None:
+    double.replies = [
+        (429, {"Retry-After": "7"}, b""), (503, {"Retry-After": "soon"}, b"<html>"), (500, {}, b""), (200, {}, b"done")
+    ]  # fmt: skip
+    assert server(double.url).ask("GET", "/").body == b"done"
+    assert waits == [7.0, 2.0, 4.0]
+
+
+def test_a_limit_that_lasts(double: Double, waits: list[float]) -> None:
+    double.replies = [(429, {}, b'{"error": {"message": "Rate limit\\nreached."}}')]
+    with pytest.raises(HttpError, match=r"answered 429 \(Too Many Requests: Rate limit") as caught:
+        server(double.url).ask("GET", "/")
+    assert len(double.asked) == 4 and len(waits) == 3 and caught.value.again and caught.value.status == 429
+    double.replies = [(429, {"Retry-After": "3600"}, b"")]
+    with pytest.raises(HttpError, match="3600 s"):
+        server(double.url).ask("GET", "/")
+    assert len(double.asked) == 5, "nobody waits for an hour"
+
+
+def test_a_wait_may_be_a_date() -> None:
+    soon = http._seconds(email.utils.formatdate(time.time() + 20, usegmt=True))
+    assert soon is not None and 15 < soon <= 20
+    assert http._seconds("nonsense") is None and http._seconds("") is None and http._seconds("-5") == 0.0
+
+
+def test_a_server_that_hangs_gets_one_more_attempt(double: Double, waits: list[float]) -> None:
+    double.hangs_s = 1.0
+    started = time.monotonic()
+    with pytest.raises(HttpError, match=r"did not answer within 0\.2 s"):
+        server(double.url, timeout_s=0.2).ask("GET", "/")
+    assert time.monotonic() - started < 2 and len(double.asked) == 2
+
+
+def test_an_answer_that_drips_in_ends(waits: list[float]) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                for _ in range(100):
+                    connection.sendall(b" ")
+                    time.sleep(0.05)
+            except OSError:
+                connection.close()
+
+    threading.Thread(target=drip, daemon=True).start()
+    started = time.monotonic()
+    with pytest.raises(HttpError, match="did not answer within"):
+        server(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.3).ask("GET", "/")
+    assert time.monotonic() - started < 3
+    listener.close()
+
+
+def test_what_is_too_long_is_not_read(double: Double, tmp_path: Path) -> None:
+    double.replies = [(200, {}, b"x" * 5000)]
+    with pytest.raises(HttpError, match="more than 1,000 bytes"):
+        server(double.url, largest=1000).ask("GET", "/")
+    with pytest.raises(HttpError, match="more than 1,000 bytes"):
+        server(double.url, largest=1000).download("/", tmp_path / "x")
+
+
+def test_a_download_tells_of_its_progress_and_of_its_end(double: Double, tmp_path: Path) -> None:
+    double.replies = [(200, {}, b"x" * 3_000_000)]
+    seen: list[int] = []
+    server(double.url).download("/", tmp_path / "x", progress=seen.append)
+    assert (tmp_path / "x").stat().st_size == seen[-1] == 3_000_000 and len(seen) == 3
+    double.replies = [(200, {"Content-Length": "100"}, b"x")]
+    with pytest.raises(HttpError, match="cannot be reached"):
+        server(double.url).download("/", tmp_path / "x")
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 499])
+def test_a_refusal_is_not_tried_again(double: Double, status: int) -> None:
+    double.replies = [(status, {}, json.dumps({"message": f"Incorrect API key {KEY} or sk-ver*****789."}).encode())]
+    with pytest.raises(HttpError, match=str(status)) as caught:
+        server(double.url).ask("GET", "/")
+    assert len(double.asked) == 1 and not caught.value.again and "sk-" not in str(caught.value)
+
+
+def test_redirects(double: Double) -> None:
+    moved: Reply = (307, {"Location": f"{double.url}/elsewhere"}, b"")
+    double.replies = [moved]
+    with pytest.raises(HttpError, match=r"answered 307 \(to .*/elsewhere"):
+        server(double.url).ask("GET", "/")
+    assert len(double.asked) == 1, "a key goes nowhere else"
+    double.replies = [moved, (200, {}, b"there")]
+    assert Server(double.url, "It", "Check.", redirects=True).ask("GET", "/").body == b"there"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://a\nb", "https://", "nothing"])
+def test_nobody_there(url: str, waits: list[float]) -> None:
+    with pytest.raises(HttpError, match="cannot be reached") as caught:
+        server(url).ask("GET", "/")
+    assert caught.value.status == 0 and caught.value.what_to_do == "Check it."
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense://x"])
+def test_a_proxy_that_cannot_be_used(proxy: str, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(HttpError, match="cannot be reached"):
+        server("http://example.invalid").ask("GET", "/")
+
+
+def test_the_key_is_nowhere(double: Double, waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert KEY not in repr(server(double.url))
+    shown = []
+    for reply in ((401, {}, json.dumps({"message": f"bad {KEY}"}).encode()), (500, {}, KEY.encode())):
+        double.replies = [reply]
+        with pytest.raises(HttpError):
+            try:
+                server(double.url).ask("GET", "/")
+            finally:
+                shown.append(traceback.format_exc())
+    with pytest.raises(HttpError) as caught:
+        Server(double.url, "It", "Check.", f"{KEY}\nX: y").ask("GET", "/")
+    assert KEY not in str(caught.value) + "".join(shown) and len(shown) == 2
+    assert KEY not in caplog.text
+    server(double.url.replace("http://", f"http://user:{KEY}@")).host.index("127.0.0.1")
+    double.replies = [(200, {}, b"{}")]
+    server(double.url.replace("http://", "http://user:a-password@")).ask("GET", "/")
+    assert "a-password" not in caplog.text
+
+
+def test_what_is_no_json(double: Double) -> None:
+    for body in (b"", b"<html>", b"\xff\xfe", b"[" * 100_000):
+        double.replies = [(200, {}, body)]
+        with pytest.raises(ValueError):
+            server(double.url).ask("GET", "/").json()

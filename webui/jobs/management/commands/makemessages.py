@@ -1,0 +1,24 @@
+"""Django's ``makemessages``, which also finds what lower layers say with ``core.worded``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.commands import makemessages
+
+SAYING = ("pipeline",)  # packages beside webui/ that say something to be translated
+
+
+class Command(makemessages.Command):
+    """Run in ``webui/``: ``manage.py makemessages -l de --add-location file --no-wrap``."""
+
+    xgettext_options = makemessages.Command.xgettext_options + ["--keyword=worded:1", "--keyword=worded:1,2"]
+
+    def find_files(self, root: str) -> list[Any]:
+        """The files of the portal, and the Python files of the packages below it."""
+        below = sorted(path for package in SAYING for path in Path("..", package).rglob("*.py"))
+        made = self.translatable_file_class
+        return super().find_files(root) + [
+            made(str(path.parent), path.name, self.default_locale_path) for path in below
+        ]
