@@ -10,8 +10,8 @@ import torch
 
 from core.errors import HarkError
 from model.asr.network import Recognizer, RecognizerConfig
-from model.model import Trunk, TrunkConfig
 from model.phone_head import PhoneHead
+from model.trunk import Trunk, TrunkConfig
 
 FOLDER = Path(__file__).parent / "shipped"
 TRUNKS = {"standard": "trunk-standard.safetensors", "micro": "trunk-micro.safetensors"}
@@ -100,4 +100,11 @@ def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
     """The recognizer. Raises HarkError where its file is missing or damaged."""
     model, about = load_weights(FOLDER / RECOGNIZER)
     assert isinstance(model, Recognizer)
+    return model, about
+
+
+def shipped_trunk(size: str) -> tuple[Trunk, dict[str, Any]]:
+    """The trunk of ``standard`` or ``micro`` detectors. Raises HarkError where its file is missing or damaged."""
+    model, about = load_weights(FOLDER / TRUNKS[size])
+    assert isinstance(model, Trunk)
     return model, about
