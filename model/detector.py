@@ -38,19 +38,23 @@ class DetectorConfig(Protocol):
         ...
 
 
-class Detector(Protocol):
-    """Audio to scores from 0 to 1, one every 80 ms.
-
-    Attributes:
-        batch_frames: stored frames that are best scored at once.
-        quantizes: 8-bit weights can be made of its graph; False where it has them already.
-    """
+class Scorer(Protocol):
+    """Stored frames to scores from 0 to 1, one every 80 ms. ``batch_frames``: how many are best scored at once."""
 
     batch_frames: int
-    quantizes: bool
 
     @property
     def config(self) -> DetectorConfig: ...
+
+    def scores(self, stored: np.ndarray) -> np.ndarray:
+        """Scores [batch, n] of stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`)."""
+        ...
+
+
+class Detector(Scorer, Protocol):
+    """Audio to scores. ``quantizes``: 8-bit weights can be made of its graph; False where it has them already."""
+
+    quantizes: bool
 
     @property
     def front_end_id(self) -> str:
@@ -64,10 +68,6 @@ class Detector(Protocol):
 
     def front_end(self, folder: Path) -> FrontEnd:
         """What makes its stored frames; files that it needs are written into the folder."""
-        ...
-
-    def scores(self, stored: np.ndarray) -> np.ndarray:
-        """Scores [batch, n] of stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`)."""
         ...
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ class Detector(Protocol):
 def in_batches(
     scores: Callable[[np.ndarray], np.ndarray], pieces: Sequence[np.ndarray], stored: StoredFrames, batch_frames: int
 ) -> list[np.ndarray]:
-    """What ``scores`` gives ([batch, n], as :meth:`Detector.scores`) of pieces of stored frames [frames, width].
+    """What ``scores`` gives ([batch, n], as :meth:`Scorer.scores`) of pieces of stored frames [frames, width].
 
     Pieces of similar length are worked together, padded at the end, which is faster: up to ``batch_frames`` frames.
     """
@@ -117,7 +117,7 @@ def in_batches(
     return result
 
 
-def scores_of_many(detector: Detector, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
+def scores_of_many(detector: Scorer, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Scores of each piece of stored frames [frames, width], not smoothed."""
     return in_batches(detector.scores, pieces, detector.config.stored, detector.batch_frames)
 
@@ -136,7 +136,7 @@ def as_streams(scores: Iterable[np.ndarray], rows: Any, stored: StoredFrames) ->
     return streams
 
 
-def score_segments(detector: Detector, store: FeatureStore, rows: Any) -> list[ScoredStream]:
+def score_segments(detector: Scorer, store: FeatureStore, rows: Any) -> list[ScoredStream]:
     """Each segment (rows of ``store.segments``) as a scored stream."""
     scores = scores_of_many(detector, [store.features(row) for row in rows.itertuples()])
     return as_streams(scores, rows, detector.config.stored)

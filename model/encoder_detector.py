@@ -149,13 +149,15 @@ class EncoderDetector(HMMDetector):
         return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
 
     @torch.no_grad()
-    def window_scores(self, heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Scores [windows] of windows of a stream, each as :meth:`EncoderTrunk.window` gives it, all equally long."""
+    def window_matches(self, heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Match scores [windows], rescored, of windows of a stream, each as :meth:`EncoderTrunk.window` gives it, all
+        equally long."""
         best, frames, match = self.window_match(torch.from_numpy(np.stack([phones for phones, _ in heard])))
         if self.rescorer is not None:
             for row in torch.nonzero(best[:, 0] > self.config.rescore_above)[:, 0].tolist():
                 match[row] += RESCORED_WEIGHT * self.rescorer.at(heard[row][1], int(frames[row]))
-        return self.score(match.numpy())[:, 0]
+        matches: np.ndarray = match[:, 0].numpy()
+        return matches
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         encoder, window = loaded_trunk(), self.config.window_samples
@@ -163,7 +165,7 @@ class EncoderDetector(HMMDetector):
 
         def score(end: int) -> float:
             heard = encoder.window(padded[end - window : end], window // FRAME_SAMPLES)
-            return float(self.window_scores([heard])[0])
+            return float(self.score(self.window_matches([heard]))[0])
 
         chunks = len(audio) // CHUNK_SAMPLES
         hop = ENCODER_HOP // CHUNK_SAMPLES

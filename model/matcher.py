@@ -206,6 +206,12 @@ class HMMDetector(nn.Module):
         """Roots of phone probabilities [frames of 20 ms, outputs] of a recording [samples] that follows silence."""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def follow(self, phones: np.ndarray) -> np.ndarray:
+        """How well the phrase matches that ends at each frame [time] of phones [time, outputs]."""
+        match: np.ndarray = self.matchers[0](torch.from_numpy(phones)[None])[0][0].numpy()
+        return match
+
     def combined(self, scores: Sequence[Tensor], gained: Tensor | None = None) -> Tensor:
         """Scores of the phrase and of decoys in the last frames [batch, n, frames], and what rescoring adds to the
         phrase's, to match scores [batch, n].
@@ -220,13 +226,13 @@ class HMMDetector(nn.Module):
         return match
 
     def logits(self, match: Tensor) -> Tensor:
-        """Match scores [batch, n] along the line."""
-        logits: Tensor = self.match(match.unsqueeze(2)).squeeze(2)
+        """Match scores of any shape along the line."""
+        logits: Tensor = self.match(match.unsqueeze(-1)).squeeze(-1)
         return logits
 
     @torch.no_grad()
     def score(self, match: np.ndarray) -> np.ndarray:
-        """Scores of match scores [batch, n]."""
+        """Scores of match scores of any shape."""
         scores: np.ndarray = torch.sigmoid(self.logits(torch.from_numpy(match))).numpy()
         return scores
 

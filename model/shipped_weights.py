@@ -108,3 +108,8 @@ def shipped_trunk(size: str) -> tuple[Trunk, dict[str, Any]]:
     model, about = load_weights(FOLDER / TRUNKS[size])
     assert isinstance(model, Trunk)
     return model, about
+
+
+def about_front_end(size: str) -> dict[str, Any]:
+    """What is said about the shipped weights through which detectors of a size hear. Raises HarkError."""
+    return shipped_trunk(size)[1] if size in TRUNKS else load_head()[1]

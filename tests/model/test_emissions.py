@@ -18,6 +18,7 @@ from model.asr.emissions import (
 )
 from model.asr.network import Recognizer, RecognizerConfig
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
+from model.trunk import Trunk, TrunkConfig
 
 
 @pytest.fixture(scope="module")
