@@ -22,8 +22,6 @@ from model.features import MELS
 FRAMES_FILE = "frames.f16"
 SEGMENTS_FILE = "segments.csv"
 END_JITTER = (0, 20)  # log-mel frames: a training window ends up to 200 ms after the phrase does
-# A causal trunk writes a phone after it was said: stored frames of 20 ms by which its windows end after the phrase.
-TRUNK_END_JITTER = (3, 13)
 PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there has heard too little of it, and is a negative
 
 SEGMENT_COLUMNS = (
@@ -112,16 +110,8 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
     aligned phrase or confuser, and anywhere in other segments. The same seed, epoch and index give the same window.
     """
 
-    def __init__(
-        self,
-        segments: pd.DataFrame,
-        frames: np.ndarray,
-        receptive_frames: int,
-        seed: int = 0,
-        end_jitter: tuple[int, int] = END_JITTER,
-    ) -> None:
+    def __init__(self, segments: pd.DataFrame, frames: np.ndarray, receptive_frames: int, seed: int = 0) -> None:
         self.frames = frames
-        self.end_jitter = end_jitter
         self.receptive_frames = receptive_frames
         self.seed = seed
         self.epoch = 0
@@ -153,7 +143,7 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Window ends just after aligned phrases, with jitter; random ends in segments without an aligned phrase."""
-        jitter = rng.integers(self.end_jitter[0], self.end_jitter[1] + 1, len(index))
+        jitter = rng.integers(END_JITTER[0], END_JITTER[1] + 1, len(index))
         aligned = self.phrase_end[index]
         return np.where(aligned >= 0, aligned + jitter, self.random_ends(index, rng))
 

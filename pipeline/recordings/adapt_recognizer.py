@@ -36,7 +36,7 @@ from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHT
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
-    from model.model import Trunk
+    from model.trunk import Trunk
 
 RECORDINGS = "audio"  # below the user's data, a folder each
 AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Effort:
     # Of a detector that is calibrated: clips of the phrase in its test, and of confusers. Of 400, a miss rate of 3 % is
     # known to 2 points.
     test_clips: int
+    bank_hours: float = math.inf  # of the shipped negative bank that its threshold is set on, at most
 
     def size(self, bucket: str) -> BucketSize:
         """The size of a bucket by its name."""
@@ -61,7 +63,7 @@ EFFORTS = {
     for effort in (
         Effort(  # to see the whole way in a minute; what it trains hears badly
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
-            corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60,
+            corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, bank_hours=2.0,
         ),
         Effort(
             "quick", BucketSize(40, 25), BucketSize(700, 1), BucketSize(200, 1), BucketSize(1000, 1),

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from core.events import Progress
 from db.db_api import Library
 from db.records import Clip
-from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, spoken_seconds
-from model.model import TinyCRNNConfig, TrunkConfig
+from model.dataset import FeatureStore, FeatureWriter, open_store
+from model.detector import Detector
+from model.encoder_detector import EncoderDetector
+from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
 from model.phones import outputs_of
 from model.rescoring import spellings
-from pipeline.training.config import BUCKETS, EFFORTS
+from model.shipped_weights import TRUNKS, shipped_trunk
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.trunk_detector import TrunkDetector
+from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, trains
 from pipeline.training.mining import ENGINE as MINED
-from pipeline.training.negative_bank import rescoring_threshold
+from pipeline.training.negative_bank import BankPiece, rescored_pieces, rescoring_threshold
 from pipeline.training.plan import Plan
+from pipeline.training.splits import SPLITS
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
@@ -102,53 +111,60 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
 
 
+def untrained_detector(config: RunConfig, window_s: float, bank: Path | None) -> Detector:
+    """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
+
+    Args:
+        bank: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder is asked.
+    """
+    if trains(config):
+        return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
+    said = outputs_of(config.keyphrase)
+    window_s += TRUNK_DELAY_S
+    if config.size in TRUNKS:
+        return TrunkDetector.of_phrase(shipped_trunk(config.size)[0], said, window_s)
+    if bank is None:
+        return EncoderDetector.of_phrase(said, window_s)
+    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), rescoring_threshold(bank, said))
+
+
 @dataclass(frozen=True)
 class ExamplePlan:
     """What the feature store is built of."""
 
     specs: tuple[ExampleSpec, ...]
     sources: SoundSources
-    model: TinyCRNNConfig
 
 
 def plan_examples(
-    plan: Plan,
+    config: RunConfig,
     clips: pd.DataFrame,
     noise_folder: Path | None,
-    trunk: TrunkConfig | None = None,
-    trunk_file: str = "",
-    bank: Path | None = None,
+    receptive_samples: int,
+    phrase_s: float,
 ) -> ExamplePlan:
     """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
 
     Args:
-        trunk, trunk_file: of a trunk that was trained before, and its ONNX file; its outputs are then what is stored.
-        bank: what it hears of hours of speech: how often the phrase matches there says when a decoder is asked for it.
+        receptive_samples: what a detector must hear before a clip's end.
+        phrase_s: the phrase's length, seconds.
     """
-    window_s, phrase_s = window_seconds(clips, plan.config.phrase)
-    said = outputs_of(plan.config.keyphrase) if trunk else ()
-    model = TinyCRNNConfig.of_size(plan.config.size, window_s + (TRUNK_DELAY_S if trunk else 0.0), trunk, said)
-    if trunk is not None and trunk.encoder and bank is not None:
-        above = rescoring_threshold(bank, said)
-        model = replace(model, spellings=spellings(plan.config.phrase), rescore_above=above)
-    variants = EFFORTS[plan.config.effort].variants
-    rng = np.random.default_rng((plan.config.seed, 5))
+    variants = EFFORTS[config.effort].variants
+    rng = np.random.default_rng((config.seed, 5))
     specs: list[ExampleSpec] = []
 
     def spec(paths: list[str], aligned: bool, condition: str, columns: dict[str, Any], **more: Any) -> None:
         seed = int(rng.integers(2**62))
-        specs.append(
-            ExampleSpec(tuple(paths), aligned, condition, seed, model.receptive_samples, columns=columns, **more)
-        )
+        specs.append(ExampleSpec(tuple(paths), aligned, condition, seed, receptive_samples, columns=columns, **more))
 
-    for split in ("train", "validation", "test"):
+    for split in SPLITS if trains(config) else SPLITS[1:]:
         rows = clips[clips["split"] == split]
         plain = rows[rows["bucket"] == "plain_negative"]
         neighbours = plain["path"].to_numpy()
         conditions = ["train"] * variants if split == "train" else ["clean", "noisy"]
         for row in rows[rows["bucket"] != "plain_negative"].itertuples():
             columns = _columns(row, split)
-            carried = row.bucket == "positive" and row.text != plan.config.phrase
+            carried = row.bucket == "positive" and row.text != config.phrase
             for condition in conditions:
                 drawn = {
                     side: str(neighbours[rng.integers(len(neighbours))])
@@ -174,17 +190,9 @@ def plan_examples(
             condition = "train" if split == "train" else "noisy"
             spec([], False, condition, _stream_columns("noise", split, []))
     train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]
-    babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=plan.config.seed))
+    babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=config.seed))
     folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
-    sources = SoundSources(
-        folder,
-        rooms_seed=plan.config.seed,
-        babble=babble,
-        trunk=trunk_file,
-        encoder=bool(trunk and trunk.encoder),
-        stored=model.stored if trunk else None,
-    )
-    return ExamplePlan(tuple(specs), sources, model)
+    return ExamplePlan(tuple(specs), SoundSources(folder, rooms_seed=config.seed, babble=babble))
 
 
 def _columns(row: Any, split: str) -> dict[str, Any]:
@@ -198,3 +206,28 @@ def _stream_columns(engine: str, split: str, block: list[Any]) -> dict[str, Any]
         "split": split, "label": 0, "bucket": "plain_negative" if block else "noise", "engine": engine, "voice": "",
         "speaker": speakers[0] if len(speakers) == 1 else "", "clip_id": -1, "text": "",
     }  # fmt: skip
+
+
+def build_store(
+    detector: Detector,
+    examples: ExamplePlan,
+    pieces: Iterable[BankPiece],
+    models: Path,
+    folder: Path,
+    progress: Progress,
+) -> FeatureStore:
+    """Build examples, and pieces of a negative bank, into a feature store, as a detector's front end gives them.
+
+    Args:
+        models: folder for the files of the front end.
+        folder: of the store.
+    """
+    writer = FeatureWriter(folder)
+    with closing(build_examples(examples.specs, examples.sources, detector.front_end(models))) as built:
+        for features, row in built:
+            writer.append(features, **row)
+            progress.advance()
+    for piece in rescored_pieces(pieces, detector):
+        writer.append(piece.frames, **piece.row)
+    writer.close()
+    return open_store(folder, detector.config.stored.width)

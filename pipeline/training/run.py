@@ -1,13 +1,13 @@
-"""A training run from the phrase to the bundle. Stopped at any point, the same call goes on from there."""
+"""A run from the phrase to the bundle. Stopped at any point, the same call goes on from there."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,24 +27,36 @@ from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.config import (
     AUTO_SIZE,
-    BUCKETS,
     EFFORTS,
     NOISE_FOLDER,
     SIZES,
     TRUNK_LANGUAGE,
     RunConfig,
-    builds_on_trunk,
     job_folder,
     size_for,
-    training_steps,
+    trains,
 )
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
 from pipeline.training.mining import MiningConfig, mine, mine_negatives
-from pipeline.training.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan, what_is_left
-from pipeline.training.retraining import Decoys, Marked, compare, find_decoys, marked_audio, same_trunk, version_before
+from pipeline.training.plan import (
+    Plan,
+    bucket_texts,
+    config_of_run,
+    load_plan,
+    make_plan,
+    ready_engines,
+    save_plan,
+    what_is_left,
+)
+from pipeline.training.retraining import Decoys, Marked, compare, find_decoys, marked_audio, version_before
 from pipeline.training.synthesis import generate
 
 if TYPE_CHECKING:
-    from model.model import Trunk
+    from model.dataset import FeatureStore
+    from model.detector import Detector
+    from model.matcher import HMMDetector
+    from model.tiny_crnn import TinyCRNN
+    from model.train import TrainResult
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
@@ -84,7 +96,7 @@ def prepare(config: RunConfig) -> RunConfig:
         config = replace(config, size=size_for(config))
     if config.size not in SIZES:
         raise HarkError(f"There is no size called {config.size!r}.", f"Known are: {', '.join(SIZES)}.", "Choose one.")
-    if config.size == "large" and not builds_on_trunk(config):
+    if config.size == "large" and trains(config):
         raise HarkError(
             f"{config.phrase!r} cannot have a large detector.",
             "Its encoder knows English, and is not trained from nothing.",
@@ -99,18 +111,19 @@ def prepare(config: RunConfig) -> RunConfig:
 def retraining_of(data: Path, run: str) -> RunConfig:
     """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
     # A bundle says which run it is of, and may come from anybody.
-    plan = load_plan(data / "jobs" / run / "plan.json") if RUN_NAME.fullmatch(run) else None
-    if plan is None or not (data / "models" / run / "model.pt").is_file():
+    config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
+    if config is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(
             "This detector cannot be retrained here.",
             f"The run {run} was not made in this data folder, or it is gone.",
             "Retrain it where it was made, or train the phrase anew.",
         )
-    return replace(plan.config, start_from=run)
+    return replace(config, start_from=run)
 
 
 def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
-    """The plan of the run that :func:`run_training` would do (or goes on with); makes nothing."""
+    """The plan of the run that :func:`run_training` would do (or goes on with); makes nothing, and mines nothing: what
+    mining will find, the run need not speak."""
     config = prepare(config)
     folder = job_folder(data, config)
     with Library(data) as library:
@@ -121,7 +134,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     """What people and programs are shown of a plan of :func:`plan_run`.
 
     ``unfinished`` is None, or of a run that was stopped how many of the clips ``planned`` it has ``spoken`` and what it
-    goes on with ("synthesize", "features" or "train"); all other numbers are then of what is left.
+    goes on with ("synthesize", "features", "calibrate" or "train"); all other numbers are then of what is left.
     """
     folder = data / "jobs" / plan.run
     if not (folder / "plan.json").is_file():
@@ -132,13 +145,14 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     with Library(data) as library:
         left = what_is_left(plan, library, to_hear)
     planned = len(plan.requests)
-    goes_on_with = "synthesize" if left.requests else "features" if to_hear else "train"
+    last = "train" if trains(plan.config) else "calibrate"
+    goes_on_with = "synthesize" if left.requests else "features" if to_hear else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
     return {**left.summary(), "unfinished": unfinished}
 
 
 def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
-    """Train a detector for a phrase and write its bundle.
+    """Make a detector for a phrase and write its bundle.
 
     Returns the run's result (also in ``result.json`` of the job's folder): phrase, bundle, model_pt, report, seconds by
     stage, counts by bucket, metrics.
@@ -147,17 +161,7 @@ def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard:
         HarkError: anything that the user can mend; what was finished is kept.
     """
     config = prepare(config)
-    try:
-        return _run(config, data, reporter, tensorboard)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise storage_error(error, "the training run") from error
-
-
-def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
     folder = job_folder(data, config)
-    folder.mkdir(parents=True, exist_ok=True)
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
@@ -166,150 +170,64 @@ def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -
             "Wait for it, stop it, or start another run with another --seed.",
         )
 
-    with held(folder / "lock", going_on):
-        return _run_alone(config, data, folder, reporter, tensorboard)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / "lock", going_on), Library(data) as library:
+            return _run(config, data, folder, library, reporter, tensorboard)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise storage_error(error, "the training run") from error
 
 
-def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
-    # Slow to import, so not at the top: torch comes with them.
-    from model.dataset import FeatureWriter, open_store, store_is_complete
-    from model.examples import build_examples
-    from model.export import export_rescorer, export_trunk
-    from model.gpu import complaint
-    from model.model import TinyCRNNConfig, load_checkpoint
-    from model.train import TrainConfig, TrainProgress, train
+def _run(
+    config: RunConfig, data: Path, folder: Path, library: Library, reporter: Reporter, tensorboard: bool
+) -> dict[str, Any]:
     from pipeline.training.bundle import write_bundle
-    from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, calibrate, measure, score_split, threshold_at
-    from pipeline.training.examples import clip_table, plan_examples
-    from pipeline.training.negative_bank import bank_about, bank_pieces, rescored_pieces, shipped_bank
     from pipeline.training.report import build_report
 
     clock = StageClock(folder / "seconds.json")
-    effort = EFFORTS[config.effort]
-    with Library(data) as library:
-        with clock.stage("plan"):
-            plan_file = folder / "plan.json"
-            saved = load_plan(plan_file)
-            if saved is not None:
-                plan = saved
-                reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
-            else:
-                plan = make_plan(config, folder.name, library, reporter)
-                save_plan(plan, plan_file)
-        trunk, about_trunk = _trunk_of(config)
-        before = None
-        if config.start_from:  # what speaks against it is said before anything is made
-            before, manifest_before = version_before(data, config.start_from)
-            if before.config.trunk.encoder and not before.config.spellings:
-                reporter.log("This detector is from before rescoring: train the phrase anew, and it will hear better.")
-            if not same_trunk(before, trunk):
-                raise HarkError(
-                    "This detector cannot be retrained.",
-                    "It stands on a trunk that came with another version of Hark.",
-                    "Train the phrase anew.",
-                )
-        engines, _ = ready_engines(tuple(plan.engines), config.language)
-        splits = run_splits(plan, engines)
+    before = _version_before(config, data, library, reporter) if config.start_from else None
+    plan = load_plan(folder / "plan.json")
+    if plan is not None:
+        reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
+    else:
         with clock.stage("mine"):
-            _mine(plan, library, reporter)
-        with clock.stage("synthesize"):
-            generated = generate(plan, engines, library, reporter)
-        bank = shipped_bank(config.size) if trunk is not None else None
-        store_folder = folder / "features"
-        with clock.stage("features"):
-            table_file = folder / "clips.csv"
-            if not (table_file.is_file() and store_is_complete(store_folder)):
-                clips = clip_table(plan, library, splits)
-                _refuse_too_little(clips, plan)
-                with atomic_path(table_file) as temporary:
-                    clips.to_csv(temporary, index=False)
-                trunk_file = folder / "trunk.onnx"
-                if trunk is not None:
-                    export_trunk(trunk, trunk_file)
-                shape, named = (trunk.config, str(trunk_file)) if trunk is not None else (None, "")
-                examples = plan_examples(plan, clips, data / NOISE_FOLDER, shape, named, bank)
-                if before is not None:  # what it is compared with hears the same frames
-                    old = before.config
-                    model_before = replace(
-                        examples.model,
-                        pronunciations=old.pronunciations,
-                        spellings=old.spellings,
-                        rescore_above=old.rescore_above,
-                    )
-                    examples = replace(examples, model=model_before)
-                rescorer = export_rescorer(examples.model, folder)
-                (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
-                count = len(examples.specs)
-                reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=count))
-                if trunk is not None and complaint():
-                    reporter.log(complaint(), "warning")
-                progress = Progress(reporter, len(examples.specs))
-                writer = FeatureWriter(store_folder)
-                sources = replace(examples.sources, rescorer=rescorer)
-                with closing(build_examples(examples.specs, sources)) as built:
-                    for features, row in built:
-                        writer.append(features, **row)
-                        progress.advance()
-                pieces = bank_pieces(bank, effort.bank_hours, config.seed) if bank else ()
-                for piece in rescored_pieces(pieces, examples.model):
-                    writer.append(piece.frames, **piece.row)
-                writer.close()
-            clips = pd.read_csv(table_file, keep_default_na=False)
-
-        model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
-        store = open_store(store_folder, model_config.stored.width)
-        decoys, marked = Decoys(), Marked()
-        if before is not None:
-            with clock.stage("train"):
-                reporter.stage("train", worded("Making decoys of marked false alarms"))
-                marked = marked_audio(library, config.phrase, config.language)
-                threshold = threshold_at(manifest_before["thresholds"], DEFAULT_FA_PER_DAY)
-                decoys = find_decoys(before, threshold, marked.false_alarms, store)
-                model_config = decoys.applied(replace(before.config, decoys=(), decoy_margin=0.0))
+            _mine(config, library, reporter)
+        with clock.stage("plan"):
+            plan = make_plan(config, folder.name, library, reporter)
+            save_plan(plan, folder / "plan.json")
+    with clock.stage("synthesize"):
+        engines, _ = ready_engines(tuple(plan.engines), config.language)
+        generated = generate(plan, engines, library, reporter)
+    with clock.stage("features"):
+        clips, detector, store = _features(plan, data, folder, library, before, reporter)
+    trained: TrainResult | None = None
+    decoys = Decoys()
+    if trains(config):
         with clock.stage("train"):
-            steps = training_steps(config)
-            reporter.stage("train", worded("Training for %(n)d steps", n=steps))
-            board = str(folder / "tensorboard") if tensorboard else ""
-            train_config = TrainConfig(
-                steps=steps,
-                batch_size=effort.batch_size,
-                seed=config.seed,
-                tensorboard=board,
-                evaluations=2 if trunk is not None else 10,
-            )
-
-            def on_progress(state: TrainProgress) -> None:
-                if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
-                    reporter.progress(state.step, state.steps, state.eta_s)
-                    reporter.metric("loss", state.loss)
-                if state.measure is not None:
-                    reporter.metric("validation_miss_rate", state.measure)
-
-            trained = train(store, model_config, train_config, folder, on_progress, trunk, before)
-        model, _ = load_checkpoint(str(folder / "best.pt"))
-
-        with clock.stage("report"):
-            reporter.stage("report", worded("Measuring on voices that were held out"))
-            validation = score_split(model, store, "validation")
-            if model.config.spellings:
-                # Training is sure of what was rescored, long before the thresholds: scores next to 0 or 1 say little.
-                model.centre(threshold_at(calibrate(validation), DEFAULT_FA_PER_DAY))
-                validation = score_split(model, store, "validation")
-            test = score_split(model, store, "test")
+            start = before.detector if before is not None else None
+            detector, trained = _train(config, detector, store, folder, start, reporter, tensorboard)
+            validation = score_split(detector, store, "validation")
             thresholds = calibrate(validation)
-            results = measure(test, thresholds, validation)
-            foundation: dict[str, Any] = {}
-            if trunk is not None:
-                foundation["trunk"] = {**about_trunk, "rescored": bool(model.config.spellings)}
-            if bank is not None:
-                foundation["negative_bank"] = bank_about(bank)
+    else:
+        with clock.stage("calibrate"):
             if before is not None:
-                compared = compare(before, manifest_before["thresholds"], model, thresholds, store, marked)
-                foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
-            report = build_report(plan, clips, store, model, trained, thresholds, results, generated, foundation)
-        with clock.stage("bundle"):
-            reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
-            files = write_bundle(data, folder, plan, clips, model, thresholds, report, reporter)
+                reporter.stage("calibrate", "Making decoys of marked false alarms")
+                decoys = find_decoys(detector, before.threshold, before.marked.false_alarms, store)
+                detector = detector.with_decoys(decoys.phones, decoys.margin)
+            detector, thresholds, validation = _calibrate(detector, store, reporter)
+    with clock.stage("report"):
+        reporter.stage("report", "Measuring on voices that were held out")
+        results = measure(score_split(detector, store, "test"), thresholds, validation)
+        foundation = _foundation(config, detector)
+        if before is not None:
+            compared = compare(before.detector, before.thresholds, detector, thresholds, store, before.marked)
+            foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
+        report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
+    with clock.stage("bundle"):
+        reporter.stage("bundle", "Exporting and checking that all forms agree")
+        files = write_bundle(data, folder, plan, clips, detector, thresholds, report, reporter)
     result = {
         "phrase": config.phrase,
         "bundle": str(files.bundle),
@@ -324,26 +242,54 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     with atomic_path(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
-    for name in ("features/frames.f16", "last.pt", "matcher.onnx", "decoder.onnx"):
+    for name in ("features/frames.f16", "start.pt", "last.pt", *(path.name for path in folder.glob("*.onnx"))):
         (folder / name).unlink(missing_ok=True)
     reporter.artifact("bundle", result["bundle"])
     reporter.artifact("report", result["report"])
     return result
 
 
-def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
-    """Cut the phrase, and what resembles it, out of the library's recordings of people; the dataset finds the cuts."""
-    config = plan.config
+@dataclass(frozen=True)
+class _Before:
+    """The version that a retraining makes better, and what people said it got wrong."""
+
+    detector: Any
+    thresholds: Sequence[dict[str, Any]]
+    marked: Marked
+
+    @property
+    def threshold(self) -> float:
+        return threshold_at(self.thresholds, DEFAULT_FA_PER_DAY)
+
+
+def _version_before(config: RunConfig, data: Path, library: Library, reporter: Reporter) -> _Before:
+    """Raises HarkError for what speaks against a retraining, before anything is made."""
+    from model.encoder_detector import EncoderDetector
+    from pipeline.training.examples import untrained_detector
+
+    detector, manifest = version_before(data, config.start_from)
+    if isinstance(detector, EncoderDetector) and detector.rescorer is None:
+        reporter.log("This detector is from before rescoring: train the phrase anew, and it will hear better.")
+    if detector.front_end_id != untrained_detector(config, 1.0, None).front_end_id:
+        raise HarkError(
+            "This detector cannot be retrained.",
+            "It stands on a trunk that came with another version of Hark.",
+            "Train the phrase anew.",
+        )
+    return _Before(detector, manifest["thresholds"], marked_audio(library, config.phrase, config.language))
+
+
+def _mine(config: RunConfig, library: Library, reporter: Reporter) -> None:
+    """Cut the phrase, and what resembles it, out of the library's recordings of people; the plan finds the cuts."""
     if not config.mining or base_language(config.language) != TRUNK_LANGUAGE:
         return  # the aligner, too, has heard English only
     where = Where(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return
     found = mine(config.keyphrase, library, reporter, MiningConfig(method=config.mining_method))
-    texts = [text for bucket in ("confuser", "inbetween") for text in plan.bucket(bucket).texts]
-    near = mine_negatives(
-        config.keyphrase, texts, library, reporter, replace(MINED_NEGATIVES, method=config.mining_method)
-    )
+    texts = [text.text for bucket in ("confuser", "inbetween") for text in bucket_texts(bucket, config, ())]
+    method = replace(MINED_NEGATIVES, method=config.mining_method)
+    near = mine_negatives(config.keyphrase, texts, library, reporter, method)
     reporter.log(
         worded(
             "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d confusers.",
@@ -352,23 +298,103 @@ def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
     )  # fmt: skip
 
 
-def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:
-    """The shipped trunk that the run builds on, if it does, and what is said about it."""
-    from model.shipped_trunk import shipped_trunk
+def _features(
+    plan: Plan, data: Path, folder: Path, library: Library, before: _Before | None, reporter: Reporter
+) -> tuple[pd.DataFrame, Any, FeatureStore]:
+    """The run's clips, the detector that it begins with, and the stored frames of both; made once."""
+    from model.checkpoint import load_checkpoint, save_checkpoint
+    from model.dataset import open_store, store_is_complete
+    from model.gpu import complaint
+    from pipeline.training.examples import build_store, clip_table, plan_examples, untrained_detector, window_seconds
+    from pipeline.training.negative_bank import bank_pieces, shipped_bank
 
-    if not builds_on_trunk(config):
-        return None, {}
-    return shipped_trunk(config.size)
+    config = plan.config
+    table_file, start_file, store_folder = folder / "clips.csv", folder / "start.pt", folder / "features"
+    if not (table_file.is_file() and start_file.is_file() and store_is_complete(store_folder)):
+        clips = clip_table(plan, library)
+        _refuse_too_little(clips, plan)
+        with atomic_path(table_file) as temporary:
+            clips.to_csv(temporary, index=False)
+        bank = None if trains(config) else shipped_bank(config.size)
+        window_s, phrase_s = window_seconds(clips, config.phrase)
+        detector = before.detector if before is not None else untrained_detector(config, window_s, bank)
+        save_checkpoint(detector, str(start_file))
+        examples = plan_examples(config, clips, data / NOISE_FOLDER, detector.config.receptive_samples, phrase_s)
+        reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=len(examples.specs)))
+        if not trains(config) and complaint():
+            reporter.log(complaint(), "warning")
+        pieces = bank_pieces(bank, EFFORTS[config.effort].bank_hours, config.seed) if bank is not None else ()
+        build_store(detector, examples, pieces, folder, store_folder, Progress(reporter, len(examples.specs)))
+    detector, _ = load_checkpoint(str(start_file))
+    clips = pd.read_csv(table_file, keep_default_na=False)
+    return clips, detector, open_store(store_folder, detector.config.stored.width)
+
+
+def _calibrate(
+    detector: HMMDetector, store: FeatureStore, reporter: Reporter
+) -> tuple[HMMDetector, list[dict[str, Any]], ScoredSplit]:
+    from pipeline.training.calibration import calibrated
+
+    frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
+    hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
+    reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
+    return calibrated(detector, store)
+
+
+def _train(
+    config: RunConfig,
+    detector: TinyCRNN,
+    store: FeatureStore,
+    folder: Path,
+    start: TinyCRNN | None,
+    reporter: Reporter,
+    tensorboard: bool,
+) -> tuple[Detector, TrainResult]:
+    from model.checkpoint import load_checkpoint
+    from model.train import TrainConfig, TrainProgress, train
+
+    effort = EFFORTS[config.effort]
+    reporter.stage("train", worded("Training for %(n)d steps", n=effort.steps))
+    board = str(folder / "tensorboard") if tensorboard else ""
+    train_config = TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=board)
+
+    def on_progress(state: TrainProgress) -> None:
+        if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
+            reporter.progress(state.step, state.steps, state.eta_s)
+            reporter.metric("loss", state.loss)
+        if state.measure is not None:
+            reporter.metric("validation_miss_rate", state.measure)
+
+    result = train(store, detector.config, train_config, folder, on_progress, start)
+    return load_checkpoint(str(folder / "best.pt"))[0], result
+
+
+def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
+    """What the report says of the shipped weights and negatives that the run built on."""
+    from model.encoder_detector import EncoderDetector
+    from model.shipped_weights import about_front_end
+    from pipeline.training.negative_bank import bank_about, shipped_bank
+
+    if trains(config):
+        return {}
+    rescored = isinstance(detector, EncoderDetector) and detector.rescorer is not None
+    bank = shipped_bank(config.size)
+    return {
+        "trunk": {**about_front_end(config.size), "rescored": rescored},
+        **({"negative_bank": bank_about(bank)} if bank is not None else {}),
+    }
 
 
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
     """Raise HarkError where there is nothing to learn from or nothing to measure on."""
-    for bucket in (BUCKETS[0], BUCKETS[-1]):
-        for split in ("train", "validation", "test"):
-            if not len(clips[(clips["bucket"] == bucket) & (clips["split"] == split)]):
-                raise HarkError(
-                    f"{plan.config.phrase!r} cannot be trained with the voices that are here.",
-                    f"There is no {bucket.replace('_', ' ')} clip for the {split} split; engines: "
-                    f"{', '.join(plan.engines)}.",
-                    "Enable another speech engine (./hark engines) so that some voices can be held out.",
-                )
+    needed = {("positive", "test"), ("plain_negative", "validation"), ("plain_negative", "test")}
+    if trains(plan.config):
+        needed = {
+            (bucket, split) for bucket in ("positive", "plain_negative") for split in ("train", "validation", "test")
+        }
+    for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
+        raise HarkError(
+            f"{plan.config.phrase!r} cannot be trained with the voices that are here.",
+            f"There is no {bucket.replace('_', ' ')} clip for the {split} split; engines: {', '.join(plan.engines)}.",
+            "Enable another speech engine (./hark engines) so that some voices can be held out.",
+        )

@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from model import train as train_module
+from model.checkpoint import load_checkpoint
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, FeatureWriter, open_store
-from model.features import SAMPLE_RATE, log_mel
-from model.model import CHUNK_FRAMES, TinyCRNN, TinyCRNNConfig, TrunkConfig, load_checkpoint
-from model.train import TrainConfig, TrainProgress, TrainResult, find_hard_windows, score_segments, train
+from model.detector import score_segments
+from model.features import CHUNK_FRAMES, SAMPLE_RATE, log_mel
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.train import TrainConfig, TrainProgress, TrainResult, find_hard_windows, train
+from model.trunk import TrunkConfig
 
 CONFIG = TinyCRNNConfig(
     TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2)), recurrent_input=16, recurrent_size=16,
