@@ -90,8 +90,8 @@ def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
     rows: list[Row] = []
     for planned in plan.clips:
         clip = chosen.get(planned.clip_id)
-        if clip is not None and clip.state == "ready":
-            parent = parents.get(clip.parent_id or 0)
+        parent = parents.get(clip.parent_id or 0) if clip is not None else None
+        if clip is not None and clip.state == "ready" and (parent is None or parent.state == "ready"):
             rows.append(clip_row(library, clip, planned.bucket, planned.split, True, parent))
     for request in plan.requests:
         if request.request_id in spoken:

@@ -12,10 +12,15 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
+from core.events import silent_reporter
 from db.db_api import Library
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora import takes as recordings
 from pipeline.corpora.takes import HINTS, TEST, TRAIN, Take, examine, heard, hints, keep, kept_takes, set_role, takes_in
+from pipeline.training import plan as planning
+from pipeline.training.config import RunConfig
+from pipeline.training.examples import clip_table
+from pipeline.training.plan import make_plan
 
 
 def speechlike(seconds: float = 0.8, level: float = 0.1, around_s: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -143,21 +148,12 @@ def test_who_hears_a_take(tmp_path: Path) -> None:
 @pytest.fixture
 def run(library: Library, make_choir: type, tiny_effort: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     """The table of a run's clips, the library as it is then."""
-    from core.events import silent_reporter
-    from pipeline.training import plan as planning
-    from pipeline.training.config import RunConfig
-    from pipeline.training.examples import clip_table
-    from pipeline.training.plan import make_plan, run_splits
-
     choirs = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9))}
     monkeypatch.setattr(planning, "all_engines", lambda: dict(choirs))
-    config = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5)
+    return lambda: clip_table(make_plan(RUN, "run-1", library, silent_reporter()), library)
 
-    def table() -> Any:
-        plan = make_plan(config, "run-1", library, silent_reporter())
-        return clip_table(plan, library, run_splits(plan, choirs))  # type: ignore[arg-type]
 
-    return table
+RUN = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5, from_scratch=True)
 
 
 # Of these, the hash would put some into training and some into the test.
@@ -229,10 +225,8 @@ def test_a_test_of_another_phrase_and_cuts_of_tests_stay_out_of_training(
 
 
 def test_what_is_put_aside_is_not_used_whatever_the_plan_said(
-    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
 ) -> None:
-    from pipeline.training import plan as planning
-
     parents = library.add_clips(
         new_clip(f"he said hey compass {n}", f"reader {n}", "corpus", 4.0, source=f"r:{n}") for n in range(6)
     )
@@ -247,10 +241,7 @@ def test_what_is_put_aside_is_not_used_whatever_the_plan_said(
         for n, parent in enumerate(parents)
     )  # fmt: skip
     takes = kept_by_all(library, TRAIN)
-    before = set(run()["clip_id"])
-    assert {*plain, *cuts, *takes} <= before
-    real = planning.real_negatives
-    chosen = real(library, planning.RunConfig("hey compass", effort="tiny"))
-    monkeypatch.setattr(planning, "real_negatives", lambda *arguments: chosen)  # a plan that was saved before
+    plan = make_plan(RUN, "run-1", library, silent_reporter())
+    assert {*plain, *cuts, *takes} <= set(clip_table(plan, library)["clip_id"])
     library.set_state([*plain, *parents, *takes], "rejected")
-    assert not {*plain, *cuts, *takes} & set(run()["clip_id"])
+    assert not {*plain, *cuts, *takes} & set(clip_table(plan, library)["clip_id"])

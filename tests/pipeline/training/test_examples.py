@@ -256,7 +256,8 @@ def test_the_window_holds_the_phrase(planned: Plan, library: Library) -> None:
     ],
 )
 def test_a_run_begins_with_the_detector_of_its_size_and_language(changes: dict[str, Any], kind: type[Any]) -> None:
-    detector = untrained_detector(replace(CONFIG, **changes), 1.6, None)
+    config = RunConfig(**{"phrase": "hey compass", **changes})
+    detector = untrained_detector(config, 1.6, None)
     assert type(detector) is kind
     assert detector.config.receptive_samples >= 1.6 * 16_000
-    assert untrained_detector(replace(CONFIG, **changes), 2.6, None).front_end_id == detector.front_end_id
+    assert untrained_detector(config, 2.6, None).front_end_id == detector.front_end_id

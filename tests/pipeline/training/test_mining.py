@@ -20,8 +20,9 @@ from db.db_api import Library
 from db.records import NewClip, Where
 from model.asr.emissions import RecognizerAligner
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS
-from pipeline.training.config import BUCKETS, RunConfig
+from pipeline.training.config import RunConfig
 from pipeline.training.keyword_scoring import phone_score
 from pipeline.training.mining import (
     LEAST_CONFIDENCE,
@@ -37,7 +38,6 @@ from pipeline.training.mining import (
     speaker_cap,
     word_forms,
 )
-from pipeline.training.plan import BucketPlan, Plan
 from pipeline.training.run import _mine, prepare
 from pipeline.training.splits import real_speaker
 from tests.support.spoken_words import joined, say
@@ -263,15 +263,15 @@ def test_mining_real_speech(shared_data: Path, library: Library, method: str) ->
     assert len(found.cuts) > 0.6 * len(rows)
 
 
-def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library) -> None:
+def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.add_clips([recording(SENTENCE), recording("open the window seven", "bob")])
-    rows = tuple(
-        BucketPlan(bucket, texts, 1, 1, 0, 0, 1, {})
-        for bucket, texts in zip(BUCKETS, (("big window",), ("the window", "wind"), ("open the",), ()))
+    near = {"confuser": ("the window", "wind"), "inbetween": ("open the",)}
+    monkeypatch.setattr(
+        "pipeline.training.run.bucket_texts", lambda bucket, *_: [PhraseText(text, "partial") for text in near[bucket]]
     )
-    plan = Plan("run", RunConfig("big window"), rows, (), (), 0.0, {}, {}, "", 0.0)
+    config = RunConfig("big window")
     events: list[dict[str, Any]] = []
-    _mine(plan, library, Reporter(events.append))
+    _mine(config, library, Reporter(events.append))
     assert {clip.text_normalized for clip in mined_clips(library, ["big window", "the window", "open the"])} == {
         "big window",
         "the window",
@@ -279,11 +279,10 @@ def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library) -> None:
     }
     assert any("1 of the phrase" in event.get("message", "") for event in events)
     before = library.stats().slices
-    _mine(plan, library, silent_reporter())
-    of_package = replace(plan, config=replace(plan.config, mining_method=CTC_SEGMENTATION))
+    _mine(config, library, silent_reporter())
     if find_spec("ctc_segmentation"):
-        _mine(of_package, library, silent_reporter())
+        _mine(replace(config, mining_method=CTC_SEGMENTATION), library, silent_reporter())
         assert library.stats().slices == 2 * before, "of the phrase and of what resembles it"
         before *= 2
-    _mine(replace(plan, config=replace(plan.config, language="de")), library, silent_reporter())
+    _mine(replace(config, language="de"), library, silent_reporter())
     assert library.stats().slices == before

@@ -66,7 +66,7 @@ def bank(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactory) ->
 def test_what_goes_in_comes_out(bank: Path) -> None:
     assert bank_about(bank)["name"] == "a small one"
     pieces = list(bank_pieces(bank, np.inf, 0))
-    assert sorted(piece.row["split"] for piece in pieces) == ["test", "test", "train", "validation", "validation"]
+    assert sorted(piece.row["split"] for piece in pieces) == ["test", "test", "validation", "validation", "validation"]
     for piece in pieces:
         assert piece.frames.shape[1] == PHONE_OUTPUTS
         assert piece.states().shape == (-(-len(piece.frames) // STATE_FRAMES), encoder.ENCODER_WIDTH)

@@ -160,10 +160,13 @@ def test_trouble_with_the_disk_is_explained(
     assert raised.value.what_to_do
 
 
-@pytest.mark.parametrize(("bucket", "split"), [("positive", "validation"), ("plain_negative", "test")])
-def test_too_little_to_learn_or_measure_is_refused(bucket: str, split: str) -> None:
+@pytest.mark.parametrize(
+    ("bucket", "split", "from_scratch"),
+    [("positive", "validation", True), ("plain_negative", "test", True), ("positive", "test", False)],
+)
+def test_too_little_to_learn_or_measure_is_refused(bucket: str, split: str, from_scratch: bool) -> None:
     everything = pd.DataFrame([{"bucket": b, "split": s} for b in BUCKETS for s in ("train", "validation", "test")])
-    plan = Plan("run", CONFIG, (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0)
+    plan = Plan("run", replace(CONFIG, from_scratch=from_scratch), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0)
     training_pipeline._refuse_too_little(everything, plan)
     fewer = everything[~((everything["bucket"] == bucket) & (everything["split"] == split))]
     with pytest.raises(HarkError, match="cannot be trained") as raised:
@@ -434,7 +437,7 @@ def test_a_decoder_of_another_version_is_said_before_anything_slow(
 
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Path] = []
-    monkeypatch.setattr(training_pipeline, "_run_alone", lambda *arguments: begun.append(arguments[2]) or {})
+    monkeypatch.setattr(training_pipeline, "_run", lambda *arguments: begun.append(arguments[2]) or {})
     config = replace(CONFIG, effort="quick")
     folder = job_folder(tmp_path, config)
     folder.mkdir(parents=True)

@@ -53,7 +53,7 @@ def request(number: int, engine: str, voice: str, behave: str = "", split: str =
 
 
 def plan_of(requests: list[PlannedRequest], engines: dict[str, Any]) -> Plan:
-    config = RunConfig("hey compass", engines=tuple(engines))
+    config = RunConfig("hey compass", engines=tuple(engines), from_scratch=True)
     counts = {name: len({v.speaker for v in engine.voices("en")}) for name, engine in engines.items()}
     return Plan("run", config, (), tuple(requests), (), 0.0, counts, {}, "", 0.0)
 
