@@ -21,7 +21,7 @@ from benchmark.training import resident_kib
 from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
-from model.asr.decoding import error_rate, greedy, prefix_beam
+from model.asr.decoding import error_rate, greedy
 from model.asr.emissions import RecognizerAligner
 from model.asr.recognition import decoder_for
 from model.phones import phone_indices, text_of
@@ -29,7 +29,6 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes
 
 UTTERANCES = 200  # of librispeech-dev-clean
-BEAM = 8  # prefixes of the letters' beam search
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
@@ -70,7 +69,6 @@ def _of_corpus(
     hearing = (time.process_time() - started) / seconds
     ways: dict[str, Callable[[dict[str, np.ndarray]], list[str]]] = {
         "letters_greedy": lambda head: text_of(greedy(head["characters"])).split(),
-        "letters_beam": lambda head: text_of(prefix_beam(head["characters"], BEAM)).split(),
         "phones_vocabulary": lambda head: to_words(head["phones"]),
     }
     progress = Progress(reporter, len(ways) * len(heads))

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from core.errors import HarkError
-from core.events import Reporter, silent_reporter
+from core.events import silent_reporter
 from model.asr.packed import Utterance
 from model.examples import SoundSources
 from model.model import TinyCRNNConfig, Trunk
@@ -71,7 +71,6 @@ def make_bank(
     noise: str = "",
     hours: float = float("inf"),
     seed: int = 0,
-    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Write the bank for detectors of a size (``standard`` or ``large``); returns what it says about itself.
 
@@ -100,7 +99,7 @@ def make_bank(
         sources = SoundSources(
             noise, trunk=str(Path(folder) / "trunk.onnx"), encoder=large, stored=config.stored, rooms_seed=seed
         )
-        given = build_bank(utterances, Path("/"), sources, path, seed, reporter or silent_reporter(), about)
+        given = build_bank(utterances, Path("/"), sources, path, seed, silent_reporter(), about)
     return {**about, "hours": given}
 
 

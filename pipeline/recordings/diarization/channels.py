@@ -72,11 +72,6 @@ def compare_if_stereo(path: Path) -> ChannelComparison | None:
     return compare(path)
 
 
-def diarize_channels(path: Path) -> Diarization:
-    """The turns of "L" and "R" in a recording for which :func:`two_speakers` is true."""
-    return turns_of(compare(path))
-
-
 def turns_of(comparison: ChannelComparison) -> Diarization:
     """The turns of "L" and "R"; what a channel only has because the other leaks into it is left out."""
     found = {}
