@@ -1,6 +1,5 @@
 """Word and character error rates of the shipped recognizer on speakers it never heard, its speed and its memory.
 
-Where pocketsphinx is installed, its own English model reads the same files in the same run.
 librispeech-dev-clean and -test-other were not trained on; which words follow each other comes from neither.
 """
 
@@ -8,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -83,37 +81,12 @@ def _of_corpus(
         found[name] = {**_errors(references, texts), "real_time_factor": round(hearing + spent, 4)}
     phones = [phone_indices(phonemes(" ".join(words), "en")) for words in references]
     found["phone_error_rate"] = round(error_rate(phones, [greedy(head["phones"]) for head in heads]), 3)
-    other = _pocketsphinx(audios, reporter)
-    if other is not None:
-        texts, spent = other
-        found["pocketsphinx"] = {**_errors(references, texts), "real_time_factor": round(spent / seconds, 4)}
     return found
 
 
 def _errors(references: Sequence[Sequence[str]], texts: Sequence[Sequence[str]]) -> dict[str, float]:
     letters = error_rate([list(" ".join(words)) for words in references], [list(" ".join(words)) for words in texts])
     return {"wer": round(error_rate(references, texts), 3), "cer": round(letters, 3)}
-
-
-def _pocketsphinx(audios: Sequence[np.ndarray], reporter: Reporter) -> tuple[list[list[str]], float] | None:
-    """(words of each recording, processor seconds) by pocketsphinx's own model; None where it is not installed."""
-    try:
-        from pocketsphinx import Decoder
-    except ImportError:
-        return None
-    reporter.stage("bench", "Reading it with pocketsphinx")
-    decoder = Decoder(loglevel="FATAL")
-    progress = Progress(reporter, len(audios))
-    texts = []
-    started = time.process_time()
-    for audio in audios:
-        decoder.start_utt()
-        decoder.process_raw((np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
-        decoder.end_utt()
-        found = decoder.hyp()
-        texts.append(normalize(re.sub(r"\(\d\)|<[^>]*>|\[[^]]*\]", "", found.hypstr if found else ""), "en").split())
-        progress.advance()
-    return texts, time.process_time() - started
 
 
 def _manifest(folder: Path) -> Iterator[dict[str, Any]]:
