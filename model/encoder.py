@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.onnx import session
 from model.encoder_trunk import (
     ENCODER_FILE,
     FRAME_SAMPLES,
@@ -32,7 +33,6 @@ from model.encoder_trunk import (
     Rescorer,
     frame_places,
     package_model,
-    session,
 )
 from model.matcher import Matcher
 from model.model import CHUNK_SAMPLES, ENCODER_HOP, ENCODER_MATCH_FLOOR, TinyCRNN, TinyCRNNConfig, TrunkConfig

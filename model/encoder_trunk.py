@@ -4,19 +4,19 @@ encoder's states, of which a decoder says how probable a phrase is (:class:`Resc
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import HarkError
-from model.gpu import CPU, with_float_weights
+from core.onnx import CPU, session
+from model.gpu import with_float_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -86,7 +86,7 @@ def package_model(name: Path) -> onnx.ModelProto:
         options.log_severity_level = 3
         options.optimized_model_filepath = str(Path(folder) / "model.onnx")
         options.add_session_config_entry("session.save_model_format", "ONNX")
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(content, options, providers=[CPU])
         model = onnx.load(options.optimized_model_filepath)
     for entry in list(model.opset_import):
         if entry.domain not in ("", "com.microsoft"):
@@ -105,20 +105,6 @@ def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray
     outputs = ((samples - 127) // 64 + 1 - 7) // 3 // 2  # of its three convolutions
     centres = first_sample + FRAME_SAMPLES * np.arange(frames) + FRAME_SAMPLES // 2
     return np.clip(np.rint((centres - OUTPUT_CENTRE) / OUTPUT_HOP), 0, outputs - 1).astype(np.int64)
-
-
-def session(graph: bytes | str, threads: int = 1, providers: Sequence[str] = (CPU,)) -> Any:
-    """A graph, as bytes or as a file, by onnxruntime on so many cores, or by other providers (``model.gpu``)."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    made = onnxruntime.InferenceSession(graph, options, providers=list(providers))
-    if providers[0] not in made.get_providers():  # onnxruntime goes on without one whose libraries it cannot load
-        logging.getLogger(__name__).warning("%s cannot be used; features are made on the processor", providers[0])
-    return made
 
 
 def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:

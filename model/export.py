@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.errors import HarkError
+from core.onnx import session
 from model.encoder_trunk import RescorerFiles
 from model.features import FFT, HOP, MELS, POWER_FLOOR, SAMPLE_RATE, WINDOW, hann_window, log_mel, mel_filterbank
 from model.matcher import MATCH_FLOOR, Matcher
@@ -340,21 +341,16 @@ def scores_of_many(model: TinyCRNN, pieces: Sequence[np.ndarray], batch_frames: 
 
 def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_samples: int) -> np.ndarray:
     """Raw scores of a recording by onnxruntime, fed as the given cycle of chunk counts."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    size = session.get_inputs()[1].shape[1]
+    model = session(path)
+    size = model.get_inputs()[1].shape[1]
     silence = np.zeros((1, -(-receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES), np.float32)
-    _, state = session.run(None, {"audio": silence, "state": np.zeros((1, size), np.float32)})
+    _, state = model.run(None, {"audio": silence, "state": np.zeros((1, size), np.float32)})
     scores, position, turn = [], 0, 0
     usable = len(audio) // CHUNK_SAMPLES * CHUNK_SAMPLES
     while position < usable:
         end = min(usable, position + chunks[turn % len(chunks)] * CHUNK_SAMPLES)
         part = np.asarray(audio[position:end], dtype=np.float32)[None]
-        score, state = session.run(None, {"audio": part, "state": state})
+        score, state = model.run(None, {"audio": part, "state": state})
         scores.append(score[0])
         position, turn = end, turn + 1
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
+from core.onnx import session
 from model.encoder import loaded_trunk, matcher_graph, rescorer_of, trunk_config
-from model.encoder_trunk import FRAME_SAMPLES, session
+from model.encoder_trunk import FRAME_SAMPLES
 from model.model import MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNNConfig
 from model.phones import outputs_of
 from model.rescoring import spellings

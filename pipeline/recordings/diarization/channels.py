@@ -16,10 +16,10 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.diarization.acoustic import SPOKEN, speech_regions, versions
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 from pipeline.recordings.media import open_normalized
-from pipeline.recordings.transcription.pieces import FRAME, FRAME_S, SpeechProbability
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0
