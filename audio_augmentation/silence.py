@@ -40,13 +40,13 @@ def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, in
     return _bounds(np.flatnonzero(levels >= threshold), HOP, FRAME, len(audio))
 
 
-def trim_silence(audio: np.ndarray, margin_s: float = 0.05, method: Method = "energy") -> tuple[np.ndarray, int]:
+def trim_silence(audio: np.ndarray, margin_s: float = 0.05) -> tuple[np.ndarray, int]:
     """``audio`` without the silence before and after the speech, but for a margin.
 
     Returns:
         The trimmed audio (empty where there is no speech) and the sample of ``audio`` at which it starts.
     """
-    start, end = speech_bounds(audio, method)
+    start, end = speech_bounds(audio)
     if start == end:
         return np.zeros(0, dtype=np.float32), 0
     margin = round(margin_s * SAMPLE_RATE)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures
+from benchmark import BenchOptions, Figures, on_one_core
 from benchmark.training import resident_kib
 from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
@@ -29,27 +29,21 @@ from phrase_augmentation.phonemes import phonemes
 UTTERANCES = 200  # of librispeech-dev-clean
 
 
+@on_one_core()
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Figures by corpus and way of decoding, real-time factors of one core, resident memory."""
     import os
 
-    import torch
-
     speech = shared_folder() / "speech"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        reporter.stage("bench", "Loading the recognizer and the vocabulary")
-        decoder = decoder_for("en")
-        aligner = RecognizerAligner()
-        corpora = {"librispeech-dev-clean": _dev_clean(speech), "librispeech-test-other": _test_other(speech)}
-        figures: Figures = {}
-        for name, rows in corpora.items():
-            reporter.stage("bench", f"Reading {name}")
-            figures[name] = _of_corpus(rows, aligner, decoder.words, reporter)
-        figures["memory_mib"] = round(resident_kib(os.getpid()) / 1024)
-    finally:
-        torch.set_num_threads(threads)
+    reporter.stage("bench", "Loading the recognizer and the vocabulary")
+    decoder = decoder_for("en")
+    aligner = RecognizerAligner()
+    corpora = {"librispeech-dev-clean": _dev_clean(speech), "librispeech-test-other": _test_other(speech)}
+    figures: Figures = {}
+    for name, rows in corpora.items():
+        reporter.stage("bench", f"Reading {name}")
+        figures[name] = _of_corpus(rows, aligner, decoder.words, reporter)
+    figures["memory_mib"] = round(resident_kib(os.getpid()) / 1024)
     return figures
 
 

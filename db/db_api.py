@@ -279,11 +279,9 @@ class Library:
         """The clips with these ids, in order of id; unknown ids are left out."""
         return self._select("id IN (SELECT value FROM json_each(?))", [json.dumps(sorted(ids))])
 
-    def clips_with_texts(
-        self, texts: Collection[str], language: str, engines: Collection[str] | None = None, where: Where | None = None
-    ) -> list[Clip]:
+    def clips_with_texts(self, texts: Collection[str], language: str, where: Where | None = None) -> list[Clip]:
         """Clips whose whole normalized text is one of ``texts``, in order of id."""
-        where = where or Where(language=language, engines=None if engines is None else tuple(engines), text_known=True)
+        where = where or Where(language=language, text_known=True)
         return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_json(texts)], where)
 
     def count_by_text(

@@ -161,10 +161,10 @@ class EncoderTrunk:
             parts[number].append(heard[place])
         return [(np.concatenate([p for p, _ in each]), np.concatenate([s for _, s in each])) for each in parts]
 
-    def window(self, audio: np.ndarray, frames: int, first_sample: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """What is heard in one piece from that sample on: roots of phone probabilities [frames, width], and states."""
+    def window(self, audio: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is heard in one piece: roots of phone probabilities [frames, width], and states."""
         probabilities, states = self._session.run(["probabilities", "states"], {"audio": audio[None]})
-        places = frame_places(len(audio), frames, first_sample)
+        places = frame_places(len(audio), frames)
         return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
 
 

@@ -123,7 +123,7 @@ def test_counting_and_finding_by_text(library: Library) -> None:
     assert library.count_by_text(["hey compass", "nothing"], "en") == {"hey compass": 5, "nothing": 0}
     assert library.count_by_text(["hey compass"], "en", engines=["espeak"]) == {"hey compass": 2}
     assert len(library.clips_with_texts(["hey compass", "hey campus"], "en")) == 6
-    assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", engines=("flite",))} == {"flite"}
+    assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", Where(engines=("flite",)))} == {"flite"}
     many = [f"text {n}" for n in range(5000)] + ["hey campus"]
     assert [c.text_normalized for c in library.clips_with_texts(many, "en")] == ["hey campus"]
     assert len(library.count_by_text(many, "en")) == 5001

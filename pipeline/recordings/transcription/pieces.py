@@ -57,8 +57,8 @@ def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
     return [(first, end) for first, end in runs if (end - first) * FRAME_S >= LEAST_SPEECH_S]
 
 
-def pieces(probabilities: np.ndarray, samples: int, longest_s: float = PIECE_S) -> list[Stretch]:
-    """What an engine is to hear, in order and without overlap, each at most ``longest_s`` long.
+def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
+    """What an engine is to hear, in order and without overlap, each at most :data:`PIECE_S` long.
 
     Args:
         probabilities: of the whole recording.
@@ -66,7 +66,7 @@ def pieces(probabilities: np.ndarray, samples: int, longest_s: float = PIECE_S) 
     """
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
-    longest = int((longest_s - 2 * MARGIN_S) / FRAME_S)
+    longest = int((PIECE_S - 2 * MARGIN_S) / FRAME_S)
     found: list[tuple[int, int]] = []
     for first, last in _parted_by_silence(runs):
         found += _cut(runs[first:last], probabilities, longest)
