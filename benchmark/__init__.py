@@ -1,4 +1,4 @@
-"""``./hark bench NAME``: measurements for docs/benchmark-log.md, one module each; no test asserts their figures."""
+"""``./hark bench NAME``: measurements for docs/results.md, one module each; no test asserts their figures."""
 
 from __future__ import annotations
 
