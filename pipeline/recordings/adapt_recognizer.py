@@ -31,6 +31,7 @@ from core.worded import worded
 from model.training_options import WHOLE, TrainingOptions, part_of, training_options
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
+from pipeline.recordings.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from model.asr.network import Recognizer
     from model.model import Trunk
 
-RECORDINGS = "audio"  # below the user's data, a folder each
-AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
 FOLDER = OWN_FOLDER  # below the user's data
 
 LANGUAGE = "en"  # the recognizer knows no other

@@ -21,7 +21,8 @@ from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from model.training_options import training_options
 from pipeline.jobs import RECOGNIZER_STAGES
-from pipeline.recordings.adapt_recognizer import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, forget_speech
+from pipeline.recordings.adapt_recognizer import FOLDER, LONGEST_TEXT, MOST_EPOCHS, forget_speech
+from pipeline.recordings.recording_folder import GIVEN_TEXT
 from pipeline.recordings.transcription.hark_engine import OWN_WEIGHTS
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
