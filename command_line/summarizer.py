@@ -52,7 +52,7 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_summarizer(options: argparse.Namespace, screen: Screen) -> int:
     """``summarizer`` alone: what it can do."""
-    raise HarkError("Say what the summarizer shall do.", "It trains and summarizes.", "See ./hark summarizer --help.")
+    raise HarkError("No subcommand was given.", "It is train or summarize.", "See ./hark summarizer --help.")
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:

@@ -46,7 +46,7 @@ def meetings(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"meetings": [_head(meeting) for meeting in found]})
     uploads = sent_files(request, "audio", "file")
     if len(uploads) > MOST_FILES:
-        raise wrong("That are too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
+        raise wrong("Too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
     polish = _polish_wanted(request.POST.get("polish", "auto"))
     options = {
         "engine": request.POST.get("engine") or "auto",
