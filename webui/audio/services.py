@@ -497,18 +497,11 @@ def update_segment(
     return changed, recording.version
 
 
-def rename_speaker(*, recording: Recording, speaker: str, name: str, version: int | None = None) -> int:
-    """Call a speaker by a name; "" gives the id back. The new version.
-
-    Raises:
-        Changed: the transcript is another one by now.
-        HarkError: no such speaker.
-    """
+def rename_speaker(*, recording: Recording, speaker: str, name: str) -> int:
+    """Call a speaker by a name; "" gives the id back. The new version. Raises HarkError: there is no such speaker."""
     name = shown_name(name)[:LONGEST_NAME] if name.strip() else ""
     with transaction.atomic():
         recording, transcript = _to_change(recording)
-        if version is not None and version != recording.version:
-            raise _changed(recording, "")
         if speaker not in transcript.speakers:
             raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
         speakers = {**transcript.speakers, speaker: name or speaker}
