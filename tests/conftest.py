@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from db.db_api import Library
 from tests.support.mounting import mount
 
 # As the speech service has it: with threads of torch that spin while they wait, a test took 172 s on two busy cores
@@ -43,3 +44,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a tmpfs is not permitted here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    """An empty clip library."""
+    with Library(tmp_path / "data") as opened:
+        yield opened

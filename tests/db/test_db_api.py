@@ -31,12 +31,6 @@ def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
     return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
-
-
 def test_a_clip_comes_back_as_it_was_given(library: Library) -> None:
     (parent,) = library.add_clips([new_clip("a long sentence with hey compass in it", seed=1, source="c:1.wav")])
     given_clip = NewClip(
