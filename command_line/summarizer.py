@@ -12,6 +12,7 @@ from command_line.options import Commands, Parser, add_command, add_group, langu
 from core.data_folder import data_folder, installation_folder
 from core.errors import HarkError
 from model.training_options import WHOLE
+from pipeline.recordings.recording_folder import RECORDINGS
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "extractive", "character", "transformers", "llm")
 STDIN = "-"
-RECORDINGS = "audio"  # within the data folder: the portal's recordings with their transcripts
 
 
 def register(commands: Commands[Parser]) -> None:
