@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,9 @@ import numpy as np
 from benchmark import BenchOptions, Figures
 from core.errors import HarkError
 from core.events import Reporter
-from pipeline.training.config import SIZES
 
 if TYPE_CHECKING:
-    from model.model import TinyCRNN
+    from model.detector import Detector
 
 PHRASE, WINDOW_S = "hey compass", 1.6
 STREAM_S = 60.0  # of audio, 80 ms a call, as a device does it
@@ -31,8 +29,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     standard one of ``--from-scratch``. The sound is noise: it never matches a phrase, so a large detector's decoder is
     not asked.
     """
-    from model.encoder import parameter_count
-    from model.export import export_onnx, quantize_weights
+    from model.export import quantize_weights
 
     reporter.stage("bench", "Measuring detectors")
     audio = (0.1 * np.random.default_rng(options.seed).standard_normal(int(STREAM_S * 16_000))).astype(np.float32)
@@ -40,39 +37,35 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
         for name, model in _models(options.seed):
             full, small = Path(folder) / f"{name}.onnx", Path(folder) / f"{name}.int8.onnx"
-            state_size = export_onnx(model, full)
+            state_size = model.export(full)
             figures[name] = {
-                "parameters": parameter_count(model),
+                "parameters": model.parameter_count(),
                 "fp32": {"bytes": full.stat().st_size, **_cost(_stream(full, state_size), audio)},
             }
-            if name != "large":  # which has 8-bit weights already
+            if model.quantizes:
                 quantize_weights(full, small)
                 figures[name]["int8"] = {"bytes": small.stat().st_size, **_cost(_stream(small, state_size), audio)}
     figures["openwakeword"] = _openwakeword(audio)
     return figures
 
 
-def _models(seed: int) -> Iterator[tuple[str, TinyCRNN]]:
+def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     import torch
 
+    from model.encoder_detector import EncoderDetector
     from model.encoder_trunk import encoder_path
-    from model.model import TinyCRNN, TinyCRNNConfig
     from model.phones import outputs_of
     from model.rescoring import spellings
-    from model.shipped_trunk import shipped_trunk
+    from model.shipped_weights import TRUNKS, shipped_trunk
+    from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+    from model.trunk_detector import TrunkDetector
     from phrase_augmentation.keyphrase import Keyphrase
 
     phrase = outputs_of(Keyphrase(PHRASE))
-    for size in SIZES:
-        if size == "large" and encoder_path() is None:
-            continue
-        trunk, _ = shipped_trunk(size)
-        config = TinyCRNNConfig.of_size(size, WINDOW_S, trunk.config, phrase)
-        if size == "large":
-            config = replace(config, spellings=spellings(PHRASE))
-        model = TinyCRNN(config).eval()
-        model.trunk.load_state_dict(trunk.state_dict())
-        yield size, model
+    if encoder_path() is not None:
+        yield "large", EncoderDetector.of_phrase(phrase, WINDOW_S, spellings(PHRASE))
+    for size in TRUNKS:
+        yield size, TrunkDetector.of_phrase(shipped_trunk(size)[0], phrase, WINDOW_S)
     torch.manual_seed(seed)
     yield "from_nothing", TinyCRNN(TinyCRNNConfig.of_size("standard", WINDOW_S)).eval()
 
@@ -108,7 +101,7 @@ def _stream(path: Path, state_size: int) -> Callable[[np.ndarray], object]:
 
 
 def _cost(hear: Callable[[np.ndarray], object], audio: np.ndarray) -> dict[str, float]:
-    from model.model import CHUNK_SAMPLES
+    from model.features import CHUNK_SAMPLES
 
     chunks = [audio[start : start + CHUNK_SAMPLES] for start in range(0, len(audio), CHUNK_SAMPLES)]
     for chunk in chunks[:WARM_UP]:

@@ -1,21 +1,16 @@
-"""The trunk of a *large* detector: a speech encoder that has heard 200,000 hours, with phone outputs of Hark's own.
+"""A speech encoder that has heard 200,000 hours, with phone outputs of Hark's own, as an ONNX graph.
 
 The encoder is that of Moonshine Tiny (Useful Sensors, MIT licence; Jeffries and others, "Moonshine: Speech Recognition
-for Live Transcription and Voice Commands", 2024), as the package ``moonshine-voice`` brings it, in 8 bits. It hears
-both ways within a window, so a stream is heard in windows that overlap. A small network (:class:`PhoneHead`) makes
-phone probabilities of its outputs, and they are read off every 20 ms, as a trunk gives them. All of that, and the
-matcher, is one ONNX graph with the same inputs and outputs as every detector's: what runs a bundle does not know the
-difference.
+for Live Transcription and Voice Commands", 2024), as the package ``moonshine-voice`` brings it, in 8 bits. A small
+network (:class:`PhoneHead`) makes phone probabilities of its outputs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import tempfile
-import warnings
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from core.onnx import session
-from model.encoder_trunk import (
-    ENCODER_FILE,
-    FRAME_SAMPLES,
-    STATE_FRAMES,
-    STATES_AFTER,
-    EncoderTrunk,
-    Rescorer,
-    frame_places,
-    package_model,
-)
-from model.matcher import Matcher
-from model.model import CHUNK_SAMPLES, ENCODER_HOP, ENCODER_MATCH_FLOOR, TinyCRNN, TinyCRNNConfig, TrunkConfig
+from model.encoder_trunk import ENCODER_FILE, EncoderTrunk, package_model
+from model.export import write_onnx
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import PHONE_OUTPUTS
-from model.rescoring import decoder_weights, rescoring_graph
 from model.shipped_weights import load_head
 
 if TYPE_CHECKING:
@@ -61,15 +45,6 @@ def encoder_session(threads: int = 1) -> Any:
     return session(_encoder().SerializeToString(), threads)
 
 
-class _Probabilities(nn.Module):
-    def __init__(self, head: PhoneHead) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, heard: Tensor) -> Tensor:
-        return torch.softmax(self.head(heard), dim=2)
-
-
 def to_onnx(
     module: nn.Module,
     example: tuple[Tensor, ...],
@@ -80,21 +55,11 @@ def to_onnx(
     """A module as ONNX, in the encoder's version of it; ``varying_time``: the second dimension of all is open."""
     import onnx
 
-    axes = {name: {1: "time"} for name in (*inputs, *outputs)} if varying_time else None
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = str(Path(folder) / "part.onnx")
-        torch.onnx.export(
-            module,
-            example,
-            path,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
-        return onnx.load(path)
+    axes = {name: {1: "time"} for name in (*inputs, *outputs)} if varying_time else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part.onnx"
+        write_onnx(module, example, path, inputs, outputs, axes, OPSET)
+        return onnx.load(str(path))
 
 
 def prefixed(graph: onnx.GraphProto, prefix: str) -> onnx.GraphProto:
@@ -128,7 +93,7 @@ def window_graph() -> onnx.ModelProto:
     from onnx import helper
 
     encoder = _encoder()
-    probabilities = _Probabilities(shipped_head()).eval()
+    probabilities = nn.Sequential(shipped_head(), nn.Softmax(dim=2)).eval()
     made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], varying_time=True)
     head = prefixed(made.graph, "head/")
     ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))
@@ -156,190 +121,6 @@ def window_graph() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=encoder.ir_version)
 
 
-def matcher_graph(pronunciations: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
-    """A phrase's matcher alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
-
-    class Scores(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
-
-        def forward(self, heard: Tensor) -> Tensor:
-            scores: Tensor = self.matcher(heard, self.matcher.start(heard))[0]
-            return scores
-
-    example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
-    return to_onnx(Scores().eval(), (example,), ["heard"], ["match"], varying_time=True)
-
-
-class _Window(nn.Module):
-    def __init__(self, model: TinyCRNN) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.model.encoder_window(heard)
-
-
-class _Score(nn.Module):
-    def __init__(self, model: TinyCRNN) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, matched: Tensor, rescored: Tensor, taken: Tensor) -> Tensor:
-        return torch.sigmoid(self.model.encoder_logit(matched, rescored, taken))
-
-
-def stream_graph(model: TinyCRNN) -> onnx.ModelProto:
-    """A detector on a stream: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
-
-    Every :data:`model.model.ENCODER_HOP` samples the last ``window_samples`` are heard anew, and the score of a chunk
-    is that of the window before. Nothing but audio is carried on between two windows, so no path through the phrase is
-    torn where they meet, and nothing older than a window can matter. A state of zeros is silence.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    model = model.eval()
-    config, window = model.config, model.config.window_samples
-    frames = window // FRAME_SAMPLES
-    one = torch.zeros(1, 1)
-    hearing = prefixed(window_graph().graph, "hear/")
-    heard = torch.zeros(1, frames, config.trunk.width)
-    following = prefixed(to_onnx(_Window(model), (heard,), ["heard"], ["best", "frame", "taken"]).graph, "match/")
-    scoring = prefixed(
-        to_onnx(_Score(model), (one, one, one), ["matched", "rescored", "taken"], ["score"]).graph, "score/"
-    )
-    places = frame_places(window, frames)
-    constants = {
-        "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),
-        "rows_shape": np.asarray([-1, CHUNK_SAMPLES], np.int64),
-        "flat": np.asarray([1, -1], np.int64),
-        "places": places,
-        "chunk": np.asarray([CHUNK_SAMPLES], np.int64),
-        "end": np.asarray([2**31], np.int64),
-        "axis": np.asarray([1], np.int64),
-        "first": np.asarray(0, np.int64),
-        "one": np.ones((1, 1), np.float32),
-        "hop": np.asarray([[ENCODER_HOP / CHUNK_SAMPLES - 0.5]], np.float32),
-        "zero": np.zeros((1, 1), np.float32),
-        "yes": np.asarray(True),
-        "sizes": np.asarray([window, 1, 1], np.int64),
-        "above": np.asarray(config.rescore_above, np.float32),
-        "state_places": places[::STATE_FRAMES],
-        "state_frames": np.asarray([STATE_FRAMES], np.int64),
-        "states_before": np.asarray([config.states_before], np.int64),
-        "states_after": np.asarray([STATES_AFTER], np.int64),
-        "no_states": np.asarray([0], np.int64),
-        "single": np.asarray([-1], np.int64),
-    }
-    made = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-
-    def tensor(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    def copied(source: str, target: str) -> onnx.NodeProto:
-        return helper.make_node("Identity", [source], [target])
-
-    rescored = [copied("zero", "rescored")]
-    if config.spellings:
-        asking = prefixed(rescoring_graph(config.spellings).graph, "ask/")
-        made += asking.initializer
-        ask = helper.make_graph(
-            [
-                helper.make_node("Gather", ["hear/states", "state_places"], ["states_all"], axis=1),
-                helper.make_node("Reshape", ["match/frame", "single"], ["frame"]),
-                helper.make_node("Div", ["frame", "state_frames"], ["place"]),
-                helper.make_node("Sub", ["place", "states_before"], ["place_before"]),
-                helper.make_node("Max", ["place_before", "no_states"], ["states_from"]),
-                helper.make_node("Add", ["place", "states_after"], ["states_to"]),
-                helper.make_node("Slice", ["states_all", "states_from", "states_to", "axis"], ["ask/states"]),
-                *asking.node,
-                copied("ask/rescoring", "asked"),
-            ],
-            "ask",
-            [],
-            [tensor("asked", [1, 1])],
-        )
-        none = helper.make_graph([copied("zero", "not_asked")], "none", [], [tensor("not_asked", [1, 1])])
-        rescored = [
-            helper.make_node("Greater", ["match/best", "above"], ["matches"]),
-            helper.make_node("Squeeze", ["matches"], ["is_match"]),
-            helper.make_node("If", ["is_match"], ["rescored"], then_branch=ask, else_branch=none),
-        ]
-    hear = helper.make_graph(
-        [
-            copied("buffer_after", "hear/audio"),
-            *hearing.node,
-            helper.make_node("Gather", ["hear/probabilities", "places"], ["read"], axis=1),
-            helper.make_node("Sqrt", ["read"], ["match/heard"]),
-            *following.node,
-            *rescored,
-            copied("match/best", "score/matched"),
-            copied("rescored", "score/rescored"),
-            copied("match/taken", "score/taken"),
-            *scoring.node,
-            copied("score/score", "new_score"),
-        ],
-        "hear",
-        [],
-        [tensor("new_score", [1, 1])],
-    )
-    wait = helper.make_graph([copied("score_before", "same_score")], "wait", [], [tensor("same_score", [1, 1])])
-    every_chunk = helper.make_graph(
-        [
-            helper.make_node("Gather", ["chunks", "number"], ["row"], axis=0),
-            helper.make_node("Reshape", ["row", "chunk_shape"], ["new"]),
-            helper.make_node("Slice", ["buffer", "chunk", "end", "axis"], ["kept"]),
-            helper.make_node("Concat", ["kept", "new"], ["buffer_after"], axis=1),
-            helper.make_node("Add", ["waited", "one"], ["counted"]),
-            helper.make_node("Greater", ["counted", "hop"], ["due"]),
-            helper.make_node("Where", ["due", "zero", "counted"], ["waited_after"]),
-            helper.make_node("Squeeze", ["due"], ["is_due"]),
-            helper.make_node("If", ["is_due"], ["score_after"], then_branch=hear, else_branch=wait),
-            copied("score_after", "chunk_score"),
-            copied("going", "going_on"),
-        ],
-        "every_chunk",
-        [
-            helper.make_tensor_value_info("number", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-            tensor("buffer", [1, window]),
-            tensor("waited", [1, 1]),
-            tensor("score_before", [1, 1]),
-        ],
-        [
-            helper.make_tensor_value_info("going_on", TensorProto.BOOL, []),
-            tensor("buffer_after", [1, window]),
-            tensor("waited_after", [1, 1]),
-            tensor("score_after", [1, 1]),
-            tensor("chunk_score", [1, 1]),
-        ],
-    )
-    nodes = [
-        helper.make_node("Split", ["state", "sizes"], ["buffer_first", "waited_first", "score_first"], axis=1),
-        helper.make_node("Reshape", ["audio", "rows_shape"], ["chunks"]),
-        helper.make_node("Shape", ["chunks"], ["chunks_shape"]),
-        helper.make_node("Gather", ["chunks_shape", "first"], ["chunk_count"], axis=0),
-        helper.make_node(
-            "Loop",
-            ["chunk_count", "yes", "buffer_first", "waited_first", "score_first"],
-            ["buffer_last", "waited_last", "score_last", "scores"],
-            body=every_chunk,
-        ),
-        helper.make_node("Reshape", ["scores", "flat"], ["score"]),
-        helper.make_node("Concat", ["buffer_last", "waited_last", "score_last"], ["new_state"], axis=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "detector",
-        [tensor("audio", [1, "samples"]), tensor("state", [1, window + 2])],
-        [tensor("score", [1, "chunks"]), tensor("new_state", [1, window + 2])],
-        [*made, *hearing.initializer, *following.initializer, *scoring.initializer],
-    )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=window_graph().ir_version)
-
-
 @cache
 def shipped_head() -> PhoneHead:
     """The phone outputs that ship with Hark, in evaluation mode. Raises HarkError where they are missing or damaged."""
@@ -352,70 +133,10 @@ def loaded_trunk() -> EncoderTrunk:
     return EncoderTrunk(window_graph().SerializeToString())
 
 
-@lru_cache(maxsize=1)
-def rescorer_of(config: TinyCRNNConfig) -> Rescorer | None:
-    """What rescores a phrase; None without spellings."""
-    if not config.spellings:
-        return None
-    decoder = rescoring_graph(config.spellings).SerializeToString()
-    return Rescorer(decoder, config.rescore_above, config.states_before)
-
-
-@torch.no_grad()
-def window_matches(
-    model: TinyCRNN, rescorer: Rescorer | None, heard: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of windows of a stream, each as :meth:`EncoderTrunk.window` gives it, all equally long: how well the phrase
-    matches, how that was rescored, and what decoys take [windows, 1] each; :meth:`TinyCRNN.encoder_logit` reads them.
-    """
-    matched, frames, taken = model.encoder_window(torch.from_numpy(np.stack([phones for phones, _ in heard])))
-    rescored = torch.zeros_like(matched)
-    if rescorer is not None:
-        for row in torch.nonzero(matched[:, 0] > model.config.rescore_above)[:, 0].tolist():
-            rescored[row] = rescorer.at(heard[row][1], int(frames[row]))
-    return matched, rescored, taken
-
-
-@torch.no_grad()
-def matches_to_scores(model: TinyCRNN, matches: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> np.ndarray:
-    """Raw scores [windows] of what :func:`window_matches` gave."""
-    scores: np.ndarray = torch.sigmoid(model.encoder_logit(*matches))[:, 0].numpy()
-    return scores
-
-
-@torch.no_grad()
-def stream_scores(model: TinyCRNN, audio: np.ndarray) -> np.ndarray:
-    """Raw scores [len(audio) // 1280] of a recording that follows silence, window by window as a stream hears it."""
-    trunk, window = loaded_trunk(), model.config.window_samples
-    rescorer = rescorer_of(model.config)
-    padded = np.pad(np.asarray(audio, np.float32), (window, 0))
-    model.eval()
-
-    def score(end: int) -> float:
-        heard = trunk.window(padded[end - window : end], window // FRAME_SAMPLES)
-        return float(matches_to_scores(model, window_matches(model, rescorer, [heard]))[0])
-
-    chunks = len(audio) // CHUNK_SAMPLES
-    hop = ENCODER_HOP // CHUNK_SAMPLES
-    scores = np.full(chunks, score(window), np.float32)
-    for first in range(hop - 1, chunks, hop):
-        scores[first : first + hop] = score(window + (first + 1) * CHUNK_SAMPLES)
-    return scores
-
-
-def parameter_count(model: TinyCRNN) -> int:
-    """Parameters of a detector: with the encoder and its phone head, and with the decoder where it rescores."""
-    count = sum(p.numel() for p in model.parameters())
-    if model.config.trunk.encoder:
-        tensors = [*window_graph().graph.initializer, *(decoder_weights() if model.config.spellings else ())]
-        count += sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
-    return count
-
-
 @cache
-def trunk_config() -> TrunkConfig:
-    """The trunk of a large detector; its name changes with the weights of the phone head that ships."""
+def encoder_name() -> str:
+    """Of the encoder with the phone outputs that ship with Hark; it changes with their weights."""
     digest = hashlib.sha256()
     for _, value in sorted(shipped_head().state_dict().items()):
         digest.update(value.numpy().tobytes())
-    return TrunkConfig(phones=PHONE_OUTPUTS, encoder=f"{NAME}+{digest.hexdigest()[:12]}")
+    return f"{NAME}+{digest.hexdigest()[:12]}"

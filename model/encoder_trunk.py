@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -168,17 +167,6 @@ class EncoderTrunk:
         return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
 
 
-@dataclass(frozen=True)
-class RescorerFiles:
-    """A phrase's matcher and decoder as ONNX files, the match score above which the decoder is asked, and how many
-    states before a match's end it reads."""
-
-    matcher: str
-    decoder: str
-    above: float
-    before: int
-
-
 class Rescorer:
     """Asks a decoder for the phrase wherever the matcher has heard something like it (``model.rescoring``)."""
 
@@ -211,17 +199,3 @@ class Rescorer:
         place = frame // STATE_FRAMES
         near = np.asarray(states[max(0, place - self._before) : place + STATES_AFTER], np.float32)
         return float(self._decoder.run(None, {"states": near[None]})[0][0, 0])
-
-
-class PhraseRescorer:
-    """Phones and states to stored frames, with a matcher and a decoder from files."""
-
-    def __init__(self, files: RescorerFiles) -> None:
-        self._matcher, self._rescorer = session(files.matcher), Rescorer(files.decoder, files.above, files.before)
-
-    def stored(self, phones: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """Phones [frames, width], and as one column more how they were rescored."""
-        match = np.zeros(0, np.float32)
-        if len(phones):
-            match = self._matcher.run(None, {"heard": phones[None]})[0][0]
-        return np.concatenate([phones, self._rescorer.frames(match, states)[:, None]], axis=1)

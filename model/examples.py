@@ -27,10 +27,10 @@ from audio_augmentation.noise import load_noise_folder
 from audio_augmentation.reverb import room_pool
 from audio_augmentation.silence import speech_bounds, trim_silence
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.onnx import CPU, session
+from core.onnx import CPU
 from core.processors import usable_cores
-from model.encoder_trunk import GPU_BATCH, STATE_FRAMES, EncoderTrunk, PhraseRescorer, RescorerFiles
-from model.features import HOP, StoredFrames, log_mel
+from model.features import HOP
+from model.front_end import Compute, Computed, FrontEnd
 from model.gpu import providers
 
 GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU hears
@@ -101,65 +101,30 @@ class SoundSources:
     rooms: int = 80
     rooms_seed: int = 0
     babble: tuple[str, ...] = ()
-    trunk: str = ""  # ONNX file of a trunk whose outputs are stored (model.export.export_trunk); empty: log-mel is
-    encoder: bool = False  # an encoder hears in the trunk's place (model.encoder)
-    rescorer: RescorerFiles | None = None  # what says how the phrase's frames were rescored, with an encoder
-    states: bool = False  # for a negative bank: the encoder's states are stored beside the phones
-    stored: StoredFrames | None = None  # how they lie, with a trunk
 
 
 @dataclass(frozen=True)
 class Sound:
-    """An example before it is heard: audio [samples] for an encoder, else log-mel [frames, MELS] of what is wanted;
-    the log-mel frames that are wanted, and the phrase's place among them."""
+    """An example before its front end: what that computes on (:meth:`model.front_end.FrontEnd.sound`), the log-mel
+    frames that are wanted, and the phrase's place among them."""
 
-    heard: np.ndarray
+    given: np.ndarray
     low: int
     high: int
     start: int
     end: int
 
 
-Heard = np.ndarray | tuple[np.ndarray, np.ndarray]  # log-mel or a trunk's outputs; an encoder's phones and states
-
-
-class Hearing:
-    """The trunk or encoder of a run, if it has one: sounds in, what is stored of them out."""
-
-    def __init__(self, sources: SoundSources, providers: Sequence[str] = (CPU,)) -> None:
-        self._encoder = EncoderTrunk(sources.trunk, providers) if sources.encoder else None
-        plain = sources.trunk and not sources.encoder
-        self._trunk = session(sources.trunk, providers=providers) if plain else None
-        self._stored, self._batch = sources.stored, 1 if tuple(providers) == (CPU,) else GPU_BATCH
-
-    def __call__(self, sounds: Sequence[np.ndarray]) -> list[Heard]:
-        """Of each sound; on a GPU many at once. A trunk is causal: what is padded at the end changes nothing before."""
-        if self._encoder is not None:
-            return list(self._encoder.hear_many(sounds))
-        if self._trunk is None or self._stored is None:
-            return list(sounds)
-        heard: list[Heard] = []
-        for start in range(0, len(sounds), self._batch):
-            part = sounds[start : start + self._batch]
-            batch = np.zeros((len(part), max(map(len, part)), part[0].shape[1]), np.float32)
-            for row, mel in zip(batch, part):
-                row[: len(mel)] = mel
-            given = self._trunk.run(None, {"log_mel": batch})[0]
-            heard += [row[: self._stored.position(len(mel))] for row, mel in zip(given, part)]
-        return heard
-
-
 class ExampleBuilder:
     """Builds examples; one in each process."""
 
-    def __init__(self, sources: SoundSources) -> None:
+    def __init__(self, sources: SoundSources, front_end: FrontEnd) -> None:
         noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
         rooms = room_pool(sources.rooms, sources.rooms_seed)
         unheard_rooms = room_pool(sources.rooms // 3, sources.rooms_seed + 1)  # for validation and test
         voices = [read_audio(path) for path in sources.babble]
-        self._sources, self._stored = sources, sources.stored if sources.trunk else None
-        self._hearing: Hearing | None = None  # where another process hears, it is not loaded
-        self._rescorer = PhraseRescorer(sources.rescorer) if sources.encoder and sources.rescorer else None
+        self._front_end, self._store = front_end, front_end.storer()
+        self._compute: Compute | None = None  # where another process computes, it is not loaded
         self._augmenters = {
             name: Augmenter(config, noises, rooms, voices)
             if name == "train"
@@ -169,12 +134,12 @@ class ExampleBuilder:
 
     def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
         """Stored frames [frames, width] float16 of the example, and its row with its phrase_start and phrase_end."""
-        self._hearing = self._hearing or Hearing(self._sources)
+        self._compute = self._compute or self._front_end.computer()
         sound = self.sound(spec)
-        return self.features(spec, sound, self._hearing([sound.heard])[0])
+        return self.stored(spec, sound, self._compute([sound.given])[0])
 
     def sound(self, spec: ExampleSpec) -> Sound:
-        """The example's sound, before it is heard."""
+        """The example's sound."""
         rng = np.random.default_rng(spec.seed)
         start = end = -1
         if spec.aligned:
@@ -182,28 +147,16 @@ class ExampleBuilder:
         else:
             audio = self._stream(spec, rng)
             low, high = 0, len(audio)
-        return Sound(audio if self._sources.encoder else log_mel(audio)[low:high], low, high, start, end)
+        return Sound(self._front_end.sound(audio, low, high), low, high, start, end)
 
-    def features(self, spec: ExampleSpec, sound: Sound, heard: Heard) -> tuple[np.ndarray, dict[str, Any]]:
-        """What is stored of an example, and its row, of what :class:`Hearing` gave for its sound."""
-        low, high, start, end = sound.low, sound.high, sound.start, sound.end
-        step = self._stored.step if self._stored is not None else 1
-        if isinstance(heard, tuple):
-            phones, states = heard
-            features = phones
-            if self._sources.states:
-                features = np.concatenate([phones, np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)]], axis=1)
-            elif self._rescorer is not None:
-                features = self._rescorer.stored(phones, states)
-            features = features[low // step : high // step]
-            if end >= 0:
-                start, end = max(0, start // step), end // step
-        else:
-            features = heard
-            if end >= 0 and self._stored is not None:
-                start, end = max(0, self._stored.position(start)), self._stored.position(end)
+    def stored(self, spec: ExampleSpec, sound: Sound, computed: Computed) -> tuple[np.ndarray, dict[str, Any]]:
+        """What is stored of an example, and its row, of what the front end computed for its sound."""
+        frames = self._store(computed, sound.low, sound.high)
+        start, end = sound.start, sound.end
+        if end >= 0:
+            start, end = (self._front_end.stored.position(frame) for frame in (start, end))
         row = {**spec.columns, "condition": spec.condition, "phrase_start": start, "phrase_end": end}
-        return features.astype(np.float16), row
+        return frames.astype(np.float16), row
 
     @staticmethod
     def _voiced(audio: np.ndarray, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
@@ -271,10 +224,10 @@ def spoken_seconds(path: str) -> float:
 _builder: ExampleBuilder | None = None
 
 
-def _start_worker(sources: SoundSources) -> None:
+def _start_worker(sources: SoundSources, front_end: FrontEnd) -> None:
     global _builder
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    _builder = ExampleBuilder(sources)
+    _builder = ExampleBuilder(sources, front_end)
 
 
 def _end_with_the_parent() -> None:
@@ -295,47 +248,45 @@ def _sounds(specs: Sequence[ExampleSpec]) -> list[Sound]:
     return [_builder.sound(spec) for spec in specs]
 
 
-def _features(
-    specs: Sequence[ExampleSpec], sounds: Sequence[Sound], heard: Sequence[Heard]
+def _stored(
+    specs: Sequence[ExampleSpec], sounds: Sequence[Sound], computed: Sequence[Computed]
 ) -> list[tuple[np.ndarray, dict[str, Any]]]:
     assert _builder is not None
-    return [_builder.features(*parts) for parts in zip(specs, sounds, heard)]
+    return [_builder.stored(*parts) for parts in zip(specs, sounds, computed)]
 
 
 def build_examples(
-    specs: Sequence[ExampleSpec], sources: SoundSources, processes: int | None = None
+    specs: Sequence[ExampleSpec], sources: SoundSources, front_end: FrontEnd, processes: int | None = None
 ) -> Generator[tuple[np.ndarray, dict[str, Any]], None, None]:
     """Build examples in order, on all cores. Each depends on its seed alone, not on the number of processes.
 
     Whoever takes them closes the generator: where a run is stopped, that ends the processes.
     """
     count = processes if processes is not None else usable_cores()
-    where = providers() if sources.trunk else (CPU,)
-    hearing = Hearing(sources, where) if where != (CPU,) else None
-    if hearing is not None and (count <= 1 or len(specs) < 64):
-        builder = ExampleBuilder(sources)
+    where = providers() if front_end.network else (CPU,)
+    compute = front_end.computer(where) if where != (CPU,) else None  # this process has the GPU
+    if count <= 1 or len(specs) < 64:
+        builder = ExampleBuilder(sources, front_end)
+        if compute is None:
+            yield from map(builder.build, specs)
+            return
         for block in _blocks(specs, GPU_BLOCK):
             sounds = [builder.sound(spec) for spec in block]
-            yield from map(builder.features, block, sounds, hearing([sound.heard for sound in sounds]))
-        return
-    if count <= 1 or len(specs) < 64:
-        builder = ExampleBuilder(sources)
-        for spec in specs:
-            yield builder.build(spec)
+            yield from map(builder.stored, block, sounds, compute([sound.given for sound in sounds]))
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources,))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources, front_end))
     try:
         with _inherited_by_processes():
             for _ in range(count):
                 pool.submit(int)  # each task starts a process as long as none is idle
-        if hearing is not None:  # this process has the GPU, the others mix and rescore
+        if compute is not None:  # the others mix and store
             for block in _blocks(specs, GPU_BLOCK):
                 mixed = [pool.submit(_sounds, part) for part in _blocks(block, 8)]
                 sounds = [sound for done in mixed for sound in done.result()]
-                heard = hearing([sound.heard for sound in sounds])
-                lists = zip(_blocks(block, 8), _blocks(sounds, 8), _blocks(heard, 8))
-                for done in [pool.submit(_features, *parts) for parts in lists]:
+                computed = compute([sound.given for sound in sounds])
+                lists = zip(_blocks(block, 8), _blocks(sounds, 8), _blocks(computed, 8))
+                for done in [pool.submit(_stored, *parts) for parts in lists]:
                     yield from done.result()
             return
         for block in _blocks(specs, 512):

@@ -20,27 +20,6 @@ def augment_features(batch: Tensor, rng: np.random.Generator) -> Tensor:
     return mask(warp_frequency(batch, rng) + _levels(len(batch), rng), rng)
 
 
-STRETCH = (0.85, 1.18)  # of the time in windows of phone probabilities
-FORGET_SHARE = 0.5  # of these windows lose some frames
-
-
-def augment_phones(batch: Tensor, rng: np.random.Generator) -> Tensor:
-    """Square roots of phone probabilities [batch, frames, phones]: said faster or slower, and some frames forgotten.
-
-    The window's end stays where it is. A forgotten frame is all blank, as where the trunk heard nothing.
-    """
-    size, frames, width = batch.shape
-    low, high = np.log(STRETCH)
-    factor = np.exp(rng.uniform(low, high, size))
-    source = np.clip(frames - 1 - (frames - 1 - np.arange(frames))[None] * factor[:, None], 0, frames - 1)
-    index = torch.from_numpy(np.rint(source).astype(np.int64))
-    stretched = torch.gather(batch, 1, index[:, :, None].expand(size, frames, width))
-    lost = (rng.random((size, frames)) < 0.08) & (rng.random(size) < FORGET_SHARE)[:, None]
-    blank = torch.zeros(width)
-    blank[0] = 1.0
-    return torch.where(torch.from_numpy(lost)[:, :, None], blank, stretched)
-
-
 def _levels(size: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(rng.normal(0.0, LEVEL_SIGMA, (size, 1, 1)).astype(np.float32))
 

@@ -15,6 +15,8 @@ import scipy.fft
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
+CHUNK_FRAMES = 8  # log-mel frames from one score of a detector to the next: 80 ms
+CHUNK_SAMPLES = CHUNK_FRAMES * HOP
 FFT = 512  # points
 MELS = 40
 F_MIN = 60.0  # Hz
@@ -34,9 +36,18 @@ class StoredFrames:
     chunk: int  # stored frames from one score to the next
     lead: int  # log-mel frames that the first stored frame depends on
 
+    def scores(self, frames: int) -> int:
+        """Scores that so many stored frames give."""
+        return max(0, (frames - self.window) // self.chunk + 1)
+
     def position(self, frame: int) -> int:
         """Stored frames that end before log-mel frame ``frame`` of a segment."""
         return (frame - self.lead) // self.step + 1
+
+
+def lead_in(audio: np.ndarray, receptive_samples: int) -> np.ndarray:
+    """A recording [samples] behind as much silence as makes its first 80 ms complete a window of that length."""
+    return np.concatenate([np.zeros(receptive_samples - CHUNK_SAMPLES, np.float32), np.asarray(audio, np.float32)])
 
 
 def hz_to_mel(frequency: np.ndarray | float) -> np.ndarray:

@@ -1,9 +1,20 @@
-"""A keyphrase HMM over phone probabilities."""
+"""A keyphrase HMM over phone probabilities, and what the detectors that are one have in common."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self, cast
+
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from model.detector import Detector, DetectorConfig
+from model.features import CHUNK_FRAMES
+from model.trunk import STEM_STRIDE
 
 # Square root of the least phone probability that the matcher tells from nothing. Above what a negative bank keeps, so
 # that speech from there scores as it would live.
@@ -15,6 +26,11 @@ MATCH_JUMP = 1.0  # nats that going from phone to phone without a blank between 
 MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; more costs slow speakers
 MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
+MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
+CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames from one score of a detector to the next
+DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy is heard better than the margin allows
+
+Ways = tuple[tuple[int, ...], ...]  # ways to say a phrase, as outputs of the front end
 
 
 # Scripted, so that ONNX gets a loop of any length.
@@ -50,7 +66,7 @@ class Matcher(nn.Module):
     scale: Tensor
     last: Tensor
 
-    def __init__(self, pronunciations: tuple[tuple[int, ...], ...], floor: float = MATCH_FLOOR) -> None:
+    def __init__(self, pronunciations: Ways, floor: float = MATCH_FLOOR) -> None:
         super().__init__()
         self.floor = floor  # the lowest value
         symbols: list[int] = []
@@ -68,11 +84,9 @@ class Matcher(nn.Module):
                     skip.append(-MATCH_JUMP / len(phones) if follows else -1e4)
                     scale.append(1.0 / len(phones))
             last.append(len(symbols) - 1)
-        self.register_buffer("symbols", torch.tensor(symbols), persistent=False)
-        self.register_buffer("first", torch.tensor(first), persistent=False)
-        self.register_buffer("skip", torch.tensor(skip), persistent=False)
-        self.register_buffer("scale", torch.tensor(scale), persistent=False)
-        self.register_buffer("last", torch.tensor(last), persistent=False)
+        made = {"symbols": symbols, "first": first, "skip": skip, "scale": scale, "last": last}
+        for name, values in made.items():
+            self.register_buffer(name, torch.tensor(values), persistent=False)
 
     @property
     def states(self) -> int:
@@ -84,11 +98,135 @@ class Matcher(nn.Module):
         values, value = follow_states(cost, self.first, self.skip, value, self.floor)
         return values[:, :, self.last], value
 
-    def forward(self, heard: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Roots of phone probabilities [batch, time, width] and values [batch, states] to scores [batch, time] <= 0."""
-        each, value = self._follow(2.0 * torch.log(heard.clamp(min=MATCH_LEAST)), value)
+    def forward(self, heard: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Roots of phone probabilities [batch, time, width] and values [batch, states], by default those at the start,
+        to scores [batch, time] <= 0 and new values."""
+        log_p = 2.0 * torch.log(heard.clamp(min=MATCH_LEAST))
+        each, value = self._follow(log_p, self.start(heard) if value is None else value)
         return each.amax(dim=2), value
 
     def start(self, heard: Tensor) -> Tensor:
         """Values before anything was heard [batch, states]."""
         return heard.new_full((heard.shape[0], self.states), self.floor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMMConfig(DetectorConfig):
+    """What the shapes of both detectors have in common.
+
+    Attributes:
+        pronunciations: of the phrase.
+        window_frames: frames of 20 ms that a score depends on (the matcher alone may remember more).
+        decoys: likewise, of what was taken for the phrase and is not it.
+        decoy_margin: match score by which a decoy must be heard better than the phrase to count.
+    """
+
+    pronunciations: Ways
+    window_frames: int = 80
+    decoys: Ways = ()
+    decoy_margin: float = 0.0
+
+
+def window_frames(window_s: float) -> int:
+    """Frames of 20 ms of a window for phrases that fit into so many seconds."""
+    return 2 * max(12, round(window_s / 0.04))
+
+
+class HMMDetector(Detector):
+    """A phrase's matcher, one of its decoys, and a line from match score to logit.
+
+    Nothing of it is trained: the slope of the line is a constant, and calibration says which match score has 0.5.
+
+    Attributes:
+        floor: of the matchers.
+        slope: logits a unit of match score.
+        level: the match score that has 0.5 before calibration.
+    """
+
+    floor: ClassVar[float]
+    slope: ClassVar[float]
+    level: ClassVar[float]
+    batch_frames = 40_000  # a matcher goes from frame to frame
+    config: HMMConfig
+
+    def __init__(self, config: HMMConfig) -> None:
+        super().__init__()
+        self.config = config
+        ways = filter(None, (config.pronunciations, config.decoys))
+        matchers = nn.ModuleList(Matcher(each, self.floor) for each in ways)
+        self.matchers = cast("Sequence[Matcher]", matchers)  # of the phrase, and of decoys where there are any
+        self.match = nn.Linear(1, 1).requires_grad_(False)  # the line
+        self.centre(self.level)
+
+    @torch.no_grad()
+    def centre(self, match: float) -> None:
+        """Give this match score 0.5."""
+        self.match.weight.fill_(self.slope)
+        self.match.bias.fill_(-self.slope * match)
+
+    def centred(self, match: float) -> Self:
+        """The same detector where this match score has 0.5."""
+        made = self._with(self.config)
+        made.centre(match)
+        return made
+
+    def with_decoys(self, decoys: Ways, margin: float) -> Self:
+        """The same detector with these decoys and no others."""
+        return self._with(replace(self.config, decoys=decoys, decoy_margin=margin))
+
+    def _with(self, config: HMMConfig) -> Self:
+        made = type(self)(config)
+        made.load_state_dict(self.state_dict())
+        return made.eval()
+
+    @abstractmethod
+    def hear(self, audio: np.ndarray) -> np.ndarray:
+        """Roots of phone probabilities [frames of 20 ms, outputs] of a recording [samples] that follows silence."""
+
+    @torch.no_grad()
+    def follow(self, phones: np.ndarray) -> np.ndarray:
+        """How well the phrase matches that ends at each frame [time] of phones [time, outputs]."""
+        match: np.ndarray = self.matchers[0](torch.from_numpy(phones)[None])[0][0].numpy()
+        return match
+
+    def combined(self, scores: Sequence[Tensor], gained: Tensor | None = None) -> Tensor:
+        """Scores of the phrase and of decoys in the last frames [batch, n, frames], and what rescoring adds to the
+        phrase's, to match scores [batch, n].
+
+        What sounds more like a decoy than like the phrase loses :data:`DECOY_SLOPE` times the difference.
+        """
+        phrase, *decoys = scores
+        match = (phrase if gained is None else phrase + gained).amax(dim=2)
+        for decoy in decoys:
+            lost = decoy.amax(dim=2) - phrase.amax(dim=2) - self.config.decoy_margin
+            match = match - DECOY_SLOPE * functional.relu(lost)
+        return match
+
+    def logits(self, match: Tensor) -> Tensor:
+        """Match scores of any shape along the line."""
+        logits: Tensor = self.match(match.unsqueeze(-1)).squeeze(-1)
+        return logits
+
+    @torch.no_grad()
+    def score(self, match: np.ndarray) -> np.ndarray:
+        """Scores of match scores of any shape."""
+        scores: np.ndarray = torch.sigmoid(self.logits(torch.from_numpy(match))).numpy()
+        return scores
+
+    def matches(self, stored: np.ndarray) -> np.ndarray:
+        """Match scores [batch, n] of stored frames [batch, window + chunk (n - 1), width]."""
+        return self._matches(torch.from_numpy(stored))
+
+    @torch.no_grad()
+    def _matches(self, phones: Tensor, gained: Tensor | None = None) -> np.ndarray:
+        """The same of phones [batch, time, outputs] and what rescoring adds to each frame's match [batch, time]."""
+
+        def pooled(frames: Tensor) -> Tensor:
+            return frames[:, self.config.window_frames - MATCH_POOL :].unfold(1, MATCH_POOL, CHUNK_STEPS)
+
+        scores = [pooled(matcher(phones)[0]) for matcher in self.matchers]
+        match: np.ndarray = self.combined(scores, None if gained is None else pooled(gained)).numpy()
+        return match
+
+    def scores(self, stored: np.ndarray) -> np.ndarray:
+        return self.score(self.matches(stored))

@@ -10,8 +10,8 @@ import torch
 
 from core.errors import HarkError
 from model.asr.network import Recognizer, RecognizerConfig
-from model.model import Trunk, TrunkConfig
 from model.phone_head import PhoneHead
+from model.trunk import Trunk, TrunkConfig
 
 FOLDER = Path(__file__).parent / "shipped"
 TRUNKS = {"standard": "trunk-standard.safetensors", "micro": "trunk-micro.safetensors"}
@@ -101,3 +101,15 @@ def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
     model, about = load_weights(FOLDER / RECOGNIZER)
     assert isinstance(model, Recognizer)
     return model, about
+
+
+def shipped_trunk(size: str) -> tuple[Trunk, dict[str, Any]]:
+    """The trunk of ``standard`` or ``micro`` detectors. Raises HarkError where its file is missing or damaged."""
+    model, about = load_weights(FOLDER / TRUNKS[size])
+    assert isinstance(model, Trunk)
+    return model, about
+
+
+def about_front_end(size: str) -> dict[str, Any]:
+    """What is said about the shipped weights through which detectors of a size hear. Raises HarkError."""
+    return shipped_trunk(size)[1] if size in TRUNKS else load_head()[1]

@@ -1,4 +1,4 @@
-"""Training of a detector: one loop, read from top to bottom."""
+"""Training of a TinyCRNN: one loop, read from top to bottom. The other detectors learn nothing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
-from model.dataset import END_JITTER, TRUNK_END_JITTER, AudioDataset, BatchRecipe, BatchSampler, FeatureStore
-from model.export import scores_of_many
-from model.feature_augmentation import augment_features, augment_phones
-from model.losses import detection_loss
-from model.metrics import ScoredStream, selection_measure, smooth_scores
-from model.model import TinyCRNN, TinyCRNNConfig, Trunk
+from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore
+from model.detector import score_segments, scores_of_many
+from model.feature_augmentation import augment_features
+from model.features import CHUNK_FRAMES
+from model.metrics import selection_measure
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+
+LABEL_SMOOTHING = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,6 @@ class TrainConfig:
     steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 3e-3
-    matcher_learning_rate: float = 2e-2  # of the line from a match score to a logit
     weight_decay: float = 1e-2
     warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
     ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
@@ -73,20 +76,10 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def score_segments(model: TinyCRNN, store: FeatureStore, rows: Any) -> list[ScoredStream]:
-    """Each segment (rows of ``store.segments``) as a scored stream; phrase ends are those of aligned segments.
-
-    The first score of a segment belongs to its first whole receptive field; phrase times are shifted accordingly.
-    """
-    stored = model.config.stored
-    # Score i ends with stored frame window + chunk i; in stream time it ends at (i + 1) * 80 ms.
-    offset = stored.window - stored.chunk
-    streams = []
-    scored = scores_of_many(model, [store.features(row) for row in rows.itertuples()])
-    for raw, phrase_end in zip(scored, rows["phrase_end"]):
-        ends = [] if phrase_end < 0 else [(phrase_end - offset) * stored.step / 100.0]
-        streams.append(ScoredStream(smooth_scores(raw), np.asarray(ends)))
-    return streams
+def detection_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of logits [batch] with smoothed labels [batch], 0 or 1, the mean over a batch."""
+    targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
+    return functional.binary_cross_entropy_with_logits(logits, targets)
 
 
 def find_hard_windows(
@@ -94,15 +87,14 @@ def find_hard_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the detector over negatives as a stream; the segments and window ends where it comes nearest to firing."""
     order = rng.permutation(sampler.negatives)
-    stored = model.config.stored
-    budget = config.mining_hours * 3600 * 100 / stored.step
+    budget = config.mining_hours * 3600 * 100
     order = order[np.cumsum(dataset.length[order]) <= budget]
     need = dataset.receptive_frames
     found: list[tuple[float, int, int]] = []
     pieces = [dataset.frames[dataset.first[i] : dataset.first[i] + dataset.length[i]] for i in order]
     for index, scores in zip(order, scores_of_many(model, pieces)):
         for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one a second
-            found.append((float(scores[position]), int(index), int(need + position * stored.chunk)))
+            found.append((float(scores[position]), int(index), int(need + position * CHUNK_FRAMES)))
     found.sort(reverse=True)
     kept = found[: config.hard_windows]
     return np.asarray([k[1] for k in kept], np.int64), np.asarray([k[2] for k in kept], np.int64)
@@ -114,23 +106,20 @@ def train(
     config: TrainConfig,
     folder: Path,
     on_progress: Callable[[TrainProgress], None],
-    trunk: Trunk | None = None,
     start: TinyCRNN | None = None,
 ) -> TrainResult:
-    """Train a detector on the store's ``train`` split and choose the checkpoint on its ``validation`` split.
+    """Train on the store's ``train`` split and choose the checkpoint on its ``validation`` split.
 
     Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
     needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
 
-    With a ``trunk`` that was trained before, the store holds its outputs and only the head is trained. With a ``start``
-    the weights begin as those of that detector.
+    With a ``start`` the weights begin as those of that detector.
     """
     device = best_device()
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")
-    jitter = TRUNK_END_JITTER if model_config.trunk.phones else END_JITTER
-    dataset = AudioDataset(segments, store.frames, model_config.stored.window, config.seed, jitter)
+    dataset = AudioDataset(segments, store.frames, model_config.receptive_frames)
     sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
     validation = store.where(split="validation")
     val_positive = validation[validation["label"] == 1]
@@ -138,16 +127,11 @@ def train(
     val_negative = validation[validation["bucket"].isin(["plain_negative", "noise"])]
 
     model = TinyCRNN(model_config)
-    if trunk is not None:
-        model.trunk.load_state_dict(trunk.state_dict())
     if start is not None:
         model.load_state_dict(start.state_dict())
-    model.trunk.requires_grad_(trunk is None)
     model = model.to(device)
     average = copy.deepcopy(model).eval()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rate = config.learning_rate if model.matcher is None else config.matcher_learning_rate
-    optimizer = torch.optim.AdamW(trained, rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     warmup = max(1, int(config.steps * config.warmup_share))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -165,8 +149,7 @@ def train(
     last = folder / "last.pt"
     if last.is_file():
         saved = torch.load(last, map_location=device, weights_only=True)
-        known = {**saved["identity"], "model": TinyCRNNConfig.from_dict(saved["identity"]["model"]).as_dict()}
-        if known == identity:  # what a newer Hark added to the configuration is as it was
+        if saved["identity"] == identity:
             model.load_state_dict(saved["model"])
             average.load_state_dict(saved["average"])
             optimizer.load_state_dict(saved["optimizer"])
@@ -191,14 +174,14 @@ def train(
         step += 1
         model.train()
         batch, labels = sampler.draw()
-        batch = (augment_features if trunk is None else augment_phones)(batch, rng).to(device)
+        batch = augment_features(batch, rng).to(device)
         labels = labels.to(device)
         with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
-            logits = model.stored_logits(batch)[:, 0]
+            logits = model(batch)[:, 0]
             loss = detection_loss(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, config.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
         optimizer.step()
         schedule.step()
         decay = min(config.ema_decay, step / (step + 10.0))

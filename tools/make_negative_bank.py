@@ -19,7 +19,6 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from model.asr.packed import Utterance
 from model.examples import SoundSources
-from model.model import TinyCRNNConfig, Trunk
 from model.phones import outputs_of
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import located_utterances
@@ -77,29 +76,33 @@ def make_bank(
     Raises:
         HarkError: a folder that holds no corpus, or an encoder that is not installed.
     """
-    from model.encoder import trunk_config
-    from model.export import export_trunk
-    from model.shipped_trunk import shipped_trunk
+    from model.detector import Detector
+    from model.encoder_detector import EncoderDetector
+    from model.front_end import EncoderFrontEnd
+    from model.shipped_weights import TRUNKS, shipped_trunk
+    from model.trunk_detector import TrunkDetector
 
     utterances = bank_utterances(training, held_out, hours, seed)
     if not utterances:
         raise HarkError("There is nothing to make a bank of.", "No recording can be read.", "Name other corpora.")
-    large = size == "large"
-    trunk = Trunk(trunk_config()) if large else shipped_trunk(size)[0]
+    said = outputs_of(Keyphrase("computer"))  # any phrase: what is stored does not depend on it
+    detector: Detector = EncoderDetector.of_phrase(said, WINDOW_S)
+    name = detector.front_end_id
+    if size in TRUNKS:
+        detector, name = TrunkDetector.of_phrase(shipped_trunk(size)[0], said, WINDOW_S), f"trunk-{size}"
     about = {
-        "trunk": trunk.config.encoder or f"trunk-{size}",
+        "trunk": name,
         "version": 1,
         "training_corpora": [folder.resolve().name for folder in training],
         "held_out_corpora": [folder.resolve().name for folder in held_out],
         "licences": {folder.resolve().name: licence_of(folder)[0] for folder in (*training, *held_out)},
     }
-    config = TinyCRNNConfig.of_size(size, WINDOW_S, trunk.config, outputs_of(Keyphrase("computer")))
+    sources = SoundSources(noise, rooms_seed=seed)
     with tempfile.TemporaryDirectory(prefix="hark-bank-") as folder:
-        export_trunk(trunk, Path(folder) / "trunk.onnx")
-        sources = SoundSources(
-            noise, trunk=str(Path(folder) / "trunk.onnx"), encoder=large, stored=config.stored, rooms_seed=seed
-        )
-        given = build_bank(utterances, Path("/"), sources, path, seed, silent_reporter(), about)
+        front_end = detector.front_end(Path(folder))
+        if isinstance(front_end, EncoderFrontEnd):
+            front_end = replace(front_end, states=True)
+        given = build_bank(utterances, Path("/"), sources, front_end, path, seed, silent_reporter(), about)
     return {**about, "hours": given}
 
 

@@ -20,9 +20,9 @@ from model.asr.decoding import error_rate, greedy
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import LONGEST_S, BatchSource, Packed, SpeechBatch
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
-from model.model import STEM_STRIDE, Trunk, TrunkConfig
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.train import cpu_weights, update_average, write_checkpoint
+from model.trunk import STEM_STRIDE, Trunk, TrunkConfig
 
 TAIL_S = 0.3  # after an item, so that a causal trunk has time to write the last phone
 EVALUATED = 100  # utterances of each group that are decoded

@@ -65,13 +65,13 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     Raises:
         HarkError: a folder that holds no corpus, or nothing with a transcript in it.
     """
+
     from model.asr.network import Recognizer, RecognizerConfig
     from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
-    from model.model import Trunk, TrunkConfig
     from model.phones import PHONE_OUTPUTS
-    from model.shipped_trunk import shipped_trunk
-    from model.shipped_weights import save_weights
+    from model.shipped_weights import save_weights, shipped_trunk
     from model.train import best_device
+    from model.trunk import Trunk, TrunkConfig
 
     # What the audio depends on; another kind of model, or more epochs, takes the same.
     asked = replace(run, kind="", epochs=0.0, batch_size=0)

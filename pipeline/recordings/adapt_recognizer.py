@@ -37,7 +37,7 @@ from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHT
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
-    from model.model import Trunk
+    from model.trunk import Trunk
 
 FOLDER = OWN_FOLDER  # below the user's data
 

@@ -19,16 +19,22 @@ from core.data_folder import REPOSITORY, atomic_path
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
-from model.features import SAMPLE_RATE
+from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.training.plan import Plan
 from pipeline.training.report import det_plot, html_report
 
 if TYPE_CHECKING:
+    from model.detector import Detector
     from model.export import Parity
 
 PARITY_CLIPS = 12  # of the test, spoken one after the other
+KINDS = {  # what a detector is, by the kind of its configuration
+    "crnn": "A TinyCRNN",
+    "trunk": "A matcher of phones on a convolutional network",
+    "encoder": "A matcher of phones on a speech encoder, rescored by its decoder,",
+}
 
 
 @dataclass(frozen=True)
@@ -45,29 +51,29 @@ def write_bundle(
     job: Path,
     plan: Plan,
     clips: pd.DataFrame,
-    model: Any,
+    detector: Detector,
     thresholds: Sequence[Mapping[str, Any]],
     report: dict[str, Any],
     reporter: Reporter,
 ) -> BundleFiles:
-    """Export the model, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
+    """Export the detector, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
 
     8-bit weights that are too far off are left out; the reporter and the report say so.
 
     Raises:
-        HarkError: the float forms of the model disagree; nothing is written then.
+        HarkError: its float forms disagree; nothing is written then.
     """
-    from model.export import check_parity, export_onnx, quantize_weights
+    from model.checkpoint import save_checkpoint
+    from model.export import check_parity, quantize_weights
     from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-    from model.model import CHUNK_SAMPLES, save_checkpoint
 
     config = plan.config
     onnx_path, int8_path, pt_path = job / "model.onnx", job / "model.int8.onnx", job / "model.pt"
-    state_size = export_onnx(model, onnx_path)
-    small = None if model.config.trunk.encoder else int8_path  # an encoder has 8-bit weights already
+    state_size = detector.export(onnx_path)
+    small = int8_path if detector.quantizes else None
     if small is not None:
         quantize_weights(onnx_path, small)
-    parity = check_parity(model, onnx_path, small, _parity_audio(clips, config.seed))
+    parity = check_parity(detector, onnx_path, small, _parity_audio(clips, config.seed))
     if small is not None and not parity.int8_agrees:
         left_out = _int8_left_out(parity)
         reporter.log(left_out, "warning")
@@ -82,7 +88,7 @@ def write_bundle(
         "score_period_s": SCORE_PERIOD_S,
         "smoothing_frames": SMOOTHING_FRAMES,
         "refractory_s": REFRACTORY_S,
-        "receptive_samples": model.config.stream_samples,
+        "receptive_samples": detector.config.stream_samples,
         "state_size": state_size,
         "thresholds": [dict(row) for row in thresholds],
         "default_fa_per_day": DEFAULT_FA_PER_DAY,
@@ -90,7 +96,7 @@ def write_bundle(
         "run": plan.run,
         "training_corpora": training_corpora(clips, report),
     }
-    save_checkpoint(model, str(pt_path), {"manifest": manifest})
+    save_checkpoint(detector, str(pt_path), {"manifest": manifest})
     sizes = {path.name: path.stat().st_size for path in models}
     report["parity"], report["bytes"] = parity.as_dict(), sizes
     contents: dict[str, bytes] = {
@@ -225,7 +231,7 @@ def model_card(report: Mapping[str, Any]) -> str:
         table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
     sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
     encoder = report.get("trunk", {}).get("encoder")
-    kind = "A matcher of phones on a speech encoder, rescored by its decoder," if encoder else "A TinyCRNN"
+    kind = KINDS[report["model"]["kind"]]
     return "\n".join(
         [
             f"# Detector for “{report['phrase']}”",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,12 +32,12 @@ from pipeline.training.config import NOISE_FOLDER, RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, accepted_confusers, score_split, threshold_at
 from pipeline.training.negative_bank import bank_about, bank_pieces, rescored_pieces, shipped_bank
 from pipeline.training.plan import Plan, load_plan
-from pipeline.training.retraining import Marked, counted, marked_audio, same_trunk, version_before
+from pipeline.training.retraining import Marked, counted, marked_audio, version_before
 from pipeline.training.splits import real_speaker
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
-    from model.model import TinyCRNN, Trunk
+    from model.detector import Detector
     from pipeline.training.examples import ExamplePlan
 
 MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
@@ -50,7 +50,7 @@ class Trained:
     """A version as its run left it."""
 
     run: str
-    model: TinyCRNN
+    detector: Detector
     threshold: float
     clips: pd.DataFrame  # pipeline.training.examples.CLIP_COLUMNS
     plan: Plan
@@ -106,7 +106,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         )
     examples = _examples(versions, clips, data / NOISE_FOLDER)
     bank = _common_bank(versions)
-    groups = _by_trunk(versions)
+    groups = _by_stored_frames(versions)
     progress = Progress(reporter, len(groups) * len(examples.specs) + len(versions))
     figures: dict[str, dict[str, Any]] = {}
     test: ScoredSplit | None = None
@@ -114,7 +114,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         reporter.stage("listen", worded("Letting the versions hear %(n)d examples", n=len(examples.specs)))
         store = _store(group[0], examples, bank, folder / str(number), progress)
         for version in group:
-            test = score_split(version.model, store, "test")
+            test = score_split(version.detector, store, "test")
             figures[version.run] = {"run": version.run, **_figures(version, test, marked)}
             progress.advance()
         shutil.rmtree(folder / str(number))
@@ -136,7 +136,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
     for run in runs:
         plan = load_plan(data / "jobs" / run / "plan.json")
         try:
-            model, manifest = version_before(data, run)
+            detector, manifest = version_before(data, run)
             clips = pd.read_csv(data / "jobs" / run / "clips.csv", keep_default_na=False)
             report = json.loads((data / "models" / run / "report.json").read_text(encoding="utf-8"))
         except HarkError as error:
@@ -148,7 +148,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
             left_out[run] = worded("What it was trained on is not known any more: the folder of its run is gone.")
             continue
         threshold = threshold_at(manifest["thresholds"], DEFAULT_FA_PER_DAY)
-        versions.append(Trained(run, model, threshold, clips, plan, report.get("negative_bank", {})))
+        versions.append(Trained(run, detector, threshold, clips, plan, report.get("negative_bank", {})))
     return versions, left_out
 
 
@@ -188,48 +188,29 @@ def _usable(clip: Clip, seen: set[str], library: Library) -> bool:
 
 def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> ExamplePlan:
     """The examples that all versions hear: each clip quiet and across a room, in rooms that no version has heard."""
-    from pipeline.training.examples import plan_examples
+    from pipeline.training.examples import plan_examples, window_seconds
 
     plan = versions[0].plan
     seed = 1 + max(version.plan.config.seed for version in versions)
-    # The examples are sound as yet: what size of detector hears them matters below only.
-    planned = plan_examples(replace(plan, config=replace(plan.config, seed=seed, size="standard")), clips, noise)
-    longest = max(version.model.config.receptive_samples for version in versions)
-    specs = [replace(spec, receptive_samples=longest) for spec in planned.specs if spec.columns["split"] == "test"]
-    return replace(planned, specs=tuple(specs))
+    longest = max(version.detector.config.receptive_samples for version in versions)
+    _, phrase_s = window_seconds(clips, plan.config.phrase)
+    plan = replace(plan, config=replace(plan.config, seed=seed))
+    planned = plan_examples(plan, clips, noise, longest, phrase_s)
+    return replace(planned, specs=tuple(spec for spec in planned.specs if spec.columns["split"] == "test"))
 
 
-def _by_trunk(versions: Sequence[Trained]) -> list[list[Trained]]:
-    """The versions in groups that hear through the same trunk and rescore alike, for whom frames are stored once."""
-    groups: list[list[Trained]] = []
+def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
+    """The versions in groups for which the same frames are stored, once."""
+    groups: dict[Hashable, list[Trained]] = {}
     for version in versions:
-        trunk = _trunk(version)
-        fitting = (group for group in groups if _hears_alike(group[0], version, trunk))
-        group = next(fitting, None)
-        if group is None:
-            groups.append([version])
-        else:
-            group.append(version)
-    return groups
-
-
-def _hears_alike(one: Trained, other: Trained, trunk: Trunk | None) -> bool:
-    mine, theirs = (
-        (config.pronunciations, config.spellings, config.rescore_above)
-        for config in (one.model.config, other.model.config)
-    )
-    rescored = bool(one.model.config.spellings or other.model.config.spellings)
-    return same_trunk(one.model, trunk) and (not rescored or mine == theirs)
-
-
-def _trunk(version: Trained) -> Trunk | None:
-    return version.model.trunk if version.model.config.trunk.phones else None
+        groups.setdefault(version.detector.stored_id, []).append(version)
+    return list(groups.values())
 
 
 def _common_bank(versions: Sequence[Trained]) -> Path | None:
-    """The negative bank, where all versions know it as it is now; it holds what one trunk hears, and no sound."""
+    """The negative bank, where all versions know it as it is now; it holds frames of one front end, and no sound."""
     bank = shipped_bank(versions[0].plan.config.size)
-    if bank is None or not all(same_trunk(versions[0].model, _trunk(version)) for version in versions):
+    if bank is None or len({version.detector.front_end_id for version in versions}) > 1:
         return None
     about = bank_about(bank)
     return bank if all(version.bank == about for version in versions) else None
@@ -239,35 +220,23 @@ def _store(one: Trained, examples: ExamplePlan, bank: Path | None, folder: Path,
     """The stream as the group of this version hears it."""
     from model.dataset import FeatureWriter, open_store
     from model.examples import build_examples
-    from model.export import export_rescorer, export_trunk
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     folder.mkdir(parents=True)
-    trunk, sources = _trunk(one), examples.sources
-    if trunk is not None:
-        export_trunk(trunk, folder / "trunk.onnx")
-        encoder = bool(trunk.config.encoder)
-        sources = replace(
-            sources,
-            trunk=str(folder / "trunk.onnx"),
-            encoder=encoder,
-            rescorer=export_rescorer(one.model.config, folder),
-            stored=one.model.config.stored,
-        )
     writer = FeatureWriter(folder)
-    with closing(build_examples(examples.specs, sources)) as built:
+    with closing(build_examples(examples.specs, examples.sources, one.detector.front_end(folder))) as built:
         for features, row in built:
             writer.append(features, **row)
             progress.advance()
     pieces = bank_pieces(bank, WHOLE_BANK_H, 0) if bank is not None else ()
-    for piece in rescored_pieces((p for p in pieces if p.row["split"] == "test"), one.model.config):
+    for piece in rescored_pieces((p for p in pieces if p.row["split"] == "test"), one.detector):
         writer.append(piece.frames, **piece.row)
     writer.close()
-    return open_store(folder, one.model.config.stored.width)
+    return open_store(folder, one.detector.config.stored.width)
 
 
 def _figures(version: Trained, test: ScoredSplit, marked: Marked) -> dict[str, Any]:
-    figures = counted(version.model, test, version.threshold, marked)
+    figures = counted(version.detector, test, version.threshold, marked)
     curve = det_curve(test.pick(test.positive), test.pick(test.ordinary))
     return {
         **figures,

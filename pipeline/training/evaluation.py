@@ -14,6 +14,7 @@ from model.metrics import ScoredStream
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
+    from model.detector import Detector
 
 FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
@@ -61,12 +62,12 @@ class ScoredSplit:
         return self.table["bucket"].isin(["confuser", "inbetween"]).to_numpy()
 
 
-def score_split(model: Any, store: FeatureStore, split: str) -> ScoredSplit:
+def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSplit:
     """Run the detector over a split."""
-    from model.train import score_segments
+    from model.detector import score_segments
 
     table = store.where(split=split).reset_index(drop=True)
-    return ScoredSplit(table, score_segments(model, store, table))
+    return ScoredSplit(table, score_segments(detector, store, table))
 
 
 def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY) -> list[dict[str, Any]]:

@@ -13,12 +13,16 @@ import pandas as pd
 
 from db.db_api import Library
 from db.records import Clip, Where
+from model.detector import Detector
+from model.encoder_detector import EncoderDetector
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, spoken_seconds
-from model.model import TinyCRNNConfig, TrunkConfig
 from model.phones import outputs_of
 from model.rescoring import spellings
+from model.shipped_weights import TRUNKS, shipped_trunk
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.trunk_detector import TrunkDetector
 from phrase_augmentation.normalize import normalize
-from pipeline.training.config import BUCKETS, EFFORTS, LINE_CLIPS
+from pipeline.training.config import BUCKETS, EFFORTS, LINE_CLIPS, RunConfig, builds_on_trunk
 from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.mining import ENGINE as MINED
 from pipeline.training.mining import mined_clips
@@ -152,50 +156,57 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
 
 
+def untrained_detector(config: RunConfig, window_s: float, bank: Path | None) -> Detector:
+    """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
+
+    Args:
+        bank: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder is asked.
+    """
+    if not builds_on_trunk(config):
+        return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
+    said = outputs_of(config.keyphrase)
+    window_s += TRUNK_DELAY_S
+    if config.size in TRUNKS:
+        return TrunkDetector.of_phrase(shipped_trunk(config.size)[0], said, window_s)
+    if bank is None:
+        return EncoderDetector.of_phrase(said, window_s)
+    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), rescoring_threshold(bank, said))
+
+
 @dataclass(frozen=True)
 class ExamplePlan:
     """What the feature store is built of."""
 
     specs: tuple[ExampleSpec, ...]
     sources: SoundSources
-    model: TinyCRNNConfig
 
 
 def plan_examples(
     plan: Plan,
     clips: pd.DataFrame,
     noise_folder: Path | None,
-    trunk: TrunkConfig | None = None,
-    trunk_file: str = "",
-    bank: Path | None = None,
+    receptive_samples: int,
+    phrase_s: float,
+    few: bool = False,
 ) -> ExamplePlan:
     """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
 
     Args:
-        trunk, trunk_file: of a trunk that was trained before, and its ONNX file; its outputs are then what is stored.
-        bank: what it hears of hours of speech: how often the phrase matches there says when a decoder is asked for it.
+        receptive_samples: what a detector must hear before a clip's end.
+        phrase_s: the phrase's length, seconds.
+        few: no more than :data:`LINE_CLIPS` of a bucket: computing them is what takes the time.
     """
-    window_s, phrase_s = window_seconds(clips, plan.config.phrase)
-    said = outputs_of(plan.config.keyphrase) if trunk else ()
-    model = TinyCRNNConfig.of_size(plan.config.size, window_s + (TRUNK_DELAY_S if trunk else 0.0), trunk, said)
-    # On an encoder a run learns a line from score to logit, and hearing is what takes the time.
-    line_only = trunk is not None and bool(trunk.encoder)
-    if line_only and bank is not None:
-        above = rescoring_threshold(bank, said)
-        model = replace(model, spellings=spellings(plan.config.phrase), rescore_above=above)
-    variants = 1 if line_only else EFFORTS[plan.config.effort].variants
+    variants = 1 if few else EFFORTS[plan.config.effort].variants
     rng = np.random.default_rng((plan.config.seed, 5))
     specs: list[ExampleSpec] = []
 
     def spec(paths: list[str], aligned: bool, condition: str, columns: dict[str, Any], **more: Any) -> None:
         seed = int(rng.integers(2**62))
-        specs.append(
-            ExampleSpec(tuple(paths), aligned, condition, seed, model.receptive_samples, columns=columns, **more)
-        )
+        specs.append(ExampleSpec(tuple(paths), aligned, condition, seed, receptive_samples, columns=columns, **more))
 
     for split in ("train", "validation", "test"):
         rows = clips[clips["split"] == split]
-        if line_only:
+        if few:
             # Of the other splits ordinary speech is heard whole: thresholds and false alarms need the hours.
             limited = rows if split == "train" else rows[rows["bucket"] != "plain_negative"]
             shuffled = limited.groupby("bucket").sample(frac=1.0, random_state=plan.config.seed)
@@ -238,15 +249,7 @@ def plan_examples(
     train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]
     babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=plan.config.seed))
     folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
-    sources = SoundSources(
-        folder,
-        rooms_seed=plan.config.seed,
-        babble=babble,
-        trunk=trunk_file,
-        encoder=bool(trunk and trunk.encoder),
-        stored=model.stored if trunk else None,
-    )
-    return ExamplePlan(tuple(specs), sources, model)
+    return ExamplePlan(tuple(specs), SoundSources(folder, rooms_seed=plan.config.seed, babble=babble))
 
 
 def _columns(row: Any, split: str) -> dict[str, Any]:

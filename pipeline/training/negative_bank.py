@@ -32,7 +32,9 @@ from model.product_quantization import ProductQuantizer
 from pipeline.training.config import SIZES
 
 if TYPE_CHECKING:
-    from model.model import TinyCRNNConfig
+    from model.detector import Detector
+    from model.front_end import FrontEnd
+    from model.matcher import Ways
 
 FOLDER = REPOSITORY / "model" / "shipped"
 BANKS = {size: f"negative-bank-{size}.zip" for size in SIZES}
@@ -71,6 +73,7 @@ def build_bank(
     utterances: Sequence[Utterance],
     root: Path,
     sources: SoundSources,
+    front_end: FrontEnd,
     path: Path,
     seed: int,
     reporter: Reporter,
@@ -81,10 +84,10 @@ def build_bank(
 
     Args:
         utterances: their ``split`` says what each is for; ``path`` is relative to ``root``.
-        sources: with the trunk that hears them.
+        front_end: of a trunk; or of an encoder, with its states, for a bank that has them.
     """  # fmt: skip
-    assert sources.stored is not None, "a bank is made with a trunk"
-    needed = (sources.stored.lead + sources.stored.step * (sources.stored.window - 1)) * HOP + WINDOW
+    stored = front_end.stored
+    needed = (stored.lead + stored.step * (stored.window - 1)) * HOP + WINDOW
     rng = np.random.default_rng(seed)
     specs: list[ExampleSpec] = []
     by_corpus: dict[tuple[str, str], list[Utterance]] = {}
@@ -111,9 +114,9 @@ def build_bank(
     states: list[np.ndarray] = []
     table: list[dict[str, Any]] = []
     hours: dict[str, float] = {}
-    with closing(build_examples(specs, replace(sources, states=sources.encoder))) as built:
+    with closing(build_examples(specs, sources, front_end)) as built:
         for both, columns in built:
-            frames, beside = np.split(both, [sources.stored.width], axis=1)
+            frames, beside = np.split(both, [stored.width], axis=1)
             states.append(beside[::STATE_FRAMES])
             levels = np.rint(frames.astype(np.float32) * 255).astype(np.uint8)
             levels[levels < LEAST] = 0
@@ -130,7 +133,7 @@ def build_bank(
         buffer = io.BytesIO()
         np.save(buffer, joined)
         archive.writestr("frames.npy", buffer.getvalue())
-        if sources.encoder:
+        if states[0].shape[1]:
             _write_states(np.concatenate(states), rng, archive)
     return hours
 
@@ -197,15 +200,14 @@ def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
             yield BankPiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
 
 
-def rescored_pieces(pieces: Iterable[BankPiece], model: TinyCRNNConfig) -> Iterator[BankPiece]:
+def rescored_pieces(pieces: Iterable[BankPiece], detector: Detector) -> Iterator[BankPiece]:
     """The pieces with a column that says how their frames were rescored; as they are where nothing rescores."""
-    if not model.spellings:
+    from model.encoder_detector import EncoderDetector
+
+    if not isinstance(detector, EncoderDetector) or detector.rescorer is None:
         yield from pieces
         return
-    from model.encoder import rescorer_of
-
-    rescorer = rescorer_of(model)
-    assert rescorer is not None
+    rescorer = detector.rescorer
 
     def rescored(piece: BankPiece, match: np.ndarray) -> BankPiece:
         column = rescorer.frames(match, piece.states()).astype(np.float16)
@@ -213,10 +215,10 @@ def rescored_pieces(pieces: Iterable[BankPiece], model: TinyCRNNConfig) -> Itera
 
     chosen = list(pieces)
     with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
-        yield from pool.map(rescored, chosen, _matches(chosen, model.pronunciations))
+        yield from pool.map(rescored, chosen, _matches(chosen, detector.config.pronunciations))
 
 
-def rescoring_threshold(path: Path, pronunciations: tuple[tuple[int, ...], ...]) -> float:
+def rescoring_threshold(path: Path, pronunciations: Ways) -> float:
     """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the bank's speech exceed."""
     matches = _matches(list(bank_pieces(path, np.inf, 0)), pronunciations)
     blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
@@ -225,12 +227,12 @@ def rescoring_threshold(path: Path, pronunciations: tuple[tuple[int, ...], ...])
     return float(peaks[min(len(peaks) - 1, int(RESCORED_AN_HOUR * hours))])
 
 
-def _matches(pieces: Sequence[BankPiece], pronunciations: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+def _matches(pieces: Sequence[BankPiece], pronunciations: Ways) -> list[np.ndarray]:
     """How well the phrase matches at each frame of each piece; many pieces at once, as a matcher goes step by step."""
     import torch
 
+    from model.encoder_detector import ENCODER_MATCH_FLOOR
     from model.matcher import Matcher
-    from model.model import ENCODER_MATCH_FLOOR
 
     matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
     found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
@@ -242,7 +244,7 @@ def _matches(pieces: Sequence[BankPiece], pronunciations: tuple[tuple[int, ...],
         for row, index in zip(heard, chosen):
             row[: len(pieces[index].frames)] = torch.from_numpy(pieces[index].frames.astype(np.float32))
         with torch.no_grad():
-            scores, _ = matcher(heard, matcher.start(heard))
+            scores, _ = matcher(heard)
         for row, index in zip(scores.numpy(), chosen):
             found[index] = row[: len(pieces[index].frames)].copy()
     return found

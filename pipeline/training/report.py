@@ -20,6 +20,8 @@ from pipeline.training.synthesis import GenerationReport
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
+    from model.detector import Detector
+    from model.train import TrainResult
 
 Report = dict[str, Any]
 
@@ -30,8 +32,8 @@ def build_report(
     plan: Plan,
     clips: pd.DataFrame,
     store: FeatureStore,
-    model: Any,
-    trained: Any,
+    detector: Detector,
+    trained: TrainResult | None,
     thresholds: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
     generated: GenerationReport,
@@ -40,10 +42,9 @@ def build_report(
     """Everything that is known about a run, as plain JSON values.
 
     Args:
+        trained: None: nothing was, the detector was calibrated.
         foundation: what is said about the shipped weights that the run built on: ``trunk`` and ``negative_bank``.
     """
-    from model.encoder import parameter_count
-
     counts = {}
     for bucket in BUCKETS:
         rows = clips[clips["bucket"] == bucket]
@@ -52,7 +53,7 @@ def build_report(
         counts[bucket] = {"reused": reused, "mined": real, "generated": len(rows) - reused - real}
     hours = {
         split: {
-            str(condition): round(float(group["frames"].sum()) * model.config.stored.step / 360_000, 3)
+            str(condition): round(float(group["frames"].sum()) * detector.config.stored.step / 360_000, 3)
             for condition, group in store.where(split=split).groupby("condition")
         }
         for split in ("train", "validation", "test")
@@ -67,8 +68,12 @@ def build_report(
         "threshold": at_default["threshold"],
         "confusers_accepted": results["confusers"]["rate"],
         "test_hours": results["hours"],
-        "parameters": parameter_count(model),
+        "parameters": detector.parameter_count(),
     }
+    training: dict[str, Any] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
+    if trained is not None:
+        training = {name: getattr(trained, name) for name in training} | {"seconds": round(trained.seconds, 1)}
+    device = trained.device if trained is not None else "cpu"
     report: Report = {
         "phrase": plan.config.phrase,
         "language": plan.config.language,
@@ -76,7 +81,11 @@ def build_report(
         "seed": plan.config.seed,
         "run": plan.run,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"python": platform.python_version(), "system": platform.platform(), "device": trained.device},
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "device": device,
+        },
         "summary": summary,
         "counts": counts,
         "clips": used.to_dict("records"),
@@ -87,14 +96,8 @@ def build_report(
         "generation_failures": generated.failed,
         "unknown_transcripts": int((clips[clips["bucket"] == "plain_negative"]["text"] == "").sum()),
         "licences": sorted(set(clips["licence"])),
-        "training": {
-            "steps": trained.steps,
-            "best_step": trained.best_step,
-            "best_measure": trained.best_measure,
-            "seconds": round(trained.seconds, 1),
-            "history": trained.history,
-        },
-        "model": model.config.as_dict(),
+        "training": training,
+        "model": detector.config.as_dict(),
         **(foundation or {}),
         "thresholds": [dict(row) for row in thresholds],
         "results": dict(results),
@@ -149,6 +152,11 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         sentences.append(
             f"It builds on the trunk {trunk['name']} {trunk['version']}, which learned phones from real people "
             f"({', '.join(trunk['training_corpora'])}) and from the engines {', '.join(trunk['training_engines'])}."
+        )
+    if not report["training"]["steps"]:
+        sentences.append(
+            "Nothing was trained for the phrase: its phones are followed, and the validation streams said where the "
+            "threshold lies."
         )
     if report.get("negative_bank"):
         bank = report["negative_bank"]

@@ -1,9 +1,9 @@
 """A better version of a detector, from what people said it got wrong.
 
-A miss that was marked is a recording of the phrase, and is trained on like any other. A false alarm that was marked
-becomes a *decoy*: the phones that the trunk itself heard in it are followed beside those of the phrase, and what sounds
-more like the decoy than like the phrase loses score (``model.model.TinyCRNN.match_logits``). So one mark is enough, and
-nothing has to be learned from a single example. How much better a decoy must be heard is chosen on the validation
+A miss that was marked is a recording of the phrase like any other, which a TinyCRNN learns from. A false alarm that
+was marked becomes a *decoy*: the phones that were heard in it are followed beside those of the phrase, and what sounds
+more like the decoy than like the phrase loses score (``model.matcher.HMMDetector.combined``). So one mark is enough,
+and nothing has to be learned from a single example. How much better a decoy must be heard is chosen on the validation
 split, so that the phrase itself is hardly ever lost.
 """
 
@@ -24,7 +24,8 @@ from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, at_thr
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
-    from model.model import TinyCRNN, TinyCRNNConfig, Trunk
+    from model.detector import Detector
+    from model.matcher import HMMDetector
 
 CORPUS = "inbox"  # of the source of marked clips
 FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase that a detector took it for
@@ -41,20 +42,16 @@ class Decoys:
     """What was made of the marked false alarms.
 
     Attributes:
-        phones: of each decoy, as outputs of the trunk.
+        phones: of each decoy, as outputs of the front end.
         margin: match score by which one must be heard better than the phrase to count.
         marked: false alarms that people marked.
-        alike: those of them that sound exactly like the phrase to the trunk, so that nothing can be done.
+        alike: those of them that sound exactly like the phrase, so that nothing can be done.
     """
 
     phones: tuple[tuple[int, ...], ...] = ()
     margin: float = 0.0
     marked: int = 0
     alike: int = 0
-
-    def applied(self, config: TinyCRNNConfig) -> TinyCRNNConfig:
-        """A detector's configuration with these decoys."""
-        return replace(config, decoys=self.phones, decoy_margin=self.margin)
 
 
 @dataclass(frozen=True)
@@ -65,29 +62,17 @@ class Marked:
     misses: Sequence[np.ndarray] = ()
 
 
-def version_before(data: Path, run: str) -> tuple[TinyCRNN, dict[str, Any]]:
-    """The model of a finished run and its bundle's manifest. Raises HarkError where it is gone."""
-    from model.model import load_checkpoint
+def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
+    """The detector of a finished run and its bundle's manifest. Raises HarkError where it is gone."""
+    from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
     if not path.is_file():
         raise HarkError(
             "There is nothing to start from.", f"{path.name} of the run {run} is gone.", "Train the phrase anew."
         )
-    model, about = load_checkpoint(str(path))
-    return model, about["manifest"]
-
-
-def same_trunk(model: TinyCRNN, trunk: Trunk | None) -> bool:
-    """Whether a detector stands on this trunk, weights and all (None: it has one of its own)."""
-    import torch
-
-    if trunk is None:
-        return not model.config.trunk.phones
-    if model.config.trunk.encoder != trunk.config.encoder:
-        return False
-    mine, theirs = model.trunk.state_dict(), trunk.state_dict()
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+    detector, about = load_checkpoint(str(path))
+    return detector, about["manifest"]
 
 
 def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:
@@ -110,51 +95,37 @@ def marked_audio(library: Library, phrase: str, language: str) -> Marked:
     )
 
 
-def find_decoys(model: TinyCRNN, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore) -> Decoys:
+def find_decoys(detector: HMMDetector, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore) -> Decoys:
     """Decoys of marked audio [samples], with the smallest margin at which the phrase is not lost to them.
 
     ``threshold`` is the one from which on an utterance counts as heard.
-
-    A detector without a matcher has none: what it got wrong can only be trained on.
     """
-    if model.matcher is None or not marked:
-        return Decoys(marked=len(marked))
-    ways = model.config.pronunciations
-    as_heard = [_as_heard(model, audio) for audio in marked]
+    if not marked:
+        return Decoys()
+    ways = detector.config.pronunciations
+    as_heard = [_as_heard(detector, audio) for audio in marked]
     alike = sum(phones in ways for phones in as_heard)
     phones = tuple(dict.fromkeys(p for p in as_heard if len(p) >= SHORTEST_DECOY and p not in ways))[:MOST_DECOYS]
     told = Decoys(marked=len(marked), alike=alike)
     if not phones:
         return told
     table = store.where(split="validation", label=1).reset_index(drop=True)
-    heard_before = _best_scores(model, store, table) >= threshold
+    heard_before = _best_scores(detector, store, table) >= threshold
     for margin in MARGINS:
-        decoys = replace(told, phones=phones, margin=margin)
-        after = _best_scores(with_decoys(model, decoys), store, table)
+        after = _best_scores(detector.with_decoys(phones, margin), store, table)
         if (heard_before & (after < threshold)).sum() <= ALLOWED_LOSS * heard_before.sum():
-            return decoys
+            return replace(told, phones=phones, margin=margin)
     return told
 
 
-def with_decoys(model: TinyCRNN, decoys: Decoys) -> TinyCRNN:
-    """The same weights with decoys."""
-    from model.model import TinyCRNN
-
-    changed = TinyCRNN(decoys.applied(model.config))
-    changed.load_state_dict(model.state_dict())
-    return changed.eval()
-
-
-def _as_heard(model: TinyCRNN, audio: np.ndarray) -> tuple[int, ...]:
-    """The phones that the trunk hears where the phrase fits best."""
+def _as_heard(detector: HMMDetector, audio: np.ndarray) -> tuple[int, ...]:
+    """The phones that are heard where the phrase fits best."""
     from model.asr.decoding import greedy
-    from model.export import heard_of
     from pipeline.training.keyword_scoring import keyword_scores
 
-    heard = heard_of(model, _padded(audio))
-    log_p = 2.0 * np.log(np.maximum(heard, 1e-4))
+    log_p = 2.0 * np.log(np.maximum(detector.hear(_padded(audio)), 1e-4))
     best, first, last = -1.0, 0, 0
-    for way in model.config.pronunciations:
+    for way in detector.config.pronunciations:
         scores, starts = keyword_scores(log_p, way)
         frame = int(scores.argmax())
         if scores[frame] > best:
@@ -169,17 +140,17 @@ def _padded(audio: np.ndarray) -> np.ndarray:
     return quiet.astype(np.float32)
 
 
-def _best_scores(model: TinyCRNN, store: FeatureStore, table: Any) -> np.ndarray:
+def _best_scores(detector: HMMDetector, store: FeatureStore, table: Any) -> np.ndarray:
+    from model.detector import score_segments
     from model.metrics import phrase_scores
-    from model.train import score_segments
 
-    return phrase_scores(score_segments(model, store, table))
+    return phrase_scores(score_segments(detector, store, table))
 
 
 def compare(
-    before: TinyCRNN,
+    before: Detector,
     thresholds_before: Sequence[dict[str, Any]],
-    after: TinyCRNN,
+    after: Detector,
     thresholds: Sequence[dict[str, Any]],
     store: FeatureStore,
     marked: Marked,
@@ -210,7 +181,7 @@ def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return not worse and any(new[name] < old[name] for name in allowed)
 
 
-def counted(model: TinyCRNN, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
+def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
     """What a version did on a test, which it has scored, and on what was marked.
 
     An utterance is in the test in several renderings (quiet, across a room): ``missed`` counts these.
@@ -224,16 +195,15 @@ def counted(model: TinyCRNN, test: ScoredSplit, threshold: float, marked: Marked
         "renderings": len(said),
         "missed": int((said < threshold).sum()),
         "hours": sum(stream.hours for stream in test.pick(test.ordinary)),
-        "marked_fired": sum(_fires(model, audio, threshold) for audio in marked.false_alarms),
-        "marked_missed": sum(not _fires(model, audio, threshold) for audio in marked.misses),
+        "marked_fired": sum(_fires(detector, audio, threshold) for audio in marked.false_alarms),
+        "marked_missed": sum(not _fires(detector, audio, threshold) for audio in marked.misses),
     }
 
 
-def _fires(model: TinyCRNN, audio: np.ndarray, threshold: float) -> bool:
-    from model.export import stream_scores
+def _fires(detector: Detector, audio: np.ndarray, threshold: float) -> bool:
     from model.runtime.detector import smooth_scores
 
-    return bool((smooth_scores(stream_scores(model, _padded(audio))) >= threshold).any())
+    return bool((smooth_scores(detector.stream_scores(_padded(audio))) >= threshold).any())
 
 
 def in_words(comparison: dict[str, Any]) -> list[str]:
@@ -255,7 +225,7 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     if comparison["marked_misses"]:
         sentences.append(
             f"Of {comparison['marked_misses']} marked misses it misses {new['marked_missed']} (before: "
-            f"{old['marked_missed']}); it was trained with them."
+            f"{old['marked_missed']}); it was made with them."
         )
     verdict = "It is better." if comparison["better"] else "It is not better: the version before stays the one to use."
     return [*sentences, verdict]

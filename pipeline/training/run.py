@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -40,11 +40,8 @@ from pipeline.training.config import (
 )
 from pipeline.training.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.plan import Plan, load_plan, make_plan, ready_engines, run_splits, save_plan, what_is_left
-from pipeline.training.retraining import Decoys, Marked, compare, find_decoys, marked_audio, same_trunk, version_before
+from pipeline.training.retraining import Decoys, Marked, compare, find_decoys, marked_audio, version_before
 from pipeline.training.synthesis import generate
-
-if TYPE_CHECKING:
-    from model.model import Trunk
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
@@ -121,7 +118,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     """What people and programs are shown of a plan of :func:`plan_run`.
 
     ``unfinished`` is None, or of a run that was stopped how many of the clips ``planned`` it has ``spoken`` and what it
-    goes on with ("synthesize", "features" or "train"); all other numbers are then of what is left.
+    goes on with ("synthesize", "features", "calibrate" or "train"); all other numbers are then of what is left.
     """
     folder = data / "jobs" / plan.run
     if not (folder / "plan.json").is_file():
@@ -132,7 +129,8 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     with Library(data) as library:
         left = what_is_left(plan, library, to_hear)
     planned = len(plan.requests)
-    goes_on_with = "synthesize" if left.requests else "features" if to_hear else "train"
+    last = "calibrate" if builds_on_trunk(plan.config) else "train"
+    goes_on_with = "synthesize" if left.requests else "features" if to_hear else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
     return {**left.summary(), "unfinished": unfinished}
 
@@ -172,15 +170,19 @@ def _run(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool) -
 
 def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, tensorboard: bool) -> dict[str, Any]:
     # Slow to import, so not at the top: torch comes with them.
+    from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import FeatureWriter, open_store, store_is_complete
+    from model.encoder_detector import EncoderDetector
     from model.examples import build_examples
-    from model.export import export_rescorer, export_trunk
     from model.gpu import complaint
-    from model.model import TinyCRNNConfig, load_checkpoint
+    from model.matcher import HMMDetector
+    from model.shipped_weights import about_front_end
+    from model.tiny_crnn import TinyCRNN
     from model.train import TrainConfig, TrainProgress, train
     from pipeline.training.bundle import write_bundle
+    from pipeline.training.calibration import calibrated
     from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, calibrate, measure, score_split, threshold_at
-    from pipeline.training.examples import clip_table, plan_examples
+    from pipeline.training.examples import clip_table, plan_examples, untrained_detector, window_seconds
     from pipeline.training.negative_bank import bank_about, bank_pieces, rescored_pieces, shipped_bank
     from pipeline.training.report import build_report
 
@@ -196,13 +198,12 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             else:
                 plan = make_plan(config, folder.name, library, reporter)
                 save_plan(plan, plan_file)
-        trunk, about_trunk = _trunk_of(config)
         before = None
         if config.start_from:  # what speaks against it is said before anything is made
             before, manifest_before = version_before(data, config.start_from)
-            if before.config.trunk.encoder and not before.config.spellings:
+            if isinstance(before, EncoderDetector) and before.rescorer is None:
                 reporter.log("This detector is from before rescoring: train the phrase anew, and it will hear better.")
-            if not same_trunk(before, trunk):
+            if before.front_end_id != untrained_detector(config, 1.0, None).front_end_id:
                 raise HarkError(
                     "This detector cannot be retrained.",
                     "It stands on a trunk that came with another version of Hark.",
@@ -214,102 +215,95 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
             _mine(plan, library, reporter)
         with clock.stage("synthesize"):
             generated = generate(plan, engines, library, reporter)
-        bank = shipped_bank(config.size) if trunk is not None else None
-        store_folder = folder / "features"
+        bank = shipped_bank(config.size) if builds_on_trunk(config) else None
+        store_folder, start_file = folder / "features", folder / "start.pt"
         with clock.stage("features"):
             table_file = folder / "clips.csv"
-            if not (table_file.is_file() and store_is_complete(store_folder)):
+            if not (table_file.is_file() and start_file.is_file() and store_is_complete(store_folder)):
                 clips = clip_table(plan, library, splits)
                 _refuse_too_little(clips, plan)
                 with atomic_path(table_file) as temporary:
                     clips.to_csv(temporary, index=False)
-                trunk_file = folder / "trunk.onnx"
-                if trunk is not None:
-                    export_trunk(trunk, trunk_file)
-                shape, named = (trunk.config, str(trunk_file)) if trunk is not None else (None, "")
-                examples = plan_examples(plan, clips, data / NOISE_FOLDER, shape, named, bank)
-                if before is not None:  # what it is compared with hears the same frames
-                    old = before.config
-                    model_before = replace(
-                        examples.model,
-                        pronunciations=old.pronunciations,
-                        spellings=old.spellings,
-                        rescore_above=old.rescore_above,
-                    )
-                    examples = replace(examples, model=model_before)
-                rescorer = export_rescorer(examples.model, folder)
-                (folder / "model.json").write_text(json.dumps(examples.model.as_dict()))
+                window_s, phrase_s = window_seconds(clips, config.phrase)
+                detector = before if before is not None else untrained_detector(config, window_s, bank)
+                few = isinstance(detector, EncoderDetector)
+                receptive = detector.config.receptive_samples
+                examples = plan_examples(plan, clips, data / NOISE_FOLDER, receptive, phrase_s, few)
+                front_end = detector.front_end(folder)
+                save_checkpoint(detector, str(start_file))
                 count = len(examples.specs)
                 reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=count))
-                if trunk is not None and complaint():
+                if front_end.network and complaint():
                     reporter.log(complaint(), "warning")
                 progress = Progress(reporter, len(examples.specs))
                 writer = FeatureWriter(store_folder)
-                sources = replace(examples.sources, rescorer=rescorer)
-                with closing(build_examples(examples.specs, sources)) as built:
+                with closing(build_examples(examples.specs, examples.sources, front_end)) as built:
                     for features, row in built:
                         writer.append(features, **row)
                         progress.advance()
                 pieces = bank_pieces(bank, effort.bank_hours, config.seed) if bank else ()
-                for piece in rescored_pieces(pieces, examples.model):
+                for piece in rescored_pieces(pieces, detector):
                     writer.append(piece.frames, **piece.row)
                 writer.close()
             clips = pd.read_csv(table_file, keep_default_na=False)
 
-        model_config = TinyCRNNConfig.from_dict(json.loads((folder / "model.json").read_text()))
-        store = open_store(store_folder, model_config.stored.width)
-        decoys, marked = Decoys(), Marked()
-        if before is not None:
+        detector, _ = load_checkpoint(str(start_file))
+        stored = detector.config.stored
+        store = open_store(store_folder, stored.width)
+        marked = marked_audio(library, config.phrase, config.language) if before is not None else Marked()
+        decoys = Decoys(marked=len(marked.false_alarms))
+        trained = None
+        if isinstance(detector, HMMDetector):
+            with clock.stage("calibrate"):
+                if before is not None:
+                    reporter.stage("calibrate", worded("Making decoys of marked false alarms"))
+                    threshold = threshold_at(manifest_before["thresholds"], DEFAULT_FA_PER_DAY)
+                    decoys = find_decoys(detector, threshold, marked.false_alarms, store)
+                    detector = detector.with_decoys(decoys.phones, decoys.margin)
+                frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
+                hours = round(float(frames) * stored.step / 360_000, 1)
+                reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
+                detector, thresholds, validation = calibrated(detector, store)
+        else:
+            assert isinstance(detector, TinyCRNN)
             with clock.stage("train"):
-                reporter.stage("train", worded("Making decoys of marked false alarms"))
-                marked = marked_audio(library, config.phrase, config.language)
-                threshold = threshold_at(manifest_before["thresholds"], DEFAULT_FA_PER_DAY)
-                decoys = find_decoys(before, threshold, marked.false_alarms, store)
-                model_config = decoys.applied(replace(before.config, decoys=(), decoy_margin=0.0))
-        with clock.stage("train"):
-            steps = training_steps(config)
-            reporter.stage("train", worded("Training for %(n)d steps", n=steps))
-            board = str(folder / "tensorboard") if tensorboard else ""
-            train_config = TrainConfig(
-                steps=steps,
-                batch_size=effort.batch_size,
-                seed=config.seed,
-                tensorboard=board,
-                evaluations=2 if trunk is not None else 10,
-            )
+                steps = training_steps(config)
+                reporter.stage("train", worded("Training for %(n)d steps", n=steps))
+                board = str(folder / "tensorboard") if tensorboard else ""
+                train_config = TrainConfig(
+                    steps=steps, batch_size=effort.batch_size, seed=config.seed, tensorboard=board
+                )
 
-            def on_progress(state: TrainProgress) -> None:
-                if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
-                    reporter.progress(state.step, state.steps, state.eta_s)
-                    reporter.metric("loss", state.loss)
-                if state.measure is not None:
-                    reporter.metric("validation_miss_rate", state.measure)
+                def on_progress(state: TrainProgress) -> None:
+                    if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
+                        reporter.progress(state.step, state.steps, state.eta_s)
+                        reporter.metric("loss", state.loss)
+                    if state.measure is not None:
+                        reporter.metric("validation_miss_rate", state.measure)
 
-            trained = train(store, model_config, train_config, folder, on_progress, trunk, before)
-        model, _ = load_checkpoint(str(folder / "best.pt"))
+                start = detector if before is not None else None
+                trained = train(store, detector.config, train_config, folder, on_progress, start)
+                detector, _ = load_checkpoint(str(folder / "best.pt"))
+                validation = score_split(detector, store, "validation")
+                thresholds = calibrate(validation)
 
         with clock.stage("report"):
             reporter.stage("report", worded("Measuring on voices that were held out"))
-            validation = score_split(model, store, "validation")
-            if model.config.spellings:
-                # Training is sure of what was rescored, long before the thresholds: scores next to 0 or 1 say little.
-                model.centre(threshold_at(calibrate(validation), DEFAULT_FA_PER_DAY))
-                validation = score_split(model, store, "validation")
-            test = score_split(model, store, "test")
-            thresholds = calibrate(validation)
+            test = score_split(detector, store, "test")
             results = measure(test, thresholds, validation)
             foundation: dict[str, Any] = {}
-            if trunk is not None:
-                foundation["trunk"] = {**about_trunk, "rescored": bool(model.config.spellings)}
+            if builds_on_trunk(config):
+                rescored = isinstance(detector, EncoderDetector) and detector.rescorer is not None
+                foundation["trunk"] = {**about_front_end(config.size), "rescored": rescored}
             if bank is not None:
                 foundation["negative_bank"] = bank_about(bank)
             if before is not None:
-                compared = compare(before, manifest_before["thresholds"], model, thresholds, store, marked)
+                compared = compare(before, manifest_before["thresholds"], detector, thresholds, store, marked)
                 foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
-            report = build_report(plan, clips, store, model, trained, thresholds, results, generated, foundation)
+            report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
         with clock.stage("bundle"):
             reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
-            files = write_bundle(data, folder, plan, clips, model, thresholds, report, reporter)
+            files = write_bundle(data, folder, plan, clips, detector, thresholds, report, reporter)
     result = {
         "phrase": config.phrase,
         "bundle": str(files.bundle),
@@ -324,7 +318,7 @@ def _run_alone(config: RunConfig, data: Path, folder: Path, reporter: Reporter, 
     with atomic_path(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
-    for name in ("features/frames.f16", "last.pt", "matcher.onnx", "decoder.onnx"):
+    for name in ("features/frames.f16", "start.pt", "last.pt", *(path.name for path in folder.glob("*.onnx"))):
         (folder / name).unlink(missing_ok=True)
     reporter.artifact("bundle", result["bundle"])
     reporter.artifact("report", result["report"])
@@ -350,15 +344,6 @@ def _mine(plan: Plan, library: Library, reporter: Reporter) -> None:
             cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusers=len(near),
         )
     )  # fmt: skip
-
-
-def _trunk_of(config: RunConfig) -> tuple[Trunk | None, dict[str, Any]]:
-    """The shipped trunk that the run builds on, if it does, and what is said about it."""
-    from model.shipped_trunk import shipped_trunk
-
-    if not builds_on_trunk(config):
-        return None, {}
-    return shipped_trunk(config.size)
 
 
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:

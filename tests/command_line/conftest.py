@@ -49,15 +49,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with an untrained model: it hears nothing in particular, but all of it is real."""
     import torch
 
-    from model.export import export_onnx, quantize_weights
+    from model.export import quantize_weights
+    from model.features import CHUNK_SAMPLES
     from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-    from model.model import CHUNK_SAMPLES, TinyCRNN, TinyCRNNConfig
     from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
+    from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
     folder = tmp_path_factory.mktemp("bundle")
     torch.manual_seed(0)
     model = TinyCRNN(TinyCRNNConfig.of_size("micro", 0.6)).eval()
-    state_size = export_onnx(model, folder / "model.onnx")
+    state_size = model.export(folder / "model.onnx")
     quantize_weights(folder / "model.onnx", folder / "model.int8.onnx")
     contents = {name: (folder / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}
     manifest: dict[str, Any] = {

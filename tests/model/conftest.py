@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.export import export_onnx, quantize_weights
-from model.features import SAMPLE_RATE, log_mel
+from model.checkpoint import save_checkpoint
+from model.export import quantize_weights
+from model.features import CHUNK_SAMPLES, SAMPLE_RATE, log_mel
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-from model.model import CHUNK_SAMPLES, TinyCRNN, TinyCRNNConfig, save_checkpoint
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,7 +78,7 @@ def export(model: TinyCRNN, folder: Path) -> Exported:
     """All forms of a model, under ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx, int8 = folder / "model.onnx", folder / "model.int8.onnx"
-    state_size = export_onnx(model, onnx)
+    state_size = model.export(onnx)
     quantize_weights(onnx, int8)
     return Exported(model, onnx, int8, state_size)
 

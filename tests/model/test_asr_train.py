@@ -21,8 +21,8 @@ from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
 from model.encoder_trunk import encoder_path
 from model.features import log_mel
-from model.model import Trunk, TrunkConfig
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
+from model.trunk import Trunk, TrunkConfig
 
 TONES = {"s": 3000.0, "m": 300.0, "ɑ": 900.0}
 TRUNK = TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2), phones=PHONE_OUTPUTS)

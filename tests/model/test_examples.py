@@ -12,10 +12,12 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from model.dataset import PREFIX_SHARE, AudioDataset, FeatureWriter, open_store
 from model.examples import CONDITIONS, ExampleBuilder, ExampleSpec, SoundSources, build_examples, spoken_seconds
 from model.features import MELS
-from model.model import TinyCRNNConfig
+from model.front_end import FrontEnd
+from model.tiny_crnn import TinyCRNNConfig
 
 CONFIG = TinyCRNNConfig.of_size("micro", 1.2)
 SOURCES = SoundSources(rooms=2)
+LOG_MEL = FrontEnd(CONFIG.stored)
 COLUMNS = {
     "split": "train", "label": 1, "bucket": "positive", "engine": "fake", "voice": "", "speaker": "", "clip_id": 1,
     "text": "hey compass",
@@ -42,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def builder() -> ExampleBuilder:
-    return ExampleBuilder(SOURCES)
+    return ExampleBuilder(SOURCES, LOG_MEL)
 
 
 def aligned(folder: Path, condition: str = "clean", seed: int = 0, name: str = "phrase", **more: object) -> ExampleSpec:
@@ -100,7 +102,7 @@ def test_streams_are_long_enough_and_have_no_phrase(builder: ExampleBuilder, fol
 def test_the_same_spec_gives_the_same_example(builder: ExampleBuilder, folder: Path) -> None:
     spec = aligned(folder, "train", 7, before=str(folder / "other.wav"))
     one, row = builder.build(spec)
-    other, other_row = ExampleBuilder(SOURCES).build(spec)
+    other, other_row = ExampleBuilder(SOURCES, LOG_MEL).build(spec)
     np.testing.assert_array_equal(one, other)
     assert row == other_row
     assert not np.array_equal(builder.build(replace(spec, seed=8))[0][:200], one[:200])
@@ -129,8 +131,8 @@ def test_the_beginning_of_a_phrase_is_only_its_beginning(builder: ExampleBuilder
 @pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(folder: Path) -> None:
     specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(70)]
-    alone = list(build_examples(specs, SOURCES, processes=1))
-    together = list(build_examples(specs, SOURCES, processes=2))
+    alone = list(build_examples(specs, SOURCES, LOG_MEL, processes=1))
+    together = list(build_examples(specs, SOURCES, LOG_MEL, processes=2))
     for (features, row), (features_2, row_2) in zip(alone, together, strict=True):
         np.testing.assert_array_equal(features, features_2)
         assert row == row_2

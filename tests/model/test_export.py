@@ -20,15 +20,12 @@ from model.export import (
     Parity,
     check_parity,
     difference,
-    features_to_scores,
     onnx_scores,
     quantize_weights,
-    scores_of_many,
-    stream_scores,
 )
-from model.features import log_mel
-from model.model import CHUNK_SAMPLES, TinyCRNN
+from model.features import CHUNK_SAMPLES
 from model.runtime.detector import smooth_scores
+from model.tiny_crnn import TinyCRNN
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,7 @@ def test_all_forms_agree(
     tmp_path: Path,
 ) -> None:
     made = make_export(make_model(size, window_s), tmp_path)
-    scores = stream_scores(made.model, audio)
+    scores = made.model.stream_scores(audio)
     assert len(scores) == len(audio) // CHUNK_SAMPLES
     assert scores.std() > 0.1, "the scores go up and down, or agreeing would mean nothing"
     parity = check_parity(made.model, made.onnx, made.int8, audio)
@@ -145,24 +142,9 @@ def test_zero_weights_are_no_division_by_zero(
 ) -> None:
     model = make_model()
     model.bridge.weight.data.zero_()
-    export.export_onnx(model, tmp_path / "m.onnx")
+    model.export(tmp_path / "m.onnx")
     quantize_weights(tmp_path / "m.onnx", tmp_path / "q.onnx")
     assert np.isfinite(onnx_scores(tmp_path / "q.onnx", audio, [25], model.config.receptive_samples)).all()
-
-
-def test_blocks_and_batches_change_no_score(exported: Any, audio: np.ndarray) -> None:
-    model = exported.model
-    features = log_mel(audio)
-    whole = features_to_scores(model, features)
-    need = model.config.receptive_frames
-    assert len(whole) == (len(features) - need) // 8 + 1
-    np.testing.assert_allclose(features_to_scores(model, features, block_s=0.5), whole, atol=1e-5)
-    pieces = [features, features[:need], features[: need - 1], features[8 : 8 + need], features[:600], features[:601]]
-    many = scores_of_many(model, pieces, batch_frames=1500)
-    assert [len(scores) for scores in many] == [len(features_to_scores(model, piece)) for piece in pieces]
-    for scores, piece in zip(many, pieces):
-        np.testing.assert_allclose(scores, features_to_scores(model, piece), atol=1e-5)
-    assert len(many[2]) == 0
 
 
 def test_parity_has_plain_values() -> None:

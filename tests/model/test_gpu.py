@@ -13,6 +13,7 @@ from model import examples, gpu
 from model.encoder_trunk import EncoderTrunk, encoder_path
 from model.examples import build_examples
 from tests.model.test_examples import SOURCES, aligned, folder
+from tests.support.untrained_bundle import matcher_model
 
 __all__ = ["folder"]  # a fixture
 # The way of a GPU, on the processor: what is not exactly the processor's own list is given batches and floats.
@@ -37,20 +38,11 @@ def test_a_trunk_hears_the_same_in_batches(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from dataclasses import replace
-
-    from model.export import export_trunk
-    from model.model import TinyCRNNConfig
-    from model.shipped_trunk import shipped_trunk
-
-    trunk = shipped_trunk("micro")[0]
-    export_trunk(trunk, tmp_path / "trunk.onnx")
-    stored = TinyCRNNConfig.of_size("micro", 1.2, trunk.config, ((1, 2, 3),)).stored
-    sources = replace(SOURCES, trunk=str(tmp_path / "trunk.onnx"), stored=stored)
+    front_end = matcher_model("computer").front_end(tmp_path)
     specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(count)]
-    alone = list(build_examples(specs, sources, processes=2))
+    alone = list(build_examples(specs, SOURCES, front_end, processes=2))
     monkeypatch.setattr(examples, "providers", lambda: LIKE_A_GPU)
-    together = list(build_examples(specs, sources, processes=2))
+    together = list(build_examples(specs, SOURCES, front_end, processes=2))
     for (features, row), (others, other_row) in zip(alone, together, strict=True):
         np.testing.assert_allclose(features, others, atol=2e-3)
         assert row == other_row
@@ -73,10 +65,7 @@ def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
 
 
 def test_a_provider_that_cannot_be_loaded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from model.export import export_trunk
-    from model.shipped_trunk import shipped_trunk
-
-    export_trunk(shipped_trunk("micro")[0], tmp_path / "trunk.onnx")
+    matcher_model("computer").front_end(tmp_path)  # which writes trunk.onnx
     session(str(tmp_path / "trunk.onnx"))
     assert not caplog.records
     with warnings.catch_warnings():

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
-from model.export import check_parity, export_onnx, quantize_weights, stream_scores
-from model.features import log_mel
-from model.losses import detection_loss
-from model.matcher import MATCH_FLOOR, MATCH_MEMORY, Matcher
-from model.model import TinyCRNN, TinyCRNNConfig, TrunkConfig, load_checkpoint, save_checkpoint
+from model.matcher import MATCH_FLOOR, MATCH_MEMORY, MATCH_POOL, Matcher
 from model.phones import PHONE_OUTPUTS, phone_indices
+from tests.support.untrained_bundle import line, matcher_model
 
-SMALL = TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2), phones=PHONE_OUTPUTS)
 PHRASE = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 
 
@@ -79,64 +72,25 @@ def test_values_never_fall_below_the_floor() -> None:
     assert float(value.min()) >= MATCH_FLOOR
 
 
-def noise() -> np.ndarray:
-    """Nine seconds of noise whose level changes ten times a second."""
-    audio = 0.1 * np.random.default_rng(0).standard_normal(9 * 16_000)
-    return (audio * np.repeat(np.random.default_rng(1).uniform(0, 2, 90), 1600)).astype(np.float32)
+def test_what_rescoring_adds_counts_where_frames_match_and_decoys_take_from_the_phrase_alone() -> None:
+    model = matcher_model("computer")
+    scores = torch.full((1, 1, MATCH_POOL), -3.0)
+    scores[0, 0, 2] = -1.0
+    assert float(model.combined([scores])) == pytest.approx(-1.0)
+    gained = torch.zeros_like(scores)
+    gained[0, 0, 4] = 3.0
+    assert float(model.combined([scores], gained)) == pytest.approx(0.0)
+    decoy = torch.full_like(scores, -0.75)
+    assert float(model.combined([scores, decoy], gained)) == pytest.approx(-4.0 * 0.25)
+    assert float(model.combined([scores, decoy - 1.0], gained)) == pytest.approx(0.0)
 
 
-@pytest.fixture(scope="module")
-def detector() -> TinyCRNN:
-    torch.manual_seed(1)
-    config = TinyCRNNConfig(SMALL, 16, 16, window_frames=20, pronunciations=(PHRASE, PHRASE[:3]))
-    model = TinyCRNN(config)
-    assert model.trunk.phones is not None
-    features = torch.from_numpy(log_mel(noise()))[None]
-    for _ in range(50):  # the norms learn the statistics of this sound, so that the trunk's outputs vary
-        model.trunk.train()(features)
-    # The phrase's phones are made probable now and then: otherwise the matcher stays at its floor.
-    model.trunk.phones.weight.data.mul_(3.0)
-    for phone in PHRASE:
-        model.trunk.phones.bias.data[phone] += 4.0
-    with torch.no_grad():
-        model.match.weight.fill_(2.0)
-        model.match.bias.fill_(1.0)
-    return model.eval()
-
-
-def test_all_forms_agree_with_a_matcher(detector: TinyCRNN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # This trunk hears phones in silence, and in the zeros that a graph's state begins with; they must be forgotten.
-    monkeypatch.setattr("model.matcher.MATCH_LEAK", 0.05)
-    audio = noise()
-    export_onnx(detector, tmp_path / "a.onnx")
-    quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
-    parity = check_parity(detector, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
-    assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
-    scores = stream_scores(detector, audio)
-    assert scores.std() > 1e-3, "the scores must vary for this to say anything"
-    np.testing.assert_allclose(stream_scores(detector, audio, block_s=0.8), scores, atol=1e-5)
-
-
-def test_training_learns_the_line_from_score_to_logit() -> None:
-    torch.manual_seed(0)
-    model = TinyCRNN(TinyCRNNConfig(SMALL, window_frames=12, pronunciations=(PHRASE,)))
-    said, other = heard(*PHRASE[:-1], blanks=2), heard(*PHRASE[:-3], 9, 9, blanks=2)
-    batch = torch.cat([torch.cat([heard(blanks=24 - x.shape[1]), x], dim=1) for x in (said, other)])
-    labels = torch.tensor([1.0, 0.0])
-    optimizer = torch.optim.Adam(model.match.parameters(), 0.05)
-    losses = []
-    for _ in range(60):
-        loss = detection_loss(model.head_logits(batch)[:, -1], labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_a_checkpoint_keeps_the_pronunciations(detector: TinyCRNN, tmp_path: Path) -> None:
-    save_checkpoint(detector, str(tmp_path / "m.pt"))
-    loaded, _ = load_checkpoint(str(tmp_path / "m.pt"))
-    assert loaded.config == detector.config and loaded.config.pronunciations == (PHRASE, PHRASE[:3])
-    audio = (0.1 * np.random.default_rng(2).standard_normal(32_000)).astype(np.float32)
-    np.testing.assert_array_equal(stream_scores(loaded, audio), stream_scores(detector, audio))
+@pytest.mark.parametrize("size", ["micro", "large"])
+def test_a_detector_is_centred_on_a_match_score(size: str) -> None:
+    before = line(matcher_model("computer", size), 4.4, 6.9)
+    after = before.centred(-1.75)
+    matches = torch.linspace(-5, 4, 50).numpy()
+    scores = after.score(matches)
+    assert ((scores > 0.5) == (matches > -1.75)).all() and (scores[1:] >= scores[:-1]).all()
+    assert float(after.match.weight) == type(after).slope, "whatever it was before"
+    assert float(before.match.weight) == pytest.approx(4.4), "which is another detector"

@@ -7,16 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
-from model.encoder import stream_scores
 from model.encoder_trunk import encoder_path
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-from model.model import MATCH_SLOPE
 from model.runtime.detector import Trigger, smooth_scores
-from pipeline.training.zero_shot import THRESHOLD
 from tests.support.untrained_bundle import matcher_model
 
 CLIPS = 20
@@ -31,11 +27,7 @@ RECORDINGS = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" 
 def test_a_real_utterance_is_detected_once(phrase: str) -> None:
     files = sorted((RECORDINGS / phrase).glob("*.ogg"))[:CLIPS]
     audio = np.concatenate([np.pad(read_audio(file), (0, APART)) for file in files])
-    model = matcher_model(phrase, "large")
-    with torch.no_grad():
-        model.match.weight.fill_(MATCH_SLOPE)
-        model.match.bias.fill_(-MATCH_SLOPE * THRESHOLD)
-    scores = smooth_scores(stream_scores(model, audio))
+    scores = smooth_scores(matcher_model(phrase, "large").stream_scores(audio))
     fired = Trigger(0.5, round(REFRACTORY_S / SCORE_PERIOD_S)).fired(scores)
     assert len(fired) <= CLIPS, f"{CLIPS} utterances gave {len(fired)} detections"
     assert len(fired) >= 0.9 * CLIPS

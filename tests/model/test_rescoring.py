@@ -15,39 +15,42 @@ import torch
 from core.errors import HarkError
 from model import encoder_trunk, rescoring
 from model.encoder import loaded_trunk
+from model.encoder_detector import RESCORED_WEIGHT, EncoderDetector
 from model.encoder_trunk import (
     ASSETS,
     DECODER_FILE,
     STATE_FRAMES,
-    PhraseRescorer,
     Rescorer,
     encoder_path,
     package_file,
     session,
 )
-from model.export import check_parity, export_onnx, export_rescorer, stream_scores
-from model.model import CHUNK_SAMPLES, MATCH_POOL, MATCH_SLOPE, RESCORED_WEIGHT, TinyCRNN, TinyCRNNConfig
-from model.phones import outputs_of
+from model.export import check_parity
+from model.features import CHUNK_SAMPLES
+from model.phones import PHONE_OUTPUTS, outputs_of
 from model.rescoring import BEGIN, END, LATER_COST, LEAST_LOG_PROBABILITY, SPACE, rescoring_graph, spellings
 from phrase_augmentation.keyphrase import Keyphrase
-from tests.support.untrained_bundle import rescored_config, spoken
+from tests.support.untrained_bundle import large_detector, line, spoken
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 PHRASE = "computer"
 
 
 @pytest.fixture(scope="module")
-def config() -> TinyCRNNConfig:
-    return rescored_config(PHRASE, 1.4)
+def detector() -> EncoderDetector:
+    return line(large_detector(PHRASE, 1.4), 1.0, 0.0)  # gentle, so that no score is 0 or 1
 
 
-@pytest.fixture(scope="module")
-def detector(config: TinyCRNNConfig) -> TinyCRNN:
-    model = TinyCRNN(config).eval()
-    with torch.no_grad():
-        model.match.weight.fill_(1.0)  # gentle, so that no score is 0 or 1
-        model.match.bias.fill_(0.0)
-    return model
+def unasked(detector: EncoderDetector) -> EncoderDetector:
+    """The same without a decoder."""
+    return line(EncoderDetector(replace(detector.config, spellings=())), 1.0, 0.0)
+
+
+def stored_frames(detector: EncoderDetector, audio: np.ndarray, folder: Path) -> np.ndarray:
+    """What an example of that sound is stored as."""
+    front_end = detector.front_end(folder)
+    (computed,) = front_end.computer()([front_end.sound(audio, 0, len(audio))])
+    return front_end.storer()(computed, 0, len(audio))
 
 
 def said(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
@@ -183,16 +186,14 @@ def test_a_stretch_that_matches_is_asked_about_once(monkeypatch: pytest.MonkeyPa
 
 
 @needs_encoder
-def test_every_form_rescores_alike(detector: TinyCRNN, tmp_path: Path) -> None:
+def test_every_form_rescores_alike(detector: EncoderDetector, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    assert export_onnx(detector, path) == detector.config.window_samples + 2
+    assert detector.export(path) == detector.config.window_samples + 2
     audio = np.concatenate([said("we walked home"), said(PHRASE), said("ask the computer")])
     parity = check_parity(detector, path, None, audio)
     assert parity.onnx < 1e-5 and parity.streaming < 1e-5
-    plain = TinyCRNN(replace(detector.config, spellings=())).eval()
-    plain.load_state_dict(detector.state_dict())
-    gained = torch.logit(torch.from_numpy(stream_scores(detector, audio))) - torch.logit(
-        torch.from_numpy(stream_scores(plain, audio))
+    gained = torch.logit(torch.from_numpy(detector.stream_scores(audio))) - torch.logit(
+        torch.from_numpy(unasked(detector).stream_scores(audio))
     )
     assert gained.min() > -1e-3 and 0.6 * RESCORED_WEIGHT < gained.max() <= RESCORED_WEIGHT + 1e-3
     home = len(said("we walked home")) // CHUNK_SAMPLES
@@ -200,76 +201,35 @@ def test_every_form_rescores_alike(detector: TinyCRNN, tmp_path: Path) -> None:
 
 
 @needs_encoder
-def test_a_decoy_takes_from_what_was_rescored_in_every_form(detector: TinyCRNN, tmp_path: Path) -> None:
+def test_a_decoy_takes_from_what_was_rescored_in_every_form(detector: EncoderDetector, tmp_path: Path) -> None:
     decoys = outputs_of(Keyphrase("commuter"))
-    model = TinyCRNN(replace(detector.config, decoys=decoys, decoy_margin=-0.5)).eval()
-    model.load_state_dict(detector.state_dict())
+    model = detector.with_decoys(decoys, -0.5)
     path = tmp_path / "model.onnx"
-    export_onnx(model, path)
+    model.export(path)
     audio = said(PHRASE, 2.0, 1.5)
     assert check_parity(model, path, None, audio).onnx < 1e-5
-    plain = TinyCRNN(replace(model.config, spellings=())).eval()
-    plain.load_state_dict(detector.state_dict())
-    with_decoys, without, unasked = (float(stream_scores(one, audio).max()) for one in (model, detector, plain))
-    gained = np.log(with_decoys / (1 - with_decoys)) - np.log(unasked / (1 - unasked))
+    with_decoys, without, plain = (float(one.stream_scores(audio).max()) for one in (model, detector, unasked(model)))
+    gained = np.log(with_decoys / (1 - with_decoys)) - np.log(plain / (1 - plain))
     assert gained > 0.7 * RESCORED_WEIGHT, "the decoder is asked all the same"
-    files = export_rescorer(model.config, tmp_path)
-    assert files is not None
-    stored = PhraseRescorer(files).stored(*loaded_trunk().hear(audio))
-    with torch.no_grad():
-        best = float(torch.sigmoid(model.stored_logits(torch.from_numpy(stored)[None])).max())
+    best = float(model.scores(stored_frames(model, audio, tmp_path)[None]).max())
     assert with_decoys < without - 0.05 and best == pytest.approx(with_decoys, abs=0.4)
 
 
 def test_a_long_phrase_is_asked_for_from_its_beginning() -> None:
-    short, long = (TinyCRNNConfig.of_size("micro", seconds, None, ((1, 2),)) for seconds in (1.0, 3.0))
+    short, long = (EncoderDetector.of_phrase(((1, 2),), seconds).config for seconds in (1.0, 3.0))
     assert short.states_before == encoder_trunk.STATES_BEFORE and long.states_before * 0.08 >= 2.9
 
 
 @needs_encoder
-def test_stored_frames_give_what_a_stream_gives(detector: TinyCRNN, tmp_path: Path) -> None:
-    files = export_rescorer(detector.config, tmp_path)
-    assert files is not None and export_rescorer(replace(detector.config, spellings=()), tmp_path) is None
+def test_stored_frames_give_what_a_stream_gives(detector: EncoderDetector, tmp_path: Path) -> None:
     audio = said(PHRASE, 3.0, 1.5)
-    stored = PhraseRescorer(files).stored(*loaded_trunk().hear(audio))
+    stored = stored_frames(detector, audio, tmp_path)
     width = detector.config.stored.width
-    assert stored.shape[1] == width == detector.config.trunk.width + 1 and stored[:, -1].min() >= 0
-    assert PhraseRescorer(files).stored(np.zeros((0, width - 1), np.float32), np.zeros((0, 288))).shape == (0, width)
-    with torch.no_grad():
-        best = torch.sigmoid(detector.stored_logits(torch.from_numpy(stored)[None])).max()
-    assert float(best) == pytest.approx(float(stream_scores(detector, audio).max()), abs=0.1)
-
-
-def test_how_frames_were_rescored_adds_to_their_match() -> None:
-    config = TinyCRNNConfig.of_size("micro", 1.0, None, ((1, 2),))
-    model = TinyCRNN(config).eval()
-    with torch.no_grad():
-        model.match.weight.fill_(1.0)
-        model.match.bias.fill_(0.0)
-    scores = torch.full((1, 1, MATCH_POOL), -3.0)
-    scores[0, 0, 2] = -1.0
-    rescored = torch.zeros_like(scores)
-    assert float(model.match_logits(scores, None, rescored).detach()) == pytest.approx(-1.0)
-    rescored[0, 0, 4] = 0.75
-    assert float(model.match_logits(scores, None, rescored).detach()) == pytest.approx(-3.0 + 0.75 * RESCORED_WEIGHT)
-
-
-@pytest.mark.parametrize("score", [0.9985, 0.12, 0.0, 1.0])
-def test_centred_scores_keep_their_order(score: float) -> None:
-    model = TinyCRNN(TinyCRNNConfig.of_size("micro", 1.0, None, ((1, 2),))).eval()
-    with torch.no_grad():
-        model.match.weight.fill_(4.0)
-        model.match.bias.fill_(5.0)
-    matched = torch.linspace(-5, 4, 50)[:, None]
-    none = torch.zeros_like(matched)
-    before = torch.sigmoid(model.encoder_logit(matched, none, none)).detach()
-    model.centre(score)
-    after = torch.sigmoid(model.encoder_logit(matched, none, none)).detach()
-    assert (after[1:] >= after[:-1]).all()
-    if 0 < score < 1:
-        assert (after[1:] > after[:-1]).all(), "no two of them become the same"
-        np.testing.assert_array_equal((before > score).numpy(), (after > 0.5).numpy())
-    assert float(model.match.weight.detach()) == pytest.approx(MATCH_SLOPE)
+    assert stored.shape[1] == width == PHONE_OUTPUTS + 1 and stored[:, -1].min() >= 0
+    assert stored_frames(detector, np.zeros(0, np.float32), tmp_path).shape == (0, width)
+    assert stored_frames(unasked(detector), audio, tmp_path).shape == (len(stored), PHONE_OUTPUTS)
+    best = float(detector.scores(stored[None]).max())
+    assert best == pytest.approx(float(detector.stream_scores(audio).max()), abs=0.1)
 
 
 def test_a_decoder_that_is_missing_or_another_one_is_said_plainly(

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.export import stream_scores
-from model.model import CHUNK_SAMPLES
+from model.export import Streaming
+from model.features import CHUNK_SAMPLES
+from model.matcher import MATCH_POOL
 from model.runtime.detector import SMOOTHING_FRAMES, Detector, smooth_scores
-from phrase_augmentation.keyphrase import Keyphrase
+from tests.support.untrained_bundle import matcher_model
 
 TOLERANCE = 1e-5  # of a score: the order in which a library adds up products
 
@@ -38,7 +39,7 @@ def test_the_detector_gives_the_scores_of_the_pytorch_model(
 ) -> None:
     scores = detector.scores(audio)
     assert scores.std() > 0.1
-    raw = stream_scores(exported.model, audio)
+    raw = exported.model.stream_scores(audio)
     np.testing.assert_allclose(scores[1:], (raw[1:] + raw[:-1]) / 2, atol=1e-4)
 
 
@@ -148,17 +149,9 @@ def test_the_manifest_says_how_scores_are_smoothed(
 
 def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
     """A state of zeros is no silence to the trunk; a path that began in it once waited for the rest of the phrase."""
-    from model.export import StreamingTinyCRNN
-    from model.model import MATCH_POOL, TinyCRNN, TinyCRNNConfig
-    from model.phones import outputs_of
-    from model.shipped_trunk import shipped_trunk
-
-    trunk, _ = shipped_trunk("standard")
-    model = TinyCRNN(TinyCRNNConfig.of_size("standard", 1.2, trunk.config, outputs_of(Keyphrase("okay garden")))).eval()
-    model.trunk.load_state_dict(trunk.state_dict())
-    streaming = StreamingTinyCRNN(model).eval()
-    assert model.matcher is not None
-    carried = slice(-(model.matcher.states + MATCH_POOL - 4 + 1), -1)
+    model = matcher_model("okay garden", "standard")
+    streaming = Streaming(model)
+    carried = slice(-(model.matchers[0].states + MATCH_POOL - 4 + 1), -1)
     silence = torch.zeros(1, -(-model.config.receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES)
     with torch.no_grad():
         scores, state = streaming(silence, torch.zeros(1, streaming.state_size))

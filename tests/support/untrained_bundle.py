@@ -1,11 +1,10 @@
-"""A bundle that hears a phrase without training: the shipped trunk, and a matcher of the phrase's phones on it."""
+"""A bundle that was not calibrated: the shipped trunk, and a matcher of the phrase's phones on it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,44 +24,45 @@ def matcher_bundle(folder: Path, phrase: str, size: str = "micro", threshold: fl
 
 
 def matcher_model(phrase: str, size: str = "micro") -> Any:
-    """A detector on the shipped trunk as it is before training."""
-    import torch
-
-    from model.model import TinyCRNN, TinyCRNNConfig
+    """A detector that is not calibrated."""
     from model.phones import outputs_of
-    from model.shipped_trunk import shipped_trunk
+    from model.shipped_weights import TRUNKS, shipped_trunk
+    from model.trunk_detector import TrunkDetector
 
-    trunk, _ = shipped_trunk(size)
-    config = TinyCRNNConfig.of_size(size, 1.2, trunk.config, outputs_of(Keyphrase(phrase)))
-    if size == "large":
-        config = rescored_config(phrase)
-    model = TinyCRNN(config).eval()
-    with torch.no_grad():
-        model.trunk.load_state_dict(trunk.state_dict())
-    return model
+    if size not in TRUNKS:
+        return large_detector(phrase)
+    return TrunkDetector.of_phrase(shipped_trunk(size)[0], outputs_of(Keyphrase(phrase)), 1.2)
 
 
-def rescored_config(phrase: str, window_s: float = 1.2, above: float = -3.2) -> Any:
-    """The configuration of a large detector that asks its decoder from that match score on."""
-    from model.encoder import trunk_config
-    from model.model import TinyCRNNConfig
+def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2) -> Any:
+    """A large detector that asks its decoder from that match score on."""
+    from model.encoder_detector import EncoderDetector
     from model.phones import outputs_of
     from model.rescoring import spellings
 
-    large = TinyCRNNConfig.of_size("large", window_s, trunk_config(), outputs_of(Keyphrase(phrase)))
-    return replace(large, spellings=spellings(phrase), rescore_above=above)
+    return EncoderDetector.of_phrase(outputs_of(Keyphrase(phrase)), window_s, spellings(phrase), above)
+
+
+def line(model: Any, slope: float, bias: float) -> Any:
+    """The detector with another line from match score to logit."""
+    import torch
+
+    with torch.no_grad():
+        model.match.weight.fill_(slope)
+        model.match.bias.fill_(bias)
+    return model
 
 
 def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes: Any) -> Path:
     """A model as a bundle's folder."""
-    from model.export import export_onnx, quantize_weights
+    from model.export import quantize_weights
+    from model.features import CHUNK_SAMPLES
     from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-    from model.model import CHUNK_SAMPLES
     from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, manifest_digest
 
     folder.mkdir(parents=True)
-    state_size = export_onnx(model, folder / "model.onnx")
-    if not model.config.trunk.encoder:
+    state_size = model.export(folder / "model.onnx")
+    if model.quantizes:
         quantize_weights(folder / "model.onnx", folder / "model.int8.onnx")
     manifest: dict[str, Any] = {
         "schema": SCHEMA,

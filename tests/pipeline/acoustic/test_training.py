@@ -10,8 +10,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from model.asr.network import RecognizerConfig
 from model.asr.packed import open_pack
-from model.shipped_trunk import shipped_trunk
-from model.shipped_weights import load_weights, shipped_recognizer
+from model.shipped_weights import load_weights, shipped_recognizer, shipped_trunk
 from pipeline.acoustic import training as acoustic_training
 from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model

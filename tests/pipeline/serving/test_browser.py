@@ -63,7 +63,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip from before there was a detect.html."""
     import torch
 
-    from model.model import TinyCRNN, TinyCRNNConfig
+    from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
     torch.manual_seed(0)
     model = TinyCRNN(TinyCRNNConfig.of_size("micro", 0.6)).eval()

@@ -19,8 +19,9 @@ from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter
-from model.model import TinyCRNN, TinyCRNNConfig, load_checkpoint
+from model.checkpoint import load_checkpoint
 from model.runtime.detector import SCHEMA, Bundle, Detector
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from pipeline.training import bundle as bundling
 from pipeline.training.bundle import BundleFiles, bundle_at, licences_text, model_card, write_bundle
 from pipeline.training.config import RunConfig
@@ -63,7 +64,7 @@ def report() -> dict[str, Any]:
     return {
         "phrase": "hey compass", "effort": "quick", "run": "hey-compass-run", "created": "2026-01-02T03:04:05+00:00",
         "summary": {"parameters": 12_961}, "thresholds": THRESHOLDS, "in_words": ["It was measured."],
-        "licences": ["GPL-3.0"],
+        "licences": ["GPL-3.0"], "model": {"kind": "crnn"},
     }  # fmt: skip
 
 

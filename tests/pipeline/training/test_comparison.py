@@ -16,9 +16,10 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library, source_id
 from db.records import NewClip
-from model.model import TinyCRNN, TinyCRNNConfig, save_checkpoint
+from model.checkpoint import save_checkpoint
 from model.phones import outputs_of
-from model.shipped_trunk import shipped_trunk
+from model.shipped_weights import shipped_trunk
+from model.trunk_detector import TrunkDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import comparison
 from pipeline.training.comparison import COMPARISON, Trained, compare_versions, unheard
@@ -109,10 +110,7 @@ class Runs:
 
     def add(self, run: str, threshold: float, bank: Any = None, window_s: float = 1.2, trunk: Any = None) -> None:
         trunk = trunk or self.trunk
-        model = TinyCRNN(
-            TinyCRNNConfig.of_size("standard", window_s, trunk.config, outputs_of(Keyphrase(PHRASE)))
-        ).eval()
-        model.trunk.load_state_dict(trunk.state_dict())
+        model = TrunkDetector.of_phrase(trunk, outputs_of(Keyphrase(PHRASE)), window_s)
         (self.data / "models" / run).mkdir(parents=True)
         manifest = {"thresholds": [{"fa_per_day": 12.0, "threshold": threshold, "extrapolated": False}]}
         save_checkpoint(model, str(self.data / "models" / run / "model.pt"), {"manifest": manifest})

@@ -13,14 +13,29 @@ import pytest
 from core.events import silent_reporter
 from db.db_api import Library
 from db.records import NewClip
-from model.model import TrunkConfig
+from model.encoder_detector import EncoderDetector
+from model.tiny_crnn import TinyCRNN
+from model.trunk_detector import TrunkDetector
 from pipeline.training import plan as planning
 from pipeline.training.config import BUCKETS, Effort, RunConfig
-from pipeline.training.examples import CLIP_COLUMNS, WINDOW_S, clip_table, plan_examples, window_seconds
+from pipeline.training.examples import (
+    CLIP_COLUMNS,
+    WINDOW_S,
+    ExamplePlan,
+    clip_table,
+    plan_examples,
+    untrained_detector,
+    window_seconds,
+)
 from pipeline.training.plan import Plan, make_plan, run_splits
 from pipeline.training.splits import VoiceSplits, split_of
 
 CONFIG = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5)
+RECEPTIVE, PHRASE_S = 32_000, 0.8
+
+
+def examples_of(plan: Plan, clips: pd.DataFrame, noise: Path | None = None, few: bool = False) -> ExamplePlan:
+    return plan_examples(plan, clips, noise, RECEPTIVE, PHRASE_S, few)
 
 
 @pytest.fixture
@@ -113,7 +128,7 @@ def test_cuts_of_real_recordings_take_part_with_their_place(
     assert len(cuts) == 12 and (cuts["bucket"] == "positive").all() and (cuts["label"] == 1).all()
     assert (cuts["split"] == cuts["speaker"].map(split_of)).all() and (cuts["corpus"] == "readers").all()
     assert (cuts["phrase_end_s"] == 0.6).all() and (table[table["engine"] != "mined"]["phrase_end_s"] == -1.0).all()
-    examples = plan_examples(plan, table, None)
+    examples = examples_of(plan, table)
     places = {spec.clips[0]: spec.place_s for spec in examples.specs if spec.aligned}
     assert {places[path] for path in cuts["path"]} == {(0.1, 0.6)}
     assert {place for path, place in places.items() if path not in set(cuts["path"])} == {None}
@@ -156,7 +171,7 @@ def test_examples_are_built_of_clips_of_their_own_split(
 ) -> None:
     plan, splits = planned
     clips = clip_table(plan, library, splits)
-    examples = plan_examples(plan, clips, tmp_path / "no such folder")
+    examples = examples_of(plan, clips, tmp_path / "no such folder")
     split_of_path = dict(zip(clips["path"], clips["split"]))
     seeds = [spec.seed for spec in examples.specs]
     assert len(set(seeds)) == len(seeds)
@@ -164,7 +179,7 @@ def test_examples_are_built_of_clips_of_their_own_split(
         paths = [*spec.clips, *filter(None, (spec.before, spec.after))]
         assert {split_of_path[path] for path in paths} <= {spec.columns["split"]}
         assert (spec.condition == "train") == (spec.columns["split"] == "train")
-        assert spec.receptive_samples == examples.model.receptive_samples
+        assert spec.receptive_samples == RECEPTIVE
         if spec.aligned:
             assert len(spec.clips) == 1 and spec.columns["bucket"] != "plain_negative"
             carried = spec.columns["bucket"] == "positive" and spec.columns["text"] != "hey compass"
@@ -183,7 +198,7 @@ def test_every_clip_becomes_its_examples(
 ) -> None:
     plan, splits = planned
     clips = clip_table(plan, library, splits)
-    specs = plan_examples(plan, clips, None).specs
+    specs = examples_of(plan, clips).specs
     aligned = clips[clips["bucket"] != "plain_negative"]
     for split, versions in (("train", tiny_effort.variants), ("validation", 2), ("test", 2)):
         wanted = aligned[aligned["split"] == split]["path"].tolist() * versions
@@ -206,10 +221,7 @@ def test_on_an_encoder_few_clips_are_heard_and_all_ordinary_speech_of_the_test(
     monkeypatch.setattr("pipeline.training.examples.LINE_CLIPS", {"train": 3, "validation": 2, "test": 2})
     real = (clips["split"] == "test") & (clips["bucket"] == "positive")
     clips.loc[clips.index[real][-1], "engine"] = "mined"
-    large = replace(plan, config=replace(plan.config, size="large"))
-    trunk = TrunkConfig(phones=41, encoder="some encoder")
-    heard = plan_examples(large, clips, None, trunk, "encoder.onnx")
-    assert heard.sources.encoder and heard.sources.stored == heard.model.stored
+    heard = examples_of(plan, clips, few=True)
     for split in ("train", "test"):
         aligned = [s for s in heard.specs if s.columns["split"] == split and s.columns["bucket"] == "positive"]
         there = int(((clips["split"] == split) & (clips["bucket"] == "positive")).sum())
@@ -224,7 +236,7 @@ def test_on_an_encoder_few_clips_are_heard_and_all_ordinary_speech_of_the_test(
 def test_the_same_clips_give_the_same_examples(planned: tuple[Plan, VoiceSplits], library: Library) -> None:
     plan, splits = planned
     clips = clip_table(plan, library, splits)
-    assert plan_examples(plan, clips, None) == plan_examples(plan, clips, None)
+    assert examples_of(plan, clips) == examples_of(plan, clips)
 
 
 def test_nothing_else_is_drawn_when_engines_speak_in_another_order_or_one_clip_a_bit_apart(
@@ -243,7 +255,7 @@ def test_nothing_else_is_drawn_when_engines_speak_in_another_order_or_one_clip_a
         for one in (library, again):
             clips = clip_table(plan, one, splits)
             said = dict(zip(clips["path"], clips["text"] + "|" + clips["voice"]))
-            examples = plan_examples(plan, clips, None)
+            examples = examples_of(plan, clips)
             specs = [([said[path] for path in spec.clips], spec.condition, spec.seed) for spec in examples.specs]
             drawn.append((list(said.values()), specs, [said[path] for path in examples.sources.babble]))
     assert drawn[0] == drawn[1]
@@ -256,3 +268,20 @@ def test_the_window_holds_the_phrase(planned: tuple[Plan, VoiceSplits], library:
     assert WINDOW_S[0] <= window <= WINDOW_S[1] and 0.3 < phrase <= window
     nobody = window_seconds(clips[clips["bucket"] != "positive"], "hey compass")
     assert WINDOW_S[0] <= nobody[0] <= WINDOW_S[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"size": "micro"}, TrunkDetector),
+        ({"size": "standard"}, TrunkDetector),
+        ({"size": "large"}, EncoderDetector),
+        ({"size": "standard", "from_scratch": True}, TinyCRNN),
+        ({"size": "micro", "phrase": "hallo kompass", "language": "de"}, TinyCRNN),
+    ],
+)
+def test_a_run_begins_with_the_detector_of_its_size_and_language(changes: dict[str, Any], kind: type[Any]) -> None:
+    detector = untrained_detector(replace(CONFIG, **changes), 1.6, None)
+    assert type(detector) is kind
+    assert detector.config.receptive_samples >= 1.6 * 16_000
+    assert untrained_detector(replace(CONFIG, **changes), 2.6, None).front_end_id == detector.front_end_id

@@ -12,10 +12,10 @@ from core.audio_file import write_audio
 from core.events import silent_reporter
 from model import encoder
 from model.asr.packed import Utterance
+from model.encoder_detector import EncoderDetector
 from model.encoder_trunk import STATE_FRAMES, encoder_path
 from model.examples import SoundSources
-from model.export import export_trunk
-from model.model import TinyCRNNConfig, Trunk
+from model.phones import PHONE_OUTPUTS
 from pipeline.training import negative_bank
 from pipeline.training.negative_bank import (
     BankPiece,
@@ -26,31 +26,34 @@ from pipeline.training.negative_bank import (
     rescoring_threshold,
     shipped_bank,
 )
-from tests.support.untrained_bundle import rescored_config, spoken
+from tests.support.untrained_bundle import large_detector, spoken
 
 pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 SENTENCE = "please ask the computer for another cup of tea before the long winter evening is over "
 
 
 @pytest.fixture(scope="module")
-def config() -> TinyCRNNConfig:
-    return rescored_config("computer", above=-3.0)
+def detector() -> EncoderDetector:
+    return large_detector("computer", above=-3.0)
+
+
+def unasked(detector: EncoderDetector) -> EncoderDetector:
+    """The same without a decoder."""
+    return EncoderDetector(replace(detector.config, spellings=()))
 
 
 @pytest.fixture(scope="module")
-def bank(config: TinyCRNNConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bank(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bank")
-    export_trunk(Trunk(config.trunk), folder / "trunk.onnx")
     utterances = []
     for split in ("train", "validation", "test"):
         write_audio(folder / f"{split}.wav", spoken(SENTENCE * 2))
         utterances.append(Utterance(f"{split}.wav", SENTENCE, (), split, "espeak", False, split))
-    sources = SoundSources(trunk=str(folder / "trunk.onnx"), encoder=True, stored=config.stored)
-    plain = replace(config, spellings=())
     hours = build_bank(
         utterances,
         folder,
-        replace(sources, stored=plain.stored),
+        SoundSources(),
+        replace(unasked(detector).front_end(folder), states=True),
         folder / "bank.zip",
         0,
         silent_reporter(),
@@ -60,37 +63,37 @@ def bank(config: TinyCRNNConfig, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder / "bank.zip"
 
 
-def test_what_goes_in_comes_out(bank: Path, config: TinyCRNNConfig) -> None:
+def test_what_goes_in_comes_out(bank: Path) -> None:
     assert bank_about(bank)["name"] == "a small one"
     pieces = list(bank_pieces(bank, np.inf, 0))
     assert sorted(piece.row["split"] for piece in pieces) == ["test", "test", "train", "validation", "validation"]
     for piece in pieces:
-        assert piece.frames.shape[1] == config.trunk.width
+        assert piece.frames.shape[1] == PHONE_OUTPUTS
         assert piece.states().shape == (-(-len(piece.frames) // STATE_FRAMES), encoder.ENCODER_WIDTH)
         likeness = np.square(piece.frames.astype(np.float32)).sum(1)
         assert np.median(likeness) == pytest.approx(1.0, abs=0.05)
 
 
-def test_matches_are_rescored(bank: Path, config: TinyCRNNConfig) -> None:
+def test_matches_are_rescored(bank: Path, detector: EncoderDetector) -> None:
     pieces = list(bank_pieces(bank, np.inf, 0))
-    rescored = list(rescored_pieces(pieces, config))
+    rescored = list(rescored_pieces(pieces, detector))
     assert [piece.row for piece in rescored] == [piece.row for piece in pieces]
     columns = [piece.frames[:, -1] for piece in rescored]
-    assert all(piece.frames.shape[1] == config.stored.width for piece in rescored)
+    assert all(piece.frames.shape[1] == detector.config.stored.width for piece in rescored)
     assert all(column.min() >= 0 and column.max() <= 1 for column in columns)
     quiet = [c for c, p in zip(columns, pieces, strict=True) if p.row["condition"] == "clean"]
     assert all(column.max() > 0.5 for column in quiet), "the sentence holds the phrase"
     assert np.mean([np.mean(column > 0) for column in columns]) < 0.3, "and much else"
-    assert list(rescored_pieces(pieces, replace(config, spellings=()))) == pieces
+    assert list(rescored_pieces(pieces, unasked(detector))) == pieces
 
 
-def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPatch, config: TinyCRNNConfig) -> None:
+def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPatch, detector: EncoderDetector) -> None:
     rng = np.random.default_rng(0)
     frames = rng.dirichlet(np.full(41, 0.05), (40, 3000)).astype(np.float16)
     pieces = [BankPiece(np.sqrt(part), {}) for part in frames]
     monkeypatch.setattr(negative_bank, "bank_pieces", lambda *_: iter(pieces))
-    threshold = rescoring_threshold(Path("bank.zip"), config.pronunciations)
-    matches = negative_bank._matches(pieces, config.pronunciations)
+    threshold = rescoring_threshold(Path("bank.zip"), detector.config.pronunciations)
+    matches = negative_bank._matches(pieces, detector.config.pronunciations)
     blocks = sum(int((match.reshape(-1, 50).max(1) > threshold).sum()) for match in matches)
     hours = 40 * 3000 * 0.02 / 3600
     assert blocks == int(negative_bank.RESCORED_AN_HOUR * hours)
@@ -98,7 +101,7 @@ def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPa
 
 def test_the_shipped_bank_has_states_of_real_speech() -> None:
     path = shipped_bank("large")
-    assert path is not None and bank_about(path)["trunk"] == encoder.trunk_config().encoder
+    assert path is not None and bank_about(path)["trunk"] == encoder.encoder_name()
     pieces = [piece for piece, _ in zip(bank_pieces(path, np.inf, 0), range(3))]
     for piece in pieces:
         states = piece.states()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import pandas as pd
 import pytest
 
 from model.dataset import SEGMENT_COLUMNS, FeatureStore
-from model.model import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.train import TrainResult
 from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.evaluation import FA_PER_DAY, REPORTED_FA_PER_HOUR
 from pipeline.training.plan import BucketPlan, Plan
@@ -60,7 +60,12 @@ def results_of(real: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def report_of(phrase: str = "hey compass", real: bool = False, **plan_changes: Any) -> Report:
+TRAINED = TrainResult(40, 0.1, 60, 12.34, "cpu", [{"step": 40, "measure": 0.1}])
+
+
+def report_of(
+    phrase: str = "hey compass", real: bool = False, trained: TrainResult | None = TRAINED, **plan_changes: Any
+) -> Report:
     rows = tuple(
         BucketPlan(bucket, ("a",), 1, 4, 1, 1 if bucket == "plain_negative" else 0, 3, {}) for bucket in BUCKETS
     )
@@ -85,9 +90,6 @@ def report_of(phrase: str = "hey compass", real: bool = False, **plan_changes: A
         ]
     )
     model = TinyCRNN(TinyCRNNConfig())
-    trained = SimpleNamespace(
-        device="cpu", steps=60, best_step=40, best_measure=0.1, seconds=12.34, history=[{"step": 40, "measure": 0.1}]
-    )
     thresholds = [{"fa_per_day": rate, "threshold": 0.7, "extrapolated": rate < 12} for rate in FA_PER_DAY]
     generated = GenerationReport({"positive": 3}, {"flite": {"a crash": 2}})
     store = FeatureStore(np.zeros((0, 40), np.float16), segments)
@@ -115,7 +117,18 @@ def test_the_report_is_plain_json_and_its_counts_add_up() -> None:
     assert report["hours"] == {"train": {"train": 0.2}, "validation": {"clean": 0.1}, "test": {"noisy": 0.1}}
     assert sum(row["clips"] for row in report["clips"]) == 14 and report["licences"] == ["CC-BY-4.0", "GPL"]
     assert report["summary"]["miss_rate"] == INTERVAL and report["generation_failures"] == {"flite": {"a crash": 2}}
-    assert report["training"]["seconds"] == 12.3 and report["created"].endswith("+00:00")
+    assert report["training"] == {
+        "steps": 60, "best_step": 40, "best_measure": 0.1, "seconds": 12.3, "history": [{"step": 40, "measure": 0.1}],
+    }  # fmt: skip
+    assert report["created"].endswith("+00:00")
+
+
+def test_where_nothing_was_trained_that_is_said() -> None:
+    assert "Nothing was trained" not in words(report_of())
+    report = report_of(trained=None)
+    assert set(report["training"]) == set(report_of()["training"])
+    assert report["training"]["steps"] == 0 and report["training"]["history"] == []
+    assert "Nothing was trained for the phrase" in words(report) and "Nothing was trained" in html_report(report)
 
 
 def test_synthetic_results_are_called_synthetic() -> None:

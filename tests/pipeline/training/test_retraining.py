@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from core.errors import HarkError
 from db.db_api import Library, source_id
 from db.records import NewClip
 from model.dataset import FeatureStore, FeatureWriter, open_store
-from model.export import check_parity, export_onnx, lead_in, quantize_weights, stream_scores
-from model.features import log_mel
-from model.model import TinyCRNN, TinyCRNNConfig
+from model.export import check_parity, quantize_weights
 from model.phones import outputs_of
-from model.shipped_trunk import shipped_trunk
+from model.trunk_detector import TrunkDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import retraining
 from pipeline.training.config import RunConfig
@@ -28,40 +25,35 @@ from pipeline.training.plan import Plan, real_negatives, save_plan
 from pipeline.training.retraining import (
     CORPUS,
     FALSE_ALARM_OF,
-    Decoys,
     Marked,
     counted,
     find_decoys,
     marked_audio,
     marked_false_alarms,
-    with_decoys,
 )
 from pipeline.training.run import retraining_of
-from tests.support.untrained_bundle import spoken
+from tests.support.untrained_bundle import matcher_model, spoken
 
 THRESHOLD = 0.5
 
 
 @pytest.fixture(scope="module")
-def model() -> TinyCRNN:
-    """A detector of "computer" that has learned nothing of it but its phones."""
-    trunk, _ = shipped_trunk("standard")
-    config = TinyCRNNConfig.of_size("standard", 1.2, trunk.config, outputs_of(Keyphrase("computer")))
-    made = TinyCRNN(config).eval()
-    made.trunk.load_state_dict(trunk.state_dict())
+def model() -> TrunkDetector:
+    """A detector of "computer" that knows nothing of it but its phones."""
+    made = matcher_model("computer", "standard")
+    assert isinstance(made, TrunkDetector)
     return made
 
 
 @pytest.fixture(scope="module")
-def store(model: TinyCRNN, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+def store(model: TrunkDetector, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     """Six utterances of the phrase in the validation split, in a little more noise each."""
     writer = FeatureWriter(tmp_path_factory.mktemp("store") / "features")
     rng = np.random.default_rng(0)
     audio = spoken("computer")
     for number in range(6):
         noisy = audio + 1e-3 * number * rng.standard_normal(len(audio)).astype(np.float32)
-        with torch.no_grad():
-            heard = model.trunk(torch.from_numpy(log_mel(lead_in(model, noisy)))[None])[0].numpy()
+        heard = model.hear(noisy)
         end = len(heard) - 50
         writer.append(
             heard, phrase_start=end - 40, phrase_end=end, label=1, split="validation", condition="clean",
@@ -71,25 +63,24 @@ def store(model: TinyCRNN, tmp_path_factory: pytest.TempPathFactory) -> FeatureS
     return open_store(writer.folder, model.config.stored.width)
 
 
-def highest(model: TinyCRNN, text: str) -> float:
-    return float(stream_scores(model, spoken(text)).max())
+def highest(model: TrunkDetector, text: str) -> float:
+    return float(model.stream_scores(spoken(text)).max())
 
 
-def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(model: TinyCRNN, store: FeatureStore) -> None:
+def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(model: TrunkDetector, store: FeatureStore) -> None:
     assert highest(model, "commuter") > THRESHOLD  # a detector by phones alone takes it for the phrase
     decoys = find_decoys(model, THRESHOLD, [spoken("commuter")], store)
     assert decoys.marked == 1 and len(decoys.phones) == 1 and decoys.alike == 0
-    better = with_decoys(model, decoys)
+    better = model.with_decoys(decoys.phones, decoys.margin)
     assert highest(better, "commuter") < 0.1
     assert highest(better, "my commuter train") < 0.1  # and not in that recording alone
     assert abs(highest(better, "computer") - highest(model, "computer")) < 0.01
     assert highest(better, "the computer is on") > THRESHOLD
 
 
-def test_a_detector_with_decoys_is_the_same_in_all_forms(model: TinyCRNN, tmp_path: Path) -> None:
-    changed = with_decoys(model, Decoys(phones=outputs_of(Keyphrase("commuter")), margin=0.1))
-    changed.config = TinyCRNNConfig.from_dict(changed.config.as_dict())
-    export_onnx(changed, tmp_path / "a.onnx")
+def test_a_detector_with_decoys_is_the_same_in_all_forms(model: TrunkDetector, tmp_path: Path) -> None:
+    changed = model.with_decoys(outputs_of(Keyphrase("commuter")), 0.1)
+    changed.export(tmp_path / "a.onnx")
     quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
     audio = np.concatenate([spoken("computer"), spoken("commuter")])
     parity = check_parity(changed, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
@@ -97,7 +88,7 @@ def test_a_detector_with_decoys_is_the_same_in_all_forms(model: TinyCRNN, tmp_pa
 
 
 def test_what_sounds_exactly_like_the_phrase_is_no_decoy(
-    model: TinyCRNN, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    model: TrunkDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: model.config.pronunciations[0])
     decoys = find_decoys(model, THRESHOLD, [spoken("computer")], store)
@@ -105,19 +96,13 @@ def test_what_sounds_exactly_like_the_phrase_is_no_decoy(
 
 
 def test_a_decoy_that_costs_the_phrase_is_not_used(
-    model: TinyCRNN, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    model: TrunkDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the phrase without its first sounds is in every utterance of it
     part = model.config.pronunciations[0][4:]
     monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: part)
     monkeypatch.setattr(retraining, "MARGINS", (-0.5,))
     assert find_decoys(model, THRESHOLD, [spoken("computer")], store).phones == ()
-
-
-def test_checkpoints_without_decoys_load(model: TinyCRNN) -> None:
-    values = model.config.as_dict()
-    del values["decoys"], values["decoy_margin"]
-    assert TinyCRNNConfig.from_dict(values) == model.config
 
 
 @pytest.mark.parametrize(
@@ -156,7 +141,7 @@ def test_a_version_is_better_only_if_nothing_is_worse(
 
 
 def test_what_was_marked_is_counted_for_each_version(
-    model: TinyCRNN, store: FeatureStore, tmp_path: Path, new_clip: Callable[..., NewClip]
+    model: TrunkDetector, store: FeatureStore, tmp_path: Path, new_clip: Callable[..., NewClip]
 ) -> None:
     taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
     with Library(tmp_path) as library:

@@ -24,7 +24,7 @@ import soundfile
 from core import lock
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from core.events import silent_reporter
+from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip
 from model import encoder_trunk
@@ -40,7 +40,7 @@ from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, r
 from tests.pipeline.training.tiny_run import TINY
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
-KILLS = ("plan:0", "synthesize:2", "features:2", "train:8", "report:0", "bundle:0", "zip:3")
+KILLS = ("plan:0", "synthesize:2", "features:2", "calibrate:0", "report:0", "bundle:0", "zip:3")
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
 
 
@@ -102,12 +102,14 @@ def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
     save_plan(plan, folder / "plan.json")
     count = len(plan.requests)
     estimates = [fresh["estimate_s"]]
-    for spoken, goes_on_with in ((0, "synthesize"), (count - 3, "synthesize"), (count, "features"), (count, "train")):
+    for spoken, goes_on_with in (
+        (0, "synthesize"), (count - 3, "synthesize"), (count, "features"), (count, "calibrate"),
+    ):  # fmt: skip
         with Library(tmp_path) as library:
             library.add_clips(
                 new_clip(r.text, "s", r.engine, 0.2, request_id=r.request_id) for r in plan.requests[:spoken]
             )
-        if goes_on_with == "train":
+        if goes_on_with == "calibrate":
             FeatureWriter(folder / "features").close()
         shown = plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)
         assert shown["unfinished"] == {"planned": count, "spoken": spoken, "goes_on_with": goes_on_with}
@@ -265,14 +267,15 @@ def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Att
         assert one.stages()[-1] == stage
     # What was finished is not done again.
     stages = {one.kill_at: one.stages() for one in made}
-    assert "synthesize" not in stages["train:8"] and "features" not in stages["report:0"]
-    assert stages[""] == ["plan", "train", "report", "bundle"]
+    assert "synthesize" not in stages["calibrate:0"] and "features" not in stages["report:0"]
+    assert stages[""] == ["plan", "calibrate", "report", "bundle"]
     result = result_of(attempts)
     assert Path(result["bundle"]).is_file() and Path(result["model_pt"]).is_file() and Path(result["report"]).is_file()
     (job,) = (data / "jobs").iterdir()
     assert json.loads((job / "result.json").read_text())["bundle"] == result["bundle"]
-    assert set(result["seconds"]) == {"plan", "mine", "synthesize", "features", "train", "report", "bundle"}
-    assert not (job / "last.pt").exists() and not (job / "features" / "frames.f16").exists()
+    assert set(result["seconds"]) == {"plan", "mine", "synthesize", "features", "calibrate", "report", "bundle"}
+    left = {path.name for path in job.rglob("*") if path.suffix in (".pt", ".onnx", ".f16")}
+    assert not left, "what is large, and can be made again, is gone"
     assert not list((data / "tmp").iterdir())
 
 
@@ -307,7 +310,8 @@ def test_result_and_report_agree(attempts: tuple[Path, list[Attempt]]) -> None:
     assert set(result["counts"]) == set(BUCKETS)
     assert sum(row["generated"] for row in result["counts"].values()) == sum(row["clips"] for row in report["clips"])
     assert report["results"]["hours"] > 0.02 and report["results"]["positives"] >= 10
-    assert report["training"]["history"][-1]["step"] <= 60
+    assert report["training"]["steps"] == 0 and report["training"]["history"] == []
+    assert not [event for one in attempts[1] for event in one.events if event["event"] == "metric"]
     assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
     tested = {row["speaker"] for row in report["results"]["by_speaker"]}
     clips = pd.read_csv(next((attempts[0] / "jobs").glob("*/clips.csv")), keep_default_na=False)
@@ -376,6 +380,22 @@ def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, 
             archive.writestr(name, content)
     with pytest.raises(BundleError, match=r"model\.onnx does not have the digest"):
         Detector(tmp_path / "b.zip")
+
+
+@pytest.mark.slow
+def test_a_detector_is_trained_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10)))
+    told: list[Event] = []
+    config = replace(CONFIG, size="micro", from_scratch=True, engines=engines)
+    result = run_training(config, tmp_path, Reporter(told.append))
+    report = json.loads(Path(result["report"]).with_name("report.json").read_text())
+    assert report["model"]["kind"] == "crnn" and "trunk" not in report and "negative_bank" not in report
+    assert 0 < report["training"]["best_step"] <= report["training"]["steps"] <= TINY.steps
+    assert "train" in result["seconds"] and "calibrate" not in result["seconds"]
+    metrics = {event["name"] for event in told if event["event"] == "metric"}
+    assert metrics == {"loss", "validation_miss_rate"}
 
 
 @pytest.mark.slow

@@ -10,11 +10,13 @@ import torch
 
 from core.errors import HarkError
 from model import encoder, encoder_trunk
+from model.encoder_detector import ENCODER_HOP, EncoderDetector
 from model.encoder_trunk import FRAME_SAMPLES, STATE_FRAMES, EncoderTrunk, encoder_path, frame_places
-from model.export import check_parity, export_onnx, heard_of, onnx_scores, stream_scores
-from model.features import HOP
-from model.model import CHUNK_SAMPLES, ENCODER_HOP, TinyCRNN, TinyCRNNConfig, TrunkConfig
+from model.export import check_parity, onnx_scores
+from model.features import CHUNK_SAMPLES, HOP
+from model.phones import PHONE_OUTPUTS
 from model.shipped_weights import load_head, save_head
+from tests.support.untrained_bundle import line
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 PHRASE = ((5, 12, 30, 8),)
@@ -32,43 +34,39 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def detector() -> TinyCRNN:
-    model = TinyCRNN(TinyCRNNConfig.of_size("large", 1.2, encoder.trunk_config(), PHRASE)).eval()
-    with torch.no_grad():
-        model.match.weight.fill_(0.8)  # gentle, so that sound which is not the phrase gives scores that differ
-        model.match.bias.fill_(1.0)
-    return model
+def detector() -> EncoderDetector:
+    # gentle, so that sound which is not the phrase gives scores that differ
+    return line(EncoderDetector.of_phrase(PHRASE, 1.2), 0.8, 1.0)
 
 
 @pytest.fixture(scope="module")
-def exported(detector: TinyCRNN, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+def exported(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     path = tmp_path_factory.mktemp("large") / "model.onnx"
-    return path, export_onnx(detector, path)
+    return path, detector.export(path)
 
 
 @needs_encoder
 def test_the_graph_gives_what_the_windows_give_however_the_audio_comes(
-    detector: TinyCRNN, exported: tuple[Path, int]
+    detector: EncoderDetector, exported: tuple[Path, int]
 ) -> None:
     path, state_size = exported
     assert state_size == detector.config.window_samples + 2
     parity = check_parity(detector, path, None, sound(4.0))
     assert parity.onnx < 1e-5 and parity.streaming < 1e-5
     assert parity.int8 is None and "pt_against_int8" not in parity.as_dict()
-    assert np.ptp(stream_scores(detector, sound(4.0))) > 0.01, "the scores differ, or the comparison says nothing"
+    assert np.ptp(detector.stream_scores(sound(4.0))) > 0.01, "the scores differ, or the comparison says nothing"
 
 
 def test_a_window_holds_the_phrase_what_was_before_it_and_a_hop_and_is_never_short() -> None:
-    trunk = TrunkConfig(phones=4, encoder="any")
     for seconds, window_s in ((0.8, 2.88), (1.4, 2.88), (1.88, 2.88), (1.92, 3.36), (3.0, 4.32)):
-        config = TinyCRNNConfig.of_size("large", seconds, trunk)
+        config = EncoderDetector.of_phrase(PHRASE, seconds).config
         assert config.window_samples == window_s * 16_000, seconds
         assert config.window_samples % ENCODER_HOP == 0
         assert config.window_samples >= config.receptive_frames * HOP + ENCODER_HOP
 
 
 @needs_encoder
-def test_nothing_older_than_the_receptive_field_matters(detector: TinyCRNN, exported: tuple[Path, int]) -> None:
+def test_nothing_older_than_the_receptive_field_matters(detector: EncoderDetector, exported: tuple[Path, int]) -> None:
     need = detector.config.stream_samples
     assert need % ENCODER_HOP == 0 and need >= detector.config.window_samples
     tail = sound(need / 16_000 + 1.0, 3)
@@ -82,16 +80,16 @@ def test_nothing_older_than_the_receptive_field_matters(detector: TinyCRNN, expo
 
 
 @needs_encoder
-def test_a_recording_is_heard_alike_in_one_piece_and_in_several(detector: TinyCRNN) -> None:
+def test_a_recording_is_heard_alike_in_one_piece_and_in_several(detector: EncoderDetector) -> None:
     audio = sound(9.0, 5)
-    heard = heard_of(detector, audio)
-    assert heard.shape == (len(audio) // FRAME_SAMPLES, detector.config.trunk.width)
+    heard = detector.hear(audio)
+    assert heard.shape == (len(audio) // FRAME_SAMPLES, PHONE_OUTPUTS)
     np.testing.assert_allclose(np.square(heard).sum(1), 1.0, atol=1e-3)
     whole, states = EncoderTrunk(encoder.window_graph().SerializeToString()).window(audio, len(heard))
     assert states.shape == (-(-len(heard) // STATE_FRAMES), encoder.ENCODER_WIDTH)
     alike = (heard * whole).sum(1)  # Bhattacharyya: 1 where the probabilities are the same
     assert alike.mean() > 0.9, alike.mean()
-    assert heard_of(detector, np.zeros(0, np.float32)).shape[0] == 0
+    assert detector.hear(np.zeros(0, np.float32)).shape[0] == 0
 
 
 def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
@@ -101,11 +99,6 @@ def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
     inside = slice(2, 47)
     assert np.abs(centres - (320 * np.arange(50) + 160))[inside].max() <= 192
     assert places.max() == ((16_000 - 127) // 64 + 1 - 7) // 3 // 2 - 1, "never beyond the last"
-
-
-def test_a_large_detector_without_an_encoder_is_refused() -> None:
-    with pytest.raises(ValueError, match="encoder"):
-        TinyCRNNConfig.of_size("large", 1.2)
 
 
 def test_the_encoder_that_is_missing_or_another_one_is_said_plainly(

@@ -1,10 +1,8 @@
-"""TinyCRNN: what a logit depends on, how large the detector is, and that its configuration travels with it."""
+"""TinyCRNN: what a logit depends on, and how large the detector is."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoder import parameter_count
-from model.features import HOP, MELS, WINDOW, log_mel
-from model.model import (
-    CHUNK_FRAMES,
-    CHUNK_SAMPLES,
-    TinyCRNN,
-    TinyCRNNConfig,
-    TrunkConfig,
-    load_checkpoint,
-    save_checkpoint,
-)
+from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, MELS, WINDOW, log_mel
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
 SIZES = [("standard", 1.6), ("micro", 0.5), ("micro", 3.0)]
 
@@ -95,7 +84,7 @@ def test_sizes_keep_their_limits(
     window_s: float, make_model: Callable[..., TinyCRNN], make_export: Callable[..., Any], tmp_path: Path
 ) -> None:
     standard, micro = make_model("standard", window_s), make_model("micro", window_s)
-    assert parameter_count(standard) <= 600_000
+    assert standard.parameter_count() <= 600_000
     assert make_export(standard, tmp_path / "standard").int8.stat().st_size < 900_000
     assert make_export(micro, tmp_path / "micro").int8.stat().st_size <= 60_000
     assert abs(standard.config.window_frames * 0.04 - window_s) <= 0.02
@@ -104,20 +93,6 @@ def test_sizes_keep_their_limits(
 def test_an_unknown_size_is_refused() -> None:
     with pytest.raises(ValueError, match="huge"):
         TinyCRNNConfig.of_size("huge", 1.0)
-
-
-def test_a_configuration_survives_json_and_checkpoint(tmp_path: Path, make_model: Callable[..., TinyCRNN]) -> None:
-    config = replace(TinyCRNNConfig.of_size("micro", 1.1, TrunkConfig(dilations=(1, 3))), dropout=0.25)
-    assert TinyCRNNConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
-    model = make_model()
-    save_checkpoint(model, str(tmp_path / "model.pt"), {"manifest": {"phrase": "hey compass"}})
-    torch.load(tmp_path / "model.pt", weights_only=True)
-    loaded, extra = load_checkpoint(str(tmp_path / "model.pt"))
-    assert loaded.config == model.config and not loaded.training
-    assert extra == {"manifest": {"phrase": "hey compass"}}
-    features = torch.randn(2, model.config.receptive_frames, MELS)
-    with torch.no_grad():
-        assert torch.equal(loaded(features), model(features))
 
 
 def test_dropout_is_off_in_evaluation_and_gradients_reach_every_parameter(make_model: Callable[..., TinyCRNN]) -> None:

@@ -1,0 +1,53 @@
+"""Detectors in files: configuration, weights, and what else belongs to them."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import torch
+from torch import nn
+
+from model.detector import Detector, DetectorConfig
+from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
+from model.plain import from_plain
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.trunk import TrunkConfig
+from model.trunk_detector import TrunkDetector, TrunkDetectorConfig
+
+KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+    "crnn": (TinyCRNNConfig, TinyCRNN),
+    "trunk": (TrunkDetectorConfig, TrunkDetector),
+    "encoder": (EncoderDetectorConfig, EncoderDetector),
+}
+
+
+def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
+    """The inverse of :meth:`DetectorConfig.as_dict`, for what earlier versions of Hark wrote, too."""
+    values = values if "kind" in values else _with_kind(values)
+    if "trunk" in values:
+        values = {**values, "trunk": TrunkConfig.from_dict(values["trunk"])}
+    config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)
+    return config
+
+
+def _with_kind(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration from when one class was all kinds, as it is written today."""
+    encoder = values["trunk"].get("encoder", "")
+    if not encoder and not values.get("pronunciations"):
+        return {**values, "kind": "crnn"}
+    frames = 2 * values["window_frames"]  # of 20 ms; they were of 40
+    return {**values, "kind": "encoder" if encoder else "trunk", "encoder": encoder, "window_frames": frames}
+
+
+def save_checkpoint(detector: Detector, path: str, extra: dict[str, Any] | None = None) -> None:
+    """Write configuration, weights and ``extra`` plain values as one file that loads with ``weights_only=True``."""
+    torch.save({"config": detector.config.as_dict(), "weights": detector.state_dict(), **(extra or {})}, path)
+
+
+def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
+    """The detector (in evaluation mode, on the CPU) and everything else in a file of :func:`save_checkpoint`."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    config = config_from_dict(content.pop("config"))
+    detector: Any = KINDS[config.as_dict()["kind"]][1](config)
+    detector.load_state_dict(content.pop("weights"))
+    return detector.eval(), content

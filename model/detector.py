@@ -1,0 +1,146 @@
+"""What a detector is, and how stored frames are scored by any: :class:`model.tiny_crnn.TinyCRNN`,
+:class:`model.trunk_detector.TrunkDetector` and :class:`model.encoder_detector.EncoderDetector` are the three."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from model.dataset import FeatureStore
+from model.features import HOP, WINDOW, StoredFrames
+from model.front_end import FrontEnd
+from model.metrics import ScoredStream, smooth_scores
+from model.plain import plain
+
+
+class DetectorConfig(ABC):
+    """The shape of a detector, a dataclass; it travels inside every checkpoint, which knows it by its ``kind``."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def stored(self) -> StoredFrames:
+        """How examples are stored."""
+
+    @property
+    def receptive_frames(self) -> int:
+        """Log-mel frames that one score depends on."""
+        return self.stored.lead + self.stored.step * (self.stored.window - 1)
+
+    @property
+    def receptive_samples(self) -> int:
+        """Audio samples that one score depends on."""
+        return (self.receptive_frames - 1) * HOP + WINDOW
+
+    @property
+    def stream_samples(self) -> int:
+        """Samples of a stream after which nothing before them matters."""
+        return self.receptive_samples
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values (:mod:`model.plain`); :func:`model.checkpoint.config_from_dict` is the inverse."""
+        return {"kind": self.kind, **plain(self)}
+
+
+class Detector(nn.Module, ABC):
+    """Audio to scores from 0 to 1, one every 80 ms.
+
+    Attributes:
+        batch_frames: stored frames that are best scored at once.
+        quantizes: 8-bit weights can be made of its graph; False where it has them already.
+    """
+
+    batch_frames: ClassVar[int]
+    quantizes: ClassVar[bool]
+    config: DetectorConfig
+
+    @property
+    @abstractmethod
+    def front_end_id(self) -> str:
+        """The same for detectors whose frames come from the same front end, weights and all."""
+
+    @property
+    def stored_id(self) -> Hashable:
+        """The same for detectors whose stored frames are the same."""
+        return self.front_end_id
+
+    @abstractmethod
+    def front_end(self, folder: Path) -> FrontEnd:
+        """What makes its stored frames; files that it needs are written into the folder."""
+
+    @abstractmethod
+    def scores(self, stored: np.ndarray) -> np.ndarray:
+        """Scores [batch, n] of stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`)."""
+
+    @abstractmethod
+    def stream_scores(self, audio: np.ndarray) -> np.ndarray:
+        """Scores [samples // 1280] of a recording that follows silence, not smoothed."""
+
+    @abstractmethod
+    def export(self, path: Path) -> int:
+        """Write it as ONNX: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
+
+        Returns the size of the state; zeros are silence.
+        """
+
+    def parameter_count(self) -> int:
+        """Parameters of all that it runs."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def in_batches(
+    scores: Callable[[np.ndarray], np.ndarray], pieces: Sequence[np.ndarray], stored: StoredFrames, batch_frames: int
+) -> list[np.ndarray]:
+    """What ``scores`` gives ([batch, n], as :meth:`Detector.scores`) of pieces of stored frames [frames, width].
+
+    Pieces of similar length are worked together, padded at the end, which is faster: up to ``batch_frames`` frames.
+    """
+    counts = [stored.scores(len(piece)) for piece in pieces]
+    result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
+    order = sorted((i for i, count in enumerate(counts) if count), key=lambda i: counts[i])
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and (end + 1 - start) * len(pieces[order[end]]) <= batch_frames:
+            end += 1
+        chosen = order[start:end]
+        start = end
+        frames = stored.window + (counts[chosen[-1]] - 1) * stored.chunk
+        batch = np.zeros((len(chosen), frames, pieces[chosen[0]].shape[1]), np.float32)
+        for row, index in zip(batch, chosen):
+            part = pieces[index][:frames]
+            row[: len(part)] = part
+        for row, index in zip(scores(batch), chosen):
+            result[index] = row[: counts[index]].copy()
+    return result
+
+
+def scores_of_many(detector: Detector, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Scores of each piece of stored frames [frames, width], not smoothed."""
+    return in_batches(detector.scores, pieces, detector.config.stored, detector.batch_frames)
+
+
+def as_streams(scores: Iterable[np.ndarray], rows: Any, stored: StoredFrames) -> list[ScoredStream]:
+    """Scores of segments (rows of a feature store) as scored streams; phrase ends are those of aligned segments.
+
+    The first score of a segment belongs to its first whole window; phrase times are shifted accordingly.
+    """
+    # Score i ends with stored frame window + chunk i; in stream time it ends at (i + 1) * 80 ms.
+    offset = stored.window - stored.chunk
+    streams = []
+    for raw, phrase_end in zip(scores, rows["phrase_end"]):
+        ends = [] if phrase_end < 0 else [(phrase_end - offset) * stored.step / 100.0]
+        streams.append(ScoredStream(smooth_scores(raw), np.asarray(ends)))
+    return streams
+
+
+def score_segments(detector: Detector, store: FeatureStore, rows: Any) -> list[ScoredStream]:
+    """Each segment (rows of ``store.segments``) as a scored stream."""
+    scores = scores_of_many(detector, [store.features(row) for row in rows.itertuples()])
+    return as_streams(scores, rows, detector.config.stored)

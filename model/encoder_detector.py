@@ -1,0 +1,342 @@
+"""The keyphrase HMM on a speech encoder, with a second pass by its decoder: what a *large* detector is.
+
+The encoder hears both ways within a window, so a stream is heard in windows that overlap, and its phones are read off
+every 20 ms, as a trunk gives them. Where the phrase matches, the decoder is asked for it (:mod:`model.rescoring`). All
+of that is one ONNX graph with the same inputs and outputs as every detector's: what runs a bundle does not know the
+difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.encoder import OPSET, encoder_name, loaded_trunk, prefixed, to_onnx, window_graph
+from model.encoder_trunk import (
+    FRAME_SAMPLES,
+    STATE_FRAMES,
+    STATES_AFTER,
+    STATES_BEFORE,
+    Rescorer,
+    frame_places,
+)
+from model.export import Call
+from model.features import CHUNK_SAMPLES, HOP, StoredFrames
+from model.front_end import EncoderFrontEnd
+from model.matcher import CHUNK_STEPS, HMMConfig, HMMDetector, Matcher, Ways, window_frames
+from model.phones import PHONE_OUTPUTS
+from model.rescoring import decoder_weights, rescoring_graph
+from model.trunk import STEM_STRIDE
+
+if TYPE_CHECKING:
+    import onnx
+
+ENCODER_MATCH_FLOOR = -5.0  # an encoder is surer than a trunk of what it hears, and of what it does not
+ENCODER_HOP = 7_680  # samples between two windows of a stream: 480 ms
+ENCODER_BEFORE = 8_000  # samples that are heard before the phrase
+ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: in noise, an encoder hears worse in 2.4
+ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: what is new in it, and as much heard once more
+RESCORED_WEIGHT = 4.0  # match score that a phrase gains of which the decoder is certain (model.rescoring)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDetectorConfig(HMMConfig):
+    """The shape of a detector on an encoder.
+
+    Attributes:
+        encoder: the name of the encoder (:func:`model.encoder.encoder_name`).
+        spellings: of the phrase, as tokens of the decoder; none: nothing is rescored.
+        rescore_above: the match score from which the decoder is asked for the phrase.
+    """
+
+    kind = "encoder"
+    encoder: str = field(default_factory=encoder_name)
+    spellings: Ways = ()
+    rescore_above: float = 0.0
+
+    @property
+    def stored(self) -> StoredFrames:
+        """The last column says how frames were rescored."""
+        width = PHONE_OUTPUTS + bool(self.spellings)
+        return StoredFrames(width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, STEM_STRIDE)
+
+    @property
+    def states_before(self) -> int:
+        """States that the decoder reads before the end of a match: the whole phrase, slowly said."""
+        return max(STATES_BEFORE, self.window_frames // STATE_FRAMES)
+
+    @property
+    def window_samples(self) -> int:
+        """What a stream hears at once: the phrase, what was before it, and a hop of the window."""
+        needed = self.window_frames * STEM_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
+        return max(ENCODER_LEAST, -(-needed // ENCODER_HOP) * ENCODER_HOP)
+
+    @property
+    def receptive_frames(self) -> int:
+        return super().receptive_frames + ENCODER_BEFORE // HOP
+
+    @property
+    def stream_samples(self) -> int:
+        return self.window_samples + ENCODER_HOP
+
+
+class EncoderDetector(HMMDetector):
+    """The most accurate one, and the largest: encoder and decoder come with it."""
+
+    floor = ENCODER_MATCH_FLOOR
+    slope = 2.0  # gentle: from no to full rescoring is 8 logits
+    level = -1.1  # the mean of what three calibrated ones have (-1.9 to 0.2)
+    quantizes = False
+    config: EncoderDetectorConfig
+
+    @classmethod
+    def of_phrase(cls, pronunciations: Ways, window_s: float, spellings: Ways = (), rescore_above: float = 0.0) -> Self:
+        """A detector that is not calibrated, for a phrase that fits into ``window_s`` seconds."""
+        config = EncoderDetectorConfig(
+            pronunciations=pronunciations, window_frames=window_frames(window_s), spellings=spellings,
+            rescore_above=rescore_above,
+        )  # fmt: skip
+        return cls(config).eval()
+
+    @property
+    def front_end_id(self) -> str:
+        return self.config.encoder
+
+    @property
+    def stored_id(self) -> Hashable:
+        asked = (self.config.pronunciations, self.config.spellings, self.config.rescore_above)
+        return (self.front_end_id, *(asked if self.config.spellings else ()))
+
+    @cached_property
+    def rescorer(self) -> Rescorer | None:
+        """What rescores the phrase; None without spellings."""
+        if not self.config.spellings:
+            return None
+        decoder = rescoring_graph(self.config.spellings).SerializeToString()
+        return Rescorer(decoder, self.config.rescore_above, self.config.states_before)
+
+    def front_end(self, folder: Path) -> EncoderFrontEnd:
+        graph, matcher, decoder = (str(folder / f"{name}.onnx") for name in ("encoder", "matcher", "decoder"))
+        Path(graph).write_bytes(window_graph().SerializeToString())
+        if not self.config.spellings:
+            return EncoderFrontEnd(self.config.stored, graph)
+        Path(matcher).write_bytes(matcher_graph(self.config.pronunciations).SerializeToString())
+        Path(decoder).write_bytes(rescoring_graph(self.config.spellings).SerializeToString())
+        above, before = self.config.rescore_above, self.config.states_before
+        return EncoderFrontEnd(self.config.stored, graph, matcher, decoder, above, before)
+
+    def hear(self, audio: np.ndarray) -> np.ndarray:
+        return loaded_trunk().hear(audio)[0]
+
+    @torch.no_grad()
+    def matches(self, stored: np.ndarray) -> np.ndarray:
+        phones, rescored = torch.from_numpy(stored).tensor_split([PHONE_OUTPUTS], dim=2)
+        return self._matches(phones, RESCORED_WEIGHT * rescored.sum(dim=2))  # nothing, where there is no column
+
+    def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What was heard in a window of a stream [1, time, PHONE_OUTPUTS] to the best match of the phrase at its end,
+        its frame, and the same match less what decoys take, all [1, 1]."""
+        scores = [matcher(heard)[0][:, None, -ENCODER_POOL:] for matcher in self.matchers]
+        best, place = scores[0].max(dim=2)
+        return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
+
+    def rescored(self, match: Tensor, rescoring: Tensor) -> Tensor:
+        """The score of a window whose match was rescored [1, 1]."""
+        return torch.sigmoid(self.logits(match + RESCORED_WEIGHT * rescoring))
+
+    @torch.no_grad()
+    def window_score(self, phones: np.ndarray, states: np.ndarray) -> float:
+        """The score of a window of a stream, as :meth:`EncoderTrunk.window` gives it."""
+        best, frame, match = self.window_match(torch.from_numpy(phones)[None])
+        rescoring = torch.zeros_like(best)
+        if self.rescorer is not None and float(best) > self.config.rescore_above:
+            rescoring += self.rescorer.at(states, int(frame))
+        return float(self.rescored(match, rescoring))
+
+    def stream_scores(self, audio: np.ndarray) -> np.ndarray:
+        encoder, window = loaded_trunk(), self.config.window_samples
+        padded = np.pad(np.asarray(audio, np.float32), (window, 0))
+
+        def score(end: int) -> float:
+            return self.window_score(*encoder.window(padded[end - window : end], window // FRAME_SAMPLES))
+
+        chunks = len(audio) // CHUNK_SAMPLES
+        hop = ENCODER_HOP // CHUNK_SAMPLES
+        scores = np.full(chunks, score(window), np.float32)
+        for first in range(hop - 1, chunks, hop):
+            scores[first : first + hop] = score(window + (first + 1) * CHUNK_SAMPLES)
+        return scores
+
+    def export(self, path: Path) -> int:
+        import onnx
+
+        onnx.save(stream_graph(self), str(path))
+        return self.config.window_samples + 2
+
+    def parameter_count(self) -> int:
+        tensors = [*window_graph().graph.initializer, *(decoder_weights() if self.config.spellings else ())]
+        return super().parameter_count() + sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
+
+
+def matcher_graph(pronunciations: Ways) -> onnx.ModelProto:
+    """A phrase's matcher alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
+
+    matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
+    call = Call(matcher, lambda heard: matcher(heard)[0])
+    example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
+    return to_onnx(call, (example,), ["heard"], ["match"], varying_time=True)
+
+
+def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
+    """A detector on a stream (:meth:`model.detector.Detector.export`).
+
+    Every :data:`ENCODER_HOP` samples the last ``window_samples`` are heard anew, and the score of a chunk is that of
+    the window before. Nothing but audio is carried on between two windows, so no path through the phrase is torn where
+    they meet, and nothing older than a window can matter.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    config, window = detector.config, detector.config.window_samples
+    frames = window // FRAME_SAMPLES
+    one = torch.zeros(1, 1)
+    hearing = prefixed(window_graph().graph, "hear/")
+    heard = torch.zeros(1, frames, PHONE_OUTPUTS)
+    match, score = Call(detector, detector.window_match), Call(detector, detector.rescored)
+    following = prefixed(to_onnx(match, (heard,), ["heard"], ["best", "frame", "match"]).graph, "match/")
+    scoring = prefixed(to_onnx(score, (one, one), ["matched", "rescored"], ["score"]).graph, "score/")
+    places = frame_places(window, frames)
+    constants = {
+        "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),
+        "rows_shape": np.asarray([-1, CHUNK_SAMPLES], np.int64),
+        "flat": np.asarray([1, -1], np.int64),
+        "places": places,
+        "chunk": np.asarray([CHUNK_SAMPLES], np.int64),
+        "end": np.asarray([2**31], np.int64),
+        "axis": np.asarray([1], np.int64),
+        "first": np.asarray(0, np.int64),
+        "one": np.ones((1, 1), np.float32),
+        "hop": np.asarray([[ENCODER_HOP / CHUNK_SAMPLES - 0.5]], np.float32),
+        "zero": np.zeros((1, 1), np.float32),
+        "yes": np.asarray(True),
+        "sizes": np.asarray([window, 1, 1], np.int64),
+        "above": np.asarray(config.rescore_above, np.float32),
+        "state_places": places[::STATE_FRAMES],
+        "state_frames": np.asarray([STATE_FRAMES], np.int64),
+        "states_before": np.asarray([config.states_before], np.int64),
+        "states_after": np.asarray([STATES_AFTER], np.int64),
+        "no_states": np.asarray([0], np.int64),
+        "single": np.asarray([-1], np.int64),
+    }
+    made = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+
+    def tensor(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    def copied(source: str, target: str) -> onnx.NodeProto:
+        return helper.make_node("Identity", [source], [target])
+
+    rescored = [copied("zero", "rescored")]
+    if config.spellings:
+        asking = prefixed(rescoring_graph(config.spellings).graph, "ask/")
+        made += asking.initializer
+        ask = helper.make_graph(
+            [
+                helper.make_node("Gather", ["hear/states", "state_places"], ["states_all"], axis=1),
+                helper.make_node("Reshape", ["match/frame", "single"], ["frame"]),
+                helper.make_node("Div", ["frame", "state_frames"], ["place"]),
+                helper.make_node("Sub", ["place", "states_before"], ["place_before"]),
+                helper.make_node("Max", ["place_before", "no_states"], ["states_from"]),
+                helper.make_node("Add", ["place", "states_after"], ["states_to"]),
+                helper.make_node("Slice", ["states_all", "states_from", "states_to", "axis"], ["ask/states"]),
+                *asking.node,
+                copied("ask/rescoring", "asked"),
+            ],
+            "ask",
+            [],
+            [tensor("asked", [1, 1])],
+        )
+        none = helper.make_graph([copied("zero", "not_asked")], "none", [], [tensor("not_asked", [1, 1])])
+        rescored = [
+            helper.make_node("Greater", ["match/best", "above"], ["matches"]),
+            helper.make_node("Squeeze", ["matches"], ["is_match"]),
+            helper.make_node("If", ["is_match"], ["rescored"], then_branch=ask, else_branch=none),
+        ]
+    hear = helper.make_graph(
+        [
+            copied("buffer_after", "hear/audio"),
+            *hearing.node,
+            helper.make_node("Gather", ["hear/probabilities", "places"], ["read"], axis=1),
+            helper.make_node("Sqrt", ["read"], ["match/heard"]),
+            *following.node,
+            *rescored,
+            copied("match/match", "score/matched"),
+            copied("rescored", "score/rescored"),
+            *scoring.node,
+            copied("score/score", "new_score"),
+        ],
+        "hear",
+        [],
+        [tensor("new_score", [1, 1])],
+    )
+    wait = helper.make_graph([copied("score_before", "same_score")], "wait", [], [tensor("same_score", [1, 1])])
+    every_chunk = helper.make_graph(
+        [
+            helper.make_node("Gather", ["chunks", "number"], ["row"], axis=0),
+            helper.make_node("Reshape", ["row", "chunk_shape"], ["new"]),
+            helper.make_node("Slice", ["buffer", "chunk", "end", "axis"], ["kept"]),
+            helper.make_node("Concat", ["kept", "new"], ["buffer_after"], axis=1),
+            helper.make_node("Add", ["waited", "one"], ["counted"]),
+            helper.make_node("Greater", ["counted", "hop"], ["due"]),
+            helper.make_node("Where", ["due", "zero", "counted"], ["waited_after"]),
+            helper.make_node("Squeeze", ["due"], ["is_due"]),
+            helper.make_node("If", ["is_due"], ["score_after"], then_branch=hear, else_branch=wait),
+            copied("score_after", "chunk_score"),
+            copied("going", "going_on"),
+        ],
+        "every_chunk",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            tensor("buffer", [1, window]),
+            tensor("waited", [1, 1]),
+            tensor("score_before", [1, 1]),
+        ],
+        [
+            helper.make_tensor_value_info("going_on", TensorProto.BOOL, []),
+            tensor("buffer_after", [1, window]),
+            tensor("waited_after", [1, 1]),
+            tensor("score_after", [1, 1]),
+            tensor("chunk_score", [1, 1]),
+        ],
+    )
+    nodes = [
+        helper.make_node("Split", ["state", "sizes"], ["buffer_first", "waited_first", "score_first"], axis=1),
+        helper.make_node("Reshape", ["audio", "rows_shape"], ["chunks"]),
+        helper.make_node("Shape", ["chunks"], ["chunks_shape"]),
+        helper.make_node("Gather", ["chunks_shape", "first"], ["chunk_count"], axis=0),
+        helper.make_node(
+            "Loop",
+            ["chunk_count", "yes", "buffer_first", "waited_first", "score_first"],
+            ["buffer_last", "waited_last", "score_last", "scores"],
+            body=every_chunk,
+        ),
+        helper.make_node("Reshape", ["scores", "flat"], ["score"]),
+        helper.make_node("Concat", ["buffer_last", "waited_last", "score_last"], ["new_state"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [tensor("audio", [1, "samples"]), tensor("state", [1, window + 2])],
+        [tensor("score", [1, "chunks"]), tensor("new_state", [1, window + 2])],
+        [*made, *hearing.initializer, *following.initializer, *scoring.initializer],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=window_graph().ir_version)

@@ -1,0 +1,114 @@
+"""Front ends: what makes the frames of which a detector's examples are stored.
+
+A front end is small and goes to the processes that build examples (:mod:`model.examples`), which load no torch. One
+process may compute for all where there is a GPU, while the others mix sounds and store frames; so it has two halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from core.onnx import CPU, session
+from model.encoder_trunk import GPU_BATCH, STATE_FRAMES, EncoderTrunk, Rescorer
+from model.features import StoredFrames, log_mel
+
+Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; of an encoder, phones and states
+Compute = Callable[[Sequence[np.ndarray]], list[Computed]]
+Store = Callable[[Computed, int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Log-mel, stored as it is; the base of the others.
+
+    Attributes:
+        stored: how frames are stored.
+        network: it has a network, which may run on a GPU.
+    """
+
+    stored: StoredFrames
+    network: ClassVar[bool] = False
+
+    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
+        """What is computed on, of an example's audio [samples] whose log-mel frames from ``low`` to ``high`` count."""
+        return log_mel(audio)[low:high]
+
+    def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
+        """Load what computes frames of sounds; on a GPU it takes many at once."""
+        return list
+
+    def storer(self) -> Store:
+        """Load what makes stored frames [frames, width] of what was computed of ``sound(audio, low, high)``."""
+        return lambda computed, low, high: np.asarray(computed)
+
+
+@dataclass(frozen=True)
+class TrunkFrontEnd(FrontEnd):
+    """A trunk's outputs. ``graph``: its ONNX file, ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
+
+    graph: str
+    network: ClassVar[bool] = True
+
+    def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
+        trunk = session(self.graph, providers=providers)
+        at_once = 1 if tuple(providers) == (CPU,) else GPU_BATCH
+
+        def compute(sounds: Sequence[np.ndarray]) -> list[Computed]:
+            computed: list[Computed] = []
+            for start in range(0, len(sounds), at_once):
+                part = sounds[start : start + at_once]
+                batch = np.zeros((len(part), max(map(len, part)), part[0].shape[1]), np.float32)
+                for row, mel in zip(batch, part):
+                    row[: len(mel)] = mel  # a trunk is causal: what is padded at the end changes nothing before
+                given = trunk.run(None, {"log_mel": batch})[0]
+                computed += [row[: self.stored.position(len(mel))] for row, mel in zip(given, part)]
+            return computed
+
+        return compute
+
+
+@dataclass(frozen=True)
+class EncoderFrontEnd(FrontEnd):
+    """A speech encoder's phones.
+
+    Attributes:
+        graph: ONNX file (:func:`model.encoder.window_graph`).
+        matcher, decoder: ONNX files that say how frames are rescored, which is one column more; empty: nothing does.
+        above, before: see :class:`model.encoder_trunk.Rescorer`.
+        states: the encoder's states are stored beside the phones, for a negative bank.
+    """
+
+    graph: str
+    matcher: str = ""
+    decoder: str = ""
+    above: float = 0.0
+    before: int = 0
+    states: bool = False
+    network: ClassVar[bool] = True
+
+    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
+        return audio  # whole: it hears in both directions
+
+    def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
+        encoder = EncoderTrunk(self.graph, providers)
+        return lambda sounds: list(encoder.hear_many(sounds))
+
+    def storer(self) -> Store:
+        matcher = session(self.matcher) if self.matcher else None
+        rescorer = Rescorer(self.decoder, self.above, self.before) if self.decoder else None
+
+        def store(computed: Computed, low: int, high: int) -> np.ndarray:
+            phones, states = computed
+            columns = [phones]
+            if matcher is not None and rescorer is not None:
+                match = matcher.run(None, {"heard": phones[None]})[0][0] if len(phones) else np.zeros(0, np.float32)
+                columns.append(rescorer.frames(match, states)[:, None])
+            if self.states:
+                columns.append(np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)])
+            return np.concatenate(columns, axis=1)[low // self.stored.step : high // self.stored.step]
+
+        return store

@@ -1,0 +1,23 @@
+"""Configurations as plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """The values of a dataclass; tuples become lists."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return values
+
+
+def from_plain(kind: type[Any], values: dict[str, Any]) -> Any:
+    """The dataclass ``kind`` of such values: lists become tuples. What it does not know is left out: other versions of
+    Hark write more."""
+    return kind(**{field.name: _tuples(values[field.name]) for field in fields(kind) if field.name in values})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,123 @@
+"""TinyCRNN, the detector that is trained from nothing: log-mel frames in, one logit a window out.
+
+Every layer is causal and uses no padding, and the GRU starts from zero in every window, so a logit is a function of
+exactly ``receptive_frames`` log-mel frames. Training on cropped windows and running as a stream compute the same
+number, and nothing that was said long before can change it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.detector import Detector, DetectorConfig, scores_of_many
+from model.export import Carried, export_streaming
+from model.features import CHUNK_FRAMES, MELS, StoredFrames, lead_in, log_mel
+from model.front_end import FrontEnd
+from model.trunk import STEM_STRIDE, Trunk, TrunkConfig
+
+BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
+SCORE_STRIDE = CHUNK_FRAMES // STEM_STRIDE // BRIDGE_STRIDE  # recurrent frames a score
+BLOCK_SCORES = 750  # at once: a minute
+
+
+@dataclass(frozen=True)
+class TinyCRNNConfig(DetectorConfig):
+    """The shape of a TinyCRNN."""
+
+    kind = "crnn"
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    recurrent_input: int = 48
+    recurrent_size: int = 64
+    window_frames: int = 40  # frames of 40 ms that the recurrent layer hears: 1.6 s
+    pool_frames: int = 5  # the logit is a soft maximum over this many last frames: 200 ms
+    dropout: float = 0.1
+
+    @staticmethod
+    def of_size(size: str, window_s: float) -> TinyCRNNConfig:
+        """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds."""
+        frames = max(12, round(window_s / 0.04))
+        if size == "micro":
+            small = TrunkConfig(stem_channels=(8, 8), channels=32)
+            return TinyCRNNConfig(small, recurrent_input=24, recurrent_size=24, window_frames=frames)
+        if size == "standard":
+            return TinyCRNNConfig(window_frames=frames)
+        raise ValueError(f"no such size: {size}")
+
+    @property
+    def stored(self) -> StoredFrames:
+        frames = self.trunk.receptive_frames + STEM_STRIDE * (self.window_frames * BRIDGE_STRIDE - 1)
+        return StoredFrames(MELS, 1, frames, CHUNK_FRAMES, 1)
+
+
+class TinyCRNN(Detector):
+    """A trunk of its own, and on it a recurrent layer with an MLP head."""
+
+    batch_frames = 160_000
+    quantizes = True
+    front_end_id = "log-mel"
+    config: TinyCRNNConfig
+
+    def __init__(self, config: TinyCRNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Trunk(config.trunk)
+        self.bridge = nn.Conv1d(config.trunk.width, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
+        self.dropout = nn.Dropout(config.dropout)
+        self.recurrent = nn.GRU(config.recurrent_input, config.recurrent_size, batch_first=True)
+        self.head = nn.Sequential(
+            nn.Linear(config.recurrent_size, config.recurrent_size), nn.ReLU(), nn.Linear(config.recurrent_size, 1)
+        )
+
+    def to_recurrent(self, x: Tensor) -> Tensor:
+        """The trunk's outputs [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
+        return torch.relu(self.bridge(x)).transpose(1, 2)
+
+    def window_logits(self, windows: Tensor) -> Tensor:
+        """Windows of recurrent input [windows, window_frames, size] to logits [windows].
+
+        The soft maximum over the last frames lets the phrase have ended anywhere in the last 200 ms.
+        """
+        states, _ = self.recurrent(self.dropout(windows))
+        frame_logits = self.head(self.dropout(states[:, -self.config.pool_frames :])).squeeze(-1)
+        peak = frame_logits.amax(dim=1, keepdim=True)
+        return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
+        encoded = self.to_recurrent(self.trunk(log_mel).transpose(1, 2))
+        windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
+        return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
+
+    def front_end(self, folder: Path) -> FrontEnd:
+        return FrontEnd(self.config.stored)
+
+    @torch.no_grad()
+    def scores(self, stored: np.ndarray) -> np.ndarray:
+        self.eval()
+        device = next(self.parameters()).device
+        step, lead = BLOCK_SCORES * CHUNK_FRAMES, self.config.receptive_frames - CHUNK_FRAMES
+        blocks = [stored[:, first : first + step + lead] for first in range(0, stored.shape[1] - lead, step)]
+        logits = torch.cat([self(torch.from_numpy(block).to(device)) for block in blocks], dim=1)
+        scores: np.ndarray = torch.sigmoid(logits).cpu().numpy()
+        return scores
+
+    def stream_scores(self, audio: np.ndarray) -> np.ndarray:
+        return scores_of_many(self, [log_mel(lead_in(audio, self.config.receptive_samples))])[0]
+
+    def export(self, path: Path) -> int:
+        return export_streaming(self, path)
+
+    def stream_shapes(self) -> list[tuple[int, ...]]:
+        return [(1, self.config.window_frames - SCORE_STRIDE, self.config.recurrent_input)]
+
+    def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
+        encoded = carried.extended(self.to_recurrent(heard), 1)
+        window = self.config.window_frames
+        starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
+        index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)
+        return self.window_logits(encoded[0][index]).unsqueeze(0)

@@ -1,0 +1,127 @@
+"""The convolutional front end: what the acoustic model trains, and a detector's lower layers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.features import LOG_MEL_MEAN, LOG_MEL_SCALE, MELS
+from model.plain import from_plain, plain
+
+STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
+STEM_STRIDE = 2
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """The shape of the convolutional layers; it travels inside every checkpoint."""
+
+    stem_channels: tuple[int, int] = (16, 24)
+    channels: int = 96
+    kernel: int = 3  # frames of 20 ms
+    dilations: tuple[int, ...] = (1, 2, 4)  # one residual block each
+    phones: int = 0  # outputs of the phonetic bottleneck; 0: none, the last block is the output
+    temperature: float = 1.0  # of the bottleneck: above 1, probabilities are evened out
+
+    @property
+    def context(self) -> int:
+        """Frames of 20 ms that the residual blocks look back."""
+        return sum((self.kernel - 1) * dilation for dilation in self.dilations)
+
+    @property
+    def width(self) -> int:
+        """Numbers in an output frame."""
+        return self.phones or self.channels
+
+    @property
+    def receptive_frames(self) -> int:
+        """Log-mel frames that one output frame depends on."""
+        return STEM_STRIDE * (self.context + STEM_KERNELS[1] - 1) + STEM_KERNELS[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """See :mod:`model.plain`."""
+        return plain(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> TrunkConfig:
+        """The inverse of :meth:`as_dict`."""
+        config: TrunkConfig = from_plain(TrunkConfig, values)
+        return config
+
+
+class TrunkBlock(nn.Module):
+    """A causal depthwise-separable convolution with a residual path: [batch, channels, time] to a shorter time."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.context = (kernel - 1) * dilation
+        self.depthwise = nn.Conv1d(channels, channels, kernel, dilation=dilation, groups=channels, bias=False)
+        self.norm1 = nn.BatchNorm1d(channels)
+        self.pointwise = nn.Conv1d(channels, channels, 1, bias=False)
+        self.norm2 = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm1(self.depthwise(x)))
+        return torch.relu(self.norm2(self.pointwise(y)) + x[..., self.context :])
+
+
+class Trunk(nn.Module):
+    """Convolutional stem and residual blocks: log-mel frames in, an output frame every 20 ms."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.config = config
+        first, second = config.stem_channels
+        channels = config.channels
+        self.stem1 = nn.Conv2d(1, first, (STEM_KERNELS[0], 5), stride=(STEM_STRIDE, 2), padding=(0, 2), bias=False)
+        self.stem1_norm = nn.BatchNorm2d(first)
+        self.stem2 = nn.Conv2d(first, second, (STEM_KERNELS[1], 3), stride=(1, 2), padding=(0, 1), bias=False)
+        self.stem2_norm = nn.BatchNorm2d(second)
+        # Frequency is never averaged away: all bands of all channels go on.
+        self.stem_out = nn.Conv1d(second * (MELS // 4), channels, 1, bias=False)
+        self.stem_out_norm = nn.BatchNorm1d(channels)
+        self.blocks = nn.ModuleList(TrunkBlock(channels, config.kernel, d) for d in config.dilations)
+        self.phones = nn.Conv1d(channels, config.phones, 1) if config.phones else None
+
+    # The stages are separate methods because a stream (model/export.py) keeps what each still needs between chunks.
+
+    def stem_first(self, log_mel: Tensor) -> Tensor:
+        """[batch, frames, MELS] log-mel to [batch, channels, frames / 2, MELS / 2]."""
+        x = (log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE
+        return torch.relu(self.stem1_norm(self.stem1(x.unsqueeze(1))))
+
+    def stem_second(self, x: Tensor) -> Tensor:
+        """The first stage's output to [batch, channels, time at 20 ms]."""
+        y = torch.relu(self.stem2_norm(self.stem2(x)))
+        flat = y.permute(0, 1, 3, 2).flatten(1, 2)  # [batch, channels * bands, time]
+        return torch.relu(self.stem_out_norm(self.stem_out(flat)))
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """The last block's output to output frames [batch, width, time].
+
+        With a bottleneck these are square roots of tempered phone probabilities: the voice is left behind, and rare
+        phones still show (docs/architecture.md).
+        """
+        if self.phones is None:
+            return x
+        return torch.softmax(self.phones(x) / self.config.temperature, dim=1).sqrt()
+
+    def hidden(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, frames, MELS] to the last block's output [batch, channels, time at 20 ms]."""
+        x = self.stem_second(self.stem_first(log_mel))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def phone_logits(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, frames, MELS] to logits over blank and phones [batch, time at 20 ms, phones]."""
+        assert self.phones is not None, "this trunk has no phonetic bottleneck"
+        logits: Tensor = self.phones(self.hidden(log_mel))
+        return logits.transpose(1, 2)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [batch, receptive_frames + 2 (n - 1), MELS] to output frames [batch, n, width]."""
+        return self.outputs(self.hidden(log_mel)).transpose(1, 2)

@@ -1,0 +1,96 @@
+"""The keyphrase HMM on the shipped trunk, which is not changed: what ``standard`` and ``micro`` detectors are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.asr.emissions import weights_digest
+from model.detector import scores_of_many
+from model.export import Carried, export_streaming, export_trunk
+from model.features import StoredFrames, lead_in, log_mel
+from model.front_end import TrunkFrontEnd
+from model.matcher import CHUNK_STEPS, MATCH_FLOOR, MATCH_POOL, HMMConfig, HMMDetector, Matcher, Ways, window_frames
+from model.trunk import STEM_STRIDE, Trunk, TrunkConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkDetectorConfig(HMMConfig):
+    """The shape of a detector on a trunk."""
+
+    kind = "trunk"
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+
+    @property
+    def stored(self) -> StoredFrames:
+        lead = self.trunk.receptive_frames
+        return StoredFrames(self.trunk.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead)
+
+
+class TrunkDetector(HMMDetector):
+    """Runs everywhere: a convolutional network of some 0.5 million parameters (``standard``), or 40,000 (``micro``)."""
+
+    floor = MATCH_FLOOR
+    slope = 5.0
+    level = -1.2
+    quantizes = True
+    config: TrunkDetectorConfig
+
+    def __init__(self, config: TrunkDetectorConfig) -> None:
+        super().__init__(config)
+        self.trunk = Trunk(config.trunk)
+
+    @classmethod
+    def of_phrase(cls, trunk: Trunk, pronunciations: Ways, window_s: float) -> Self:
+        """A detector that is not calibrated, for a phrase that fits into ``window_s`` seconds."""
+        frames = window_frames(window_s)
+        made = cls(TrunkDetectorConfig(pronunciations=pronunciations, window_frames=frames, trunk=trunk.config))
+        made.trunk.load_state_dict(trunk.state_dict())
+        return made.eval()
+
+    @property
+    def front_end_id(self) -> str:
+        return f"trunk-{weights_digest(self.trunk)}"
+
+    def front_end(self, folder: Path) -> TrunkFrontEnd:
+        export_trunk(self.trunk, folder / "trunk.onnx")
+        return TrunkFrontEnd(self.config.stored, str(folder / "trunk.onnx"))
+
+    @torch.no_grad()
+    def hear(self, audio: np.ndarray) -> np.ndarray:
+        frames = log_mel(lead_in(audio, self.config.receptive_samples))
+        heard: np.ndarray = self.trunk.eval()(torch.from_numpy(frames)[None])[0].numpy()
+        return heard
+
+    def stream_scores(self, audio: np.ndarray) -> np.ndarray:
+        return scores_of_many(self, [self.hear(audio)])[0]
+
+    def export(self, path: Path) -> int:
+        return export_streaming(self, path)
+
+    def stream_shapes(self) -> list[tuple[int, ...]]:
+        each = [((1, matcher.states), (1, MATCH_POOL - CHUNK_STEPS)) for matcher in self.matchers]
+        return [*(shape for shapes in each for shape in shapes), (1, 1)]
+
+    def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
+        # Values are kept above their floor, so that a state of zeros is one that has heard nothing. What begins in it
+        # is thrown away: the trunk's own past is not silence there, and a path through the phrase that began with what
+        # it made of that would wait in the silence for the rest.
+        begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
+
+        def last_frames(matcher: Matcher) -> Tensor:
+            scores, value = matcher(heard.transpose(1, 2), carried.take() + MATCH_FLOOR)
+            carried.keep((value - MATCH_FLOOR) * begun)
+            scores = carried.extended((scores - MATCH_FLOOR) * begun, 1) + MATCH_FLOOR
+            starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_STEPS)
+            index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
+            return scores[0][index].unsqueeze(0)
+
+        logits = self.logits(self.combined([last_frames(matcher) for matcher in self.matchers]))
+        carried.keep(torch.ones_like(begun))
+        return logits

@@ -1,0 +1,96 @@
+"""Calibration: the default threshold is 0.5, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.dataset import FeatureStore, FeatureWriter, open_store
+from model.encoder_detector import EncoderDetector
+from model.matcher import HMMDetector, Matcher
+from model.metrics import count_false_alarms
+from model.runtime.detector import logit
+from model.trunk import TrunkConfig
+from model.trunk_detector import TrunkDetector, TrunkDetectorConfig
+from pipeline.training.calibration import calibrated
+from pipeline.training.evaluation import calibrate, score_split, threshold_at
+from tests.support.untrained_bundle import line
+
+WAYS = ((5, 12, 30, 8), (5, 12, 31))
+
+
+def detector_of(kind: str) -> HMMDetector:
+    if kind == "encoder":
+        return EncoderDetector(replace(EncoderDetector.of_phrase(WAYS, 0.5).config, spellings=((3,),)))
+    return TrunkDetector(TrunkDetectorConfig(pronunciations=WAYS, window_frames=24, trunk=TrunkConfig(phones=41)))
+
+
+def store_of(detector: HMMDetector, folder: Path, minutes: int = 60) -> FeatureStore:
+    """Phones at random, a minute each; where there is a column for it, some frames are rescored."""
+    rng = np.random.default_rng(0)
+    writer = FeatureWriter(folder)
+    for number in range(minutes):
+        frames = np.sqrt(rng.dirichlet(np.full(41, 0.02), 3000))
+        column = np.repeat(rng.uniform(0, 1, (300, 1)) * (rng.random((300, 1)) < 0.02), 10, axis=0)
+        writer.append(
+            np.concatenate([frames, column], axis=1)[:, : detector.config.stored.width], phrase_start=-1,
+            phrase_end=-1, label=0, split=("validation", "test")[number % 10 == 0], condition="clean",
+            bucket="plain_negative", engine="x", voice="", speaker="", clip_id=-1, text="",
+        )  # fmt: skip
+    writer.close()
+    return open_store(folder, detector.config.stored.width)
+
+
+@pytest.mark.parametrize("kind", ["trunk", "encoder"])
+def test_the_default_threshold_is_a_half_and_every_alarm_stays_where_it_was(kind: str, tmp_path: Path) -> None:
+    before = detector_of(kind)
+    store = store_of(before, tmp_path)
+    after, thresholds, validation = calibrated(before, store)
+    assert threshold_at(thresholds, 12.0) == pytest.approx(0.5, abs=0.03)  # smoothing is not linear
+    again = score_split(after, store, "validation")
+    for one, other in zip(validation.streams, again.streams, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+    assert calibrate(again) == thresholds
+
+    # The same match score for each rate, whatever line the detector came with.
+    first = score_split(before, store, "validation")
+    for old, new in zip(calibrate(first), thresholds, strict=True):
+        matches = [
+            (float(logit(row["threshold"])) - model.match.bias.item()) / model.match.weight.item()
+            for row, model in ((old, before), (new, after))
+        ]
+        assert matches[0] == pytest.approx(matches[1], abs=0.1) and old["extrapolated"] == new["extrapolated"]
+        if not new["extrapolated"]:
+            assert count_false_alarms(first.streams, old["threshold"]) == count_false_alarms(
+                validation.streams, new["threshold"]
+            )
+    assert before.match.bias.item() == pytest.approx(-before.slope * before.level), "it is another detector"
+
+
+def test_a_line_of_before_is_replaced(tmp_path: Path) -> None:
+    detector = detector_of("trunk")
+    store = store_of(detector, tmp_path, 12)
+    lines = []
+    for slope, bias in ((5.0, 6.0), (4.2, 5.1), (2.0, 0.0)):
+        after, thresholds, _ = calibrated(line(detector.centred(0.0), slope, bias), store)
+        lines.append((after.match.weight.item(), after.match.bias.item(), threshold_at(thresholds, 12.0)))
+    assert lines[0] == lines[1] == lines[2] and lines[0][0] == 5.0
+
+
+def test_the_phrase_is_followed_through_the_split_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = detector_of("trunk")
+    store = store_of(detector, tmp_path, 12)
+    followed = 0
+    forward = Matcher.forward
+
+    def counted(self, heard, value=None):  # type: ignore[no-untyped-def]
+        nonlocal followed
+        followed += heard.shape[0] * heard.shape[1]
+        return forward(self, heard, value)
+
+    monkeypatch.setattr(Matcher, "forward", counted)
+    calibrated(detector, store)
+    assert followed == pytest.approx(store.where(split="validation")["frames"].sum(), rel=0.01)
