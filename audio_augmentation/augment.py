@@ -84,13 +84,6 @@ class Augmenter:
         """An augmented copy of ``audio`` [samples]; its length changes by the drawn speed alone."""
         return self.apply_with_positions(audio, (), rng)[0]
 
-    def apply_with_position(
-        self, audio: np.ndarray, phrase_end: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, int]:
-        """The augmented audio, and where the sample ``phrase_end`` of ``audio`` is in it."""
-        augmented, positions = self.apply_with_positions(audio, (phrase_end,), rng)
-        return augmented, int(positions[0])
-
     def apply_with_positions(
         self, audio: np.ndarray, positions: Sequence[int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from audio_augmentation.crop import crop
 from audio_augmentation.gain_speed import active_rms, limit_peak, set_level, to_db
-from audio_augmentation.noise import add_noise
 from core.audio_file import SAMPLE_RATE
 
 FADE = SAMPLE_RATE // 200  # samples (5 ms) of fade at a clip's edges, so that joins do not click
+PAUSE_S = (0.0, 0.4)  # between a phrase and other speech of the same talker
+NEIGHBOUR_DB = 3.0  # within which that speech is as loud as the phrase
 
 
 def compose_stream(
@@ -21,8 +21,6 @@ def compose_stream(
     lead_s: float = 0.5,
     tail_s: float = 0.5,
     level_db: tuple[float, float] | None = None,
-    background: np.ndarray | None = None,
-    snr_db: float = 15.0,
 ) -> tuple[np.ndarray, list[tuple[float, float]]]:
     """Clips one after the other, with random gaps.
 
@@ -31,7 +29,6 @@ def compose_stream(
         gap_s: least and greatest gap between clips, seconds.
         lead_s, tail_s: silence before the first and after the last clip, seconds.
         level_db: each clip's active level is drawn from this range of dBFS; None leaves the levels as they are.
-        background: noise [samples] under the whole stream (repeated or cut), ``snr_db`` below it.
 
     Returns:
         The stream [samples] and each clip's start and end in it, in seconds, in order.
@@ -50,8 +47,7 @@ def compose_stream(
     if not spans:
         parts.append(np.zeros(round(lead_s * SAMPLE_RATE), dtype=np.float32))
     parts.append(np.zeros(round(tail_s * SAMPLE_RATE), dtype=np.float32))
-    stream = limit_peak(np.concatenate(parts))
-    return (stream if background is None else add_noise(stream, background, snr_db)), spans
+    return limit_peak(np.concatenate(parts)), spans
 
 
 def surround(
@@ -59,16 +55,12 @@ def surround(
     before: np.ndarray | None,
     after: np.ndarray | None,
     rng: np.random.Generator,
-    gap_s: tuple[float, float] = (0.0, 0.4),
-    level_difference_db: float = 3.0,
 ) -> tuple[np.ndarray, int, int]:
     """A phrase between other speech, as one talker would say it.
 
     Args:
         phrase: the phrase [samples], trimmed of its silence.
         before, after: other speech, or None for nothing on that side.
-        gap_s: range of the pause on either side, seconds.
-        level_difference_db: the neighbours' active level lies within this of the phrase's.
 
     Returns:
         The stream [samples], and the samples at which the phrase starts and ends in it.
@@ -78,8 +70,8 @@ def surround(
     def neighbour(speech: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         if speech is None or not len(speech):
             return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32)
-        pause = np.zeros(round(rng.uniform(*gap_s) * SAMPLE_RATE), dtype=np.float32)
-        difference_db = rng.uniform(-level_difference_db, level_difference_db)
+        pause = np.zeros(round(rng.uniform(*PAUSE_S) * SAMPLE_RATE), dtype=np.float32)
+        difference_db = rng.uniform(-NEIGHBOUR_DB, NEIGHBOUR_DB)
         return _faded(set_level(speech, level + difference_db)), pause
 
     speech_before, pause_before = neighbour(before)
@@ -87,11 +79,6 @@ def surround(
     stream = np.concatenate([speech_before, pause_before, _faded(phrase), pause_after, speech_after])
     start = len(speech_before) + len(pause_before)
     return limit_peak(stream), start, start + len(phrase)
-
-
-def mix_at(audio: np.ndarray, sound: np.ndarray, start: int) -> np.ndarray:
-    """``audio`` with ``sound`` added from sample ``start`` on; same length, turned down as a whole if it would clip."""
-    return limit_peak(audio.astype(np.float32) + crop(sound, -start, len(audio)))
 
 
 def _faded(audio: np.ndarray) -> np.ndarray:

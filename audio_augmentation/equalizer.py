@@ -43,16 +43,6 @@ def high_pass_response(cutoff_hz: float, order: float) -> np.ndarray:
     return -10.0 * np.log10(1.0 + (cutoff_hz / np.maximum(GRID_HZ, 1.0)) ** (2.0 * order))
 
 
-def low_pass(audio: np.ndarray, cutoff_hz: float, order: float = 4.0) -> np.ndarray:
-    """Audio below ``cutoff_hz``."""
-    return apply_response(audio, low_pass_response(cutoff_hz, order))
-
-
-def high_pass(audio: np.ndarray, cutoff_hz: float, order: float = 4.0) -> np.ndarray:
-    """Audio above ``cutoff_hz``."""
-    return apply_response(audio, high_pass_response(cutoff_hz, order))
-
-
 def random_bands_response(rng: np.random.Generator, max_db: float = 8.0, bands: int = 8) -> np.ndarray:
     """``bands`` random gains within +-``max_db``, an octave or so apart (80 Hz to 8 kHz), joined smoothly."""
     centres = np.linspace(np.log2(80.0), np.log2(8000.0), bands)

@@ -303,7 +303,7 @@ def _at_active_rms(noise: np.ndarray) -> np.ndarray:
     return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
 
 
-def _at_rms(audio: np.ndarray, level: float = 0.1) -> np.ndarray:
-    """Audio with the given RMS (float32); silence stays silence."""
+def _at_rms(audio: np.ndarray) -> np.ndarray:
+    """Audio with an RMS of 0.1 (float32); silence stays silence."""
     now = float(np.sqrt(np.mean(np.square(audio)))) if len(audio) else 0.0
-    return (audio * np.float32(level / now)).astype(np.float32) if now > 0.0 else audio.astype(np.float32)
+    return (audio * np.float32(0.1 / now)).astype(np.float32) if now > 0.0 else audio.astype(np.float32)

@@ -1,16 +1,12 @@
-"""Rooms: simulated impulse responses, recorded ones, and applying them without moving the sound."""
+"""Rooms: simulated impulse responses, and applying them without moving the sound."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from scipy import fft, signal
 
 from audio_augmentation.gain_speed import SILENCE, limit_peak, rms
-from audio_augmentation.noise import AUDIO_SUFFIXES
-from core.audio_file import SAMPLE_RATE, read_audio
-from core.errors import HarkError
+from core.audio_file import SAMPLE_RATE
 
 SPEED_OF_SOUND = 343.0  # m/s
 BANDS_HZ = np.array([125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0])  # octaves in which walls absorb differently
@@ -96,33 +92,6 @@ def simulate_room(rng: np.random.Generator) -> np.ndarray:
 def room_pool(count: int, seed: int) -> list[np.ndarray]:
     """``count`` simulated rooms; a longer pool of the same seed begins with the shorter one. About 10 ms a room."""
     return [simulate_room(np.random.default_rng([seed, number])) for number in range(count)]
-
-
-def load_room_folder(folder: Path, longest_rt60_s: float = 1.0) -> list[np.ndarray]:
-    """Recorded impulse responses: every audio file under ``folder``, cut by :func:`trim_rir`.
-
-    Silent ones and those that ring longer than ``longest_rt60_s`` (halls, churches: nothing is left of a phrase's
-    phones) are left out.
-
-    Raises:
-        HarkError: no such folder, no audio file in it, one that cannot be read, or none that is left.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
-    if not paths:
-        raise HarkError(
-            f"There are no impulse responses in {folder}.",
-            "The folder does not exist or holds no audio.",
-            "Check the path, or leave it out: Hark then simulates rooms.",
-        )
-    rirs = [trim_rir(read_audio(path, max_seconds=10.0)) for path in paths]
-    usable = [rir for rir in rirs if len(rir) and reverberation_time(rir) <= longest_rt60_s]
-    if not usable:
-        raise HarkError(
-            f"No impulse response in {folder} can be used.",
-            f"All {len(rirs)} are silent or ring longer than {longest_rt60_s:g} s.",
-            "Add responses of living rooms or offices, or leave the folder out: Hark then simulates rooms.",
-        )
-    return usable
 
 
 def trim_rir(rir: np.ndarray) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
+from core.voice_activity import FRAME as VAD_FRAME
+from core.voice_activity import speech_probabilities
 
 FRAME = SAMPLE_RATE // 50  # samples (20 ms), the window of the energy
 HOP = SAMPLE_RATE // 100  # samples (10 ms)
@@ -18,7 +17,6 @@ ABOVE_FLOOR_DB = 9.0  # ... and so are those that stand out of the background by
 FLOOR_PERCENTILE = 10.0
 SILENT_DB = -75.0  # dBFS; a clip whose loudest frame is below this has no speech
 
-VAD_CHUNK, VAD_CONTEXT = 512, 64  # samples; the shape of silero-vad's input at 16 kHz
 VAD_THRESHOLD = 0.5
 
 Method = Literal["energy", "silero"]
@@ -28,10 +26,10 @@ def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, in
     """First sample and end (one past the last sample) of the speech in ``audio``; (0, 0) where there is none.
 
     ``energy`` suits clean clips, such as synthesized ones, and is exact to about 10 ms. ``silero`` tells speech from
-    other sounds and is exact to about 50 ms; it falls back to ``energy`` where silero-vad is not installed.
+    other sounds and is exact to about 50 ms.
     """
-    if method == "silero" and _silero_model() is not None:
-        return _bounds(np.flatnonzero(_speech_probabilities(audio) >= VAD_THRESHOLD), VAD_CHUNK, VAD_CHUNK, len(audio))
+    if method == "silero":
+        return _bounds(np.flatnonzero(speech_probabilities([audio]) >= VAD_THRESHOLD), VAD_FRAME, VAD_FRAME, len(audio))
     levels = _levels_db(audio)
     if not len(levels) or levels.max() < SILENT_DB:
         return 0, 0
@@ -42,13 +40,13 @@ def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, in
     return _bounds(np.flatnonzero(levels >= threshold), HOP, FRAME, len(audio))
 
 
-def trim_silence(audio: np.ndarray, margin_s: float = 0.05, method: Method = "energy") -> tuple[np.ndarray, int]:
+def trim_silence(audio: np.ndarray, margin_s: float = 0.05) -> tuple[np.ndarray, int]:
     """``audio`` without the silence before and after the speech, but for a margin.
 
     Returns:
         The trimmed audio (empty where there is no speech) and the sample of ``audio`` at which it starts.
     """
-    start, end = speech_bounds(audio, method)
+    start, end = speech_bounds(audio)
     if start == end:
         return np.zeros(0, dtype=np.float32), 0
     margin = round(margin_s * SAMPLE_RATE)
@@ -69,32 +67,3 @@ def _bounds(active: np.ndarray, hop: int, frame: int, samples: int) -> tuple[int
     if not len(active):
         return 0, 0
     return int(active[0]) * hop, min(int(active[-1]) * hop + frame, samples)
-
-
-@lru_cache(maxsize=1)
-def _silero_model() -> Any | None:
-    """The silero-vad package's ONNX model of a whole sequence, run without the package (which would import torch)."""
-    package, runtime = find_spec("silero_vad"), find_spec("onnxruntime")
-    if package is None or runtime is None or not package.submodule_search_locations:
-        return None
-    path = Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
-    if not path.is_file():
-        return None
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _speech_probabilities(audio: np.ndarray) -> np.ndarray:
-    """Speech probability of each chunk of 512 samples (32 ms) [chunks]."""
-    chunks = -(-len(audio) // VAD_CHUNK)
-    model = _silero_model()
-    if not chunks or model is None:
-        return np.zeros(0)
-    # Each row is a chunk behind the last 64 samples of the one before it.
-    padded = np.pad(audio.astype(np.float32), (VAD_CONTEXT, chunks * VAD_CHUNK - len(audio)))
-    rows = np.lib.stride_tricks.sliding_window_view(padded, VAD_CONTEXT + VAD_CHUNK)[::VAD_CHUNK]
-    state = np.zeros((1, 1, 128), dtype=np.float32)
-    return model.run(["speech_probs"], {"input": np.ascontiguousarray(rows), "h": state, "c": state})[0]

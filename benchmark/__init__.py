@@ -1,4 +1,4 @@
-"""``./hark bench NAME``: measurements for docs/benchmark-log.md, one module each; no test asserts their figures."""
+"""``./hark bench NAME``: measurements for docs/results.md, one module each; no test asserts their figures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,19 @@ BENCHMARKS = {
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
     "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
 }
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """torch works on one core meanwhile: times are then those of a core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def measure(name: str, options: BenchOptions, reporter: Reporter) -> Figures:

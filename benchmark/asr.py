@@ -1,6 +1,5 @@
 """Word and character error rates of the shipped recognizer on speakers it never heard, its speed and its memory.
 
-Where pocketsphinx is installed, its own English model reads the same files in the same run.
 librispeech-dev-clean and -test-other were not trained on; which words follow each other comes from neither.
 """
 
@@ -8,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures
+from benchmark import BenchOptions, Figures, on_one_core
 from benchmark.training import resident_kib
 from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
-from model.asr.decoding import error_rate, greedy, prefix_beam
+from model.asr.decoding import error_rate, greedy
 from model.asr.emissions import RecognizerAligner
 from model.asr.recognition import decoder_for
 from model.phones import phone_indices, text_of
@@ -29,30 +27,23 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes
 
 UTTERANCES = 200  # of librispeech-dev-clean
-BEAM = 8  # prefixes of the letters' beam search
 
 
+@on_one_core()
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Figures by corpus and way of decoding, real-time factors of one core, resident memory."""
     import os
 
-    import torch
-
     speech = shared_folder() / "speech"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        reporter.stage("bench", "Loading the recognizer and the vocabulary")
-        decoder = decoder_for("en")
-        aligner = RecognizerAligner()
-        corpora = {"librispeech-dev-clean": _dev_clean(speech), "librispeech-test-other": _test_other(speech)}
-        figures: Figures = {}
-        for name, rows in corpora.items():
-            reporter.stage("bench", f"Reading {name}")
-            figures[name] = _of_corpus(rows, aligner, decoder.words, reporter)
-        figures["memory_mib"] = round(resident_kib(os.getpid()) / 1024)
-    finally:
-        torch.set_num_threads(threads)
+    reporter.stage("bench", "Loading the recognizer and the vocabulary")
+    decoder = decoder_for("en")
+    aligner = RecognizerAligner()
+    corpora = {"librispeech-dev-clean": _dev_clean(speech), "librispeech-test-other": _test_other(speech)}
+    figures: Figures = {}
+    for name, rows in corpora.items():
+        reporter.stage("bench", f"Reading {name}")
+        figures[name] = _of_corpus(rows, aligner, decoder.words, reporter)
+    figures["memory_mib"] = round(resident_kib(os.getpid()) / 1024)
     return figures
 
 
@@ -70,7 +61,6 @@ def _of_corpus(
     hearing = (time.process_time() - started) / seconds
     ways: dict[str, Callable[[dict[str, np.ndarray]], list[str]]] = {
         "letters_greedy": lambda head: text_of(greedy(head["characters"])).split(),
-        "letters_beam": lambda head: text_of(prefix_beam(head["characters"], BEAM)).split(),
         "phones_vocabulary": lambda head: to_words(head["phones"]),
     }
     progress = Progress(reporter, len(ways) * len(heads))
@@ -85,37 +75,12 @@ def _of_corpus(
         found[name] = {**_errors(references, texts), "real_time_factor": round(hearing + spent, 4)}
     phones = [phone_indices(phonemes(" ".join(words), "en")) for words in references]
     found["phone_error_rate"] = round(error_rate(phones, [greedy(head["phones"]) for head in heads]), 3)
-    other = _pocketsphinx(audios, reporter)
-    if other is not None:
-        texts, spent = other
-        found["pocketsphinx"] = {**_errors(references, texts), "real_time_factor": round(spent / seconds, 4)}
     return found
 
 
 def _errors(references: Sequence[Sequence[str]], texts: Sequence[Sequence[str]]) -> dict[str, float]:
     letters = error_rate([list(" ".join(words)) for words in references], [list(" ".join(words)) for words in texts])
     return {"wer": round(error_rate(references, texts), 3), "cer": round(letters, 3)}
-
-
-def _pocketsphinx(audios: Sequence[np.ndarray], reporter: Reporter) -> tuple[list[list[str]], float] | None:
-    """(words of each recording, processor seconds) by pocketsphinx's own model; None where it is not installed."""
-    try:
-        from pocketsphinx import Decoder
-    except ImportError:
-        return None
-    reporter.stage("bench", "Reading it with pocketsphinx")
-    decoder = Decoder(loglevel="FATAL")
-    progress = Progress(reporter, len(audios))
-    texts = []
-    started = time.process_time()
-    for audio in audios:
-        decoder.start_utt()
-        decoder.process_raw((np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
-        decoder.end_utt()
-        found = decoder.hyp()
-        texts.append(normalize(re.sub(r"\(\d\)|<[^>]*>|\[[^]]*\]", "", found.hypstr if found else ""), "en").split())
-        progress.advance()
-    return texts, time.process_time() - started
 
 
 def _manifest(folder: Path) -> Iterator[dict[str, Any]]:

@@ -102,7 +102,8 @@ def _pieces(rows: Sequence[Row]) -> tuple[list[np.ndarray], str]:
 
 
 def _vad(audios: Sequence[np.ndarray]) -> dict[str, float]:
-    from pipeline.recordings.transcription.pieces import pieces, speech_probabilities
+    from core.voice_activity import speech_probabilities
+    from pipeline.recordings.transcription.pieces import pieces
 
     speech_probabilities([np.zeros(SAMPLE_RATE, np.float32)])
     audio = np.concatenate(audios)

@@ -88,7 +88,7 @@ def _openwakeword(audio: np.ndarray) -> Figures:
 
 
 def _stream(path: Path, state_size: int) -> Callable[[np.ndarray], object]:
-    from model.encoder_trunk import session
+    from core.onnx import session
 
     graph = session(str(path))
     state = np.zeros((1, state_size), np.float32)

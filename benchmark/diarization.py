@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures
+from benchmark import BenchOptions, Figures, on_one_core
 from benchmark.labelled_mix import labelled_mix, utterances_by_speaker
 from benchmark.training import resident_kib
 from benchmark.wakeword import shared_folder
@@ -35,38 +35,32 @@ LONG_S = 1800.0  # the longest upload
 STEREO = {"google/two_channel_16k.ogg": True, "google/multi.ogg": False, "google/commercial_mono.ogg": False}
 
 
+@on_one_core()
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Diarization error rates, numbers of speakers, overlaps, channels, times real time on one core, memory."""
-    import torch
-
     shared = shared_folder()
     conversation = shared / "conversation"
     people = utterances_by_speaker(shared / "speech" / "librispeech-dev-clean")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        reporter.stage("bench", "Loading the models")
-        started = time.process_time()
-        diarize_audio(read_audio(conversation / "pyannote" / "sample.ogg", 15.0))
-        figures: Figures = {"first_call_s": round(time.process_time() - started, 1)}
-        files, real = _real(conversation / "pyannote")
-        mixes = _mixes(people, options.seed)
-        progress = Progress(reporter, 2 * (len(real) + len(mixes)))
-        for name, given in (("estimated", False), ("number_given", True)):
-            reporter.stage("bench", f"Conversations, the number of speakers {name.replace('_', ' ')}")
-            conversations, mixed = _heard(real, given, progress), _heard(mixes, given, progress)
-            figures[name] = {"pyannote": _rates(conversations), "mixes": _rates(mixed)}
-            figures[name]["pyannote"]["of_each"] = {
-                file: round(diarization_errors(one.turns, one.found.turns).rate, 3)
-                for file, one in zip(files, conversations)
-            }
-            for number in SPEAKERS:
-                figures[name][f"mixes_of_{number}"] = _rates([one for one in mixed if one.speakers == number])
-        figures["channels"] = {name: _channels(conversation / name, expected) for name, expected in STEREO.items()}
-        reporter.stage("bench", "Half an hour")
-        figures["half_an_hour"] = _half_an_hour(people)
-    finally:
-        torch.set_num_threads(threads)
+    reporter.stage("bench", "Loading the models")
+    started = time.process_time()
+    diarize_audio(read_audio(conversation / "pyannote" / "sample.ogg", 15.0))
+    figures: Figures = {"first_call_s": round(time.process_time() - started, 1)}
+    files, real = _real(conversation / "pyannote")
+    mixes = _mixes(people, options.seed)
+    progress = Progress(reporter, 2 * (len(real) + len(mixes)))
+    for name, given in (("estimated", False), ("number_given", True)):
+        reporter.stage("bench", f"Conversations, the number of speakers {name.replace('_', ' ')}")
+        conversations, mixed = _heard(real, given, progress), _heard(mixes, given, progress)
+        figures[name] = {"pyannote": _rates(conversations), "mixes": _rates(mixed)}
+        figures[name]["pyannote"]["of_each"] = {
+            file: round(diarization_errors(one.turns, one.found.turns).rate, 3)
+            for file, one in zip(files, conversations)
+        }
+        for number in SPEAKERS:
+            figures[name][f"mixes_of_{number}"] = _rates([one for one in mixed if one.speakers == number])
+    figures["channels"] = {name: _channels(conversation / name, expected) for name, expected in STEREO.items()}
+    reporter.stage("bench", "Half an hour")
+    figures["half_an_hour"] = _half_an_hour(people)
     return figures
 
 

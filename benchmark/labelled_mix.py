@@ -22,7 +22,6 @@ OVERLAP_SHARE = 0.2  # of the changes of speaker: the next one begins before the
 class LabelledMix:
     """audio: float32 [samples]; turns: who speaks when, by the levels of the recordings that went in."""
 
-    name: str
     audio: np.ndarray
     turns: tuple[Turn, ...]
     speakers: int
@@ -38,9 +37,7 @@ def utterances_by_speaker(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def labelled_mix(
-    people: dict[str, list[Path]], speakers: int, seconds: float, rng: np.random.Generator, name: str = "mix"
-) -> LabelledMix:
+def labelled_mix(people: dict[str, list[Path]], speakers: int, seconds: float, rng: np.random.Generator) -> LabelledMix:
     """``speakers`` of the people take turns with whole or part utterances until about ``seconds`` are full.
 
     Each has a level of their own (6 dB apart at most); a fifth of the changes overlap by 0.3 to 1.5 s; a quiet noise
@@ -65,7 +62,7 @@ def labelled_mix(
     for start, audio in pieces:
         mixed[start : start + len(audio)] += audio
     turns.sort(key=lambda turn: turn.start_s)
-    return LabelledMix(name, np.clip(mixed, -1, 1), tuple(turns), speakers)
+    return LabelledMix(np.clip(mixed, -1, 1), tuple(turns), speakers)
 
 
 def _utterance(paths: Sequence[Path], rng: np.random.Generator) -> np.ndarray:

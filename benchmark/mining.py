@@ -21,7 +21,7 @@ import numpy as np
 from audio_generation.engine import GeneratedClip, SpeechRequest
 from audio_generation.registry import default_engines
 from audio_generation.splice_side import SPLICE
-from benchmark import BenchOptions, Figures
+from benchmark import BenchOptions, Figures, on_one_core
 from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
@@ -45,29 +45,23 @@ LETTERS = 11  # that the two words of such a phrase have at least
 HEARD_S = 600.0  # audio by which emissions are timed
 
 
+@on_one_core()
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Figures of emissions, boundaries (milliseconds against known word times) and queries."""
-    import torch
-
     speech = shared_folder() / "speech"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        aligner = RecognizerAligner()
-        figures: Figures = {}
-        reporter.stage("bench", "Emissions")
-        figures["emissions"] = _emissions(speech, aligner)
-        reporter.stage("bench", "Alignment against known word times")
-        figures["boundaries"] = _boundaries(speech, options.seed)
-        figures["boundaries_of_joined_words"] = _boundaries_of_joined_words(speech, aligner, options.seed)
-        phrase = PHRASE if options.phrase == BenchOptions.phrase else options.phrase
-        with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
-            figures["queries"] = _queries(speech, Path(folder), aligner, phrase, reporter)
-        reporter.stage("bench", "Precision of the cuts")
-        with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
-            figures["precision"] = _precision(speech, Path(folder), aligner)
-    finally:
-        torch.set_num_threads(threads)
+    aligner = RecognizerAligner()
+    figures: Figures = {}
+    reporter.stage("bench", "Emissions")
+    figures["emissions"] = _emissions(speech, aligner)
+    reporter.stage("bench", "Alignment against known word times")
+    figures["boundaries"] = _boundaries(speech, options.seed)
+    figures["boundaries_of_joined_words"] = _boundaries_of_joined_words(speech, aligner, options.seed)
+    phrase = PHRASE if options.phrase == BenchOptions.phrase else options.phrase
+    with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
+        figures["queries"] = _queries(speech, Path(folder), aligner, phrase, reporter)
+    reporter.stage("bench", "Precision of the cuts")
+    with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
+        figures["precision"] = _precision(speech, Path(folder), aligner)
     return figures
 
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
+from core.onnx import session
 from phrase_augmentation.normalize import normalize
 
 VERSION = 1  # of the code here: raised with a change that changes scores, so that kept ones are not used
@@ -126,9 +127,9 @@ class OpenWakeWord:
 
     def __init__(self, folder: Path, heads: Sequence[Path]) -> None:
         """Load ``melspectrogram.onnx``, ``embedding_model.onnx`` and the heads. Raises what onnxruntime raises."""
-        self._mel_model = _onnx_session(folder / "melspectrogram.onnx")
-        self._embedding_model = _onnx_session(folder / "embedding_model.onnx")
-        self._heads = [_onnx_session(path) for path in heads]
+        self._mel_model = session(folder / "melspectrogram.onnx")
+        self._embedding_model = session(folder / "embedding_model.onnx")
+        self._heads = [session(path) for path in heads]
         # "hey_jarvis_v0.1.onnx"
         self.phrases = tuple(normalize(path.name.split("_v0")[0].split(".onnx")[0].replace("_", " ")) for path in heads)
         self.thresholds = (USUAL_THRESHOLD,) * len(heads)
@@ -169,16 +170,6 @@ class OpenWakeWord:
             window = embeddings[None, index : index + HEAD_EMBEDDINGS]
             scores[index] = [_run(head, window).item() for head in self._heads]
         return scores
-
-
-def _onnx_session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _run(session: Any, value: np.ndarray) -> np.ndarray:

@@ -369,9 +369,9 @@ def _share(events: np.ndarray) -> Interval:
     return wilson_interval(int(events.sum()), len(events))
 
 
-def bundle_listener(bundle: Path, name: str, int8: bool = False) -> Listener:
+def bundle_listener(bundle: Path, name: str) -> Listener:
     """A bundle, to be measured. Raises HarkError where it cannot be used."""
-    detector = open_detector(bundle, int8=int8)
+    detector = open_detector(bundle)
     report = bundle_report(detector.bundle)
     language = str(detector.bundle.manifest.get("language") or "en")
     voices = voices_for(language, list(report.get("engines") or ()) or None, report.get("held_out_engine"))
@@ -383,15 +383,14 @@ def bundle_listener(bundle: Path, name: str, int8: bool = False) -> Listener:
         thresholds={"as_shipped": (detector.threshold,)},
         language=language,
         speakers=(voices["test"],),
-        digest=_digest(detector, int8),
+        digest=_digest(detector),
     )
 
 
-def _digest(detector: Detector, int8: bool) -> str:
+def _digest(detector: Detector) -> str:
     """Of all that a bundle's scores come from: its graph, what runs that, and how scores are smoothed."""
     manifest = detector.bundle.manifest
-    small = int8 and "model.int8.onnx" in manifest["files"]
-    graph = detector.bundle.read("model.int8.onnx" if small else "model.onnx")
+    graph = detector.bundle.read("model.onnx")
     code = Path(detector_module.__file__).read_bytes()
     parts = (graph, code, f"{manifest['smoothing_frames']} {onnxruntime.__version__}".encode())
     return "-".join(sha256(part).hexdigest() for part in parts)
@@ -420,9 +419,9 @@ def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
     return measured
 
 
-def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick, int8: bool) -> list[Measured]:
+def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick) -> list[Measured]:
     """Each bundle, by name, with its own detector."""
-    listeners = {name: bundle_listener(path, name, int8) for name, path in bundles.items()}
+    listeners = {name: bundle_listener(path, name) for name, path in bundles.items()}
     if len(listeners) > 1:
         _ = yard.other_speech, yard.kitchen  # decoded once, before threads ask for them
         with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
@@ -443,7 +442,6 @@ def bench_wakeword(
     bundles: Sequence[Path],
     peers: bool = False,
     seed: int = 0,
-    int8: bool = False,
     reporter: Reporter | None = None,
 ) -> Figures:
     """All bundles, and the peers where they are wanted, on the same streams.
@@ -463,7 +461,7 @@ def bench_wakeword(
     yard = Yardstick(folder, stream_cache(), seed, reporter)
     not_measured = dict(yard.missing)
     named = dict(zip(_names(bundles), map(Path, bundles)))
-    measured = _measure_bundles(named, yard, int8)
+    measured = _measure_bundles(named, yard)
     figures: Figures = {
         "bundles": {one.name: one.figures for one in measured},
         "phrases": pooled(measured),

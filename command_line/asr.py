@@ -139,9 +139,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_asr(options: argparse.Namespace, screen: Screen) -> int:
     """``asr`` alone: what it can do."""
-    raise HarkError(
-        "Say what the acoustic model shall do.", "It recognizes words and aligns texts.", "See ./hark asr --help."
-    )
+    raise HarkError("No subcommand was given.", "It is one of recognize, align and train.", "See ./hark asr --help.")
 
 
 def run_recognize(options: argparse.Namespace, screen: Screen) -> int:

@@ -1,4 +1,4 @@
-"""``bench``: measurements for the benchmark log."""
+"""``bench``: measurements for docs/results.md."""
 
 from __future__ import annotations
 

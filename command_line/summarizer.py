@@ -12,6 +12,7 @@ from command_line.options import Commands, Parser, add_command, add_group, langu
 from core.data_folder import data_folder, installation_folder
 from core.errors import HarkError
 from model.training_options import WHOLE
+from pipeline.recordings.recording_folder import RECORDINGS
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "extractive", "character", "transformers", "llm")
 STDIN = "-"
-RECORDINGS = "audio"  # within the data folder: the portal's recordings with their transcripts
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -52,7 +52,7 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_summarizer(options: argparse.Namespace, screen: Screen) -> int:
     """``summarizer`` alone: what it can do."""
-    raise HarkError("Say what the summarizer shall do.", "It trains and summarizes.", "See ./hark summarizer --help.")
+    raise HarkError("No subcommand was given.", "It is train or summarize.", "See ./hark summarizer --help.")
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:

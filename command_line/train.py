@@ -31,6 +31,7 @@ EFFORT_WORDS = {
 GOES_ON_WITH = {
     "synthesize": "speaking the others",
     "features": "putting them into rooms and noise",
+    "calibrate": "calibrating",
     "train": "training",
 }
 LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning": ("✗", "red")}

@@ -26,8 +26,6 @@ WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
 # Beyond these a FLAC's number of frames is none: it was written into a pipe, or lies. Digital silence has half as many.
 FLAC_FRAMES_A_BYTE = 600
 
-FloatArray = np.ndarray  # float32 throughout
-
 
 def read_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
     """A file, or a part of it, as mono float32 [samples] at 16 kHz; nothing where the part begins after the end.

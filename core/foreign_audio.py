@@ -51,7 +51,7 @@ def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start
 
 
 def foreign_audio_blocks(
-    path: Path | str, block_s: float = READ_BLOCK_S, start_s: float = 0.0, max_seconds: float | None = None
+    path: Path | str, start_s: float = 0.0, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
     """A file as consecutive blocks of mono float32 at 16 kHz; memory stays constant.
 
@@ -62,13 +62,13 @@ def foreign_audio_blocks(
     path = Path(path)
     _check_file(path)
     if not have_ffmpeg():
-        yield from _quietly(path, block_s, start_s)
+        yield from _quietly(path, start_s)
         return
     produced, decoded_s = 0, 0.0
     try:
         for block, taken, rate in _mono(decoded(path, start_s, max_seconds)):
             decoded_s += taken / rate
-            for part in np.array_split(block, max(1, round(len(block) / (block_s * SAMPLE_RATE)))):
+            for part in np.array_split(block, max(1, round(len(block) / (READ_BLOCK_S * SAMPLE_RATE)))):
                 if len(part):
                     produced += len(part)
                     yield part
@@ -93,7 +93,7 @@ def seconds_of(path: Path) -> float:
     """How long a file's sound is, measured by decoding it. Raises HarkError where it is no sound."""
     _check_file(path)
     if not have_ffmpeg():
-        return sum(len(block) for block in _quietly(path, READ_BLOCK_S, 0.0)) / SAMPLE_RATE
+        return sum(len(block) for block in _quietly(path, 0.0)) / SAMPLE_RATE
     seconds = 0.0
     try:
         for rate, block in decoded(path):
@@ -144,12 +144,12 @@ def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray,
         yield in_range(resampler.resample_chunk(np.zeros(0, np.float32), last=True)), 0, rate
 
 
-def _quietly(path: Path, block_s: float, start_s: float) -> Iterator[np.ndarray]:
+def _quietly(path: Path, start_s: float) -> Iterator[np.ndarray]:
     with path.open("rb") as file:
         if not QUIET_FORMATS.match(file.read(4)):
             raise _not_audio(path, "Only WAV, FLAC, Ogg, AIFF and the like are read without ffmpeg.")
     before = round(start_s * SAMPLE_RATE)
-    for block in read_audio_blocks(path, block_s):
+    for block in read_audio_blocks(path):
         if before < len(block):
             yield block[before:]
         before = max(0, before - len(block))

@@ -84,19 +84,17 @@ class Library:
 
     Args:
         data_dir: the data folder; made if it is not there.
-        database: the SQLite file, ``<data_dir>/library.sqlite3`` unless given.
 
     Every method raises HarkError for what a user can mend: a full disk, a read-only folder, a damaged database, one
     that a newer Hark wrote, one that stays locked.
     """
 
-    def __init__(self, data_dir: Path, database: Path | None = None) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self.data_dir = Path(data_dir)
-        self.database = Path(database) if database is not None else self.data_dir / DATABASE_NAME
+        self.database = self.data_dir / DATABASE_NAME
         self._local = threading.local()
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            self.database.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(error, "opening the clip library") from error
         with self._reading("opening the clip library"):
@@ -279,11 +277,9 @@ class Library:
         """The clips with these ids, in order of id; unknown ids are left out."""
         return self._select("id IN (SELECT value FROM json_each(?))", [json.dumps(sorted(ids))])
 
-    def clips_with_texts(
-        self, texts: Collection[str], language: str, engines: Collection[str] | None = None, where: Where | None = None
-    ) -> list[Clip]:
+    def clips_with_texts(self, texts: Collection[str], language: str, where: Where | None = None) -> list[Clip]:
         """Clips whose whole normalized text is one of ``texts``, in order of id."""
-        where = where or Where(language=language, engines=None if engines is None else tuple(engines), text_known=True)
+        where = where or Where(language=language, text_known=True)
         return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_json(texts)], where)
 
     def count_by_text(
@@ -367,8 +363,9 @@ class Library:
         """All clips, rejected ones too, that were cut out of these."""
         return self._select("parent_id IN (SELECT value FROM json_each(?))", [json.dumps(sorted(ids))])
 
-    def iter_clips(self, where: Where | None = None, after_id: int = 0) -> Iterator[Clip]:
+    def iter_clips(self, where: Where | None = None) -> Iterator[Clip]:
         """All clips that ``where`` means, in order of id, in constant memory and without holding a lock."""
+        after_id = 0
         while True:
             page = self._select("id > ?", [after_id], where or Where(), PAGE_ROWS)
             yield from page
@@ -937,8 +934,6 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
         ("language = ?", where.language),
         ("text_known = ?", where.text_known),
         ("state = ?", where.state),
-        ("duration_s >= ?", where.min_s),
-        ("duration_s <= ?", where.max_s),
         ("(source IS NOT NULL) = ?", where.imported),
         ("(parent_id IS NOT NULL AND json_extract(settings, '$.trimmed') IS NULL) = ?", where.slices),
     ):

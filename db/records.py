@@ -81,7 +81,6 @@ class Where:
         text_known: True for clips whose words are known; False for imported audio without a transcript, in which
             any phrase may occur.
         state: "ready" unless rejected clips are asked for.
-        min_s, max_s: bounds of the duration [seconds], inclusive.
     """
 
     language: str | None = None
@@ -90,8 +89,6 @@ class Where:
     slices: bool | None = None
     text_known: bool | None = None
     state: str | None = "ready"
-    min_s: float | None = None
-    max_s: float | None = None
 
 
 ORIGINS = ("generated", "imported", "recorded", "cut")

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from model.features import MELS
 
@@ -103,31 +102,17 @@ def open_store(folder: Path, width: int = MELS) -> FeatureStore:
     return FeatureStore(frames, segments)
 
 
-class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Windows of stored frames with their labels over a table of segments.
+class AudioDataset:
+    """Windows of stored frames with their labels over a table of segments."""
 
-    Item ``i`` is ``(window [receptive_frames, width], label)`` of segment ``i``: the window ends up to 200 ms after an
-    aligned phrase or confuser, and anywhere in other segments. The same seed, epoch and index give the same window.
-    """
-
-    def __init__(self, segments: pd.DataFrame, frames: np.ndarray, receptive_frames: int, seed: int = 0) -> None:
+    def __init__(self, segments: pd.DataFrame, frames: np.ndarray, receptive_frames: int) -> None:
         self.frames = frames
         self.receptive_frames = receptive_frames
-        self.seed = seed
-        self.epoch = 0
         self.first = segments["first"].to_numpy(np.int64)
         self.length = segments["frames"].to_numpy(np.int64)
         self.phrase_start = segments["phrase_start"].to_numpy(np.int64)
         self.phrase_end = segments["phrase_end"].to_numpy(np.int64)
         self.labels = segments["label"].to_numpy(np.float32)
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        end = self.aligned_ends(np.asarray([index]), rng)
-        return torch.from_numpy(self.windows(np.asarray([index]), end)[0]), torch.tensor(self.labels[index])
 
     def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Windows [batch, receptive_frames, width] float32 that end just before frame ``end`` of segments ``index``."""
@@ -142,7 +127,7 @@ class AudioDataset(Dataset[tuple[Tensor, Tensor]]):
         return batch
 
     def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Window ends just after aligned phrases, with jitter; random ends in segments without an aligned phrase."""
+        """Window ends up to 200 ms after aligned phrases; random ends in segments without an aligned phrase."""
         jitter = rng.integers(END_JITTER[0], END_JITTER[1] + 1, len(index))
         aligned = self.phrase_end[index]
         return np.where(aligned >= 0, aligned + jitter, self.random_ends(index, rng))

@@ -3,97 +3,101 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
+from torch import nn
 
 from model.dataset import FeatureStore
-from model.features import StoredFrames
+from model.features import HOP, WINDOW, StoredFrames
 from model.front_end import FrontEnd
 from model.metrics import ScoredStream, smooth_scores
+from model.plain import plain
 
 
-class DetectorConfig(Protocol):
-    """The shape of a detector; it travels inside every checkpoint (:mod:`model.checkpoint`)."""
+class DetectorConfig(ABC):
+    """The shape of a detector, a dataclass; it travels inside every checkpoint, which knows it by its ``kind``."""
+
+    kind: ClassVar[str]
 
     @property
+    @abstractmethod
     def stored(self) -> StoredFrames:
         """How examples are stored."""
-        ...
+
+    @property
+    def receptive_frames(self) -> int:
+        """Log-mel frames that one score depends on."""
+        return self.stored.lead + self.stored.step * (self.stored.window - 1)
 
     @property
     def receptive_samples(self) -> int:
         """Audio samples that one score depends on."""
-        ...
+        return (self.receptive_frames - 1) * HOP + WINDOW
 
     @property
     def stream_samples(self) -> int:
         """Samples of a stream after which nothing before them matters."""
-        ...
+        return self.receptive_samples
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values (:mod:`model.plain`), ``kind`` among them."""
-        ...
+        """Plain values (:mod:`model.plain`); :func:`model.checkpoint.config_from_dict` is the inverse."""
+        return {"kind": self.kind, **plain(self)}
 
 
-class Scorer(Protocol):
-    """Stored frames to scores from 0 to 1, one every 80 ms. ``batch_frames``: how many are best scored at once."""
+class Detector(nn.Module, ABC):
+    """Audio to scores from 0 to 1, one every 80 ms.
 
-    batch_frames: int
+    Attributes:
+        batch_frames: stored frames that are best scored at once.
+        quantizes: 8-bit weights can be made of its graph; False where it has them already.
+    """
 
-    @property
-    def config(self) -> DetectorConfig: ...
-
-    def scores(self, stored: np.ndarray) -> np.ndarray:
-        """Scores [batch, n] of stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`)."""
-        ...
-
-
-class Detector(Scorer, Protocol):
-    """Audio to scores. ``quantizes``: 8-bit weights can be made of its graph; False where it has them already."""
-
-    quantizes: bool
+    batch_frames: ClassVar[int]
+    quantizes: ClassVar[bool]
+    config: DetectorConfig
 
     @property
+    @abstractmethod
     def front_end_id(self) -> str:
         """The same for detectors whose frames come from the same front end, weights and all."""
-        ...
 
     @property
     def stored_id(self) -> Hashable:
         """The same for detectors whose stored frames are the same."""
-        ...
+        return self.front_end_id
 
+    @abstractmethod
     def front_end(self, folder: Path) -> FrontEnd:
         """What makes its stored frames; files that it needs are written into the folder."""
-        ...
 
+    @abstractmethod
+    def scores(self, stored: np.ndarray) -> np.ndarray:
+        """Scores [batch, n] of stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`)."""
+
+    @abstractmethod
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         """Scores [samples // 1280] of a recording that follows silence, not smoothed."""
-        ...
 
+    @abstractmethod
     def export(self, path: Path) -> int:
         """Write it as ONNX: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
 
         Returns the size of the state; zeros are silence.
         """
-        ...
 
     def parameter_count(self) -> int:
-        """Parameters of the networks that it runs."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Its weights, for a checkpoint."""
-        ...
+        """Parameters of all that it runs."""
+        return sum(p.numel() for p in self.parameters())
 
 
 def in_batches(
     scores: Callable[[np.ndarray], np.ndarray], pieces: Sequence[np.ndarray], stored: StoredFrames, batch_frames: int
 ) -> list[np.ndarray]:
-    """What ``scores`` gives ([batch, n], as :meth:`Scorer.scores`) of pieces of stored frames [frames, width].
+    """What ``scores`` gives ([batch, n], as :meth:`Detector.scores`) of pieces of stored frames [frames, width].
 
     Pieces of similar length are worked together, padded at the end, which is faster: up to ``batch_frames`` frames.
     """
@@ -117,7 +121,7 @@ def in_batches(
     return result
 
 
-def scores_of_many(detector: Scorer, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
+def scores_of_many(detector: Detector, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Scores of each piece of stored frames [frames, width], not smoothed."""
     return in_batches(detector.scores, pieces, detector.config.stored, detector.batch_frames)
 
@@ -136,7 +140,7 @@ def as_streams(scores: Iterable[np.ndarray], rows: Any, stored: StoredFrames) ->
     return streams
 
 
-def score_segments(detector: Scorer, store: FeatureStore, rows: Any) -> list[ScoredStream]:
+def score_segments(detector: Detector, store: FeatureStore, rows: Any) -> list[ScoredStream]:
     """Each segment (rows of ``store.segments``) as a scored stream."""
     scores = scores_of_many(detector, [store.features(row) for row in rows.itertuples()])
     return as_streams(scores, rows, detector.config.stored)

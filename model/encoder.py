@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.encoder_trunk import ENCODER_FILE, EncoderTrunk, package_model, session
+from core.onnx import session
+from model.encoder_trunk import ENCODER_FILE, EncoderTrunk, package_model
 from model.export import write_onnx
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import PHONE_OUTPUTS
@@ -42,15 +43,6 @@ def _encoder() -> onnx.ModelProto:
 def encoder_session(threads: int = 1) -> Any:
     """The encoder alone, by onnxruntime: ``input_values`` and ``attention_mask`` [1, samples] to [1, time, 288]."""
     return session(_encoder().SerializeToString(), threads)
-
-
-class _Probabilities(nn.Module):
-    def __init__(self, head: PhoneHead) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, heard: Tensor) -> Tensor:
-        return torch.softmax(self.head(heard), dim=2)
 
 
 def to_onnx(
@@ -101,7 +93,7 @@ def window_graph() -> onnx.ModelProto:
     from onnx import helper
 
     encoder = _encoder()
-    probabilities = _Probabilities(shipped_head()).eval()
+    probabilities = nn.Sequential(shipped_head(), nn.Softmax(dim=2)).eval()
     made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], varying_time=True)
     head = prefixed(made.graph, "head/")
     ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.encoder import OPSET, encoder_name, loaded_trunk, prefixed, to_onnx, window_graph
 from model.encoder_trunk import (
@@ -26,9 +26,9 @@ from model.encoder_trunk import (
     STATES_AFTER,
     STATES_BEFORE,
     Rescorer,
-    RescorerFiles,
     frame_places,
 )
+from model.export import Call
 from model.features import CHUNK_SAMPLES, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
 from model.matcher import CHUNK_STEPS, HMMConfig, HMMDetector, Matcher, Ways, window_frames
@@ -89,7 +89,7 @@ class EncoderDetectorConfig(HMMConfig):
 
 
 class EncoderDetector(HMMDetector):
-    """A :class:`model.detector.Detector`."""
+    """The most accurate one, and the largest: encoder and decoder come with it."""
 
     floor = ENCODER_MATCH_FLOOR
     slope = 2.0  # gentle: from no to full rescoring is 8 logits
@@ -124,14 +124,14 @@ class EncoderDetector(HMMDetector):
         return Rescorer(decoder, self.config.rescore_above, self.config.states_before)
 
     def front_end(self, folder: Path) -> EncoderFrontEnd:
-        graph, matcher, decoder = (folder / f"{name}.onnx" for name in ("encoder", "matcher", "decoder"))
-        graph.write_bytes(window_graph().SerializeToString())
-        rescorer = None
-        if self.config.spellings:
-            matcher.write_bytes(matcher_graph(self.config.pronunciations).SerializeToString())
-            decoder.write_bytes(rescoring_graph(self.config.spellings).SerializeToString())
-            rescorer = RescorerFiles(str(matcher), str(decoder), self.config.rescore_above, self.config.states_before)
-        return EncoderFrontEnd(self.config.stored, str(graph), rescorer)
+        graph, matcher, decoder = (str(folder / f"{name}.onnx") for name in ("encoder", "matcher", "decoder"))
+        Path(graph).write_bytes(window_graph().SerializeToString())
+        if not self.config.spellings:
+            return EncoderFrontEnd(self.config.stored, graph)
+        Path(matcher).write_bytes(matcher_graph(self.config.pronunciations).SerializeToString())
+        Path(decoder).write_bytes(rescoring_graph(self.config.spellings).SerializeToString())
+        above, before = self.config.rescore_above, self.config.states_before
+        return EncoderFrontEnd(self.config.stored, graph, matcher, decoder, above, before)
 
     def hear(self, audio: np.ndarray) -> np.ndarray:
         return loaded_trunk().hear(audio)[0]
@@ -142,30 +142,31 @@ class EncoderDetector(HMMDetector):
         return self._matches(phones, RESCORED_WEIGHT * rescored.sum(dim=2))  # nothing, where there is no column
 
     def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What was heard in a window of a stream [batch, time, PHONE_OUTPUTS] to the best match of the phrase at its
-        end, its frame, and the same match less what decoys take, all [batch, 1]."""
+        """What was heard in a window of a stream [1, time, PHONE_OUTPUTS] to the best match of the phrase at its end,
+        its frame, and the same match less what decoys take, all [1, 1]."""
         scores = [matcher(heard)[0][:, None, -ENCODER_POOL:] for matcher in self.matchers]
         best, place = scores[0].max(dim=2)
         return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
 
+    def rescored(self, match: Tensor, rescoring: Tensor) -> Tensor:
+        """The score of a window whose match was rescored [1, 1]."""
+        return torch.sigmoid(self.logits(match + RESCORED_WEIGHT * rescoring))
+
     @torch.no_grad()
-    def window_matches(self, heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Match scores [windows], rescored, of windows of a stream, each as :meth:`EncoderTrunk.window` gives it, all
-        equally long."""
-        best, frames, match = self.window_match(torch.from_numpy(np.stack([phones for phones, _ in heard])))
-        if self.rescorer is not None:
-            for row in torch.nonzero(best[:, 0] > self.config.rescore_above)[:, 0].tolist():
-                match[row] += RESCORED_WEIGHT * self.rescorer.at(heard[row][1], int(frames[row]))
-        matches: np.ndarray = match[:, 0].numpy()
-        return matches
+    def window_score(self, phones: np.ndarray, states: np.ndarray) -> float:
+        """The score of a window of a stream, as :meth:`EncoderTrunk.window` gives it."""
+        best, frame, match = self.window_match(torch.from_numpy(phones)[None])
+        rescoring = torch.zeros_like(best)
+        if self.rescorer is not None and float(best) > self.config.rescore_above:
+            rescoring += self.rescorer.at(states, int(frame))
+        return float(self.rescored(match, rescoring))
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         encoder, window = loaded_trunk(), self.config.window_samples
         padded = np.pad(np.asarray(audio, np.float32), (window, 0))
 
         def score(end: int) -> float:
-            heard = encoder.window(padded[end - window : end], window // FRAME_SAMPLES)
-            return float(self.score(self.window_matches([heard]))[0])
+            return self.window_score(*encoder.window(padded[end - window : end], window // FRAME_SAMPLES))
 
         chunks = len(audio) // CHUNK_SAMPLES
         hop = ENCODER_HOP // CHUNK_SAMPLES
@@ -181,44 +182,17 @@ class EncoderDetector(HMMDetector):
         return self.config.window_samples + 2
 
     def parameter_count(self) -> int:
-        """With the encoder and its phone outputs, and with the decoder where it rescores."""
         tensors = [*window_graph().graph.initializer, *(decoder_weights() if self.config.spellings else ())]
-        own = sum(p.numel() for p in self.parameters())
-        return own + sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
+        return super().parameter_count() + sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
 
 
 def matcher_graph(pronunciations: Ways) -> onnx.ModelProto:
     """A phrase's matcher alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
 
-    class Scores(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
-
-        def forward(self, heard: Tensor) -> Tensor:
-            scores: Tensor = self.matcher(heard)[0]
-            return scores
-
+    matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
+    call = Call(matcher, lambda heard: matcher(heard)[0])
     example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
-    return to_onnx(Scores().eval(), (example,), ["heard"], ["match"], varying_time=True)
-
-
-class _Window(nn.Module):
-    def __init__(self, detector: EncoderDetector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.detector.window_match(heard)
-
-
-class _Score(nn.Module):
-    def __init__(self, detector: EncoderDetector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, matched: Tensor, rescored: Tensor) -> Tensor:
-        return torch.sigmoid(self.detector.logits(matched + RESCORED_WEIGHT * rescored))
+    return to_onnx(call, (example,), ["heard"], ["match"], varying_time=True)
 
 
 def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
@@ -235,8 +209,9 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
     one = torch.zeros(1, 1)
     hearing = prefixed(window_graph().graph, "hear/")
     heard = torch.zeros(1, frames, PHONE_OUTPUTS)
-    following = prefixed(to_onnx(_Window(detector), (heard,), ["heard"], ["best", "frame", "match"]).graph, "match/")
-    scoring = prefixed(to_onnx(_Score(detector), (one, one), ["matched", "rescored"], ["score"]).graph, "score/")
+    match, score = Call(detector, detector.window_match), Call(detector, detector.rescored)
+    following = prefixed(to_onnx(match, (heard,), ["heard"], ["best", "frame", "match"]).graph, "match/")
+    scoring = prefixed(to_onnx(score, (one, one), ["matched", "rescored"], ["score"]).graph, "score/")
     places = frame_places(window, frames)
     constants = {
         "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),

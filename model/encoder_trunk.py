@@ -4,19 +4,18 @@ encoder's states, of which a decoder says how probable a phrase is (:class:`Resc
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import HarkError
-from model.gpu import CPU, with_float_weights
+from core.onnx import CPU, session
+from model.gpu import with_float_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +36,7 @@ FRAME_SAMPLES = 320  # of a frame that is handed on: 20 ms
 BATCH_STEP = 96_000  # samples of a recording that are heard at once, between others that only help to hear them
 BATCH_MARGIN = 19_200
 EDGE = 3_840  # samples of silence before and after a recording
-STATE_FRAMES = 4  # frames a state that is handed on: a third of them says as much as all (docs/benchmark-log.md)
+STATE_FRAMES = 4  # frames a state that is handed on: a third of them says as much as all (docs/experiments.md)
 # States that a phrase is asked for in, before and after the end of a match: 1.6 s at least, and 0.5 s.
 STATES_BEFORE, STATES_AFTER = 20, 7
 
@@ -86,7 +85,7 @@ def package_model(name: Path) -> onnx.ModelProto:
         options.log_severity_level = 3
         options.optimized_model_filepath = str(Path(folder) / "model.onnx")
         options.add_session_config_entry("session.save_model_format", "ONNX")
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(content, options, providers=[CPU])
         model = onnx.load(options.optimized_model_filepath)
     for entry in list(model.opset_import):
         if entry.domain not in ("", "com.microsoft"):
@@ -105,20 +104,6 @@ def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray
     outputs = ((samples - 127) // 64 + 1 - 7) // 3 // 2  # of its three convolutions
     centres = first_sample + FRAME_SAMPLES * np.arange(frames) + FRAME_SAMPLES // 2
     return np.clip(np.rint((centres - OUTPUT_CENTRE) / OUTPUT_HOP), 0, outputs - 1).astype(np.int64)
-
-
-def session(graph: bytes | str, threads: int = 1, providers: Sequence[str] = (CPU,)) -> Any:
-    """A graph, as bytes or as a file, by onnxruntime on so many cores, or by other providers (``model.gpu``)."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    made = onnxruntime.InferenceSession(graph, options, providers=list(providers))
-    if providers[0] not in made.get_providers():  # onnxruntime goes on without one whose libraries it cannot load
-        logging.getLogger(__name__).warning("%s cannot be used; features are made on the processor", providers[0])
-    return made
 
 
 def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
@@ -175,22 +160,11 @@ class EncoderTrunk:
             parts[number].append(heard[place])
         return [(np.concatenate([p for p, _ in each]), np.concatenate([s for _, s in each])) for each in parts]
 
-    def window(self, audio: np.ndarray, frames: int, first_sample: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """What is heard in one piece from that sample on: roots of phone probabilities [frames, width], and states."""
+    def window(self, audio: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is heard in one piece: roots of phone probabilities [frames, width], and states."""
         probabilities, states = self._session.run(["probabilities", "states"], {"audio": audio[None]})
-        places = frame_places(len(audio), frames, first_sample)
+        places = frame_places(len(audio), frames)
         return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
-
-
-@dataclass(frozen=True)
-class RescorerFiles:
-    """A phrase's matcher and decoder as ONNX files, the match score above which the decoder is asked, and how many
-    states before a match's end it reads."""
-
-    matcher: str
-    decoder: str
-    above: float
-    before: int
 
 
 class Rescorer:
@@ -225,17 +199,3 @@ class Rescorer:
         place = frame // STATE_FRAMES
         near = np.asarray(states[max(0, place - self._before) : place + STATES_AFTER], np.float32)
         return float(self._decoder.run(None, {"states": near[None]})[0][0, 0])
-
-
-class PhraseRescorer:
-    """Phones and states to stored frames, with a matcher and a decoder from files."""
-
-    def __init__(self, files: RescorerFiles) -> None:
-        self._matcher, self._rescorer = session(files.matcher), Rescorer(files.decoder, files.above, files.before)
-
-    def stored(self, phones: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """Phones [frames, width], and as one column more how they were rescored."""
-        match = np.zeros(0, np.float32)
-        if len(phones):
-            match = self._matcher.run(None, {"heard": phones[None]})[0][0]
-        return np.concatenate([phones, self._rescorer.frames(match, states)[:, None]], axis=1)

@@ -27,10 +27,11 @@ from audio_augmentation.noise import load_noise_folder
 from audio_augmentation.reverb import room_pool
 from audio_augmentation.silence import speech_bounds, trim_silence
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.onnx import CPU
 from core.processors import usable_cores
 from model.features import HOP
 from model.front_end import Compute, Computed, FrontEnd
-from model.gpu import CPU, providers
+from model.gpu import providers
 
 GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU hears
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example

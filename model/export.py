@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.errors import HarkError
+from core.onnx import session
 from model.detector import Detector
-from model.encoder_trunk import session
 from model.features import CHUNK_SAMPLES, FFT, HOP, MELS, POWER_FLOOR, WINDOW, hann_window, mel_filterbank
 from model.runtime.detector import smooth_scores
 from model.trunk import STEM_KERNELS, STEM_STRIDE, Trunk
@@ -57,11 +57,10 @@ class Carried:
         self._kept: list[Tensor] = []
 
     def take(self) -> Tensor:
-        """The next part as it was kept. Something is kept in its place next: :meth:`keep`."""
+        """The next part as it was kept; :meth:`keep` keeps something in its place."""
         return self.before[len(self._kept)]
 
     def keep(self, part: Tensor) -> None:
-        """Keep this for the next chunk."""
         self._kept.append(part)
 
     def extended(self, x: Tensor, dim: int) -> Tensor:
@@ -76,28 +75,16 @@ class Carried:
         return torch.cat([part.reshape(1, -1) for part in self._kept], dim=1)
 
 
-class OnTrunk(Protocol):
-    """A detector that hears through a trunk, as a stream needs it."""
-
-    trunk: Trunk
-
-    def stream_shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of what it carries from chunk to chunk beside the trunk's part."""
-        ...
-
-    def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
-        """New outputs of the trunk [1, width, time] to logits [1, n]."""
-        ...
-
-
 class Streaming(nn.Module):
-    """A detector on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], state [1, size])``.
+    """A detector on a trunk, on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], new state)``.
 
-    The state is, flattened: the audio tail, what each convolution still needs of its input, and the detector's own
-    part. Nothing else is carried on, so the state forgets what is old.
+    Of the detector it needs ``trunk``, ``stream_shapes()`` of what it carries from chunk to chunk beside the trunk's
+    part, and ``stream_logits(heard, carried)``: new outputs of the trunk [1, width, time] to logits [1, n]. The state
+    is, flattened: the audio tail, what each convolution still needs of its input, and the detector's own part. Nothing
+    else is carried on, so the state forgets what is old.
     """
 
-    def __init__(self, detector: OnTrunk) -> None:
+    def __init__(self, detector: Any) -> None:
         super().__init__()
         self.detector = detector
         self.log_mel = LogMel()
@@ -123,7 +110,7 @@ class Streaming(nn.Module):
         return torch.sigmoid(logits), carried.state()
 
 
-def export_streaming(detector: OnTrunk, path: Path) -> int:
+def export_streaming(detector: Detector, path: Path) -> int:
     """Write a detector on a trunk as :meth:`model.detector.Detector.export` does."""
     streaming = Streaming(detector)
     write_onnx(
@@ -156,21 +143,23 @@ def write_onnx(
         )  # fmt: skip
 
 
-class _LogMelTrunk(nn.Module):
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.trunk = trunk.eval()
+class Call(nn.Module):
+    """A function of a module's, as the exporter takes it."""
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        heard: Tensor = self.trunk(log_mel)
-        return heard
+    def __init__(self, owner: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.owner, self.function = owner, function
+        self.eval()
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.function(*inputs)
 
 
 def export_trunk(trunk: Trunk, path: Path) -> None:
     """Write a trunk alone as ONNX, for a front end: ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
     axes = {"log_mel": {0: "batch", 1: "frames"}, "heard": {0: "batch", 1: "time"}}
     example = torch.zeros(1, trunk.config.receptive_frames + 16, MELS)
-    write_onnx(_LogMelTrunk(trunk), (example,), path, ("log_mel",), ("heard",), axes)
+    write_onnx(trunk.eval(), (example,), path, ("log_mel",), ("heard",), axes)
 
 
 def quantize_weights(source: Path, target: Path) -> None:
@@ -212,7 +201,7 @@ def quantize_weights(source: Path, target: Path) -> None:
 
 def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_samples: int) -> np.ndarray:
     """Raw scores of a recording by onnxruntime, fed as the given cycle of chunk counts."""
-    graph = session(str(path))
+    graph = session(path)
     size = graph.get_inputs()[1].shape[1]
     silence = np.zeros((1, -(-receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES), np.float32)
     _, state = graph.run(None, {"audio": silence, "state": np.zeros((1, size), np.float32)})

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from model.encoder_trunk import GPU_BATCH, STATE_FRAMES, EncoderTrunk, PhraseRescorer, RescorerFiles, session
+from core.onnx import CPU, session
+from model.encoder_trunk import GPU_BATCH, STATE_FRAMES, EncoderTrunk, Rescorer
 from model.features import StoredFrames, log_mel
-from model.gpu import CPU
 
 Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; of an encoder, phones and states
 Compute = Callable[[Sequence[np.ndarray]], list[Computed]]
@@ -77,12 +77,16 @@ class EncoderFrontEnd(FrontEnd):
 
     Attributes:
         graph: ONNX file (:func:`model.encoder.window_graph`).
-        rescorer: says how frames are rescored, which is stored as one column more; None: there is none.
+        matcher, decoder: ONNX files that say how frames are rescored, which is one column more; empty: nothing does.
+        above, before: see :class:`model.encoder_trunk.Rescorer`.
         states: the encoder's states are stored beside the phones, for a negative bank.
     """
 
     graph: str
-    rescorer: RescorerFiles | None = None
+    matcher: str = ""
+    decoder: str = ""
+    above: float = 0.0
+    before: int = 0
     states: bool = False
     network: ClassVar[bool] = True
 
@@ -94,14 +98,17 @@ class EncoderFrontEnd(FrontEnd):
         return lambda sounds: list(encoder.hear_many(sounds))
 
     def storer(self) -> Store:
-        rescorer = PhraseRescorer(self.rescorer) if self.rescorer is not None else None
+        matcher = session(self.matcher) if self.matcher else None
+        rescorer = Rescorer(self.decoder, self.above, self.before) if self.decoder else None
 
         def store(computed: Computed, low: int, high: int) -> np.ndarray:
             phones, states = computed
-            frames = phones if rescorer is None else rescorer.stored(phones, states)
+            columns = [phones]
+            if matcher is not None and rescorer is not None:
+                match = matcher.run(None, {"heard": phones[None]})[0][0] if len(phones) else np.zeros(0, np.float32)
+                columns.append(rescorer.frames(match, states)[:, None])
             if self.states:
-                beside = np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)]
-                frames = np.concatenate([frames, beside], axis=1)
-            return frames[low // self.stored.step : high // self.stored.step]
+                columns.append(np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)])
+            return np.concatenate(columns, axis=1)[low // self.stored.step : high // self.stored.step]
 
         return store

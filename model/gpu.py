@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.onnx import CPU
+
 if TYPE_CHECKING:
     import onnx
 
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 TO_DO = "install onnxruntime-gpu in the place of onnxruntime (requirements-gpu.txt), or set HARK_TORCH=cpu"
 
 

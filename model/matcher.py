@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, cast
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.features import CHUNK_FRAMES, HOP, WINDOW, StoredFrames
-from model.plain import plain
+from model.detector import Detector, DetectorConfig
+from model.features import CHUNK_FRAMES
 from model.trunk import STEM_STRIDE
 
 # Square root of the least phone probability that the matcher tells from nothing. Above what a negative bank keeps, so
@@ -84,11 +84,9 @@ class Matcher(nn.Module):
                     skip.append(-MATCH_JUMP / len(phones) if follows else -1e4)
                     scale.append(1.0 / len(phones))
             last.append(len(symbols) - 1)
-        self.register_buffer("symbols", torch.tensor(symbols), persistent=False)
-        self.register_buffer("first", torch.tensor(first), persistent=False)
-        self.register_buffer("skip", torch.tensor(skip), persistent=False)
-        self.register_buffer("scale", torch.tensor(scale), persistent=False)
-        self.register_buffer("last", torch.tensor(last), persistent=False)
+        made = {"symbols": symbols, "first": first, "skip": skip, "scale": scale, "last": last}
+        for name, values in made.items():
+            self.register_buffer(name, torch.tensor(values), persistent=False)
 
     @property
     def states(self) -> int:
@@ -113,8 +111,8 @@ class Matcher(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMMConfig(ABC):
-    """What the shapes of both detectors have in common: a :class:`model.detector.DetectorConfig`.
+class HMMConfig(DetectorConfig):
+    """What the shapes of both detectors have in common.
 
     Attributes:
         pronunciations: of the phrase.
@@ -123,31 +121,10 @@ class HMMConfig(ABC):
         decoy_margin: match score by which a decoy must be heard better than the phrase to count.
     """
 
-    kind: ClassVar[str]
     pronunciations: Ways
     window_frames: int = 80
     decoys: Ways = ()
     decoy_margin: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **plain(self)}
-
-    @property
-    @abstractmethod
-    def stored(self) -> StoredFrames: ...
-
-    @property
-    def receptive_frames(self) -> int:
-        """Log-mel frames that a score depends on."""
-        return self.stored.lead + STEM_STRIDE * (self.window_frames - 1)
-
-    @property
-    def receptive_samples(self) -> int:
-        return (self.receptive_frames - 1) * HOP + WINDOW
-
-    @property
-    def stream_samples(self) -> int:
-        return self.receptive_samples
 
 
 def window_frames(window_s: float) -> int:
@@ -155,7 +132,7 @@ def window_frames(window_s: float) -> int:
     return 2 * max(12, round(window_s / 0.04))
 
 
-class HMMDetector(nn.Module):
+class HMMDetector(Detector):
     """A phrase's matcher, one of its decoys, and a line from match score to logit.
 
     Nothing of it is trained: the slope of the line is a constant, and calibration says which match score has 0.5.
@@ -202,9 +179,9 @@ class HMMDetector(nn.Module):
         made.load_state_dict(self.state_dict())
         return made.eval()
 
+    @abstractmethod
     def hear(self, audio: np.ndarray) -> np.ndarray:
         """Roots of phone probabilities [frames of 20 ms, outputs] of a recording [samples] that follows silence."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def follow(self, phones: np.ndarray) -> np.ndarray:

@@ -102,10 +102,10 @@ def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
     return np.asarray(best, dtype=np.float64)
 
 
-def false_alarm_peaks(streams: list[ScoredStream], refractory_s: float = REFRACTORY_S) -> np.ndarray:
+def false_alarm_peaks(streams: list[ScoredStream]) -> np.ndarray:
     """The highest score of each event of negative streams, highest first: of whatever would be one detection, were the
     threshold low enough (``model.runtime.detector.Trigger``)."""
-    gap = round(refractory_s / SCORE_PERIOD_S)
+    gap = round(REFRACTORY_S / SCORE_PERIOD_S)
     peaks = [
         np.maximum.reduceat(stream.scores, Trigger(0.0, gap).fired(stream.scores))
         for stream in streams

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.detector import scores_of_many
+from model.detector import Detector, DetectorConfig, scores_of_many
 from model.export import Carried, export_streaming
-from model.features import CHUNK_FRAMES, HOP, MELS, WINDOW, StoredFrames, lead_in, log_mel
+from model.features import CHUNK_FRAMES, MELS, StoredFrames, lead_in, log_mel
 from model.front_end import FrontEnd
-from model.plain import plain
 from model.trunk import STEM_STRIDE, Trunk, TrunkConfig
 
 BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
@@ -28,9 +26,10 @@ BLOCK_SCORES = 750  # at once: a minute
 
 
 @dataclass(frozen=True)
-class TinyCRNNConfig:
-    """The shape of a TinyCRNN: a :class:`model.detector.DetectorConfig`."""
+class TinyCRNNConfig(DetectorConfig):
+    """The shape of a TinyCRNN."""
 
+    kind = "crnn"
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     recurrent_input: int = 48
     recurrent_size: int = 64
@@ -49,33 +48,19 @@ class TinyCRNNConfig:
             return TinyCRNNConfig(window_frames=frames)
         raise ValueError(f"no such size: {size}")
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"kind": "crnn", **plain(self)}
-
     @property
     def stored(self) -> StoredFrames:
-        return StoredFrames(MELS, 1, self.receptive_frames, CHUNK_FRAMES, 1)
-
-    @property
-    def receptive_frames(self) -> int:
-        """Log-mel frames that one logit depends on."""
-        return self.trunk.receptive_frames + STEM_STRIDE * (self.window_frames * BRIDGE_STRIDE - 1)
-
-    @property
-    def receptive_samples(self) -> int:
-        return (self.receptive_frames - 1) * HOP + WINDOW
-
-    @property
-    def stream_samples(self) -> int:
-        return self.receptive_samples
+        frames = self.trunk.receptive_frames + STEM_STRIDE * (self.window_frames * BRIDGE_STRIDE - 1)
+        return StoredFrames(MELS, 1, frames, CHUNK_FRAMES, 1)
 
 
-class TinyCRNN(nn.Module):
-    """A trunk of its own, and on it a recurrent layer with an MLP head: a :class:`model.detector.Detector`."""
+class TinyCRNN(Detector):
+    """A trunk of its own, and on it a recurrent layer with an MLP head."""
 
     batch_frames = 160_000
     quantizes = True
-    front_end_id = stored_id = "log-mel"
+    front_end_id = "log-mel"
+    config: TinyCRNNConfig
 
     def __init__(self, config: TinyCRNNConfig) -> None:
         super().__init__()
@@ -136,6 +121,3 @@ class TinyCRNN(nn.Module):
         starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
         index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)
         return self.window_logits(encoded[0][index]).unsqueeze(0)
-
-    def parameter_count(self) -> int:
-        return sum(p.numel() for p in self.parameters())

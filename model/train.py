@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore
 from model.detector import score_segments, scores_of_many
 from model.feature_augmentation import augment_features
 from model.features import CHUNK_FRAMES
-from model.losses import detection_loss
 from model.metrics import selection_measure
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+
+LABEL_SMOOTHING = 0.05
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,12 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def detection_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of logits [batch] with smoothed labels [batch], 0 or 1, the mean over a batch."""
+    targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
+    return functional.binary_cross_entropy_with_logits(logits, targets)
+
+
 def find_hard_windows(
     model: TinyCRNN, dataset: AudioDataset, sampler: BatchSampler, config: TrainConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +119,7 @@ def train(
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")
-    dataset = AudioDataset(segments, store.frames, model_config.receptive_frames, config.seed)
+    dataset = AudioDataset(segments, store.frames, model_config.receptive_frames)
     sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
     validation = store.where(split="validation")
     val_positive = validation[validation["label"] == 1]

@@ -177,6 +177,7 @@ TRAINING_STAGES = (
     ("synthesize", worded("Let voices speak it")),
     ("features", worded("Put it into rooms and noise")),
     ("train", worded("Train")),
+    ("calibrate", worded("Calibrate")),
     ("report", worded("Measure on unheard voices")),
     ("bundle", worded("Pack and check")),
 )

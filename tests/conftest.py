@@ -3,14 +3,76 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from db.db_api import Library
+from tests.support.mounting import mount
 
 # As the speech service has it: with threads of torch that spin while they wait, a test took 172 s on two busy cores
 # instead of 8.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HARK_SETTINGS_FILE"] = ""  # no .env of this machine reaches the tests
+
+
+# What takes the tests of a file their time, where they are not quick: `./hark test -m quick` leaves them out.
+NOT_QUICK = {
+    "starts Hark's command line or portal": """
+        command_line/test_application command_line/test_detect command_line/test_doctor command_line/test_engines
+        command_line/test_library command_line/test_mine command_line/test_record command_line/test_remote
+        command_line/test_test command_line/test_train command_line/test_transcribe test_launcher
+        webui/accounts/test_owner_links webui/test_http_connection webui/test_rate_limits webui/test_setup
+    """,
+    "starts workers, jobs or a service": """
+        audio_generation/test_engine_contract audio_generation/test_environments audio_generation/test_splice_engine
+        audio_generation/test_worker_failures db/test_db_processes pipeline/recordings/test_model_server
+        pipeline/serving/test_wyoming pipeline/training/test_synthesis test_earlier_version webui/jobs/test_supervise
+        webui/library/test_import
+    """,
+    "trains, or computes with torch or an encoder": """
+        benchmark/test_wakeword model/test_asr_train model/test_encoder model/test_gpu model/test_hostile_models
+        model/test_matcher model/test_metrics model/test_rescoring model/test_summarizer model/test_train
+        pipeline/acoustic/test_training pipeline/training/test_comparison pipeline/training/test_evaluation
+        pipeline/training/test_keyword_scoring pipeline/training/test_mining pipeline/training/test_negative_bank
+        pipeline/training/test_retraining pipeline/training/test_run pipeline/training/test_bundle
+        pipeline/training/test_report pipeline/corpora/test_alignment tools/test_make_unit_inventory
+        webui/listening/test_listening webui/library/test_record
+    """,
+    "recognizes, summarizes or tells speakers apart": """
+        pipeline/recordings/diarization/test_diarization pipeline/recordings/test_llm
+        pipeline/recordings/test_question_answering pipeline/recordings/test_summarization
+        pipeline/recordings/transcription/test_hosted_recognition
+        pipeline/recordings/transcription/test_transcription_streams
+        pipeline/recordings/transcription/test_transcription_whisper webui/audio/test_recording_job
+    """,
+    "decodes many files": """
+        audio_augmentation/test_augment core/test_audio_file pipeline/corpora/test_hostile_corpora
+        pipeline/corpora/test_importing pipeline/recordings/test_media pipeline/recordings/test_media_zoo
+        webui/audio/test_recording_pages webui/audio/test_recording_uploads
+    """,
+    "pronounces thousands of texts": """
+        phrase_augmentation/test_confusers phrase_augmentation/test_texts phrase_augmentation/test_vocabulary
+        pipeline/training/test_advice pipeline/training/test_examples pipeline/training/test_plan
+    """,
+    "asks every page or operation": """
+        webui/api/test_documentation webui/api/test_idempotency webui/api/test_operations webui/api/test_sockets
+        webui/api/test_webhooks webui/compatibility/test_atr_system webui/compatibility/test_meeting_system
+        webui/compatibility/test_openai_client webui/test_every_page webui/trainer/test_new_detector
+        webui/trainer/test_results
+    """,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is quick."""
+    here = Path(__file__).parent
+    others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
+    for item in items:
+        if str(item.path.relative_to(here)) not in others and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.quick)
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +90,21 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder of this test's own, the one that ``core.data_folder`` gives."""
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)):
+        pytest.skip("mounting a tmpfs is not permitted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    """An empty clip library."""
+    with Library(tmp_path / "data") as opened:
+        yield opened

@@ -222,3 +222,12 @@ def test_the_formatting_is_ruffs() -> None:
 def test_mypy_finds_nothing() -> None:
     # By file, so that the environments of the engines (internals/venv) are not looked into.
     run_tool("mypy", *(str(path.relative_to(REPOSITORY)) for path in python_files()))
+
+
+def test_files_that_are_not_quick_are_there() -> None:
+    from tests.conftest import NOT_QUICK
+
+    names = [name for names in NOT_QUICK.values() for name in names.split()]
+    assert len(set(names)) == len(names)
+    gone = [name for name in names if not (REPOSITORY / "tests" / f"{name}.py").is_file()]
+    assert gone in ([], ["test_earlier_version"])

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from core.errors import HarkError
-from core.events import Reporter, silent_reporter
+from core.events import silent_reporter
 from model.asr.packed import Utterance
 from model.examples import SoundSources
 from model.phones import outputs_of
@@ -70,7 +70,6 @@ def make_bank(
     noise: str = "",
     hours: float = float("inf"),
     seed: int = 0,
-    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Write the bank for detectors of a size (``standard`` or ``large``); returns what it says about itself.
 
@@ -103,7 +102,7 @@ def make_bank(
         front_end = detector.front_end(Path(folder))
         if isinstance(front_end, EncoderFrontEnd):
             front_end = replace(front_end, states=True)
-        given = build_bank(utterances, Path("/"), sources, front_end, path, seed, reporter or silent_reporter(), about)
+        given = build_bank(utterances, Path("/"), sources, front_end, path, seed, silent_reporter(), about)
     return {**about, "hours": given}
 
 

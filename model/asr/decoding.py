@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,50 +14,6 @@ def greedy(log_probabilities: np.ndarray) -> list[int]:
     best = log_probabilities.argmax(axis=-1)
     changed = np.concatenate([[True], best[1:] != best[:-1]]) if len(best) else np.zeros(0, bool)
     return [int(symbol) for symbol in best[changed] if symbol != BLANK]
-
-
-def prefix_beam(
-    log_probabilities: np.ndarray,
-    beam: int = 16,
-    symbol_floor: float = -6.0,
-    bonus: Callable[[tuple[int, ...], int], float] | None = None,
-) -> list[int]:
-    """The most probable symbols of [time, outputs] summed over all their alignments (Hannun et al. 2014).
-
-    Args:
-        beam: prefixes kept a frame.
-        symbol_floor: symbols less probable than this (natural logarithm) in a frame are not tried there.
-        bonus: ``bonus(prefix, symbol)`` is added to the logarithm when a prefix is extended (a language model).
-    """
-    none = -np.inf
-    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, none)}  # ends in blank, ends in a symbol
-    for frame in log_probabilities:
-        grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [none, none])
-        symbols = np.flatnonzero(frame > symbol_floor)
-        if BLANK not in symbols:
-            symbols = np.append(symbols, BLANK)
-        for prefix, (blank, symbol_end) in beams.items():
-            both = np.logaddexp(blank, symbol_end)
-            for symbol in map(int, symbols):
-                p = float(frame[symbol])
-                if symbol == BLANK:
-                    entry = grown[prefix]
-                    entry[0] = np.logaddexp(entry[0], both + p)
-                    continue
-                if prefix and symbol == prefix[-1]:
-                    entry = grown[prefix]
-                    entry[1] = np.logaddexp(entry[1], symbol_end + p)
-                    before = blank
-                else:
-                    before = both
-                if before == none:
-                    continue
-                extra = bonus(prefix, symbol) if bonus else 0.0
-                entry = grown[(*prefix, symbol)]
-                entry[1] = np.logaddexp(entry[1], before + p + extra)
-        ranked = sorted(grown.items(), key=lambda item: -np.logaddexp(item[1][0], item[1][1]))[:beam]
-        beams = {prefix: (ends[0], ends[1]) for prefix, ends in ranked}
-    return list(max(beams.items(), key=lambda item: float(np.logaddexp(*item[1])))[0])
 
 
 def edit_distance(reference: Sequence[object], hypothesis: Sequence[object]) -> int:

@@ -68,8 +68,3 @@ class Recognizer(nn.Module):
         x, _ = self.recurrent(self.dropout(x))
         x = self.dropout(x)
         return {"characters": self.characters(x), "phones": self.phones(x)}
-
-    @staticmethod
-    def output_lengths(frames: Tensor) -> Tensor:
-        """Outputs for that many log-mel frames."""
-        return (frames - 1) // STRIDE + 1

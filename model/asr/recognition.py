@@ -25,6 +25,7 @@ from phrase_augmentation.vocabulary import vocabulary
 WORDS = 40_000  # of the vocabulary
 WEAK_WORDS = 400  # of the most frequent ones are heard as they sound between other words, too ("the", "to", "and")
 BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # words before and after, where their sound is taken from
+GENERAL_WEIGHT = 5.0  # pairs of words in transcripts that the general probability of a word is worth
 ROOT = 0
 IMPOSSIBLE = -100.0  # nats; what the trigrams give for words that they do not have
 UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less probable than its frequency says
@@ -109,12 +110,8 @@ class TrigramModel:
         return found
 
 
-def word_model(frequencies: dict[str, float], transcripts: Iterable[str], weight: float = 5.0) -> WordModel:
-    """Word frequencies in general (shares of running text), and pairs of words from transcripts.
-
-    Args:
-        weight: how many occurrences in the transcripts the general probability of a word after another is worth.
-    """
+def word_model(frequencies: dict[str, float], transcripts: Iterable[str]) -> WordModel:
+    """Word frequencies in general (shares of running text), and pairs of words from transcripts."""
     single: Counter[str] = Counter()
     pair_counts: dict[str, Counter[str]] = {}
     for transcript in transcripts:
@@ -136,7 +133,7 @@ def word_model(frequencies: dict[str, float], transcripts: Iterable[str], weight
     backoff: dict[str, float] = {}
     for before, counts in pair_counts.items():
         seen = sum(counts.values())
-        left = weight / (seen + weight)
+        left = GENERAL_WEIGHT / (seen + GENERAL_WEIGHT)
         backoff[before] = math.log(left)
         pairs[before] = {
             word: math.log((1 - left) * count / seen + left * math.exp(unigram[word])) for word, count in counts.items()
@@ -256,12 +253,12 @@ def _score(item: tuple[tuple[tuple[str, ...], int, int], tuple[float, tuple | No
     return item[1][0]
 
 
-def decoder_for(language: str = "en", transcripts: Iterable[str] = (), words: int = WORDS) -> WordDecoder:
+def decoder_for(language: str = "en", transcripts: Iterable[str] = ()) -> WordDecoder:
     """A decoder over the language's most frequent words and those of the transcripts, normalized texts.
 
     The first call a language takes some seconds. Raises HarkError where espeak-ng does not have the language.
     """
-    known = vocabulary(language, words)
+    known = vocabulary(language, WORDS)
     texts = list(transcripts)
     frequencies = dict(zip(known.words, known.frequency.tolist()))
     pronunciations = [(word, phone_indices(phones)) for word, phones in zip(known.words, known.phones)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,6 @@ class AcousticTrainConfig:
     teacher_delay: int = 4  # outputs of 20 ms that a causal student may lag behind a bidirectional teacher
     untranscribed_share: float = 0.0  # of the batches, with a teacher: speech whose words nobody knows
     evaluations: int = 20
-    minutes: float = 0.0  # stop after so long (0: never); the schedule is laid out over this time
     seed: int = 0
     augmentation: SpeechAugmentation = field(default_factory=SpeechAugmentation)
 
@@ -152,9 +150,9 @@ def train_acoustic(
         model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
     )
     identity = {
-        "model": model.config.as_dict(), "train": repr(asdict(replace(config, minutes=0.0))), "speech": packed.digest
+        "model": model.config.as_dict(), "train": repr(asdict(config)), "speech": packed.digest
     }  # fmt: skip
-    step, spent, best, best_errors = 0, 0.0, float("inf"), dict[str, float]()
+    step, best, best_errors = 0, float("inf"), dict[str, float]()
     last, resumed = folder / "last.pt", False
     if last.is_file():
         saved = torch.load(last, map_location=device, weights_only=True)
@@ -163,7 +161,7 @@ def train_acoustic(
             average.load_state_dict(saved["average"])
             optimizer.load_state_dict(saved["optimizer"])
             resumed = True
-            step, spent, best, best_errors = saved["step"], saved["seconds"], saved["best"], saved["errors"]
+            step, best, best_errors = saved["step"], saved["best"], saved["errors"]
             rng.bit_generator.state = np.random.default_rng((config.seed, step)).bit_generator.state
     if not resumed:
         (folder / "best.pt").unlink(missing_ok=True)  # of another training
@@ -173,7 +171,6 @@ def train_acoustic(
 
         board = SummaryWriter(tensorboard)
 
-    started = time.monotonic() - spent
     evaluated_at = 0.0
     running: dict[str, float] = {}
     told_every = max(1, min(50, config.steps // 50))
@@ -184,8 +181,7 @@ def train_acoustic(
     share = 0.0
     try:
         while True:
-            elapsed = time.monotonic() - started
-            share = max(step / config.steps, elapsed / (config.minutes * 60) if config.minutes else 0.0)
+            share = step / config.steps
             if share >= 1.0:
                 break
             step += 1
@@ -222,7 +218,7 @@ def train_acoustic(
                 state = {
                     "identity": identity, "model": model.state_dict(), "average": average.state_dict(),
                     "optimizer": optimizer.state_dict(), "step": step,
-                    "seconds": time.monotonic() - started, "best": best, "errors": best_errors,
+                    "best": best, "errors": best_errors,
                 }  # fmt: skip
                 write_checkpoint(last, state)
                 on_progress(AcousticProgress(step, share, _sum(running), errors))

@@ -64,7 +64,6 @@ class SummarizerResult:
     validation_loss: float
     rouge_1: float
     rouge_1_first_sentence: float
-    test_pairs: int
 
 
 def train_summarizer(
@@ -154,7 +153,7 @@ def train_summarizer(
     written = summarize(load_summarizer(best_path, device), [pair.text for pair in measured])
     wanted = [pair.summary for pair in measured]
     baseline = [first_sentence(pair.text, shape.longest_summary) for pair in measured]
-    return SummarizerResult(best_path, step, best, rouge_1(written, wanted), rouge_1(baseline, wanted), len(measured))
+    return SummarizerResult(best_path, step, best, rouge_1(written, wanted), rouge_1(baseline, wanted))
 
 
 def _identity(split: Split, shape: SummarizerConfig, training: SummarizerTraining) -> str:

@@ -31,14 +31,14 @@ def acoustic_split(speaker: str) -> str:
     return "validation" if value < VALIDATION_SHARE else "train"
 
 
-def corpus_utterances(folder: Path, root: Path, language: str = "en") -> list[Utterance]:
-    """The utterances of a corpus in any layout that Hark reads; paths relative to ``root``.
+def corpus_utterances(folder: Path, root: Path) -> list[Utterance]:
+    """The utterances of an English corpus in any layout that Hark reads; paths relative to ``root``.
 
     Recordings without a transcript come with an empty text. A file without a speaker is a speaker of its own.
     """
-    accent = accents(language)[0]
+    accent = accents("en")[0]
     found = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None and not u.problem]
-    texts = [normalize(u.text, language) if u.text else "" for u in found]
+    texts = [normalize(u.text, "en") if u.text else "" for u in found]
     phones = phones_of_texts(texts, accent)
     return [
         Utterance(
@@ -90,7 +90,7 @@ def synthetic_utterances(
     language: str = "en",
 ) -> Iterator[Utterance]:
     """Let each engine say ``counts[name]`` texts with all its voices, as files under ``folder``."""
-    accent = accents(language)[0]
+    accent = accents("en")[0]
     progress = Progress(reporter, sum(counts.values()))
     for number, (name, count) in enumerate(sorted(counts.items())):
         rng = np.random.default_rng((seed, number))

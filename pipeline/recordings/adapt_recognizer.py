@@ -31,15 +31,14 @@ from core.worded import worded
 from model.training_options import WHOLE, TrainingOptions, part_of, training_options
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
-from pipeline.recordings.transcript import Segment, Transcript, load_transcript
+from pipeline.recordings.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
+from pipeline.recordings.transcript import Segment, load_transcript
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
     from model.trunk import Trunk
 
-RECORDINGS = "audio"  # below the user's data, a folder each
-AUDIO, TRANSCRIPT, GIVEN_TEXT = "audio.flac", "transcript.json", "given.txt"
 FOLDER = OWN_FOLDER  # below the user's data
 
 LANGUAGE = "en"  # the recognizer knows no other
@@ -241,7 +240,7 @@ def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage
         if base_language(transcript.language or LANGUAGE) != LANGUAGE or not (folder / AUDIO).is_file():
             continue
         if (folder / GIVEN_TEXT).is_file():
-            yield from _of_text(folder, transcript, reporter)
+            yield from _of_text(folder, reporter)
         else:
             for segment in transcript.segments:
                 if segment.edited:
@@ -258,7 +257,7 @@ def _passage(recording: str, segment: Segment, checked: bool) -> Iterator[Passag
         yield Passage(recording, segment.start_s, segment.end_s, text, segment.speaker, checked)
 
 
-def _of_text(folder: Path, transcript: Transcript, reporter: Reporter) -> Iterator[Passage]:
+def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
     """Passages of a recording whose words came with it: laid over the audio, and cut at pauses."""
     from pipeline.corpora.alignment import NotAligned, align
 

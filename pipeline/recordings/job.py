@@ -22,13 +22,12 @@ from db.db_api import Library, library_exists, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize as normalized
 from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
+from pipeline.recordings.recording_folder import AUDIO, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 
 if TYPE_CHECKING:
     from pipeline.recordings.summarization import Summary
 
-AUDIO, WAVEFORM = "audio.flac", "waveform.json"
-TRANSCRIPT, TEXT, SUMMARY = "transcript.json", "transcript.txt", "summary.json"
 CORPUS = "recording"  # of the source of a recording's clips in the library
 LICENCE = "private"
 AROUND_S = 0.1  # kept before and after a segment: boundaries are never exact

@@ -127,14 +127,12 @@ class MediaFacts:
         duration_s: as far as it is known, else 0.
         sample_rate: Hz.
         codec: "flac", "mp3", "pcm_s16le" ...
-        has_video: moving pictures too (a cover is none).
     """
 
     duration_s: float
     sample_rate: int
     channels: int
     codec: str
-    has_video: bool = False
 
 
 def clean_name(name: str) -> str:
@@ -346,12 +344,12 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
     streams = content.get("streams", [])
     if not streams:
         raise _not_audio(f"ffmpeg: {why}." if why else "ffmpeg finds no sound in it.")
-    pictures = any(
-        stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
-        for stream in streams
-    )
     sound = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
     if sound is None:
+        pictures = any(
+            stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
+            for stream in streams
+        )
         raise _no_sound(path, "It is a video without sound." if pictures else "It has no stream of sound.")
     container = content.get("format", {})
     facts = MediaFacts(
@@ -359,7 +357,6 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
         int(_number(sound.get("sample_rate"))),
         int(_number(sound.get("channels"))),
         str(sound.get("codec_name", "unknown")),
-        pictures,
     )
     return facts, frozenset(str(container.get("format_name", "")).split(","))
 

@@ -280,7 +280,7 @@ def _start_and_connect(path: Path, deadline: float) -> socket.socket:
     except OSError as error:
         raise storage_error(error, "starting the speech service") from error
     with lock:
-        _lock(lock.fileno(), deadline)
+        take_lock(lock.fileno(), deadline)
         with contextlib.suppress(ServiceGone):
             return _connect(path, deadline)  # somebody else has started it meanwhile
         process = _start(path)
@@ -300,7 +300,8 @@ def _start_and_connect(path: Path, deadline: float) -> socket.socket:
             time.sleep(0.05)
 
 
-def _lock(descriptor: int, deadline: float) -> None:
+def take_lock(descriptor: int, deadline: float) -> None:
+    """Take the lock on an open file, or raise TimeoutError."""
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -342,7 +343,7 @@ def _wait_until_dead(path: Path, deadline: float) -> None:
     """Wait until no service holds its lock any more; at most until ``deadline``."""
     if path.parent.is_dir():
         with path.with_suffix(".lock").open("a") as lock, contextlib.suppress(TimeoutError):
-            _lock(lock.fileno(), deadline)
+            take_lock(lock.fileno(), deadline)
 
 
 def _wait_for_ended() -> None:

@@ -8,7 +8,6 @@ when it is told to, and when its socket is taken away. Requests are threads; mod
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -34,6 +33,7 @@ from pipeline.recordings.model_client import (
     receive_json,
     send_json,
     socket_path,
+    take_lock,
     too_large,
 )
 from pipeline.recordings.model_operations import perform
@@ -165,15 +165,10 @@ def main() -> int:
     path = socket_path()
     global _lock
     _lock = path.with_suffix(".lock").open("a")
-    give_up = time.monotonic() + WAIT_FOR_LOCK_S
-    while True:
-        try:
-            fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                return 0  # it is being served
-            time.sleep(0.05)
+    try:
+        take_lock(_lock.fileno(), time.monotonic() + WAIT_FOR_LOCK_S)
+    except TimeoutError:
+        return 0  # it is being served
     os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one has it done here
     logger.info("serving %s", path)
     try:

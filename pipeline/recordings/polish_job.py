@@ -13,9 +13,8 @@ from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
+from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript, save_transcript
-
-POLISHED_JSON, POLISHED_TEXT = "polished.json", "polished.txt"
 
 
 def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -31,16 +30,16 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     from pipeline.recordings.summarization.polish import polish
 
     folder = data / spec["folder"]
-    if not (folder / "transcript.json").is_file():
+    if not (folder / TRANSCRIPT).is_file():
         raise HarkError("The recording is gone.", "It was deleted before it was polished.", "Upload it again.")
     reporter.stage("polish", worded("Having the transcript written out by the language model"))
-    polished = polish(load_transcript(folder / "transcript.json"))
+    polished = polish(load_transcript(folder / TRANSCRIPT))
     if not folder.is_dir():  # deleted meanwhile: nothing of it may come back
         raise HarkError("The recording is gone.", "It was deleted while it was polished.", "Upload it again.")
     try:
         with atomic_path(folder / POLISHED_TEXT) as temporary:
             temporary.write_bytes(write(polished, "txt"))
-        save_transcript(polished, folder / POLISHED_JSON)
+        save_transcript(polished, folder / POLISHED)
     except OSError as error:
         raise storage_error(error, "keeping the polished transcript") from error
     return {"segments": len(polished.segments)}

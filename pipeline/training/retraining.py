@@ -1,10 +1,10 @@
 """A better version of a detector, from what people said it got wrong.
 
-A miss that was marked is a recording of the phrase, and is trained on like any other. A false alarm that was marked
-becomes a *decoy*: the phones that were heard in it are followed beside those of the phrase, and what sounds more like
-the decoy than like the phrase loses score (``model.matcher.HMMDetector.combined``). So one mark is enough, and nothing
-has to be learned from a single example. How much better a decoy must be heard is chosen on the validation split, so
-that the phrase itself is hardly ever lost.
+A miss that was marked is a recording of the phrase like any other, which a TinyCRNN learns from. A false alarm that
+was marked becomes a *decoy*: the phones that were heard in it are followed beside those of the phrase, and what sounds
+more like the decoy than like the phrase loses score (``model.matcher.HMMDetector.combined``). So one mark is enough,
+and nothing has to be learned from a single example. How much better a decoy must be heard is chosen on the validation
+split, so that the phrase itself is hardly ever lost.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     if comparison["marked_misses"]:
         sentences.append(
             f"Of {comparison['marked_misses']} marked misses it misses {new['marked_missed']} (before: "
-            f"{old['marked_missed']}); it was trained with them."
+            f"{old['marked_missed']}); it was made with them."
         )
     verdict = "It is better." if comparison["better"] else "It is not better: the version before stays the one to use."
     return [*sentences, verdict]

@@ -67,7 +67,7 @@ def test_the_position_is_followed_through_every_step(step: str, rooms: list[np.n
     tolerance = {"tempo": 0.011, "everything but tempo": 0.006}.get(step, 0.004) * SAMPLE_RATE
     for seed in range(12):
         at = 8_000 + 1_000 * seed
-        audio, position = chain.apply_with_position(burst(2.0, at), at, np.random.default_rng(seed))
+        audio, (position,) = chain.apply_with_positions(burst(2.0, at), [at], np.random.default_rng(seed))
         assert abs(found_at(audio) - position) <= tolerance, (step, seed)
 
 
@@ -89,7 +89,7 @@ def test_the_same_generator_gives_the_same_audio(augmenter: Augmenter, speech: n
         first = augmenter(speech, np.random.default_rng(seed))
         np.testing.assert_array_equal(first, augmenter(speech, np.random.default_rng(seed)))
         np.testing.assert_array_equal(first, copy(speech, np.random.default_rng(seed)))
-        with_position, _ = augmenter.apply_with_position(speech, 100, np.random.default_rng(seed))
+        with_position, _ = augmenter.apply_with_positions(speech, [100], np.random.default_rng(seed))
         np.testing.assert_array_equal(first, with_position)
         results.append(first.tobytes())
     assert len(set(results)) == len(results)
@@ -142,7 +142,7 @@ def test_a_synthesizers_digital_silence_is_gone(rooms: list[np.ndarray], speech:
 def test_any_audio_comes_out_finite_and_in_range(rooms: list[np.ndarray], audio: np.ndarray, seed: int) -> None:
     for config in (AugmentationConfig(), EVERYTHING):
         chain = Augmenter(config, None, rooms[:3])
-        result, position = chain.apply_with_position(audio, len(audio), np.random.default_rng(seed))
+        result, (position,) = chain.apply_with_positions(audio, [len(audio)], np.random.default_rng(seed))
         assert result.dtype == np.float32
         assert np.isfinite(result).all()
         assert np.abs(result).max(initial=0.0) <= 1.0

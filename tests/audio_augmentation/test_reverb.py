@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,15 +7,13 @@ from audio_augmentation import reverb
 from audio_augmentation.gain_speed import rms
 from audio_augmentation.reverb import (
     direct_path,
-    load_room_folder,
     reverberate,
     reverberation_time,
     room_pool,
     simulate_room,
     trim_rir,
 )
-from core.audio_file import SAMPLE_RATE, write_audio
-from core.errors import HarkError
+from core.audio_file import SAMPLE_RATE
 
 
 def decaying_noise(rt60: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
@@ -106,18 +102,11 @@ def test_short_empty_and_silent(length: int, rooms: list[np.ndarray], rng: np.ra
             assert np.abs(wet).max(initial=0.0) <= 1.0
 
 
-def test_recorded_responses_are_cut_to_their_direct_path(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_response_is_cut_to_its_direct_path(rng: np.random.Generator) -> None:
     room = np.concatenate([np.zeros(2_000, dtype=np.float32), 0.2 * decaying_noise(0.4, 3.0, rng)])
     room[2_000] = 0.9
-    write_audio(tmp_path / "room.wav", room)
-    write_audio(tmp_path / "silent.wav", np.zeros(1_000))
-    write_audio(tmp_path / "church.wav", 0.2 * decaying_noise(3.0, 4.0, rng))
-    (loaded,) = load_room_folder(tmp_path)
-    assert direct_path(loaded) == reverb.BEFORE_DIRECT
-    assert reverberation_time(loaded) == pytest.approx(0.4, rel=0.1)
-    assert len(loaded) < 0.6 * SAMPLE_RATE
+    trimmed = trim_rir(room)
+    assert direct_path(trimmed) == reverb.BEFORE_DIRECT
+    assert reverberation_time(trimmed) == pytest.approx(0.4, rel=0.1)
+    assert len(trimmed) < 0.6 * SAMPLE_RATE
     assert not len(trim_rir(np.zeros(5)))
-    with pytest.raises(HarkError, match="can be used"):
-        load_room_folder(tmp_path, longest_rt60_s=0.2)
-    with pytest.raises(HarkError, match="no impulse responses"):
-        load_room_folder(tmp_path / "missing")

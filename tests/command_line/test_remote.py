@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 
 from command_line import remote
 from tests.support.command_line_samples import error_of
+from tests.support.http_server import Reply, serving
 from tests.webui.trainer.test_results import RUN, make_bundle, make_report
 from webui.accounts.models import User
 from webui.accounts.services import create_token
@@ -174,24 +173,12 @@ def elsewhere() -> Iterator[dict[str, Any]]:
     """A server that is no Hark: answers with ``status`` and ``headers``, and keeps what it was sent."""
     state: dict[str, Any] = {"status": 200, "headers": {}, "body": b"hello", "heard": []}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state["heard"].append((self.path, self.headers.get("Authorization")))
-            self.send_response(state["status"])
-            for name, value in state["headers"].items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(state["body"])
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
+        state["heard"].append((path, headers.get("Authorization")))
+        return state["status"], state["headers"], state["body"]
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state["url"] = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield state
-    server.shutdown()
-    server.server_close()
+    with serving(answer) as state["url"]:
+        yield state
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pipeline.training.config import RunConfig, job_folder, size_for
 from pipeline.training.plan import save_plan
 from pipeline.training.run import plan_run, plan_summary
 from tests.support.command_line_samples import Run, assert_mendable, error_of
+from tests.support.mounting import mount
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -232,22 +232,6 @@ def test_a_failure_of_the_run_is_shown(main: Main, capsys: Shown, monkeypatch: p
     monkeypatch.setattr("pipeline.training.run.run_training", run_training)
     assert main("train", "hey compass", "--json") == 2
     assert error_of(capsys.readouterr().out)["what"] == "The disk is full."
-
-
-def mount(*arguments: str) -> bool:
-    return (
-        shutil.which("mount") is not None and subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
-    )
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)):
-        pytest.skip("mounting a tmpfs is not permitted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "fake,espeak")

@@ -52,7 +52,7 @@ def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
         ("Speaking", signal.SIGINT, 130),
         ("Putting", signal.SIGINT, 130),
         ("Putting", signal.SIGTERM, 130),
-        ("Training", signal.SIGTERM, 130),
+        ("Measuring", signal.SIGTERM, 130),
         ("Putting", signal.SIGKILL, -9),
     ):
         process = start(tmp_path, *TRAIN, *(["--seed", "1"] if number == signal.SIGKILL else []))

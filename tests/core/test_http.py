@@ -10,7 +10,6 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ import pytest
 
 from core import http
 from core.http import HttpError, Server
+from tests.support.http_server import Reply, serving
 
 KEY = "sk-very-secret-0123456789"
-Reply = tuple[int, dict[str, str], bytes]  # status, headers, body
 
 
 class Double:
@@ -37,32 +36,13 @@ class Double:
 def double() -> Iterator[Double]:
     double = Double()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            double.asked.append((self.path, dict(self.headers), body))
-            status, headers, content = double.replies.pop(0) if len(double.replies) > 1 else double.replies[0]
-            time.sleep(double.hangs_s)
-            try:
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-            except OSError:
-                pass  # the client has gone
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
+        double.asked.append((path, headers, body))
+        time.sleep(double.hangs_s)
+        return double.replies.pop(0) if len(double.replies) > 1 else double.replies[0]
 
-        do_POST = do_GET
-
-        def log_message(self, *unused: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    double.url = f"http://127.0.0.1:{server.server_port}"
-    yield double
-    server.shutdown()
-    server.server_close()
+    with serving(answer) as double.url:
+        yield double
 
 
 @pytest.fixture

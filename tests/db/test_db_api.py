@@ -31,12 +31,6 @@ def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
     return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
-
-
 def test_a_clip_comes_back_as_it_was_given(library: Library) -> None:
     (parent,) = library.add_clips([new_clip("a long sentence with hey compass in it", seed=1, source="c:1.wav")])
     given_clip = NewClip(
@@ -123,7 +117,7 @@ def test_counting_and_finding_by_text(library: Library) -> None:
     assert library.count_by_text(["hey compass", "nothing"], "en") == {"hey compass": 5, "nothing": 0}
     assert library.count_by_text(["hey compass"], "en", engines=["espeak"]) == {"hey compass": 2}
     assert len(library.clips_with_texts(["hey compass", "hey campus"], "en")) == 6
-    assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", engines=("flite",))} == {"flite"}
+    assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", Where(engines=("flite",)))} == {"flite"}
     many = [f"text {n}" for n in range(5000)] + ["hey campus"]
     assert [c.text_normalized for c in library.clips_with_texts(many, "en")] == ["hey campus"]
     assert len(library.count_by_text(many, "en")) == 5001
@@ -213,9 +207,7 @@ def test_iterating_by_conditions(library: Library, monkeypatch: pytest.MonkeyPat
     ids = library.add_clips([new_clip(f"t{n}", n, source=f"c:{n}", audio=tone(n, 0.1 * (n + 1))) for n in range(8)])
     library.add_clips([new_clip("slice", 20, parent_id=ids[0], start_s=0.0, end_s=0.1, engine="mined")])
     assert [clip.id for clip in library.iter_clips(Where(imported=True))] == ids
-    assert [clip.id for clip in library.iter_clips(Where(imported=True), after_id=ids[4])] == ids[5:]
     assert [clip.engine for clip in library.iter_clips(Where(slices=True))] == ["mined"]
-    assert [clip.id for clip in library.iter_clips(Where(min_s=0.55, max_s=0.75))] == ids[5:7]
     assert list(library.iter_clips(Where(engines=()))) == []
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,27 +12,12 @@ import pytest
 from core.errors import HarkError
 from db.db_api import SCHEMA_VERSION, Library
 from db.records import NewClip
+from tests.support.mounting import mount
 
 
 def noise_clip(number: int, seconds: float = 1.0) -> NewClip:
     audio = (0.1 * np.random.default_rng(number).standard_normal(int(16000 * seconds))).astype(np.float32)
     return NewClip(audio, f"t{number}", f"t{number}", "en", "fake", request_id=f"r{number}")
-
-
-def mount(*arguments: str) -> bool:
-    if shutil.which("mount") is None:
-        return False
-    return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)):
-        pytest.skip("mounting a tmpfs is not permitted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk_keeps_what_was_finished(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

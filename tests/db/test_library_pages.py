@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,12 +19,6 @@ def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
     audio = (0.1 * np.random.default_rng(seed).standard_normal(1600)).astype(np.float32)
     values: dict[str, object] = {"audio": audio, "text": text, "text_normalized": text, "language": "en"}
     return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
 
 
 def everything(library: Library, filters: Filters, size: int = 7) -> list[int]:

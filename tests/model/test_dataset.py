@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from model.dataset import (
     END_JITTER,
@@ -79,16 +78,15 @@ def test_an_empty_store_opens(tmp_path: Path) -> None:
     assert open_store(tmp_path).frames.shape == (0, MELS)
 
 
-def test_items_are_windows_that_end_just_after_the_phrase(store: FeatureStore) -> None:
-    dataset = AudioDataset(store.segments, store.frames, NEED, seed=3)
-    assert len(dataset) == 13
+def test_windows_end_just_after_the_phrase(store: FeatureStore) -> None:
+    dataset = AudioDataset(store.segments, store.frames, NEED)
+    index = np.arange(len(store.segments))
     ends = set()
-    for epoch in range(40):
-        dataset.epoch = epoch
-        for index, row in enumerate(store.segments.itertuples()):
-            window, label = dataset[index]
-            assert window.shape == (NEED, MELS) and window.dtype == torch.float32 and label == row.label
-            assert (window[:, 0] == index).all(), "a window lies within its own segment"
+    for seed in range(40):
+        windows = dataset.windows(index, dataset.aligned_ends(index, np.random.default_rng(seed)))
+        assert windows.shape == (13, NEED, MELS) and windows.dtype == np.float32
+        for number, (window, row) in enumerate(zip(windows, store.segments.itertuples(), strict=True)):
+            assert (window[:, 0] == number).all(), "a window lies within its own segment"
             assert (window[1:, 1] - window[:-1, 1] == 1).all()
             last = int(window[-1, 1])
             assert last < row.frames
@@ -105,23 +103,9 @@ def test_a_window_of_a_short_segment_takes_nothing_from_its_neighbour(tmp_path: 
     writer.close()
     store = open_store(tmp_path)
     dataset = AudioDataset(store.segments, store.frames, NEED)
-    for index in range(3):
-        assert set(dataset[index][0][:, 0].tolist()) <= {float(index), 0.0}
-
-
-def test_items_are_a_function_of_seed_epoch_and_index(store: FeatureStore) -> None:
-    def items(seed: int, epoch: int) -> torch.Tensor:
-        dataset = AudioDataset(store.segments, store.frames, NEED, seed)
-        dataset.epoch = epoch
-        return torch.stack([dataset[i][0] for i in range(len(dataset))])
-
-    assert torch.equal(items(1, 2), items(1, 2))
-    assert not torch.equal(items(1, 2), items(1, 3)) and not torch.equal(items(1, 2), items(2, 2))
-
-
-def test_a_data_loader_takes_it(store: FeatureStore) -> None:
-    loader = DataLoader(AudioDataset(store.segments, store.frames, NEED), batch_size=5)
-    assert [len(labels) for _, labels in loader] == [5, 5, 3]
+    index = np.arange(3)
+    for number, window in enumerate(dataset.windows(index, dataset.random_ends(index, np.random.default_rng(0)))):
+        assert set(window[:, 0].tolist()) <= {float(number), 0.0}
 
 
 def test_prefixes_end_before_the_phrase_has_been_heard(store: FeatureStore) -> None:

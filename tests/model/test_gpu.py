@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.onnx import CPU, session
 from model import examples, gpu
 from model.encoder_trunk import EncoderTrunk, encoder_path
 from model.examples import build_examples
@@ -16,18 +17,18 @@ from tests.support.untrained_bundle import matcher_model
 
 __all__ = ["folder"]  # a fixture
 # The way of a GPU, on the processor: what is not exactly the processor's own list is given batches and floats.
-LIKE_A_GPU = (gpu.CPU, gpu.CPU)
+LIKE_A_GPU = (CPU, CPU)
 
 
 def test_a_gpu_that_is_asked_for_and_absent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_TORCH", "cuda")
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [gpu.CPU])
-    assert gpu.providers() == (gpu.CPU,) and "CUDAExecutionProvider" in gpu.complaint()
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CPU])
+    assert gpu.providers() == (CPU,) and "CUDAExecutionProvider" in gpu.complaint()
     assert "onnxruntime-gpu" in gpu.complaint() and "HARK_TORCH=cpu" in gpu.complaint()
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [gpu.CUDA, gpu.CPU])
-    assert gpu.providers() == (gpu.CUDA, gpu.CPU) and gpu.complaint() == ""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [gpu.CUDA, CPU])
+    assert gpu.providers() == (gpu.CUDA, CPU) and gpu.complaint() == ""
     monkeypatch.setenv("HARK_TORCH", "cpu")
-    assert gpu.providers() == (gpu.CPU,) and gpu.complaint() == ""
+    assert gpu.providers() == (CPU,) and gpu.complaint() == ""
 
 
 @pytest.mark.parametrize("count", [5, 70])  # in one process, and in several
@@ -64,12 +65,10 @@ def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
 
 
 def test_a_provider_that_cannot_be_loaded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from model.encoder_trunk import session
-
     matcher_model("computer").front_end(tmp_path)  # which writes trunk.onnx
     session(str(tmp_path / "trunk.onnx"))
     assert not caplog.records
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # onnxruntime's own
-        session(str(tmp_path / "trunk.onnx"), providers=(gpu.CUDA, gpu.CPU))
+        session(str(tmp_path / "trunk.onnx"), providers=(gpu.CUDA, CPU))
     assert "CUDAExecutionProvider cannot be used" in caplog.text

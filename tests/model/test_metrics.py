@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from model.losses import LABEL_SMOOTHING, detection_loss
 from model.metrics import (
     HIT_AFTER_S,
     HIT_BEFORE_S,
@@ -238,18 +237,6 @@ def test_the_selection_measure_prefers_the_better_detector() -> None:
 def test_the_logit_is_finite_and_undone_by_the_sigmoid(score: float) -> None:
     assert np.isfinite(logit(score))
     assert sigmoid(logit(score)) == pytest.approx(score, abs=1e-8)
-
-
-def test_the_loss_is_even_between_classes_and_smooths_labels() -> None:
-    import torch
-
-    def value(logits: list[float], labels: list[float]) -> float:
-        return float(detection_loss(torch.tensor(logits), torch.tensor(labels)))
-
-    assert value([3.0, -3.0], [1.0, 0.0]) == pytest.approx(value([3.0], [1.0]), rel=1e-5)
-    assert value([3.0, 3.0], [1.0, 0.0]) > value([3.0, -3.0], [1.0, 0.0])
-    best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # surer than this costs
-    assert value([best], [1.0]) < value([best + 2], [1.0])
 
 
 def test_utterances_three_seconds_apart_are_detections_of_their_own() -> None:

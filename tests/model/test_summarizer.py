@@ -58,7 +58,7 @@ def test_it_learns_eight_pairs_by_heart(tmp_path: Path) -> None:
     assert [progress.step for progress in seen] == list(range(1, 121)) and result.steps == 120
     written = summarize(load_summarizer(result.best), [pair.text for pair in PAIRS])
     assert sum(text == pair.summary for text, pair in zip(written, PAIRS)) >= 7
-    assert result.rouge_1 > 0.8 > result.rouge_1_first_sentence and result.test_pairs == 8
+    assert result.rouge_1 > 0.8 > result.rouge_1_first_sentence
 
 
 class Stopped(Exception):

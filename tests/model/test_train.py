@@ -16,7 +16,15 @@ from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore,
 from model.detector import score_segments
 from model.features import CHUNK_FRAMES, SAMPLE_RATE, log_mel
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from model.train import TrainConfig, TrainProgress, TrainResult, find_hard_windows, train
+from model.train import (
+    LABEL_SMOOTHING,
+    TrainConfig,
+    TrainProgress,
+    TrainResult,
+    detection_loss,
+    find_hard_windows,
+    train,
+)
 from model.trunk import TrunkConfig
 
 CONFIG = TinyCRNNConfig(
@@ -213,3 +221,13 @@ def test_it_trains_on_a_gpu_too(store: FeatureStore, tmp_path: Path) -> None:
     assert result.device == "cuda" and result.best_measure < 0.5
     model, _ = load_checkpoint(str(tmp_path / "best.pt"))
     assert isinstance(model, TinyCRNN) and next(model.parameters()).device.type == "cpu"
+
+
+def test_the_loss_is_even_between_classes_and_smooths_labels() -> None:
+    def value(logits: list[float], labels: list[float]) -> float:
+        return float(detection_loss(torch.tensor(logits), torch.tensor(labels)))
+
+    assert value([3.0, -3.0], [1.0, 0.0]) == pytest.approx(value([3.0], [1.0]), rel=1e-5)
+    assert value([3.0, 3.0], [1.0, 0.0]) > value([3.0, -3.0], [1.0, 0.0])
+    best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # surer than this costs
+    assert value([best], [1.0]) < value([best + 2], [1.0])

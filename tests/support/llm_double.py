@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from tests.support import http_server
 
 KEY = "sk-very-secret-0123456789"
 MODEL = "double-1"
 
 # What a request gets: (status, headers, body), or text as an answer of the model.
-Reply = tuple[int, dict[str, str], bytes] | str
+Reply = http_server.Reply | str
 
 
 class Double:
@@ -52,38 +52,16 @@ def data_of(messages: list[dict[str, str]]) -> list[dict[str, Any]]:
 def running_double() -> Iterator[Double]:
     double = Double()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            reply = double.next(self.path, dict(self.headers), json.loads(body))
-            if isinstance(reply, str):
-                message = {"choices": [{"message": {"role": "assistant", "content": reply}}]}
-                reply = (200, {"Content-Type": "application/json"}, json.dumps(message).encode())
-            status, headers, content = reply
-            try:
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-            except OSError:
-                pass  # the client has gone
+    def answer(path: str, headers: dict[str, str], body: bytes) -> http_server.Reply:
+        reply = double.next(path, headers, json.loads(body))
+        if not isinstance(reply, str):
+            return reply
+        message = {"choices": [{"message": {"role": "assistant", "content": reply}}]}
+        return 200, {"Content-Type": "application/json"}, json.dumps(message).encode()
 
-        def log_message(self, *unused: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    double.url = f"http://127.0.0.1:{server.server_port}/v1"
-    try:
+    with http_server.serving(answer) as url:
+        double.url = f"{url}/v1"
         yield double
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def hang(seconds: float = 1.5) -> Callable[[list[dict[str, str]]], Reply]:

@@ -62,10 +62,4 @@ def test_a_damaged_database_names_what_can_be_done(tmp_path: Path) -> None:
     (tmp_path / "portal").mkdir()
     (tmp_path / "portal" / "portal.sqlite3").write_bytes(b"no database at all" * 1000)
     said = prepared(tmp_path).stdout
-    assert "cannot be used" in said and "a copy of the data folder" in said and "./hark restore" not in said
-
-
-def test_no_message_names_a_command_that_is_none() -> None:
-    for folder in ("core", "db", "webui", "pipeline", "command_line"):
-        for path in (REPOSITORY / folder).rglob("*.py"):
-            assert "hark restore" not in path.read_text(encoding="utf-8"), path
+    assert "cannot be used" in said and "a copy of the data folder" in said

@@ -158,7 +158,6 @@ class Shown:
     scopes: list[str]
     open: bool
     parameters: list[dict[str, Any]] = field(default_factory=list)
-    sent: str = ""
     sent_limit: str = ""
     status: str = ""
     answer: str = ""
@@ -181,36 +180,14 @@ def shown(schema: dict[str, Any]) -> list[tuple[str, list[Shown]]]:
             open="security" not in operation,
             curl=operation["x-codeSamples"][0]["source"],
         )
-        for parameter in operation["parameters"]:
-            default = parameter["schema"].get("default")
-            row.parameters.append(
-                {
-                    "name": parameter["name"],
-                    "kind": _kind(parameter["schema"]),
-                    "where": parameter["in"],
-                    "required": parameter["required"],
-                    "default": "" if default in (None, "") else json.dumps(default),
-                    "description": parameter.get("description", ""),
-                }
-            )
+        for one in operation["parameters"]:
+            row.parameters.append(_parameter(one["name"], one["in"], one["schema"], one["required"], one))
         for kind, content in operation.get("requestBody", {}).get("content", {}).items():
             row.sent_limit = operation.get("x-limit") or LIMITS[kind]
             body = content["schema"]
             found = known[body["$ref"].rsplit("/", 1)[-1]] if "$ref" in body else body
-            required = found.get("required", [])
             for name, part in found.get("properties", {}).items():
-                row.parameters.append(
-                    {
-                        "name": name,
-                        "where": "body",
-                        "kind": _kind(part),
-                        "required": name in required,
-                        "description": part.get("description", ""),
-                        "default": "" if part.get("default") in (None, "") else json.dumps(part["default"]),
-                    }
-                )
-            if kind == "application/json":
-                row.sent = json.dumps(content["example"], indent=2, ensure_ascii=False)
+                row.parameters.append(_parameter(name, "body", part, name in found.get("required", []), part))
         for status, response in operation["responses"].items():
             if str(status) == "default":
                 continue
@@ -221,6 +198,18 @@ def shown(schema: dict[str, Any]) -> list[tuple[str, list[Shown]]]:
                     row.answer = json.dumps(content["example"], indent=2, ensure_ascii=False)
         groups.setdefault(operation.get("tags", ["Other"])[0], []).append(row)
     return list(groups.items())
+
+
+def _parameter(name: str, where: str, schema: dict[str, Any], required: bool, about: dict[str, Any]) -> dict[str, Any]:
+    default = schema.get("default")
+    return {
+        "name": name,
+        "where": where,
+        "kind": _kind(schema),
+        "required": required,
+        "default": "" if default in (None, "") else json.dumps(default),
+        "description": about.get("description", ""),
+    }
 
 
 def _kind(schema: dict[str, Any]) -> str:

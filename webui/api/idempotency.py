@@ -49,11 +49,10 @@ class Made:
     location: str = ""
 
 
-def creation(status: int = 201, in_transaction: bool = True) -> Callable[..., Any]:
+def creation(in_transaction: bool = True) -> Callable[..., Any]:
     """For operations that return :class:`Made`; an error is not kept, so what is mended can be sent again.
 
     Args:
-        status: of the answer.
         in_transaction: made and written down at once; not for what takes long, as nobody else can write meanwhile.
     """
 
@@ -62,13 +61,13 @@ def creation(status: int = 201, in_transaction: bool = True) -> Callable[..., An
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             key = request.headers.get("Idempotency-Key")
             if key is None:
-                return _answer(view(request, *args, **kwargs), status)
+                return _answer(view(request, *args, **kwargs))
             mine = _claim(caller(request).user, _key_digest(key), _request_digest(request))
             if isinstance(mine, HttpResponse):
                 return mine
             try:
                 with transaction.atomic() if in_transaction else nullcontext():
-                    answer = _answer(view(request, *args, **kwargs), status)
+                    answer = _answer(view(request, *args, **kwargs))
                     _keep(mine, answer)
             except BaseException:
                 KeptAnswer.objects.filter(pk=mine.pk, claimed_at=mine.claimed_at, status=None).delete()
@@ -88,8 +87,8 @@ def _document(operation: Operation) -> None:
     operation.openapi_extra = {**extra, "parameters": [*extra.get("parameters", ()), HEADER]}
 
 
-def _answer(made: Made, status: int) -> HttpResponse:
-    response = HttpResponse(made.content.model_dump_json(), status=status, content_type="application/json")
+def _answer(made: Made) -> HttpResponse:
+    response = HttpResponse(made.content.model_dump_json(), status=201, content_type="application/json")
     response["Cache-Control"] = "no-store"
     if made.location:
         response["Location"] = made.location

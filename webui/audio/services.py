@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import digest
@@ -36,8 +37,6 @@ from webui.jobs.services import user_data
 
 log = logging.getLogger(__name__)
 
-FOLDER = "audio"  # below the user's data
-TRANSCRIPT, SUMMARY, AUDIO_FILE, WAVEFORM = "transcript.json", "summary.json", "audio.flac", "waveform.json"
 DEFAULTS: dict[str, Any] = {
     "engine": "auto",  # of recognition
     "language": None,  # as a code; None: found out
@@ -116,7 +115,7 @@ def create_recording(
         name = _("%(name)s and %(n)d more") % {"name": name, "n": len(more)}
     identifier = identifier or uuid.uuid4()
     recording = Recording(
-        id=identifier, user=user, name=name, folder=f"{FOLDER}/{identifier}", options=chosen, bytes=size,
+        id=identifier, user=user, name=name, folder=f"{RECORDINGS}/{identifier}", options=chosen, bytes=size,
         originals=originals,
     )  # fmt: skip
     moved: list[tuple[Path, Path]] = []
@@ -485,7 +484,7 @@ def update_segment(
         segments[number : number + 1] = [changed] if changed is not None else []
         transcript = transcript.with_segments(tuple(segments))
         summary = summary_of(recording)
-        with _undone_on_failure(recording.path, TRANSCRIPT, "transcript.txt", SUMMARY):
+        with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
             _keep(recording, transcript)
             if changed is not None:
                 Passage.objects.filter(recording=recording, number=number).update(text=changed.text)
@@ -498,23 +497,16 @@ def update_segment(
     return changed, recording.version
 
 
-def rename_speaker(*, recording: Recording, speaker: str, name: str, version: int | None = None) -> int:
-    """Call a speaker by a name; "" gives the id back. The new version.
-
-    Raises:
-        Changed: the transcript is another one by now.
-        HarkError: no such speaker.
-    """
+def rename_speaker(*, recording: Recording, speaker: str, name: str) -> int:
+    """Call a speaker by a name; "" gives the id back. The new version. Raises HarkError: there is no such speaker."""
     name = shown_name(name)[:LONGEST_NAME] if name.strip() else ""
     with transaction.atomic():
         recording, transcript = _to_change(recording)
-        if version is not None and version != recording.version:
-            raise _changed(recording, "")
         if speaker not in transcript.speakers:
             raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
         speakers = {**transcript.speakers, speaker: name or speaker}
         transcript = Transcript(**{**transcript.__dict__, "speakers": speakers})
-        with _undone_on_failure(recording.path, TRANSCRIPT, "transcript.txt"):
+        with _undone_on_failure(recording.path, TRANSCRIPT, TEXT):
             _keep(recording, transcript)
         numbers = [number for number, segment in enumerate(transcript.segments) if segment.speaker == speaker]
         shown = transcript.speaker_name(speaker)
@@ -554,7 +546,7 @@ def assign_speaker(
         for n in numbers:
             segments[n] = replace(segments[n], speaker=speaker)
         transcript = replace(transcript, segments=tuple(segments), speakers=speakers)
-        with _undone_on_failure(recording.path, TRANSCRIPT, "transcript.txt"):
+        with _undone_on_failure(recording.path, TRANSCRIPT, TEXT):
             _keep(recording, transcript)
             recording.speakers = len({one.speaker for one in segments} - {""})
             recording.save(update_fields=["speakers"])
@@ -582,7 +574,7 @@ def _keep(recording: Recording, transcript: Transcript) -> None:
 
     try:
         save_transcript(transcript, recording.path / TRANSCRIPT)
-        with atomic_path(recording.path / "transcript.txt") as temporary:
+        with atomic_path(recording.path / TEXT) as temporary:
             temporary.write_bytes(write(transcript, "txt", recording.name))
     except OSError as error:
         raise storage_error(error, "keeping the transcript") from error
@@ -637,7 +629,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     transcript = transcript_of(recording)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
-    audio = voiceprints.voice_of(recording.path / AUDIO_FILE, [(part.start_s, part.end_s) for part in alone], side)
+    audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
     voiceprints.remember(_voices(recording.user), shown_name(name)[:LONGEST_NAME], audio, consent=True)
 
 

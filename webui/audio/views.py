@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from pipeline.recordings.polish_job import POLISHED_TEXT
+from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, services
@@ -194,7 +194,7 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     job, polishing, first = newest.get("summarize"), newest.get("polish"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
         job = None  # it was transcribed again since, with a summary
-    polished, transcript = recording.path / POLISHED_TEXT, recording.path / services.TRANSCRIPT
+    polished, transcript = recording.path / POLISHED_TEXT, recording.path / TRANSCRIPT
     there = polished.is_file() and transcript.is_file()
     return {
         "polishes": llm.available().ok,
@@ -277,7 +277,7 @@ def audio(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
 def send_audio(request: HttpRequest, recording: Recording) -> HttpResponseBase:
     """The normalized audio. Raises HarkError (404) where it is not there (yet)."""
     try:
-        return file_or_part(request, recording.path / services.AUDIO_FILE, "audio/flac")
+        return file_or_part(request, recording.path / AUDIO, "audio/flac")
     except OSError as error:
         raise _no_file(_("The recording's audio is not there.")) from error
 
@@ -291,7 +291,7 @@ def waveform(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def send_waveform(recording: Recording) -> HttpResponse:
     """``{"peaks": [0 to 1, ...]}``. Raises HarkError (404) where it is not there (yet)."""
     try:
-        content = json.loads((recording.path / services.WAVEFORM).read_text(encoding="utf-8"))
+        content = json.loads((recording.path / WAVEFORM).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _no_file(_("The recording's outline is not there.")) from error
     return JsonResponse({"peaks": content})

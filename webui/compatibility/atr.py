@@ -21,7 +21,8 @@ from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from model.training_options import training_options
 from pipeline.jobs import RECOGNIZER_STAGES
-from pipeline.recordings.adapt_recognizer import FOLDER, GIVEN_TEXT, LONGEST_TEXT, MOST_EPOCHS, forget_speech
+from pipeline.recordings.adapt_recognizer import FOLDER, LONGEST_TEXT, MOST_EPOCHS, forget_speech
+from pipeline.recordings.recording_folder import GIVEN_TEXT
 from pipeline.recordings.transcription.hark_engine import OWN_WEIGHTS
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
@@ -56,7 +57,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     texts = {Path(name_of(one)).stem: one for one in sent if name_of(one).lower().endswith(".txt")}
     sounds = [one for one in sent if not name_of(one).lower().endswith(".txt")]
     if len(sounds) > MOST_FILES:
-        raise wrong("That are too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
+        raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
     alone = set(texts) - {Path(name_of(one)).stem for one in sounds}
     if alone or not sounds:
         why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "There is no recording."

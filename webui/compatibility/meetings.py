@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404
 
 from core.errors import HarkError
 from pipeline.recordings import llm
-from pipeline.recordings.polish_job import POLISHED_JSON, POLISHED_TEXT
+from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option of the recordings that were sent here
 ARTEFACTS = {
-    "transcript.txt": "text/plain; charset=utf-8",
-    "transcript.json": "application/json",
-    "summary.json": "application/json",
+    TEXT: "text/plain; charset=utf-8",
+    TRANSCRIPT: "application/json",
+    SUMMARY: "application/json",
     POLISHED_TEXT: "text/plain; charset=utf-8",
-    POLISHED_JSON: "application/json",
+    POLISHED: "application/json",
 }
 MOST_FILES = 20  # of one meeting
 MOST_SHOWN = 100
@@ -46,7 +46,7 @@ def meetings(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"meetings": [_head(meeting) for meeting in found]})
     uploads = sent_files(request, "audio", "file")
     if len(uploads) > MOST_FILES:
-        raise wrong("That are too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
+        raise wrong("Too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
     polish = _polish_wanted(request.POST.get("polish", "auto"))
     options = {
         "engine": request.POST.get("engine") or "auto",

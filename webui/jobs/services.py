@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from django.utils.translation import gettext as _
 from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.jobs import AUDIO, KINDS, TRAINING
+from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, run_config
+from pipeline.training.config import builds_on_trunk
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import take_room
@@ -94,9 +95,17 @@ def _check_queue(user: User) -> None:
             raise LimitReached(_("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some are done."))
 
 
-def stages_of(kind: str) -> list[tuple[str, str]]:
-    """Names and titles of the stages that a page lists before a job has reached them."""
-    return [(name, shown(title)) for name, title in KINDS[kind].stages]
+def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+    """Names and titles of the stages that a page lists before a job has reached them.
+
+    Args:
+        spec: of a training job, which trains or calibrates; None: both.
+    """
+    stages = KINDS[kind].stages
+    if spec is not None and stages is TRAINING_STAGES:
+        skipped = "train" if builds_on_trunk(run_config({"phrase": "", **spec})) else "calibrate"
+        stages = tuple(stage for stage in stages if stage[0] != skipped)
+    return [(name, shown(title)) for name, title in stages]
 
 
 def going_of(ids: Iterable[str]) -> QuerySet[Job]:

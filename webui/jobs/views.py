@@ -55,7 +55,8 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job: its stages, curves and log, kept up to date by ``job.js``."""
     job = get_object_or_404(Job, id=job_id, user=signed_in(request))
     version = getattr(job, "version", None)
-    return render(request, "jobs/detail.html", {"job": job, "version": version, "stages": services.stages_of(job.kind)})
+    stages = services.stages_of(job.kind, job.spec)
+    return render(request, "jobs/detail.html", {"job": job, "version": version, "stages": stages})
 
 
 @require_GET

@@ -16,9 +16,9 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
+from core.voice_activity import FRAME_S, speech_probabilities
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.turns import Diarization, Turn
-from pipeline.recordings.transcription.pieces import FRAME_S, speech_probabilities
 
 WINDOW_S = 1.6  # what the encoder was trained on
 HOP_S = 0.4

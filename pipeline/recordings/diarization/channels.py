@@ -16,10 +16,10 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.diarization.acoustic import SPOKEN, speech_regions, versions
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 from pipeline.recordings.media import open_normalized
-from pipeline.recordings.transcription.pieces import FRAME, FRAME_S, SpeechProbability
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0
@@ -70,11 +70,6 @@ def compare_if_stereo(path: Path) -> ChannelComparison | None:
         if recording.channels != 2:
             return None
     return compare(path)
-
-
-def diarize_channels(path: Path) -> Diarization:
-    """The turns of "L" and "R" in a recording for which :func:`two_speakers` is true."""
-    return turns_of(compare(path))
 
 
 def turns_of(comparison: ChannelComparison) -> Diarization:

@@ -11,6 +11,7 @@ from core.data_folder import storage_error
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from model.training_options import WHOLE, curves_folder, part_of
+from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.summarization.extractive import most_telling
 from pipeline.recordings.summarization.sentences import Sentence, sentences
 from pipeline.recordings.summarization.transformer import PART_CHARACTERS
@@ -99,7 +100,7 @@ def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, st
 
     A model that learns from them learns to quote, no more.
     """
-    for path in sorted(folder.rglob("transcript.json")):
+    for path in sorted(folder.rglob(TRANSCRIPT)):
         try:
             transcript = load_transcript(path)
         except HarkError as error:  # one damaged file must not keep the others from being read

@@ -1,29 +1,20 @@
 """Where speech is in a recording, and pieces of it that an engine can hear at once.
 
-silero-vad says how probable speech is in each 32 ms. Its model runs as it comes in the package, on onnxruntime alone:
-the package itself would import torch and limit its threads. Silence gives no pieces, so nothing can be invented in it.
+silero-vad says how probable speech is (``core.voice_activity``). Silence gives no pieces, so nothing can be invented in
+it.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
-from core.errors import HarkError
+from core.voice_activity import FRAME, FRAME_S
 from pipeline.recordings.transcription.engine import PIECE_S
-
-FRAME = 512  # samples (32 ms), what silero-vad hears at once, behind
-CONTEXT = 64  # samples of what was before
-FRAME_S = FRAME / SAMPLE_RATE
-MOST_FRAMES = 512  # of one call of the model
 
 SPEECH, STILL_SPEECH = 0.5, 0.35  # probability at which speech begins, and below which it ends: silero-vad's defaults
 LEAST_SPEECH_S = 0.2  # shorter sounds are none
@@ -42,42 +33,6 @@ class Stretch:
     @property
     def seconds(self) -> float:
         return (self.end - self.start) / SAMPLE_RATE
-
-
-class SpeechProbability:
-    """How probable speech is in each whole 32 ms of a stream that comes in parts of any size."""
-
-    def __init__(self) -> None:
-        self._session = _session()
-        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
-        self._context = np.zeros(CONTEXT, np.float32)
-        self._rest = np.zeros(0, np.float32)
-
-    def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
-        """Probabilities [frames] of what is complete now; with ``last``, of the rest too, filled up with silence."""
-        samples = np.concatenate([self._rest, np.asarray(audio, np.float32)])
-        if last:
-            samples = np.pad(samples, (0, -len(samples) % FRAME))
-        whole = len(samples) // FRAME
-        self._rest = samples[whole * FRAME :]
-        found = [np.zeros(0, np.float32)]
-        for first in range(0, whole, MOST_FRAMES):
-            frames = samples[first * FRAME : min(whole, first + MOST_FRAMES) * FRAME].reshape(-1, FRAME)
-            before = np.concatenate([self._context[None], frames[:-1, -CONTEXT:]])
-            self._context = frames[-1, -CONTEXT:]
-            values, self._hidden, self._cell = self._session.run(
-                ["speech_probs", "hn", "cn"],
-                {"input": np.concatenate([before, frames], axis=1), "h": self._hidden, "c": self._cell},
-            )
-            found.append(np.asarray(values, np.float32).reshape(-1))
-        return np.concatenate(found)
-
-
-def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Probabilities [frames] of a whole recording that comes in blocks."""
-    hearing = SpeechProbability()
-    found = [hearing.feed(block) for block in blocks]
-    return np.concatenate([*found, hearing.feed(np.zeros(0, np.float32), last=True)])
 
 
 def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
@@ -102,8 +57,8 @@ def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
     return [(first, end) for first, end in runs if (end - first) * FRAME_S >= LEAST_SPEECH_S]
 
 
-def pieces(probabilities: np.ndarray, samples: int, longest_s: float = PIECE_S) -> list[Stretch]:
-    """What an engine is to hear, in order and without overlap, each at most ``longest_s`` long.
+def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
+    """What an engine is to hear, in order and without overlap, each at most :data:`PIECE_S` long.
 
     Args:
         probabilities: of the whole recording.
@@ -111,7 +66,7 @@ def pieces(probabilities: np.ndarray, samples: int, longest_s: float = PIECE_S) 
     """
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
-    longest = int((longest_s - 2 * MARGIN_S) / FRAME_S)
+    longest = int((PIECE_S - 2 * MARGIN_S) / FRAME_S)
     found: list[tuple[int, int]] = []
     for first, last in _parted_by_silence(runs):
         found += _cut(runs[first:last], probabilities, longest)
@@ -158,21 +113,3 @@ def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, longest: in
         found.append((start, stop))
         left = [(max(first, begin), last) for first, last in left if last > begin]
     return [*found, (left[0][0], left[-1][1])]
-
-
-@cache
-def _session() -> Any:
-    """The model, loaded once a process; it keeps no state of its own, so streams share it."""
-    package = importlib.util.find_spec("silero_vad")
-    if package is None or not package.submodule_search_locations:
-        raise HarkError(
-            "Speech cannot be told from silence.",
-            "The package silero-vad is not installed.",
-            "python -m pip install silero-vad -c constraints.txt",
-        )
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    path = Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -14,14 +14,13 @@ from pipeline.recordings.transcription.funasr_engine import FunAsr
 from pipeline.recordings.transcription.hark_engine import HarkCtc, own_model
 from pipeline.recordings.transcription.moonshine_engine import Moonshine
 from pipeline.recordings.transcription.openai_engine import OpenAiEndpoint
-from pipeline.recordings.transcription.pocketsphinx_engine import PocketSphinx
 from pipeline.recordings.transcription.whisper_timestamped_engine import WhisperTimestamped
 
 AUTO = "auto"
 
 # In the order in which ``auto`` asks them. What was made for one language comes before what knows many; sending audio
-# away comes after every engine of this machine that hears well; then those that get many words wrong.
-ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, Moonshine, OpenAiEndpoint, HarkCtc, PocketSphinx)
+# away comes after every engine of this machine that hears well; then the one that gets many words wrong.
+ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, Moonshine, OpenAiEndpoint, HarkCtc)
 
 CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # their models are many
 
@@ -32,7 +31,6 @@ WHY = {
     "moonshine": "no Whisper model is on this machine; this one comes with Hark, and gets six words of a hundred wrong",
     "openai": "no Whisper model is on this machine, and an endpoint is configured",
     "hark": "neither a Whisper model nor Moonshine is on this machine; Hark's own recognizer misses four words of ten",
-    "pocketsphinx": "nothing else is ready",
 }
 
 
@@ -106,7 +104,7 @@ def choose(
     ready = lacking.available()
     raise HarkError(
         f"No engine that is ready here knows the language {base_language(language or '')!r}.",
-        f"Moonshine, Hark's own recognizer and pocketsphinx know English only. {lacking.name}: {ready.why}",
+        f"Moonshine and Hark's own recognizer know English only. {lacking.name}: {ready.why}",
         ready.how_to_enable,
     )
 

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
+from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import PIECE_S
 from pipeline.recordings.transcription.pieces import (
-    FRAME,
-    FRAME_S,
     LEAST_SPEECH_S,
     MARGIN_S,
     SPEECH,
     STILL_SPEECH,
-    SpeechProbability,
 )
 from pipeline.recordings.transcription.segmenting import shifted, split
 

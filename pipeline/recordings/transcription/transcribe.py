@@ -19,13 +19,14 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import storage_error
 from core.errors import HarkError
 from core.events import Reporter
+from core.voice_activity import FRAME, SpeechProbability
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.media import open_normalized
 from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described
-from pipeline.recordings.transcription.pieces import FRAME, SpeechProbability, Stretch, pieces
+from pipeline.recordings.transcription.pieces import Stretch, pieces
 from pipeline.recordings.transcription.recognizing import recognize, segment_of_json
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,6 @@ WORDS += ["and", "tell", "the", "captain", "about", "the", "yellow", "mirror"]
 @pytest.fixture(scope="module")
 def aligner() -> RecognizerAligner:
     return RecognizerAligner()
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
 
 
 def add(library: Library, text: str, audio: np.ndarray, **more: Any) -> Clip:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,6 @@ from pipeline.corpora.importing import ImportReport, import_corpus
 
 OUTSIDE = "outside of the corpus"
 UNREADABLE_TEXT = "text unreadable or too long"
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "corpus").mkdir()
-    return tmp_path / "corpus"
 
 
 @pytest.fixture

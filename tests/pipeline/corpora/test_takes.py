@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,6 @@ def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     from audio_augmentation.silence import speech_bounds
 
     monkeypatch.setattr(recordings, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
 
 
 def keep_one(library: Library, take: Take, phrase: str = "hey compass", **more: Any) -> int:

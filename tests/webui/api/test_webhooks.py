@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from core.errors import HarkError
+from tests.support.http_server import Reply, serving
 from tests.webui.api.conftest import Call, a_token, problem_of
 from webui.accounts.models import User
 from webui.accounts.services import set_active
@@ -46,27 +46,14 @@ def double(settings: Any) -> Iterator[Double]:
     settings.WEBHOOKS_PRIVATE = True
     said = Double()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            said.heard.append((self.path, dict(self.headers), body))
-            if said.slow_s:
-                time.sleep(said.slow_s)
-            self.send_response(said.status)
-            if 300 <= said.status < 400:
-                self.send_header("Location", "/elsewhere")
-            self.end_headers()
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
+        said.heard.append((path, headers, body))
+        time.sleep(said.slow_s)
+        return said.status, {"Location": "/elsewhere"} if 300 <= said.status < 400 else {}, b""
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    said.url = f"http://127.0.0.1:{server.server_port}/hook?for=hark"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield said
-    server.shutdown()
-    server.server_close()
+    with serving(answer) as url:
+        said.url = f"{url}/hook?for=hark"
+        yield said
 
 
 def ended(user: User, state: str, error: HarkError | None = None) -> Job:

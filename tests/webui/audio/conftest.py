@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
+from pipeline.recordings import recording_folder
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
 from webui.accounts.models import User
@@ -47,14 +48,14 @@ def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcrip
     time = np.arange(round(transcript.duration_s * SAMPLE_RATE)) / SAMPLE_RATE
     tone = (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
     write_audio(recording.path / "original.wav", tone)
-    write_audio(recording.path / services.AUDIO_FILE, tone)
-    (recording.path / services.WAVEFORM).write_text("[0.1, 0.5, 0.1]")
-    save_transcript(transcript, recording.path / services.TRANSCRIPT)
+    write_audio(recording.path / recording_folder.AUDIO, tone)
+    (recording.path / recording_folder.WAVEFORM).write_text("[0.1, 0.5, 0.1]")
+    save_transcript(transcript, recording.path / recording_folder.TRANSCRIPT)
     summary = Summary(
         "A meeting in the harbour.", (Point("Tuesday, in the harbour.", (0,)), Point("The lantern is missing.", (1,))),
         (Point("Anna brings the lantern.", (2,)),), Sentiment("neutral", 0.0), "test", (0, 2),
     )  # fmt: skip
-    save_summary(summary, recording.path / services.SUMMARY)
+    save_summary(summary, recording.path / recording_folder.SUMMARY)
     spec = {"recording": str(recording.pk), "folder": recording.folder, "originals": ["original.wav"], "options": {}}
     recording.options = services.checked_options({})
     recording.job = Job.objects.create(

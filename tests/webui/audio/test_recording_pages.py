@@ -18,6 +18,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library
 from pipeline.recordings import job as recording_job
+from pipeline.recordings import recording_folder
 from pipeline.recordings.polish_job import polish_recording
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
 from pipeline.recordings.transcript import Segment, Word
@@ -551,7 +552,7 @@ def test_a_summary_says_that_it_is_older_than_the_corrections(owners: Client, re
 def test_a_summary_of_its_points_only_is_shown_once(owners: Client, recording: Recording) -> None:
     points = Point("Tuesday.", (0,)), Point("In the harbour!", (0,))
     summary = Summary("Tuesday. In the  harbour!", points, (), Sentiment("neutral", 0.0), "test")
-    save_summary(summary, recording.path / services.SUMMARY)
+    save_summary(summary, recording.path / recording_folder.SUMMARY)
     page = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert "Tuesday. In the" not in page and page.count("In the harbour!") == 1
 
@@ -667,7 +668,7 @@ def test_a_summary_of_passages_that_are_gone_is_not_kept(
 
 
 def test_a_recording_without_a_summary_can_have_one(owners: Client, recording: Recording) -> None:
-    (recording.path / services.SUMMARY).unlink()
+    (recording.path / recording_folder.SUMMARY).unlink()
     shown = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert "There is no summary." in shown and '<button class="quiet">Summarize</button>' in shown
     _made, token = services.share(recording=recording)

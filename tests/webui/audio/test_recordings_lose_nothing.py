@@ -13,7 +13,7 @@ from django.test import Client
 from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library
-from pipeline.recordings import captions
+from pipeline.recordings import captions, recording_folder
 from pipeline.recordings import job as recording_job
 from pipeline.recordings.transcript import load_transcript
 from webui.accounts.models import User
@@ -48,7 +48,7 @@ def clips_of(recording: Recording) -> int:
 
 
 def texts_of(recording: Recording) -> list[str]:
-    return [segment.text for segment in load_transcript(recording.path / services.TRANSCRIPT).segments]
+    return [segment.text for segment in load_transcript(recording.path / recording_folder.TRANSCRIPT).segments]
 
 
 def test_what_was_switched_last_counts_whatever_ended_last(recording: Recording) -> None:

@@ -27,7 +27,6 @@ openai = pytest.importorskip("openai", reason="the official client is not instal
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TEXT = " ".join(SAID)
-VOICED = ("espeak", "alloy")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from core.errors import HarkError
+from pipeline.jobs import TRAINING_STAGES
 from webui.accounts.models import User
 from webui.jobs import services
 from webui.jobs.models import Job
@@ -19,6 +20,19 @@ pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their
 
 def submit(user: User, number: int = 0) -> Job:
     return services.submit(user=user, kind="train", title=f"phrase {number}", spec={"phrase": str(number)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "missing"),
+    [
+        ("train", {"phrase": "p"}, {"train"}),
+        ("train", {"phrase": "p", "from_scratch": True}, {"calibrate"}),
+        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"calibrate"}),
+        ("train", None, set()),
+    ],
+)
+def test_a_detector_is_trained_or_calibrated(kind: str, spec: Any, missing: set[str]) -> None:
+    assert {name for name, _ in TRAINING_STAGES} - {name for name, _ in services.stages_of(kind, spec)} == missing
 
 
 def lapse(job: Job) -> None:

@@ -24,6 +24,7 @@ PLAN = {
     [
         (12, "synthesize", "It goes on with speaking the others."),
         (20, "features", "It goes on with putting them into rooms and noise."),
+        (20, "calibrate", "It goes on with calibrating."),
         (20, "train", "It goes on with training."),
     ],
 )

@@ -205,6 +205,15 @@ def test_a_detector_from_nothing_is_shown(owners: Client, version: Version) -> N
     assert owners.get(address("compare", version)).status_code == 200
 
 
+def test_a_version_of_which_nothing_was_trained_is_shown(owners: Client, version: Version) -> None:
+    assert "60 steps in" in owners.get(address("version", version)).content.decode()
+    report = make_report()
+    report["training"] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert "none: only the threshold was set" in page and "Training curve" not in page
+
+
 def test_a_version_without_its_job_is_shown(owners: Client, version: Version) -> None:
     assert version.job is not None
     version.job.delete()

@@ -194,5 +194,5 @@ form.addEventListener("submit", async (event) => {
     return;
   }
   if (!failed) { say.textContent = words.wordAll; form.reset(); }
-  if (made.length) window.htmx.ajax("GET", form.dataset.rows || location.pathname.replace(/\/?$/, "/rows"), { target: "#recordings", swap: "innerHTML" });
+  if (made.length) window.htmx.ajax("GET", location.pathname.replace(/\/?$/, "/rows"), { target: "#recordings", swap: "innerHTML" });
 });

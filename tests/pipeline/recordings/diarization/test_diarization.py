@@ -16,7 +16,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, speakers
 from pipeline.recordings.diarization.acoustic import diarize_audio, speech_regions
-from pipeline.recordings.diarization.channels import compare, diarize_channels, two_speakers
+from pipeline.recordings.diarization.channels import compare, turns_of, two_speakers
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.errors import DiarizationErrors, diarization_errors, overlap_found, read_rttm
 from pipeline.recordings.diarization.speakers import assign, diarize
@@ -297,7 +297,7 @@ def test_a_delay_is_found(doubles: None, tmp_path: Path) -> None:
 
 def test_turns_by_channels(doubles: None, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([ONE + 0.2 * OTHER, OTHER + 0.2 * ONE], axis=1), RATE)
-    found = diarize_channels(tmp_path / "a.flac")
+    found = turns_of(compare(tmp_path / "a.flac"))
     truth = [Turn(0.5, 4, "L"), Turn(9, 13, "L"), Turn(17, 19, "L"), Turn(4.5, 8.5, "R"), Turn(12.5, 16, "R")]
     assert found.method == "channels" and set(found.speakers) == {"L", "R"}
     assert diarization_errors(truth, found.turns).rate < 0.05

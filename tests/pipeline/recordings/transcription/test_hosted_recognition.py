@@ -5,11 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-import threading
-import time
 from collections.abc import Iterator
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.openai_engine import OpenAiEndpoint, segments_of
+from tests.support.http_server import Reply, serving
 
 KEY = "sk-a-key-that-nobody-may-see"
 AUDIO = (0.1 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE)).astype(np.float32)
@@ -44,13 +42,13 @@ class Endpoint:
     """What the server answers, and what it was asked."""
 
     def __init__(self) -> None:
-        self.answers: list[tuple[int, dict[str, str], bytes, float]] = []  # status, headers, body, seconds to wait
+        self.answers: list[tuple[int, bytes]] = []  # status, body
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
         self.url = ""
 
-    def says(self, body: object, status: int = 200, wait_s: float = 0.0, **headers: str) -> None:
+    def says(self, body: object, status: int = 200) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.answers.append((status, headers, raw, wait_s))
+        self.answers.append((status, raw))
 
     def fields(self, number: int = -1) -> dict[str, list[bytes]]:
         """The form of a request."""
@@ -68,35 +66,18 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Endpoi
     """A server on this machine, named in the environment with a key."""
     double = Endpoint()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            double.asked.append((self.path, dict(self.headers), body))
-            status, headers, raw, wait_s = double.answers.pop(0) if len(double.answers) > 1 else double.answers[0]
-            time.sleep(wait_s)
-            try:
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-            except OSError:
-                pass  # the client has gone
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
+        double.asked.append((path, headers, body))
+        status, raw = double.answers[0]
+        return status, {}, raw
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    double.url = f"http://127.0.0.1:{server.server_port}/v1"
-    monkeypatch.setenv("HARK_ASR_URL", double.url)
-    monkeypatch.setenv("HARK_ASR_KEY", KEY)
-    monkeypatch.setenv("HARK_ASR_MODEL", "big-ears")
-    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
-    yield double
-    server.shutdown()
-    server.server_close()
+    with serving(answer) as url:
+        double.url = f"{url}/v1"
+        monkeypatch.setenv("HARK_ASR_URL", double.url)
+        monkeypatch.setenv("HARK_ASR_KEY", KEY)
+        monkeypatch.setenv("HARK_ASR_MODEL", "big-ears")
+        monkeypatch.setattr("core.http.sleep", lambda seconds: None)
+        yield double
 
 
 def test_a_translation_is_asked_for_where_there_is_one(endpoint: Endpoint) -> None:

@@ -40,7 +40,7 @@ def nothing_configured(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_engine_keeps_the_contract() -> None:
     found = registry.engines()
     assert {engine.name for engine in found} == {
-        "hark", "moonshine", "pocketsphinx", "faster-whisper", "whisper-timestamped", "funasr", "openai",
+        "hark", "moonshine", "faster-whisper", "whisper-timestamped", "funasr", "openai",
     }  # fmt: skip
     for engine in found:
         ready = engine.available()
@@ -68,9 +68,8 @@ def test_another_language_without_a_model_says_what_to_enable() -> None:
         registry.choose("auto", "de")
     assert "'de'" in caught.value.what and "English only" in caught.value.why
     assert "--pull" in caught.value.what_to_do or "install" in caught.value.what_to_do
-    for name in ("hark", "pocketsphinx"):
-        with pytest.raises(HarkError, match="does not know the language"):
-            registry.choose(name, "de")
+    with pytest.raises(HarkError, match="does not know the language"):
+        registry.choose("hark", "de")
 
 
 def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
@@ -91,10 +90,9 @@ def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
         ({"moonshine", "openai", "hark"}, "en", "moonshine"),
         ({"moonshine", "openai", "hark"}, None, "openai"),  # which finds the language out
         ({"moonshine", "openai", "hark"}, "de", "openai"),
-        ({"moonshine", "hark", "pocketsphinx"}, None, "moonshine"),
-        ({"openai", "hark", "pocketsphinx"}, "en", "openai"),
-        ({"hark", "pocketsphinx"}, "en", "hark"),
-        ({"pocketsphinx"}, None, "pocketsphinx"),
+        ({"moonshine", "hark"}, None, "moonshine"),
+        ({"openai", "hark"}, "en", "openai"),
+        ({"hark"}, None, "hark"),
     ],
 )
 def test_auto_takes_the_best_one_that_is_ready(
@@ -111,9 +109,9 @@ def test_auto_takes_the_best_one_that_is_ready(
     assert engine.name == chosen and why == f"{chosen} m: {registry.WHY[chosen]}"
 
 
-@pytest.mark.parametrize("name", ["pocketsphinx", pytest.param("hark", marks=pytest.mark.slow)])
-def test_engines_of_this_machine_hear_words_with_times(name: str) -> None:
-    engine = registry.engine(name)
+@pytest.mark.slow
+def test_harks_own_engine_hears_words_with_times() -> None:
+    engine = registry.engine("hark")
     audio = spoken(TEXT, 0.5, 0.7)
     (segment,) = engine.recognize(audio, "en")
     expected = TEXT.split()
@@ -127,10 +125,10 @@ def test_engines_of_this_machine_hear_words_with_times(name: str) -> None:
     assert all(0 < word.confidence <= 1 for word in segment.words)
 
 
-@pytest.mark.parametrize("name", ["pocketsphinx", pytest.param("hark", marks=pytest.mark.slow)])
-def test_noise_alone_is_little_or_nothing(name: str) -> None:
+@pytest.mark.slow
+def test_noise_alone_is_little_or_nothing() -> None:
     noise = (0.05 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
-    found = registry.engine(name).recognize(noise, "en")
+    found = registry.engine("hark").recognize(noise, "en")
     assert sum(len(segment.words) for segment in found) <= 2
 
 

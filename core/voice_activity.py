@@ -1,0 +1,73 @@
+"""How probable speech is in each 32 ms of sound, by silero-vad.
+
+Its model runs as it comes in the package, on onnxruntime alone: the package itself would import torch and limit its
+threads.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.onnx import session
+
+FRAME = 512  # samples (32 ms), what silero-vad hears at once, behind
+CONTEXT = 64  # samples of what was before
+FRAME_S = FRAME / SAMPLE_RATE
+MOST_FRAMES = 512  # of one call of the model
+
+
+class SpeechProbability:
+    """How probable speech is in each whole 32 ms of a stream that comes in parts of any size."""
+
+    def __init__(self) -> None:
+        self._session = _session()
+        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
+        self._context = np.zeros(CONTEXT, np.float32)
+        self._rest = np.zeros(0, np.float32)
+
+    def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
+        """Probabilities [frames] of what is complete now; with ``last``, of the rest too, filled up with silence."""
+        samples = np.concatenate([self._rest, np.asarray(audio, np.float32)])
+        if last:
+            samples = np.pad(samples, (0, -len(samples) % FRAME))
+        whole = len(samples) // FRAME
+        self._rest = samples[whole * FRAME :]
+        found = [np.zeros(0, np.float32)]
+        for first in range(0, whole, MOST_FRAMES):
+            frames = samples[first * FRAME : min(whole, first + MOST_FRAMES) * FRAME].reshape(-1, FRAME)
+            before = np.concatenate([self._context[None], frames[:-1, -CONTEXT:]])
+            self._context = frames[-1, -CONTEXT:]
+            values, self._hidden, self._cell = self._session.run(
+                ["speech_probs", "hn", "cn"],
+                {"input": np.concatenate([before, frames], axis=1), "h": self._hidden, "c": self._cell},
+            )
+            found.append(np.asarray(values, np.float32).reshape(-1))
+        return np.concatenate(found)
+
+
+def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Probabilities [frames] of a whole recording that comes in blocks."""
+    hearing = SpeechProbability()
+    found = [hearing.feed(block) for block in blocks]
+    return np.concatenate([*found, hearing.feed(np.zeros(0, np.float32), last=True)])
+
+
+@cache
+def _session() -> Any:
+    """The model, loaded once a process; it keeps no state of its own, so streams share it."""
+    package = importlib.util.find_spec("silero_vad")
+    if package is None or not package.submodule_search_locations:
+        raise HarkError(
+            "Speech cannot be told from silence.",
+            "The package silero-vad is not installed.",
+            "python -m pip install silero-vad -c constraints.txt",
+        )
+    return session(Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx")

@@ -1,0 +1,36 @@
+"""The probability of speech, of one stream and of two."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.voice_activity import SpeechProbability, speech_probabilities
+from tests.support.untrained_bundle import spoken
+
+TEXT = "the weather will be nice tomorrow"
+
+
+def test_nothing_gives_nothing() -> None:
+    assert speech_probabilities([]).shape == (0,)
+
+
+def test_parts_of_any_size_give_the_same_probabilities() -> None:
+    audio = spoken(TEXT)
+    whole = speech_probabilities([audio])
+    for size in (1, 300, 512, 7001):
+        if size == 1:
+            parts = [audio[:700], *np.array_split(audio[700:720], 20), audio[720:]]
+        else:
+            parts = [audio[at : at + size] for at in range(0, len(audio), size)]
+        np.testing.assert_allclose(speech_probabilities(parts), whole, atol=1e-5)
+
+
+def test_two_streams_do_not_hear_each_other() -> None:
+    audio = spoken(TEXT)
+    alone = SpeechProbability().feed(audio)
+    one, other = SpeechProbability(), SpeechProbability()
+    heard = []
+    for at in range(0, len(audio), 4096):
+        heard.append(one.feed(audio[at : at + 4096]))
+        other.feed(np.random.default_rng(at).standard_normal(4096).astype(np.float32))
+    np.testing.assert_allclose(np.concatenate(heard), alone, atol=1e-5)
