@@ -172,8 +172,8 @@ class Kind:
 
 
 TRAINING_STAGES = (
-    ("plan", worded("Plan")),
     ("mine", worded("Find the phrase in recordings")),
+    ("plan", worded("Plan")),
     ("synthesize", worded("Let voices speak it")),
     ("features", worded("Put it into rooms and noise")),
     ("train", worded("Train")),

@@ -117,9 +117,10 @@ class RunConfig:
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
 
 
-def builds_on_trunk(config: RunConfig) -> bool:
-    """Whether the run starts from the shipped trunk. It has heard English only: other languages begin from nothing."""
-    return not config.from_scratch and base_language(config.language) == TRUNK_LANGUAGE
+def trains(config: RunConfig) -> bool:
+    """Whether the run trains a detector, from nothing. On the shipped trunk, which has heard English only, it sets the
+    threshold and no more."""
+    return config.from_scratch or base_language(config.language) != TRUNK_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:
@@ -129,13 +130,8 @@ def size_for(config: RunConfig) -> str:
     """
     from model.encoder_trunk import encoder_path
 
-    large = builds_on_trunk(config) and config.effort != "trial" and encoder_path() is not None
+    large = not trains(config) and config.effort != "trial" and encoder_path() is not None
     return "large" if large else "standard"
-
-
-def trains(config: RunConfig) -> bool:
-    """Whether the run trains a detector, from nothing; on the shipped trunk it only sets its threshold."""
-    return not builds_on_trunk(config)
 
 
 def job_folder(data: Path, config: RunConfig) -> Path:

@@ -61,7 +61,7 @@ SECONDS_PER_CLIP = {
 # in training; and the hours of the negative bank, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
 SECONDS_PER_STEP = 0.35
-CALIBRATION_S = {"large": 60.0, "standard": 30.0, "micro": 5.0}
+CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
 ORDINARY_SHARE = 0.5  # plain negatives, of a test's clips, for each of thresholds and test: real speech is in the bank
