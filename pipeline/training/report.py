@@ -119,114 +119,104 @@ def _rate(interval: Mapping[str, float | None]) -> str:
 def in_words(report: Mapping[str, Any]) -> list[str]:
     """What was measured on what, in sentences that claim nothing else."""
     results, summary = report["results"], report["summary"]
+    trained = bool(report["training"]["steps"])
     real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
     engines = sorted({row["engine"] for row in results["by_engine"]})
     alarms = summary["fa_per_hour"]
     sentences = [
-        f"The detector for “{report['phrase']}” missed {_rate(summary['miss_rate'])} of {results['utterances']} test "
-        f"utterances, each heard close and quiet ({_percent(summary['miss_rate_clean']['value'])}) and across a room "
-        f"at 10 dB signal-to-noise ({_percent(summary['miss_rate_noisy']['value'])}), at a threshold that was set for "
-        f"{DEFAULT_FA_PER_DAY / 24:g} false alarms an hour on the validation streams.",
-        f"At that threshold it gave {alarms['value']:.2f} false alarms an hour (95 % interval {alarms['low']:.2f} to "
-        f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise, and took "
-        f"{_rate(summary['confusers_accepted'])} of the confusing phrases for the keyphrase.",
-        "The test voices were not heard in training, and no confuser of the test was. They are "
-        + ("synthetic and real" if any(name in REAL_ENGINES for name in engines) else "all synthetic")
-        + f" ({', '.join(engines)}).",
+        f"Miss rate of the detector for “{report['phrase']}”: {_rate(summary['miss_rate'])} of {results['utterances']} "
+        f"test utterances; in quiet {_percent(summary['miss_rate_clean']['value'])}, in a room with noise at 10 dB SNR "
+        f"{_percent(summary['miss_rate_noisy']['value'])}. The threshold was set for {DEFAULT_FA_PER_DAY / 24:g} false "
+        "alarms per hour on the validation streams.",
+        f"False alarms at that threshold: {alarms['value']:.2f} per hour (95 % interval {alarms['low']:.2f} to "
+        f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise. Near-phrases accepted: "
+        f"{_rate(summary['confusers_accepted'])}.",
+        ("No voice and no near-phrase of the test was used in training. " if trained else "")
+        + f"The test voices are {'synthetic and real' if set(engines) & set(REAL_ENGINES) else 'all synthetic'} "
+        f"({', '.join(engines)}).",
     ]
     people = results["people"]
     if people["utterances"]:
+        not_used = " who were not used in training" if trained else ""
         sentences.append(
-            f"Of {people['utterances']} utterances of the phrase by people who were not heard in training it missed "
-            f"{_rate(people['miss_rate'])}."
+            f"Miss rate on {people['utterances']} utterances by people{not_used}: {_rate(people['miss_rate'])}."
+        )
+    else:
+        sentences.append(
+            "The test has no recording of a person saying the phrase, so this report does NOT say how well real people "
+            "are detected. Try your own recordings: ./hark detect."
+        )
+    if not trained:
+        sentences.append(
+            "Nothing was trained for this phrase: a pretrained phone model scores its phones, and only the threshold "
+            "was set."
         )
     if report.get("trunk"):
         trunk = report["trunk"]
-        if trunk.get("encoder"):
-            sentences.append(f"It hears through {trunk['encoder']}.")
-            if trunk.get("rescored"):
-                sentences.append(
-                    "Where it hears the phones of the phrase, the decoder of the same recognizer is asked how probable "
-                    "the phrase is."
-                )
+        second = ", with a second pass by its decoder" if trunk.get("rescored") else ""
         sentences.append(
-            f"It builds on the trunk {trunk['name']} {trunk['version']}, which learned phones from real people "
-            f"({', '.join(trunk['training_corpora'])}) and from the engines {', '.join(trunk['training_engines'])}."
-        )
-    if not report["training"]["steps"]:
-        sentences.append(
-            "Nothing was trained for the phrase: its phones are followed, and the validation streams said where the "
-            "threshold lies."
+            f"Phone model: {trunk['name']} {trunk['version']}"
+            + (f" on the encoder {trunk['encoder']}{second}" if trunk.get("encoder") else "")
+            + f", trained on real speech ({', '.join(trunk['training_corpora'])}) and on the engines "
+            f"{', '.join(trunk['training_engines'])}."
         )
     if report.get("negative_bank"):
-        bank = report["negative_bank"]
+        hours = report["negative_bank"]["hours"]
         sentences.append(
-            "Ordinary speech came from the shipped negative bank too, real people: of "
-            f"{bank['hours']['train']:.1f} hours for training, {bank['hours']['validation']:.1f} for thresholds, "
-            f"{bank['hours']['test']:.1f} for this test; the trunk has not heard the people of the last two."
+            f"The shipped negative set is real speech: up to {hours['train'] + hours['validation']:.1f} hours set the "
+            f"thresholds, {hours['test']:.1f} are in this test. The phone model was not trained on the speakers of the "
+            f"test, but on those of {hours['train']:.1f} hours of the others."
         )
     mined = sum(row["mined"] for row in report["counts"].values())
     sentences.append(
-        f"{mined} clips were cut out of the library's recordings, where the aligner places the words."
+        f"{mined} clips are recordings of your library, or segments that the aligner cut out of them."
         if mined
-        else "Nothing was cut out of recordings of the library, which the aligner does where they hold such words."
+        else "No clip comes from recordings of your library."
     )
-    sentences.append(_about_splice(report))
-    if not people["utterances"]:
-        sentences.append(
-            "No recording of a person saying the phrase was in the test, so how well real people are heard is NOT "
-            "known from this report: try it with your own recordings (./hark detect)."
-        )
+    sentences.append(_about_splice(report, trained))
     if not real_test:
         sentences.append(
-            "The false alarms were counted on synthetic speech and noise only. Import real speech (./hark library "
-            "import FOLDER) for an honest figure."
+            "False alarms were counted on synthetic speech and noise only. Import real speech for a figure that holds: "
+            "./hark library import FOLDER."
         )
     else:
-        hours = sum(row["hours"] for row in real_test)
+        kept_out = " that was kept out of training, by speaker where the speaker is known" if trained else ""
         sentences.append(
-            f"{hours:.2f} hours of the false-alarm streams are real recordings kept out of training, "
-            "by speaker where the speaker is known."
+            f"{sum(row['hours'] for row in real_test):.2f} hours of the false-alarm streams are real speech{kept_out}."
         )
-    if report["held_out_engine"] in engines:
-        sentences.append(
-            f"The engine {report['held_out_engine']} was kept out of training and is heard in the test only."
-        )
+    if trained and report["held_out_engine"] in engines:
+        sentences.append(f"The engine {report['held_out_engine']} is in the test only.")
     extrapolated = [row for row in report["thresholds"] if row["extrapolated"]]
     if extrapolated:
         rates = ", ".join(f"{row['fa_per_day']:g}" for row in extrapolated)
         sentences.append(
-            f"The thresholds for {rates} false alarms a day are extrapolated: the validation streams are too short to "
-            "observe rates that low."
+            f"The thresholds for {rates} false alarms per day are extrapolated: the validation streams are too short "
+            "to observe such low rates."
         )
     if report["unknown_transcripts"]:
         sentences.append(
-            f"{report['unknown_transcripts']} recordings without a transcript are among the ordinary speech; the "
-            "phrase could occur in them."
+            f"{report['unknown_transcripts']} recordings of ordinary speech have no transcript; the phrase could occur "
+            "in them."
         )
     for engine, why in report["engines_missing"].items():
         sentences.append(f"The engine {engine} was not used: {why.rstrip('.')}.")
     return sentences
 
 
-def _about_splice(report: Mapping[str, Any]) -> str:
-    """What the people of the unit inventory were used for."""
+def _about_splice(report: Mapping[str, Any], trained: bool) -> str:
+    """What the concatenative voices were used for."""
     clips = sum(row["clips"] for row in report["clips"] if row["engine"] == SPLICE)
     if not clips:
-        return "The shipped unit inventory of real voices was not used."
-    what = (
-        "put together from pieces of real people's recordings, which the aligner cut and in which Hark's recognizer "
-        "heard the text (the engine splice"
-    )
-    if report["held_out_engine"] != SPLICE:
-        return f"{clips} clips are {what}: the shipped unit inventory and the library)."
+        return "No clip was joined from pieces of real recordings (the engine splice)."
+    in_test = " of the test" if not trained or report["held_out_engine"] == SPLICE else ""
+    what = f"{clips} clips{in_test} are joined from pieces of real recordings (the engine splice)"
     missed = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
-    if not missed:
-        return f"{clips} clips of the test are {what}: the shipped unit inventory)."
+    if not in_test or not missed:
+        return f"{what}."
     return (
-        f"Nearest to real people: of {missed['clean']['utterances']} utterances {what}: the shipped unit inventory) it "
-        f"missed {_rate(missed['clean']['miss_rate'])} close and quiet and {_rate(missed['noisy']['miss_rate'])} "
-        "across a room." + (" The trunk has learned from these people, among others." if report.get("trunk") else "")
+        f"{what}, the voices nearest to real people. Miss rate on {missed['clean']['utterances']} such utterances: in "
+        f"quiet {_rate(missed['clean']['miss_rate'])}, in noise {_rate(missed['noisy']['miss_rate'])}."
+        + (" The phone model was trained on these speakers, among others." if report.get("trunk") else "")
     )
 
 

@@ -284,7 +284,7 @@ def speakers(report: Report) -> list[dict[str, Any]]:
 
 def by_engine(report: Report) -> list[dict[str, Any]]:
     """Misses by engine and condition."""
-    held_out = report["held_out_engine"]
+    held_out = report["held_out_engine"] if report["training"]["steps"] else None
     return [
         {**row, "held_out": row["engine"] == held_out, "figure": share(row["miss_rate"])}
         for row in report["results"]["by_engine"]

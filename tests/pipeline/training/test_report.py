@@ -128,56 +128,56 @@ def test_where_nothing_was_trained_that_is_said() -> None:
     report = report_of(trained=None)
     assert set(report["training"]) == set(report_of()["training"])
     assert report["training"]["steps"] == 0 and report["training"]["history"] == []
-    assert "Nothing was trained for the phrase" in words(report) and "Nothing was trained" in html_report(report)
+    assert "Nothing was trained for this phrase" in words(report) and "Nothing was trained" in html_report(report)
 
 
 def test_synthetic_results_are_called_synthetic() -> None:
     said = words(report_of())
     assert "12.5 % (95 % interval 5.0 % to 25.0 %) of 40 test utterances" in said
-    assert "0.75 false alarms an hour (95 % interval 0.20 to 1.90) in 2.50 hours" in said
+    assert "0.75 per hour (95 % interval 0.20 to 1.90) in 2.50 hours" in said
     assert "all synthetic (espeak)" in said
-    assert "NOT known from this report" in said and "Import real speech" in said
-    assert "thresholds for 0.5, 1, 2, 5 false alarms a day are extrapolated" in said
+    assert "does NOT say how well real people" in said and "Import real speech" in said
+    assert "thresholds for 0.5, 1, 2, 5 false alarms per day are extrapolated" in said
     assert "The engine piper was not used: no voice was pulled." in said
-    assert "kept out of training" not in said
+    assert "is in the test only" not in said and "No voice and no near-phrase of the test was used" in said
 
 
 def test_real_results_are_called_real() -> None:
     said = words(report_of(real=True))
-    assert "NOT known" not in said and "Import real speech" not in said
-    assert "2.00 hours of the false-alarm streams are real recordings" in said
-    assert "Of 40 utterances of the phrase by people who were not heard in training it missed 12.5 %" in said
+    assert "does NOT say" not in said and "Import real speech" not in said
+    assert "2.00 hours of the false-alarm streams are real speech that was kept out of training" in said
+    assert "Miss rate on 40 utterances by people who were not used in training: 12.5 %" in said
 
 
 def test_a_held_out_engine_and_unknown_transcripts_are_told() -> None:
     report = report_of(held_out="espeak")
-    assert "The engine espeak was kept out of training" in words(report)
-    assert "kept out of training and" not in words(report_of(held_out="flite")), "of which no clip is in the test"
+    assert "The engine espeak is in the test only" in words(report)
+    assert "in the test only" not in words(report_of(held_out="flite")), "of which no clip is in the test"
+    assert "in the test only" not in words(report_of(held_out="espeak", trained=None)), "they all are"
     report["unknown_transcripts"] = 7
-    assert "7 recordings without a transcript" in words(report)
+    assert "7 recordings of ordinary speech have no transcript" in words(report)
 
 
 def test_what_the_people_of_the_unit_inventory_were_used_for_is_told() -> None:
-    assert "unit inventory of real voices was not used" in words(report_of())
+    assert "No clip was joined from pieces of real recordings" in words(report_of())
     report = report_of()
     report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 30})
-    assert "30 clips are put together from pieces of real people's recordings" in words(report), "trained on"
+    assert "30 clips are joined from pieces of real recordings (the engine splice)." in words(report), "trained on"
     report["held_out_engine"] = "splice"
-    assert "30 clips of the test are put together" in words(report), "and none of them is the phrase"
+    assert "30 clips of the test are joined" in words(report), "and none of them is the phrase"
     for condition, rate in (("clean", 0.02), ("noisy", 0.11)):
         row = {"engine": "splice", "condition": condition, "clips": 30, "utterances": 30, "miss_rate": interval(rate)}
         report["results"]["by_engine"].append(row)
     said = words(report)
-    assert "Nearest to real people: of 30 utterances put together from pieces of real people's recordings" in said
-    assert "missed 2.0 % (" in said and "11.0 % (" in said and "kept out of training" in said
-    assert "NOT known" in said, "it is no recording of somebody who says the phrase"
+    assert "Miss rate on 30 such utterances: in quiet 2.0 % (" in said and "in noise 11.0 % (" in said
+    assert "does NOT say" in said, "it is no recording of somebody who says the phrase"
 
 
 def test_what_was_not_measured_is_unknown() -> None:
     report = report_of()
     report["summary"]["confusers_accepted"] = interval(None)
     report["summary"]["miss_rate_noisy"] = interval(None)
-    assert "took unknown" in words(report) and "at 10 dB signal-to-noise (unknown)" in words(report)
+    assert "Near-phrases accepted: unknown" in words(report) and "at 10 dB SNR unknown" in words(report)
     assert "unknown" in html_report(report)
 
 
