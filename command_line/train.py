@@ -340,8 +340,9 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
         ("report", short_path(result["report"])),
     ]
-    if tensorboard:
-        files.append(("curves", curves_line(short_path(_job_folder(result) / "tensorboard"))))
+    curves = _job_folder(result) / "tensorboard"
+    if tensorboard and curves.is_dir():  # else nothing was trained
+        files.append(("curves", curves_line(short_path(curves))))
     screen.show(
         "",
         headline,

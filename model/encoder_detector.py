@@ -113,7 +113,7 @@ class EncoderDetector(HMMDetector):
     @property
     def stored_id(self) -> Hashable:
         asked = (self.config.pronunciations, self.config.spellings, self.config.rescore_above)
-        return (self.front_end_id, *(asked if self.config.spellings else ()))
+        return self.front_end_id, asked if self.config.spellings else ()
 
     @cached_property
     def rescorer(self) -> Rescorer | None:
@@ -188,7 +188,6 @@ class EncoderDetector(HMMDetector):
 
 def matcher_graph(pronunciations: Ways) -> onnx.ModelProto:
     """A phrase's matcher alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
-
     matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
     call = Call(matcher, lambda heard: matcher(heard)[0])
     example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
