@@ -213,12 +213,12 @@ def _run(
     else:
         with clock.stage("calibrate"):
             if before is not None:
-                reporter.stage("calibrate", "Making decoys of marked false alarms")
+                reporter.stage("calibrate", worded("Making decoys of marked false alarms"))
                 decoys = find_decoys(detector, before.threshold, before.marked.false_alarms, store)
                 detector = detector.with_decoys(decoys.phones, decoys.margin)
             detector, thresholds, validation = _calibrate(detector, store, reporter)
     with clock.stage("report"):
-        reporter.stage("report", "Measuring on voices that were held out")
+        reporter.stage("report", worded("Measuring on voices that were held out"))
         results = measure(score_split(detector, store, "test"), thresholds, validation)
         foundation = _foundation(config, detector)
         if before is not None:
@@ -226,7 +226,7 @@ def _run(
             foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
         report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
     with clock.stage("bundle"):
-        reporter.stage("bundle", "Exporting and checking that all forms agree")
+        reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
         files = write_bundle(data, folder, plan, clips, detector, thresholds, report, reporter)
     result = {
         "phrase": config.phrase,
