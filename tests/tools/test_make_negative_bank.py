@@ -44,6 +44,6 @@ def test_a_bank_is_made_by_one_command(tmp_path: Path, capsys: pytest.CaptureFix
     assert said["licences"] == {"heard": "CC0-1.0", "unheard": "CC0-1.0"} and said["bytes"] == bank.stat().st_size
     about = bank_about(bank)
     assert about["trunk"] == "trunk-standard" and set(about["hours"]) == {"train", "validation", "test"}
-    assert {piece.row["split"] for piece in bank_pieces(bank, np.inf, 0)} == {"train", "validation", "test"}
+    assert {piece.row["split"] for piece in bank_pieces(bank, np.inf, 0)} == {"validation", "test"}
     assert main([str(tmp_path / "nowhere"), "--out", str(bank)]) == 1
     assert "nowhere" in capsys.readouterr().err
