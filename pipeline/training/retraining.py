@@ -225,7 +225,7 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     if comparison["marked_misses"]:
         sentences.append(
             f"Of {comparison['marked_misses']} marked misses it misses {new['marked_missed']} (before: "
-            f"{old['marked_missed']}); it was made with them."
+            f"{old['marked_missed']}). They were marked because it missed them, so they are no test of it."
         )
     verdict = "It is better." if comparison["better"] else "It is not better: the version before stays the one to use."
     return [*sentences, verdict]

@@ -128,7 +128,7 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trai
 
     With fewer than three speakers a split is empty; the plan refuses that.
     """
-    held_out = held_out_engine(voices, hold_out)
+    held_out = held_out_engine(voices, hold_out) if trains else ""  # else every voice is kept from training
     speaker_split: dict[str, str] = {}
     for engine in sorted(voices, key=lambda name: (len(voices[name]), name)):
         if engine == held_out:
