@@ -55,7 +55,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_label("trial", exact=False).check()
     page.get_by_role("button", name="Show the plan").click()
     page.get_by_role("button", name="Start training").wait_for(timeout=TRAINING_MS)
-    assert page.get_by_role("row", name=re.compile("Your phrase")).get_by_text("200").count() == 2
+    assert page.get_by_role("row", name=re.compile("Your phrase")).get_by_text("60", exact=True).count() == 2
     problems += axe(page)
 
     # an example of it, spoken
@@ -82,7 +82,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.locator(".log li").first.wait_for()
     page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
     comes_true(page, "document.querySelectorAll('[data-stage].past').length === 7")
-    page.locator("svg[data-metric=loss] .curve").wait_for(state="attached")
+    assert page.locator("[data-stage=calibrate]").count() and not page.locator(".curve").count(), "nothing is trained"
     problems += axe(page)
 
     # the result: the dial, the download

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import TimeoutError
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from tests.support.portal_driver import axe, chromium_running, make_owner, served, watched
@@ -13,7 +15,7 @@ from tests.support.untrained_bundle import spoken
 
 pytestmark = pytest.mark.slow
 
-ANSWER_MS = 120_000
+ANSWER_MS = 60_000
 
 
 def test_a_question_is_recorded_and_answered(tmp_path: Path) -> None:
@@ -23,15 +25,18 @@ def test_a_question_is_recorded_and_answered(tmp_path: Path) -> None:
     data.mkdir()
     with served(data) as portal, chromium_running(question) as browser, watched(browser) as page:
         make_owner(page, portal)
-        page.goto(f"{portal.address}/workspace/interact")
-        assert not axe(page)
-        page.get_by_label("Question", exact=True).fill("typed before, and not what is asked")
-        page.get_by_role("button", name="Record", exact=True).click()
-        page.get_by_role("button", name="Stop", exact=True).wait_for()
-        page.get_by_text("Listening").wait_for()
-        page.wait_for_timeout(4_000)
-        page.get_by_role("button", name="Stop", exact=True).click()
         answer = page.locator("section[role=status]")
-        answer.wait_for(timeout=ANSWER_MS)
-        assert "morning" in answer.inner_text().lower() and "typed" not in answer.inner_text()
+        for _ in range(3):  # Chromium's microphone stutters where the machine is busy
+            page.goto(f"{portal.address}/workspace/interact")
+            assert not axe(page)
+            page.get_by_label("Question", exact=True).fill("typed before, and not what is asked")
+            page.get_by_role("button", name="Record", exact=True).click()
+            page.get_by_role("button", name="Stop", exact=True).wait_for()
+            page.get_by_text("Listening").wait_for()
+            page.wait_for_timeout(4_000)
+            page.get_by_role("button", name="Stop", exact=True).click()
+            with contextlib.suppress(TimeoutError):
+                answer.wait_for(timeout=ANSWER_MS)
+                break
+        assert "what about" in answer.inner_text().lower() and "typed" not in answer.inner_text()
         assert answer.locator("audio").count() == 1

@@ -87,6 +87,7 @@ def test_seeds_and_counts() -> None:
 def test_the_same_in_another_process() -> None:
     code = (
         "from phrase_augmentation.confusers import confusers; import hashlib;"
+        "from phrase_augmentation.keyphrase import Keyphrase;"
         "print(hashlib.sha256(repr(confusers(Keyphrase('smart mirror'), 400)).encode()).hexdigest())"
     )
     digests = {
