@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import TimeoutError
 
 from core.audio_file import SAMPLE_RATE, write_audio
-from tests.support.portal_driver import axe, chromium_running, make_owner, served, watched
+from tests.support.portal_driver import axe, chromium_running, make_owner, served
 from tests.support.untrained_bundle import spoken
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,9 @@ def test_a_question_is_recorded_and_answered(tmp_path: Path) -> None:
     silence = np.zeros(SAMPLE_RATE // 2, np.float32)
     write_audio(question, np.concatenate([silence, spoken("what about the morning", 0.2, 0.5)]))
     data.mkdir()
-    with served(data) as portal, chromium_running(question) as browser, watched(browser) as page:
+    with served(data) as portal, chromium_running(question) as browser:
+        page, wrong = browser.new_page(), []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
         make_owner(page, portal)
         answer = page.locator("section[role=status]")
         for _ in range(3):  # Chromium's microphone stutters where the machine is busy
@@ -38,5 +40,6 @@ def test_a_question_is_recorded_and_answered(tmp_path: Path) -> None:
             with contextlib.suppress(TimeoutError):
                 answer.wait_for(timeout=ANSWER_MS)
                 break
+        assert not wrong
         assert "what about" in answer.inner_text().lower() and "typed" not in answer.inner_text()
         assert answer.locator("audio").count() == 1
