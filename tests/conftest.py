@@ -46,6 +46,7 @@ NOT_QUICK = {
         pipeline/recordings/diarization/test_diarization pipeline/recordings/test_llm
         pipeline/recordings/test_question_answering pipeline/recordings/test_summarization
         pipeline/recordings/transcription/test_hosted_recognition
+        pipeline/recordings/transcription/test_moonshine webui/audio/test_recording_search
         pipeline/recordings/transcription/test_transcription_streams
         pipeline/recordings/transcription/test_transcription_whisper webui/audio/test_recording_job
     """,
