@@ -141,8 +141,8 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     """``library voices``: who has two minutes of transcribed recordings is aligned, and can be spliced then."""
     from audio_generation.splice_side.inventory import LEAST_SPEECH_S, library_people
     from db.db_api import Library
+    from model.asr.emissions import default_aligner
     from pipeline.corpora.alignment import ALIGNED_PEOPLE, align_people
-    from pipeline.training.mining import default_aligner
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("voices", "Placing the phones of the library's people")

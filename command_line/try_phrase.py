@@ -33,16 +33,17 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
 
     from command_line.console import clock
     from core.foreign_audio import foreign_audio_blocks
+    from model.asr.emissions import default_aligner
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.config import RunConfig, size_for
-    from pipeline.training.keyword_scoring import default_ear, guesses_in_file, places
+    from pipeline.training.keyword_scoring import guesses_in_file, places
     from pipeline.training.zero_shot import UntrainedDetector
 
     started = time.perf_counter()
     keyphrase = Keyphrase.of(options.phrase, options.language)
     large = size_for(RunConfig(keyphrase.text, keyphrase.language)) == "large"
     by_encoder = large and not options.recognizer
-    ear = UntrainedDetector(keyphrase) if by_encoder else default_ear()
+    ear = UntrainedDetector(keyphrase) if by_encoder else default_aligner()
     threshold = options.threshold
     if threshold is None:
         threshold = ear.least if isinstance(ear, UntrainedDetector) else LEAST_SCORE

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -119,18 +120,27 @@ class ExampleBuilder:
     """Builds examples; one in each process."""
 
     def __init__(self, sources: SoundSources, front_end: FrontEnd) -> None:
-        noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
-        rooms = room_pool(sources.rooms, sources.rooms_seed)
-        unheard_rooms = room_pool(sources.rooms // 3, sources.rooms_seed + 1)  # for validation and test
-        voices = [read_audio(path) for path in sources.babble]
+        self._sources = sources
+        self._noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
+        self._augmenters: dict[str, Augmenter] = {}  # by condition, made when one is met: many runs never train
         self._front_end, self._store = front_end, front_end.storer()
         self._compute: Compute | None = None  # where another process computes, it is not loaded
-        self._augmenters = {
-            name: Augmenter(config, noises, rooms, voices)
-            if name == "train"
-            else Augmenter(config, noises, unheard_rooms)
-            for name, config in CONDITIONS.items()
-        }
+
+    @cached_property
+    def _unheard_rooms(self) -> list[np.ndarray]:
+        """For validation and test."""
+        return room_pool(self._sources.rooms // 3, self._sources.rooms_seed + 1)
+
+    def _augmenter(self, condition: str) -> Augmenter:
+        if condition not in self._augmenters:
+            config, sources = CONDITIONS[condition], self._sources
+            if condition == "train":
+                rooms = room_pool(sources.rooms, sources.rooms_seed)
+                voices = [read_audio(path) for path in sources.babble]
+                self._augmenters[condition] = Augmenter(config, self._noises, rooms, voices)
+            else:
+                self._augmenters[condition] = Augmenter(config, self._noises, self._unheard_rooms)
+        return self._augmenters[condition]
 
     def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
         """Stored frames [frames, width] float16 of the example, and its row with its phrase_start and phrase_end."""
@@ -184,7 +194,7 @@ class ExampleBuilder:
         shift = lead - end  # the phrase's end comes to lie at sample ``lead``
         audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
         start, end = start + shift, lead
-        audio, places = self._augmenters[spec.condition].apply_with_positions(audio, (max(0, start), end), rng)
+        audio, places = self._augmenter(spec.condition).apply_with_positions(audio, (max(0, start), end), rng)
         start_frame, end_frame = int(places[0]) // HOP, int(places[1]) // HOP
         need = (spec.receptive_samples - 400) // HOP + 1
         low = max(0, end_frame - need - slack // HOP)
@@ -206,7 +216,7 @@ class ExampleBuilder:
         shortest = int(spec.receptive_samples * FASTEST) + HOP * 8
         if len(audio) < shortest:
             audio = np.pad(audio, (shortest - len(audio), 0))
-        return self._augmenters[spec.condition](limit_peak(audio), rng)
+        return self._augmenter(spec.condition)(limit_peak(audio), rng)
 
 
 def _spoken(audio: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -142,6 +143,12 @@ class RecognizerAligner:
         with torch.inference_mode():
             logits = self.recognizer(torch.from_numpy(mels))
             return {name: values.log_softmax(-1).numpy() for name, values in logits.items()}
+
+
+@lru_cache(maxsize=1)
+def default_aligner() -> Aligner:
+    """The recognizer that ships, through its phones; loaded once a process."""
+    return RecognizerAligner()
 
 
 def output_count(samples: int) -> int:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
 COMPARISON = "comparison.json"  # in the folder of the newest version
-WHOLE_BANK_H = 1.0  # of its training part, which is not used here; from so much on its test part is given whole
+WHOLE_BANK_H = 1.0  # for thresholds, which are not set here; from so much on the bank gives its whole test
 
 
 @dataclass(frozen=True)

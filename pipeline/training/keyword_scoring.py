@@ -10,13 +10,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, read_audio_blocks
-from model.asr.emissions import Aligner, RecognizerAligner
+from model.asr.emissions import Aligner, default_aligner
 from model.phones import BLANK, outputs_of, phone_indices
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
@@ -41,12 +40,6 @@ class Guess:
     start_s: float
     end_s: float
     score: float
-
-
-@lru_cache(maxsize=1)
-def default_ear() -> Aligner:
-    """Hark's own recognizer."""
-    return RecognizerAligner()
 
 
 def ways_to_say(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
@@ -111,7 +104,7 @@ def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:
 
 
 def _heard(audio: np.ndarray, ear: Aligner | None) -> np.ndarray:
-    return (ear or default_ear()).log_probabilities(np.pad(audio, (0, round(TAIL_S * SAMPLE_RATE))))
+    return (ear or default_aligner()).log_probabilities(np.pad(audio, (0, round(TAIL_S * SAMPLE_RATE))))
 
 
 def guesses(
@@ -121,7 +114,7 @@ def guesses(
 
     Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
     """
-    ear = ear or default_ear()
+    ear = ear or default_aligner()
     ways = outputs_of(keyphrase)
 
     def scores(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
 from db.records import AlignedUnit, Clip, NewClip, Where
-from model.asr.emissions import Aligner, RecognizerAligner
+from model.asr.emissions import Aligner, default_aligner
 from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language, normalize
@@ -112,12 +111,6 @@ class _Place:
     end_s: float
     confidence: float
     phones: int
-
-
-@lru_cache(maxsize=1)
-def default_aligner() -> Aligner:
-    """Hark's own recognizer, heard through its phones; loaded once."""
-    return RecognizerAligner()
 
 
 def mine(

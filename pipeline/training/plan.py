@@ -7,7 +7,6 @@ learns nothing of clips: the phrase and what resembles it are all in its test, a
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -64,7 +63,9 @@ SECONDS_PER_STEP = 0.35
 CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
-ORDINARY_SHARE = 0.5  # plain negatives, of a test's clips, for each of thresholds and test: real speech is in the bank
+# Negatives of a detector that is calibrated, for each clip of the phrase in its test. Without a negative bank there are
+# as many plain negatives as there are texts: what engines say is then most of what the threshold is set on.
+CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase decoys may cost
 
 
@@ -193,6 +194,8 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
 
 def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     """The texts of a bucket, as many as are wanted where the phrase yields so many."""
+    from pipeline.training.negative_bank import shipped_bank
+
     effort = EFFORTS[config.effort]
     keyphrase, seed = config.keyphrase, config.seed
     count = effort.size(bucket).phrases
@@ -200,8 +203,8 @@ def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> 
         # Ask for more than needed: kinds whose end is unknown are left out.
         texts = positives(keyphrase, count * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
-    if not trains(config):
-        count = int(min(count, calibrated_share(bucket, config) * effort.test_clips))
+    if not trains(config) and not (bucket == "plain_negative" and shipped_bank(config.size) is None):
+        count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
     if bucket == "confuser":
         return confusers(keyphrase, count, seed)
     if bucket == "inbetween":
@@ -209,30 +212,34 @@ def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> 
     return plain_negatives(keyphrase, transcripts, count, seed)
 
 
-def calibrated_share(bucket: str, config: RunConfig) -> float:
-    """Clips of a bucket of negatives, of those that a calibrated detector's test has of the phrase."""
-    from pipeline.training.negative_bank import shipped_bank
+def texts_of_splits(
+    bucket: str, texts: Sequence[PhraseText], config: RunConfig, splits: VoiceSplits
+) -> dict[str, list[str]]:
+    """The texts that may be said in each split: of ordinary speech, and of negatives that are trained on, each in one.
 
-    if bucket == "plain_negative":
-        # Without a negative bank, what engines say is most of what the threshold is set on.
-        return 2 * ORDINARY_SHARE if shipped_bank(config.size) is not None else math.inf
-    return 1.0 if bucket == "confuser" else 0.5
+    The phrase may be said in any, and so may what resembles it where nothing is trained.
+    """
+    if bucket == "positive" or (bucket != "plain_negative" and not trains(config)):
+        return {split: [text.text for text in texts] for split in SPLITS}
+    found: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for text in texts:
+        found[splits.split_of(normalize(text.text, config.language))].append(text.text)
+    return found
 
 
-def wanted_clips(bucket: str, texts: Sequence[PhraseText], config: RunConfig, splits: VoiceSplits) -> dict[str, int]:
-    """How many clips of a bucket each split is to have."""
+def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunConfig) -> dict[str, int]:
+    """How many clips of a bucket each split is to have, by the texts of each."""
     effort = EFFORTS[config.effort]
     each = effort.size(bucket).clips_per_phrase
-    if bucket == "plain_negative" or (trains(config) and bucket != "positive"):
-        of_texts = Counter(splits.split_of(normalize(text.text, config.language)) for text in texts)
-        return {split: each * of_texts[split] for split in SPLITS}
-    if trains(config):
-        return {split: round(len(texts) * each * POSITIVE_SHARES[split]) for split in SPLITS}
+    if trains(config) and bucket == "positive":
+        return {split: round(len(texts[split]) * each * POSITIVE_SHARES[split]) for split in SPLITS}
+    if trains(config) or bucket == "plain_negative":
+        return {split: each * len(texts[split]) for split in SPLITS}
     if bucket == "positive":
         return {
             "train": 0, "validation": VALIDATION_POSITIVES if config.start_from else 0, "test": effort.test_clips
         }  # fmt: skip
-    return {"train": 0, "validation": 0, "test": len(texts)}
+    return {"train": 0, "validation": 0, "test": len(texts["test"])}
 
 
 def _draw_voice(splits: VoiceSplits, split: str, rng: np.random.Generator) -> tuple[str, Voice]:
@@ -300,7 +307,8 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
             raise HarkError(
                 f"{config.phrase!r} cannot be spoken.", "No text could be made of it.", "Choose another phrase."
             )
-        wanted = wanted_clips(bucket, texts, config, splits)
+        own = texts_of_splits(bucket, texts, config, splits)
+        wanted = wanted_clips(bucket, own, config)
         chosen = chooser.of_texts(bucket, texts, wanted)
         missing_clips = {split: max(0, wanted[split] - sum(c.split == split for c, _ in chosen)) for split in SPLITS}
         if bucket == "plain_negative":
@@ -318,12 +326,11 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
         rng = np.random.default_rng((config.seed, 2, position))
         drawn: list[PlannedRequest] = []
         for split, count in missing_clips.items():
-            own = [t.text for t in texts if _belongs(bucket, t.text, split, config, splits)]
-            have = Counter(clip.text_normalized for planned, clip in chosen if planned.split == split)
-            existing = {text: have[normalize(text, config.language)] for text in own}
-            prefix = f"{run}:{bucket}:{split}-"
-            if own:
-                drawn += draw_requests(prefix, bucket, split, own, count, splits, engines, rng, existing)
+            if own[split]:
+                have = Counter(clip.text_normalized for planned, clip in chosen if planned.split == split)
+                existing = {text: have[normalize(text, config.language)] for text in own[split]}
+                prefix = f"{run}:{bucket}:{split}-"
+                drawn += draw_requests(prefix, bucket, split, own[split], count, splits, engines, rng, existing)
         real_clips = sum(clip.engine in REAL_ENGINES for _, clip in chosen)
         rows.append(
             BucketPlan(
@@ -346,13 +353,6 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
         held_out=splits.held_out,
         estimate_s=estimated_s(config, clips, requests, requests),
     )
-
-
-def _belongs(bucket: str, text: str, split: str, config: RunConfig, splits: VoiceSplits) -> bool:
-    """Whether a text of a bucket may be said in a split. The phrase may in any: its voices tell the splits apart."""
-    if bucket == "positive" or (not trains(config) and bucket != "plain_negative"):
-        return True
-    return splits.split_of(normalize(text, config.language)) == split
 
 
 def _splits_of_takes(takes: Iterable[Clip], config: RunConfig) -> dict[str, str]:

@@ -49,6 +49,7 @@ from pipeline.training.plan import (
     what_is_left,
 )
 from pipeline.training.retraining import Decoys, Marked, compare, find_decoys, marked_audio, version_before
+from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
 
 if TYPE_CHECKING:
@@ -389,9 +390,7 @@ def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
     """Raise HarkError where there is nothing to learn from or nothing to measure on."""
     needed = {("positive", "test"), ("plain_negative", "validation"), ("plain_negative", "test")}
     if trains(plan.config):
-        needed = {
-            (bucket, split) for bucket in ("positive", "plain_negative") for split in ("train", "validation", "test")
-        }
+        needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}
     for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
         raise HarkError(
             f"{plan.config.phrase!r} cannot be trained with the voices that are here.",
