@@ -24,7 +24,7 @@ def test_errors_of_boundaries() -> None:
     assert figures["start_median_ms"] == 20 and figures["start_bias_ms"] == 20 and figures["end_beyond_100_ms"] > 0.3
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="recognizes and aligns real recordings")
 def test_a_corner_of_each(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asr, "UTTERANCES", 3)
     monkeypatch.setattr(asr, "_test_other", lambda speech: asr._dev_clean(speech)[:1])

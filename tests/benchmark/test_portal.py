@@ -12,7 +12,7 @@ import pytest
 
 from core.data_folder import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(reason="measures the portal during a training")
 
 # A portal of hardly anything, and a job that says it has begun and is at work for as long as it is told.
 PROGRAM = """

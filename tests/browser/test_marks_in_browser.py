@@ -16,7 +16,7 @@ from db.db_api import Library
 from tests.support.portal_driver import chromium_running, comes_true, make_owner, served, watched
 from tests.support.untrained_bundle import matcher_bundle, spoken
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(reason="drives a browser")
 
 PHRASE = "hey compass"
 ADOPTED_S = 60

@@ -19,7 +19,7 @@ from tests.support.portal_driver import Portal, axe, comes_true, make_owner, ser
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(reason="drives a browser")
 
 PHRASE = "hey compass"
 TRAINING_MS = 400_000

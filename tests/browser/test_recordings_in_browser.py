@@ -13,7 +13,7 @@ from core.data_folder import REPOSITORY
 from tests.support.portal_driver import axe, chromium_running, comes_true, make_owner, served, watched
 from tests.support.untrained_bundle import spoken
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(reason="drives a browser")
 
 REAL = REPOSITORY.parent / "shared" / "data" / "conversation" / "google" / "commercial_mono.ogg"
 WORK_MS = 180_000

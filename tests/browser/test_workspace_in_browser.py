@@ -13,7 +13,7 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from tests.support.portal_driver import axe, chromium_running, make_owner, served
 from tests.support.untrained_bundle import spoken
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(reason="drives a browser")
 
 ANSWER_MS = 60_000
 

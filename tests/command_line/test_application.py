@@ -322,7 +322,7 @@ def at_terminal(
     return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
 
 
-@pytest.mark.slow  # it plans a whole run
+@pytest.mark.slow(reason="plans a whole run")
 def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))

@@ -32,7 +32,7 @@ def test_every_benchmark_has_its_module() -> None:
     assert set(BENCHMARKS) <= modules
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="measures for several seconds")
 @pytest.mark.parametrize("name", ["features", "detector"])
 def test_quick_benchmarks_run(main: Main, capsys: Shown, name: str) -> None:
     figures = as_json(main, capsys, "bench", name)["figures"]

@@ -224,7 +224,7 @@ print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="reads 20 minutes of audio")
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_memory_does_not_grow_with_the_length(bundle: Path, tmp_path: Path) -> None:
     """20 minutes at 44.1 kHz stereo (212 MB as samples) cost no more memory than one: 3 hours will not either."""

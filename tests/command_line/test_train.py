@@ -237,7 +237,7 @@ def test_a_failure_of_the_run_is_shown(main: Main, capsys: Shown, monkeypatch: p
 TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "fake,espeak")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs two trainings")
 def test_a_full_disk(hark: Run, small_disk: Path) -> None:
     """Space for the library and some clips, not for a run: it says so, and the library is whole."""
     done = hark(*TRAIN, data=small_disk)

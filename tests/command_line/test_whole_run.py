@@ -45,7 +45,7 @@ def wait_for_nobody(session: int) -> list[str]:
     return left
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs a whole training, interrupted five times")
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
     for stage, number, code in (

@@ -132,7 +132,7 @@ def test_log_mel_on_the_device_is_the_one_definition(packed: Packed) -> None:
     np.testing.assert_allclose(there, log_mel(audio), atol=2e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains for 220 steps")
 @pytest.mark.parametrize("kind", ["trunk", "recognizer"])
 def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path, kind: str) -> None:
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ from core.data_folder import REPOSITORY
 STARTS_S = 120
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts a server")
 def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

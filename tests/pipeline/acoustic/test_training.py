@@ -42,7 +42,7 @@ def test_texts_to_be_spoken_are_seeded_and_varied() -> None:
     assert any(len(text.split()) <= 4 for text in texts)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains an acoustic model")
 def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
     run = AcousticRun((corpus(tmp_path),), "micro", epochs=1.0, batch_size=4, synthetic=8)
     result = train_acoustic_model(run, tmp_path / "asr", silent_reporter())

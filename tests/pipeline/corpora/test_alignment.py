@@ -171,7 +171,7 @@ def test_confidence_of_words_together(aligner: RecognizerAligner) -> None:
     assert min(w.confidence for w in words[:3]) <= joint <= max(w.confidence for w in words[:3])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="aligns real recordings")
 def test_boundaries_of_real_speech(shared_data: Path, aligner: RecognizerAligner) -> None:
     folder = shared_data / "speech" / "librispeech-aligned"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()][::8]

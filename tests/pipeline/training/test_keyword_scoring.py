@@ -82,7 +82,7 @@ def test_the_hardest_places_come_first() -> None:
     assert [text for text, _ in ranked] == ["start mirror", "the weather"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="scores real recordings")
 def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
     scores = [phone_score(read_audio(file), Keyphrase("smart mirror")) for file in files]

@@ -261,7 +261,7 @@ def result_of(attempts: tuple[Path, list[Attempt]]) -> dict[str, Any]:
     return last.events[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs a whole training, killed in each stage")
 def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Attempt]]) -> None:
     data, made = attempts
     for one in made[:-1]:
@@ -282,7 +282,7 @@ def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Att
     assert not list((data / "tmp").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="needs the killed and finished training")
 def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> None:
     data, made = attempts
     plan = json.loads(next((data / "jobs").glob("*/plan.json")).read_text())
@@ -298,13 +298,13 @@ def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> No
         assert library.check(left_over_after_s=0, mend=True).ok and library.check(left_over_after_s=0).problems == ()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="needs the killed and finished training")
 def test_no_process_outlives_a_killed_run(attempts: tuple[Path, list[Attempt]]) -> None:
     left = {one.kill_at: one.left_behind for one in attempts[1] if one.left_behind}
     assert left == {}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="needs the killed and finished training")
 def test_result_and_report_agree(attempts: tuple[Path, list[Attempt]]) -> None:
     result = result_of(attempts)
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
@@ -338,7 +338,7 @@ except SystemExit as end:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="needs the killed and finished training")
 def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, list[Attempt]], tmp_path: Path) -> None:
     result = result_of(attempts)
     with zipfile.ZipFile(result["bundle"]) as archive:
@@ -372,7 +372,7 @@ def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, li
             assert [found["time_s"] for found in answer["detections"]] == wanted
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="needs the killed and finished training")
 def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, list[Attempt]], tmp_path: Path) -> None:
     with zipfile.ZipFile(result_of(attempts)["bundle"]) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
@@ -385,7 +385,7 @@ def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, 
         Detector(tmp_path / "b.zip")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains from scratch")
 def test_a_detector_is_trained_from_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
@@ -401,7 +401,7 @@ def test_a_detector_is_trained_from_nothing(
     assert metrics == {"loss", "validation_miss_rate"}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs a whole training")
 @pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 def test_a_large_detector_is_trained_and_hears_its_phrase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]

@@ -38,7 +38,7 @@ def test_what_is_not_said_is_not_found() -> None:
     assert ear.scores(np.pad(say("the weather is very nice"), 8_000))[0].max() < ear.least
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="scores real recordings")
 def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
     ear = UntrainedDetector(Keyphrase("smart mirror"))
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]

@@ -54,7 +54,7 @@ def create(hark: Run, name: str, *more: str) -> subprocess.CompletedProcess[str]
     return hark("create", "--name", name, "--password-stdin", "--json", *more, says=PASSWORD + "\n")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts Django in a process per command")
 def test_from_nothing_to_a_token(hark: Run, tmp_path: Path) -> None:
     assert result(hark("--json")) == {"users": []}
     assert "admin create" in error(hark("token", "--name", "ci", "--json"))["what_to_do"]
@@ -80,7 +80,7 @@ def test_from_nothing_to_a_token(hark: Run, tmp_path: Path) -> None:
     assert "argon2$argon2id$" in dump and token not in dump and PASSWORD not in dump
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts Django in a process")
 @pytest.mark.parametrize(
     ("arguments", "says", "said"),
     [
@@ -100,7 +100,7 @@ def test_what_cannot_be_done_is_said(hark: Run, arguments: tuple[str, ...], says
     assert said in error(hark(*arguments, "--json", says=says))["why"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts Django in a process")
 def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     main, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -126,7 +126,7 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     assert json.loads(out) == {"user": "olga", "is_owner": True}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts Django in four processes")
 def test_several_may_prepare_the_database_at_once(tmp_path: Path) -> None:
     program = "from webui.setup import ready; ready(); ready()\nfrom webui.accounts.services import *; print(owner())"
     processes = [
@@ -141,7 +141,7 @@ def test_several_may_prepare_the_database_at_once(tmp_path: Path) -> None:
         assert out == "None\n", said
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts Django in a process")
 def test_a_database_that_is_none(hark: Run, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "portal"
     folder.mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_a_database_that_is_none(hark: Run, tmp_path: Path) -> None:
     assert said["what"] == "The portal's database cannot be used." and "portal.sqlite3" in said["why"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts Django in a process")
 def test_a_data_folder_that_is_a_file(hark: Run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     assert "Check the disk" in error(hark("--json"))["what_to_do"]

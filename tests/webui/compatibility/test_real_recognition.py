@@ -22,7 +22,7 @@ from webui.audio.models import Recording
 from webui.compatibility.speaking import named_voice, spoken
 from webui.jobs.models import Job
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow(reason="loads Hark's recognizer in a speech service")]
 
 SAID = "The weather is very good in the morning."
 

@@ -46,7 +46,7 @@ def _wait(condition: object, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts a server and its workers")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_that_cannot_end_are_ended_when_their_server_was_killed(portal: Path) -> None:
     environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "2", "Q_CLUSTER_NAME": "audio"}

@@ -496,7 +496,7 @@ def test_names_follow_their_speakers() -> None:
 # ---- real recordings
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="reads whole real conversations")
 def test_real_channels(shared_data: Path) -> None:
     folder = shared_data / "conversation" / "google"
     assert two_speakers(folder / "two_channel_16k.ogg") is True
@@ -504,7 +504,7 @@ def test_real_channels(shared_data: Path) -> None:
     assert two_speakers(folder / "commercial_mono.ogg") is False
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="computes embeddings of minutes of speech")
 def test_real_voices(shared_data: Path) -> None:
     pytest.importorskip("resemblyzer")
     from benchmark.labelled_mix import labelled_mix, utterances_by_speaker

@@ -137,7 +137,7 @@ def test_the_audio_of_a_speaker(tmp_path: Path) -> None:
         voice_of(tmp_path / "nothing.flac", [(0, 1)])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="computes embeddings of real recordings")
 def test_real_people(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resemblyzer")
     from benchmark.labelled_mix import utterances_by_speaker

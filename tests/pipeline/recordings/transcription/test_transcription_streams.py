@@ -154,7 +154,7 @@ def test_a_finished_stream_takes_no_more() -> None:
         transcriber.feed(np.zeros(10, np.float32))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="loads Hark's recognizer and its vocabulary")
 def test_harks_own_recognizer_in_a_stream() -> None:
     from pipeline.recordings.transcription.hark_engine import HarkCtc
 
