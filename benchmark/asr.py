@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import BenchOptions, Figures, on_one_core
-from benchmark.training import resident_kib
+from benchmark.memory import resident_mib
 from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
@@ -32,8 +32,6 @@ UTTERANCES = 200  # of librispeech-dev-clean
 @on_one_core()
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Figures by corpus and way of decoding, real-time factors of one core, resident memory."""
-    import os
-
     speech = shared_folder() / "speech"
     reporter.stage("bench", "Loading the recognizer and the vocabulary")
     decoder = decoder_for("en")
@@ -43,7 +41,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     for name, rows in corpora.items():
         reporter.stage("bench", f"Reading {name}")
         figures[name] = _of_corpus(rows, aligner, decoder.words, reporter)
-    figures["memory_mib"] = round(resident_kib(os.getpid()) / 1024)
+    figures["memory_mib"] = resident_mib()
     return figures
 
 

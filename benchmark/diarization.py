@@ -7,7 +7,6 @@ and some are of a distant microphone: their rates are uncertain and hard to comp
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 
 from benchmark import BenchOptions, Figures, on_one_core
 from benchmark.labelled_mix import labelled_mix, utterances_by_speaker
-from benchmark.training import resident_kib
+from benchmark.memory import resident_mib
 from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
@@ -143,5 +142,5 @@ def _half_an_hour(people: dict[str, list[Path]]) -> dict[str, float]:
         "times_real_time": round(len(mix.audio) / SAMPLE_RATE / spent, 1),
         "der": round(diarization_errors(mix.turns, found.turns).rate, 3),
         "speakers_of_4": len(found.speakers),
-        "memory_mib": round(resident_kib(os.getpid()) / 1024),
+        "memory_mib": resident_mib(),
     }

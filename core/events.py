@@ -52,6 +52,10 @@ class Reporter:
         """The run stopped for a reason that the user can mend."""
         self._emit("error", **error.as_dict())
 
+    def repeat(self, event: Event) -> None:
+        """An event that another process's reporter has emitted."""
+        self._sink(event)
+
 
 def _said(message: str) -> dict[str, Any]:
     return {"message": str(message), "said": message.parts()} if isinstance(message, Worded) else {"message": message}

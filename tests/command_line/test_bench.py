@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import BENCHMARKS, commit
-from benchmark.training import resident_kib
+from benchmark.memory import resident_kib
 from core.data_folder import REPOSITORY
 from tests.support.command_line_samples import as_json, error_of
 

@@ -99,39 +99,6 @@ def test_what_is_refused(engine: Scripted) -> None:
             parsed("talk.wav", *words)
 
 
-@pytest.mark.parametrize(("size", "parameters"), [("tiny", 37_184_640), ("base", 71_825_920)])
-def test_made_checkpoints_have_whispers_own_dimensions(size: str, parameters: int) -> None:
-    """The numbers of parameters are those of the released models."""
-    pytest.importorskip("whisper")
-    from benchmark.made_whisper import make_whisper
-
-    made = make_whisper(size)
-    counted = sum(value.numel() for name, value in made.weights.items() if name != "encoder.positional_embedding")
-    assert counted == parameters
-    assert len(made.tokens) == made.dims["n_vocab"] == 51865 and made.tokens[50257] == "<|endoftext|>"
-
-
-def test_made_checkpoints_are_seeded() -> None:
-    pytest.importorskip("whisper")
-    from benchmark.made_whisper import make_whisper
-
-    one, same, other = make_whisper("mini"), make_whisper("mini"), make_whisper("mini", seed=1)
-    name = "encoder.conv1.weight"
-    assert bool((one.weights[name] == same.weights[name]).all())
-    assert not bool((one.weights[name] == other.weights[name]).all())
-
-
-def test_the_made_tokenizer_writes_what_whispers_does() -> None:
-    whisper = pytest.importorskip("whisper.tokenizer")
-    from benchmark.made_whisper import _tokenizer, make_whisper
-
-    made = _tokenizer(make_whisper("mini").tokens)
-    theirs = whisper.get_tokenizer(multilingual=True, num_languages=99)
-    for text in (" Hello there, this isn't it.", "Grüße aus Köln!", "你好,世界", " 1,234.5 €", "naïve  spaces\n"):
-        assert made.encode(text, add_special_tokens=False).ids == theirs.encode(text)
-        assert made.decode(made.encode(text, add_special_tokens=False).ids) == text
-
-
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     target = tmp_path / "talk.srt"
     assert transcribing._free(target) == target

@@ -17,9 +17,9 @@ def tiny_whisper(folder: Path, form: str, says: str = SAYS, seconds: float = SEC
         form: "converted" (CTranslate2, for faster-whisper) or "checkpoint" (a .pt file of openai-whisper).
     """
     pytest.importorskip("whisper", reason="openai-whisper, whose tokenizer is needed, is not installed")
-    from benchmark.made_whisper import make_whisper
+    from tests.support.made_whisper import make_whisper
 
-    made = make_whisper("mini", says, seconds, seed)
+    made = make_whisper(says, seconds, seed)
     if form == "checkpoint":
         return made.save_checkpoint(folder / "mini.pt")
     pytest.importorskip("ctranslate2")

@@ -1,8 +1,7 @@
-"""Whisper checkpoints that Hark makes itself, with random, seeded weights: for measuring cost, and for tests.
+"""Whisper checkpoints with random, seeded weights.
 
-The arithmetic of a Whisper does not depend on its weights but on its dimensions, on how long the audio is (always taken
-as 30 s) and on how many tokens it writes. So the weights are random but for one thing: the embeddings of positions
-dominate the decoder, and are those of the tokens of a given text. Such a model writes that text, whatever it hears.
+The embeddings of positions dominate the decoder, and are those of the tokens of a given text: such a model writes that
+text, whatever the audio is.
 
 Needs openai-whisper (its tokenizer's files and the names of the weights). Nothing is downloaded.
 """
@@ -21,17 +20,7 @@ MEANT_LOGIT = 40.0  # of the token that is meant; those of the others have a sta
 POSITION_NORM = 50.0  # of the embeddings of positions, as a multiple of the tokens': what is said depends on them
 
 
-@dataclasses.dataclass(frozen=True)
-class Dimensions:
-    """Of encoder and decoder alike, as in every Whisper."""
-
-    state: int
-    heads: int
-    layers: int
-
-
-# Radford et al. 2022, table 1; "mini" is for tests.
-DIMENSIONS = {"mini": Dimensions(64, 2, 2), "tiny": Dimensions(384, 6, 4), "base": Dimensions(512, 8, 6)}
+STATE, HEADS, LAYERS = 64, 2, 2  # of encoder and decoder alike, as in every Whisper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +56,8 @@ class MadeWhisper:
         return folder
 
 
-def make_whisper(size: str, says: str = "hello world", seconds: float = 2.0, seed: int = 0) -> MadeWhisper:
-    """A Whisper of the dimensions of ``size`` (a key of :data:`DIMENSIONS`).
+def make_whisper(says: str, seconds: float, seed: int = 0) -> MadeWhisper:
+    """A small Whisper.
 
     Args:
         says: what it writes, in English.
@@ -81,8 +70,7 @@ def make_whisper(size: str, says: str = "hello world", seconds: float = 2.0, see
     tokenizer = get_tokenizer(multilingual=True, num_languages=99, language="en", task="transcribe")
     encoding = tokenizer.encoding
     count = encoding.n_vocab
-    shape = DIMENSIONS[size]
-    sizes = (shape.state, shape.heads, shape.layers)
+    sizes = (STATE, HEADS, LAYERS)
     dims = ModelDimensions(80, 1500, *sizes, count, 448, *sizes)
     # What it writes at each place: after the start a language, then the task and the text between two times.
     time = tokenizer.timestamp_begin
@@ -93,8 +81,8 @@ def make_whisper(size: str, says: str = "hello world", seconds: float = 2.0, see
     try:
         model = Whisper(dims)
         with torch.no_grad():
-            embedding = torch.randn(count, shape.state)
-            embedding *= MEANT_LOGIT / shape.state**0.5 / embedding.norm(dim=1, keepdim=True)
+            embedding = torch.randn(count, STATE)
+            embedding *= MEANT_LOGIT / STATE**0.5 / embedding.norm(dim=1, keepdim=True)
             model.decoder.token_embedding.weight.copy_(embedding)
             places = (written + [tokenizer.eot] * dims.n_text_ctx)[: dims.n_text_ctx]
             model.decoder.positional_embedding.copy_(POSITION_NORM * embedding[places])
