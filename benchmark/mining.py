@@ -18,26 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from audio_generation.engine import GeneratedClip, SpeechRequest
-from audio_generation.registry import default_engines
-from audio_generation.splice_side import SPLICE
 from benchmark import BenchOptions, Figures, on_one_core
 from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from db.db_api import Library, source_id
 from db.records import NewClip, Where
-from model.asr.emissions import KEPT, RecognizerAligner, pack, unpack
+from model.asr.emissions import RecognizerAligner, pack, unpack
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.alignment import align
-from pipeline.corpora.alignment_methods import METHODS
+from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
 from pipeline.training.mining import MARGIN_S, MiningConfig, MiningResult, mine
 
 HOURS = 100.0
 PHRASE = "something"  # unless another one is asked for
 ALIGNED_CLIPS = 120  # with known word times
-JOINED_SENTENCES, JOINED_WORDS, JOIN_GAP_S = 30, 6, (0.03, 0.12)  # of each engine, whose word times are known
 FRAME_S = 0.01  # of pocketsphinx
 CHOICES = 20  # phrases, and how many of them another recognizer chooses from
 NEAR_S = 0.2  # of the phrase's start and end: a cut in the same place
@@ -54,8 +50,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     reporter.stage("bench", "Emissions")
     figures["emissions"] = _emissions(speech, aligner)
     reporter.stage("bench", "Alignment against known word times")
-    figures["boundaries"] = _boundaries(speech, options.seed)
-    figures["boundaries_of_joined_words"] = _boundaries_of_joined_words(speech, aligner, options.seed)
+    figures["boundaries"] = _boundaries(speech, aligner, options.seed)
     phrase = PHRASE if options.phrase == BenchOptions.phrase else options.phrase
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
         figures["queries"] = _queries(speech, Path(folder), aligner, phrase, reporter)
@@ -90,95 +85,35 @@ def _emissions(speech: Path, aligner: RecognizerAligner) -> dict[str, float]:
     }
 
 
-def _boundaries(speech: Path, seed: int) -> dict[str, Any]:
+def _boundaries(speech: Path, aligner: RecognizerAligner, seed: int) -> dict[str, Any]:
+    """Errors of each method on real words whose times are known, and of pocketsphinx on the same."""
     folder = speech / "librispeech-aligned"
     rows = _rows(folder)
     rows = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))[:ALIGNED_CLIPS]]
     audios = [read_audio(folder / row["audio_filepath"]) for row in rows]
+    emissions = [unpack(pack(log_p), log_p.shape[1]) for log_p in aligner.log_probabilities_of(audios)]
     figures: dict[str, Any] = {}
     starts: dict[str, list[float]] = {}
-    for units, method in itertools.product(("phones", "characters"), METHODS):
-        aligner = RecognizerAligner(units=units)
-        forms = {"all": None, f"top_{KEPT}": KEPT} if (units, method) == ("phones", "viterbi") else {"": KEPT}
-        emissions = list(aligner.log_probabilities_of(audios))
-        for form, kept in forms.items():
-            errors: list[tuple[float, float]] = []
-            confidences = []
-            name = "_".join(part for part in (units, method, form) if part)
-            starts[name] = []
-            for row, log_p in zip(rows, emissions):
-                used = log_p if kept is None else unpack(pack(log_p, kept), log_p.shape[1])
-                found = align(used, " ".join(word for word, _, _ in row["words"]), aligner, method=method, least=0.0)
-                confidences.append(found.confidence)
-                starts[name] += [unit.start_s for unit in found.words]
-                errors += [
-                    (unit.start_s - start, unit.end_s - end)
-                    for unit, (_, start, end) in zip(found.words, row["words"], strict=True)
-                ]
-            figures[name] = {
-                **_errors(np.asarray(errors)),
-                "median_confidence": round(float(np.median(confidences)), 3),
-            }
-    ours = f"phones_viterbi_top_{KEPT}"
-    apart = np.abs(np.subtract(starts[ours], starts["phones_ctc-segmentation"]))
-    figures["methods_agree_within_50_ms"] = round(float((apart <= 0.05).mean()), 4)
-    figures["pocketsphinx"] = _second_aligner(rows, audios, iter(starts[ours]))
-    return figures
-
-
-def _boundaries_of_joined_words(speech: Path, aligner: RecognizerAligner, seed: int) -> dict[str, Any]:
-    """Errors on sentences of words that speech engines said one by one, which were joined: their times are known."""
-    words = sorted({w for row in _rows(speech / "librispeech-aligned") for w, _, _ in row["words"] if len(w) > 2})
-    figures: dict[str, Any] = {}
-    for name, engine in default_engines().items():
-        voices = [voice.name for voice in engine.voices("en") if "+" not in voice.name]
-        if name == SPLICE or not voices:
-            continue
-        rng = np.random.default_rng((seed, len(figures)))
-        requests = []
-        for sentence in range(JOINED_SENTENCES):
-            voice = str(rng.choice(voices))
-            requests += [
-                SpeechRequest(f"{sentence}:{place}", str(word), voice, "en", {})
-                for place, word in enumerate(rng.choice(words, JOINED_WORDS))
-            ]
-        said: dict[str, list[tuple[str, np.ndarray]]] = {}
-        with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
-            for clip in engine.synthesize(requests, Path(folder)):
-                if isinstance(clip, GeneratedClip):
-                    sentence_of = clip.request_id.partition(":")[0]
-                    said.setdefault(sentence_of, []).append((clip.text, _trimmed(read_audio(clip.path))))
+    for method in METHODS:
         errors: list[tuple[float, float]] = []
-        for parts in said.values():
-            audio, times = _joined([audio for _, audio in parts], rng)
-            text = " ".join(word for word, _ in parts)
-            found = align(aligner.log_probabilities(audio), text, aligner, least=0.0)
+        confidences = []
+        starts[method] = []
+        for row, log_p in zip(rows, emissions):
+            found = align(log_p, " ".join(word for word, _, _ in row["words"]), aligner, method=method, least=0.0)
+            confidences.append(found.confidence)
+            starts[method] += [unit.start_s for unit in found.words]
             errors += [
-                (unit.start_s - start, unit.end_s - end) for unit, (start, end) in zip(found.words, times, strict=True)
+                (unit.start_s - start, unit.end_s - end)
+                for unit, (_, start, end) in zip(found.words, row["words"], strict=True)
             ]
-        if errors:
-            figures[name] = _errors(np.asarray(errors))
-        engine.close()
+        figures[method] = {
+            **_errors(np.asarray(errors)),
+            "median_confidence": round(float(np.median(confidences)), 3),
+        }
+    apart = np.abs(np.subtract(starts[VITERBI], starts[CTC_SEGMENTATION]))
+    figures["methods_agree_within_50_ms"] = round(float((apart <= 0.05).mean()), 4)
+    figures["pocketsphinx"] = _second_aligner(rows, audios, iter(starts[VITERBI]))
     return figures
-
-
-def _trimmed(audio: np.ndarray) -> np.ndarray:
-    """Without the silence around."""
-    loud = np.flatnonzero(np.abs(audio) > 0.02 * np.abs(audio).max())
-    return audio[loud[0] : loud[-1] + 1]
-
-
-def _joined(words: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Words with short gaps between them and half a second around, in faint noise, and each one's times [s]."""
-    pieces, times, at = [np.zeros(SAMPLE_RATE // 2, np.float32)], [], SAMPLE_RATE // 2
-    for word in words:
-        gap = np.zeros(round(rng.uniform(*JOIN_GAP_S) * SAMPLE_RATE), np.float32)
-        pieces += [word, gap]
-        times.append((at / SAMPLE_RATE, (at + len(word)) / SAMPLE_RATE))
-        at += len(word) + len(gap)
-    pieces.append(np.zeros(SAMPLE_RATE // 2, np.float32))
-    audio = np.concatenate(pieces)
-    return (audio + 3e-4 * rng.standard_normal(len(audio))).astype(np.float32), times
 
 
 def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: Iterator[float]) -> dict[str, Any]:
