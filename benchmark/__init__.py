@@ -44,6 +44,7 @@ BENCHMARKS = {
     "questions": "answers found to 30 questions on real transcripts (needs the shared audio)",
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
     "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
+    "portal": "the portal's pages with many clips, jobs and detectors",
 }
 
 
@@ -62,21 +63,9 @@ def on_one_core() -> Iterator[None]:
 
 def measure(name: str, options: BenchOptions, reporter: Reporter) -> Figures:
     """Run a benchmark by its name (one of :data:`BENCHMARKS`). Raises HarkError for what the user can mend."""
-    if name == "wakeword":
-        return _wakeword(options, reporter)
     module: Any = importlib.import_module(f"benchmark.{name}")
     figures: Figures = module.run(options, reporter)
     return figures
-
-
-def _wakeword(options: BenchOptions, reporter: Reporter) -> Figures:
-    from benchmark.wakeword import bench_wakeword
-    from pipeline.serving.detection import open_detector
-
-    for bundle in options.bundles:
-        open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
-    reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
-    return bench_wakeword(options.bundles, peers=options.peers, seed=options.seed, reporter=reporter)
 
 
 def commit() -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark import BenchOptions, Figures
 from core.child_process import signal_group
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
@@ -36,7 +37,7 @@ SUMMARY = {
 }
 
 
-def run(reporter: Reporter) -> dict[str, Any]:
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Milliseconds of each page (p50, p95) and its bytes, answered in this process, without a network between.
 
     It must be the first thing in its process that touches Django: it has a data folder of its own.
@@ -156,7 +157,7 @@ def _clips(reporter: Reporter) -> Iterator[Any]:
 def _measure(goes_on: Callable[[int], bool]) -> dict[str, Any]:
     """Ask for all pages, round after round, while ``goes_on(rounds so far)``."""
     from django.test import Client
-    from django.urls import NoReverseMatch, reverse
+    from django.urls import reverse
 
     from webui.accounts.models import User
     from webui.jobs.models import Job
@@ -165,11 +166,8 @@ def _measure(goes_on: Callable[[int], bool]) -> dict[str, Any]:
     client.force_login(User.objects.get())
     pages = {"start": "/", "new": "/new", "jobs": "/jobs/", "inbox": "/inbox", "engines": "/engines"}
     pages["job"] = reverse("jobs:detail", args=[Job.objects.order_by("created_at")[0].id])
-    try:
-        pages["library"] = reverse("library:index")
-        pages["library search"] = reverse("library:index") + "?q=silver+lantern"
-    except NoReverseMatch:
-        pass
+    pages["library"] = reverse("library:index")
+    pages["library search"] = reverse("library:index") + "?q=silver+lantern"
     spent: dict[str, list[float]] = {name: [] for name in pages}
     sizes: dict[str, int] = {}
     turn = 0

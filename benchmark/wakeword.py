@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +17,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from benchmark import BenchOptions
 from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
-from benchmark.training_speech import bundle_report, folded, heard_in_training
 from benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
@@ -40,7 +41,7 @@ from model.metrics import (
     wilson_interval,
 )
 from model.runtime import detector as detector_module
-from model.runtime.detector import Bundle, Detector
+from model.runtime.detector import Bundle, BundleError, Detector
 from pipeline.serving.detection import open_detector
 
 OTHER_SPEECH = (
@@ -55,18 +56,6 @@ CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quie
 WORST_CONFUSERS = 10  # named in the figures
 
 
-class StreamScorer(Protocol):
-    """What can be measured: :class:`model.runtime.detector.Detector`, or a peer."""
-
-    def reset(self) -> None:
-        """Forget everything heard."""
-        ...
-
-    def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Scores [n], or [n, phrases], of what ``samples`` complete."""
-        ...
-
-
 @dataclass(frozen=True)
 class Listener:
     """A detector of one phrase, or a peer's of several, as it is measured.
@@ -79,17 +68,17 @@ class Listener:
         thresholds: by name, for each phrase.
         language: of the phrases.
         speakers: for each phrase, who says its confusers, and the phrase itself where there is no real recording of it.
-        digest: of everything that its scores come from, to keep them by; empty: they are not kept.
+        digest: of everything that its scores come from, to keep them by.
     """
 
     name: str
-    scorer: StreamScorer
+    scorer: Detector | Peer
     period_s: float
     phrases: tuple[str, ...]
     thresholds: Mapping[str, tuple[float, ...]]
     language: str
     speakers: tuple[Speakers, ...]
-    digest: str = ""
+    digest: str
 
 
 def shared_folder() -> Path:
@@ -109,6 +98,11 @@ def audio_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".ogg", ".wav", ".flac", ".mp3"))
 
 
+def folded(name: str) -> str:
+    """A name without case, spaces and signs, to be compared."""
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
 def recordings_of(phrase: str, folder: Path) -> list[Path]:
     """Real recordings of a phrase: those in ``keyphrases/<phrase>``, written with or without spaces or underscores."""
     for named in sorted((folder / "keyphrases").glob("*")):
@@ -117,7 +111,7 @@ def recordings_of(phrase: str, folder: Path) -> list[Path]:
     return []
 
 
-def score_stream(scorer: StreamScorer, audio_blocks: Iterable[np.ndarray]) -> np.ndarray:
+def score_stream(scorer: Detector | Peer, audio_blocks: Iterable[np.ndarray]) -> np.ndarray:
     """Scores [n] or [n, phrases] of consecutive blocks of one stream, from silence on."""
     scorer.reset()
     return np.concatenate([scorer.scores(block) for block in audio_blocks])
@@ -125,12 +119,20 @@ def score_stream(scorer: StreamScorer, audio_blocks: Iterable[np.ndarray]) -> np
 
 def best_scores(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
     """The highest score [clips] from the start of each clip (``spans``, in samples) until a second after its end."""
-    best = np.zeros(len(spans), scores.dtype)
-    for number, (start, end) in enumerate(spans):
-        first = int(start / SAMPLE_RATE / period_s)
-        last = int(np.ceil(end / SAMPLE_RATE / period_s + HIT_AFTER_S / period_s))
-        best[number] = scores[first:last].max(initial=0.0)
-    return best
+    windows = zip(*_windows(spans, period_s))
+    return np.asarray([scores[first:last].max(initial=0.0) for first, last in windows], scores.dtype)
+
+
+def _windows(spans: Sequence[tuple[int, int]], period_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """The first score [clips] that counts for each clip, and the one after the last: a second after its end."""
+    starts, ends = np.asarray(spans, float).reshape(-1, 2).T / SAMPLE_RATE
+    return (starts / period_s).astype(int), np.ceil(ends / period_s + HIT_AFTER_S / period_s).astype(int)
+
+
+def _fired(scores: np.ndarray, threshold: float, period_s: float) -> np.ndarray:
+    """Where a detector with that threshold fires, with a refractory time of a second."""
+    # `detections` counts scores of 80 ms; with a time that is longer by as much as these are shorter, it counts these.
+    return detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
 
 
 def heard(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
@@ -139,21 +141,19 @@ def heard(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float
     It fires as in :func:`count_alarms`: a score that is still up from what was before is no hit, as it is no alarm.
     Were a high score enough, one that never comes down would hit everything, at a single alarm.
     """
-    fired = detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
-    first = np.asarray([int(start / SAMPLE_RATE / period_s) for start, _ in spans])
-    last = np.asarray([int(np.ceil(end / SAMPLE_RATE / period_s + HIT_AFTER_S / period_s)) for _, end in spans])
+    fired = _fired(scores, threshold, period_s)
+    first, last = _windows(spans, period_s)
     return np.searchsorted(fired, last) > np.searchsorted(fired, first)
 
 
 def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
     """How often a detector with that threshold fires, with a refractory time of a second."""
-    # `detections` counts scores of 80 ms; with a time that is longer by as much as these are shorter, it counts these.
-    return len(detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s))
+    return len(_fired(scores, threshold, period_s))
 
 
 def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: float) -> list[str]:
     """The files of a stream in which, or just after which, a detector fires; the highest score first."""
-    fired = detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
+    fired = _fired(scores, threshold, period_s)
     starts = [start for start, _ in stream.spans]
     clips = np.searchsorted(starts, (fired + 1) * period_s * SAMPLE_RATE, side="right") - 1
     order = np.argsort(-scores[fired], kind="stable")
@@ -232,18 +232,10 @@ class Yardstick:
         return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusers {phrase}"))
 
     def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
-        """Scores [n, phrases] of a stream of ``what`` in a condition; those of a listener with a digest are kept."""
+        """Scores [n, phrases] of a stream of ``what`` in a condition; they are kept."""
         self.reporter.stage("measure", f"{listener.name}: {what}, {condition}")
-        if not listener.digest:
-            return self._scored(listener, stream, condition, seed)
-        identity = [
-            listener.digest,
-            condition,
-            seed,
-            SNR_DB,
-            CLEAN_FLOOR_DB,
-            sha256(self.kitchen.tobytes()).hexdigest(),
-        ]
+        kitchen = sha256(self.kitchen.tobytes()).hexdigest()
+        identity = [listener.digest, condition, seed, SNR_DB, CLEAN_FLOOR_DB, kitchen]
         kept = stream.folder / f"scores-{sha256(json.dumps(identity).encode()).hexdigest()[:20]}.npy"
         try:
             scores: np.ndarray = np.load(kept)
@@ -372,7 +364,7 @@ def _share(events: np.ndarray) -> Interval:
 def bundle_listener(bundle: Path, name: str) -> Listener:
     """A bundle, to be measured. Raises HarkError where it cannot be used."""
     detector = open_detector(bundle)
-    report = bundle_report(detector.bundle)
+    report = _report(detector.bundle)
     language = str(detector.bundle.manifest.get("language") or "en")
     voices = voices_for(language, list(report.get("engines") or ()) or None, report.get("held_out_engine"))
     return Listener(
@@ -414,9 +406,31 @@ def peer_listener(peer: Peer) -> Listener:
 def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
     opened = Bundle(bundle)
     measured.figures["language"] = language
-    measured.figures["seed"] = bundle_report(opened).get("seed")
-    measured.figures["heard_in_training"] = heard_in_training(opened, measured.phrase, (*OTHER_SPEECH, KITCHEN_NOISE))
+    measured.figures["seed"] = _report(opened).get("seed")
+    measured.figures["heard_in_training"] = heard_in_training(opened.manifest, measured.phrase)
     return measured
+
+
+def _report(bundle: Bundle) -> Mapping[str, Any]:
+    """The bundle's ``report.json``; empty where it has none that can be read."""
+    try:
+        report = json.loads(bundle.read("report.json"))
+    except (BundleError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any]:
+    """Which of the recordings that a bundle is measured on were trained on, as its manifest says.
+
+    Returns:
+        ``{"corpora": [...], "known": bool}``; not known: the manifest does not say it.
+    """
+    told = manifest.get("training_corpora")
+    names = {folded(Path(name).name) for name in told or ()}
+    tested = (*OTHER_SPEECH, KITCHEN_NOISE, f"keyphrases/{phrase}")
+    heard = [place for place in tested if names & {folded(part) for part in Path(place).with_suffix("").parts}]
+    return {"corpora": heard, "known": told is not None}
 
 
 def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick) -> list[Measured]:
@@ -433,9 +447,12 @@ def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick) -> list[Measu
     ]
 
 
-def stream_cache() -> Path:
-    """Where decoded streams are kept."""
-    return data_folder() / "cache" / "wakeword"
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """See :func:`bench_wakeword`."""
+    for bundle in options.bundles:
+        open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
+    reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
+    return bench_wakeword(options.bundles, options.peers, options.seed, reporter)
 
 
 def bench_wakeword(
@@ -458,7 +475,7 @@ def bench_wakeword(
             "There is nothing to measure.", "No bundle was given.", "./hark bench wakeword BUNDLE [BUNDLE ...]"
         )
     folder = shared_folder()
-    yard = Yardstick(folder, stream_cache(), seed, reporter)
+    yard = Yardstick(folder, data_folder() / "cache" / "wakeword", seed, reporter)
     not_measured = dict(yard.missing)
     named = dict(zip(_names(bundles), map(Path, bundles)))
     measured = _measure_bundles(named, yard)
@@ -480,12 +497,6 @@ def bench_wakeword(
 
 def _names(bundles: Sequence[Path]) -> list[str]:
     """A name for each bundle: its file's, with a number where another one has that already."""
-    names: list[str] = []
-    for bundle in bundles:
-        stem, number = Path(bundle).stem, 1
-        name = stem
-        while name in names:
-            number += 1
-            name = f"{stem} ({number})"
-        names.append(name)
-    return names
+    stems = [Path(bundle).stem for bundle in bundles]
+    counts = [stems[:place].count(stem) for place, stem in enumerate(stems)]
+    return [f"{stem} ({count + 1})" if count else stem for stem, count in zip(stems, counts)]

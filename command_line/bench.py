@@ -17,14 +17,12 @@ from pipeline.training.config import EFFORTS
 if TYPE_CHECKING:
     from command_line.console import Screen
 
-PORTAL = {"portal": "the portal's pages with many clips, jobs and detectors"}  # pipeline/ knows nothing of it
-
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
     parser = add_command(commands, "bench", "NAME [options]", "measure how fast Hark is here", run_bench)
-    listed = "; ".join(f"{name}: {what}" for name, what in (BENCHMARKS | PORTAL).items())
-    parser.add_argument("name", choices=[*BENCHMARKS, *PORTAL], metavar="NAME", help=listed)
+    listed = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
+    parser.add_argument("name", choices=list(BENCHMARKS), metavar="NAME", help=listed)
     parser.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="wakeword: the bundles to measure")
     parser.add_argument("--phrase", default=BenchOptions.phrase, help=f'training: default "{BenchOptions.phrase}"')
     parser.add_argument("--effort", choices=list(EFFORTS), default=BenchOptions.effort, help="training: default quick")
@@ -39,20 +37,14 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     from benchmark.wakeword_summary import table
     from command_line.console import facts
 
-    if options.bundles and options.name != "wakeword":
-        raise HarkError(f"The benchmark {options.name} takes no bundle.", "Only wakeword does.", "Leave it out.")
-    if options.peers and options.name != "wakeword":
-        raise HarkError(f"The benchmark {options.name} has no peers.", "Only wakeword does.", "Leave --peers out.")
+    if (options.bundles or options.peers) and options.name != "wakeword":
+        what = f"The benchmark {options.name} takes neither bundles nor --peers."
+        raise HarkError(what, "Only wakeword does.", "Leave them out.")
     chosen = BenchOptions(
         options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.peers
     )
     with screen.reporter() as reporter:
-        if options.name in PORTAL:
-            from benchmark.portal import run
-
-            figures = run(reporter)
-        else:
-            figures = measure(options.name, chosen, reporter)
+        figures = measure(options.name, chosen, reporter)
     result = {
         "name": options.name,
         "command": _command(options.name, chosen),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow(reason="measures the portal during a training")
 PROGRAM = """
 import json, sys
 from core.events import silent_reporter
-from benchmark import portal as benchmark
+from benchmark import BenchOptions, portal as benchmark
 benchmark.CLIPS, benchmark.JOBS, benchmark.DETECTORS = 30, 3, 2
 benchmark.ROUNDS, benchmark.PAUSE_S = 3, 0.01
 seconds, code = sys.argv[1:]
@@ -32,7 +32,7 @@ def fill_and_replace(data, reporter):
     fill(data, reporter)
 
 benchmark._fill = fill_and_replace
-print(json.dumps(benchmark.run(silent_reporter())))
+print(json.dumps(benchmark.run(BenchOptions(), silent_reporter())))
 """
 
 

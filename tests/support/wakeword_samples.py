@@ -43,7 +43,7 @@ def save_model(path: Path, nodes: list[Any], inputs: Mapping[str, list[Any]], ou
 
 def tone_bundle(
     folder: Path, phrase: str = "computer", gain: float = 60.0, report: Mapping[str, Any] | None = None,
-    licences: str = "", **manifest: Any,
+    **manifest: Any,
 ) -> Path:  # fmt: skip
     """A bundle (an unpacked one) whose score is ``gain`` times the power of 1 kHz in each 80 ms, at most 1."""
     time = np.arange(CHUNK) / SAMPLE_RATE
@@ -70,8 +70,7 @@ def tone_bundle(
     )  # fmt: skip
     (folder / "model.int8.onnx").write_bytes(model.read_bytes())
     (folder / "report.json").write_text(json.dumps(report or {}))
-    (folder / "LICENSES.txt").write_text(licences)
-    names = ("model.onnx", "model.int8.onnx", "report.json", "LICENSES.txt")
+    names = ("model.onnx", "model.int8.onnx", "report.json")
     content = {
         "schema": 1, "phrase": phrase, "language": "en", "sample_rate": SAMPLE_RATE, "chunk_samples": CHUNK,
         "score_period_s": 0.08, "smoothing_frames": 2, "refractory_s": 1.0, "receptive_samples": CHUNK, "state_size": 1,
