@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import soundfile
 import soxr
 
 from core.errors import HarkError
-from core.ffmpeg import input_of, last_words, limited
+from core.ffmpeg import NotDecoded, decoded, have_ffmpeg
 
 SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
 SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
@@ -32,16 +32,20 @@ def read_audio(path: Path | str, max_seconds: float | None = None, start_s: floa
 
     Errors as in :func:`read_audio_blocks`; what breaks off after ``max_seconds`` is none.
     """
-    blocks: list[np.ndarray] = []
-    length = 0
     block_s = READ_BLOCK_S if max_seconds is None else min(READ_BLOCK_S, max_seconds + 0.1)
-    for block in read_audio_blocks(path, block_s, start_s):
-        blocks.append(block)
+    return joined(read_audio_blocks(path, block_s, start_s), max_seconds)
+
+
+def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarray:
+    """Blocks of one recording as one vector [samples]; only as many are read as ``max_seconds`` take."""
+    most = None if max_seconds is None else int(max_seconds * SAMPLE_RATE)
+    kept, length = [np.zeros(0, np.float32)], 0
+    for block in blocks:
+        kept.append(block)
         length += len(block)
-        if max_seconds is not None and length >= max_seconds * SAMPLE_RATE:
+        if most is not None and length >= most:
             break
-    audio = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    return audio if max_seconds is None else audio[: int(max_seconds * SAMPLE_RATE)]
+    return np.concatenate(kept)[:most]
 
 
 def seconds_of_audio(path: Path) -> float:
@@ -72,112 +76,131 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
             and Ogg do not say their length reliably; one that ends early is read as far as it goes.)
     """
     path = Path(path)
+    check_file(path)
+    yield from mono_blocks(path, _by_libsndfile(path, block_s, start_s), start_s)
+
+
+def check_file(path: Path) -> None:
+    """Raise HarkError where there is no file, or nothing in it."""
     if not path.is_file():
         raise HarkError(f"There is no audio file {path}.", "The path names no file.", "Check the path.")
     if path.stat().st_size == 0:
         raise HarkError(f"{path} holds no audio.", "The file is empty (0 bytes).", "Give another file.")
+
+
+def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
+    """As :func:`core.ffmpeg.decoded`, which reads what libsndfile cannot."""
     try:
         source = soundfile.SoundFile(str(path))
-    except soundfile.LibsndfileError as error:
-        yield from _blocks_from_ffmpeg(path, block_s, str(error), start_s)
-        return
-    if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
-        source.close()  # libsndfile cannot read one whose length is unknown
-        yield from _blocks_from_ffmpeg(path, block_s, "its header does not give its length", start_s)
+        if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
+            source.close()
+            raise NotDecoded("Its header does not give its length")
+    except (soundfile.LibsndfileError, NotDecoded) as error:
+        if not have_ffmpeg():
+            raise NotDecoded(f"libsndfile: {str(error).rstrip('.')}") from error
+        yield from decoded(path, start_s)
         return
     with source:
-        if not LOWEST_RATE <= source.samplerate <= HIGHEST_RATE:
-            raise HarkError(
-                f"{path} is not audio that Hark can read.",
-                f"Its header gives a sample rate of {source.samplerate} Hz.",
-                "The file is damaged: convert it again from the original.",
-            )
-        source.seek(min(round(start_s * source.samplerate), source.frames))
-        resampler = (
-            None
-            if source.samplerate == SAMPLE_RATE
-            else soxr.ResampleStream(source.samplerate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        )
-        frames_read = produced = 0
         frames = max(1, min(int(block_s * source.samplerate), MAX_BLOCK_VALUES // source.channels))
-        while True:
-            try:
-                block = source.read(frames, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise broken_off(path, produced, f"Decoding failed: {str(error).rstrip('.')}.") from error
-            last = len(block) < frames
-            frames_read += len(block)
-            mono = in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
-            if resampler is not None:
-                mono = in_range(np.asarray(resampler.resample_chunk(mono, last=last)).reshape(-1))
-            if len(mono):
-                produced += len(mono)
-                yield mono
-            if last:
-                break
-        missing = 0 if start_s else missing_frames(source, frames_read)
-        if produced and missing:
-            raise broken_off(path, produced, f"Its header promises {missing / source.samplerate:.1f} s more.")
-    if produced == 0 and not start_s:
+        done = 0
+        try:
+            source.seek(min(round(start_s * source.samplerate), source.frames))
+            while len(block := source.read(frames, dtype="float32", always_2d=True)):
+                done += len(block)
+                yield source.samplerate, block
+        except soundfile.LibsndfileError as error:
+            raise _broken_off(path, done / source.samplerate, f"Decoding failed: {str(error).rstrip('.')}.") from error
+
+
+def mono_blocks(
+    path: Path, parts: Iterator[tuple[int, np.ndarray]], start_s: float, max_seconds: float | None = None
+) -> Iterator[np.ndarray]:
+    """The decoded parts of a file (sample rate, float32 [frames, channels]) as blocks of mono at 16 kHz.
+
+    Raises:
+        HarkError: as :func:`read_audio_blocks`. A part from ``start_s`` on, or of ``max_seconds``, is not compared
+            with what the header promises.
+    """
+    decoded_s = 0.0
+    try:
+        for block, seconds in _mono(parts):
+            decoded_s += seconds
+            for piece in np.array_split(block, max(1, round(len(block) / (READ_BLOCK_S * SAMPLE_RATE)))):
+                if len(piece):
+                    yield piece
+    except NotDecoded as error:
+        if decoded_s:
+            raise _broken_off(path, decoded_s, f"{error}.") from error
+        raise not_audio(path, f"{error}.") from error
+    if not decoded_s and not start_s:
         raise HarkError(
             f"{path} holds no audio.", "Its header is in order but it has no samples.", "Give another file."
         )
+    if start_s or (max_seconds is not None and decoded_s > max_seconds - 0.01):
+        return
+    missing_s = missing_seconds(path, decoded_s)
+    if missing_s > 0.01:
+        raise _broken_off(path, decoded_s, f"Its header promises {missing_s:.1f} s more.")
 
 
-def in_range(audio: np.ndarray) -> np.ndarray:
+def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray, float]]:
+    """Decoded blocks as mono at 16 kHz, and how many seconds each was before."""
+    first = next(parts, None)
+    if first is None:
+        return
+    rate = first[0]
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise NotDecoded(f"Its header gives a sample rate of {rate} Hz")
+    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    for _, block in chain([first], parts):
+        mono = _in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
+        yield mono if resampler is None else _in_range(resampler.resample_chunk(mono)), len(block) / rate
+    if resampler is not None:
+        yield _in_range(resampler.resample_chunk(np.zeros(0, np.float32), last=True)), 0.0
+
+
+def missing_seconds(path: Path, decoded_s: float) -> float:
+    """How much more the header of a WAV, AIFF or FLAC promises than was decoded (0 where it promises nothing)."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(12)
+        if start.startswith(b"fLaC"):
+            info = start[8:] + file.read(22)
+            rate = int.from_bytes(info[10:13], "big") >> 4
+            frames = int.from_bytes(info[13:18], "big") & ((1 << 36) - 1)
+            known = rate and 0 < frames <= size * FLAC_FRAMES_A_BYTE
+            return max(0.0, frames / rate - decoded_s) if known else 0.0
+        if not (start.startswith((b"RIFF", b"FORM")) and start[8:] in (b"WAVE", b"AIFF", b"AIFC")):
+            return 0.0
+        order: Literal["little", "big"] = "little" if start.startswith(b"RIFF") else "big"
+        while len(head := file.read(8)) == 8:
+            promised = int.from_bytes(head[4:], order)
+            there = size - file.tell()
+            if head[:4] in (b"data", b"SSND"):
+                cut = there < promised < WAV_PLACEHOLDER_BYTES
+                return (promised - there) / max(1, there) * decoded_s if cut else 0.0
+            file.seek(promised + promised % 2, 1)
+    return 0.0
+
+
+def _in_range(audio: np.ndarray) -> np.ndarray:
     """Float32, finite, within [-1, 1]: float files may hold anything, and resampling overshoots at steep edges."""
     finite = np.nan_to_num(np.ascontiguousarray(audio, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(finite, -1.0, 1.0, out=finite)
 
 
-def broken_off(path: Path, produced: int, why: str) -> HarkError:
-    """What to say of a file that ends after so many samples at 16 kHz, and should not."""
+def _broken_off(path: Path, after_s: float, why: str) -> HarkError:
     return HarkError(
-        f"{path} breaks off after {produced / SAMPLE_RATE:.1f} s.",
+        f"{path} breaks off after {after_s:.1f} s.",
         why,
         "The file is damaged or cut off: convert it again from the original.",
     )
 
 
-def missing_frames(source: soundfile.SoundFile, frames_read: int) -> int:
-    """How many frames the header of a WAV, FLAC or AIFF promises beyond those that were read (0 where unknown)."""
-    if source.format == "FLAC":
-        known = source.frames <= Path(source.name).stat().st_size * FLAC_FRAMES_A_BYTE
-        return max(0, source.frames - frames_read) if known else 0
-    if source.format in ("WAV", "WAVEX", "AIFF"):
-        # libsndfile corrects the length quietly and leaves both numbers in its log.
-        sizes = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", source.extra_info, re.MULTILINE)
-        if sizes and int(sizes[2]) < int(sizes[1]) < WAV_PLACEHOLDER_BYTES:
-            bytes_a_frame = max(1.0, int(sizes[2]) / max(1, source.frames))
-            return int((int(sizes[1]) - int(sizes[2])) / bytes_a_frame)
-    return 0
-
-
-def _blocks_from_ffmpeg(path: Path, block_s: float, libsndfile_said: str, start_s: float) -> Iterator[np.ndarray]:
-    not_audio = HarkError(
-        f"{path} is not audio that Hark can read.",
-        f"libsndfile: {libsndfile_said.rstrip('.')}.",
-        "Convert it to WAV, FLAC, Ogg or MP3"
-        + (
-            "." if shutil.which("ffmpeg") else ", or install ffmpeg (apt-get install ffmpeg), which reads more formats."
-        ),
-    )
-    if shutil.which("ffmpeg") is None:
-        raise not_audio
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-ss", f"{start_s:.6f}", *input_of(path), "-vn"]
-    command += ["-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE), "-"]
-    produced = 0
-    with limited(command, text=False) as (process, said):
-        assert process.stdout is not None
-        while raw := process.stdout.read(int(block_s * SAMPLE_RATE) * 4):
-            samples = np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<f4")
-            if len(samples):
-                produced += len(samples)
-                yield in_range(samples)
-        if process.wait() != 0 and produced:
-            raise broken_off(path, produced, f"ffmpeg: {last_words(said)}.")
-    if produced == 0 and not start_s:
-        raise not_audio
+def not_audio(path: Path, why: str) -> HarkError:
+    """The error of a file that no decoder here can read."""
+    install = "." if have_ffmpeg() else ", or install ffmpeg (apt-get install ffmpeg), which reads more formats."
+    return HarkError(f"{path} is not audio that Hark can read.", why, f"Convert it to WAV, FLAC or Ogg{install}")
 
 
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
@@ -192,5 +215,5 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -
     format_name = path.suffix.removeprefix(".").upper()
     if not soundfile.check_format(format_name, "PCM_16"):
         raise ValueError(f"{path.suffix or 'no suffix'!r} names no format that holds 16-bit PCM")
-    soundfile.write(encoded, in_range(audio), sample_rate, subtype="PCM_16", format=format_name)
+    soundfile.write(encoded, _in_range(audio), sample_rate, subtype="PCM_16", format=format_name)
     path.write_bytes(encoded.getbuffer())

@@ -92,7 +92,7 @@ def last_words(said: IO[bytes]) -> str:
 
 
 class NotDecoded(Exception):
-    """ffmpeg found no sound, or was stopped: what it said."""
+    """No sound was found, or decoding stopped: what the decoder said, without a full stop."""
 
 
 def decoded(path: Path, start_s: float = 0.0, seconds: float | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -120,4 +120,4 @@ def decoded(path: Path, start_s: float = 0.0, seconds: float | None = None) -> I
                 yield rate, np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
         code = process.wait()
         if code != 0:
-            raise NotDecoded(last_words(said) or "it was stopped")
+            raise NotDecoded(f"ffmpeg: {last_words(said) or 'it was stopped'}")

@@ -24,12 +24,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from core.audio_file import SAMPLE_RATE, missing_frames
+from core.audio_file import SAMPLE_RATE, missing_seconds
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from core.ffmpeg import have_ffmpeg, input_of, last_words, limited
-from core.foreign_audio import missing_seconds
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
 MOST_CHANNELS = 64  # what ffmpeg can mix
@@ -378,7 +377,7 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
             "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more.",
         ) from error
     codec = "flac" if found.format == "FLAC" else found.subtype.lower()
-    # What libsndfile says of the length is corrected by what is there; missing_frames knows what was promised.
+    # What libsndfile says of the length is corrected by what is there; missing_seconds knows what was promised.
     return MediaFacts(found.duration, found.samplerate, found.channels, codec), frozenset()
 
 
@@ -433,8 +432,8 @@ def _normalize_with_libsndfile(
             write(resampler.resample_chunk(kept, last=False))
             reporter.progress(taken, max(taken, recording.frames))
         write(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
-        if missing := missing_frames(recording, taken):
-            raise _broken_off(taken / recording.samplerate, missing / recording.samplerate)
+        if missing_s := missing_seconds(source, taken / recording.samplerate):
+            raise _broken_off(taken / recording.samplerate, missing_s)
 
 
 class _Sink:

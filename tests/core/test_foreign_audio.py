@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import foreign_audio
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
@@ -91,7 +90,7 @@ def test_it_reads_what_the_fast_way_reads(tmp_path: Path, rate: int, name: str) 
 def test_without_ffmpeg_nothing_is_opened_that_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(foreign_audio, "have_ffmpeg", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     (tmp_path / "t.mp3").write_bytes(b"ID3\x04\0\0\0\0\0\0" * 20_000)
     with pytest.raises(HarkError, match="install ffmpeg"):
         read_foreign_audio(tmp_path / "t.mp3")
