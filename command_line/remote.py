@@ -6,76 +6,50 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
-from command_line.asr import add_method
-from command_line.options import Commands, Parser, add_command, add_group, language, names, seed
+from command_line.options import Commands, Parser, add_command, add_group
 from command_line.program import PROGRAM
+from command_line.train import run_options, wanted_run
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
-from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from core.events import Reporter
 
 SERVER = "http://127.0.0.1:8000"
 LISTED = 20
-EVERY_S = 1.0  # the server is asked so often
+EVERY_S = 1.0  # between two questions to the server
 PATIENCE_S = 300.0  # with a server that is away for a moment
 LARGEST_BUNDLE = 1_000_000_000  # bytes
 GOING = ("queued", "running", "cancelling")
+ONLY_HERE = ("hold_out", "growth_constant", "start_from")  # of a run's configuration: the API does not take it
 
 
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
-    group = add_group(commands, "remote", "train on a Hark that runs elsewhere", run_list, **_DEFAULTS)
+    nothing: dict[str, Any] = {"server": None, "token_file": None}
+    group = add_group(commands, "remote", "train on a Hark that runs elsewhere", run_list, **nothing)
     train = add_command(group, "train", "PHRASE [options]", "train a detector there and fetch its bundle", run_train)
-    train.add_argument("phrase", nargs="+", metavar="PHRASE", help="the keyphrase")
-    train.add_argument("--effort", choices=tuple(EFFORTS), default="standard", help="how much work (default: standard)")
-    train.add_argument("--language", type=language, default="en", help="default: en")
-    train.add_argument("--seed", type=seed, default=0, metavar="N", help="the same number, the same run")
-    train.add_argument("--size", choices=(AUTO_SIZE, *SIZES), default=AUTO_SIZE, help="of the detector (default: auto)")
-    train.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
-    train.add_argument("--no-mining", action="store_true", help="use no real speech of its library")
-    add_method(train, "--mining-method")
-    train.add_argument("--engines", type=names, default=(), metavar="A,B", help="speech engines to use")
-    _out(train)
+    run_options(train)
     follow = add_command(group, "follow", "JOB [options]", "come back to a run and fetch its bundle", run_follow)
-    _job(follow)
-    _out(follow)
     cancel = add_command(group, "cancel", "JOB", "end a run", run_cancel)
-    _job(cancel)
     rows = add_command(group, "list", "", "show what runs there, and what ran", run_list)
+    for parser in (follow, cancel):
+        parser.add_argument("job", metavar="JOB", type=_job_id, help="its id, as train and list show it")
+    for parser in (train, follow):
+        what = "where the bundle goes (default: here, by its name)"
+        parser.add_argument("--out", type=Path, metavar="FILE", help=what)
     for parser in (train, follow, cancel, rows):
-        _server(parser)
-
-
-_DEFAULTS: dict[str, Any] = {"server": None, "token_file": None}
-
-
-def _server(parser: Parser) -> None:
-    parser.add_argument("--server", metavar="URL", help=f"where Hark runs (default: HARK_SERVER, else {SERVER})")
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help="holds an API token with the scopes read, train (else HARK_TOKEN)",
-    )
-
-
-def _job(parser: Parser) -> None:
-    parser.add_argument("job", metavar="JOB", type=_job_id, help="its id, as train and list show it")
-
-
-def _out(parser: Parser) -> None:
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where the bundle goes (default: here, by its name)")
+        parser.add_argument("--server", metavar="URL", help=f"where Hark runs (default: HARK_SERVER, else {SERVER})")
+        what = "holds an API token with the scopes read, train (else HARK_TOKEN)"
+        parser.add_argument("--token-file", type=Path, metavar="FILE", help=what)
 
 
 def _job_id(text: str) -> str:
@@ -91,17 +65,7 @@ def _job_id(text: str) -> str:
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     """``remote train PHRASE``."""
     server = _connect(options, screen)
-    wish = {
-        "phrase": " ".join(options.phrase),
-        "effort": options.effort,
-        "language": options.language,
-        "seed": options.seed,
-        "size": options.size,
-        "mining": not options.no_mining,
-        "mining_method": options.mining_method,
-        "from_scratch": options.from_scratch,
-        "engines": list(options.engines),
-    }
+    wish = {name: value for name, value in asdict(wanted_run(options)).items() if name not in ONLY_HERE}
     _check_out(options.out)
     job = server.ask("POST", "/jobs", wish, key=str(uuid4()))  # asked twice, the key keeps it from being made twice
     return _follow(server, job, options, screen)
@@ -174,16 +138,25 @@ def _follow(server: Portal, job: Mapping[str, Any], options: argparse.Namespace,
 
 
 def _watch(server: Portal, job_id: str, screen: Screen) -> dict[str, Any]:
-    """Draw what a job says until it has ended."""
-    after = 0
+    """Draw the events of a job until it has ended; ask again for a while where the server is away."""
+    from core.http import HttpError
+
+    after, away_since = 0, 0.0
     with screen.reporter() as reporter:
         while True:
-            said = server.patiently(
-                f"/jobs/{job_id}/events?after={after}", lambda words: reporter.log(words, "warning")
-            )
-            after, job = said["last"], said["job"]
+            try:
+                said = server.ask("GET", f"/jobs/{job_id}/events?after={after}")
+            except HttpError as error:
+                if not error.again or (away_since and monotonic() > away_since + PATIENCE_S):
+                    raise
+                if not away_since:
+                    reporter.log(f"{error.what} It is tried again; the job is not touched by that.", "warning")
+                away_since = away_since or monotonic()
+                sleep(3 * EVERY_S)
+                continue
+            away_since, after, job = 0.0, said["last"], said["job"]
             for event in said["events"]:
-                _draw(event, reporter)
+                reporter.repeat(event)
             if said["more"]:
                 continue
             if job["state"] not in GOING:
@@ -191,16 +164,6 @@ def _watch(server: Portal, job_id: str, screen: Screen) -> dict[str, Any]:
             if job["total"]:
                 reporter.progress(job["done"], job["total"], job["eta_s"])
             sleep(EVERY_S)
-
-
-def _draw(event: Mapping[str, Any], reporter: Reporter) -> None:
-    kind = event.get("event")
-    if kind == "stage":
-        reporter.stage(event["name"], event["message"])
-    elif kind == "log":
-        reporter.log(event["message"], event["level"])
-    elif kind == "metric":
-        reporter.metric(event["name"], event["value"])
 
 
 def _not_done(job: Mapping[str, Any]) -> HarkError:
@@ -215,7 +178,7 @@ def _not_done(job: Mapping[str, Any]) -> HarkError:
 
 def _fetch(server: Portal, job: Mapping[str, Any], out: Path | None, screen: Screen) -> int:
     from command_line.console import facts, percent, short_path
-    from pipeline.training.verdict import misses_most
+    from command_line.train import headline
 
     place = f"/detectors/{job['result']['detector']}/versions/{job['result']['version']}"
     version = server.ask("GET", place)
@@ -229,19 +192,13 @@ def _fetch(server: Portal, job: Mapping[str, Any], out: Path | None, screen: Scr
         "metrics": version["metrics"],
     }
     screen.result(result)
-    missed = version["metrics"].get("miss_rate", {}).get("value")
-    alarms = version["metrics"].get("fa_per_hour", {}).get("value")
-    rows: list[tuple[str, object]] = []
-    if missed is not None:
-        rows.append(("missed", percent(missed)))
-    if alarms is not None:
-        rows.append(("false alarms an hour", f"{alarms:.2f}"))
-    rows += [("report", f"{server.url}/detectors/{version['detector']}/{version['number']}"), ("bundle", "")]
-    if misses_most(version["metrics"]):
-        headline = f"✗ {job['title']} has a detector that misses most of what is said in quiet: not for use"
-    else:
-        headline = f"✓ {job['title']} has its detector"
-    screen.show("", headline, "", facts(rows))
+    rows = [
+        ("missed", percent(version["metrics"]["miss_rate"]["value"])),
+        ("false alarms an hour", f"{version['metrics']['fa_per_hour']['value']:.2f}"),
+        ("report", f"{server.url}/detectors/{version['detector']}/{version['number']}"),
+        ("bundle", ""),
+    ]
+    screen.show("", headline(job["title"], version["metrics"]), "", facts(rows))
     screen.show_line(short_path(bundle.absolute()))
     return 0
 
@@ -296,22 +253,6 @@ class Portal:
             raise _no_hark(self.url, "what it answers is no JSON object")
         return said
 
-    def patiently(self, path: str, say: Callable[[str], None]) -> dict[str, Any]:
-        """What GET answers, asked again for a while where the server is away; ``say`` is told of it once."""
-        from core.http import HttpError
-
-        until, said = monotonic() + PATIENCE_S, False
-        while True:
-            try:
-                return self.ask("GET", path)
-            except HttpError as error:
-                if not error.again or monotonic() > until:
-                    raise
-                if not said:
-                    say(f"{error.what} It is tried again; the job is not touched by that.")
-                said = True
-                sleep(3 * EVERY_S)
-
     def download(self, path: str, target: Path) -> Path:
         """Fetch a file, whole or not at all."""
         try:
@@ -345,29 +286,24 @@ def _no_hark(url: str, why: str) -> HarkError:
 
 
 def _connect(options: argparse.Namespace, screen: Screen) -> Portal:
+    from core.http import web_address
+
     text = (options.server or os.environ.get("HARK_SERVER") or SERVER).strip().rstrip("/")
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 (raises where it is none)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    parts = web_address(text)
+    if parts is None:
         raise HarkError(f"{text[:80]!r} is no address.", "A server is named by its URL.", f"Try --server {SERVER}.")
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        screen.note(f"Without https whoever is between here and {parts.hostname} can read the token.")
+        screen.note(f"Without https the token can be read on the way to {parts.hostname}.")
     return Portal(text, _token(options.token_file))
 
 
 def _token(file: Path | None) -> str:
-    if file is not None:
-        try:
-            text = file.expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise HarkError(
-                "The token could not be read.", f"{file}: {getattr(error, 'strerror', error)}.", "Check --token-file."
-            ) from error
-    else:
-        text = os.environ.get("HARK_TOKEN", "").strip()
+    try:
+        text = os.environ.get("HARK_TOKEN", "") if file is None else file.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"{file}: {getattr(error, 'strerror', error)}."
+        raise HarkError("The token could not be read.", why, "Check --token-file.") from error
+    text = text.strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise HarkError(
             "There is no token.",

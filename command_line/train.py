@@ -18,6 +18,8 @@ from core.errors import HarkError
 from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from command_line.console import Screen
     from pipeline.training.advice import Advice
 
@@ -40,59 +42,53 @@ LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning":
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
     train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
-    _run_options(train)
+    _run_here(train)
     train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
-    _run_options(plan)
+    _run_here(plan)
     retrain = add_command(
         commands, "retrain", "BUNDLE", "make a detector better with what was marked and recorded since", run_retrain
     )
     retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
     advise = add_command(commands, "advise", "PHRASE [--language en]", "say how good a phrase is", run_advise)
     _phrase(advise)
-    advise.add_argument("--language", type=language, default="en", help="default: en")
 
 
 def _phrase(parser: Parser) -> None:
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help=f'the keyphrase, such as "{EXAMPLE}"')
+    parser.add_argument("--language", type=language, default=RunConfig.language, help=f"default: {RunConfig.language}")
 
 
-def _run_options(parser: Parser) -> None:
+def run_options(parser: Parser) -> None:
+    """The options of a run, wherever it is trained."""
     _phrase(parser)
     parser.add_argument(
         "--effort", choices=list(EFFORTS), default=RunConfig.effort, help=f"how much work (default: {RunConfig.effort})"
     )
-    parser.add_argument("--language", type=language, default=RunConfig.language, help=f"default: {RunConfig.language}")
     parser.add_argument("--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number, the same run")
     parser.add_argument(
         "--size",
         choices=(AUTO_SIZE, *SIZES),
         default=AUTO_SIZE,
-        help="of the detector: large (34 MB) hears people far better, standard (2 MB) suits small computers, micro the "
+        help="of the detector: large (34 MB) misses far less, standard (2 MB) suits small computers, micro is the "
         "smallest (default: large for English, else standard, and standard for a trial)",
     )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
     add_method(parser, "--mining-method")
-    parser.add_argument(
-        "--engines",
-        type=names,
-        default=(),
-        metavar="A,B",
-        help="speech engines to use (default: all free ones that are ready)",
-    )
-    parser.add_argument(
-        "--hold-out",
-        default="",
-        metavar="ENGINE",
-        help='engine that is heard in the test only, or "none" (default: by rule)',
-    )
+    what = "speech engines to use (default: all free ones that are ready)"
+    parser.add_argument("--engines", type=names, default=(), metavar="A,B", help=what)
 
 
-def _config(options: argparse.Namespace) -> RunConfig:
-    from pipeline.training.run import prepare
+def _run_here(parser: Parser) -> None:
+    run_options(parser)
+    what = 'engine that is kept for the test, or "none" (default: by rule)'
+    parser.add_argument("--hold-out", default="", metavar="ENGINE", help=what)
 
-    config = RunConfig(
+
+def wanted_run(options: argparse.Namespace) -> RunConfig:
+    """What :func:`run_options` asked for; the phrase is not checked yet."""
+    return RunConfig(
         phrase=" ".join(options.phrase),
         language=options.language,
         effort=options.effort,
@@ -102,9 +98,14 @@ def _config(options: argparse.Namespace) -> RunConfig:
         mining_method=options.mining_method,
         from_scratch=options.from_scratch,
         engines=options.engines,
-        hold_out=options.hold_out,
+        hold_out=getattr(options, "hold_out", ""),
     )
-    config = prepare(config)  # a phrase that cannot be used is said before anything slow begins
+
+
+def _config(options: argparse.Namespace) -> RunConfig:
+    from pipeline.training.run import prepare
+
+    config = prepare(wanted_run(options))  # a phrase that cannot be used is said before anything slow begins
     if config.hold_out not in ("", "none"):
         _check_hold_out(config)
     return config
@@ -222,7 +223,7 @@ def _show_advice(advice: Advice, screen: Screen) -> None:
 def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     from rich.text import Text
 
-    from command_line.console import command, duration, table
+    from command_line.console import command, duration, facts, table
     from pipeline.training.run import plan_run, plan_summary
 
     with screen.reporter(passing=short) as reporter:
@@ -230,57 +231,39 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     screen.result(plan)
     if screen.json_wanted:
         return
-    rows = []
-    for bucket, row in plan["buckets"].items():
-        by = ", ".join(f"{engine} {count}" for engine, count in row["by_engine"].items())
-        rows.append(
-            [bucket.replace("_", " "), row["phrases"], row["target"], row["reused"], row["mined"], row["generate"], by]
-        )
-    lines: list[tuple[str, str]] = [
-        ("voices", ", ".join(f"{engine} {count}" for engine, count in plan["engines"].items())),
+    columns = ("phrases", "target", "reused", "mined", "generate")
+    rows = [
+        [bucket.replace("_", " "), *(row[name] for name in columns), _counts(row["by_engine"])]
+        for bucket, row in plan["buckets"].items()
     ]
-    if plan["held_out_engine"]:
-        lines.append(("held out", f"{plan['held_out_engine']}: heard in the test only"))
-    for engine, why in plan["engines_missing"].items():
-        lines.append(("not used", f"{engine}: {why}"))
     hours = plan["real_negative_hours"]
-    lines.append(
-        (
-            "real speech",
-            f"{hours:.1f} h" if hours else f"none: {PROGRAM} library import FOLDER makes the detector better",
-        )
-    )
-    lines.append(
-        ("estimate", f"about {duration(60 * max(1, round(plan['estimate_s'] / 60)))}, effort {plan['effort']}")
-    )
-    from command_line.console import facts
-
+    lines = [("voices", _counts(plan["engines"]))]
+    if plan["held_out_engine"]:
+        lines.append(("held out", f"{plan['held_out_engine']}: used in the test only"))
+    lines += [("not used", f"{engine}: {why}") for engine, why in plan["engines_missing"].items()]
+    no_speech = f"none: {PROGRAM} library import FOLDER makes the detector better"
+    lines.append(("real speech", f"{hours:.1f} h" if hours else no_speech))
+    minutes = max(1, round(plan["estimate_s"] / 60))
+    lines.append(("estimate", f"about {duration(60 * minutes)}, effort {plan['effort']}"))
     screen.show(Text.assemble("Plan for ", (plan["phrase"], "bold")))
     if unfinished := plan["unfinished"]:
         screen.show(
             f"An unfinished run is here: {unfinished['spoken']} of {unfinished['planned']} clips are spoken; "
             f"it goes on with {GOES_ON_WITH[unfinished['goes_on_with']]}."
         )
-    screen.show(
-        table(["clips", "texts", "wanted", "in library", "real", "to make", "by"], rows, right=range(1, 6)),
-        "",
-        facts(lines),
-    )
-    if short:
-        screen.show("")
-    else:
+    headers = ["clips", "texts", "wanted", "in library", "real", "to make", "by"]
+    screen.show(table(headers, rows, right=range(1, 6)), "", facts(lines))
+    if not short:
         for bucket, row in plan["buckets"].items():
             examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
             screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
-        screen.show("")
-        if not _same_command_trains(config):
-            return
+    screen.show("")
+    if not short and config == _as_usual(config.phrase):  # `train PHRASE` alone does the same
         screen.show_line(command("train", config.phrase))
 
 
-def _same_command_trains(config: RunConfig) -> bool:
-    """Whether ``train PHRASE`` alone means this configuration."""
-    return config == _as_usual(config.phrase)
+def _counts(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in numbers.items())
 
 
 def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
@@ -297,6 +280,21 @@ def _train(config: RunConfig, screen: Screen, tensorboard: bool) -> int:
     screen.result(result)
     _show_result(result, screen, tensorboard)
     return 0
+
+
+def headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
+    """Whether the phrase has a detector that can be used."""
+    from rich.text import Text
+
+    from command_line.console import percent
+    from pipeline.training.verdict import misses_most
+
+    if misses_most(metrics):
+        missed = percent(metrics["miss_rate_clean"]["value"])
+        return Text.assemble(
+            ("✗ ", "red"), (phrase, "bold"), f" has a detector that misses {missed} of it in quiet: not for use"
+        )
+    return Text.assemble(("✓ ", "green"), (phrase, "bold"), " has its detector")
 
 
 def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -> None:
@@ -321,20 +319,11 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         ("confusing phrases accepted", *rate("confusers_accepted")),
         ("false alarms an hour", f"{alarms['value']:.2f}", f"{alarms['low']:.2f} to {alarms['high']:.2f}"),
     ]
-    counts = result["counts"]
-    made = ", ".join(f"{sum(row[kind] for row in counts.values())} {kind}" for kind in ("generated", "reused", "mined"))
+    counts = result["counts"].values()
+    made = ", ".join(f"{sum(row[kind] for row in counts)} {kind}" for kind in ("generated", "reused", "mined"))
     seconds = result["seconds"]
     stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
     bundle = short_path(result["bundle"])
-    if misses_most(metrics):
-        missed = percent(metrics["miss_rate_clean"]["value"])
-        headline = Text.assemble(
-            ("✗ ", "red"),
-            (result["phrase"], "bold"),
-            f" has a detector that misses {missed} of it in quiet: not for use",
-        )
-    else:
-        headline = Text.assemble(("✓ ", "green"), (result["phrase"], "bold"), " has its detector")
     files = [
         ("clips", made),
         ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
@@ -345,7 +334,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         files.append(("curves", curves_line(short_path(curves))))
     screen.show(
         "",
-        headline,
+        headline(result["phrase"], metrics),
         "",
         table(["on voices it has never heard", "", "95 % interval"], measured, right=[1]),
         Text(f"measured in {hours:.2f} h of other speech and noise; the report says what was synthetic", "dim"),

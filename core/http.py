@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
@@ -190,6 +190,17 @@ class Server:
         # Servers repeat a refused key in their message, whole or its ends ("sk-ab****yz").
         text = text.replace(self.key, "…") if self.key else text
         return re.sub(r"\b(sk|key|pk)-[\w*.-]{4,}", "…", text)
+
+
+def web_address(text: str) -> SplitResult | None:
+    """The parts of an http or https address without a password, query or fragment; None where it is none."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 (raises where it is none)
+    except ValueError:
+        return None
+    plain = parts.hostname and not (parts.username or parts.query or parts.fragment)
+    return parts if plain and parts.scheme in ("http", "https") else None
 
 
 def _seconds(retry_after: str) -> float | None:
