@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from command_line.options import Commands, Parser, add_command, add_group, names
+from command_line.options import Commands, Parser, add_command, add_group, names, whole
 from command_line.program import PROGRAM
 from core.errors import HarkError
 
@@ -33,7 +33,7 @@ def register(commands: Commands[Parser]) -> None:
         "--scopes", type=names, default=("read", "train", "audio"), metavar="A,B",
         help="of read, train, audio, admin (default: read,train,audio)",
     )  # fmt: skip
-    token.add_argument("--days", type=_days, metavar="N", help="how long it works (default: until it is revoked)")
+    token.add_argument("--days", type=whole(1, 3650), metavar="N", help="default: until it is revoked")
     link = add_command(
         group, "link", "[--user NAME] [--url URL]", "make a link for setting up, or for a new password", run_link
     )
@@ -41,21 +41,10 @@ def register(commands: Commands[Parser]) -> None:
     link.add_argument("--url", type=_address, default=HERE, help=f"where the portal is reached (default: {HERE})")
 
 
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 3650:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to 3650")
-    return int(text)
-
-
 def _address(text: str) -> str:
-    from urllib.parse import urlsplit
+    from core.http import web_address
 
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 (raises where it is none)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if web_address(text) is None:
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is no address such as {HERE}")
     return text
 

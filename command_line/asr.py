@@ -34,7 +34,7 @@ TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
 
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
-    group = add_group(commands, "asr", "Hark's own acoustic model: words of recordings, and their times", run_asr)
+    group = add_group(commands, "asr", "Hark's own acoustic model: words of recordings, and their times")
     recognize = add_command(group, "recognize", "AUDIO... [options]", "words of recordings", run_recognize)
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")
@@ -137,11 +137,6 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def run_asr(options: argparse.Namespace, screen: Screen) -> int:
-    """``asr`` alone: what it can do."""
-    raise HarkError("No subcommand was given.", "It is one of recognize, align and train.", "See ./hark asr --help.")
-
-
 def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
     """``asr recognize AUDIO...``; a recording that cannot be read does not keep the others from being heard."""
     from db.db_api import DATABASE_NAME, Library
@@ -156,23 +151,20 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
                 transcripts = library.transcripts(options.language, TRANSCRIPTS, 0)
         decoder = decoder_for(options.language, transcripts)
         aligner = chosen_aligner(options)
-    files, errors = [], []
+    files: list[dict[str, object]] = []
+    errors: list[tuple[object, HarkError]] = []
     for path in options.audio:
         try:
             with screen.reporter() as reporter:
                 reporter.stage("recognize", f"Listening to {path}")
                 found = recognize(path, aligner, decoder, options.language)
         except HarkError as error:
-            errors.append({"file": str(path), **error.as_dict()})
+            errors.append((path, error))
             screen.warn_of(error)
             continue
         files.append({**asdict(found), "words": [_unit(unit) for unit in found.words]})
         screen.show_line(f"{path}  {found.text or '(nothing recognized)'}")
-    result: dict[str, object] = {"files": files}
-    if errors:
-        result |= {"error": {name: errors[0][name] for name in ("what", "why", "what_to_do")}, "errors": errors}
-    screen.result(result)
-    return 2 if errors else 0
+    return screen.results({"files": files}, errors)
 
 
 def run_align(options: argparse.Namespace, screen: Screen) -> int:

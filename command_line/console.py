@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -101,6 +101,14 @@ class Screen:
             _let_go_of_stdout()
             raise OutputClosed from error
 
+    def results(self, value: Mapping[str, Any], errors: Sequence[tuple[object, HarkError]]) -> int:
+        """:meth:`result` for several files, with the errors of those that failed. Returns the exit code, 0 or 2."""
+        if errors:
+            told = [{"file": str(file), **error.as_dict()} for file, error in errors]
+            value = {**value, "error": errors[0][1].as_dict(), "errors": told}
+        self.result(value)
+        return 2 if errors else 0
+
     # Errors, all on stderr; as JSON on stdout too where that was asked for.
 
     def error(self, error: HarkError) -> None:
@@ -149,12 +157,11 @@ class Screen:
 
         With ``passing`` it leaves no line behind (and without a terminal says nothing).
         """
-        if passing and not self.err.is_terminal:
-            yield silent_reporter()
+        if not self.err.is_terminal:
+            yield silent_reporter() if passing else Reporter(PlainLines(self._stderr).draw)
             return
-        drawing: Drawing = Bars(self.err, keep=not passing) if self.err.is_terminal else PlainLines(self._stderr)
-        with drawing:
-            yield Reporter(drawing.draw)
+        with Bars(self.err, keep=not passing) as bars:
+            yield Reporter(bars.draw)
 
 
 def _console(stream: TextIO) -> Console:
@@ -172,41 +179,6 @@ def _let_go_of_stdout() -> None:
         os.close(nowhere)
 
 
-class Drawing(Protocol):
-    """Draws events while it is open."""
-
-    def __enter__(self) -> Drawing: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def draw(self, event: Event) -> None:
-        """Draw one event of ``core.events``."""
-        ...
-
-
-class _Percent(ProgressColumn):
-    """How far the stage is, where it has said so."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.percentage:>3.0f} %" if task.total is not None else "")
-
-
-class _TimeLeft(ProgressColumn):
-    """The time left as the stage itself says it, or by its pace."""
-
-    max_refresh = 0.5
-
-    def render(self, task: Task) -> Text:
-        left = task.fields.get("eta_s")
-        if left is None:
-            left = task.time_remaining
-        if task.total is None or left is None or task.finished:
-            return Text("")
-        # What the stage said was true when it said so.
-        left = max(0.0, left - (time.monotonic() - task.fields.get("said_at", time.monotonic())))
-        return Text(f"{duration(left)} left", "cyan")
-
-
 class Bars:
     """For a terminal: the stage that runs as a bar, those that are done as a line each (unless ``keep`` is false)."""
 
@@ -216,13 +188,13 @@ class Bars:
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            _Percent(),
-            _TimeLeft(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[left]}", style="cyan"),
             TextColumn("[dim]{task.fields[extra]}"),
             console=console,
             transient=True,
         )
-        self._task: Any = None
+        self._task: TaskID | None = None
         self._message, self._started = "", 0.0
         self._metrics: dict[str, float] = {}
 
@@ -235,19 +207,17 @@ class Bars:
         self._progress.stop()
 
     def draw(self, event: Event) -> None:
-        """See ``Drawing``."""
+        """Draw one event of ``core.events``."""
         kind = event["event"]
         if kind == "stage":
             self._end_stage()
             self._message, self._started = event["message"], time.monotonic()
             # Square brackets of a phrase or a path are no markup.
             shown = self._message.replace("[", "\\[")
-            self._task = self._progress.add_task(shown, total=None, extra="", eta_s=None, said_at=self._started)
+            self._task = self._progress.add_task(shown, total=None, extra="", left="")
         elif kind == "progress" and self._task is not None:
-            self._progress.update(
-                self._task, completed=event["done"], total=event["total"] or None, eta_s=event["eta_s"],
-                said_at=time.monotonic(),
-            )  # fmt: skip
+            left = f"{duration(event['eta_s'])} left" if event["eta_s"] else ""
+            self._progress.update(self._task, completed=event["done"], total=event["total"] or None, left=left)
         elif kind == "metric" and self._task is not None:
             self._metrics[event["name"]] = event["value"]
             self._progress.update(self._task, extra=_metrics(self._metrics))
@@ -277,14 +247,8 @@ class PlainLines:
         self._last, self._tenth = 0.0, -1
         self._metrics: dict[str, float] = {}
 
-    def __enter__(self) -> PlainLines:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
     def draw(self, event: Event) -> None:
-        """See ``Drawing``."""
+        """Draw one event of ``core.events``."""
         kind, now = event["event"], time.monotonic()
         if kind == "stage":
             self._metrics.clear()

@@ -36,7 +36,7 @@ def run_detect(options: argparse.Namespace, screen: Screen) -> int:
         with screen.reporter() as reporter:
             heard.append(listen(detector, path, reporter, keep_scores=options.scores))
         _show(heard[-1], detector.score_period_s, screen)
-    failed = [one for one in heard if one.failure is not None]
+    failed = [(one.file, one.failure) for one in heard if one.failure is not None]
     result: dict[str, Any] = {
         "detections": [
             {"file": one.file, "time_s": hit.time_s, "score": round(hit.score, 4)}
@@ -50,17 +50,13 @@ def run_detect(options: argparse.Namespace, screen: Screen) -> int:
     }
     if options.scores:
         result["scores"] = {one.file: one.scores for one in heard}
-    if failed:
-        errors = [{"file": one.file, **one.failure.as_dict()} for one in failed if one.failure is not None]
-        result["error"] = {name: errors[0][name] for name in ("what", "why", "what_to_do")}
-        result["errors"] = errors
-    screen.result(result)
+    code = screen.results(result, failed)
     count = len(result["detections"])
     times = "not heard" if count == 0 else "heard once" if count == 1 else f"heard {count} times"
     total = clock(sum(one.seconds for one in heard))
     if len(failed) < len(heard):
         screen.show(f'"{detector.phrase}" {times} in {total} of audio, threshold {detector.threshold:.3f}')
-    return 2 if failed else 0
+    return code
 
 
 def _show(heard: HeardFile, frame_s: float, screen: Screen) -> None:

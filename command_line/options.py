@@ -65,16 +65,16 @@ def add_command(commands: Commands[Parser], name: str, arguments: str, summary: 
 
 
 def add_group(
-    commands: Commands[Parser], name: str, summary: str, handler: Handler, **defaults: Any
+    commands: Commands[Parser], name: str, summary: str, handler: Handler | None = None, **defaults: Any
 ) -> Commands[Parser]:
-    """A subcommand that has subcommands of its own; without one of them it is ``handler`` with ``defaults``."""
+    """A subcommand that has subcommands; without one of them it is ``handler`` with ``defaults``, or a mistake."""
     parser: Parser = commands.add_parser(
         name, help=summary, description=summary[0].upper() + summary[1:] + ".", usage="%(prog)s [COMMAND] ..."
     )
     common_options(parser)
     parser.set_defaults(handler=handler, parser=parser, **defaults)
     group: Commands[Parser] = parser.add_subparsers(
-        title="commands", metavar="COMMAND", parser_class=Parser, prog=f"{PROGRAM} {name}"
+        title="commands", metavar="COMMAND", parser_class=Parser, prog=f"{PROGRAM} {name}", required=handler is None
     )
     return group
 
@@ -89,9 +89,12 @@ def folder(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def seed(text: str) -> int:
-    """A whole number, 0 or more (NumPy takes no negative seed)."""
-    return _number(text, int, lambda value: 0 <= value < 2**32, "a whole number from 0 to 4294967295")
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A type of whole numbers within these bounds."""
+    return lambda text: _number(text, int, lambda n: least <= n <= most, f"a whole number from {least} to {most}")
+
+
+seed = whole(0, 2**32 - 1)  # NumPy takes no negative seed
 
 
 def above_zero(text: str) -> float:

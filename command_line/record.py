@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line.options import Commands, Parser, add_command, folder, language
+from command_line.options import Commands, Parser, add_command, folder, language, whole
 from core.data_folder import data_folder
 from core.errors import HarkError
 
@@ -27,19 +27,13 @@ def register(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
     parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="recordings to take instead")
-    parser.add_argument("--count", type=_count, default=COUNT, metavar="N", help=f"how many times (default: {COUNT})")
+    parser.add_argument("--count", type=whole(1, MOST), default=COUNT, metavar="N", help=f"times (default: {COUNT})")
     parser.add_argument(
         "--role", choices=ROLES, default="test", help="never trained on, or trained on from now on (default: test)"
     )
     parser.add_argument("--bundle", type=Path, metavar="ZIP", help="say how many of them this detector hears")
     parser.add_argument("--language", type=language, default="en", help="default: en")
     parser.add_argument("--speaker", default="", metavar="NAME", help="who speaks (default: the owner of this Hark)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {MOST}")
-    return int(text)
 
 
 def run_record(options: argparse.Namespace, screen: Screen) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line.curves import curves_line, curves_option, require_tensorboard
-from command_line.options import Commands, Parser, add_command, add_group, language, per_cent, seed
+from command_line.options import Commands, Parser, add_command, add_group, count, language, per_cent, seed
 from core.data_folder import data_folder, installation_folder
 from core.errors import HarkError
 from model.training_options import WHOLE
@@ -24,18 +24,16 @@ STDIN = "-"
 
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
-    group = add_group(
-        commands, "summarizer", "summaries: train Hark's own summarizer, summarize a text", run_summarizer
-    )
+    group = add_group(commands, "summarizer", "summaries: train Hark's own summarizer, summarize a text")
     training = add_command(group, "train", "[PAIRS] [options]", "train the character summarizer", run_train)
     training.add_argument(
         "pairs", metavar="PAIRS", type=Path, nargs="?",
         help="JSON lines with text and summary, a folder of such files (*.jsonl), or a folder of transcripts; "
         "default: the recordings of the data folder",
     )  # fmt: skip
-    training.add_argument("--epochs", type=_count, default=20, metavar="N", help="default: 20")
+    training.add_argument("--epochs", type=count, default=20, metavar="N", help="default: 20")
     training.add_argument(
-        "--batch_size", "--batch-size", type=_count, default=32, metavar="N", help="pairs a step; default: 32"
+        "--batch_size", "--batch-size", type=count, default=32, metavar="N", help="pairs a step; default: 32"
     )
     training.add_argument(
         "--subset", type=per_cent, default=WHOLE, metavar="PERCENT",
@@ -48,11 +46,6 @@ def register(commands: Commands[Parser]) -> None:
     summarizing.add_argument("file", metavar="FILE", help="a text, a transcript.json, or - for stdin")
     summarizing.add_argument("--engine", choices=ENGINES, default="auto", help="default: auto, the best that is ready")
     summarizing.add_argument("--language", type=language, default="en", help="of a text; default: en")
-
-
-def run_summarizer(options: argparse.Namespace, screen: Screen) -> int:
-    """``summarizer`` alone: what it can do."""
-    raise HarkError("No subcommand was given.", "It is train or summarize.", "See ./hark summarizer --help.")
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
@@ -109,10 +102,3 @@ def _transcript(file: str, language: str) -> Transcript:
         raise HarkError("The text cannot be read.", f"{file}: {error}.", "Give a text file in UTF-8.") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return Transcript(0.0, language, "text", tuple(Segment(0.0, 0.0, line, 1.0) for line in lines))
-
-
-def _count(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number above 0")
-    return int(text)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import itertools
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line.options import Commands, Parser, add_command, language
-from core.data_folder import data_folder, storage_error
+from command_line.options import Commands, Parser, add_command, language, whole
+from core.data_folder import atomic_path, data_folder, storage_error
 from core.errors import HarkError
 
 if TYPE_CHECKING:
@@ -17,14 +19,7 @@ if TYPE_CHECKING:
     from core.events import Reporter
     from pipeline.recordings.transcript import Transcript
 
-FORMATS = (
-    "txt",
-    "srt",
-    "vtt",
-    "json",
-    "csv",
-    "docx",
-)  # of pipeline.recordings.captions; a docx is no text for a terminal
+FORMATS = ("txt", "srt", "vtt", "json", "csv", "docx")  # of pipeline.recordings.captions; a docx is not shown
 MOST_SPEAKERS = 20
 
 
@@ -36,7 +31,7 @@ def register(commands: Commands[Parser]) -> None:
     parser.add_argument("--language", type=language, metavar="CODE", help="default: the engine finds it out")
     parser.add_argument(
         "--speakers",
-        type=_speakers,
+        type=whole(0, MOST_SPEAKERS),
         metavar="N",
         help="tell N people apart; 0: as many as there are (default: not told apart)",
     )
@@ -47,12 +42,6 @@ def register(commands: Commands[Parser]) -> None:
         help="default: txt, shown; docx, and of several files each, is written beside its recording",
     )
     parser.add_argument("--pull", metavar="SIZE", help="download a Whisper model first (tiny, base, small, medium ...)")
-
-
-def _speakers(text: str) -> int:
-    if not text.isdigit() or int(text) > MOST_SPEAKERS:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 to {MOST_SPEAKERS}")
-    return int(text)
 
 
 def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
@@ -74,7 +63,8 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
             return 0
         raise HarkError("There is nothing to transcribe.", "No file was given.", "See ./hark transcribe --help.")
     registry.choose(options.engine, options.language)  # before anything is read
-    files, errors = [], []
+    files: list[dict[str, Any]] = []
+    errors: list[tuple[object, HarkError]] = []
     for name in options.files:
         try:
             with screen.reporter() as reporter:
@@ -91,20 +81,13 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
                     screen.note(f"Nothing is said in {name}.")
             files.append(entry)
         except HarkError as error:
-            errors.append({"file": name, **error.as_dict()})
+            errors.append((name, error))
             screen.warn_of(error)
-    result["files"] = files
-    if errors:
-        result |= {"error": {key: errors[0][key] for key in ("what", "why", "what_to_do")}, "errors": errors}
-    screen.result(result)
-    return 2 if errors else 0
+    return screen.results({**result, "files": files}, errors)
 
 
 def _transcribed(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
     """The transcript of one file. What is done lies in the data folder until the whole is, so that it can go on."""
-    import contextlib
-    import shutil
-
     from pipeline.recordings.media import MediaLimits, normalize
     from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
 
@@ -144,8 +127,6 @@ def _free(target: Path) -> Path:
 
 
 def _save(target: Path, content: bytes) -> None:
-    from core.data_folder import atomic_path
-
     try:
         with atomic_path(target) as temporary:
             temporary.write_bytes(content)

@@ -82,8 +82,7 @@ def test_a_stage_that_was_interrupted_is_not_called_done() -> None:
 def test_plain_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("command_line.console.PLAIN_EVERY_S", 0.0)
     stream = io.StringIO()
-    with PlainLines(stream) as lines:
-        events(Reporter(lines.draw))
+    events(Reporter(PlainLines(stream).draw))
     assert stream.getvalue().splitlines() == [
         "[0:00] Training [bold]hard",
         "[0:00]   50 %, 30 s left, loss 0.500, missed 25.0 %",
