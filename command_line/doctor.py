@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +24,8 @@ from core.processors import usable_cores
 
 if TYPE_CHECKING:
     from command_line.console import Screen
+    from core.readiness import Readiness
 
-OLDEST_PYTHON = (3, 11)
 SPACE_FOR_A_RUN = 2.0  # GB: clips, and features while a run lasts
 OK, OPTIONAL, BROKEN = "ok", "optional", "broken"
 STYLES = {OK: ("✓", "green"), OPTIONAL: ("-", "yellow"), BROKEN: ("✗", "bold red")}
@@ -70,15 +70,12 @@ def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
     screen.show(
         table(["", "", ""], [[Text(*STYLES[finding.status]), finding.name, finding.found] for finding in findings])
     )
-    to_do = [finding for finding in findings if finding.status != OK and finding.what_to_do]
-    if to_do and not screen.json_wanted:
-        screen.show("", "To enable or mend:")
-        for finding in to_do:
-            screen.show_line(f"  {finding.name}: {finding.what_to_do}")
-    if suggestions and not screen.json_wanted:
-        screen.show("", "Suggestions:")
-        for suggestion in suggestions:
-            screen.show_line(f"  {suggestion}")
+    to_do = [f"{finding.name}: {finding.what_to_do}" for finding in findings if finding.what_to_do]
+    for title, lines in (("To enable or mend:", to_do), ("Suggestions:", suggestions)):
+        if lines:
+            screen.show("", title)
+            for line in lines:
+                screen.show_line(f"  {line}")
     screen.show(
         "", "Hark can train here." if ok else Text("Hark cannot train here yet: see the lines marked ✗.", "bold red")
     )
@@ -86,7 +83,8 @@ def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _findings() -> Iterator[Finding]:
-    yield _python()
+    # main.py refuses an older Python than Hark needs.
+    yield Finding("python", OK, f"{platform.python_version()} ({sys.prefix})")
     yield _packages()
     yield _torch()
     yield from _data_folder()
@@ -97,15 +95,6 @@ def _findings() -> Iterator[Finding]:
     yield _microphone()
     yield _library()
     yield from _earlier_settings()
-
-
-def _python() -> Finding:
-    found = f"{platform.python_version()} ({sys.prefix})"
-    if sys.version_info < OLDEST_PYTHON:
-        return Finding(
-            "python", BROKEN, f"{found}: Hark needs 3.11 or newer", "apt-get install python3.11, then ./hark"
-        )
-    return Finding("python", OK, found)
 
 
 def pinned(requirements: Path) -> dict[str, str]:
@@ -153,11 +142,10 @@ def _torch() -> Finding:
         import torch
     except Exception as error:  # a broken build fails with an OSError or ImportError of its own
         return Finding("torch", BROKEN, f"cannot be imported: {error}", "rm -rf .venv, then ./hark doctor")
+    from model.gpu import TO_DO, complaint
     from model.train import best_device
 
     device = best_device()
-    from model.gpu import TO_DO, complaint
-
     if complaint():
         return Finding("torch", OPTIONAL, f"{torch.__version__}, trains on {device}. {complaint()}", TO_DO)
     if device == "cuda":
@@ -195,25 +183,19 @@ def _data_folder() -> Iterator[Finding]:
 
 
 def _engines() -> Iterator[Finding]:
-    from audio_generation.registry import engines
-    from command_line.engines import TEST_DOUBLE
+    from command_line.engines import offered_engines
 
     ready = 0
-    for name, engine in engines().items():
-        if name == TEST_DOUBLE:
-            continue
-        readiness = engine.available()
-        if not readiness.ok:
-            yield Finding(f"engine {name}", OPTIONAL, readiness.why, readiness.how_to_enable)
-            continue
+    for name, engine in offered_engines().items():
         try:
-            voices = engine.voices("en")
+            finding = _readiness(f"engine {name}", engine.available())
+            if finding.status == OK:
+                speakers = {voice.speaker for voice in engine.voices("en")}
+                finding = replace(finding, found=f"English speakers: {len(speakers)}")
+                ready += engine.by_default
         except HarkError as error:
-            yield Finding(f"engine {name}", OPTIONAL, error.why, error.what_to_do)
-            continue
-        ready += engine.by_default
-        speakers = len({voice.speaker for voice in voices})
-        yield Finding(f"engine {name}", OK, f"{speakers} English speaker{'s' if speakers != 1 else ''}")
+            finding = Finding(f"engine {name}", OPTIONAL, error.why, error.what_to_do)
+        yield finding
     if not ready:
         to_do = "./hark installs espeakng-loader; apt-get install flite adds more"
         yield Finding("speech", BROKEN, "no engine that is used by default is ready", to_do)
@@ -235,20 +217,20 @@ def _recording_tools() -> Iterator[Finding]:
     from pipeline.recordings.tools import tools
 
     for tool in tools():
-        name = f"{tool.use}: {tool.name}"
-        if tool.readiness.ok:
-            yield Finding(name, OK, "ready")
-        else:
-            yield Finding(name, OPTIONAL, tool.readiness.why, tool.readiness.how_to_enable)
+        yield _readiness(f"{tool.use}: {tool.name}", tool.readiness)
+
+
+def _readiness(name: str, readiness: Readiness) -> Finding:
+    if readiness.ok:
+        return Finding(name, OK, "ready")
+    return Finding(name, OPTIONAL, readiness.why, readiness.how_to_enable)
 
 
 def _program(name: str, use: str) -> Finding:
     path = shutil.which(name)
-    return (
-        Finding(name, OK, path)
-        if path
-        else Finding(name, OPTIONAL, f"not installed; it {use}", f"apt-get install {name}")
-    )
+    if path:
+        return Finding(name, OK, path)
+    return Finding(name, OPTIONAL, f"not installed; it {use}", f"apt-get install {name}")
 
 
 def _microphone() -> Finding:

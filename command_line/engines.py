@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from command_line.options import Commands, Parser, add_command, add_group, language
 from command_line.program import PROGRAM
@@ -40,25 +40,25 @@ def register(commands: Commands[Parser]) -> None:
     pull.add_argument("name", choices=("funasr", "pyannote"), help="pyannote needs HF_TOKEN, its terms accepted")
 
 
-def _engine(name: str) -> Engine:
+def offered_engines() -> dict[str, Engine]:
+    """The speech engines by name, without the test double."""
     from audio_generation.registry import engines
 
-    return _known(name, dict(engines()))
+    return {name: engine for name, engine in engines().items() if name != TEST_DOUBLE}
 
 
 def _known(name: str, engines: dict[str, T]) -> T:
     if name not in engines:
-        others = ", ".join(other for other in engines if other != TEST_DOUBLE)
-        raise HarkError(f"There is no speech engine called {name!r}.", f"Hark has {others}.", "Name one of these.")
+        what = f"There is no speech engine called {name!r}."
+        raise HarkError(what, f"Hark has {', '.join(engines)}.", "Name one of these.")
     return engines[name]
 
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     """``voices list``."""
-    from audio_generation.registry import engines
     from command_line.console import command, table
 
-    chosen = [_engine(options.engine)] if options.engine else [e for n, e in engines().items() if n != TEST_DOUBLE]
+    chosen = [_known(options.engine, offered_engines())] if options.engine else list(offered_engines().values())
     found = {engine.name: engine.voices(options.language) for engine in chosen}
     if not any(found.values()):
         readiness = chosen[0].available()
@@ -97,20 +97,12 @@ def run_pull(options: argparse.Namespace, screen: Screen) -> int:
     from command_line.console import short_path
     from pipeline.engine_setup import pull_voice
 
-    engine = _engine(options.engine)
+    engine = _known(options.engine, offered_engines())
     with screen.reporter() as reporter:
         files = pull_voice(options.engine, options.voice, reporter)
     readiness = engine.available()
-    screen.result(
-        {
-            "engine": options.engine,
-            "voice": options.voice,
-            "files": [str(path) for path in files],
-            "ready": readiness.ok,
-            "why": readiness.why,
-            "how_to_enable": readiness.how_to_enable,
-        }
-    )
+    told = {"engine": options.engine, "voice": options.voice, "files": [str(path) for path in files]}
+    screen.result({**told, **_as_json(readiness)})
     for path in files:
         screen.show_line(short_path(path))
     _show_readiness(engine.name, readiness, screen)
@@ -121,25 +113,13 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
     """``engines list``."""
     from rich.text import Text
 
-    from audio_generation.registry import engines
     from command_line.console import table
 
     rows, described = [], []
-    for name, engine in engines().items():
-        if name == TEST_DOUBLE:
-            continue
+    for name, engine in offered_engines().items():
         readiness = engine.available()
-        described.append(
-            {
-                "name": name,
-                "ready": readiness.ok,
-                "licence": engine.licence,
-                "paid": engine.paid,
-                "by_default": engine.by_default,
-                "why": readiness.why,
-                "how_to_enable": readiness.how_to_enable,
-            }
-        )
+        about = {"name": name, "licence": engine.licence, "paid": engine.paid, "by_default": engine.by_default}
+        described.append({**about, **_as_json(readiness)})
         state = Text("✓ ready", "green") if readiness.ok else Text("- not ready", "yellow")
         use = "by default" if engine.by_default else "only where it is named" + (" (paid)" if engine.paid else "")
         rows.append([name, state, use, engine.licence, readiness.why])
@@ -155,30 +135,21 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
     """``engines enable NAME``."""
-    from audio_generation import registry as speaking
     from audio_generation.tps_side import peoples_speech
     from command_line.console import short_path
     from pipeline.engine_setup import enable_engine
     from pipeline.recordings.diarization import pyannote_engine
-    from pipeline.recordings.transcription import registry as hearing
+    from pipeline.recordings.transcription import registry
 
-    hears: dict[str, Engine | RecognitionEngine] = {engine.name: engine for engine in hearing.engines()}
+    recognizers: dict[str, Engine | RecognitionEngine] = {engine.name: engine for engine in registry.engines()}
     name: str = options.name
-    checks = {known: engine.available for known, engine in {**speaking.engines(), **hears}.items()}
+    checks = {known: engine.available for known, engine in {**offered_engines(), **recognizers}.items()}
     checks |= {pyannote_engine.NAME: pyannote_engine.readiness, peoples_speech.NAME: peoples_speech.available}
     check = _known(name, checks)
     with screen.reporter() as reporter:
         environment = enable_engine(name, reporter)
     readiness = check()
-    screen.result(
-        {
-            "engine": options.name,
-            "environment": str(environment),
-            "ready": readiness.ok,
-            "why": readiness.why,
-            "how_to_enable": readiness.how_to_enable,
-        }
-    )
+    screen.result({"engine": name, "environment": str(environment), **_as_json(readiness)})
     screen.show_line(short_path(environment))
     _show_readiness(name, readiness, screen)
     return 0
@@ -195,6 +166,10 @@ def run_pull_model(options: argparse.Namespace, screen: Screen) -> int:
     for folder in folders:
         screen.show_line(short_path(folder))
     return 0
+
+
+def _as_json(readiness: Readiness) -> dict[str, Any]:
+    return {"ready": readiness.ok, "why": readiness.why, "how_to_enable": readiness.how_to_enable}
 
 
 def _show_readiness(name: str, readiness: Readiness, screen: Screen) -> None:
