@@ -145,7 +145,7 @@ class Library:
 
     def _add_batch(self, batch: list[tuple[NewClip, str, np.ndarray]]) -> list[int]:
         known_requests = self.request_ids_present([c.request_id for c, _, _ in batch if c.request_id is not None])
-        known_sources = self.sources_known([c.source for c, _, _ in batch if c.source is not None])
+        known_sources = {clip.source for clip in self.of_sources([c.source for c, _, _ in batch if c.source])}
         files = {
             digest: samples
             for clip, digest, samples in batch
@@ -179,32 +179,23 @@ class Library:
             return int(there[0])
         # Under the write lock: a mending check may have taken the file away since it was written.
         clip_files.store(self.data_dir, digest, samples)
+        row = {
+            **{name: getattr(clip, name) for name in ("request_id", "source", "parent_id", "start_s", "end_s")},
+            **{name: getattr(clip, name) for name in ("language", "engine", "model", "voice", "speaker", "licence")},
+            "path": clip_files.relative_path(digest),
+            "sha256": digest,
+            "duration_s": len(samples) / SAMPLE_RATE,
+            "sample_rate": SAMPLE_RATE,
+            "text_original": clip.text,
+            "text_normalized": clip.text_normalized,
+            "text_known": int(clip.text_known),
+            "settings": json.dumps(dict(clip.settings), sort_keys=True),
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "state": "ready",
+        }
         cursor = connection.execute(
-            f"INSERT INTO clip ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(', ')))})",
-            (
-                None,
-                clip_files.relative_path(digest),
-                digest,
-                len(samples) / SAMPLE_RATE,
-                SAMPLE_RATE,
-                _plain(clip.text),
-                _plain(clip.text_normalized),
-                int(clip.text_known),
-                _plain(clip.language),
-                _plain(clip.engine),
-                _plain(clip.model),
-                _plain(clip.voice),
-                _plain(clip.speaker),
-                _plain(clip.licence),
-                json.dumps(dict(clip.settings), sort_keys=True),
-                _plain_or_none(clip.request_id),
-                _plain_or_none(clip.source),
-                clip.parent_id,
-                clip.start_s,
-                clip.end_s,
-                datetime.now(UTC).isoformat(timespec="seconds"),
-                "ready",
-            ),
+            f"INSERT INTO clip ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+            [_plain(value) if isinstance(value, str) else value for value in row.values()],
         )
         return int(cursor.lastrowid or 0)
 
@@ -282,22 +273,6 @@ class Library:
         where = where or Where(language=language, text_known=True)
         return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_json(texts)], where)
 
-    def count_by_text(
-        self, texts: Collection[str], language: str, engines: Collection[str] | None = None
-    ) -> dict[str, int]:
-        """How many ready clips there are of each normalized text; 0 where there is none."""
-        where = Where(language=language, engines=None if engines is None else tuple(engines), text_known=True)
-        condition, values = _condition(where)
-        with self._reading() as connection:
-            found = dict(
-                connection.execute(
-                    "SELECT text_normalized, COUNT(*) FROM clip WHERE text_normalized IN "
-                    f"(SELECT value FROM json_each(?)) AND {condition} GROUP BY text_normalized",
-                    [_json(texts), *values],
-                ).fetchall()
-            )
-        return {text: int(found.get(_plain(text), 0)) for text in texts}
-
     def search(self, phrase: str, limit: int, where: Where | None = None) -> list[Clip]:
         """Clips in whose normalized text ``phrase`` occurs as whole words, in order of id.
 
@@ -313,7 +288,7 @@ class Library:
         if not condition:
             return []
         more, more_values = _condition(where or Where())
-        return sorted(self._ids(f"SELECT id FROM clip WHERE {condition} AND {more}", (*values, *more_values)))
+        return sorted(self._column(f"SELECT id FROM clip WHERE {condition} AND {more}", (*values, *more_values)))
 
     def page(
         self, filters: Filters, limit: int, before_id: int | None = None, after_id: int | None = None
@@ -386,45 +361,17 @@ class Library:
 
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
         """Those of the request ids that have a clip."""
-        return self._present("SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))", ids)
+        query = "SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))"
+        return self._column(query, [_json(ids)])
 
-    def sources_known(self, sources: Collection[str]) -> set[str]:
-        """Those of the sources that have a clip."""
-        return self._present("SELECT source FROM clip WHERE source IN (SELECT value FROM json_each(?))", sources)
-
-    def durations_of_sources(self, sources: Collection[str]) -> dict[str, float]:
-        """{source: seconds} of those of the sources that have a clip."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT source, duration_s FROM clip WHERE source IN (SELECT value FROM json_each(?))",
-                [_json(sources)],
-            )
-            return dict(rows.fetchall())
+    def of_sources(self, sources: Collection[str]) -> list[Clip]:
+        """All clips, rejected ones too, of these sources."""
+        return self._select("source IN (SELECT value FROM json_each(?))", [_json(sources)])
 
     def digests_present(self, digests: Collection[str]) -> set[str]:
         """Those of the audio digests (``clip_files.audio_digest``) that have a clip."""
-        return self._present(
-            "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))", digests
-        )
-
-    def durations_of_corpus(self, corpus: str) -> dict[str, float]:
-        """{source: seconds} of all clips imported from a corpus."""
-        first = source_id(corpus, "")
-        with self._reading() as connection:
-            # ';' is the character after ':'.
-            rows = connection.execute(
-                "SELECT source, duration_s FROM clip WHERE source >= ? AND source < ?", (first, first[:-1] + ";")
-            )
-            return dict(rows.fetchall())
-
-    def untranscribed(self, sources: Collection[str]) -> dict[str, int]:
-        """{source: clip id} of those of the sources whose clip has no known text."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT source, id FROM clip WHERE text_known = 0 AND source IN (SELECT value FROM json_each(?))",
-                [_json(sources)],
-            )
-            return dict(rows.fetchall())
+        query = "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))"
+        return self._column(query, [_json(digests)])
 
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
         """Up to ``limit`` different normalized transcripts of imported speech, drawn by ``seed``.
@@ -535,7 +482,7 @@ class Library:
 
     def with_emission(self, aligner: str, ids: Collection[int]) -> set[int]:
         """Those of the clip ids that have an emission of the aligner."""
-        return self._ids(
+        return self._column(
             "SELECT clip_id FROM emission WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
             (aligner, json.dumps(sorted(ids))),
         )
@@ -568,7 +515,7 @@ class Library:
 
     def with_alignment(self, aligner: str, ids: Collection[int]) -> set[int]:
         """Those of the clip ids that the aligner has aligned."""
-        return self._ids(
+        return self._column(
             "SELECT DISTINCT clip_id FROM alignment WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
             (aligner, json.dumps(sorted(ids))),
         )
@@ -720,38 +667,47 @@ class Library:
                         mended = mend and self._remove_clips_of(path, digest, only_if_missing=False)
                         why = "no clip can be read from it" if on_disk is None else "its audio is another one"
                         problems.append(Problem("wrong audio", f"{path.relative_to(self.data_dir)}: {why}", mended))
+        query = "SELECT 1 FROM clip WHERE path = ?"
+        left_over, in_flight = self._check_left_over(files, expected, query, "", mend, left_over_before)
+        return [*problems, *left_over], len(files), in_flight
+
+    def _check_left_over(
+        self, files: Iterable[Path], expected: Collection[Path], query: str, what: str, mend: bool, before: float
+    ) -> tuple[list[Problem], int]:
+        """The files that no row names, and how many others are too young to judge.
+
+        Args:
+            query: finds a row that names a file.
+            what: they are of, for the kind of problem.
+            before: seconds since the epoch; younger files are not judged.
+        """
+        problems: list[Problem] = []
         in_flight = 0
         for path in files:
             if path in expected:
                 continue
             temporary = path.suffix == clip_files.TEMPORARY_SUFFIX
             # A writer survives the loss of a finished file (it looks again), but not that of its temporary one.
-            if _modified(path) > min(left_over_before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
+            if _modified(path) > min(before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
                 in_flight += 1
                 continue
-            kind = "temporary file" if temporary else "file without row"
-            mended = mend and self._remove_file_without_row(path, "SELECT 1 FROM clip WHERE path = ?")
+            kind = "temporary file" if temporary else f"{what}file without row"
+            mended = mend and self._remove_file_without_row(path, query)
             problems.append(Problem(kind, str(path.relative_to(self.data_dir)), mended))
-        return problems, len(files), in_flight
+        return problems, in_flight
 
     def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
-        """Remove the rows of a digest and their file; looks again first, now that nobody else writes."""
+        """Remove the rows of a digest and their file; looks again first, while no other process can write."""
         with self._writing("mending the clip library") as connection:
             if not (only_if_missing and path.is_file()):
                 connection.execute("DELETE FROM clip WHERE sha256 = ?", (digest,))
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise storage_error(error, "mending the clip library") from error
+                _unlink(path)
         return True
 
     def _remove_file_without_row(self, path: Path, query: str) -> bool:
         with self._writing("mending the clip library") as connection:
             if connection.execute(query, (path.relative_to(self.data_dir).as_posix(),)).fetchone() is None:
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise storage_error(error, "mending the clip library") from error
+                _unlink(path)
         return True
 
     def _check_emissions(self, mend: bool, left_over_before: float) -> tuple[list[Problem], int]:
@@ -765,17 +721,10 @@ class Library:
                     with self._writing("mending the clip library") as connection:
                         connection.execute("DELETE FROM emission WHERE file = ?", (relative,))
                 problems.append(Problem("emission without file", relative, mend))
-        in_flight = 0
         expected = {self.data_dir / relative for relative in rows}
-        for path in files:
-            if path in expected:
-                continue
-            if _modified(path) > left_over_before:
-                in_flight += 1
-                continue
-            mended = mend and self._remove_file_without_row(path, "SELECT 1 FROM emission WHERE file = ?")
-            problems.append(Problem("emission file without row", str(path.relative_to(self.data_dir)), mended))
-        return problems, in_flight
+        query = "SELECT 1 FROM emission WHERE file = ?"
+        left_over, in_flight = self._check_left_over(files, expected, query, "emission ", mend, left_over_before)
+        return [*problems, *left_over], in_flight
 
     # -- the database ------------------------------------------------------------------------------------------
 
@@ -790,11 +739,7 @@ class Library:
             ).fetchall()
         return [_clip(row) for row in rows]
 
-    def _present(self, query: str, names: Collection[str]) -> set[str]:
-        with self._reading() as connection:
-            return {row[0] for row in connection.execute(query, [_json(names)])}
-
-    def _ids(self, query: str, values: Sequence[Any]) -> set[int]:
+    def _column(self, query: str, values: Sequence[Any]) -> set[Any]:
         with self._reading() as connection:
             return {row[0] for row in connection.execute(query, values)}
 
@@ -1014,6 +959,13 @@ def _no_such_clip(clip_id: int) -> HarkError:
         "It was removed, perhaps by ./hark library check --mend in another window.",
         "Run the same command again.",
     )
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, "mending the clip library") from error
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -231,7 +231,7 @@ def import_peoples_speech(
     """
     reporter.stage("import", f"People's Speech, {configuration}: up to {limit_hours:g} hours")
     counts, limit_s = ImportCounts(), limit_hours * 3600
-    there = library.durations_of_corpus(peoples_speech.CORPUS)
+    there = {clip.source: clip.duration_s for clip in library.with_source(peoples_speech.CORPUS)}
     counts.already_there, counts.seconds_there = len(there), sum(there.values())
     licences: set[str] = set()
     decoded: list[IncomingClip] = []
@@ -378,21 +378,19 @@ def _not_there(
     chunk: list[tuple[str, Utterance]], library: Library, language: str, counts: ImportCounts
 ) -> list[tuple[str, Utterance]]:
     """The utterances whose source is new; those that have got a transcript since their import are given it."""
-    sources = [source for source, _ in chunk]
-    durations = library.durations_of_sources(sources)
-    without_text = library.untranscribed(sources)
+    there = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
     texts: dict[int, tuple[str, str]] = {}
     for source, utterance in chunk:
-        if source in without_text and utterance.text:
+        if source in there and not there[source].text_known and utterance.text:
             normalized = normalize(utterance.text, utterance.language or language)
             if normalized:
-                texts[without_text[source]] = (utterance.text, normalized)
+                texts[there[source].id] = (utterance.text, normalized)
     if texts:
         library.set_texts(texts)
     counts.transcribed += len(texts)
-    counts.already_there += len(durations)
-    counts.seconds_there += sum(durations.values())
-    return [(source, utterance) for source, utterance in chunk if source not in durations]
+    counts.already_there += len(there)
+    counts.seconds_there += sum(clip.duration_s for clip in there.values())
+    return [(source, utterance) for source, utterance in chunk if source not in there]
 
 
 def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:

@@ -106,7 +106,7 @@ def test_loud_audio_is_clipped_not_wrapped(library: Library) -> None:
     assert library.read_audio(library.clips([clip_id])[0]) == pytest.approx([1.0, -1.0, 0.0], abs=1e-4)
 
 
-def test_counting_and_finding_by_text(library: Library) -> None:
+def test_finding_by_text(library: Library) -> None:
     library.add_clips(
         [
             *(new_clip("hey compass", n, request_id=f"p{n}", engine="espeak" if n < 2 else "flite") for n in range(5)),
@@ -114,16 +114,12 @@ def test_counting_and_finding_by_text(library: Library) -> None:
             new_clip("hey campus", 10),
         ]
     )
-    assert library.count_by_text(["hey compass", "nothing"], "en") == {"hey compass": 5, "nothing": 0}
-    assert library.count_by_text(["hey compass"], "en", engines=["espeak"]) == {"hey compass": 2}
     assert len(library.clips_with_texts(["hey compass", "hey campus"], "en")) == 6
     assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", Where(engines=("flite",)))} == {"flite"}
     many = [f"text {n}" for n in range(5000)] + ["hey campus"]
     assert [c.text_normalized for c in library.clips_with_texts(many, "en")] == ["hey campus"]
-    assert len(library.count_by_text(many, "en")) == 5001
     rejected = library.clips_with_texts(["hey compass"], "en")[0]
     library.set_state([rejected.id], "rejected")
-    assert library.count_by_text(["hey compass"], "en") == {"hey compass": 4}
     assert rejected.id not in {clip.id for clip in library.search("hey compass", 10)}
 
 
@@ -147,7 +143,6 @@ def test_sql_like_text_is_just_text(library: Library, text: str) -> None:
         [new_clip("plain words", 1), new_clip(text, 2, request_id=text, source=f"c:{text}", speaker=text)]
     )
     kept = text.replace("\x00", "")
-    assert library.count_by_text([text], "en") == {text: 1}
     assert [c.text_original for c in library.clips_with_texts([text], "en")] == [kept]
     assert all(clip.text_original == kept for clip in library.search(text, 10))
     assert library.request_ids_present([text]) == {kept}
@@ -158,7 +153,7 @@ def test_sql_like_text_is_just_text(library: Library, text: str) -> None:
 @given(phrase=st.text(alphabet=st.characters(codec=None), max_size=20))
 def test_no_phrase_breaks_the_search(library: Library, phrase: str) -> None:
     library.search(phrase, 5)
-    assert set(library.count_by_text([phrase], "en")) == {phrase}
+    library.clips_with_texts([phrase], "en")
 
 
 def test_search_finds_whole_words_in_order(library: Library) -> None:
@@ -186,18 +181,18 @@ def test_search_in_a_script_without_spaces(library: Library) -> None:
 def test_clips_without_known_text_are_never_found_by_text(library: Library) -> None:
     source = source_id("street", "a.wav")
     (clip_id,) = library.add_clips([new_clip("", 1, text_known=False, source=source, engine="corpus")])
-    assert library.clips_with_texts([""], "en") == [] and library.count_by_text([""], "en") == {"": 0}
+    assert library.clips_with_texts([""], "en") == []
     assert [clip.id for clip in library.iter_clips(Where(text_known=False))] == [clip_id]
-    assert library.untranscribed([source, "other"]) == {source: clip_id}
+    assert [(clip.id, clip.text_known) for clip in library.of_sources([source, "other"])] == [(clip_id, False)]
     library.set_texts({clip_id: ("Hello.", "hello")})
-    assert library.untranscribed([source]) == {} and [c.id for c in library.search("hello", 1)] == [clip_id]
+    assert [c.id for c in library.search("hello", 1)] == [clip_id]
 
 
 def test_sources_of_one_corpus_only(library: Library) -> None:
     names = [("libri", "a/1.flac"), ("libri", "b.flac"), ("libri-2", "a/1.flac"), ("libra", "x")]
     library.add_clips([new_clip("t", n, source=source_id(*name)) for n, name in enumerate(names)])
-    assert library.durations_of_corpus("libri").keys() == {"libri:a/1.flac", "libri:b.flac"}
-    assert library.sources_known(["libra:x", "libra:y"]) == {"libra:x"}
+    assert {clip.source for clip in library.with_source("libri")} == {"libri:a/1.flac", "libri:b.flac"}
+    assert [clip.source for clip in library.of_sources(["libra:x", "libra:y"])] == ["libra:x"]
     with pytest.raises(ValueError):
         source_id("a:b", "c")
 
