@@ -97,19 +97,9 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         _run([sys.executable, "-m", "venv", str(folder)], name, report)
-        pip = [
-            str(folder / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--progress-bar",
-            "off",
-        ]
-        for extra in _options(name):
-            pip.append(extra)
-        _run([*pip, "-r", str(requirements(name))], name, report)
         python = str(folder / "bin" / "python")
+        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", *_options(name)]
+        _run([*pip, "-r", str(requirements(name))], name, report)
         _run([python, "-c", WITHOUT_CUDA], name, report)
         _import(python, name)
         (folder / STAMP).write_text(_digest(name) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import json
 import logging
 import re
 import time
@@ -18,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx2
 
 from core.errors import HarkError
+from core.untrusted_json import untrusted_json
 
 AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which another attempt can succeed
 LONGEST_WAIT_S = 30.0  # before another attempt
@@ -53,10 +53,7 @@ class Answer:
 
     def json(self) -> Any:
         """The body as JSON. Raises ValueError."""
-        try:
-            return json.loads(self.body)
-        except RecursionError as error:
-            raise ValueError("it is nested too deeply") from error
+        return untrusted_json(self.body)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ A worker ends when its stdin is closed or its parent is gone.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
@@ -32,7 +31,6 @@ from collections.abc import Callable
 from typing import Any
 
 PARENT_CHECK_S = 1.0  # how often a worker looks whether its parent is still there
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class Refused(Exception):
@@ -92,12 +90,6 @@ def write_wav(path: str, samples: bytes, sample_rate: int) -> None:
         file.setsampwidth(2)
         file.setframerate(sample_rate)
         file.writeframes(samples)
-
-
-def die_with_parent() -> None:
-    """For ``preexec_fn`` of programs that a worker starts: the kernel kills them with it (on Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _read_requests(requests: queue.Queue[str]) -> None:

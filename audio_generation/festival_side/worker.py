@@ -10,7 +10,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from core.worker_protocol import Refused, Unavailable, die_with_parent, serve
+from core.child_process import end_with_parent
+from core.worker_protocol import Refused, Unavailable, serve
 
 # HTS voices take a rate, diphone voices a stretch and the mean and standard deviation of the pitch (Hz). Selecting a
 # voice puts back its own parameters, so that no request changes the next. Utterance does not evaluate its arguments,
@@ -53,7 +54,7 @@ class Festival:
             text=True,
             encoding="ascii",
             errors="replace",
-            preexec_fn=die_with_parent,
+            preexec_fn=end_with_parent,
         )
         self._write(SCHEME)
         self.voices = [line.split()[1] for line in self._lines_until("hark_ready") if line.startswith("hark_voice ")]

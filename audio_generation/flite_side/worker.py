@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from core.worker_protocol import Refused, Unavailable, die_with_parent, serve, write_wav
+from core.child_process import end_with_parent
+from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 VOICES = ("kal16", "awb", "rms", "slt")  # those at 16 kHz; kal is 8 kHz, awb_time only tells the time
 # Features of a voice that a request may set, and what they are where it does not. flite keeps the names by address, so
@@ -120,7 +121,7 @@ class Program:
             capture_output=True,
             text=True,
             timeout=PROGRAM_TIMEOUT_S,
-            preexec_fn=die_with_parent,
+            preexec_fn=end_with_parent,
         )
         if ended.returncode != 0:
             raise Refused(f"the flite program ended with code {ended.returncode}: {ended.stderr.strip()[-200:]}")
