@@ -72,7 +72,7 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
 
 def _openwakeword(audio: np.ndarray) -> Figures:
     """openWakeWord's three models with one head, or why they are not measured."""
-    from benchmark.peers import OpenWakeWord
+    from benchmark.peers import SHARED_MODELS, OpenWakeWord
     from benchmark.wakeword import shared_folder
 
     try:
@@ -80,7 +80,7 @@ def _openwakeword(audio: np.ndarray) -> Figures:
     except HarkError as error:
         return {"not_measured": error.why}
     heads = sorted(folder.glob("*_v0*.onnx"))[:1]
-    files = [folder / "melspectrogram.onnx", folder / "embedding_model.onnx", *heads]
+    files = [*(folder / name for name in SHARED_MODELS), *heads]
     if not heads or not all(path.is_file() for path in files):
         return {"not_measured": f"{folder} does not hold its models"}
     peer = OpenWakeWord(folder, heads)

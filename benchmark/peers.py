@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ USUAL_THRESHOLD = 0.5  # openWakeWord's default
 WARM_UP_S = 4.0  # of silence before the stream; longer than anything here remembers
 
 # openWakeWord (github.com/dscripka/openWakeWord, openwakeword/utils.py, AudioFeatures)
+SHARED_MODELS = ("melspectrogram.onnx", "embedding_model.onnx")
 MEL_BANDS = 32
 MEL_HOP = 160  # samples
 MEL_CONTEXT = 480  # samples before a chunk that its first frames reach back to
@@ -39,75 +41,6 @@ MICRO_BANDS = 40
 MICRO_HOP = 160  # samples
 
 
-class Peer(Protocol):
-    """Some phrases' detectors that hear a stream together. One instance is one stream.
-
-    Attributes:
-        name: of the project.
-        phrases: what it listens for.
-        thresholds: at which it fires unless told otherwise, for each phrase.
-        score_period_s: seconds a score.
-        digest: of the models and of the code that runs them.
-    """
-
-    name: str
-    phrases: tuple[str, ...]
-    thresholds: tuple[float, ...]
-    score_period_s: float
-    digest: str
-
-    def reset(self) -> None:
-        """Forget everything heard."""
-        ...
-
-    def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Scores [n, phrases], 0 to 1, of what ``samples`` (float32 in [-1, 1], 16 kHz) complete."""
-        ...
-
-
-def open_peers(folder: Path) -> tuple[list[Peer], dict[str, str]]:
-    """The peers whose models lie under ``folder`` and can run here; and for each that cannot, why."""
-    peers: list[Peer] = []
-    missing: dict[str, str] = {}
-    _open_openwakeword(folder / "openwakeword", peers, missing)
-    _open_microwakeword(folder / "microwakeword", peers, missing)
-    return peers, missing
-
-
-def _open_openwakeword(folder: Path, peers: list[Peer], missing: dict[str, str]) -> None:
-    name = "openWakeWord"
-    shared = ("melspectrogram.onnx", "embedding_model.onnx")
-    heads = [path for path in sorted(folder.glob("*.onnx")) if path.name not in shared]
-    lacking = [file for file in shared if not (folder / file).is_file()]
-    if lacking or not heads:
-        missing[name] = f"{folder} has no {' and no '.join(lacking) or 'head (such as alexa_v0.1.onnx)'}"
-        return
-    try:
-        peers.append(OpenWakeWord(folder, heads))
-    except Exception as error:  # onnxruntime has many errors and no common class
-        missing[name] = _reason(error)
-
-
-def _open_microwakeword(folder: Path, peers: list[Peer], missing: dict[str, str]) -> None:
-    name = "microWakeWord"
-    models = sorted(folder.glob("*.tflite"))
-    if not models:
-        missing[name] = f"{folder} has no *.tflite"
-        return
-    for model in models:
-        try:
-            peers.append(MicroWakeWord(model))
-        except ImportError as error:
-            missing[name] = f"{error} (pip install ai-edge-litert pymicro-features)"
-            return
-        except Exception as error:  # of a damaged file: whatever the interpreter, JSON or the file system raise
-            missing[f"{name} {model.stem}"] = _reason(error)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}"
-
-
 def _digest(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256(f"{VERSION} {WARM_UP_S}".encode())
     for path in paths:
@@ -120,20 +53,29 @@ def _as_16_bit(samples: np.ndarray) -> np.ndarray:
 
 
 class OpenWakeWord:
-    """openWakeWord: log-mels, Google's speech embedding each 80 ms, and a small head for each phrase."""
+    """openWakeWord: log-mels, Google's speech embedding each 80 ms, and a small head for each phrase.
+
+    One instance is one stream, scored for all phrases together.
+
+    Attributes:
+        name: of the project.
+        phrases: what it listens for.
+        thresholds: at which it fires unless told otherwise, for each phrase.
+        score_period_s: seconds a score.
+        digest: of the models and of the code that runs them.
+    """
 
     name = "openWakeWord"
     score_period_s = CHUNK / SAMPLE_RATE
 
     def __init__(self, folder: Path, heads: Sequence[Path]) -> None:
         """Load ``melspectrogram.onnx``, ``embedding_model.onnx`` and the heads. Raises what onnxruntime raises."""
-        self._mel_model = session(folder / "melspectrogram.onnx")
-        self._embedding_model = session(folder / "embedding_model.onnx")
+        self._mel_model, self._embedding_model = (session(folder / name) for name in SHARED_MODELS)
         self._heads = [session(path) for path in heads]
         # "hey_jarvis_v0.1.onnx"
         self.phrases = tuple(normalize(path.name.split("_v0")[0].split(".onnx")[0].replace("_", " ")) for path in heads)
         self.thresholds = (USUAL_THRESHOLD,) * len(heads)
-        self.digest = _digest([folder / "melspectrogram.onnx", folder / "embedding_model.onnx", *heads])
+        self.digest = _digest([*(folder / name for name in SHARED_MODELS), *heads])
         self.reset()
 
     def reset(self) -> None:
@@ -177,7 +119,10 @@ def _run(session: Any, value: np.ndarray) -> np.ndarray:
 
 
 class MicroWakeWord:
-    """microWakeWord: TensorFlow's micro frontend and one quantized streaming network, which keeps its own state."""
+    """microWakeWord: TensorFlow's micro frontend and one quantized streaming network, which keeps its own state.
+
+    Attributes as of :class:`OpenWakeWord`.
+    """
 
     name = "microWakeWord"
 
@@ -236,3 +181,34 @@ class MicroWakeWord:
             return np.zeros((0, 1), np.float32)
         means = np.convolve(joined, np.full(self._averaged, 1.0 / self._averaged), "valid")
         return means[:, None].astype(np.float32)
+
+
+Peer = OpenWakeWord | MicroWakeWord
+
+
+def open_peers(folder: Path) -> tuple[list[Peer], dict[str, str]]:
+    """The peers whose models lie under ``folder`` and can run here; and for each that cannot, why."""
+    peers: list[Peer] = []
+    missing: dict[str, str] = {}
+
+    def add(name: str, opened: Callable[[], Peer]) -> None:
+        try:
+            peers.append(opened())
+        except ImportError as error:
+            missing[name] = f"{error} (pip install ai-edge-litert pymicro-features)"
+        except Exception as error:  # of a damaged file: onnxruntime and the interpreter have no common class
+            missing[name] = f"{type(error).__name__}: {str(error)[:200]}"
+
+    models = folder / "openwakeword"
+    heads = [path for path in sorted(models.glob("*.onnx")) if path.name not in SHARED_MODELS]
+    lacking = [file for file in SHARED_MODELS if not (models / file).is_file()]
+    if lacking or not heads:
+        missing[OpenWakeWord.name] = f"{models} has no {' and no '.join(lacking) or 'head (such as alexa_v0.1.onnx)'}"
+    else:
+        add(OpenWakeWord.name, lambda: OpenWakeWord(models, heads))
+    micro = sorted((folder / "microwakeword").glob("*.tflite"))
+    if not micro:
+        missing[MicroWakeWord.name] = f"{folder / 'microwakeword'} has no *.tflite"
+    for model in micro:
+        add(f"{MicroWakeWord.name} {model.stem}", partial(MicroWakeWord, model))
+    return peers, missing
