@@ -22,41 +22,29 @@ CONFIGURATIONS = ("clean", "clean_sa", "dirty", "dirty_sa")
 
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
-    group = add_group(
-        commands, "library", "the clip library: its contents, its condition, import and export", run_stats
-    )
+    summary = "the clip library: its contents, its condition, import and export"
+    group = add_group(commands, "library", summary, run_stats)
     add_command(group, "stats", "", "what the library holds", run_stats)
     check = add_command(group, "check", "[--mend] [--quick]", "compare the library's rows with its files", run_check)
     check.add_argument("--mend", action="store_true", help="put right what can be put right")
     check.add_argument("--quick", action="store_true", help="do not decode the audio")
     imports = add_command(group, "import", "FOLDER [options]", "take in a folder of recordings", run_import)
-    imports.add_argument(
-        "folder", type=folder, metavar="FOLDER", help="a corpus in any of the usual layouts, or plain audio"
-    )
+    what = "a corpus in any of the usual layouts, or plain audio"
+    imports.add_argument("folder", type=folder, metavar="FOLDER", help=what)
     imports.add_argument("--licence", help="of the recordings (default: what the folder itself says)")
-    imports.add_argument(
-        "--limit-hours", type=above_zero, metavar="H", help="take at most so many hours, from all over it"
-    )
-    imports.add_argument(
-        "--language", type=language, default="en", help="where the corpus does not say it (default: en)"
-    )
-    peoples = add_command(
-        group,
-        "import-peoples-speech",
-        "[options]",
-        "stream MLCommons' People's Speech into the library",
-        run_import_peoples,
-    )
-    peoples.add_argument(
-        "--limit-hours", type=above_zero, default=PEOPLES_SPEECH_HOURS, metavar="H",
-        help=f"hours that the library shall hold of it (default: {PEOPLES_SPEECH_HOURS:g})",
-    )  # fmt: skip
+    what = "take at most this many hours, from all over it"
+    imports.add_argument("--limit-hours", type=above_zero, metavar="H", help=what)
+    what = "where the corpus does not say it (default: en)"
+    imports.add_argument("--language", type=language, default="en", help=what)
+    summary = "stream MLCommons' People's Speech into the library"
+    peoples = add_command(group, "import-peoples-speech", "[options]", summary, run_import_peoples)
+    what = f"hours of it that the library is to hold (default: {PEOPLES_SPEECH_HOURS:g})"
+    peoples.add_argument("--limit-hours", type=above_zero, default=PEOPLES_SPEECH_HOURS, metavar="H", help=what)
     peoples.add_argument("--from", dest="location", metavar="FOLDER", help="a local copy of its parquet files")
     peoples.add_argument("--configuration", choices=CONFIGURATIONS, default="clean", help="default: clean")
-    voices = add_command(
-        group, "voices", "[--people N] [--language en]", "make the people of recordings voices of splice", run_voices
-    )
-    voices.add_argument("--people", type=count, metavar="N", help="at most so many (default: 60)")
+    summary = "make the people of recordings voices of splice"
+    voices = add_command(group, "voices", "[--people N] [--language en]", summary, run_voices)
+    voices.add_argument("--people", type=count, metavar="N", help="at most this many (default: 60)")
     voices.add_argument("--language", type=language, default="en", help="of what they say (default: en)")
     export = add_command(group, "export", "FOLDER", "copy all clips, with a NeMo manifest", run_export)
     export.add_argument("folder", type=folder, metavar="FOLDER", help="where to")
@@ -76,22 +64,16 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
         return 0
     languages = ", ".join(f"{name} {count}" for name, count in stats.by_language.items())
     rows = [[engine, count, f"{stats.hours_by_engine[engine]:.2f}"] for engine, count in stats.by_engine.items()]
-    screen.show(
-        facts(
-            [
-                ("clips", f"{stats.clips} ({stats.hours:.2f} h, {stats.files} files, {stats.texts} different texts)"),
-                ("languages", languages),
-                ("cut from others", stats.slices),
-                ("words not known", stats.unknown_text),
-                ("rejected", stats.rejected),
-                ("folder", data_folder()),
-            ]
-        ),
-        "",
-        table(["from", "clips", "hours"], rows, right=[1, 2]),
-        "",
-        table(["licence", "clips"], stats.by_licence.items(), right=[1]),
-    )
+    lines = [
+        ("clips", f"{stats.clips} ({stats.hours:.2f} h, {stats.files} files, {stats.texts} different texts)"),
+        ("languages", languages),
+        ("cut from others", stats.slices),
+        ("words not known", stats.unknown_text),
+        ("rejected", stats.rejected),
+        ("folder", data_folder()),
+    ]
+    by_licence = table(["licence", "clips"], stats.by_licence.items(), right=[1])
+    screen.show(facts(lines), "", table(["from", "clips", "hours"], rows, right=[1, 2]), "", by_licence)
     return 0
 
 
@@ -103,22 +85,9 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("check", "Checking the library" + ("" if options.quick else ", every clip's audio too"))
         report = library.check(mend=options.mend, verify_audio=not options.quick)
-    problems = [asdict(problem) for problem in report.problems]
-    screen.result(
-        {
-            "ok": report.ok,
-            "clips": report.clips,
-            "files": report.files,
-            "in_flight": report.in_flight,
-            "counts": report.counts,
-            "problems": problems,
-        }
-    )
+    screen.result({"ok": report.ok, **asdict(report), "counts": report.counts})
     if report.problems:
-        rows = [
-            [problem.kind, problem.what, "mended" if problem.mended else "not mended"]
-            for problem in report.problems[:SHOWN_PROBLEMS]
-        ]
+        rows = [[p.kind, p.what, "mended" if p.mended else "not mended"] for p in report.problems[:SHOWN_PROBLEMS]]
         screen.show(table(["problem", "where", ""], rows))
         if len(report.problems) > SHOWN_PROBLEMS:
             screen.show(f"... and {len(report.problems) - SHOWN_PROBLEMS} more (--json lists all)")
@@ -154,7 +123,7 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     if people:
         screen.show(f"{len(people)} people of the library are voices of splice: {', '.join(people)}")
     else:
-        screen.show(f"Nobody in the library has {LEAST_SPEECH_S / 60:g} minutes of transcribed recordings.")
+        screen.show(f"No speaker in the library has {LEAST_SPEECH_S / 60:g} minutes of transcribed recordings.")
     return 0
 
 
@@ -164,9 +133,8 @@ def run_import(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.corpora.importing import import_corpus
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
-        report = import_corpus(
-            options.folder, library, options.language, reporter, options.licence, options.limit_hours, own=True
-        )  # fmt: skip
+        limits = (options.licence, options.limit_hours)
+        report = import_corpus(options.folder, library, options.language, reporter, *limits, own=True)
     return _show_import(report, screen)
 
 
@@ -177,9 +145,8 @@ def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.corpora.importing import import_peoples_speech
 
     if options.location is not None and not Path(options.location).expanduser().is_dir():
-        raise HarkError(
-            f"There is no folder {options.location}.", "--from names a local copy of the corpus.", "Check the path."
-        )
+        what = f"There is no folder {options.location}."
+        raise HarkError(what, "--from names a local copy of the corpus.", "Check the path.")
     with Library(data_folder()) as library, screen.reporter() as reporter:
         report = import_peoples_speech(
             library, reporter, options.limit_hours, options.location or REPOSITORY, options.configuration

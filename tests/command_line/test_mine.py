@@ -161,7 +161,7 @@ def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Pa
     capsys.readouterr()
     assert as_json(main, capsys, "library", "voices") == {"people": []}, "nobody says enough"
     assert main("library", "voices") == 0
-    assert "Nobody in the library has 2 minutes" in capsys.readouterr().out
+    assert "No speaker in the library has 2 minutes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
