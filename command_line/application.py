@@ -10,15 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from command_line.options import Parser, UsageError, common_options
 from command_line.program import PROGRAM
+from command_line.test import run_tests
 from core.errors import HarkError
 from core.settings_file import read_settings_files
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -54,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["test"] and words[1:] not in (["--help"], ["-h"]):
         # Everything after it is pytest's.
-        parsed = argparse.Namespace(handler=_test, arguments=words[1:])
+        parsed = argparse.Namespace(handler=run_tests, arguments=words[1:])
     else:
         try:
             parser = build_parser()
@@ -76,6 +73,7 @@ def _run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
         return MENDABLE
     from command_line.log import keep_warnings, write_bug
+    from command_line.train import ask_and_train
 
     if getattr(options, "data", None) is not None:
         os.environ["HARK_DATA"] = str(options.data)
@@ -83,9 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     _interrupt_on_signals()
     try:
         with screen, keep_warnings():
-            handler = getattr(options, "handler", None) or _ask
+            handler = getattr(options, "handler", None) or ask_and_train
             try:
-                if handler is not _test:  # tests have settings of their own
+                if handler is not run_tests:  # tests have settings of their own
                     read_settings_files()
                 return int(handler(options, screen))
             except (KeyboardInterrupt, EOFError):
@@ -116,18 +114,6 @@ def _lacking(error: ModuleNotFoundError) -> HarkError:
         f"{error} (in {sys.prefix}).",
         f"{PROGRAM} installs what is pinned; by hand: python -m pip install -r requirements.txt -c constraints.txt.",
     )
-
-
-def _ask(options: argparse.Namespace, screen: Screen) -> int:
-    from command_line.train import ask_and_train
-
-    return ask_and_train(options, screen)
-
-
-def _test(options: argparse.Namespace, screen: Screen) -> int:
-    from command_line.test import run_tests
-
-    return run_tests(options, screen)
 
 
 def _explain_usage(error: UsageError, json_wanted: bool) -> int:
