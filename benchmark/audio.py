@@ -1,14 +1,13 @@
 """Recognition of recordings: speed, memory and, of what is trained, word errors, for each engine that is ready here.
 
 Everything is measured in a process of its own, through the engine itself. ``times_real_time`` is by the clock, on all
-cores that the process may use; ``core_s_a_second`` counts the work of all of them, and does not suffer from others.
+cores that the process may use.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -125,12 +124,11 @@ def _measured(name: str, audios: Sequence[np.ndarray], corpora: dict[str, list[R
         loading_s = time.monotonic() - started
         memory.peak_kib = 0
         seconds = sum(map(len, audios)) / SAMPLE_RATE
-        at, work = time.monotonic(), _work_s()
+        at = time.monotonic()
         words = sum(len(segment.words) for audio in audios for segment in engine.recognize(audio, "en"))
-        took, worked = time.monotonic() - at, _work_s() - work
+        took = time.monotonic() - at
         figures: dict[str, Any] = {
             "times_real_time": round(seconds / took, 1),
-            "core_s_a_second": round(worked / seconds, 4) if worked else None,
             "words_a_second": round(words / seconds, 2),
             "first_piece_s": round(loading_s, 1),
             "memory_mib": round(memory.peak_kib / 1024),
@@ -168,18 +166,3 @@ def _half_an_hour(name: str, audio: np.ndarray, long_file: Path) -> dict[str, An
             "segments": len(transcript.segments),
             "memory_beyond_the_model_mib": round((memory.peak_kib - loaded) / 1024),
         }
-
-
-def _work_s() -> float:
-    """Processor time of this process and of what it has started and is at work in /proc [s]."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    total = own.ru_utime + own.ru_stime
-    ticks = os.sysconf("SC_CLK_TCK")
-    for children in Path("/proc/self/task").glob("*/children"):
-        for child in children.read_text().split():
-            try:
-                fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            total += (int(fields[11]) + int(fields[12])) / ticks
-    return total

@@ -171,7 +171,7 @@ def _not_done(job: Mapping[str, Any]) -> HarkError:
         return HarkError(**{name: job["error"][name] for name in ("what", "why", "what_to_do")})
     return HarkError(
         f"The job has ended without a detector: it is {job['state']}.",
-        "Somebody cancelled it." if job["state"] == "cancelled" else "It gave no reason.",
+        "It was cancelled." if job["state"] == "cancelled" else "It gave no reason.",
         "Train the phrase again; it goes on from where it was.",
     )
 
