@@ -1,7 +1,7 @@
 """Emissions, alignment and mining: speed, size and accuracy.
 
 The library of :data:`HOURS` is made of librispeech-dev-clean, each recording many times under other names: its rows,
-transcripts and emissions are as many as those of so many hours, its different audio is not.
+transcripts and emissions are as many as those of that many hours, its different audio is not.
 """
 
 from __future__ import annotations

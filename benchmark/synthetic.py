@@ -1,4 +1,4 @@
-"""Synthesized clips to measure on: confusers, and the phrase itself where nobody recorded it.
+"""Synthesized clips to measure on: confusers, and the phrase itself where there is no recording of it.
 
 They are spoken by the embedded engines. For a bundle these are the voices that its training did not hear: the engine it
 held out and the test voices of the others (:mod:`pipeline.training.splits`). A peer never heard any of them.
@@ -90,7 +90,7 @@ def spoken(
     """
     if not any(speakers.values()):
         raise HarkError(
-            "Nobody can speak the clips of this benchmark.",
+            "No engine can speak the clips of this benchmark.",
             f"No embedded engine ({', '.join(EMBEDDED_ENGINES)}) is ready with a voice for {language!r}.",
             "See ./hark engines.",
         )

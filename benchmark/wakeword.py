@@ -1,8 +1,8 @@
-"""The yardstick: detectors on real recordings of their phrase, against hours of other real speech, quiet and in noise.
+"""The wake-word benchmark: detectors on real recordings of their phrase, against hours of other speech, clean and in noise.
 
 The audio lies outside the repository (``../shared/data`` or HARK_SHARED). None of it may have been trained on: the
 folders named here are kept for testing, and a bundle that names one of them as training data is reported so. Other
-projects' detectors (:mod:`benchmark.peers`) hear the very same streams.
+projects' detectors (:mod:`benchmark.peers`) score the same streams.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class Yardstick:
 
     @cached_property
     def kitchen(self) -> np.ndarray:
-        """Somebody doing the dishes [samples]."""
+        """A kitchen: dishes are being done [samples]."""
         return read_audio(self.folder / KITCHEN_NOISE)
 
     @cached_property

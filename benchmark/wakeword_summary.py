@@ -1,4 +1,4 @@
-"""The yardstick's figures over several bundles, and as a table for people."""
+"""The wake-word benchmark's figures over several bundles, and as a table for people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Measured:
 def pooled(measured: Sequence[Measured]) -> Figures:
     """For each phrase, condition and rate: mean and range of the miss rate over its bundles, and one interval.
 
-    The bundles hear the same clips, so misses of one clip are one piece of evidence and not several: the interval is
+    The bundles score the same clips, so misses of one clip are one piece of evidence and not several: the interval is
     Wilson's with the number of trials that the spread between clips is worth (the design effect; Korn and Graubard
     1998). It holds for these bundles: of what another seed would do, only the range tells.
     """

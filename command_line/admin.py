@@ -1,4 +1,4 @@
-"""``admin``: users, tokens and one-time links of the portal, for whoever has the machine."""
+"""``admin``: users, tokens and one-time links of the portal, for the owner of the machine."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run_users(options: argparse.Namespace, screen: Screen) -> int:
         states = ["owner" if user.is_owner else "" if user.is_active else "deactivated" for user in users]
         screen.show(table(["user", "e-mail", ""], [[u.username, u.email, s] for u, s in zip(users, states)]))
     else:
-        screen.show(f"Nobody yet. {PROGRAM} admin create makes the owner.")
+        screen.show(f"No users yet. {PROGRAM} admin create makes the owner.")
     return 0
 
 
@@ -128,7 +128,7 @@ def _user(name: str | None) -> User:
     if user is None:
         raise HarkError(
             "There is no such user." if name else "Hark has no owner yet.",
-            f"Nobody is called {name!r}." if name else "Nobody has set up the portal.",
+            f"No user is called {name!r}." if name else "The portal is not set up.",
             f"{PROGRAM} admin shows all users, {PROGRAM} admin create adds one.",
         )
     return user

@@ -138,7 +138,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
-    """``asr recognize AUDIO...``; a recording that cannot be read does not keep the others from being heard."""
+    """``asr recognize AUDIO...``; a recording that cannot be read does not stop the others."""
     from db.db_api import DATABASE_NAME, Library
     from model.asr.recognition import decoder_for
     from pipeline.acoustic.recognize import recognize

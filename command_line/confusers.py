@@ -1,4 +1,4 @@
-"""``confusers``: what sounds like a phrase to Hark's ear, before any training."""
+"""``confusers``: what sounds like a phrase to Hark's recognizer, before any training."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
     if found:
         rows = [[row["clip"], f"{row['start_s']:.1f}", f"{row['score']:.2f}", row["text"][:60]] for row in found]
         screen.show("", table(["clip", "at s", "score", "what is said in it"], rows, right=[0, 1, 2]))
-    screen.show("", f"Spoken by {voice}, heard by Hark's recognizer; 1 is the surest.")
+    screen.show("", f"Spoken by {voice}, scored by Hark's recognizer; 1 is the surest.")
     return 0
 
 

@@ -31,7 +31,7 @@ SHOWN_METRICS = {"loss": "loss", "validation_miss_rate": "missed"}
 
 
 class OutputClosed(Exception):
-    """Whoever read stdout has gone (``| head``): there is nobody to say anything to."""
+    """The reader of stdout has gone (``| head``): no output is wanted any more."""
 
 
 class Screen:

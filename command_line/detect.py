@@ -1,4 +1,4 @@
-"""``detect``: hear a phrase in recordings."""
+"""``detect``: find a phrase in recordings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
-    parser = add_command(commands, "detect", "BUNDLE AUDIO... [options]", "hear the phrase in recordings", run_detect)
+    parser = add_command(commands, "detect", "BUNDLE AUDIO... [options]", "find the phrase in recordings", run_detect)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     level = parser.add_mutually_exclusive_group()
@@ -26,7 +26,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_detect(options: argparse.Namespace, screen: Screen) -> int:
-    """``detect BUNDLE AUDIO...``; a recording that cannot be read does not keep the others from being heard."""
+    """``detect BUNDLE AUDIO...``; a recording that cannot be read does not stop the others."""
     from command_line.console import clock
     from pipeline.serving.detection import listen, open_detector
 

@@ -35,8 +35,8 @@ def register(commands: Commands[Parser]) -> None:
         commands, "mine", "PHRASE [options]", "cut a phrase out of the library's real recordings", run_mine
     )
     mining.add_argument("phrase", metavar="PHRASE")
-    mining.add_argument("--most", type=count, metavar="N", help="keep at most so many (default: 300)")
-    mining.add_argument("--recordings", type=count, metavar="N", help="look into at most so many (default: 1200)")
+    mining.add_argument("--most", type=count, metavar="N", help="keep at most this many (default: 300)")
+    mining.add_argument("--recordings", type=count, metavar="N", help="look into at most this many (default: 1200)")
     mining.add_argument("--least-confidence", type=score, metavar="X", help="0 to 1 (default: 0.2)")
     mining.add_argument("--speaker-share", type=score, metavar="X", help="most of one voice (default: 1)")
     mining.add_argument("--word-forms", action="store_true", help="the last word with an ending as well")

@@ -31,7 +31,7 @@ def register(commands: Commands[Parser]) -> None:
     parser.add_argument(
         "--role", choices=ROLES, default="test", help="never trained on, or trained on from now on (default: test)"
     )
-    parser.add_argument("--bundle", type=Path, metavar="ZIP", help="say how many of them this detector hears")
+    parser.add_argument("--bundle", type=Path, metavar="ZIP", help="say how many of them this detector detects")
     parser.add_argument("--language", type=language, default="en", help="default: en")
     parser.add_argument("--speaker", default="", metavar="NAME", help="who speaks (default: the owner of this Hark)")
 
@@ -87,7 +87,7 @@ def _meaning(role: str) -> str:
 
 
 def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -> Iterator[tuple[str, Take]]:
-    """Asks for one after the other. Raises HarkError where nobody can be asked, or there is no microphone."""
+    """Asks for one after the other. Raises HarkError where there is no terminal or no microphone."""
     import numpy as np
 
     from core.audio_file import SAMPLE_RATE
@@ -96,7 +96,7 @@ def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -
     sounddevice = _sounddevice()
     if not sys.stdin.isatty():
         raise HarkError(
-            "Nobody can be asked to speak.",
+            "Hark cannot ask you to speak.",
             "This command asks at a terminal, and there is none.",
             "Run it in a terminal, or give a folder of recordings with --from.",
         )

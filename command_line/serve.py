@@ -79,7 +79,7 @@ def _web(options: argparse.Namespace, files: int) -> list[str]:
         sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
         "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
         "--http", "webui.http_connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
-        # So many are accepted at once before the limit is looked at: asyncio logs each one that finds no file left.
+        # Accepted at once, before the limit applies: asyncio logs each connection that finds no file left.
         "--backlog", str(min(files // 16, MOST_AT_ONCE)), "--ws-max-size", str(LARGEST_MESSAGE),
         "--no-proxy-headers",
     ]  # fmt: skip

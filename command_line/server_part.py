@@ -11,8 +11,8 @@ from functools import partial
 from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY
 
-SETTLED_S = 5.0  # whoever has lived so long was started well
-LONG_S = 60.0  # whoever has lived so long is started again without waiting longer than the last time
+SETTLED_S = 5.0  # a process that lives this long was started well
+LONG_S = 60.0  # a process that lived this long is started again after the first, short wait
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 

@@ -45,7 +45,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
-    """``transcribe FILE...``; a recording that cannot be read does not keep the others from being heard."""
+    """``transcribe FILE...``; a recording that cannot be read does not stop the others."""
     from pipeline.recordings.captions import write
     from pipeline.recordings.transcript import as_json
     from pipeline.recordings.transcription import registry

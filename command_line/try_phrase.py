@@ -16,13 +16,11 @@ LEAST_SCORE = 0.1  # of a recognizer in `try`: a few false alarms an hour of rea
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command."""
-    trying = add_command(
-        commands, "try", "PHRASE --wav FILE [options]", "listen for a phrase without any training", run_try
-    )
+    trying = add_command(commands, "try", "PHRASE --wav FILE [options]", "find a phrase without any training", run_try)
     trying.add_argument("phrase", metavar="PHRASE")
     trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
-    trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 where no encoder hears")
-    trying.add_argument("--most", type=count, default=1000, metavar="N", help="the best so many (default: 1000)")
+    trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 without the encoder")
+    trying.add_argument("--most", type=count, default=1000, metavar="N", help="keep only the best N (default: 1000)")
     trying.add_argument("--recognizer", action="store_true", help="by Hark's own recognizer, not by the encoder")
     trying.add_argument("--language", type=language, default="en", help="default: en")
 

@@ -62,7 +62,7 @@ async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen) ->
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stopping.set)
-        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread: whoever runs it ends it
+        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread: its caller ends it
             pass
 
     def ready() -> None:

@@ -20,7 +20,7 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
 
 
 def signal_group(process_group: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Signal a process and all that it started; one that has ended already, or is somebody else's by now, is left."""
+    """Signal a process and all that it started; one that has ended is left."""
     try:
         os.killpg(process_group, number)
     except (ProcessLookupError, PermissionError):

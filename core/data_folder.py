@@ -32,7 +32,7 @@ def keep_private(folder: Path) -> None:
     """Make a folder that no other account of the machine can look into, whatever it was before.
 
     Raises:
-        OSError: it cannot be made. One of somebody else's is left as it is.
+        OSError: it cannot be made. A folder of another user is left as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_uid == os.getuid():
@@ -55,7 +55,7 @@ def is_full(error: BaseException | None) -> bool:
 def storage_error(error: OSError, doing: str) -> HarkError:
     """The HarkError for an OSError met while writing (full disk, read-only folder, other).
 
-    It names the file without its folder: it may be shown to somebody who does not run this server.
+    It names the file without its folder: it may be shown to users who do not run this server.
     """
     where = Path(str(error.filename)).name if error.filename else "the data folder"
     if is_full(error):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 
-SHORTEST_SECRET = 32  # characters: what has fewer can be guessed, and whoever has it signs in as anybody
+SHORTEST_SECRET = 32  # characters: a shorter one can be guessed, and with it one signs in as any user
 LONGEST_MINUTES = 14 * 24 * 60  # of an access token: as long as a refresh token works
 MOST_JOBS = 10_000
 QUEUE = "JOB_QUEUE_MAX_"
@@ -52,7 +52,7 @@ class _Rule:
 
 def _secret(text: str) -> str:
     if len(text) < SHORTEST_SECRET:
-        raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters: who guesses it signs in as anybody")
+        raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters: who guesses it signs in as any user")
     return text
 
 

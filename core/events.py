@@ -92,6 +92,6 @@ def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:
 
 
 def silent_reporter() -> Reporter:
-    """A reporter that only writes to the log, for callers with nobody watching."""
+    """A reporter that only writes to the log, for callers that show no progress."""
     logger = logging.getLogger("hark.events")
     return Reporter(lambda event: logger.debug("%s", event))

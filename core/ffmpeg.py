@@ -1,4 +1,4 @@
-"""The ffmpeg programs, as they may open a file that somebody else made: that file alone, in limited memory and time."""
+"""The ffmpeg programs on files of strangers: they open that file alone, in limited memory and time."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Two are read: the one in the data folder, then the one beside the code. What the environment says already stays, and
 what the first file says is not changed by the second. Keys of hosted models, caches of models and limits are put there,
-so that nobody has to write them on a command line, where others can read them.
+so that they need not stand on a command line, where others can read them.
 
 ``HARK_SETTINGS_FILE`` names another file to be read instead; empty, none is.
 """

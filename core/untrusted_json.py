@@ -1,4 +1,4 @@
-"""JSON that somebody sent."""
+"""JSON from a client."""
 
 from __future__ import annotations
 

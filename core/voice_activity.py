@@ -18,7 +18,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.onnx import session
 
-FRAME = 512  # samples (32 ms), what silero-vad hears at once, behind
+FRAME = 512  # samples (32 ms), the input of silero-vad, after
 CONTEXT = 64  # samples of what was before
 FRAME_S = FRAME / SAMPLE_RATE
 MOST_FRAMES = 512  # of one call of the model
@@ -55,9 +55,9 @@ class SpeechProbability:
 
 def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """Probabilities [frames] of a whole recording that comes in blocks."""
-    hearing = SpeechProbability()
-    found = [hearing.feed(block) for block in blocks]
-    return np.concatenate([*found, hearing.feed(np.zeros(0, np.float32), last=True)])
+    stream = SpeechProbability()
+    found = [stream.feed(block) for block in blocks]
+    return np.concatenate([*found, stream.feed(np.zeros(0, np.float32), last=True)])
 
 
 @cache

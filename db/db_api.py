@@ -1,9 +1,9 @@
 """The clip library: every SQL statement of Hark is in this file.
 
 Order of writing: a clip's file first (synced, then named), its row after it, a batch of rows in one transaction. A kill
-in the middle leaves at worst files that no row names; ``Library.check`` finds and removes them. Whoever inserts or
-removes holds SQLite's write lock while looking whether the file is there, so writers and a mending check never lose a
-clip to each other.
+in the middle leaves at worst files that no row names; ``Library.check`` finds and removes them. A writer holds
+SQLite's write lock while looking whether the file is there, so writers and a mending check never lose a clip to each
+other.
 """
 
 from __future__ import annotations
@@ -441,7 +441,7 @@ class Library:
 
     def add_emissions(self, aligner: str, emissions: Iterable[tuple[int, np.ndarray]]) -> None:
         """Keep an acoustic model's output for clips: (clip id, matrix [frames, labels]), stored as float16, or as
-        it is where it is uint8 (packed by whoever made it).
+        it is where it is uint8 (packed by the caller).
 
         An emission that is there is replaced. Clips with the same audio share one file.
 

@@ -21,7 +21,7 @@ class NewClip:
         engine: the engine's name; "corpus" for imported clips.
         source: ``source_id(corpus, path inside the corpus)``.
         parent_id, start_s, end_s: the clip that this one was cut from, and where [seconds].
-        text_known: False where nobody knows what is said; such a clip is never found by its text.
+        text_known: False where the words are unknown; such a clip is never found by its text.
     """
 
     audio: np.ndarray

@@ -1,4 +1,4 @@
-"""The yardstick: thresholds, hits and intervals of hand-made scores, and whole measurements of a detector of tones."""
+"""The wake-word benchmark: thresholds, hits and intervals of given scores, and whole measurements of a detector of tones."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_phrase_without_recordings_is_synthesized_and_says_so(shared: Path, tm
     assert "SYNTHESIZED" in table(figures)
 
 
-def test_peers_hear_the_same_streams_once(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     openwakeword_models(shared / "peers" / "openwakeword")
     bundle = tone_bundle(tmp_path / "computer")
     figures = bench_wakeword([bundle], peers=True)
@@ -319,7 +319,7 @@ def test_the_table_says_what_was_heard_in_training(shared: Path, tmp_path: Path)
     assert "silent does not say which real recordings" in text
 
 
-def test_confusers_are_spoken_by_those_whom_training_did_not_hear(
+def test_confusers_are_spoken_by_voices_that_training_did_not_use(
     make_choir: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     choirs = {name: make_choir(name) for name in ("espeak", "flite", "festival")}
@@ -339,5 +339,5 @@ def test_confusers_are_spoken_by_those_whom_training_did_not_hear(
     assert {about["engine"] for about in stream.about} == {"espeak", "festival"} and len(stream.spans) >= 26
     allowed = {voice.name for engine in voices["test"].values() for one in engine for voice in one}
     assert {about["voice"] for about in stream.about} <= allowed
-    with pytest.raises(HarkError, match="Nobody can speak"):
+    with pytest.raises(HarkError, match="No engine can speak"):
         synthetic.spoken(texts, {}, "en", 0, tmp_path, "confusers")

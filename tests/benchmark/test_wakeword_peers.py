@@ -158,7 +158,7 @@ def test_the_digest_tells_models_apart(tmp_path: Path, packages: None) -> None:
 
 
 @pytest.mark.slow(reason="runs other projects' models")
-def test_the_real_peers_hear_their_phrases(shared_data: Path, tmp_path: Path) -> None:
+def test_the_real_peers_detect_their_phrases(shared_data: Path, tmp_path: Path) -> None:
     """Eight synthesized voices say each phrase: most are heard, in the place where they speak."""
     if "flite" not in default_engines():
         pytest.skip("flite cannot speak here")

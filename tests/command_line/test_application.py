@@ -271,7 +271,7 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_nobody_reads_on(tmp_path: Path) -> None:
+def test_closed_stdout_ends_the_command_quietly(tmp_path: Path) -> None:
     """`./hark voices list --engine espeak | head -n 1`"""
     command = [sys.executable, str(REPOSITORY / "main.py"), "voices", "list", "--engine", "espeak"]
     with subprocess.Popen(

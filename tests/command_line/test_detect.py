@@ -89,7 +89,7 @@ def written(path: Path, audio: np.ndarray, rate: int = 16_000, **settings: str) 
     return str(path)
 
 
-def test_odd_recordings_are_heard_all_the_same(main: Main, capsys: Shown, bundle: Path, tmp_path: Path) -> None:
+def test_odd_recordings_are_read(main: Main, capsys: Shown, bundle: Path, tmp_path: Path) -> None:
     files = [
         written(tmp_path / "8bit.wav", babble(2), subtype="PCM_U8"),
         written(tmp_path / "96k.wav", babble(2, 96_000), 96_000),
@@ -131,7 +131,7 @@ def bad_recordings(folder: Path) -> dict[str, str]:
     return {name: str(folder / name) for name in names}
 
 
-def test_bad_recordings_are_explained_and_the_others_heard(
+def test_bad_recordings_are_explained_and_the_others_read(
     main: Main, capsys: Shown, bundle: Path, recording: str, tmp_path: Path
 ) -> None:
     bad = bad_recordings(tmp_path)

@@ -97,7 +97,7 @@ def test_cuts_are_played(main: Main, capsys: Shown, spoken: Path, monkeypatch: p
     assert "--export" in capsys.readouterr().err
 
 
-def test_a_phrase_is_heard_without_training(main: Main, capsys: Shown, spoken: Path) -> None:
+def test_a_phrase_is_found_without_training(main: Main, capsys: Shown, spoken: Path) -> None:
     wav = str(spoken / "a.wav")
     result = as_json(main, capsys, "try", "big window", "--wav", wav)
     (hit,) = result["detections"]
@@ -122,7 +122,7 @@ def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path)
     said = as_json(main, capsys, "confusers", "big window", "--texts", "3")
     assert said["recordings"] == [], "where the phrase is said, it is no confuser"
     assert main("confusers", "big winter", "--texts", "3", "--hours", "0") == 0
-    assert "heard by Hark's recognizer" in capsys.readouterr().out
+    assert "scored by Hark's recognizer" in capsys.readouterr().out
 
 
 def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_folder_is_kept_as_a_test_and_tried(
     assert {(clip.speaker, clip.settings["role"], clip.licence) for clip in clips} == {("user-1", "test", "private")}
 
 
-def test_for_training_so_many_of_somebody_else(
+def test_count_role_and_speaker_are_options(
     record: Callable[..., dict[str, Any]], recordings: Path, data_dir: Path
 ) -> None:
     result = record(

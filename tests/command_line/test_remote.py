@@ -207,7 +207,7 @@ class TestElsewhere:
         assert "moved" in error_of(capsys.readouterr().out)["what"]
         assert [path for path, _token in elsewhere["heard"]] == ["/api/v1/jobs?limit=20"]
 
-    def test_nobody_there(self, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_unreachable_server_is_explained(self, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         assert main("remote", "list", "--server", f"http://127.0.0.1:{port}", "--json") == 2

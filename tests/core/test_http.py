@@ -161,7 +161,7 @@ def test_redirects(double: Double) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://a\nb", "https://", "nothing"])
-def test_nobody_there(url: str, waits: list[float]) -> None:
+def test_unreachable_server_is_explained(url: str, waits: list[float]) -> None:
     with pytest.raises(HttpError, match="cannot be reached") as caught:
         server(url).ask("GET", "/")
     assert caught.value.status == 0 and caught.value.what_to_do == "Check it."

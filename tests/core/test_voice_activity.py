@@ -25,7 +25,7 @@ def test_parts_of_any_size_give_the_same_probabilities() -> None:
         np.testing.assert_allclose(speech_probabilities(parts), whole, atol=1e-5)
 
 
-def test_two_streams_do_not_hear_each_other() -> None:
+def test_two_streams_do_not_mix() -> None:
     audio = spoken(TEXT)
     alone = SpeechProbability().feed(audio)
     one, other = SpeechProbability(), SpeechProbability()

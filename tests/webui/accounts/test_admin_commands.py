@@ -93,7 +93,7 @@ def test_from_nothing_to_a_token(hark: Run, tmp_path: Path) -> None:
         (("token", "--name", "ci", "--days", "0"), "", "could not be read"),
         (("token",), "", "could not be read"),
         (("link", "--url", "javascript:x"), "", "could not be read"),
-        (("link", "--user", "nobody"), "", "Nobody is called"),
+        (("link", "--user", "nobody"), "", "No user is called"),
     ],
 )
 def test_what_cannot_be_done_is_said(hark: Run, arguments: tuple[str, ...], says: str, said: str) -> None:
