@@ -1,4 +1,4 @@
-"""The wake-word benchmark: detectors on real recordings of their phrase, against hours of other speech, clean and in noise.
+"""The wake-word benchmark: detectors on real recordings of their phrase, against hours of other speech.
 
 The audio lies outside the repository (``../shared/data`` or HARK_SHARED). None of it may have been trained on: the
 folders named here are kept for testing, and a bundle that names one of them as training data is reported so. Other

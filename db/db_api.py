@@ -50,6 +50,7 @@ SCHEMA_VERSION = 1
 DATABASE_NAME = "library.sqlite3"
 EMISSIONS_FOLDER = "emissions"
 BUSY_TIMEOUT_S = 30.0
+CHECKING = "checking the clip library"  # in messages
 
 BATCH_CLIPS = 256  # rows a transaction
 BATCH_SAMPLES = 600 * SAMPLE_RATE  # or so much audio, so that memory stays constant
@@ -97,8 +98,7 @@ class Library:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(error, "opening the clip library") from error
-        with self._reading("opening the clip library"):
-            pass
+        self._rows("SELECT 1", doing="opening the clip library")
 
     def close(self) -> None:
         """Close this thread's connection; another use opens a new one."""
@@ -305,28 +305,21 @@ class Library:
                 values.append(bound)
         columns = ", ".join(f"clip.{name}" for name in _COLUMNS.split(", "))
         upward = after_id is not None
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT {columns} FROM {source} WHERE {condition} "
-                f"ORDER BY {number} {'ASC' if upward else 'DESC'} LIMIT ?",
-                [*values, limit],
-            ).fetchall()
-        clips = [_clip(row) for row in rows]
+        query = (
+            f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY {number} {'ASC' if upward else 'DESC'} LIMIT ?"
+        )
+        clips = [_clip(row) for row in self._rows(query, [*values, limit])]
         return clips[::-1] if upward else clips
 
     def count(self, filters: Filters, most: int) -> int:
         """How many clips a person looks for; it does not count beyond ``most``."""
         source, condition, values = _filter_condition(filters)
-        with self._reading() as connection:
-            (found,) = connection.execute(
-                f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?)", [*values, most]
-            ).fetchone()
-        return int(found)
+        query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?)"
+        return int(self._rows(query, [*values, most])[0][0])
 
     def engines_and_languages(self) -> tuple[list[str], list[str]]:
         """The engines and the languages that there are clips of, in order of name."""
-        with self._reading() as connection:
-            pairs = connection.execute("SELECT DISTINCT engine, language FROM clip").fetchall()
+        pairs = self._rows("SELECT DISTINCT engine, language FROM clip")
         return sorted({engine for engine, _ in pairs}), sorted({language for _, language in pairs})
 
     def with_source(self, prefix: str) -> list[Clip]:
@@ -380,32 +373,26 @@ class Library:
         """
         draw = random.Random(seed)
         factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT text_normalized FROM clip WHERE language = ? AND source IS NOT NULL AND text_known = 1 "
-                "AND parent_id IS NULL AND state = 'ready' AND text_normalized <> '' GROUP BY text_normalized "
-                "ORDER BY ((MIN(id) % ?) * ? + ?) % ?, text_normalized LIMIT ?",
-                (language, prime, factor, offset, prime, limit),
-            )
-            return [row[0] for row in rows]
+        rows = self._rows(
+            "SELECT text_normalized FROM clip WHERE language = ? AND source IS NOT NULL AND text_known = 1 "
+            "AND parent_id IS NULL AND state = 'ready' AND text_normalized <> '' GROUP BY text_normalized "
+            "ORDER BY ((MIN(id) % ?) * ? + ?) % ?, text_normalized LIMIT ?",
+            (language, prime, factor, offset, prime, limit),
+        )
+        return [text for (text,) in rows]
 
     def stats(self) -> LibraryStats:
         """Counts and hours, over all clips."""
-        with self._reading() as connection:
-            clips, seconds, files, unknown, rejected, slices = connection.execute(
-                "SELECT COUNT(*), COALESCE(SUM(duration_s), 0), COUNT(DISTINCT sha256), "
-                "COALESCE(SUM(text_known = 0), 0), COALESCE(SUM(state = 'rejected'), 0), COUNT(parent_id) FROM clip"
-            ).fetchone()
-            (texts,) = connection.execute(
-                "SELECT COUNT(*) FROM (SELECT DISTINCT language, text_normalized FROM clip WHERE text_known = 1)"
-            ).fetchone()
-            engines = connection.execute(
-                "SELECT engine, COUNT(*), SUM(duration_s) FROM clip GROUP BY engine ORDER BY engine"
-            ).fetchall()
-            languages = connection.execute(
-                "SELECT language, COUNT(*) FROM clip GROUP BY language ORDER BY 1"
-            ).fetchall()
-            licences = connection.execute("SELECT licence, COUNT(*) FROM clip GROUP BY licence ORDER BY 1").fetchall()
+        ((clips, seconds, files, unknown, rejected, slices),) = self._rows(
+            "SELECT COUNT(*), COALESCE(SUM(duration_s), 0), COUNT(DISTINCT sha256), "
+            "COALESCE(SUM(text_known = 0), 0), COALESCE(SUM(state = 'rejected'), 0), COUNT(parent_id) FROM clip"
+        )
+        ((texts,),) = self._rows(
+            "SELECT COUNT(*) FROM (SELECT DISTINCT language, text_normalized FROM clip WHERE text_known = 1)"
+        )
+        engines = self._rows("SELECT engine, COUNT(*), SUM(duration_s) FROM clip GROUP BY engine ORDER BY engine")
+        languages = self._rows("SELECT language, COUNT(*) FROM clip GROUP BY language ORDER BY 1")
+        licences = self._rows("SELECT licence, COUNT(*) FROM clip GROUP BY licence ORDER BY 1")
         return LibraryStats(
             clips=clips,
             hours=seconds / 3600,
@@ -469,14 +456,11 @@ class Library:
 
     def emission(self, clip_id: int, aligner: str) -> np.ndarray | None:
         """The stored emission [frames, labels], float16 or uint8; None where it was never made or its file is lost."""
-        with self._reading() as connection:
-            row = connection.execute(
-                "SELECT file FROM emission WHERE clip_id = ? AND aligner = ?", (clip_id, aligner)
-            ).fetchone()
-        if row is None:
+        rows = self._rows("SELECT file FROM emission WHERE clip_id = ? AND aligner = ?", (clip_id, aligner))
+        if not rows:
             return None
         try:
-            return np.asarray(np.load(self.data_dir / row[0]))
+            return np.asarray(np.load(self.data_dir / rows[0][0]))
         except (OSError, ValueError, EOFError):
             return None
 
@@ -505,13 +489,11 @@ class Library:
 
     def alignment(self, clip_id: int, aligner: str, level: str) -> list[AlignedUnit]:
         """The words or phones (``level``) of a clip in order; empty where it was not aligned."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT level, label, start_s, end_s, confidence FROM alignment WHERE clip_id = ? AND aligner = ? "
-                "AND level = ? ORDER BY position",
-                (clip_id, aligner, level),
-            ).fetchall()
-        return [AlignedUnit(*row) for row in rows]
+        query = (
+            "SELECT level, label, start_s, end_s, confidence FROM alignment WHERE clip_id = ? AND aligner = ? "
+            "AND level = ? ORDER BY position"
+        )
+        return [AlignedUnit(*row) for row in self._rows(query, (clip_id, aligner, level))]
 
     def with_alignment(self, aligner: str, ids: Collection[int]) -> set[int]:
         """Those of the clip ids that the aligner has aligned."""
@@ -585,21 +567,19 @@ class Library:
             in_flight += young
         emission_problems, young = self._check_emissions(mend, left_over_before)
         problems += emission_problems
-        with self._reading() as connection:
-            (clips,) = connection.execute("SELECT COUNT(*) FROM clip").fetchone()
+        ((clips,),) = self._rows("SELECT COUNT(*) FROM clip")
         return CheckReport(int(clips), files, in_flight + young, tuple(problems))
 
     def _check_database(self, mend: bool) -> list[Problem]:
         problems: list[Problem] = []
-        with self._reading("checking the clip library") as connection:
-            said = [row[0] for row in connection.execute("PRAGMA integrity_check(20)")]
-        if said != ["ok"]:
+        integrity = "PRAGMA integrity_check(20)"
+        said = self._rows(integrity, doing=CHECKING)
+        if said != [("ok",)]:
             if mend:
                 with self._writing("building the indices anew") as connection:
                     connection.execute("REINDEX")
-            with self._reading("checking the clip library") as connection:
-                mended = [row[0] for row in connection.execute("PRAGMA integrity_check(20)")] == ["ok"]
-            problems += [Problem("database", line, mended) for line in said]
+            mended = self._rows(integrity, doing=CHECKING) == [("ok",)]
+            problems += [Problem("database", line, mended) for (line,) in said]
         if not self._full_text_index_agrees():
             if mend:
                 with self._writing("building the full-text index anew") as connection:
@@ -619,27 +599,21 @@ class Library:
         return True
 
     def _check_references(self, mend: bool) -> list[Problem]:
-        with self._reading("checking the clip library") as connection:
-            # The pragma names rows by rowid, which tables without one lack; so each table is asked.
-            dangling: list[tuple[str, str]] = []
-            for table in ("emission", "alignment"):
-                rows = connection.execute(
-                    f"SELECT DISTINCT clip_id FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)"
-                )
-                dangling += [(table, f"{table} of clip {row[0]}, which is not there") for row in rows.fetchall()]
-            rows = connection.execute(
-                "SELECT id, parent_id FROM clip WHERE parent_id IS NOT NULL AND parent_id NOT IN (SELECT id FROM clip)"
-            )
-            dangling += [("clip", f"clip {row[0]} was cut from clip {row[1]}, which is not there") for row in rows]
+        # The pragma names rows by rowid, which tables without one lack; so each table is asked.
+        dangling: list[str] = []
+        for table in ("emission", "alignment"):
+            query = f"SELECT DISTINCT clip_id FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)"
+            rows = self._rows(query, doing=CHECKING)
+            dangling += [f"{table} of clip {clip_id}, which is not there" for (clip_id,) in rows]
+        orphans = "parent_id IS NOT NULL AND parent_id NOT IN (SELECT id FROM clip)"
+        rows = self._rows(f"SELECT id, parent_id FROM clip WHERE {orphans}", doing=CHECKING)
+        dangling += [f"clip {clip_id} was cut from clip {parent}, which is not there" for clip_id, parent in rows]
         if mend and dangling:
             with self._writing("clearing dangling references") as connection:
                 for table in ("emission", "alignment"):
                     connection.execute(f"DELETE FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)")
-                connection.execute(
-                    "UPDATE clip SET parent_id = NULL "
-                    "WHERE parent_id IS NOT NULL AND parent_id NOT IN (SELECT id FROM clip)"
-                )
-        return [Problem("dangling reference", what, mend) for _table, what in dangling]
+                connection.execute(f"UPDATE clip SET parent_id = NULL WHERE {orphans}")
+        return [Problem("dangling reference", what, mend) for what in dangling]
 
     def _check_clip_folder(
         self, prefix: str, mend: bool, verify_audio: bool, left_over_before: float
@@ -648,11 +622,8 @@ class Library:
         folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
         # The files first: a row added meanwhile has its file already, or it is young.
         files = _files_below(folder)
-        with self._reading("checking the clip library") as connection:
-            # 'g' comes after every hexadecimal digit.
-            rows = connection.execute(
-                "SELECT DISTINCT sha256, path FROM clip WHERE sha256 >= ? AND sha256 < ?", (prefix, prefix + "g")
-            ).fetchall()
+        query = "SELECT DISTINCT sha256, path FROM clip WHERE sha256 >= ? AND sha256 < ?"
+        rows = self._rows(query, (prefix, prefix + "g"), CHECKING)  # 'g' comes after every hexadecimal digit
         expected = {self.data_dir / path: digest for digest, path in rows}
         problems: list[Problem] = []
         for path, digest in expected.items():
@@ -713,8 +684,7 @@ class Library:
     def _check_emissions(self, mend: bool, left_over_before: float) -> tuple[list[Problem], int]:
         problems: list[Problem] = []
         files = _files_below(self.data_dir / EMISSIONS_FOLDER)
-        with self._reading("checking the clip library") as connection:
-            rows = [row[0] for row in connection.execute("SELECT DISTINCT file FROM emission")]
+        rows = [file for (file,) in self._rows("SELECT DISTINCT file FROM emission", doing=CHECKING)]
         for relative in rows:
             if not (self.data_dir / relative).is_file():
                 if mend:
@@ -732,21 +702,18 @@ class Library:
         self, condition: str, values: Sequence[Any], where: Where | None = None, limit: int | None = None
     ) -> list[Clip]:
         more, more_values = _condition(where or Where(state=None))
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM clip WHERE {condition} AND {more} ORDER BY id LIMIT ?",
-                [*values, *more_values, -1 if limit is None else limit],
-            ).fetchall()
+        query = f"SELECT {_COLUMNS} FROM clip WHERE {condition} AND {more} ORDER BY id LIMIT ?"
+        rows = self._rows(query, [*values, *more_values, -1 if limit is None else limit])
         return [_clip(row) for row in rows]
 
     def _column(self, query: str, values: Sequence[Any]) -> set[Any]:
-        with self._reading() as connection:
-            return {row[0] for row in connection.execute(query, values)}
+        return {value for (value,) in self._rows(query, values)}
 
-    @contextmanager
-    def _reading(self, doing: str = "reading the clip library") -> Iterator[sqlite3.Connection]:
+    def _rows(
+        self, query: str, values: Sequence[Any] | dict[str, Any] = (), doing: str = "reading the clip library"
+    ) -> list[Any]:
         try:
-            yield self._connection()
+            return self._connection().execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._translated(error, doing) from error
 

@@ -1,4 +1,4 @@
-"""The wake-word benchmark: thresholds, hits and intervals of given scores, and whole measurements of a detector of tones."""
+"""The wake-word benchmark: thresholds, hits and intervals of given scores, and measurements of a detector of tones."""
 
 from __future__ import annotations
 
