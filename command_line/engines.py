@@ -56,14 +56,12 @@ def _known(name: str, engines: dict[str, T]) -> T:
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     """``voices list``."""
+    from audio_generation.registry import engine_named
     from command_line.console import command, table
 
-    chosen = [_known(options.engine, offered_engines())] if options.engine else list(offered_engines().values())
+    chosen = [engine_named(options.engine)] if options.engine else list(offered_engines().values())
     found = {engine.name: engine.voices(options.language) for engine in chosen}
     if not any(found.values()):
-        readiness = chosen[0].available()
-        if options.engine and not readiness.ok:
-            raise HarkError(f"The engine {options.engine} cannot speak here.", readiness.why, readiness.how_to_enable)
         raise HarkError(
             f"No voice speaks the language {options.language!r}.",
             "None of the engines that are ready here has one.",
