@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data_folder import REPOSITORY
+from core.errors import HarkError
 from core.events import Reporter
 from core.processors import usable_cores
 
@@ -66,6 +68,24 @@ def measure(name: str, options: BenchOptions, reporter: Reporter) -> Figures:
     module: Any = importlib.import_module(f"benchmark.{name}")
     figures: Figures = module.run(options, reporter)
     return figures
+
+
+def shared_folder() -> Path:
+    """The folder of real audio. Raises HarkError where it is absent."""
+    folder = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        raise HarkError(
+            "The real recordings for this benchmark are not here.",
+            f"There is no folder {folder}.",
+            "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/).",
+        )
+    return folder
+
+
+def manifest_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a corpus's ``manifest.jsonl``. Raises OSError, ValueError."""
+    with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def commit() -> str:

@@ -6,17 +6,15 @@ librispeech-dev-clean and -test-other were not trained on; which words follow ea
 from __future__ import annotations
 
 import csv
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures, on_one_core
+from benchmark import BenchOptions, Figures, manifest_rows, on_one_core, shared_folder
 from benchmark.memory import resident_mib
-from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from model.asr.decoding import error_rate, greedy
@@ -81,15 +79,9 @@ def _errors(references: Sequence[Sequence[str]], texts: Sequence[Sequence[str]])
     return {"wer": round(error_rate(references, texts), 3), "cer": round(letters, 3)}
 
 
-def _manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
 def _dev_clean(speech: Path) -> list[tuple[Path, str]]:
     folder = speech / "librispeech-dev-clean"
-    rows = list(_manifest(folder))
+    rows = manifest_rows(folder)
     # The sample is the same whatever --seed says: figures of different days are compared.
     chosen = sorted(np.random.default_rng(0).permutation(len(rows))[:UTTERANCES].tolist())
     return [(folder / rows[index]["audio_filepath"], rows[index]["text"]) for index in chosen]

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from benchmark import BenchOptions, Figures
+from benchmark import BenchOptions, Figures, shared_folder
 from benchmark.asr import _dev_clean, _test_other
 from benchmark.memory import PeakMemory, resident_kib
-from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter

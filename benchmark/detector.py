@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures
+from benchmark import BenchOptions, Figures, shared_folder
 from core.errors import HarkError
 from core.events import Reporter
 
@@ -73,7 +73,6 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
 def _openwakeword(audio: np.ndarray) -> Figures:
     """openWakeWord's three models with one head, or why they are not measured."""
     from benchmark.peers import SHARED_MODELS, OpenWakeWord
-    from benchmark.wakeword import shared_folder
 
     try:
         folder = shared_folder() / "peers" / "openwakeword"

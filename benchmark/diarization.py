@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures, on_one_core
+from benchmark import BenchOptions, Figures, on_one_core, shared_folder
 from benchmark.labelled_mix import labelled_mix, utterances_by_speaker
 from benchmark.memory import resident_mib
-from benchmark.wakeword import shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from pipeline.recordings.diarization.acoustic import diarize_audio

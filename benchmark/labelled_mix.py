@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmark import manifest_rows
 from core.audio_file import SAMPLE_RATE, read_audio
 from pipeline.recordings.diarization.turns import Turn
 
@@ -30,10 +30,8 @@ class LabelledMix:
 def utterances_by_speaker(folder: Path) -> dict[str, list[Path]]:
     """The recordings of a corpus folder with a ``manifest.jsonl``, by speaker. Raises OSError, ValueError, KeyError."""
     found: dict[str, list[Path]] = {}
-    with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            found.setdefault(row["speaker"], []).append(folder / row["audio_filepath"])
+    for row in manifest_rows(folder):
+        found.setdefault(row["speaker"], []).append(folder / row["audio_filepath"])
     return found
 
 

@@ -7,7 +7,6 @@ transcripts and emissions are as many as those of that many hours, its different
 from __future__ import annotations
 
 import itertools
-import json
 import tempfile
 import time
 from collections import Counter
@@ -18,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures, on_one_core
-from benchmark.wakeword import shared_folder
+from benchmark import BenchOptions, Figures, manifest_rows, on_one_core, shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from db.db_api import Library, source_id
@@ -60,15 +58,10 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     return figures
 
 
-def _rows(folder: Path) -> list[dict[str, Any]]:
-    with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
 def _emissions(speech: Path, aligner: RecognizerAligner) -> dict[str, float]:
     folder = speech / "librispeech-dev-clean"
     audios: list[np.ndarray] = []
-    for row in _rows(folder):
+    for row in manifest_rows(folder):
         audios.append(read_audio(folder / row["audio_filepath"]))
         if sum(map(len, audios)) >= HEARD_S * SAMPLE_RATE:
             break
@@ -88,7 +81,7 @@ def _emissions(speech: Path, aligner: RecognizerAligner) -> dict[str, float]:
 def _boundaries(speech: Path, aligner: RecognizerAligner, seed: int) -> dict[str, Any]:
     """Errors of each method on real words whose times are known, and of pocketsphinx on the same."""
     folder = speech / "librispeech-aligned"
-    rows = _rows(folder)
+    rows = manifest_rows(folder)
     rows = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))[:ALIGNED_CLIPS]]
     audios = [read_audio(folder / row["audio_filepath"]) for row in rows]
     emissions = [unpack(pack(log_p), log_p.shape[1]) for log_p in aligner.log_probabilities_of(audios)]
@@ -176,7 +169,7 @@ def _errors(errors: np.ndarray) -> dict[str, float]:
 def _queries(speech: Path, folder: Path, aligner: RecognizerAligner, phrase: str, reporter: Reporter) -> dict[str, Any]:
     """Seconds of one new phrase: nothing at hand, emissions at hand, alignments at hand."""
     source = speech / "librispeech-dev-clean"
-    rows = [(row, read_audio(source / row["audio_filepath"])) for row in _rows(source)]
+    rows = [(row, read_audio(source / row["audio_filepath"])) for row in manifest_rows(source)]
     hours = sum(len(audio) for _, audio in rows) / SAMPLE_RATE / 3600
     copies = max(1, round(HOURS / hours))
     reporter.stage("bench", f"A library of {HOURS:.0f} hours: {hours:.1f} h of recordings, {copies} times")
@@ -234,7 +227,7 @@ def _precision(speech: Path, folder: Path, aligner: RecognizerAligner) -> dict[s
 
     decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
     source = speech / "librispeech-dev-clean"
-    rows = [(row, normalize(row["text"], "en")) for row in _rows(source)]
+    rows = [(row, normalize(row["text"], "en")) for row in manifest_rows(source)]
     pairs = Counter(
         f"{first} {second}"
         for _, text in rows

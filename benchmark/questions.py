@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmark import BenchOptions, Figures
-from benchmark.wakeword import shared_folder
+from benchmark import BenchOptions, Figures, manifest_rows, shared_folder
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from phrase_augmentation.normalize import normalize
@@ -56,8 +55,7 @@ def read_transcripts(shared: Path) -> dict[str, Transcript]:
     names: dict[str, str] = {}
     try:
         for corpus in SPEECH:
-            for line in (shared / "speech" / corpus / "manifest.jsonl").read_text().splitlines():
-                utterance = json.loads(line)
+            for utterance in manifest_rows(shared / "speech" / corpus):
                 identifier = Path(utterance["audio_filepath"]).stem
                 chapter, number = identifier.rsplit("-", 1)
                 start_s = 30.0 * int(number)  # an utterance is shorter; the real times are not known

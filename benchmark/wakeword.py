@@ -8,7 +8,6 @@ projects' detectors (:mod:`benchmark.peers`) score the same streams.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,13 +21,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from benchmark import BenchOptions
+from benchmark import BenchOptions, shared_folder
 from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
 from benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
+from core.data_folder import atomic_path, data_folder, storage_error
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from core.processors import usable_cores
@@ -79,18 +78,6 @@ class Listener:
     language: str
     speakers: tuple[Speakers, ...]
     digest: str
-
-
-def shared_folder() -> Path:
-    """The folder of real audio. Raises HarkError where it is absent."""
-    folder = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data")
-    if not folder.is_dir():
-        raise HarkError(
-            "The real recordings for this benchmark are not here.",
-            f"There is no folder {folder}.",
-            "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/).",
-        )
-    return folder
 
 
 def audio_files(folder: Path) -> list[Path]:

@@ -35,8 +35,8 @@ def test_a_corner_of_each(shared_data: Path, data_dir: Path, monkeypatch: pytest
     monkeypatch.setattr(mining, "ALIGNED_CLIPS", 4)
     monkeypatch.setattr(mining, "HEARD_S", 30.0)
     monkeypatch.setattr(mining, "CHOICES", 4)
-    rows = mining._rows
-    monkeypatch.setattr(mining, "_rows", lambda folder: rows(folder)[:60])
+    rows = mining.manifest_rows
+    monkeypatch.setattr(mining, "manifest_rows", lambda folder: rows(folder)[:60])
     figures = measure("mining", BenchOptions(phrase="the"), silent_reporter())
     assert figures["emissions"]["times_real_time_a_core"] > 10
     assert figures["boundaries"]["viterbi"]["start_median_ms"] < 40
