@@ -7,22 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line.curves import curves_line, curves_option, require_tensorboard
-from command_line.options import (
-    Commands,
-    Parser,
-    above_zero,
-    add_command,
-    add_group,
-    count,
-    count_or_none,
-    language,
-    per_cent,
-    seed,
-)
+from command_line.curves import curves_line, require_tensorboard, training_options
+from command_line.options import Commands, Parser, above_zero, add_command, add_group, count_or_none, language
 from core.data_folder import data_folder
 from core.errors import HarkError
-from model.training_options import WHOLE
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 
 if TYPE_CHECKING:
@@ -55,23 +43,11 @@ def register(commands: Commands[Parser]) -> None:
         default="recognizer",
         help="encoder: the phone outputs of large detectors; default: recognizer",
     )
-    training.add_argument(
-        "--epochs", type=above_zero, default=30.0, metavar="N", help="over the real speech; default: 30"
-    )
-    training.add_argument(
-        "--batch_size", "--batch-size", type=count, default=0, metavar="N",
-        help="utterances a batch; default: as many as have 160 s together",
-    )  # fmt: skip
-    training.add_argument(
-        "--subset", type=per_cent, default=WHOLE, metavar="PERCENT",
-        help="of each corpus, and of the synthetic clips; 2 is a quick test; default: 100",
-    )  # fmt: skip
-    training.add_argument(
-        "--synthetic", type=count_or_none, default=7000, metavar="N", help="clips by the speech engines; default: 7000"
-    )
-    curves_option(training)
+    batch = "utterances a batch; default: as many as have 160 s together"
+    training_options(training, above_zero, "30", batch, "each corpus, and of the synthetic clips")
+    what = "clips by the speech engines; default: 7000"
+    training.add_argument("--synthetic", type=count_or_none, default=7000, metavar="N", help=what)
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
-    training.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
 def add_method(parser: Parser, option: str = "--method") -> None:

@@ -1,19 +1,33 @@
-"""TensorBoard: the curves of a training, and what to do where it is not installed."""
+"""Options of trainings, and TensorBoard: their curves, and what to do where it is not installed."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
-from command_line.options import Parser
+from command_line.options import Parser, count, per_cent, seed
 from core.errors import HarkError
+from model.training_options import WHOLE
 
 INSTALL = ".venv/bin/python -m pip install tensorboard -c constraints.txt"
 
 
-def curves_option(parser: Parser) -> None:
-    """``--tensorboard``, of trainings that write curves wherever TensorBoard is there."""
+def training_options(parser: Parser, epochs: Callable[[str], float], default_epochs: str, batch: str, of: str) -> None:
+    """The options that trainings of models share.
+
+    Args:
+        epochs: type of their number.
+        batch: what a batch has, and its default.
+        of: what a share of is taken.
+    """
+    what = f"default: {default_epochs}"
+    parser.add_argument("--epochs", type=epochs, default=default_epochs, metavar="N", help=what)
+    parser.add_argument("--batch_size", "--batch-size", type=count, default=0, metavar="N", help=batch)
+    what = f"of {of}; 2 is a quick test; default: 100"
+    parser.add_argument("--subset", type=per_cent, default=WHOLE, metavar="PERCENT", help=what)
     parser.add_argument("--tensorboard", action="store_true", help="do not begin where no curves can be written")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
 def require_tensorboard() -> None:

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line.curves import curves_line, curves_option, require_tensorboard
-from command_line.options import Commands, Parser, add_command, add_group, count, language, per_cent, seed
+from command_line.curves import curves_line, require_tensorboard, training_options
+from command_line.options import Commands, Parser, add_command, add_group, count, language
 from core.data_folder import data_folder, installation_folder
 from core.errors import HarkError
-from model.training_options import WHOLE
 from pipeline.recordings.recording_folder import RECORDINGS
 
 if TYPE_CHECKING:
@@ -31,16 +30,7 @@ def register(commands: Commands[Parser]) -> None:
         help="JSON lines with text and summary, a folder of such files (*.jsonl), or a folder of transcripts; "
         "default: the recordings of the data folder",
     )  # fmt: skip
-    training.add_argument("--epochs", type=count, default=20, metavar="N", help="default: 20")
-    training.add_argument(
-        "--batch_size", "--batch-size", type=count, default=32, metavar="N", help="pairs a step; default: 32"
-    )
-    training.add_argument(
-        "--subset", type=per_cent, default=WHOLE, metavar="PERCENT",
-        help="of the pairs; 2 is a quick test; default: 100",
-    )  # fmt: skip
-    curves_option(training)
-    training.add_argument("--seed", type=seed, default=0, metavar="N")
+    training_options(training, count, "20", "pairs a step; default: 32", "the pairs")
 
     summarizing = add_command(group, "summarize", "FILE [options]", "summarize a text or a transcript", run_summarize)
     summarizing.add_argument("file", metavar="FILE", help="a text, a transcript.json, or - for stdin")
@@ -55,8 +45,9 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
     if options.tensorboard:
         require_tensorboard()
+    pairs = options.pairs or data_folder() / RECORDINGS
     run = SummarizerRun(
-        options.pairs or data_folder() / RECORDINGS, options.epochs, options.batch_size, options.subset, options.seed
+        pairs, options.epochs, options.batch_size or SummarizerRun.batch_size, options.subset, options.seed
     )
     with screen.reporter() as reporter:
         result = train(run, (installation_folder() / CHARACTER_FILE).parent, reporter)
