@@ -21,12 +21,7 @@ if TYPE_CHECKING:
     from pipeline.training.mining import MiningResult
 
 SHOWN_CUTS = 20
-PLAYERS = (
-    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"),
-    ("play", "-q"),
-    ("afplay",),
-    ("paplay",),
-)
+PLAYERS = (("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"), ("play", "-q"), ("afplay",), ("paplay",))
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -58,11 +53,8 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.mining import MiningConfig, mine
 
-    given = {
-        name: getattr(options, name)
-        for name in ("most", "recordings", "least_confidence", "speaker_share")
-        if getattr(options, name) is not None
-    }
+    limits = {name: getattr(options, name) for name in ("most", "recordings", "least_confidence", "speaker_share")}
+    given = {name: value for name, value in limits.items() if value is not None}
     config = MiningConfig(
         word_forms=options.word_forms, real_only=not options.synthetic, seed=options.seed, method=options.method,
         **given,
@@ -108,16 +100,8 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _as_json(found: MiningResult, files: dict[int, Path], export: Path | None) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "phrase": found.phrase,
-        "forms": list(found.forms),
-        "recordings": found.recordings,
-        "looked_into": found.looked_into,
-        "sampled": found.sampled,
-        "clips": [{**asdict(cut), "file": str(files.get(cut.clip_id, ""))} for cut in found.cuts],
-        "rejected": found.rejected,
-        "seconds": found.seconds,
-    }
+    result: dict[str, Any] = {**asdict(found), "sampled": found.sampled}
+    result["clips"] = [{**cut, "file": str(files.get(cut["clip_id"], ""))} for cut in result.pop("cuts")]
     if export is not None:
         result["export"] = str(export)
     return result
