@@ -1,4 +1,4 @@
-"""How well speakers are told apart: error rates on real conversations and on labelled mixes, decisions about channels.
+"""How well speakers are told apart: error rates on real conversations and on labelled mixes.
 
 The voices' constants were tuned on pyannote's trn* and dev* and on mixes of librispeech-test-clean-a; figures are of
 tst*, sample and mixes of librispeech-dev-clean, whose speakers had no part in it. The real conversations are 30 s each
@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from benchmark.memory import resident_mib
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from pipeline.recordings.diarization.acoustic import diarize_audio
-from pipeline.recordings.diarization.channels import compare_if_stereo
 from pipeline.recordings.diarization.errors import DiarizationErrors, diarization_errors, overlap_found, read_rttm
 from pipeline.recordings.diarization.turns import Diarization, Turn
 
@@ -30,12 +28,11 @@ MIXES = 4  # of each number of speakers
 MIX_S = 120.0
 REAL = ("tst", "sample")  # what begins with another name was tuned on
 LONG_S = 1800.0  # the longest upload
-STEREO = {"google/two_channel_16k.ogg": True, "google/multi.ogg": False, "google/commercial_mono.ogg": False}
 
 
 @on_one_core()
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Diarization error rates, numbers of speakers, overlaps, channels, times real time on one core, memory."""
+    """Diarization error rates, numbers of speakers, overlaps, times real time on one core, memory."""
     shared = shared_folder()
     conversation = shared / "conversation"
     people = utterances_by_speaker(shared / "speech" / "librispeech-dev-clean")
@@ -56,7 +53,6 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
         }
         for number in SPEAKERS:
             figures[name][f"mixes_of_{number}"] = _rates([one for one in mixed if one.speakers == number])
-    figures["channels"] = {name: _channels(conversation / name, expected) for name, expected in STEREO.items()}
     reporter.stage("bench", "Half an hour")
     figures["half_an_hour"] = _half_an_hour(people)
     return figures
@@ -124,12 +120,6 @@ def _rates(outcomes: Sequence[_Outcome]) -> dict[str, float]:
             sum(outcome.seconds for outcome in outcomes) / max(sum(outcome.spent_s for outcome in outcomes), 1e-9), 1
         ),
     }
-
-
-def _channels(path: Path, expected: bool) -> dict[str, Any]:
-    comparison = compare_if_stereo(path)
-    found = comparison is not None and comparison.two_speakers
-    return {"two_speakers": found, "right": found is expected}
 
 
 def _half_an_hour(people: dict[str, list[Path]]) -> dict[str, float]:

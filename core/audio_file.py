@@ -19,7 +19,7 @@ SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
 SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
 READ_BLOCK_S = 30.0  # seconds read at a time, so that memory does not grow with a file's length
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header outside of this is nonsense (or made to exhaust memory)
-MAX_BLOCK_VALUES = 16_000_000  # samples times channels read at a time, whatever the header claims
+MAX_BLOCK_VALUES = 8_000_000  # samples times channels read at a time, whatever the header claims
 
 # A WAV that was written into a pipe cannot know its length and carries a placeholder from about here upward.
 WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
@@ -148,11 +148,12 @@ def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray,
     first = next(parts, None)
     if first is None:
         return
-    rate = first[0]
+    rate, parts = first[0], chain([first], parts)
+    del first  # or it would be kept as long as the file is read
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise NotDecoded(f"Its header gives a sample rate of {rate} Hz")
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
-    for _, block in chain([first], parts):
+    for _, block in parts:
         mono = _in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
         yield mono if resampler is None else _in_range(resampler.resample_chunk(mono)), len(block) / rate
     if resampler is not None:
