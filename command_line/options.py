@@ -74,7 +74,11 @@ def add_group(
     common_options(parser)
     parser.set_defaults(handler=handler, parser=parser, **defaults)
     group: Commands[Parser] = parser.add_subparsers(
-        title="commands", metavar="COMMAND", parser_class=Parser, prog=f"{PROGRAM} {name}", required=handler is None
+        title="commands",
+        metavar="COMMAND" if handler else None,  # None: a mistake names the subcommands that there are
+        parser_class=Parser,
+        prog=f"{PROGRAM} {name}",
+        required=handler is None,
     )
     return group
 
