@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -51,14 +50,6 @@ class AugmentationConfig:
     level_db: tuple[float, float] = (-45.0, -15.0)  # dBFS in which the final active level stays
 
 
-class NoiseSource(Protocol):
-    """What :class:`noise.NoiseLibrary` offers the chain; anything else with this method will do."""
-
-    def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
-        """A random segment of noise [samples]."""
-        ...
-
-
 class Augmenter:
     """Applies the chain. Holds no state: the same audio and the same generator give the same result.
 
@@ -71,7 +62,7 @@ class Augmenter:
     def __init__(
         self,
         config: AugmentationConfig | None = None,
-        noises: NoiseSource | None = None,
+        noises: noise.NoiseLibrary | None = None,
         rooms: Sequence[np.ndarray] = (),
         voices: Sequence[np.ndarray] = (),
     ) -> None:

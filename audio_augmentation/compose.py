@@ -1,4 +1,4 @@
-"""Longer streams out of clips, with the place of every clip known."""
+"""Longer streams out of clips."""
 
 from __future__ import annotations
 
@@ -21,33 +21,24 @@ def compose_stream(
     lead_s: float = 0.5,
     tail_s: float = 0.5,
     level_db: tuple[float, float] | None = None,
-) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Clips one after the other, with random gaps.
+) -> np.ndarray:
+    """Clips one after the other, with random gaps: a stream [samples].
 
     Args:
         clips: audio [samples] each; may be empty.
         gap_s: least and greatest gap between clips, seconds.
         lead_s, tail_s: silence before the first and after the last clip, seconds.
         level_db: each clip's active level is drawn from this range of dBFS; None leaves the levels as they are.
-
-    Returns:
-        The stream [samples] and each clip's start and end in it, in seconds, in order.
     """
-    if min(*gap_s, lead_s, tail_s) < 0.0:
-        raise ValueError("gaps are not negative")
     parts: list[np.ndarray] = []
-    spans: list[tuple[float, float]] = []
-    at = 0
     for number, clip in enumerate(clips):
         gap = round((rng.uniform(*gap_s) if number else lead_s) * SAMPLE_RATE)
         audio = clip if level_db is None else set_level(clip, rng.uniform(*level_db))
         parts += [np.zeros(gap, dtype=np.float32), _faded(audio)]
-        spans.append(((at + gap) / SAMPLE_RATE, (at + gap + len(clip)) / SAMPLE_RATE))
-        at += gap + len(clip)
-    if not spans:
+    if not len(clips):
         parts.append(np.zeros(round(lead_s * SAMPLE_RATE), dtype=np.float32))
     parts.append(np.zeros(round(tail_s * SAMPLE_RATE), dtype=np.float32))
-    return limit_peak(np.concatenate(parts)), spans
+    return limit_peak(np.concatenate(parts))
 
 
 def surround(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -27,7 +25,7 @@ from core.errors import HarkError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm")
 PIECE_S = 20.0  # seconds of a file that are read, and kept, as one piece
-CACHE_BYTES = 256 * 2**20
+KEPT_PIECES = 200  # in memory: 256 MB
 DRAW_TRIES = 8  # pieces tried for one that can be read and is not digital silence
 
 
@@ -146,10 +144,8 @@ def slow_modulation(samples: int, rng: np.random.Generator, depth_db: float) -> 
     return np.interp(np.arange(samples), points, gains).astype(np.float32)
 
 
-def babble(
-    clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator, voices: int | None = None
-) -> np.ndarray:
-    """Other people talking: ``voices`` clips (default 1 to 7 at random) from random places, at various distances.
+def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Other people talking: 1 to 7 clips from random places, at various distances.
 
     The caller sees to it that the phrase is not spoken in the clips. RMS about 0.1, peak at most 1.
 
@@ -159,7 +155,7 @@ def babble(
     if not len(clips):
         raise ValueError("babble needs clips")
     mixture = np.zeros(samples, dtype=np.float32)
-    for _ in range(voices if voices is not None else int(rng.integers(1, 8))):
+    for _ in range(int(rng.integers(1, 8))):
         clip = np.asarray(clips[int(rng.integers(len(clips)))], dtype=np.float32)
         gain = np.float32(10 ** (rng.uniform(-9.0, 0.0) / 20))
         voice = random_segment(clip, samples, rng)
@@ -176,27 +172,10 @@ class NoiseLibrary:
         paths: the audio files under the folder, sorted.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, paths: Sequence[Path], kept: int = KEPT_PIECES) -> None:
         self.paths = list(paths)
-        self._cache_bytes = cache_bytes
-        self._forget()
-
-    def _forget(self) -> None:
-        self._pieces: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._counts: dict[int, int] = {}
-        self._kept_bytes = 0
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Sent to a worker process, the library goes without its cache and lock.
-        return {"paths": self.paths, "_cache_bytes": self._cache_bytes}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
-
-    def __len__(self) -> int:
-        return len(self.paths)
+        self._count = cache(lambda index: _piece_count(self.paths[index]))
+        self._piece = lru_cache(kept)(lambda index, number: _read_piece(self.paths[index], number))
 
     def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
         """A random segment [samples] of a random file; shorter files are repeated.
@@ -223,35 +202,8 @@ class NoiseLibrary:
             )
         return segment
 
-    def _count(self, index: int) -> int:
-        """How many pieces a file has (1 where its length is not known beforehand)."""
-        count = self._counts.get(index)
-        if count is None:
-            try:
-                seconds = soundfile.info(str(self.paths[index])).duration
-            except (soundfile.LibsndfileError, OSError):
-                seconds = 0.0
-            count = self._counts[index] = max(1, int(seconds / PIECE_S))
-        return count
 
-    def _piece(self, index: int, number: int) -> np.ndarray:
-        key = (index, number)
-        with self._lock:
-            piece = self._pieces.get(key)
-            if piece is not None:
-                self._pieces.move_to_end(key)
-                return piece
-        piece = _read_piece(self.paths[index], number)
-        with self._lock:
-            if key not in self._pieces:
-                self._pieces[key] = piece
-                self._kept_bytes += piece.nbytes
-            while self._kept_bytes > self._cache_bytes and len(self._pieces) > 1:
-                self._kept_bytes -= self._pieces.popitem(last=False)[1].nbytes
-        return piece
-
-
-def load_noise_folder(folder: Path, cache_bytes: int = CACHE_BYTES) -> NoiseLibrary:
+def load_noise_folder(folder: Path) -> NoiseLibrary:
     """The audio files anywhere under ``folder``; nothing is read yet.
 
     Raises:
@@ -266,7 +218,15 @@ def load_noise_folder(folder: Path, cache_bytes: int = CACHE_BYTES) -> NoiseLibr
             f"No file in it ends in {', '.join(AUDIO_SUFFIXES)}.",
             "Put recordings of noise there, or run without a noise folder: Hark then makes its own noise.",
         )
-    return NoiseLibrary(paths, cache_bytes)
+    return NoiseLibrary(paths)
+
+
+def _piece_count(path: Path) -> int:
+    """Pieces of a file (1 where its length is not known beforehand)."""
+    try:
+        return max(1, int(soundfile.info(str(path)).duration / PIECE_S))
+    except (soundfile.LibsndfileError, OSError):
+        return 1
 
 
 def _read_piece(path: Path, number: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from benchmark.memory import resident_mib
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from model.asr.decoding import error_rate, greedy
-from model.asr.emissions import RecognizerAligner
+from model.asr.emissions import Aligner
 from model.asr.recognition import decoder_for
 from model.phones import phone_indices, text_of
 from phrase_augmentation.normalize import normalize
@@ -33,7 +33,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     speech = shared_folder() / "speech"
     reporter.stage("bench", "Loading the recognizer and the vocabulary")
     decoder = decoder_for("en")
-    aligner = RecognizerAligner()
+    aligner = Aligner()
     corpora = {"librispeech-dev-clean": _dev_clean(speech), "librispeech-test-other": _test_other(speech)}
     figures: Figures = {}
     for name, rows in corpora.items():
@@ -45,7 +45,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 
 def _of_corpus(
     rows: Sequence[tuple[Path, str]],
-    aligner: RecognizerAligner,
+    aligner: Aligner,
     to_words: Callable[[np.ndarray], list[str]],
     reporter: Reporter,
 ) -> dict[str, Any]:

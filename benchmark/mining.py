@@ -22,7 +22,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from db.db_api import Library, source_id
 from db.records import NewClip, Where
-from model.asr.emissions import RecognizerAligner, pack, unpack
+from model.asr.emissions import Aligner, pack, unpack
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.alignment import align
@@ -43,7 +43,7 @@ HEARD_S = 600.0  # audio by which emissions are timed
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Figures of emissions, boundaries (milliseconds against known word times) and queries."""
     speech = shared_folder() / "speech"
-    aligner = RecognizerAligner()
+    aligner = Aligner()
     figures: Figures = {}
     reporter.stage("bench", "Emissions")
     figures["emissions"] = _emissions(speech, aligner)
@@ -58,7 +58,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     return figures
 
 
-def _emissions(speech: Path, aligner: RecognizerAligner) -> dict[str, float]:
+def _emissions(speech: Path, aligner: Aligner) -> dict[str, float]:
     folder = speech / "librispeech-dev-clean"
     audios: list[np.ndarray] = []
     for row in manifest_rows(folder):
@@ -78,7 +78,7 @@ def _emissions(speech: Path, aligner: RecognizerAligner) -> dict[str, float]:
     }
 
 
-def _boundaries(speech: Path, aligner: RecognizerAligner, seed: int) -> dict[str, Any]:
+def _boundaries(speech: Path, aligner: Aligner, seed: int) -> dict[str, Any]:
     """Errors of each method on real words whose times are known, and of pocketsphinx on the same."""
     folder = speech / "librispeech-aligned"
     rows = manifest_rows(folder)
@@ -166,7 +166,7 @@ def _errors(errors: np.ndarray) -> dict[str, float]:
     return figures
 
 
-def _queries(speech: Path, folder: Path, aligner: RecognizerAligner, phrase: str, reporter: Reporter) -> dict[str, Any]:
+def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter: Reporter) -> dict[str, Any]:
     """Seconds of one new phrase: nothing at hand, emissions at hand, alignments at hand."""
     source = speech / "librispeech-dev-clean"
     rows = [(row, read_audio(source / row["audio_filepath"])) for row in manifest_rows(source)]
@@ -216,7 +216,7 @@ def _queries(speech: Path, folder: Path, aligner: RecognizerAligner, phrase: str
     }
 
 
-def _precision(speech: Path, folder: Path, aligner: RecognizerAligner) -> dict[str, Any]:
+def _precision(speech: Path, folder: Path, aligner: Aligner) -> dict[str, Any]:
     """What another recognizer (pocketsphinx) thinks of real cuts.
 
     ``in_place``: it places the phrase in the parent within :data:`NEAR_S` of the cut's own place, given the whole
@@ -276,7 +276,7 @@ def _precision(speech: Path, folder: Path, aligner: RecognizerAligner) -> dict[s
     return {"phrases": CHOICES, "chance": round(1 / CHOICES, 3), **figures}
 
 
-def _repeated(library: Library, aligner: RecognizerAligner, clips: list[Any]) -> Iterator[tuple[int, np.ndarray]]:
+def _repeated(library: Library, aligner: Aligner, clips: list[Any]) -> Iterator[tuple[int, np.ndarray]]:
     made: dict[str, np.ndarray] = {}
     for clip in clips:
         if clip.sha256 not in made:
@@ -285,7 +285,7 @@ def _repeated(library: Library, aligner: RecognizerAligner, clips: list[Any]) ->
 
 
 def _timed(
-    phrase: str, library: Library, reporter: Reporter, config: MiningConfig, aligner: RecognizerAligner
+    phrase: str, library: Library, reporter: Reporter, config: MiningConfig, aligner: Aligner
 ) -> tuple[float, MiningResult]:
     started = time.perf_counter()
     found = mine(Keyphrase(phrase), library, reporter, config, aligner)

@@ -15,7 +15,7 @@ from pipeline.corpora.alignment_methods import METHODS, VITERBI
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from model.asr.emissions import RecognizerAligner
+    from model.asr.emissions import Aligner
 
 TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
 
@@ -62,14 +62,14 @@ def add_weights(parser: Parser) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help=what)
 
 
-def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> RecognizerAligner:
+def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> Aligner:
     """Hark's recognizer. Raises HarkError where the weights that were given cannot be used."""
-    from model.asr.emissions import RecognizerAligner
+    from model.asr.emissions import Aligner
     from model.asr.network import Recognizer
     from model.shipped_weights import load_weights
 
     if options.weights is None:
-        return RecognizerAligner(units=units)
+        return Aligner(units=units)
     what_to_do = "Give what ./hark asr train CORPUS --kind recognizer has made."
     try:
         model, _ = load_weights(options.weights)
@@ -79,7 +79,7 @@ def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> Recogn
         raise HarkError(
             "These weights are of another model.", f"{options.weights} is a trunk, no recognizer.", what_to_do
         )
-    return RecognizerAligner(model, units)
+    return Aligner(model, units)
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:

@@ -14,8 +14,9 @@ from torch import nn
 from model.dataset import FeatureStore
 from model.features import HOP, WINDOW, StoredFrames
 from model.front_end import FrontEnd
-from model.metrics import ScoredStream, smooth_scores
+from model.metrics import ScoredStream
 from model.plain import plain
+from model.runtime.detector import smooth_scores
 
 
 class DetectorConfig(ABC):

@@ -202,7 +202,7 @@ class ExampleBuilder:
         return audio, low, high, start_frame - low, end_frame - low
 
     def _stream(self, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
-        audio, _ = compose_stream(
+        audio = compose_stream(
             [self._voiced(read_audio(path), spec, rng) for path in spec.clips],
             rng,
             gap_s=(0.1, 0.8),

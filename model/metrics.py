@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from model.runtime.detector import SMOOTHING_FRAMES, Trigger, logit, smooth_scores
+from model.runtime.detector import Trigger, logit
 
 SCORE_PERIOD_S = 0.08  # seconds a score
 # Seconds after the highest score of a detection in which no other one is reported. A large detector hears an utterance
@@ -20,6 +20,7 @@ REFRACTORY_S = 2.5
 HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
 HIT_AFTER_S = 1.0  # ... and this long after it
 CONFIDENCE = 0.95
+DET_POINTS = 120
 TAIL_PEAKS = 50  # highest false-alarm peaks that the tail is fitted to
 
 
@@ -166,15 +167,13 @@ def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: in
     return wilson_interval(int((best < threshold).sum()) * utterances / max(1, len(best)), utterances)
 
 
-def det_curve(
-    positives: list[ScoredStream], negatives: list[ScoredStream], points: int = 120
-) -> dict[str, list[float]]:
+def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> dict[str, list[float]]:
     """Miss rate against false alarms per hour over thresholds evenly spaced in logits."""
     best = phrase_scores(positives)
     hours = sum(s.hours for s in negatives)
     peaks = false_alarm_peaks(negatives)
     levels = logit(np.concatenate([best, peaks[:2000]])) if len(best) + len(peaks) else np.zeros(1)
-    thresholds = 1.0 / (1.0 + np.exp(-np.linspace(levels.min(), levels.max(), points)))
+    thresholds = 1.0 / (1.0 + np.exp(-np.linspace(levels.min(), levels.max(), DET_POINTS)))
     return {
         "threshold": [float(t) for t in thresholds],
         "miss_rate": [float((best < t).mean()) if len(best) else float("nan") for t in thresholds],
@@ -189,6 +188,3 @@ def selection_measure(positives: list[ScoredStream], negatives: list[ScoredStrea
     """
     rates = (0.5, 2.0, 8.0)
     return float(np.mean([miss_rate_at(positives, threshold_for(negatives, r).threshold).value for r in rates]))
-
-
-__all__ = ["SMOOTHING_FRAMES", "Interval", "Operating", "ScoredStream", "logit", "smooth_scores"]

@@ -49,38 +49,10 @@ _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,15})(?:st|nd|rd|th)\b")
 # 1,000,000 and 3.14, or 1.000.000 and 3,14 where the comma is the decimal sign.
 _NUMBER_POINT = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+(?:\.\d+)?")
 _NUMBER_COMMA = re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?(?![\d.])|\d+(?:,\d+)?")
-_DECIMAL_COMMA = frozenset(
-    [
-        "bg",
-        "cs",
-        "da",
-        "de",
-        "el",
-        "es",
-        "fi",
-        "fr",
-        "hu",
-        "id",
-        "is",
-        "it",
-        "lt",
-        "lv",
-        "nb",
-        "nl",
-        "no",
-        "pl",
-        "pt",
-        "ro",
-        "ru",
-        "sk",
-        "sl",
-        "sr",
-        "sv",
-        "tr",
-        "uk",
-        "vi",
-    ]
-)
+_DECIMAL_COMMA = frozenset((
+    "bg", "cs", "da", "de", "el", "es", "fi", "fr", "hu", "id", "is", "it", "lt", "lv", "nb", "nl", "no", "pl", "pt",
+    "ro", "ru", "sk", "sl", "sr", "sv", "tr", "uk", "vi",
+))  # fmt: skip
 
 
 def base_language(language: str) -> str:

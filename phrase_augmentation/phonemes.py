@@ -15,20 +15,8 @@ from typing import Any
 
 from core.errors import HarkError
 from core.worker_process import WorkerGone, WorkerProcess
-from phrase_augmentation.distance import AFFRICATES, VOWEL_LETTERS, is_vowel, phone_distance
+from phrase_augmentation.distance import AFFRICATES, VOWEL_LETTERS, is_vowel
 from phrase_augmentation.normalize import base_language
-
-__all__ = [
-    "accents",
-    "is_vowel",
-    "languages",
-    "phone_distance",
-    "phonemes",
-    "phonemes_of_words",
-    "phones_of_texts",
-    "stressed_vowel",
-    "version",
-]
 
 Phones = tuple[str, ...]
 

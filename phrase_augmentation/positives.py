@@ -5,9 +5,7 @@ from __future__ import annotations
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.punctuation import punctuated
-from phrase_augmentation.sentences import CARRIERS, carried, generator
-
-__all__ = ["CARRIERS", "positives"]
+from phrase_augmentation.sentences import carried, generator
 
 ALONE_SHARE = 0.6  # of the texts hold the phrase and nothing else: so a detector is mostly addressed
 PLAIN_SHARE = 0.4  # of those are the bare phrase; the others vary its punctuation and capitals

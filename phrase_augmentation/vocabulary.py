@@ -58,72 +58,15 @@ SINGLE_LETTER_WORDS = {
     "hu": "aóőés",
 }
 # Two letters make an English word here; others in word lists are abbreviations, which each engine reads in its own way.
-ENGLISH_TWO_LETTERS = frozenset(
-    {
-        "ah",
-        "am",
-        "an",
-        "as",
-        "at",
-        "be",
-        "by",
-        "do",
-        "eh",
-        "go",
-        "ha",
-        "he",
-        "hi",
-        "ho",
-        "if",
-        "in",
-        "is",
-        "it",
-        "la",
-        "ma",
-        "me",
-        "my",
-        "no",
-        "of",
-        "oh",
-        "on",
-        "or",
-        "ow",
-        "ox",
-        "pa",
-        "pi",
-        "so",
-        "to",
-        "uh",
-        "up",
-        "us",
-        "we",
-        "ye",
-        "yo",
-    }
-)
-ENGLISH_ABBREVIATIONS = frozenset(
-    {
-        "blvd",
-        "corp",
-        "dept",
-        "etc",
-        "govt",
-        "inc",
-        "jan",
-        "feb",
-        "aug",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "mon",
-        "tue",
-        "wed",
-        "thu",
-        "fri",
-        "ave",
-    }
-)
+ENGLISH_TWO_LETTERS = frozenset((
+    "ah", "am", "an", "as", "at", "be", "by", "do", "eh", "go", "ha", "he", "hi", "ho", "if", "in", "is", "it", "la",
+    "ma", "me", "my", "no", "of", "oh", "on", "or", "ow", "ox", "pa", "pi", "so", "to", "uh", "up", "us", "we", "ye",
+    "yo",
+))  # fmt: skip
+ENGLISH_ABBREVIATIONS = frozenset((
+    "blvd", "corp", "dept", "etc", "govt", "inc", "jan", "feb", "aug", "sept", "oct", "nov", "dec", "mon", "tue",
+    "wed", "thu", "fri", "ave",
+))  # fmt: skip
 CJK_OR_KANA = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "THAI"})
 
 _log = logging.getLogger(__name__)

@@ -44,7 +44,7 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from db.records import AlignedUnit
 from model.asr.decoding import edit_distance, greedy
-from model.asr.emissions import Aligner, RecognizerAligner
+from model.asr.emissions import Aligner
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import Alignment, align
@@ -421,7 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     own = dict(item.partition("=")[::2] for item in options.licence)
     try:
-        ear = RecognizerAligner()
+        ear = Aligner()
         speakers = [s for folder in options.folders for s in speakers_of(folder, ear, options.leave_out, own)]
         if options.measure:
             result = {name: measure_engine(name, ear) for name in options.measure}

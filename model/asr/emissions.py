@@ -1,7 +1,5 @@
 """Emissions: what an acoustic model says about audio, frame by frame, of any length, and their compact form.
 
-An aligner is a CTC model with a vocabulary: Hark's own recognizer, heard through its phones or its characters.
-
 The compact form is 8 bits a value: the negative log-probability in steps of :data:`STEP`, of the
 :data:`KEPT` most probable outputs of each frame (their numbers, then their values). What is not kept counts as what
 probability is left, evenly. ``./hark bench mining`` measures size and cost on recordings with known word times.
@@ -12,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -39,36 +37,15 @@ STEP = 0.08  # nats a step of 8 bits: 255 steps reach to exp(-20.4)
 KEPT = 8  # outputs kept of each frame
 
 
-class Aligner(Protocol):
-    """A CTC model that hears: output 0 is the blank.
+class Aligner:
+    """A CTC model with a vocabulary: Hark's own recognizer, read through its phones or its characters.
 
     Attributes:
         name: names model and weights, as a file name; emissions of different weights never meet.
-        units: what its outputs are, "phones" or "characters".
+        units: what its outputs are, "phones" or "characters"; output 0 is the blank.
         vocabulary: a name for each output.
         frame_s: seconds an output.
     """
-
-    name: str
-    units: str
-    vocabulary: tuple[str, ...]
-    frame_s: float
-
-    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """Natural logarithms [time, outputs] float32 for mono audio [samples] of any length at 16 kHz."""
-        ...
-
-    def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same for many, in their order; several go through the model at once."""
-        ...
-
-    def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
-        """The outputs that each word is made of; empty for a word that the model cannot write."""
-        ...
-
-
-class RecognizerAligner:
-    """Hark's own recognizer (``model/shipped``), heard through its phones or its characters."""
 
     frame_s = OUTPUT_SAMPLES / SAMPLE_RATE
 
@@ -95,13 +72,16 @@ class RecognizerAligner:
         yield from self._heard(waiting)
 
     def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
+        """Natural logarithms [time, outputs] float32 for mono audio [samples] of any length at 16 kHz."""
         return next(self.both([audio]))[self.units]
 
     def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same for many, in their order; several go through the model at once."""
         for heads in self.both(audios):
             yield heads[self.units]
 
     def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
+        """The outputs that each word is made of; empty for a word that the model cannot write."""
         if self.units == "characters":
             spelled = [character_indices(word) for word in words]
             space = character_indices(" ")
@@ -148,7 +128,7 @@ class RecognizerAligner:
 @lru_cache(maxsize=1)
 def default_aligner() -> Aligner:
     """The recognizer that ships, through its phones; loaded once a process."""
-    return RecognizerAligner()
+    return Aligner()
 
 
 def output_count(samples: int) -> int:

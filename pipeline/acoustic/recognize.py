@@ -10,7 +10,7 @@ from core.audio_file import SAMPLE_RATE
 from core.foreign_audio import read_foreign_audio
 from db.records import AlignedUnit
 from model.asr.decoding import greedy
-from model.asr.emissions import RecognizerAligner
+from model.asr.emissions import Aligner
 from model.asr.recognition import WordDecoder
 from model.phones import phones_of, text_of
 from pipeline.corpora.alignment import NotAligned, align
@@ -34,7 +34,7 @@ class Recognized:
     confidence: float
 
 
-def recognize(file: Path | str, aligner: RecognizerAligner, decoder: WordDecoder, language: str = "en") -> Recognized:
+def recognize(file: Path | str, aligner: Aligner, decoder: WordDecoder, language: str = "en") -> Recognized:
     """Words of a recording of any length. ``aligner`` hears phones. Raises HarkError where it cannot be read."""
     audio = read_foreign_audio(file)
     heads = next(aligner.both([audio]))

@@ -293,9 +293,9 @@ def _is_full(part: Sequence[tuple[str, float, float]], following: tuple[str, flo
 
 @cache
 def _aligner() -> Any:
-    from model.asr.emissions import RecognizerAligner
+    from model.asr.emissions import Aligner
 
-    return RecognizerAligner()
+    return Aligner()
 
 
 def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter) -> None:

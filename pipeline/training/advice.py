@@ -31,22 +31,10 @@ LONGEST_SPLIT = 16  # phones
 SPLIT_WORDS = 3_000  # the commonest words, of which a phrase may be made up by chance
 SHOWN = 8
 
-TAKEN = frozenset(
-    {
-        *("alexa", "amazon", "echo", "computer", "ziggy", "hey siri", "siri", "ok google", "okay google", "hey google"),
-        *(
-            "hey cortana",
-            "cortana",
-            "hi bixby",
-            "hey jarvis",
-            "jarvis",
-            "hey mycroft",
-            "ok nabu",
-            "okay nabu",
-            "hey meta",
-        ),
-    }
-)
+TAKEN = frozenset((
+    "alexa", "amazon", "echo", "computer", "ziggy", "hey siri", "siri", "ok google", "okay google", "hey google",
+    "hey cortana", "cortana", "hi bixby", "hey jarvis", "jarvis", "hey mycroft", "ok nabu", "okay nabu", "hey meta",
+))  # fmt: skip
 GREETINGS: dict[str, tuple[str, ...]] = {
     "en": ("hey", "okay", "hello"),
     "de": ("hallo", "hey", "okay"),

@@ -190,10 +190,8 @@ def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
     test = clips[clips["split"] == "test"]
     phrase = test[test["label"] == 1]["path"].head(PARITY_CLIPS // 2)
     other = test[test["label"] == 0]["path"].head(PARITY_CLIPS - len(phrase))
-    audio, _ = compose_stream(
-        [read_audio(path) for pair in zip(phrase, other) for path in pair], np.random.default_rng(seed)
-    )
-    return audio
+    clips_in_turn = [read_audio(path) for pair in zip(phrase, other) for path in pair]
+    return compose_stream(clips_in_turn, np.random.default_rng(seed))
 
 
 def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:

@@ -39,22 +39,11 @@ NOISE_BLOCKS = 40  # of 12 s without speech
 BABBLE_CLIPS = 40
 Row = dict[str, Any]
 CLIP_COLUMNS = (
-    "clip_id",
-    "path",
-    "label",
-    "bucket",
-    "engine",
-    "voice",
-    "speaker",
-    "split",
-    "text",
-    "licence",
-    "seconds",
-    "reused",
+    "clip_id", "path", "label", "bucket", "engine", "voice", "speaker", "split", "text", "licence", "seconds", "reused",
     "corpus",
     "phrase_start_s",  # where the words are in the clip, of a cut out of running speech; -1: from its first sound
     "phrase_end_s",  # to its last
-)
+)  # fmt: skip
 
 
 def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:

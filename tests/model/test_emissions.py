@@ -11,7 +11,7 @@ from model.asr.emissions import (
     KEPT,
     STEP,
     WINDOW_OUTPUTS,
-    RecognizerAligner,
+    Aligner,
     output_count,
     pack,
     unpack,
@@ -31,16 +31,16 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def test_log_probabilities_of_any_length(small: Recognizer) -> None:
-    aligner = RecognizerAligner(small)
+    aligner = Aligner(small)
     for seconds in (0.0, 0.01, 0.3, 1.0, 7.77):
         log_p = aligner.log_probabilities(noise(seconds))
         assert log_p.shape == (output_count(int(seconds * 16_000)), PHONE_OUTPUTS) and log_p.dtype == np.float32
         assert np.allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-4)
-    assert RecognizerAligner(small, "characters").log_probabilities(noise(1)).shape == (50, CHARACTER_OUTPUTS)
+    assert Aligner(small, "characters").log_probabilities(noise(1)).shape == (50, CHARACTER_OUTPUTS)
 
 
 def test_long_audio_is_heard_in_windows_that_agree(small: Recognizer) -> None:
-    aligner = RecognizerAligner(small)
+    aligner = Aligner(small)
     audio = noise(65)
     log_p = aligner.log_probabilities(audio)
     assert log_p.shape == (3250, PHONE_OUTPUTS) and np.isfinite(log_p).all()
@@ -53,13 +53,13 @@ def test_long_audio_is_heard_in_windows_that_agree(small: Recognizer) -> None:
 @pytest.mark.parametrize("extra", [-1, 0, 1, CONTEXT_OUTPUTS, 2 * CONTEXT_OUTPUTS + 1, 799, 801])
 def test_no_output_is_left_out_at_the_edges_of_windows(small: Recognizer, extra: int) -> None:
     outputs = WINDOW_OUTPUTS + extra
-    log_p = RecognizerAligner(small).log_probabilities(noise(outputs * 0.02))
+    log_p = Aligner(small).log_probabilities(noise(outputs * 0.02))
     assert len(log_p) == outputs
     assert np.allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-4)
 
 
 def test_a_batch_says_the_same_as_each_alone(small: Recognizer) -> None:
-    aligner = RecognizerAligner(small)
+    aligner = Aligner(small)
     audios = [noise(seconds, number) for number, seconds in enumerate((0.5, 3.0, 0.6, 25.0, 3.1))]
     for audio, log_p in zip(audios, aligner.log_probabilities_of(iter(audios)), strict=True):
         assert np.abs(aligner.log_probabilities(audio) - log_p).max() < 1e-4
@@ -68,15 +68,15 @@ def test_a_batch_says_the_same_as_each_alone(small: Recognizer) -> None:
 def test_names_tell_weights_apart(small: Recognizer) -> None:
     torch.manual_seed(1)
     other = Recognizer(small.config)
-    names = {RecognizerAligner(small).name, RecognizerAligner(other).name, RecognizerAligner(small, "characters").name}
+    names = {Aligner(small).name, Aligner(other).name, Aligner(small, "characters").name}
     assert len(names) == 3
-    assert RecognizerAligner(small).name == RecognizerAligner(small).name
+    assert Aligner(small).name == Aligner(small).name
 
 
 def test_tokens_of_words(small: Recognizer) -> None:
-    phones = RecognizerAligner(small)
+    phones = Aligner(small)
     assert [len(word) for word in phones.tokens(["hey", "compass"], "en")] == [2, 6]
-    letters = RecognizerAligner(small, "characters")
+    letters = Aligner(small, "characters")
     spelled = letters.tokens(["it's", "7", "ok"], "en")
     assert ["".join(letters.vocabulary[i] for i in word) for word in spelled] == ["it's ", "", "ok"]
 

@@ -21,7 +21,6 @@ from model.metrics import (
     det_curve,
     detections,
     false_alarm_peaks,
-    logit,
     miss_rate_at,
     phrase_scores,
     poisson_interval,
@@ -29,7 +28,7 @@ from model.metrics import (
     threshold_for,
     wilson_interval,
 )
-from model.runtime.detector import Trigger, smooth_scores
+from model.runtime.detector import Trigger, logit, smooth_scores
 
 GAP = round(REFRACTORY_S / SCORE_PERIOD_S)
 HOUR = round(3600 / SCORE_PERIOD_S)  # scores

@@ -11,9 +11,9 @@ from phrase_augmentation.inbetween import inbetween
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.plain_negatives import plain_negatives
-from phrase_augmentation.positives import CARRIERS, positives
+from phrase_augmentation.positives import positives
 from phrase_augmentation.punctuation import punctuated
-from phrase_augmentation.sentences import PLACES, generated_sentence, generator
+from phrase_augmentation.sentences import CARRIERS, PLACES, generated_sentence, generator
 
 
 def test_punctuated() -> None:

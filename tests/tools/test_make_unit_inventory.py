@@ -15,7 +15,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import AlignedUnit, NewClip
-from model.asr.emissions import RecognizerAligner
+from model.asr.emissions import Aligner
 from pipeline.corpora.alignment import Alignment, align, align_people
 from pipeline.training.keyword_scoring import intelligible
 from pipeline.training.splits import real_speaker
@@ -27,8 +27,8 @@ LARGEST = 6_000_000  # bytes
 
 
 @pytest.fixture(scope="module")
-def aligner() -> RecognizerAligner:
-    return RecognizerAligner()
+def aligner() -> Aligner:
+    return Aligner()
 
 
 def units(level: str, *rows: tuple[str, float, float]) -> tuple[AlignedUnit, ...]:
@@ -69,7 +69,7 @@ def test_stretches_with_pairs_that_are_not_there_yet_come_first() -> None:
 
 
 def test_what_is_built_is_read_back_with_its_people_and_times(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: RecognizerAligner
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: Aligner
 ) -> None:
     people = [
         Speaker(f"p{n}", "corpus", "CC0-1.0", tuple(stretch(f"r{n}-{i}", "nasitu", 9 * n + i) for i in range(3)))
@@ -109,7 +109,7 @@ def test_the_shipped_inventory_is_small_balanced_and_free() -> None:
     assert not {"bdl", "slt", "arctic-bdl", "arctic-slt"} & {row["speaker"] for row in rows}  # flite has them too
 
 
-def test_a_text_is_heard_where_it_was_said_and_no_other(aligner: RecognizerAligner) -> None:
+def test_a_text_is_heard_where_it_was_said_and_no_other(aligner: Aligner) -> None:
     audio = np.pad(say("turn on the kitchen light"), 3200)
     said = intelligible(audio, "Turn on the kitchen light!", "en", aligner)
     assert said > 0.4 and said > 3 * intelligible(audio, "call my brother tomorrow", "en", aligner)
@@ -118,7 +118,7 @@ def test_a_text_is_heard_where_it_was_said_and_no_other(aligner: RecognizerAlign
 
 
 def test_the_librarys_people_are_aligned_as_far_as_is_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: RecognizerAligner
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: Aligner
 ) -> None:
     monkeypatch.setattr("pipeline.corpora.alignment.LEAST_SPEECH_S", 3.0)
     monkeypatch.setattr("pipeline.corpora.alignment.MOST_SPEECH_S", 3.0)

@@ -61,12 +61,12 @@ class HarkCtc(LoadingEngine):
 
     def load(self) -> Any:
         """The acoustic model and the vocabulary. No transcripts of anybody's library go into it: all users share it."""
-        from model.asr.emissions import RecognizerAligner
+        from model.asr.emissions import Aligner
         from model.asr.recognition import decoder_for
         from model.shipped_weights import load_weights
 
         recognizer = None if self.model == SHIPPED else load_weights(Path(self.model))[0]
-        return RecognizerAligner(recognizer), decoder_for("en")
+        return Aligner(recognizer), decoder_for("en")
 
     def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
         """See ``LoadingEngine.hear``."""

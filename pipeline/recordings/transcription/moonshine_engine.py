@@ -99,7 +99,7 @@ class Moonshine(LoadingEngine):
 
     def load(self) -> Any:
         """The model, and the recognizer that places its words."""
-        from model.asr.emissions import RecognizerAligner
+        from model.asr.emissions import Aligner
 
         folder, ready = _folder(), self.available()
         if folder is None or not ready.ok:
@@ -110,7 +110,7 @@ class Moonshine(LoadingEngine):
             raise HarkError(
                 "Moonshine cannot be loaded.", f"{str(error)[:200].rstrip('.')}.", f"{INSTALL} --force-reinstall"
             ) from error
-        return moonshine, RecognizerAligner()
+        return moonshine, Aligner()
 
     def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
         """See ``LoadingEngine.hear``."""

@@ -15,7 +15,7 @@ from core.audio_file import read_audio
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import Clip, NewClip
-from model.asr.emissions import RecognizerAligner, pack
+from model.asr.emissions import Aligner, pack
 from pipeline.corpora.alignment import NotAligned, align, align_clips, joint_confidence, stored_emission
 from pipeline.corpora.alignment_methods import METHODS
 from tests.support.spoken_words import joined, say
@@ -25,8 +25,8 @@ WORDS += ["and", "tell", "the", "captain", "about", "the", "yellow", "mirror"]
 
 
 @pytest.fixture(scope="module")
-def aligner() -> RecognizerAligner:
-    return RecognizerAligner()
+def aligner() -> Aligner:
+    return Aligner()
 
 
 def add(library: Library, text: str, audio: np.ndarray, **more: Any) -> Clip:
@@ -36,7 +36,7 @@ def add(library: Library, text: str, audio: np.ndarray, **more: Any) -> Clip:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_boundaries_of_words_are_where_they_were_spoken(aligner: RecognizerAligner, method: str) -> None:
+def test_boundaries_of_words_are_where_they_were_spoken(aligner: Aligner, method: str) -> None:
     if method == "ctc-segmentation":
         pytest.importorskip("ctc_segmentation")
     audio, times = joined(WORDS)
@@ -49,7 +49,7 @@ def test_boundaries_of_words_are_where_they_were_spoken(aligner: RecognizerAlign
     assert starts == sorted(starts) and all(unit.start_s < unit.end_s for unit in found.words)
 
 
-def test_phones_lie_inside_of_their_words(aligner: RecognizerAligner) -> None:
+def test_phones_lie_inside_of_their_words(aligner: Aligner) -> None:
     audio, _ = joined(WORDS)
     found = align(aligner.log_probabilities(audio), " ".join(WORDS), aligner)
     of_words = aligner.tokens(WORDS, "en")
@@ -62,7 +62,7 @@ def test_phones_lie_inside_of_their_words(aligner: RecognizerAligner) -> None:
         assert all(a.end_s == b.start_s for a, b in pairwise(phones))
 
 
-def test_a_long_recording_is_aligned_piece_by_piece(aligner: RecognizerAligner) -> None:
+def test_a_long_recording_is_aligned_piece_by_piece(aligner: Aligner) -> None:
     audio, times = joined(WORDS)
     log_p = aligner.log_probabilities(audio)
     frames = len(log_p)
@@ -76,7 +76,7 @@ def test_a_long_recording_is_aligned_piece_by_piece(aligner: RecognizerAligner) 
     assert np.median(np.abs(errors)) < 0.04 and np.mean(np.abs(errors) > 0.2) < 0.02
 
 
-def test_silence_in_a_long_recording_takes_no_words(aligner: RecognizerAligner) -> None:
+def test_silence_in_a_long_recording_takes_no_words(aligner: Aligner) -> None:
     audio, times = joined(WORDS)
     silence = np.zeros(100 * 16_000, np.float32)
     log_p = aligner.log_probabilities(np.concatenate([silence, audio, silence]))
@@ -85,7 +85,7 @@ def test_silence_in_a_long_recording_takes_no_words(aligner: RecognizerAligner) 
     assert np.median(np.abs(errors)) < 0.04
 
 
-def test_what_is_not_said_is_not_aligned(aligner: RecognizerAligner) -> None:
+def test_what_is_not_said_is_not_aligned(aligner: Aligner) -> None:
     audio, _ = joined(WORDS)
     log_p = aligner.log_probabilities(audio)
     silence = aligner.log_probabilities(np.zeros(16_000 * 4, np.float32))
@@ -111,7 +111,7 @@ def test_what_is_not_said_is_not_aligned(aligner: RecognizerAligner) -> None:
 
 
 def test_without_ctc_segmentation_the_other_method_serves(
-    aligner: RecognizerAligner, monkeypatch: pytest.MonkeyPatch
+    aligner: Aligner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = builtins.__import__
 
@@ -128,7 +128,7 @@ def test_without_ctc_segmentation_the_other_method_serves(
     assert "viterbi" in caught.value.what_to_do
 
 
-def test_clips_are_heard_and_aligned_once(library: Library, aligner: RecognizerAligner) -> None:
+def test_clips_are_heard_and_aligned_once(library: Library, aligner: Aligner) -> None:
     audio, _ = joined(WORDS)
     good = add(library, " ".join(WORDS), audio)
     wrong = add(library, "nobody said anything of this here", audio)
@@ -145,7 +145,7 @@ def test_clips_are_heard_and_aligned_once(library: Library, aligner: RecognizerA
     assert again.aligned == {good.id} and again.heard_s == 0, "emissions are kept, of what failed too"
 
 
-def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: RecognizerAligner) -> None:
+def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: Aligner) -> None:
     audio, _ = joined(WORDS)
     clip = add(library, " ".join(WORDS), audio)
     log_p = aligner.log_probabilities(audio)
@@ -164,7 +164,7 @@ def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: R
     assert stored_emission(library, clip, aligner) is not None
 
 
-def test_confidence_of_words_together(aligner: RecognizerAligner) -> None:
+def test_confidence_of_words_together(aligner: Aligner) -> None:
     audio, _ = joined(WORDS)
     words = align(aligner.log_probabilities(audio), " ".join(WORDS), aligner).words
     joint = joint_confidence(words[:3], [3, 4, 2])
@@ -172,7 +172,7 @@ def test_confidence_of_words_together(aligner: RecognizerAligner) -> None:
 
 
 @pytest.mark.slow(reason="aligns real recordings")
-def test_boundaries_of_real_speech(shared_data: Path, aligner: RecognizerAligner) -> None:
+def test_boundaries_of_real_speech(shared_data: Path, aligner: Aligner) -> None:
     folder = shared_data / "speech" / "librispeech-aligned"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()][::8]
     errors = []

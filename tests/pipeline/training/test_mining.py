@@ -18,7 +18,7 @@ from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip, Where
-from model.asr.emissions import RecognizerAligner
+from model.asr.emissions import Aligner
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS
@@ -148,7 +148,7 @@ def test_what_was_mined_with_less_confidence_is_no_example(library: Library) -> 
 def test_a_place_that_two_aligners_cut_out_is_one_example(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording("window seven window")])
     phones = mine(Keyphrase("window"), library, silent_reporter())
-    letters = mine(Keyphrase("window"), library, silent_reporter(), aligner=RecognizerAligner(units="characters"))
+    letters = mine(Keyphrase("window"), library, silent_reporter(), aligner=Aligner(units="characters"))
     assert not set(phones.clip_ids) & set(letters.clip_ids) and len(phones.cuts) == 3
     assert [clip.id for clip in mined_clips(library, ["window"])] == list(phones.clip_ids)
 
@@ -259,7 +259,7 @@ def test_mining_real_speech(shared_data: Path, library: Library, method: str) ->
         )
         for row in rows
     )  # fmt: skip
-    found = mine(Keyphrase("little"), library, silent_reporter(), MiningConfig(method=method), RecognizerAligner())
+    found = mine(Keyphrase("little"), library, silent_reporter(), MiningConfig(method=method), Aligner())
     assert len(found.cuts) > 0.6 * len(rows)
 
 
