@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from core.onnx import session
+from model import shipped_weights
 from model.encoder_trunk import ENCODER_FILE, EncoderTrunk, package_model
 from model.export import write_onnx
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import PHONE_OUTPUTS
-from model.shipped_weights import load_head
 
 if TYPE_CHECKING:
     import onnx
@@ -124,7 +124,7 @@ def window_graph() -> onnx.ModelProto:
 @cache
 def shipped_head() -> PhoneHead:
     """The phone outputs that ship with Hark, in evaluation mode. Raises HarkError where they are missing or damaged."""
-    return load_head()[0]
+    return shipped_weights.shipped_head()[0]
 
 
 @cache

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from core.data_folder import atomic_path
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore
 from model.detector import score_segments, scores_of_many
 from model.feature_augmentation import augment_features
 from model.features import CHUNK_FRAMES
 from model.metrics import selection_measure
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.training_options import curves
 
 LABEL_SMOOTHING = 0.05
 
@@ -158,74 +160,68 @@ def train(
             best, history = (saved["best"][0], saved["best"][1]), saved["history"]
             rng = np.random.default_rng((config.seed, first_step))
             sampler.rng = rng
-    board = None
-    if config.tensorboard:
-        from torch.utils.tensorboard import SummaryWriter
-
-        board = SummaryWriter(config.tensorboard)
-
     started = time.monotonic() - spent
     every = max(1, config.steps // config.evaluations)
     mine_steps = {int(config.steps * share) for share in config.mine_at}
     if any(step <= first_step for step in mine_steps) and 0 < first_step < config.steps:
         sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
     running_loss, step = float("nan"), first_step
-    while step < config.steps and not (stale >= config.patience and step > config.steps // 2):
-        step += 1
-        model.train()
-        batch, labels = sampler.draw()
-        batch = augment_features(batch, rng).to(device)
-        labels = labels.to(device)
-        with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
-            logits = model(batch)[:, 0]
-            loss = detection_loss(logits.float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-        optimizer.step()
-        schedule.step()
-        decay = min(config.ema_decay, step / (step + 10.0))
-        update_average(average, model, decay)
-        value = float(loss.detach())
-        running_loss = value if running_loss != running_loss else 0.95 * running_loss + 0.05 * value
+    with curves(config.tensorboard) as draw:
+        while step < config.steps and not (stale >= config.patience and step > config.steps // 2):
+            step += 1
+            model.train()
+            batch, labels = sampler.draw()
+            batch = augment_features(batch, rng).to(device)
+            labels = labels.to(device)
+            with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
+                logits = model(batch)[:, 0]
+                loss = detection_loss(logits.float(), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+            optimizer.step()
+            schedule.step()
+            decay = min(config.ema_decay, step / (step + 10.0))
+            update_average(average, model, decay)
+            value = float(loss.detach())
+            running_loss = value if running_loss != running_loss else 0.95 * running_loss + 0.05 * value
 
-        measure = None
-        if step % every == 0 or step == config.steps:
-            measure = selection_measure(
-                score_segments(average, store, val_positive), score_segments(average, store, val_negative)
-            )
-            stale = 0 if measure < best[0] else stale + 1
-            history.append({"step": step, "loss": running_loss, "measure": measure})
-            if measure <= best[0]:
-                best = (measure, step)
-                write_checkpoint(
-                    folder / "best.pt",
-                    {"config": model_config.as_dict(), "weights": cpu_weights(average), "step": step},
+            measure = None
+            if step % every == 0 or step == config.steps:
+                measure = selection_measure(
+                    score_segments(average, store, val_positive), score_segments(average, store, val_negative)
                 )
-            write_checkpoint(
-                last,
-                {
-                    "identity": identity,
-                    "model": model.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "step": step,
-                    "stale": stale,
-                    "seconds": time.monotonic() - started,
-                    "best": list(best),
-                    "history": history,
-                },
+                stale = 0 if measure < best[0] else stale + 1
+                history.append({"step": step, "loss": running_loss, "measure": measure})
+                if measure <= best[0]:
+                    best = (measure, step)
+                    write_checkpoint(
+                        folder / "best.pt",
+                        {"config": model_config.as_dict(), "weights": cpu_weights(average), "step": step},
+                    )
+                write_checkpoint(
+                    last,
+                    {
+                        "identity": identity,
+                        "model": model.state_dict(),
+                        "average": average.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                        "step": step,
+                        "stale": stale,
+                        "seconds": time.monotonic() - started,
+                        "best": list(best),
+                        "history": history,
+                    },
+                )
+                draw("loss/train", running_loss, step)
+                draw("validation/mean_miss_rate", measure, step)
+            if step in mine_steps:
+                sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
+            elapsed = time.monotonic() - started
+            on_progress(
+                TrainProgress(step, config.steps, running_loss, measure, elapsed / step * (config.steps - step))
             )
-            if board is not None:
-                board.add_scalar("loss/train", running_loss, step)
-                board.add_scalar("validation/mean_miss_rate", measure, step)
-        if step in mine_steps:
-            sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
-        elapsed = time.monotonic() - started
-        on_progress(TrainProgress(step, config.steps, running_loss, measure, elapsed / step * (config.steps - step)))
-    if board is not None:
-        board.close()
     return TrainResult(best[1], best[0], step, time.monotonic() - started, device, history)
 
 
@@ -246,7 +242,5 @@ def cpu_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a file that loads with ``weights_only=True``; complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)

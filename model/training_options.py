@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,19 @@ def part_of(count: int, subset: float, least: int = 1) -> int:
 def curves_folder(folder: Path) -> str:
     """Where the curves of a training in this folder go; "" where TensorBoard, no part of the installation, is not."""
     return str(folder / "runs") if find_spec("tensorboard") else ""
+
+
+@contextmanager
+def curves(folder: str) -> Iterator[Callable[[str, float, int], None]]:
+    """Give the function that writes a curve's value (name, value, step) for TensorBoard; without a folder it does
+    nothing."""
+    if not folder:
+        yield lambda name, value, step: None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with closing(SummaryWriter(folder)) as board:
+        yield board.add_scalar
 
 
 def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epochs: float = 1000.0) -> TrainingOptions:

@@ -19,6 +19,7 @@ from model.asr.packed import Packed
 from model.encoder import encoder_session
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import BLANK, phone_indices
+from model.training_options import curves
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
 LONGEST_S = 14.0  # of an utterance that is learned from
@@ -76,40 +77,24 @@ def train_head(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
     )
-    groups = [
-        sorted(
-            (
-                h
-                for h in heard
-                if packed.utterances[h.index].split == "train" and packed.utterances[h.index].real == real
-            ),
-            key=lambda h: h.frames,
-        )
-        for real in (True, False)
-    ]
+    learned = sorted((h for h in heard if packed.utterances[h.index].split == "train"), key=lambda h: h.frames)
+    groups = [[h for h in learned if packed.utterances[h.index].real == real] for real in (True, False)]
     groups = [group for group in groups if group]
-    board = None
-    if tensorboard:
-        from torch.utils.tensorboard import SummaryWriter
-
-        board = SummaryWriter(tensorboard)
     running = float("nan")
-    for step in range(1, config.steps + 1):
-        group = groups[0] if len(groups) == 1 or rng.random() < config.real_share else groups[1]
-        batch = _draw(group, config.batch_frames, rng)
-        loss = _loss(head, outputs, packed, batch)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
-        if step % 50 == 0 or step == config.steps:
-            on_progress(step, config.steps, running)
-            if board is not None:
-                board.add_scalar("loss", running, step)
-    if board is not None:
-        board.close()
+    with curves(tensorboard) as draw:
+        for step in range(1, config.steps + 1):
+            group = groups[0] if len(groups) == 1 or rng.random() < config.real_share else groups[1]
+            batch = _draw(group, config.batch_frames, rng)
+            loss = _loss(head, outputs, packed, batch)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
+            if step % 50 == 0 or step == config.steps:
+                on_progress(step, config.steps, running)
+                draw("loss", running, step)
     return head.eval(), _errors(head, outputs, packed, heard)
 
 

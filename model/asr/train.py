@@ -5,27 +5,31 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from core.audio_file import SAMPLE_RATE
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
-from model.asr.network import Recognizer, RecognizerConfig
+from model.asr.network import Recognizer
 from model.asr.packed import LONGEST_S, BatchSource, Packed, SpeechBatch
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
 from model.phones import BLANK, character_indices, phone_indices, text_of
-from model.train import cpu_weights, update_average, write_checkpoint
-from model.trunk import STEM_STRIDE, Trunk, TrunkConfig
+from model.shipped_weights import save_weights
+from model.train import update_average, write_checkpoint
+from model.training_options import curves
+from model.trunk import STEM_STRIDE, Trunk
 
 TAIL_S = 0.3  # after an item, so that a causal trunk has time to write the last phone
 EVALUATED = 100  # utterances of each group that are decoded
+AHEAD = 3  # batches that are drawn before they are needed
+BEST, FINAL = "best.safetensors", "final.safetensors"
 
 
 @dataclass(frozen=True)
@@ -62,25 +66,6 @@ class AcousticProgress:
     share: float  # of the training that is done
     loss: float | None  # None before the first step
     errors: dict[str, float] | None  # by group, where an evaluation was made
-
-
-def save_acoustic(path: Path, model: nn.Module, extra: dict[str, Any] | None = None) -> None:
-    """Write a recognizer or trunk as one file that loads with ``weights_only=True``; complete or not at all."""
-    assert isinstance(model, (Recognizer, Trunk))
-    content = {"kind": type(model).__name__, "config": model.config.as_dict(), "weights": cpu_weights(model)}
-    write_checkpoint(path, {**content, **(extra or {})})
-
-
-def load_acoustic(path: Path, device: str = "cpu") -> Recognizer | Trunk:
-    """The model in a file of :func:`save_acoustic`, in evaluation mode."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    model: Recognizer | Trunk
-    if content["kind"] == "Recognizer":
-        model = Recognizer(RecognizerConfig.from_dict(content["config"]))
-    else:
-        model = Trunk(TrunkConfig.from_dict(content["config"]))
-    model.load_state_dict(content["weights"])
-    return model.eval().to(device)
 
 
 def acoustic_logits(model: Recognizer | Trunk, log_mel: Tensor) -> dict[str, Tensor]:
@@ -121,7 +106,7 @@ def train_acoustic(
     device: str = "cpu",
     tensorboard: str = "",
 ) -> dict[str, float]:
-    """Train on the pack's ``train`` split; write ``best.pt`` into ``folder``: weights of the lowest phone error on
+    """Train on the pack's ``train`` split; write :data:`BEST` into ``folder``: weights of the lowest phone error on
     ``validation`` (of people; of engines where there are no people in it).
 
     ``last.pt`` holds all that is needed to go on; where one of the same configuration lies there, training goes on
@@ -164,31 +149,31 @@ def train_acoustic(
             step, best, best_errors = saved["step"], saved["best"], saved["errors"]
             rng.bit_generator.state = np.random.default_rng((config.seed, step)).bit_generator.state
     if not resumed:
-        (folder / "best.pt").unlink(missing_ok=True)  # of another training
-    board = None
-    if tensorboard:
-        from torch.utils.tensorboard import SummaryWriter
-
-        board = SummaryWriter(tensorboard)
-
+        (folder / BEST).unlink(missing_ok=True)  # of another training
     evaluated_at = 0.0
     running: dict[str, float] = {}
     told_every = max(1, min(50, config.steps // 50))
-    # Where nothing is short, nothing is easy.
-    batches = _Prefetch(lambda: _draw(step_holder, config, easy or normal, normal, unknown, rng))
-    step_holder = batches.step
-    step_holder[0] = step
-    share = 0.0
-    try:
-        while True:
+
+    def batch_of(step: int) -> tuple[SpeechBatch, bool]:
+        """A batch, and whether its words are known."""
+        if step <= config.easy_steps:
+            return (easy or normal).draw(), True  # where nothing is short, nothing is easy
+        if unknown is not None and rng.random() < config.untranscribed_share:
+            return unknown.draw(), False
+        return normal.draw(), True
+
+    # A thread draws batches while the device works on the one before.
+    with curves(tensorboard) as draw, ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(batch_of, number) for number in range(step + 1, min(step + AHEAD, config.steps) + 1)]
+        while step < config.steps:
             share = step / config.steps
-            if share >= 1.0:
-                break
             step += 1
             rate = min(1.0, step / config.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * max(rate, 1e-3)
-            batch, known = batches.next(step)
+            batch, known = waiting.pop(0).result()
+            if step + AHEAD <= config.steps:
+                waiting.append(pool.submit(batch_of, step + AHEAD))
             parts = _losses(model, teacher, augmenter, packed, batch, known, config, step, device)
             loss = torch.stack(list(parts.values())).sum()
             optimizer.zero_grad(set_to_none=True)
@@ -202,19 +187,16 @@ def train_acoustic(
                 for name, part in parts.items():
                     running[name] = part.item()
                 on_progress(AcousticProgress(step, share, _sum(running), None))
-                if board is not None:
-                    board.add_scalar("loss", _sum(running), step)
+                draw("loss", sum(running.values()), step)
             if share - evaluated_at >= 1.0 / config.evaluations:
                 evaluated_at = share
                 errors = evaluate(average, packed, "validation", device, augmenter)
                 measure = _phone_errors(errors)
                 if measure <= best:
                     best, best_errors = measure, errors
-                    extra = {"step": step, "errors": errors}
-                    save_acoustic(folder / "best.pt", average, extra)
-                if board is not None:
-                    for name, value in {**errors, **{f"loss/{k}": v for k, v in running.items()}}.items():
-                        board.add_scalar(name, value, step)
+                    save_weights(average, folder / BEST, {"step": step, "errors": errors})
+                for name, value in {**errors, **{f"loss/{k}": v for k, v in running.items()}}.items():
+                    draw(name, value, step)
                 state = {
                     "identity": identity, "model": model.state_dict(), "average": average.state_dict(),
                     "optimizer": optimizer.state_dict(), "step": step,
@@ -222,12 +204,8 @@ def train_acoustic(
                 }  # fmt: skip
                 write_checkpoint(last, state)
                 on_progress(AcousticProgress(step, share, _sum(running), errors))
-    finally:
-        batches.close()
-        if board is not None:
-            board.close()
     errors = evaluate(average, packed, "validation", device, augmenter)
-    save_acoustic(folder / "final.pt", average, {"step": step, "errors": errors})
+    save_weights(average, folder / FINAL, {"step": step, "errors": errors})
     on_progress(AcousticProgress(step, 1.0, _sum(running), errors))
     return best_errors or errors
 
@@ -244,43 +222,6 @@ def _phone_errors(errors: Mapping[str, float]) -> float:
     rates = {group: rate for group, rate in errors.items() if group.startswith("per/")}
     people = [rate for group, rate in rates.items() if group.startswith("per/real")]
     return float(np.mean(people or list(rates.values()) or [0.0]))
-
-
-def _draw(
-    step: list[int],
-    config: AcousticTrainConfig,
-    easy: BatchSource,
-    normal: BatchSource,
-    unknown: BatchSource | None,
-    rng: np.random.Generator,
-) -> tuple[SpeechBatch, bool]:
-    if step[0] <= config.easy_steps:
-        return easy.draw(), True
-    if unknown is not None and rng.random() < config.untranscribed_share:
-        return unknown.draw(), False
-    return normal.draw(), True
-
-
-class _Prefetch:
-    """Batches drawn by a thread while the device works on the one before."""
-
-    def __init__(self, draw: Callable[[], tuple[SpeechBatch, bool]]) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self.step = [0]
-        self._draw = draw
-        self._pool = ThreadPoolExecutor(1)
-        self._waiting: list[Any] = []
-
-    def next(self, step: int) -> tuple[SpeechBatch, bool]:
-        self.step[0] = step
-        while len(self._waiting) < 3:
-            self._waiting.append(self._pool.submit(self._draw))
-        result: tuple[SpeechBatch, bool] = self._waiting.pop(0).result()
-        return result
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _losses(

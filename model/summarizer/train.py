@@ -25,6 +25,7 @@ from model.summarizer.decoding import load_summarizer, padded, save_summarizer, 
 from model.summarizer.network import END, PAD, START, Summarizer, SummarizerConfig
 from model.summarizer.pairs import Pair, Split
 from model.summarizer.rouge import first_sentence, rouge_1
+from model.training_options import curves
 
 MEASURED = 200  # pairs of the test for ROUGE-1: writing is slow
 BEST, LAST = "best.pt", "last.pt"
@@ -99,50 +100,42 @@ def train_summarizer(
             optimizer.load_state_dict(saved["optimizer"])
             step, best = saved["step"], saved["best"]
 
-    board = None
-    if tensorboard:
-        from torch.utils.tensorboard import SummaryWriter
-
-        board = SummaryWriter(tensorboard)
     saved_at = time.monotonic()
-    while step < steps:
-        epoch, within = divmod(step, steps_an_epoch)
-        order = np.random.default_rng((training.seed, epoch)).permutation(len(split.train))
-        batch = [split.train[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]
-        step += 1
-        torch.manual_seed(training.seed * 1_000_003 + step)  # of the dropout
-        for group in optimizer.param_groups:
-            group["lr"] = training.learning_rate * schedule(step, steps, training.warmup_share)
-        model.train()
-        loss = batch_loss(model, batch, training.label_smoothing, device)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
-        if bool(torch.isfinite(norm)):  # one batch with an overflow must not spoil the model
-            optimizer.step()
-        validation = None
-        if step % steps_an_epoch == 0:
-            validation = mean_loss(model, split.validation, training.batch_size, device)
-            if validation < best:
-                best = validation
-                save_summarizer(best_path, model, {"step": step, "validation_loss": validation})
-        if validation is not None or time.monotonic() - saved_at > training.save_every_s:
-            saved_at = time.monotonic()
-            state = {
-                "identity": identity, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                "step": step, "best": best,
-            }  # fmt: skip
-            with atomic_path(last) as temporary:
-                torch.save(state, temporary)
-        now = SummarizerProgress(step, steps, loss.item(), validation)
-        if board is not None:
-            board.add_scalar("loss/train", now.loss, step)
+    with curves(tensorboard) as draw:
+        while step < steps:
+            epoch, within = divmod(step, steps_an_epoch)
+            order = np.random.default_rng((training.seed, epoch)).permutation(len(split.train))
+            batch = [split.train[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]
+            step += 1
+            torch.manual_seed(training.seed * 1_000_003 + step)  # of the dropout
+            for group in optimizer.param_groups:
+                group["lr"] = training.learning_rate * schedule(step, steps, training.warmup_share)
+            model.train()
+            loss = batch_loss(model, batch, training.label_smoothing, device)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
+            if bool(torch.isfinite(norm)):  # one batch with an overflow must not spoil the model
+                optimizer.step()
+            validation = None
+            if step % steps_an_epoch == 0:
+                validation = mean_loss(model, split.validation, training.batch_size, device)
+                if validation < best:
+                    best = validation
+                    save_summarizer(best_path, model, {"step": step, "validation_loss": validation})
+            if validation is not None or time.monotonic() - saved_at > training.save_every_s:
+                saved_at = time.monotonic()
+                state = {
+                    "identity": identity, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                    "step": step, "best": best,
+                }  # fmt: skip
+                with atomic_path(last) as temporary:
+                    torch.save(state, temporary)
+            now = SummarizerProgress(step, steps, loss.item(), validation)
+            draw("loss/train", now.loss, step)
             if validation is not None:
-                board.add_scalar("loss/validation", validation, step)
-        on_progress(now)
-    if board is not None:
-        board.close()
-
+                draw("loss/validation", validation, step)
+            on_progress(now)
     if best == math.inf:
         raise HarkError(
             "The training failed.",

@@ -67,9 +67,9 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     """
 
     from model.asr.network import Recognizer, RecognizerConfig
-    from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
+    from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
     from model.phones import PHONE_OUTPUTS
-    from model.shipped_weights import save_weights, shipped_trunk
+    from model.shipped_weights import load_weights, save_weights, shipped_trunk
     from model.train import best_device
     from model.trunk import Trunk, TrunkConfig
 
@@ -133,7 +133,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     errors = train_acoustic(
         model, packed, config, out, show, teacher.to(device) if teacher else None, device=device, tensorboard=board
     )
-    best = load_acoustic(out / ("best.pt" if (out / "best.pt").is_file() else "final.pt"))
+    best, _ = load_weights(out / (BEST if (out / BEST).is_file() else FINAL))
     weights = out / f"{run.kind}.safetensors"
     save_weights(best, weights, _about(run, packed), half=run.kind == "recognizer")
     return {
@@ -168,7 +168,7 @@ def _about(run: AcousticRun, packed: Packed) -> dict[str, Any]:
 
 def _train_head(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
     from model.asr.encoder_head import HeadTrainConfig, train_head
-    from model.shipped_weights import save_head
+    from model.shipped_weights import save_weights
 
     config = HeadTrainConfig(seed=run.seed)
     reporter.stage("train", f"Training phone outputs on an encoder for {config.steps} steps")
@@ -185,7 +185,7 @@ def _train_head(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter)
     board = curves_folder(out)
     head, errors = train_head(packed, config, out, show, board)
     weights = out / "encoder-head.safetensors"
-    save_head(head, weights, _about(run, packed))
+    save_weights(head, weights, _about(run, packed), half=True)
     hours = float(packed.length.sum()) / SAMPLE_RATE / 3600
     return {
         "weights": str(weights), "curves": board, "loss": last, **word_errors(run.kind, errors), "errors": errors,

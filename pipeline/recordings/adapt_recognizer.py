@@ -24,7 +24,7 @@ import soundfile
 
 from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE, write_audio
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import storage_error
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
@@ -37,7 +37,6 @@ from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHT
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
-    from model.trunk import Trunk
 
 FOLDER = OWN_FOLDER  # below the user's data
 
@@ -131,9 +130,10 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
 def _train(passages: list[Passage], options: TrainingOptions, folder: Path, reporter: Reporter) -> dict[str, Any]:
     from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+    from model.asr.network import Recognizer
     from model.asr.packed import open_pack
-    from model.asr.train import AcousticProgress, AcousticTrainConfig, evaluate, load_acoustic, train_acoustic
-    from model.shipped_weights import shipped_recognizer
+    from model.asr.train import FINAL, AcousticProgress, AcousticTrainConfig, evaluate, train_acoustic
+    from model.shipped_weights import load_weights, shipped_recognizer
     from model.train import best_device
 
     measured = left_out(passages)
@@ -177,8 +177,9 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
     train_acoustic(model, packed, config, out, show, device=device)
     reporter.stage("compare", worded("Measuring what it gets wrong after the training"))
     # The last weights, not the best of those on the passages left out: what is measured must not choose.
-    trained = load_acoustic(out / "final.pt", device)
-    after = _word_errors(evaluate(trained, packed, "validation", device, augmenter))
+    trained, _ = load_weights(out / FINAL)
+    assert isinstance(trained, Recognizer)
+    after = _word_errors(evaluate(trained.to(device), packed, "validation", device, augmenter))
     reporter.metric("after", after)
     weights = _keep(trained.cpu(), folder, before, after)
     if weights is not None:
@@ -200,7 +201,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
     }
 
 
-def _keep(model: Recognizer | Trunk, folder: Path, before: float, after: float) -> Path | None:
+def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
     """The file of the new weights, in place of earlier ones; None, and nothing changed, where they are not better."""
     from model.shipped_weights import save_weights
 
@@ -209,8 +210,7 @@ def _keep(model: Recognizer | Trunk, folder: Path, before: float, after: float) 
     earlier = list(folder.glob(OWN_WEIGHTS))
     # A name of its own, so that whoever holds the earlier weights does not take them for these.
     weights = folder / OWN_WEIGHTS.replace("*", secrets.token_hex(4))
-    with atomic_path(weights) as temporary:
-        save_weights(model, temporary, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
+    save_weights(model, weights, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
     for path in earlier:
         path.unlink(missing_ok=True)
     return weights

@@ -18,10 +18,11 @@ from model.asr.decoding import edit_distance, error_rate, greedy
 from model.asr.encoder_head import HeadTrainConfig, train_head
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
-from model.asr.train import AcousticProgress, AcousticTrainConfig, load_acoustic, train_acoustic
+from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
 from model.encoder_trunk import encoder_path
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
+from model.shipped_weights import load_weights
 from model.trunk import Trunk, TrunkConfig
 
 TONES = {"s": 3000.0, "m": 300.0, "ɑ": 900.0}
@@ -107,9 +108,9 @@ def test_a_tiny_training_tells_its_losses_and_errors_from_the_first_step(
     assert {"per/real/tones", "wer/real/tones", "cer/real/tones"} == set(errors)
     assert {name for name, value, _ in Curves.drawn if name == "loss" and value > 0.1} == {"loss"}
     assert {"wer/real/tones", "cer/real/tones", "closed"} <= {name for name, _, _ in Curves.drawn}
-    (tmp_path / "best.pt").write_bytes(b"of another training")
+    (tmp_path / BEST).write_bytes(b"of another training")
     train_acoustic(model, packed, replace(config, steps=1), tmp_path, told.append)
-    assert not (tmp_path / "best.pt").is_file() and load_acoustic(tmp_path / "final.pt").config == model.config
+    assert not (tmp_path / BEST).is_file() and load_weights(tmp_path / FINAL)[0].config == model.config
 
 
 def test_augmentation_keeps_shape_and_lengths_and_is_finite(packed: Packed) -> None:
@@ -165,7 +166,7 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
             and "wer/real/tones" in errors
             and seen[-1][1] < max(loss for _, loss in seen)
         )
-    assert load_acoustic(tmp_path / "best.pt").config == again.config
+    assert load_weights(tmp_path / BEST)[0].config == again.config
 
 
 def test_other_speech_begins_anew_and_without_people_the_last_weights_are_the_best(
@@ -179,7 +180,7 @@ def test_other_speech_begins_anew_and_without_people_the_last_weights_are_the_be
         seen.clear()
         told = lambda p: seen.append(p.step) if p.errors is not None else None  # noqa: E731
         train_acoustic(Trunk(TRUNK), speech, config, folder, told)
-        return int(torch.load(folder / "best.pt", weights_only=True)["step"])
+        return int(load_weights(folder / BEST)[1]["step"])
 
     assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three that nobody measured"
     train(nobody, tmp_path)

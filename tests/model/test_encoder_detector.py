@@ -15,7 +15,7 @@ from model.encoder_trunk import FRAME_SAMPLES, STATE_FRAMES, EncoderTrunk, encod
 from model.export import check_parity, onnx_scores
 from model.features import CHUNK_SAMPLES, HOP
 from model.phones import PHONE_OUTPUTS
-from model.shipped_weights import load_head, save_head
+from model.shipped_weights import load_weights, save_weights
 from tests.support.untrained_bundle import line
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -121,11 +121,11 @@ def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = encoder.PhoneHead().eval()
     path = tmp_path / "head.safetensors"
-    save_head(made, path, {"version": 7})
-    read, about = load_head(path)
+    save_weights(made, path, {"version": 7}, half=True)
+    read, about = load_weights(path)
     assert about == {"version": 7}
     heard = torch.randn(1, 30, encoder.ENCODER_WIDTH)
     torch.testing.assert_close(read(heard), made(heard), atol=0.02, rtol=0.02)  # it is kept in 16 bits
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(HarkError, match=r"head\.safetensors"):
-        load_head(path)
+        load_weights(path)

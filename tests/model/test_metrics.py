@@ -203,7 +203,7 @@ def test_rates_too_rare_have_higher_thresholds_and_few_peaks_still_give_one() ->
 @given(st.lists(SCORES, min_size=1, max_size=5), st.lists(SCORES, min_size=1, max_size=3))
 def test_a_det_curve_only_trades_misses_for_alarms(positive: list[np.ndarray], other: list[np.ndarray]) -> None:
     positives = [ScoredStream(scores, np.array([2.0])) for scores in positive]
-    curve = det_curve(positives, [negative(scores) for scores in other], points=25)
+    curve = det_curve(positives, [negative(scores) for scores in other])
     assert np.all(np.diff(curve["threshold"]) >= 0)
     assert np.all(np.diff(curve["miss_rate"]) >= 0)
     if sum(len(s) for s in other):
