@@ -21,7 +21,7 @@ from model.asr.packed import Utterance
 from model.examples import SoundSources
 from model.phones import outputs_of
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.acoustic.data import located_utterances
+from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.importing import licence_of
 from pipeline.training.negative_bank import BANKS, FOLDER, build_bank, seconds_of
 
@@ -48,7 +48,7 @@ def bank_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: f
 
 
 def _utterances(folder: Path) -> list[Utterance]:
-    return [u for u in located_utterances(folder.resolve()) if _is_sound(Path(u.path))]
+    return [u for u in corpus_utterances(folder.resolve()) if _is_sound(Path(u.path))]
 
 
 def _is_sound(path: Path) -> bool:

@@ -39,19 +39,6 @@ MODEL_MEMORY = 2 << 30  # bytes that all models of a process may take together; 
 CALL_S = 60.0  # that one call of a model may take, and ...
 CALL_TIMES = 10.0  # ... so many times as long as the audio that it hears
 STOP_S = 5.0  # that is waited for a model that was told to stop
-MANIFEST_KEYS = (  # what this program reads
-    "phrase",
-    "sample_rate",
-    "chunk_samples",
-    "score_period_s",
-    "smoothing_frames",
-    "refractory_s",
-    "receptive_samples",
-    "state_size",
-    "thresholds",
-    "default_fa_per_day",
-    "files",
-)
 MANIFEST_BOUNDS = {  # beyond these a number is no detector's, but made to take all memory or time
     "sample_rate": (8_000, 192_000),
     "chunk_samples": (1, 1_000_000),
@@ -61,6 +48,7 @@ MANIFEST_BOUNDS = {  # beyond these a number is no detector's, but made to take 
     "receptive_samples": (1, 20_000_000),
     "state_size": (1, 50_000_000),
 }
+MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "default_fa_per_day", "files")  # what this program reads
 LONGEST_PHRASE = 200  # characters
 LARGEST_MANIFEST, LARGEST_FILE = 4 << 20, 1 << 30  # bytes
 
@@ -171,9 +159,7 @@ class Bundle:
         except BundleError:
             raise
         except (ValueError, AttributeError, RecursionError) as error:
-            raise BundleError(
-                f"{self.path} has a damaged manifest.", f"manifest.json: {error}.", "Get the bundle again."
-            ) from error
+            raise self._broken("has a damaged manifest.", f"manifest.json: {error}.") from error
         if schema != SCHEMA:
             raise BundleError(
                 f"{self.path} cannot be used by this program.",
@@ -182,24 +168,16 @@ class Bundle:
             )
         content = {key: value for key, value in self.manifest.items() if key != "digest"}
         if "digest" in self.manifest and manifest_digest(content) != self.manifest["digest"]:
-            raise BundleError(
-                f"{self.path} was changed or damaged.",
-                "manifest.json does not have the digest that it gives.",
-                "Get the bundle again.",
-            )
+            raise self._broken("was changed or damaged.", "manifest.json does not have the digest that it gives.")
         lacking = [key for key in MANIFEST_KEYS if key not in self.manifest]
         if lacking or not isinstance(self.manifest["files"], dict) or not self.manifest["thresholds"]:
-            raise BundleError(
-                f"{self.path} has a damaged manifest.",
-                f"manifest.json lacks {', '.join(lacking) or 'digests or thresholds'}.",
-                "Get the bundle again.",
-            )
+            what = ", ".join(lacking) or "digests or thresholds"
+            raise self._broken("has a damaged manifest.", f"manifest.json lacks {what}.")
         if wrong := self._nonsense():
-            raise BundleError(
-                f"{self.path} has a damaged manifest.",
-                f"What manifest.json gives as {wrong} is no detector's.",
-                "Get the bundle again.",
-            )
+            raise self._broken("has a damaged manifest.", f"What manifest.json gives as {wrong} is no detector's.")
+
+    def _broken(self, how: str, why: str) -> BundleError:
+        return BundleError(f"{self.path} {how}", why, "Get the bundle again.")
 
     def _nonsense(self) -> str:
         """The name of a value that no detector has, "" where all are in order."""
@@ -221,20 +199,12 @@ class Bundle:
                 with zipfile.ZipFile(self.path) as archive, archive.open(name) as packed:
                     data = packed.read(most + 1)
         except (FileNotFoundError, KeyError) as error:
-            raise BundleError(
-                f"{self.path} is not a whole bundle.", f"{name} is missing from it.", "Get the bundle again."
-            ) from error
+            raise self._broken("is not a whole bundle.", f"{name} is missing from it.") from error
         # Damage shows in many ways: in the directory, the compressed bytes, or a header that asks for odd methods.
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-            raise BundleError(
-                f"{self.path} is not a bundle that can be read.", f"{name}: {error}.", "Get the bundle again."
-            ) from error
+            raise self._broken("is not a bundle that can be read.", f"{name}: {error}.") from error
         if len(data) > most:
-            raise BundleError(
-                f"{self.path} is not a bundle that can be read.",
-                f"{name} has more than {most >> 20} MB.",
-                "Get the bundle again.",
-            )
+            raise self._broken("is not a bundle that can be read.", f"{name} has more than {most >> 20} MB.")
         return data
 
     def read(self, name: str) -> bytes:
@@ -242,11 +212,7 @@ class Bundle:
         data = self._read(name)
         wanted = self.manifest["files"].get(name)
         if hashlib.sha256(data).hexdigest() != wanted:
-            raise BundleError(
-                f"{self.path} was changed or damaged.",
-                f"{name} does not have the digest that the manifest gives.",
-                "Get the bundle again.",
-            )
+            raise self._broken("was changed or damaged.", f"{name} does not have the digest that the manifest gives.")
         return data
 
     def threshold(self, fa_per_day: float | None = None) -> float:
@@ -479,32 +445,31 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
         import soundfile
     except (ImportError, OSError):  # OSError: installed, but without its library
         soundfile = None
-    heard = 0
+    samples = 0
     try:
-        if soundfile is not None:
-            with soundfile.SoundFile(str(path)) as source:
-                stored = source.blocks(int(block_s * source.samplerate), dtype="float32", always_2d=True)
-                for block in _resample((part.mean(axis=1) for part in stored), source.samplerate, sample_rate):
-                    heard += len(block)
-                    yield block
-        else:
-            with wave.open(str(path), "rb") as source:
-                for block in _resample(_wave_blocks(source, block_s), source.getframerate(), sample_rate):
-                    heard += len(block)
-                    yield block
+        with soundfile.SoundFile(str(path)) if soundfile is not None else wave.open(str(path), "rb") as source:
+            rate = source.samplerate if soundfile is not None else source.getframerate()
+            frames = int(block_s * rate)
+            if soundfile is not None:
+                blocks = (part.mean(axis=1) for part in source.blocks(frames, dtype="float32", always_2d=True))
+            else:
+                blocks = _wave_blocks(source, frames)
+            for block in _resample(blocks, rate, sample_rate):
+                samples += len(block)
+                yield block
     except Exception as error:  # whatever the decoder says about the file, the user gets it in one sentence
         raise BundleError(
             f"{path} is not a recording that can be read.",
             f"{str(error) or type(error).__name__}.",
             "Give a PCM WAV file" + (", or pip install soundfile." if soundfile is None else " or another format."),
         ) from error
-    if not heard:
+    if not samples:
         raise BundleError(f"{path} holds no audio.", "There is not one sample in it.", "Give another recording.")
 
 
-def _wave_blocks(source: wave.Wave_read, block_s: float) -> Iterator[np.ndarray]:
+def _wave_blocks(source: wave.Wave_read, frames: int) -> Iterator[np.ndarray]:
     channels, width = source.getnchannels(), source.getsampwidth()
-    while data := source.readframes(int(block_s * source.getframerate())):
+    while data := source.readframes(frames):
         whole = len(data) // (channels * width) * channels * width  # a file that breaks off may end within a frame
         yield pcm_samples(data[:whole], width).reshape(-1, channels).mean(axis=1, dtype=np.float32)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,8 @@ def summarize(model: Summarizer, texts: list[str]) -> list[str]:
     return found
 
 
-class Loaded:
-    """A summarizer that stays in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._model = load_summarizer(path)
-
-    def summarize(self, texts: list[str]) -> list[str]:
-        """A summary each."""
-        return summarize(self._model, texts)
-
-
 @lru_cache(maxsize=1)
-def open_summarizer(path: str, changed_ns: int) -> Loaded:
-    """The summarizer in a file; loaded again where it has been trained anew (``changed_ns`` is the file's time)."""
-    return Loaded(Path(path))
+def open_summarizer(path: str, changed_ns: int) -> Callable[[list[str]], list[str]]:
+    """The summarizer in a file, kept in memory: texts to a summary each. It is loaded again where it has been trained
+    anew (``changed_ns`` is the file's time)."""
+    return partial(summarize, load_summarizer(Path(path)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +30,18 @@ def acoustic_split(speaker: str) -> str:
     return "validation" if value < VALIDATION_SHARE else "train"
 
 
-def corpus_utterances(folder: Path, root: Path) -> list[Utterance]:
-    """The utterances of an English corpus in any layout that Hark reads; paths relative to ``root``.
+def corpus_utterances(folder: Path) -> list[Utterance]:
+    """The utterances of an English corpus in any layout that Hark reads; paths are absolute.
 
     Recordings without a transcript come with an empty text. A file without a speaker is a speaker of its own.
     """
-    accent = accents("en")[0]
+    accent, root = accents("en")[0], folder.resolve()
     found = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None and not u.problem]
     texts = [normalize(u.text, "en") if u.text else "" for u in found]
     phones = phones_of_texts(texts, accent)
     return [
         Utterance(
-            path=str(utterance.audio.relative_to(root)),
+            path=str(root / utterance.audio.relative_to(folder)),
             text=text,
             phones=said if text else (),
             speaker=utterance.speaker or f"{folder.name}/{utterance.audio.stem}",
@@ -52,12 +51,6 @@ def corpus_utterances(folder: Path, root: Path) -> list[Utterance]:
         )
         for utterance, text, said in zip(found, texts, phones)
     ]
-
-
-def located_utterances(folder: Path) -> list[Utterance]:
-    """The same with absolute paths, for recordings of several corpora together."""
-    root = folder.resolve()
-    return [replace(u, path=str(root / u.path)) for u in corpus_utterances(folder, folder)]
 
 
 def spoken_texts(transcripts: Sequence[str], count: int, seed: int, language: str = "en") -> list[str]:

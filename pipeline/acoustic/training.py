@@ -21,7 +21,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from model.asr.packed import LONGEST_S, TABLE_FILE, Packed, Utterance, open_pack, pack
 from model.training_options import WHOLE, curves_folder, part_of
-from pipeline.acoustic.data import located_utterances, synthetic_utterances, transcripts_of
+from pipeline.acoustic.data import corpus_utterances, synthetic_utterances, transcripts_of
 from pipeline.corpora.importing import disappeared, unreadable
 from pipeline.corpora.layouts.utterance import files_below, is_audio
 
@@ -199,7 +199,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     for corpus in run.corpora:
         reporter.stage("corpora", f"Reading {corpus}")
         try:
-            found = located_utterances(corpus)
+            found = corpus_utterances(corpus)
         except OSError as error:
             raise disappeared(corpus) or unreadable(corpus, error) from error
         utterances += _part(found, run)

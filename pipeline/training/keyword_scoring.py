@@ -163,25 +163,15 @@ def hardest_in(
     keyphrase: Keyphrase,
     count: int,
     least: float = 0.02,
-    ear: Aligner | None = None,
 ) -> list[tuple[int, Guess]]:
     """The places in recordings (number, audio) that sound most like the phrase, the hardest first: hard negatives."""
-    best: list[tuple[float, int, int, Guess]] = []
-    serial = 0
-    for number, audio in streams:
-        for guess in guesses([audio], keyphrase, least, ear):
-            serial += 1
-            heapq.heappush(best, (guess.score, -serial, number, guess))
-            if len(best) > count:
-                heapq.heappop(best)
-    return [(number, guess) for _, _, number, guess in sorted(best, key=lambda row: (-row[0], -row[1]))]
+    found = ((number, guess) for number, audio in streams for guess in guesses([audio], keyphrase, least))
+    return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones the first
 
 
-def ranked_confusers(
-    texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase, ear: Aligner | None = None
-) -> list[tuple[str, float]]:
-    """Spoken texts (text, audio) with the score of the phrase in each, what the ear mixes up most first."""
-    scored = [(text, phone_score(audio, keyphrase, ear)) for text, audio in texts]
+def ranked_confusers(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:
+    """Spoken texts (text, audio) with the score of the phrase in each, those nearest to it first."""
+    scored = [(text, phone_score(audio, keyphrase)) for text, audio in texts]
     return sorted(scored, key=lambda row: (-row[1], row[0]))
 
 

@@ -27,7 +27,7 @@ from core.processors import usable_cores
 from model.asr.packed import Utterance
 from model.encoder_trunk import STATE_FRAMES
 from model.examples import ExampleSpec, SoundSources, build_examples
-from model.features import HOP, WINDOW
+from model.features import HOP, WINDOW, StoredFrames
 from model.product_quantization import ProductQuantizer
 from pipeline.training.config import SIZES
 
@@ -44,7 +44,7 @@ CODE_BYTES = 24  # a state
 FITTED_STATES = 60_000
 RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder is asked about
 PEAK_FRAMES = 50  # of which the best match is one
-MATCHED_AT_ONCE = 128  # pieces
+MATCHED_AT_ONCE = 160_000  # frames
 LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the bank small
 
 
@@ -230,23 +230,20 @@ def _matches(pieces: Sequence[BankPiece], pronunciations: Ways) -> list[np.ndarr
     """How well the phrase matches at each frame of each piece; many pieces at once, as a matcher goes step by step."""
     import torch
 
+    from model.detector import in_batches
     from model.encoder_detector import ENCODER_MATCH_FLOOR
     from model.matcher import Matcher
 
     matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
-    found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
-    order = sorted(range(len(pieces)), key=lambda index: len(pieces[index].frames))
-    for first in range(0, len(order), MATCHED_AT_ONCE):
-        chosen = order[first : first + MATCHED_AT_ONCE]
-        width = pieces[chosen[0]].frames.shape[1]
-        heard = torch.zeros(len(chosen), len(pieces[chosen[-1]].frames), width)
-        for row, index in zip(heard, chosen):
-            row[: len(pieces[index].frames)] = torch.from_numpy(pieces[index].frames.astype(np.float32))
+
+    def match(phones: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            scores, _ = matcher(heard)
-        for row, index in zip(scores.numpy(), chosen):
-            found[index] = row[: len(pieces[index].frames)].copy()
-    return found
+            scores: np.ndarray = matcher(torch.from_numpy(phones))[0].numpy()
+        return scores
+
+    frames = [piece.frames for piece in pieces]
+    width = frames[0].shape[1] if frames else 0
+    return in_batches(match, frames, StoredFrames(width, 1, 1, 1, 1), MATCHED_AT_ONCE)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

@@ -154,7 +154,7 @@ def test_a_summary_is_text_whatever_it_is_given(tmp_path: Path) -> None:
     torch.manual_seed(1)
     save_summarizer(tmp_path / "random.pt", Summarizer(TINY))
     opened = open_summarizer(str(tmp_path / "random.pt"), 0)
-    written = opened.summarize(["", "日本語", "a" * 5000, "\x00\x01"])
+    written = opened(["", "日本語", "a" * 5000, "\x00\x01"])
     assert len(written) == 4 and all(len(text) <= TINY.longest_summary for text in written)
     assert opened is open_summarizer(str(tmp_path / "random.pt"), 0)
     assert opened is not open_summarizer(str(tmp_path / "random.pt"), 1)

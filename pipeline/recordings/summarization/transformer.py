@@ -158,7 +158,7 @@ def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
 
         path = character_file()
         summarizer = open_summarizer(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
-        return {"summaries": summarizer.summarize(parts), "model": path.stem}
+        return {"summaries": summarizer(parts), "model": path.stem}
     folder = _model_folder()
     if not (folder / "config.json").is_file():
         ready = LocalTransformer().available()

@@ -29,7 +29,7 @@ def corpus(folder: Path, transcripts: bool = True, speakers: int = 12, files: in
 
 
 def test_a_corpus_becomes_utterances_split_by_speaker(tmp_path: Path) -> None:
-    utterances = corpus_utterances(corpus(tmp_path), tmp_path)
+    utterances = corpus_utterances(corpus(tmp_path))
     assert len(utterances) == 24 and {u.text for u in utterances} == {"good morning", "hello"}
     assert all(u.split == acoustic_split(u.speaker) and u.phones and u.real for u in utterances)
     assert utterances[0].phones[0] == "h" or utterances[0].phones[0] == "ɡ"

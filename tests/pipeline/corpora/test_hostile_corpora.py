@@ -128,7 +128,7 @@ def test_absolute_paths_below_the_corpus_are_taken(folder: Path, library: Librar
 def test_a_recognizer_is_not_trained_on_what_lies_beyond_its_corpus(folder: Path, secret: Path) -> None:
     put(folder / "a.wav", 1)
     (folder / "b.flac").symlink_to(secret)
-    assert [utterance.path for utterance in corpus_utterances(folder, folder)] == ["a.wav"]
+    assert [utterance.path for utterance in corpus_utterances(folder)] == [str(folder.resolve() / "a.wav")]
 
 
 def bad_lines() -> list[Any]:
