@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ from model.features import HOP
 from model.front_end import Compute, Computed, FrontEnd
 from model.gpu import providers
 
-GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU hears
+GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU computes
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
 TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4}  # after the phrase; tests watch for a hit that long
@@ -248,21 +248,9 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
-def _build(specs: Sequence[ExampleSpec]) -> list[tuple[np.ndarray, dict[str, Any]]]:
-    assert _builder is not None
-    return [_builder.build(spec) for spec in specs]
-
-
-def _sounds(specs: Sequence[ExampleSpec]) -> list[Sound]:
-    assert _builder is not None
-    return [_builder.sound(spec) for spec in specs]
-
-
-def _stored(
-    specs: Sequence[ExampleSpec], sounds: Sequence[Sound], computed: Sequence[Computed]
-) -> list[tuple[np.ndarray, dict[str, Any]]]:
-    assert _builder is not None
-    return [_builder.stored(*parts) for parts in zip(specs, sounds, computed)]
+def _each(method: str, *rows: Sequence[Any]) -> list[Any]:
+    """In a worker: what that method of its builder gives for each row."""
+    return [getattr(_builder, method)(*row) for row in zip(*rows)]
 
 
 def build_examples(
@@ -277,12 +265,7 @@ def build_examples(
     compute = front_end.computer(where) if where != (CPU,) else None  # this process has the GPU
     if count <= 1 or len(specs) < 64:
         builder = ExampleBuilder(sources, front_end)
-        if compute is None:
-            yield from map(builder.build, specs)
-            return
-        for block in _blocks(specs, GPU_BLOCK):
-            sounds = [builder.sound(spec) for spec in block]
-            yield from map(builder.stored, block, sounds, compute([sound.given for sound in sounds]))
+        yield from _built(specs, compute, lambda method, *rows: map(getattr(builder, method), *rows))
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(sources, front_end))
@@ -290,22 +273,31 @@ def build_examples(
         with _inherited_by_processes():
             for _ in range(count):
                 pool.submit(int)  # each task starts a process as long as none is idle
-        if compute is not None:  # the others mix and store
-            for block in _blocks(specs, GPU_BLOCK):
-                mixed = [pool.submit(_sounds, part) for part in _blocks(block, 8)]
-                sounds = [sound for done in mixed for sound in done.result()]
-                computed = compute([sound.given for sound in sounds])
-                lists = zip(_blocks(block, 8), _blocks(sounds, 8), _blocks(computed, 8))
-                for done in [pool.submit(_stored, *parts) for parts in lists]:
-                    yield from done.result()
-            return
-        for block in _blocks(specs, 512):
-            for done in [pool.submit(_build, part) for part in _blocks(block, 16)]:
+
+        def in_pool(method: str, *rows: Sequence[Any]) -> Iterator[Any]:
+            parts = zip(*(_blocks(row, 16) for row in rows))
+            for done in [pool.submit(_each, method, *part) for part in parts]:
                 yield from done.result()
+
+        yield from _built(specs, compute, in_pool)
     finally:
         # What is left is cancelled by the pool's own thread. Cancelled from here, as `map` does it, that thread fails
         # over it where the processes have ended too: SIGTERM often reaches them all.
         pool.shutdown(cancel_futures=True)
+
+
+def _built(
+    specs: Sequence[ExampleSpec], compute: Compute | None, each: Callable[..., Iterable[Any]]
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Examples of specs; ``each`` calls a method of a builder for every row. With ``compute`` the builders mix and
+    store, and no more."""
+    if compute is None:
+        for block in _blocks(specs, 512):
+            yield from each("build", block)
+        return
+    for block in _blocks(specs, GPU_BLOCK):
+        sounds = list(each("sound", block))
+        yield from each("stored", block, sounds, compute([sound.given for sound in sounds]))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.audio_file import SAMPLE_RATE
-from model.export import LogMel
+from model.features import FFT, HOP, POWER_FLOOR, WINDOW, hann_window, mel_filterbank
 
 ROOM_SAMPLES = 12_000  # of a room's response, 0.75 s
 # Lengths are multiples of this: few transform plans, all of small prime factors (5 times faster on CUDA).
@@ -52,7 +52,8 @@ class BatchAugmenter:
             part = room[max(0, loudest - 32) :][:ROOM_SAMPLES]
             row[: len(part)] = part / np.sqrt(np.square(part).sum())
         self.rooms = torch.from_numpy(responses).to(device)
-        self.log_mel = LogMel().to(device)
+        self.window = torch.from_numpy(hann_window()).to(device)
+        self.filterbank = torch.from_numpy(mel_filterbank()).to(device)
 
     def _uniform(self, size: int, low: float, high: float) -> Tensor:
         return torch.rand(size, device=self.device) * (high - low) + low
@@ -132,6 +133,13 @@ class BatchAugmenter:
         outside = torch.relu(low - frequency) / 10 + torch.relu(frequency - high) / 25  # dB
         curve = curve - outside.clamp(max=50.0) * self._chosen(size, c.telephone_share)[:, None]
         return 10 ** (curve / 20)
+
+    def log_mel(self, audio: Tensor) -> Tensor:
+        """``model.features.log_mel`` on the device: [batch, samples] to [batch, frames, MELS]."""
+        margin = (FFT - WINDOW) // 2
+        padded = functional.pad(audio, (margin, margin))
+        spectrum = torch.stft(padded, FFT, HOP, WINDOW, self.window, center=False, return_complex=True)
+        return torch.log(spectrum.abs().square().transpose(1, 2) @ self.filterbank + POWER_FLOOR)
 
     def features(self, log_mel: Tensor) -> Tensor:
         """Warping of the mel axis and masks (SpecAugment): [batch, frames, MELS] in, the same shape out."""
