@@ -50,16 +50,20 @@ def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
     return _same_length(decoded[delay:], len(audio))
 
 
-def _opus_round_trip(audio: np.ndarray, bitrate: int) -> np.ndarray:
+def opus_bytes(audio: np.ndarray, bitrate: int) -> bytes:
+    """Audio [samples] at 16 kHz as Ogg Opus. Written a second at a time: libsndfile's encoder crashes on more."""
     stream = io.BytesIO()
     level = (OPUS_HIGHEST - bitrate) / (OPUS_HIGHEST - OPUS_LOWEST)
     with soundfile.SoundFile(
         stream, "w", SAMPLE_RATE, 1, format="OGG", subtype="OPUS", compression_level=level
     ) as encoder:
-        for start in range(0, len(audio), SAMPLE_RATE):  # libsndfile's Ogg encoders dislike very long writes
+        for start in range(0, len(audio), SAMPLE_RATE):
             encoder.write(np.clip(audio[start : start + SAMPLE_RATE], -1.0, 1.0))
-    stream.seek(0)
-    return soundfile.read(stream, dtype="float32")[0]
+    return stream.getvalue()
+
+
+def _opus_round_trip(audio: np.ndarray, bitrate: int) -> np.ndarray:
+    return soundfile.read(io.BytesIO(opus_bytes(audio, bitrate)), dtype="float32")[0]
 
 
 @lru_cache(maxsize=32)

@@ -25,7 +25,7 @@ def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
     """The inverse of :meth:`DetectorConfig.as_dict`, for what earlier versions of Hark wrote, too."""
     values = values if "kind" in values else _with_kind(values)
     if "trunk" in values:
-        values = {**values, "trunk": TrunkConfig.from_dict(values["trunk"])}
+        values = {**values, "trunk": from_plain(TrunkConfig, values["trunk"])}
     config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)
     return config
 

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from core.data_folder import atomic_path
 from model.features import MELS
 
 FRAMES_FILE = "frames.f16"
@@ -64,9 +65,8 @@ class FeatureWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         table = pd.DataFrame(self._rows, columns=list(SEGMENT_COLUMNS))
-        temporary = self.folder / f".{SEGMENTS_FILE}"
-        table.to_csv(temporary, index=False)
-        temporary.replace(self.folder / SEGMENTS_FILE)
+        with atomic_path(self.folder / SEGMENTS_FILE) as temporary:
+            table.to_csv(temporary, index=False)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.asr.network import Recognizer, RecognizerConfig
 from model.phone_head import PhoneHead
+from model.plain import from_plain, plain
 from model.trunk import Trunk, TrunkConfig
 
 FOLDER = Path(__file__).parent / "shipped"
@@ -21,8 +22,8 @@ RECOGNIZER = "recognizer.safetensors"
 HEAD = "encoder-head.safetensors"
 AnyModel = Trunk | Recognizer | PhoneHead
 KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
-    "Trunk": lambda config: Trunk(TrunkConfig.from_dict(config)),
-    "Recognizer": lambda config: Recognizer(RecognizerConfig.from_dict(config)),
+    "Trunk": lambda config: Trunk(from_plain(TrunkConfig, config)),
+    "Recognizer": lambda config: Recognizer(from_plain(RecognizerConfig, config)),
     "PhoneHead": lambda config: PhoneHead(),
 }
 
@@ -40,7 +41,7 @@ def save_weights(model: AnyModel, path: Path, about: dict[str, Any], half: bool 
     for name, value in model.state_dict().items():
         value = value.detach().cpu().contiguous()
         tensors[name] = value.half() if half and value.dtype == torch.float32 and value.ndim > 1 else value
-    config = {} if isinstance(model, PhoneHead) else model.config.as_dict()
+    config = {} if isinstance(model, PhoneHead) else plain(model.config)
     header = {"kind": type(model).__name__, "config": json.dumps(config), "about": json.dumps(about)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, header)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from model.features import LOG_MEL_MEAN, LOG_MEL_SCALE, MELS
-from model.plain import from_plain, plain
 
 STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
 STEM_STRIDE = 2
@@ -40,16 +38,6 @@ class TrunkConfig:
     def receptive_frames(self) -> int:
         """Log-mel frames that one output frame depends on."""
         return STEM_STRIDE * (self.context + STEM_KERNELS[1] - 1) + STEM_KERNELS[0]
-
-    def as_dict(self) -> dict[str, Any]:
-        """See :mod:`model.plain`."""
-        return plain(self)
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> TrunkConfig:
-        """The inverse of :meth:`as_dict`."""
-        config: TrunkConfig = from_plain(TrunkConfig, values)
-        return config
 
 
 class TrunkBlock(nn.Module):

@@ -11,7 +11,6 @@ understood, and words cut out of the corpora beside them.
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import sys
@@ -26,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from audio_augmentation import codec
 from audio_generation.engine import GeneratedClip, SpeechRequest
 from audio_generation.registry import engine_named
 from audio_generation.splice_side.inventory import (
@@ -37,8 +36,8 @@ from audio_generation.splice_side.inventory import (
 )
 from audio_generation.splice_side.selection import NotSpeakable
 from audio_generation.splice_side.speaking import speak
-from audio_generation.splice_side.text import know_words, with_stress
-from audio_generation.splice_side.units import Phone, Recording, pitch_at, unit_table
+from audio_generation.splice_side.text import with_stress
+from audio_generation.splice_side.units import Recording, pitch_at, unit_table
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path
 from core.errors import HarkError
@@ -55,7 +54,6 @@ from pipeline.training.keyword_scoring import TAIL_S, best_score, intelligible, 
 PEOPLE = 9
 SECONDS_EACH = 295.0
 BITRATE = 16_000  # of Opus; 21,000 is not understood better
-OPUS_HIGHEST, OPUS_LOWEST = 256_000, 6_000  # libsndfile maps its compression level 0 ... 1 to these (ogg_opus.c)
 CUT_PAUSE_S = 0.25  # recordings are cut at pauses of that length
 EDGE_S = 0.2  # of silence that stays at either end
 SHORTEST_S, LONGEST_S = 0.8, 12.0  # of a stretch
@@ -212,16 +210,7 @@ def chosen_stretches(speaker: Speaker, weights: Counter[tuple[str, str]], second
 
 def recordings(parts: Sequence[Stretch], language: str = "en-us") -> list[Recording]:
     """Stretches as splice's recordings."""
-    know_words((word.label for part in parts for word in part.words), language)
-    return [
-        Recording(
-            part.name,
-            part.audio,
-            tuple(Phone(p.label, p.start_s, p.end_s, p.confidence) for p in part.phones),
-            with_stress(((w.label, w.start_s, w.end_s) for w in part.words), language),
-        )
-        for part in parts
-    ]
+    return [Recording(part.name, part.audio, part.phones, with_stress(part.words, language)) for part in parts]
 
 
 def understood(speaker: Speaker, aligner: Aligner, seconds: float) -> float:
@@ -287,7 +276,7 @@ def build(
     for number, speaker in enumerate(chosen):
         parts = chosen_stretches(speaker, weights, seconds)
         sound, table = _laid_out(parts)
-        files[f"{number}.ogg"] = opus_bytes(sound)
+        files[f"{number}.ogg"] = codec.opus_bytes(sound, BITRATE)
         files[f"{number}.json"] = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
         said = Counter(pair for part in parts for pair in part.pairs)
         rows.append(
@@ -328,18 +317,6 @@ def _laid_out(parts: Sequence[Stretch]) -> tuple[np.ndarray, list[dict[str, Any]
         sounds += [part.audio, gap]
         at += len(part.audio) + len(gap)
     return np.concatenate(sounds), table
-
-
-def opus_bytes(audio: np.ndarray) -> bytes:
-    """Audio [samples] at 16 kHz as Ogg Opus. Written a second at a time: libsndfile's encoder crashes on more."""
-    encoded = io.BytesIO()
-    level = (OPUS_HIGHEST - BITRATE) / (OPUS_HIGHEST - OPUS_LOWEST)
-    with soundfile.SoundFile(
-        encoded, "w", SAMPLE_RATE, 1, format="OGG", subtype="OPUS", compression_level=level
-    ) as encoder:
-        for start in range(0, len(audio), SAMPLE_RATE):
-            encoder.write(np.clip(audio[start : start + SAMPLE_RATE], -1.0, 1.0))
-    return encoded.getvalue()
 
 
 def measured_texts() -> list[str]:

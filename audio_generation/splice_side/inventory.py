@@ -11,9 +11,9 @@ import hashlib
 import io
 import json
 import zipfile
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ import numpy as np
 import soundfile
 
 from audio_generation.splice_side import LIBRARY_MODEL
-from audio_generation.splice_side.text import know_words, with_stress
-from audio_generation.splice_side.units import Phone, Recording, UnitTable, unit_table
+from audio_generation.splice_side.text import with_stress
+from audio_generation.splice_side.units import Recording, UnitTable, unit_table
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
@@ -126,12 +126,16 @@ def phone_aligners(library: Library) -> list[str]:
 
 
 class Inventory:
-    """The unit tables of people, made on first use; the last :data:`KEPT_VOICES` stay in memory."""
+    """The unit tables of people, made on first use; the last :data:`KEPT_VOICES` stay in memory.
+
+    ``table`` gives that of the person of a name. It raises ValueError where the recordings hold nothing that can be
+    used, HarkError and OSError where they cannot be read.
+    """
 
     def __init__(self, shipped: Path | None, data: Path) -> None:
         self._shipped, self._data = shipped, data
         self._people: dict[str, Person] = {}
-        self._tables: OrderedDict[str, UnitTable] = OrderedDict()
+        self.table = lru_cache(KEPT_VOICES)(self._table)
 
     def person(self, name: str) -> Person | None:
         """The person of a voice's name; the library is looked at again where nobody has that name."""
@@ -139,26 +143,12 @@ class Inventory:
             self._people = {person.name: person for person in people(self._shipped, self._data)}
         return self._people.get(name)
 
-    def table(self, person: Person) -> UnitTable:
-        """A person's table.
-
-        Raises:
-            ValueError: the recordings hold nothing that can be used.
-            HarkError, OSError: they cannot be read.
-        """
-        if person.name in self._tables:
-            self._tables.move_to_end(person.name)
-            return self._tables[person.name]
+    def _table(self, name: str) -> UnitTable:
+        person = self._people[name]
         if person.clips:
-            recordings = _library_recordings(self._data, person)
-        else:
-            assert self._shipped is not None
-            recordings = shipped_recordings(self._shipped, person.speaker)
-        table = unit_table(recordings)
-        self._tables[person.name] = table
-        while len(self._tables) > KEPT_VOICES:
-            self._tables.popitem(last=False)
-        return table
+            return unit_table(_library_recordings(self._data, person))
+        assert self._shipped is not None
+        return unit_table(shipped_recordings(self._shipped, person.speaker))
 
 
 def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
@@ -177,13 +167,12 @@ def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
         raise ValueError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from error
     if rate != SAMPLE_RATE:
         raise ValueError(f"{path.name} holds audio at {rate} Hz")
-    know_words((word[0] for entry in table for word in entry["words"]), about["language"])
     return [
         Recording(
             entry["name"],
             audio[entry["first"] : entry["first"] + entry["samples"]],
-            tuple(Phone(*phone) for phone in entry["phones"]),
-            with_stress((tuple(word) for word in entry["words"]), about["language"]),
+            tuple(AlignedUnit("phone", *phone) for phone in entry["phones"]),
+            with_stress([AlignedUnit("word", *word, 1.0) for word in entry["words"]], about["language"]),
         )
         for entry in table
     ]
@@ -205,15 +194,7 @@ def _library_recordings(data: Path, person: Person) -> list[Recording]:
                 audio = library.read_audio(clip)
             except HarkError:  # its file is lost; the person has others
                 continue
-            know_words((word.label for word in words), person.language)
-            result.append(
-                Recording(
-                    f"clip {clip.id}",
-                    audio,
-                    tuple(Phone(p.label, p.start_s, p.end_s, p.confidence) for p in phones),
-                    with_stress(((w.label, w.start_s, w.end_s) for w in words), person.language),
-                )
-            )
+            result.append(Recording(f"clip {clip.id}", audio, tuple(phones), with_stress(words, person.language)))
             seconds += clip.duration_s
     return result
 

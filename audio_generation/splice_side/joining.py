@@ -48,11 +48,6 @@ def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
     return sound / np.float32(peak / 0.95) if peak > 0.95 else sound
 
 
-def joins(pieces: Sequence[Piece]) -> int:
-    """How many joins there are in the sound of these pieces."""
-    return len(runs(pieces)) - 1
-
-
 def sources(table: UnitTable, pieces: Sequence[Piece]) -> list[str]:
     """ "recording@start-end" [seconds] of each stretch, in order."""
     stretches = runs(pieces)

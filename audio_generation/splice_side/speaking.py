@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from audio_augmentation.gain_speed import change_speed, change_tempo
-from audio_generation.splice_side.joining import join, joins, sources
+from audio_generation.splice_side.joining import join, sources
 from audio_generation.splice_side.selection import NotSpeakable, select
 from audio_generation.splice_side.text import wanted_phones
 from audio_generation.splice_side.units import UnitTable
@@ -26,10 +26,9 @@ LONGEST_COMMENT = 1900  # characters; libsndfile drops longer ones
 
 @dataclass(frozen=True)
 class Spoken:
-    """The sound [samples] float32 at 16 kHz, its number of joins and its sources, "recording@start-end" in seconds."""
+    """The sound [samples] float32 at 16 kHz and its sources, "recording@start-end" in seconds."""
 
     audio: np.ndarray
-    joins: int
     sources: tuple[str, ...]
 
 
@@ -52,7 +51,7 @@ def speak(table: UnitTable, text: str, language: str, settings: Mapping[str, Any
     speed = float(np.clip(float(settings.get("speed", 1.0)), *SPEED_RANGE))
     pitch = float(np.clip(float(settings.get("pitch", 1.0)), *PITCH_RANGE))
     audio = change_speed(change_tempo(join(table, pieces), speed / pitch), pitch)
-    return Spoken(audio, joins(pieces), tuple(sources(table, pieces)))
+    return Spoken(audio, tuple(sources(table, pieces)))
 
 
 def write_clip(path: Path, spoken: Spoken) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 from audio_generation.splice_side.selection import Wanted
 from audio_generation.splice_side.units import PAUSE, Word
+from db.records import AlignedUnit
 from phrase_augmentation.distance import is_vowel
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words, stressed_vowel
@@ -38,14 +39,10 @@ def wanted_phones(text: str, language: str) -> list[Wanted]:
     return [*result, Wanted(PAUSE)] if result else []
 
 
-def with_stress(words: Iterable[tuple[str, float, float]], language: str) -> tuple[Word, ...]:
-    """Words of a recording (label, start, end) with the vowel that carries their main stress."""
-    return tuple(Word(label, start, end, _stress(label, language)) for label, start, end in words)
-
-
-def know_words(words: Iterable[str], language: str) -> None:
-    """Ask for the pronunciations of many words at once, which is many times faster than one by one."""
-    phonemes_of_words(sorted(set(words)), language)
+def with_stress(words: Sequence[AlignedUnit], language: str) -> tuple[Word, ...]:
+    """Words of a recording with the vowel that carries their main stress."""
+    phonemes_of_words([word.label for word in words], language)  # all at once, which is many times faster
+    return tuple(Word(word.label, word.start_s, word.end_s, _stress(word.label, language)) for word in words)
 
 
 @lru_cache(maxsize=50_000)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from core.audio_file import SAMPLE_RATE
+from db.records import AlignedUnit
 from phrase_augmentation.distance import is_vowel
 
 PAUSE = ""  # the label of silence
@@ -40,16 +41,6 @@ NO_WORD = -1
 
 
 @dataclass(frozen=True)
-class Phone:
-    """A phone of a recording, times in seconds; ``confidence`` 0 to 1 is the aligner's."""
-
-    label: str
-    start_s: float
-    end_s: float
-    confidence: float = 1.0
-
-
-@dataclass(frozen=True)
 class Word:
     """A word of a recording, times in seconds; ``stressed``: which of its vowels carries the main stress, if known."""
 
@@ -65,7 +56,7 @@ class Recording:
 
     name: str
     audio: np.ndarray
-    phones: tuple[Phone, ...]
+    phones: tuple[AlignedUnit, ...]
     words: tuple[Word, ...]
 
 

@@ -24,7 +24,7 @@ def set_up() -> tuple[dict[str, Any], Any]:
         if person is None:
             raise Refused(f"splice has no voice {request['voice']}")
         try:
-            table = inventory.table(person)
+            table = inventory.table(person.name)
             spoken = speak(table, request["text"], person.language, request["settings"])
         except (NotSpeakable, ValueError) as reason:
             raise Refused(str(reason)) from reason

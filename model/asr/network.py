@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +23,6 @@ class RecognizerConfig:
     hidden: int = 320  # of each direction
     layers: int = 2
     dropout: float = 0.2
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "channels": list(self.channels)}
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> RecognizerConfig:
-        return RecognizerConfig(**{**values, "channels": tuple(values["channels"])})
 
 
 class Recognizer(nn.Module):

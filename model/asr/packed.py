@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import atomic_path
 from core.processors import usable_cores
 
 AUDIO_FILE = "audio.i16"
@@ -68,14 +70,8 @@ class Packed:
 
     def where(self, split: str, transcribed: bool | None = None) -> np.ndarray:
         """Indices of a split's utterances."""
-        return np.asarray(
-            [
-                i
-                for i, u in enumerate(self.utterances)
-                if u.split == split and (transcribed is None or bool(u.phones) == transcribed)
-            ],
-            np.int64,
-        )
+        wanted = (u.split == split and transcribed in (None, bool(u.phones)) for u in self.utterances)
+        return np.flatnonzero(np.fromiter(wanted, bool))
 
 
 def _to_int16(audio: np.ndarray) -> np.ndarray:
@@ -101,7 +97,8 @@ def pack(
 
     rows, position = [], 0
     with (folder / AUDIO_FILE).open("wb") as audio_file, ThreadPoolExecutor(usable_cores()) as pool:
-        for block in _blocks(utterances, 256):
+        left = iter(utterances)
+        while block := list(itertools.islice(left, 256)):
             for utterance, samples in zip(block, pool.map(decoded, block)):
                 if samples is None or not 0.1 * SAMPLE_RATE <= len(samples) <= 2.1 * LONGEST_S * SAMPLE_RATE:
                     continue
@@ -110,21 +107,9 @@ def pack(
                 position += len(samples)
     _to_int16(np.concatenate(noises) if noises else np.zeros(0, np.float32)).tofile(folder / NOISE_FILE)
     np.savez(folder / ROOMS_FILE, *rooms)
-    temporary = folder / f".{TABLE_FILE}"
-    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    temporary.replace(folder / TABLE_FILE)
+    with atomic_path(folder / TABLE_FILE) as temporary:
+        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return len(rows)
-
-
-def _blocks(items: Iterable[Utterance], size: int) -> Iterator[list[Utterance]]:
-    block: list[Utterance] = []
-    for item in items:
-        block.append(item)
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def open_pack(folder: Path) -> Packed:

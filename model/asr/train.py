@@ -21,6 +21,7 @@ from model.asr.network import Recognizer
 from model.asr.packed import LONGEST_S, BatchSource, Packed, SpeechBatch
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
 from model.phones import BLANK, character_indices, phone_indices, text_of
+from model.plain import plain
 from model.shipped_weights import save_weights
 from model.train import update_average, write_checkpoint
 from model.training_options import curves
@@ -134,9 +135,7 @@ def train_acoustic(
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
     )
-    identity = {
-        "model": model.config.as_dict(), "train": repr(asdict(config)), "speech": packed.digest
-    }  # fmt: skip
+    identity = {"model": plain(model.config), "train": repr(asdict(config)), "speech": packed.digest}
     step, best, best_errors = 0, float("inf"), dict[str, float]()
     last, resumed = folder / "last.pt", False
     if last.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def save_summarizer(path: Path, model: Summarizer, extra: dict[str, Any] | None 
     """Write it as one file that loads with ``weights_only=True``; complete or not at all. Raises OSError."""
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     with atomic_path(path) as temporary:
-        torch.save({"kind": KIND, "config": model.config.as_dict(), "weights": weights, **(extra or {})}, temporary)
+        torch.save({"kind": KIND, "config": asdict(model.config), "weights": weights, **(extra or {})}, temporary)
 
 
 def load_summarizer(path: Path, device: str = "cpu") -> Summarizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,10 +27,6 @@ class SummarizerConfig:
     longest_text: int = 768  # characters that are read; the rest is cut off
     longest_summary: int = 160  # characters that are written
     alphabet: str = ALPHABET
-
-    def as_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
-        return asdict(self)
 
     def encode(self, text: str, longest: int) -> list[int]:
         """The numbers of a text's characters, at most ``longest``."""

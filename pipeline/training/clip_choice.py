@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +34,6 @@ class PlannedClip:
     clip_id: int
     bucket: str
     split: str
-
-
-def engines_used(bucket: str, config: RunConfig, engines: Iterable[str]) -> tuple[str, ...]:
-    """Whose clips of a bucket's texts go into a run: its own engines', and real ones unless mining is off.
-
-    Real ordinary speech is chosen by :func:`real_negatives` alone, which keeps to the hours and shares that are wanted.
-    """
-    return (*engines, "corpus") if config.mining and bucket != "plain_negative" else tuple(engines)
 
 
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
@@ -105,7 +97,8 @@ class Chooser:
         config, library = self._config, self._library
         normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))
         whole = Where(language=config.language, slices=False)
-        used = engines_used(bucket, config, self._engines)
+        # Real ordinary speech is chosen by `real_negatives` alone, which keeps to the hours and shares that are wanted.
+        used = {*self._engines, *(("corpus",) if config.mining and bucket != "plain_negative" else ())}
         found = library.clips_with_texts(normalized, config.language, where=whole)
         candidates = [(clip, clip) for clip in found if clip.engine in used]
         if config.mining:

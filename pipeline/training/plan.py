@@ -242,9 +242,8 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
     return {"train": 0, "validation": 0, "test": len(texts["test"])}
 
 
-def _draw_voice(splits: VoiceSplits, split: str, rng: np.random.Generator) -> tuple[str, Voice]:
+def draw_voice(by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator) -> tuple[str, Voice]:
     """An engine (all alike), one of its speakers (all alike), one of that speaker's voices."""
-    by_engine = splits.voices[split]
     engine = sorted(by_engine)[rng.integers(len(by_engine))]
     speakers = by_engine[engine]
     voices = speakers[rng.integers(len(speakers))]
@@ -274,7 +273,7 @@ def draw_requests(
         # Ties are broken by rank: the first texts are the best ones.
         index = int(np.argmin(have))
         have[index] += 1
-        engine, voice = _draw_voice(splits, split, rng)
+        engine, voice = draw_voice(splits.voices[split], rng)
         settings = engines[engine].draw_settings(voice, rng)
         requests.append(PlannedRequest(f"{prefix}{number}", bucket, split, engine, voice.name, texts[index], settings))
     return requests

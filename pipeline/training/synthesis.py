@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import shutil
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.training.plan import Plan, PlannedRequest, remaining, run_splits
+from pipeline.training.plan import Plan, PlannedRequest, draw_voice, remaining, run_splits
 
 LEAST_UNDERSTOOD = 0.2  # of 1: half of what real people say quickly is below 0.55 (docs/splice.md)
 WAITING_CLIPS = 64  # clips that may wait for the library; engines pause when it is full
@@ -31,8 +32,8 @@ WAITING_CLIPS = 64  # clips that may wait for the library; engines pause when it
 class GenerationReport:
     """What became of the requests."""
 
-    generated: dict[str, int] = field(default_factory=dict)  # by bucket
-    failed: dict[str, dict[str, int]] = field(default_factory=dict)  # by engine: why, how often
+    generated: Counter[str] = field(default_factory=Counter)  # by bucket
+    failed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by engine: why, how often
     seconds_of_audio: float = 0.0
 
 
@@ -66,7 +67,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
             engine.close()
         shutil.rmtree(folder, ignore_errors=True)
     for engine_name, reasons in report.failed.items():
-        for why, count in sorted(reasons.items(), key=lambda item: -item[1])[:3]:
+        for why, count in reasons.most_common(3):
             reporter.log(
                 worded("%(engine)s: %(n)d clips failed: %(why)s", engine=engine_name, n=count, why=why), "warning"
             )
@@ -96,14 +97,9 @@ def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engin
         others = {name: v for name, v in splits.voices[request.split].items() if name != request.engine}
         if not others:
             continue
-        name = sorted(others)[rng.integers(len(others))]
-        speakers = others[name]
-        voices = speakers[rng.integers(len(speakers))]
-        voice = voices[rng.integers(len(voices))]
+        name, voice = draw_voice(others, rng)
         settings = engines[name].draw_settings(voice, rng)
-        result.append(
-            PlannedRequest(request.request_id, request.bucket, request.split, name, voice.name, request.text, settings)
-        )
+        result.append(replace(request, engine=name, voice=voice.name, settings=settings))
     return result
 
 
@@ -168,18 +164,14 @@ def _speak(
             elif isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno in STORAGE_ERRORS):
                 raise item
             elif isinstance(item, BaseException):
-                reasons = report.failed.setdefault(name, {})
-                why = f"the engine stopped: {type(item).__name__}: {item}"
-                reasons[why] = reasons.get(why, 0) + 1
+                report.failed[name][f"the engine stopped: {type(item).__name__}: {item}"] += 1
                 reporter.log(worded("%(engine)s stopped: %(why)s", engine=name, why=str(item)), "warning")
             elif isinstance(item, FailedRequest):
-                reasons = report.failed.setdefault(name, {})
-                reasons[item.why] = reasons.get(item.why, 0) + 1
+                report.failed[name][item.why] += 1
             else:
                 assert item.request_id is not None
                 done.add(item.request_id)
-                bucket = by_id[item.request_id].bucket
-                report.generated[bucket] = report.generated.get(bucket, 0) + 1
+                report.generated[by_id[item.request_id].bucket] += 1
                 report.seconds_of_audio += len(item.audio) / 16_000
                 progress.advance()
                 yield item

@@ -7,8 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from audio_generation.splice_side.units import Phone, Recording, Word
+from audio_generation.splice_side.units import Recording, Word
 from core.audio_file import SAMPLE_RATE
+from db.records import AlignedUnit
 from phrase_augmentation.distance import is_vowel
 from phrase_augmentation.phonemes import phonemes_of_words, stressed_vowel
 
@@ -41,14 +42,15 @@ def sung(text: str, name: str, pitch_hz: float = 120.0) -> Recording:
     edge = round(EDGE_S * SAMPLE_RATE)
     parts = [np.zeros(edge)]
     at = edge
-    phones: list[Phone] = []
+    phones: list[AlignedUnit] = []
     spoken: list[Word] = []
     for word, labels in zip(words, phonemes_of_words(words, "en-us")):
         begin = at
         for label in labels:
             parts.append(phone_sound(label, pitch_hz, at % PHASES))
-            phones.append(Phone(label, at / SAMPLE_RATE, (at + len(parts[-1])) / SAMPLE_RATE, 0.9))
-            at += len(parts[-1])
+            end = at + len(parts[-1])
+            phones.append(AlignedUnit("phone", label, at / SAMPLE_RATE, end / SAMPLE_RATE, 0.9))
+            at = end
         spoken.append(Word(word, begin / SAMPLE_RATE, at / SAMPLE_RATE, stressed_vowel(word, "en-us")))
     sound = np.concatenate([*parts, np.zeros(edge)])
     sound += np.random.default_rng(len(text)).standard_normal(len(sound)) * 1e-4
