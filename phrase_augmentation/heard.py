@@ -192,7 +192,7 @@ class PhraseEar:
         return False
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def ear(phrase: str, language: str = "en") -> PhraseEar:
     """The listener for a phrase, made once."""
     return PhraseEar(phrase, language)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from core.worded import worded
 from phrase_augmentation.confusers import distances_to
 from phrase_augmentation.distance import REDUCED, is_vowel
-from phrase_augmentation.heard import PhraseEar, spoken_form
+from phrase_augmentation.heard import ear, spoken_form
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words
@@ -120,7 +120,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
     near = _near_homophones(words, phones, language, known)
     notes = [
         _note_on_length(len(all_phones), syllables, duration),
-        *_notes_on_commonness(per_million, bool(known.words)),
+        _note_on_commonness(per_million, bool(known.words)),
         *_notes_on_neighbours(near, language),
         *_notes_on_words(normalized, commonness, bool(known.words)),
     ]
@@ -155,11 +155,6 @@ def _spoken_vocabulary(language: str) -> str:
     return "\n".join(spoken_form(phones, accent) for phones in vocabulary(language).phones)
 
 
-@lru_cache(maxsize=1024)
-def _listener(word: str, language: str) -> PhraseEar:
-    return PhraseEar(word, language)
-
-
 def _heard_per_million(words: list[str], language: str, known: Vocabulary) -> float:
     """Words of equal sound are added up; for several words, the geometric mean of two bounds.
 
@@ -178,7 +173,7 @@ def _met_by_chance(shares: list[float]) -> float:
 def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
     """The share of words in running text that are, or for a phrase of one word that hold, the sound of ``word``."""
     lines = _spoken_vocabulary(language)
-    heard = _listener(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
+    heard = ear(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
     own = zipf(word, language)
     listed = any(known.words[index] == word for index in heard)
     return float(known.frequency[heard].sum()) + (10 ** (own - 9) if own and not listed else 0.0)
@@ -223,42 +218,30 @@ def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
     )
     seconds = round(duration, 1)
     if phones < SHORT_PHONES or syllables < SHORT_SYLLABLES:
-        return Note(
-            "warning",
-            worded(
-                "It is too short: %(measure)s. So little turns up inside other words, and false alarms will be "
-                "frequent.",
-                measure=measure,
-            ),
+        text = worded(
+            "It is too short: %(measure)s. So little turns up inside other words, and false alarms will be frequent.",
+            measure=measure,
         )
+        return Note("warning", text)
     if phones < ENOUGH_PHONES or syllables < ENOUGH_SYLLABLES:
-        return Note(
-            "caution",
-            worded(
-                "It is rather short: %(measure)s. Three syllables or more are told apart much better.", measure=measure
-            ),
+        text = worded(
+            "It is rather short: %(measure)s. Three syllables or more are told apart much better.", measure=measure
         )
+        return Note("caution", text)
     if syllables > LONG_SYLLABLES:
-        return Note(
-            "caution",
-            worded(
-                "It is long: %(measure)s, about %(seconds)s s. People leave out parts of it when in a hurry.",
-                measure=measure, seconds=seconds,
-            ),
+        text = worded(
+            "It is long: %(measure)s, about %(seconds)s s. People leave out parts of it when in a hurry.",
+            measure=measure, seconds=seconds,
         )  # fmt: skip
-    return Note(
-        "good", worded("Its length is good: %(measure)s, about %(seconds)s s.", measure=measure, seconds=seconds)
-    )
+        return Note("caution", text)
+    text = worded("Its length is good: %(measure)s, about %(seconds)s s.", measure=measure, seconds=seconds)
+    return Note("good", text)
 
 
-def _notes_on_commonness(per_million: float, known: bool) -> list[Note]:
+def _note_on_commonness(per_million: float, known: bool) -> Note:
     if not known:
-        return [
-            Note(
-                "caution",
-                worded("How common its words are is not known for this language: listen for it in everyday talk."),
-            )
-        ]
+        text = worded("How common its words are is not known for this language: listen for it in everyday talk.")
+        return Note("caution", text)
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
     if per_million >= FREQUENT_PER_MILLION:
         often = (
@@ -266,22 +249,14 @@ def _notes_on_commonness(per_million: float, known: bool) -> list[Note]:
             if hours < 0.7
             else worded("once in %(hours)d h", hours=round(max(1.0, hours)))
         )
-        return [
-            Note(
-                "warning",
-                worded(
-                    "People say this all the time: in talk it may come up %(often)s without being meant.", often=often
-                ),
-            )
-        ]
+        text = worded(
+            "People say this all the time: in talk it may come up %(often)s without being meant.", often=often
+        )
+        return Note("warning", text)
     if per_million >= COMMON_PER_MILLION:
-        return [
-            Note(
-                "caution",
-                worded("It comes up in ordinary talk, perhaps once in %(hours)d h of it.", hours=round(hours)),
-            )
-        ]
-    return [Note("good", worded("It hardly ever comes up in ordinary talk."))]
+        text = worded("It comes up in ordinary talk, perhaps once in %(hours)d h of it.", hours=round(hours))
+        return Note("caution", text)
+    return Note("good", worded("It hardly ever comes up in ordinary talk."))
 
 
 def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]:
@@ -290,45 +265,29 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
     close = [other.text for other in said if 0.1 < other.distance <= VERY_NEAR]
     notes: list[Note] = []
     if same:
-        notes.append(
-            Note(
-                "caution",
-                worded("It sounds the same as %(texts)s: the detector will answer to that too.", texts=_listed(same)),
-            )
-        )
+        text = worded("It sounds the same as %(texts)s: the detector will answer to that too.", texts=_listed(same))
+        notes.append(Note("caution", text))
     if close:
-        notes.append(
-            Note(
-                "caution",
-                worded(
-                    "It is very near to %(texts)s: those are trained against, but expect mistakes.",
-                    texts=_listed(close),
-                ),
-            )
+        text = worded(
+            "It is very near to %(texts)s: those are trained against, but expect mistakes.", texts=_listed(close)
         )
-    if not same and not close:
-        notes.append(Note("good", worded("Nothing that people often say sounds nearly like it.")))
-    return notes
+        notes.append(Note("caution", text))
+    return notes or [Note("good", worded("Nothing that people often say sounds nearly like it."))]
 
 
 def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: bool) -> list[Note]:
     notes: list[Note] = []
     if phrase in TAKEN:
-        notes.append(
-            Note("caution", worded("Other devices listen for the same words, and will answer where they are near."))
-        )
+        text = worded("Other devices listen for the same words, and will answer where they are near.")
+        notes.append(Note("caution", text))
     unknown = [common.word for common in commonness if common.zipf == 0.0]
     if unknown and known:
-        notes.append(
-            Note(
-                "caution",
-                worded(
-                    "Not in the word list: %(words)s. Voices may read that in their own ways: listen to a few clips, "
-                    "and write it as it sounds where they are wrong.",
-                    words=_listed(unknown),
-                ),
-            )
+        text = worded(
+            "Not in the word list: %(words)s. Voices may read that in their own ways: listen to a few clips, "
+            "and write it as it sounds where they are wrong.",
+            words=_listed(unknown),
         )
+        notes.append(Note("caution", text))
     return notes
 
 

@@ -19,7 +19,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
-from db.records import AlignedUnit, Clip, NewClip, Where
+from db.records import Clip, NewClip, Where
 from model.asr.emissions import Aligner, default_aligner
 from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
@@ -110,7 +110,6 @@ class _Place:
     start_s: float
     end_s: float
     confidence: float
-    phones: int
 
 
 def mine(
@@ -136,7 +135,6 @@ def mine_negatives(
     library: Library,
     reporter: Reporter,
     config: MiningConfig | None = None,
-    aligner: Aligner | None = None,
 ) -> dict[str, MiningResult]:
     """Cut texts that resemble the phrase (confusers, in-between phrases) out of recordings in which it is not said.
 
@@ -144,7 +142,7 @@ def mine_negatives(
         Results by normalized text, of the texts that are in the library.
     """
     config = config or MiningConfig()
-    aligner = aligner or default_aligner()
+    aligner = default_aligner()
     language = keyphrase.language
     listener = ear(keyphrase.text, language)
     found: dict[str, MiningResult] = {}
@@ -277,20 +275,16 @@ def _places(
             words = tuple(unit.label for unit in part)
             if words not in wanted:
                 continue
-            place = _place(clip, wanted[words], part, counts[words])
-            each = (place.end_s - place.start_s) / place.phones
-            if place.confidence < config.least_confidence:
+            confidence, phones = joint_confidence(part, counts[words]), sum(counts[words])
+            place = _Place(clip, wanted[words], part[0].start_s, part[-1].end_s, confidence)
+            each = (place.end_s - place.start_s) / phones
+            if confidence < config.least_confidence:
                 rejected["not heard surely enough"] += 1
             elif not PHONE_S[0] <= each <= PHONE_S[1]:
                 rejected["too short or too long for its phones"] += 1
             else:
                 places.append(place)
     return places
-
-
-def _place(clip: Clip, text: str, part: Sequence[AlignedUnit], counts: Sequence[int]) -> _Place:
-    confidence = joint_confidence(part, counts)
-    return _Place(clip, text, part[0].start_s, part[-1].end_s, confidence, sum(counts))
 
 
 def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place], Counter[str]]:
@@ -335,6 +329,7 @@ def _cut(
     rejected: Counter[str],
 ) -> list[Cut]:
     new: list[NewClip] = []
+    name = alignment_name(aligner, config.method)
     for place in sorted(places, key=lambda p: (p.clip.id, p.start_s)):
         start_s = max(0.0, place.start_s - MARGIN_S)
         try:
@@ -346,7 +341,22 @@ def _cut(
             rejected["silent in part"] += 1
             continue
         end_s = start_s + len(audio) / SAMPLE_RATE
-        new.append(_new_clip(place, aligner, faded(audio), start_s, end_s, language, config))
+        parent = place.clip
+        settings = {
+            "aligner": name,
+            "parent_engine": parent.engine,
+            "confidence": place.confidence,
+            "phrase_start_s": round(place.start_s - start_s, 3),
+            "phrase_end_s": round(place.end_s - start_s, 3),
+        }
+        new.append(
+            NewClip(
+                audio=faded(audio), text=place.text, text_normalized=place.text, language=language, engine=ENGINE,
+                model=parent.model, voice=parent.voice, speaker=real_speaker(parent), licence=parent.licence,
+                settings=settings, parent_id=parent.id, start_s=round(start_s, 3), end_s=round(end_s, 3),
+                request_id=f"mined:{name}:{parent.id}:{place.text}:{round(1000 * place.start_s)}",
+            )
+        )  # fmt: skip
     ids = library.add_clips(new)
     return [
         Cut(
@@ -355,32 +365,6 @@ def _cut(
         )
         for clip_id, clip in zip(ids, new, strict=True)
     ]  # fmt: skip
-
-
-def _new_clip(
-    place: _Place,
-    aligner: Aligner,
-    audio: np.ndarray,
-    start_s: float,
-    end_s: float,
-    language: str,
-    config: MiningConfig,
-) -> NewClip:
-    parent = place.clip
-    name = alignment_name(aligner, config.method)
-    settings = {
-        "aligner": name,
-        "parent_engine": parent.engine,
-        "confidence": place.confidence,
-        "phrase_start_s": round(place.start_s - start_s, 3),
-        "phrase_end_s": round(place.end_s - start_s, 3),
-    }
-    return NewClip(
-        audio=audio, text=place.text, text_normalized=place.text, language=language, engine=ENGINE,
-        model=parent.model, voice=parent.voice, speaker=real_speaker(parent), licence=parent.licence,
-        settings=settings, parent_id=parent.id, start_s=round(start_s, 3), end_s=round(end_s, 3),
-        request_id=f"mined:{name}:{parent.id}:{place.text}:{round(1000 * place.start_s)}",
-    )  # fmt: skip
 
 
 def _at(seconds: float) -> int:
