@@ -31,7 +31,6 @@ def register(commands: Commands[Parser]) -> None:
     aligning.add_argument("audio", metavar="AUDIO", help="a recording")
     aligning.add_argument("text", metavar="TEXT", help="what is said in it, or a text file")
     aligning.add_argument("--language", type=language, default="en", help="default: en")
-    aligning.add_argument("--units", choices=("phones", "characters"), default="phones", help="default: phones")
     add_method(aligning)
     add_weights(aligning)
 
@@ -62,14 +61,14 @@ def add_weights(parser: Parser) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help=what)
 
 
-def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> Aligner:
+def chosen_aligner(options: argparse.Namespace) -> Aligner:
     """Hark's recognizer. Raises HarkError where the weights that were given cannot be used."""
     from model.asr.emissions import Aligner
     from model.asr.network import Recognizer
     from model.shipped_weights import load_weights
 
     if options.weights is None:
-        return Aligner(units=units)
+        return Aligner()
     what_to_do = "Give what ./hark asr train CORPUS --kind recognizer has made."
     try:
         model, _ = load_weights(options.weights)
@@ -79,7 +78,7 @@ def chosen_aligner(options: argparse.Namespace, units: str = "phones") -> Aligne
         raise HarkError(
             "These weights are of another model.", f"{options.weights} is a trunk, no recognizer.", what_to_do
         )
-    return Aligner(model, units)
+    return Aligner(model)
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
@@ -150,7 +149,7 @@ def run_align(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.corpora.alignment import align
 
     audio = read_foreign_audio(options.audio)
-    aligner = chosen_aligner(options, options.units)
+    aligner = chosen_aligner(options)
     found = align(
         aligner.log_probabilities(audio), _text(options.text), aligner, options.language, method=options.method
     )

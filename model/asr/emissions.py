@@ -17,10 +17,8 @@ import numpy as np
 from model.features import HOP, SAMPLE_RATE, WINDOW, log_mel
 from model.phones import (
     CHARACTER_OUTPUTS,
-    CHARACTERS,
     PHONE_OUTPUTS,
     PHONES,
-    character_indices,
     phone_indices,
 )
 from phrase_augmentation.phonemes import phonemes_of_words
@@ -38,26 +36,24 @@ KEPT = 8  # outputs kept of each frame
 
 
 class Aligner:
-    """A CTC model with a vocabulary: Hark's own recognizer, read through its phones or its characters.
+    """Hark's own recognizer, read through its phones; ``both`` gives its characters too.
 
     Attributes:
         name: names model and weights, as a file name; emissions of different weights never meet.
-        units: what its outputs are, "phones" or "characters"; output 0 is the blank.
-        vocabulary: a name for each output.
+        vocabulary: a name for each output; output 0 is the blank.
         frame_s: seconds an output.
     """
 
     frame_s = OUTPUT_SAMPLES / SAMPLE_RATE
 
-    def __init__(self, recognizer: Any = None, units: str = "phones") -> None:
+    vocabulary = (BLANK_NAME, *PHONES)
+
+    def __init__(self, recognizer: Any = None) -> None:
         """``recognizer`` is a ``model.asr.network.Recognizer``; None: the shipped one."""
         from model.shipped_weights import shipped_recognizer
 
         self.recognizer = shipped_recognizer()[0] if recognizer is None else recognizer.eval()
-        self.units = units
-        symbols = PHONES if units == "phones" else CHARACTERS
-        self.vocabulary = (BLANK_NAME, *symbols)
-        self.name = f"recognizer-{units}-{weights_digest(self.recognizer)}"
+        self.name = f"recognizer-phones-{weights_digest(self.recognizer)}"
 
     def both(self, audios: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Log-probabilities over ``characters`` and over ``phones`` of each recording, in their order."""
@@ -73,22 +69,15 @@ class Aligner:
 
     def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
         """Natural logarithms [time, outputs] float32 for mono audio [samples] of any length at 16 kHz."""
-        return next(self.both([audio]))[self.units]
+        return next(self.both([audio]))["phones"]
 
     def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The same for many, in their order; several go through the model at once."""
         for heads in self.both(audios):
-            yield heads[self.units]
+            yield heads["phones"]
 
     def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
         """The outputs that each word is made of; empty for a word that the model cannot write."""
-        if self.units == "characters":
-            spelled = [character_indices(word) for word in words]
-            space = character_indices(" ")
-            return [
-                [*letters, *space] if letters and number + 1 < len(words) else letters
-                for number, letters in enumerate(spelled)
-            ]
         return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
 
     def _heard(self, audios: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

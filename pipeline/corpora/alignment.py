@@ -140,7 +140,6 @@ def _check_script(words: Sequence[str], language: str) -> None:
 
 def _units(path: TokenPath, words: Sequence[str], tokens: Sequence[Sequence[int]], aligner: Aligner) -> Alignment:
     frame_s, end = aligner.frame_s, len(path.own) - 1
-    spoken = [list(word) for word in tokens]
     starts = np.cumsum([0, *(len(word) for word in tokens)])
     rows: list[AlignedUnit] = []
     phones: list[AlignedUnit] = []
@@ -153,8 +152,6 @@ def _units(path: TokenPath, words: Sequence[str], tokens: Sequence[Sequence[int]
             rows.append(AlignedUnit("word", word, at, at, 0.0))
             continue
         last = after - 1
-        if aligner.units == "characters" and len(spoken[number]) > 1 and number + 1 < len(words):
-            last -= 1  # the space
         start = onsets[first]
         stop = min((path.last[last] + 1) * frame_s + END_BIAS_S, end * frame_s)
         if after < len(onsets):
@@ -164,12 +161,11 @@ def _units(path: TokenPath, words: Sequence[str], tokens: Sequence[Sequence[int]
         shortfall, counted = shortfall + lost, counted + count
         rows.append(AlignedUnit("word", word, _ms(start), _ms(stop), _confidence(lost, count)))
         at = _ms(stop)
-        if aligner.units == "phones":
-            for token in range(first, after):
-                own_stop = onsets[token + 1] if token + 1 < after else stop
-                lost = max(0.0, path.shortfall(int(path.first[token]), int(path.last[token])))
-                label = aligner.vocabulary[spoken[number][token - first]]
-                phones.append(AlignedUnit("phone", label, _ms(onsets[token]), _ms(own_stop), _confidence(lost, 1)))
+        for token in range(first, after):
+            own_stop = onsets[token + 1] if token + 1 < after else stop
+            lost = max(0.0, path.shortfall(int(path.first[token]), int(path.last[token])))
+            label = aligner.vocabulary[tokens[number][token - first]]
+            phones.append(AlignedUnit("phone", label, _ms(onsets[token]), _ms(own_stop), _confidence(lost, 1)))
     return Alignment(tuple(rows), tuple(phones), _confidence(shortfall, counted))
 
 
