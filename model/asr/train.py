@@ -18,7 +18,7 @@ from core.audio_file import SAMPLE_RATE
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.network import Recognizer
-from model.asr.packed import LONGEST_S, BatchSource, Packed, SpeechBatch
+from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.plain import plain
@@ -51,9 +51,6 @@ class AcousticTrainConfig:
     easy_seconds: float = 40.0
     real_share: float = 0.6
     characters_weight: float = 0.5  # of a recognizer's loss; the rest is phones
-    teacher_weight: float = 0.0  # of the distance to a teacher's phone probabilities, beside CTC
-    teacher_delay: int = 4  # outputs of 20 ms that a causal student may lag behind a bidirectional teacher
-    untranscribed_share: float = 0.0  # of the batches, with a teacher: speech whose words nobody knows
     evaluations: int = 20
     seed: int = 0
     augmentation: SpeechAugmentation = field(default_factory=SpeechAugmentation)
@@ -103,7 +100,6 @@ def train_acoustic(
     config: AcousticTrainConfig,
     folder: Path,
     on_progress: Callable[[AcousticProgress], None],
-    teacher: Recognizer | Trunk | None = None,
     device: str = "cpu",
     tensorboard: str = "",
 ) -> dict[str, float]:
@@ -124,12 +120,6 @@ def train_acoustic(
     )  # fmt: skip
     seconds = math.inf if config.batch_size else config.batch_seconds
     normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
-    rest = packed.where("train", transcribed=False)
-    rest = rest[packed.length[rest] <= LONGEST_S * SAMPLE_RATE]
-    unknown = None
-    if len(rest) and teacher is not None:
-        unknown = BatchSource(packed, rest, seconds, rng, 1.0, most=config.batch_size)
-
     model = model.to(device)
     average = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(
@@ -153,13 +143,10 @@ def train_acoustic(
     running: dict[str, float] = {}
     told_every = max(1, min(50, config.steps // 50))
 
-    def batch_of(step: int) -> tuple[SpeechBatch, bool]:
-        """A batch, and whether its words are known."""
-        if step <= config.easy_steps:
-            return (easy or normal).draw(), True  # where nothing is short, nothing is easy
-        if unknown is not None and rng.random() < config.untranscribed_share:
-            return unknown.draw(), False
-        return normal.draw(), True
+    def batch_of(step: int) -> SpeechBatch:
+        return (
+            easy or normal if step <= config.easy_steps else normal
+        ).draw()  # where nothing is short, nothing is easy
 
     # A thread draws batches while the device works on the one before.
     with curves(tensorboard) as draw, ThreadPoolExecutor(1) as pool:
@@ -170,10 +157,10 @@ def train_acoustic(
             rate = min(1.0, step / config.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * max(rate, 1e-3)
-            batch, known = waiting.pop(0).result()
+            batch = waiting.pop(0).result()
             if step + AHEAD <= config.steps:
                 waiting.append(pool.submit(batch_of, step + AHEAD))
-            parts = _losses(model, teacher, augmenter, packed, batch, known, config, step, device)
+            parts = _losses(model, augmenter, packed, batch, config, step, device)
             loss = torch.stack(list(parts.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -225,11 +212,9 @@ def _phone_errors(errors: Mapping[str, float]) -> float:
 
 def _losses(
     model: Recognizer | Trunk,
-    teacher: Recognizer | Trunk | None,
     augmenter: BatchAugmenter,
     packed: Packed,
     batch: SpeechBatch,
-    known: bool,
     config: AcousticTrainConfig,
     step: int,
     device: str,
@@ -239,16 +224,12 @@ def _losses(
     with torch.no_grad():
         audio = torch.from_numpy(batch.audio).to(device)
         lengths = torch.from_numpy(batch.lengths).to(device)
-        clean = None
         if easy:
             audio = audio + 1e-4 * torch.randn_like(audio)
         else:
             audio, lengths = augmenter.waveform(audio, lengths)
         audio = functional.pad(audio, (0, int(TAIL_S * SAMPLE_RATE)))
         log_mel = augmenter.log_mel(audio)
-        if teacher is not None and not easy:
-            with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
-                clean = acoustic_logits(teacher, log_mel)["phones"].float()
         if not easy:
             log_mel = augmenter.features(log_mel)
         outputs = output_length(lengths + int(TAIL_S * SAMPLE_RATE))
@@ -257,23 +238,15 @@ def _losses(
     parts: dict[str, Tensor] = {}
     for name, values in logits.items():
         log_p = values.float().log_softmax(-1)
-        time = log_p.shape[1]
-        valid = torch.arange(time, device=device)[None] < outputs.clamp(max=time)[:, None]
-        if known:
-            flat, sizes = _targets(packed, batch, name)
-            weight = 1.0
-            if "characters" in logits:
-                weight = config.characters_weight if name == "characters" else 1.0 - config.characters_weight
-            loss = functional.ctc_loss(
-                log_p.transpose(0, 1), flat.to(device), outputs.clamp(max=time), sizes.to(device), BLANK,
-                reduction="none", zero_infinity=True,
-            )  # fmt: skip
-            parts[name] = weight * (loss / sizes.to(device).clamp(min=1)).mean()
-        if clean is not None and name == "phones" and config.teacher_weight:
-            delay = config.teacher_delay if isinstance(teacher, Recognizer) and isinstance(model, Trunk) else 0
-            target = clean[:, : time - delay].softmax(-1)
-            distance = functional.kl_div(log_p[:, delay:], target, reduction="none").sum(-1)
-            parts["teacher"] = config.teacher_weight * distance[valid[:, delay:]].mean()
+        flat, sizes = _targets(packed, batch, name)
+        weight = 1.0
+        if "characters" in logits:
+            weight = config.characters_weight if name == "characters" else 1.0 - config.characters_weight
+        loss = functional.ctc_loss(
+            log_p.transpose(0, 1), flat.to(device), outputs.clamp(max=log_p.shape[1]), sizes.to(device), BLANK,
+            reduction="none", zero_infinity=True,
+        )  # fmt: skip
+        parts[name] = weight * (loss / sizes.to(device).clamp(min=1)).mean()
     return parts
 
 

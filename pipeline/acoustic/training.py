@@ -28,7 +28,6 @@ from pipeline.corpora.layouts.utterance import files_below, is_audio
 BATCH_SECONDS = 160.0
 MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
 KINDS = ("trunk", "micro", "recognizer", "encoder")
-TEACHER_WEIGHT, UNTRANSCRIBED_SHARE = 1.0, 0.2  # of a trunk that learns from another one
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
@@ -69,7 +68,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     from model.asr.network import Recognizer, RecognizerConfig
     from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
     from model.phones import PHONE_OUTPUTS
-    from model.shipped_weights import load_weights, save_weights, shipped_trunk
+    from model.shipped_weights import load_weights, save_weights
     from model.train import best_device
     from model.trunk import Trunk, TrunkConfig
 
@@ -101,10 +100,6 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         warmup_steps=min(300, max(1, steps // 10)), evaluations=min(20, max(1, steps // 5)), seed=run.seed,
         real_share=0.65 if real else 0.0,
     )  # fmt: skip
-    # The micro trunk learns from the standard one, from speech without transcripts too; not measured.
-    teacher = shipped_trunk("standard")[0] if run.kind == "micro" else None
-    if teacher is not None:
-        config = replace(config, teacher_weight=TEACHER_WEIGHT, untranscribed_share=UNTRANSCRIBED_SHARE)
     model: Recognizer | Trunk
     if run.kind == "recognizer":
         model = Recognizer(RecognizerConfig())
@@ -130,9 +125,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     device = best_device()
     board = curves_folder(out)
     device = "cpu" if device == "mps" else device
-    errors = train_acoustic(
-        model, packed, config, out, show, teacher.to(device) if teacher else None, device=device, tensorboard=board
-    )
+    errors = train_acoustic(model, packed, config, out, show, device, board)
     best, _ = load_weights(out / (BEST if (out / BEST).is_file() else FINAL))
     weights = out / f"{run.kind}.safetensors"
     save_weights(best, weights, _about(run, packed), half=run.kind == "recognizer")
