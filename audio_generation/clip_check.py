@@ -14,7 +14,7 @@ CLIPPED_SHARE = 0.1  # of samples at full scale; highest of 850 voices: 0.001
 FLAT_SPECTRUM = (
     0.7  # spectral flatness: white noise above 0.9; highest of 850 voices 0.5 (espeak's +klatt saying "six")
 )
-SHORTEST_S_PER_LETTER = 0.012  # 80 letters a second: nobody speaks so, a cut-off file does
+SHORTEST_S_PER_LETTER = 0.012  # 80 letters a second: faster than speech; a cut-off file
 LONGEST_S = 4.0  # plus
 LONGEST_S_PER_LETTER = 0.4  # numbers and abbreviations are spoken longer than they are written
 

@@ -27,7 +27,7 @@ from core.readiness import Readiness
 from core.worker_process import WorkerGone, WorkerProcess
 
 FREE_RESTARTS = 3  # crashes and hangs that are forgiven anyway
-CLIPS_A_RESTART = 25  # and one more for so many good clips; beyond that the engine is given up for the call
+CLIPS_A_RESTART = 25  # good clips for one more restart; beyond that the engine is given up for the call
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # they end the run, not only a request
 LONGEST_WAIT_S = 60.0  # for another thread's call of the same engine to end
 

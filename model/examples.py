@@ -77,7 +77,7 @@ class ExampleSpec:
         place_s: where an aligned clip's words begin and end in it [seconds], of a cut out of running speech; None:
             with its first and last sound.
         condition: a key of :data:`CONDITIONS`.
-        receptive_samples: what a detector must hear before the clip's end.
+        receptive_samples: audio that a detector needs before the clip's end.
         last_seconds: of an aligned clip that matter (the phrase after a carrier); 0 for the whole clip.
         columns: the rest of the segment's row in the feature store.
     """
@@ -241,7 +241,7 @@ def _start_worker(sources: SoundSources, front_end: FrontEnd) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """A pool's process waits for work for ever when the run is killed; this ends it."""
+    """End this process when the run is killed; else it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -258,7 +258,7 @@ def build_examples(
 ) -> Generator[tuple[np.ndarray, dict[str, Any]], None, None]:
     """Build examples in order, on all cores. Each depends on its seed alone, not on the number of processes.
 
-    Whoever takes them closes the generator: where a run is stopped, that ends the processes.
+    The caller closes the generator; when a run is stopped, that ends the processes.
     """
     count = processes if processes is not None else usable_cores()
     where = providers() if front_end.network else (CPU,)

@@ -37,7 +37,7 @@ class StoredFrames:
     lead: int  # log-mel frames that the first stored frame depends on
 
     def scores(self, frames: int) -> int:
-        """Scores that so many stored frames give."""
+        """Number of scores of this many stored frames."""
         return max(0, (frames - self.window) // self.chunk + 1)
 
     def position(self, frame: int) -> int:
@@ -77,7 +77,7 @@ def hann_window() -> np.ndarray:
 
 
 def frame_count(samples: int) -> int:
-    """How many whole frames lie in that many samples."""
+    """Number of whole frames in this many samples."""
     return 0 if samples < WINDOW else (samples - WINDOW) // HOP + 1
 
 

@@ -28,7 +28,7 @@ MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
 CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames from one score of a detector to the next
-DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy is heard better than the margin allows
+DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy matches better than the margin allows
 
 Ways = tuple[tuple[int, ...], ...]  # ways to say a phrase, as outputs of the front end
 
@@ -52,7 +52,7 @@ def follow_states(cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, floo
 
 
 class Matcher(nn.Module):
-    """How well the phones of the phrase were just heard, one after the other: a keyphrase HMM on a trunk's outputs.
+    """A keyphrase HMM on a trunk's outputs: how well the last frames match the phones of the phrase.
 
     The score is the best path's logarithm through the phrase's CTC states, a phone, against the most probable path of
     any phones as far as :data:`MATCH_RIVAL` says (at 1 it is the usual CTC keyphrase score). It needs no voice of the
@@ -106,7 +106,7 @@ class Matcher(nn.Module):
         return each.amax(dim=2), value
 
     def start(self, heard: Tensor) -> Tensor:
-        """Values before anything was heard [batch, states]."""
+        """Initial values [batch, states]."""
         return heard.new_full((heard.shape[0], self.states), self.floor)
 
 
@@ -118,7 +118,7 @@ class HMMConfig(DetectorConfig):
         pronunciations: of the phrase.
         window_frames: frames of 20 ms that a score depends on (the matcher alone may remember more).
         decoys: likewise, of what was taken for the phrase and is not it.
-        decoy_margin: match score by which a decoy must be heard better than the phrase to count.
+        decoy_margin: match score by which a decoy must match better than the phrase to count.
     """
 
     pronunciations: Ways
@@ -128,7 +128,7 @@ class HMMConfig(DetectorConfig):
 
 
 def window_frames(window_s: float) -> int:
-    """Frames of 20 ms of a window for phrases that fit into so many seconds."""
+    """Frames of 20 ms of a window for phrases of up to ``window_s`` seconds."""
     return 2 * max(12, round(window_s / 0.04))
 
 

@@ -14,8 +14,8 @@ from scipy import stats
 from model.runtime.detector import Trigger, logit
 
 SCORE_PERIOD_S = 0.08  # seconds a score
-# Seconds after the highest score of a detection in which no other one is reported. A large detector hears an utterance
-# again, as one that was drawn out, for as long as it lies in its window: 2.88 s, less the phrase's own length.
+# Seconds after the highest score of a detection in which no other one is reported. A large detector scores an
+# utterance again while it lies in its window: 2.88 s, less the phrase's own length.
 REFRACTORY_S = 2.5
 HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
 HIT_AFTER_S = 1.0  # ... and this long after it
@@ -158,8 +158,8 @@ def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: in
     """Missed occurrences at a threshold, with Wilson's interval.
 
     Args:
-        utterances: how many were said, where the streams hold each in several renderings (quiet, in noise). What is
-            heard of one rendering says much about the other, so the interval is that of so many trials.
+        utterances: how many were said, where the streams hold each in several renderings (quiet, in noise). One
+            rendering says much about the other, so the interval is that of this many trials.
     """
     best = phrase_scores(positives)
     if utterances is None or not len(best):

@@ -29,7 +29,7 @@ class TrainingOptions:
 
 
 def part_of(count: int, subset: float, least: int = 1) -> int:
-    """How many of ``count`` are ``subset`` per cent: at least ``least``, as far as there are so many."""
+    """``subset`` per cent of ``count``, rounded up: at least ``least``, at most ``count``."""
     return min(count, max(least, math.ceil(count * subset / 100)))
 
 

@@ -18,7 +18,7 @@ class OtherScript(HarkError):
 
 @dataclass(frozen=True)
 class Keyphrase:
-    """A phrase that can be spoken, normalized. :meth:`of` makes one from what somebody typed; nothing checks it again.
+    """A phrase that can be spoken, normalized. :meth:`of` makes one from typed text; nothing checks it again.
 
     Attributes:
         text: as :func:`phrase_augmentation.normalize.normalize` writes it.

@@ -33,7 +33,7 @@ from phrase_augmentation.phonemes import (
 WORDS = 25_000  # the most frequent ones; in English down to about one in two million words of text
 WORDFREQ_NAMES = {"cmn": "zh", "no": "nb", "hr": "sh", "sr": "sh", "bs": "sh", "hbs": "sh"}
 
-# Words that Hark puts into nobody's mouth: neither engines nor lists of near-homophones are to say them.
+# Words that Hark never says: neither engines nor lists of near-homophones use them.
 UNSPOKEN = re.compile(
     r"fuck|shit|cunt|slut|whore|nigg|fagg?ot|bitch|retard|porn|piss|asshole|dumbass|jackass"
     r"|\b(?:fags?|cums?|cumming|rap(?:e|ed|es|ing|ists?)|ass(?:es)?)\b"
@@ -217,7 +217,7 @@ def _phones_through_disk(words: Sequence[str], accent: str) -> None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
-        # Only time is lost: a full disk and a read-only folder are reported by whoever must write.
+        # Only time is lost: a full disk and a read-only folder are reported where something must be written.
         _log.debug("the phones of %s are not kept: %s", accent, error)
 
 

@@ -29,8 +29,8 @@ WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for t
 
 
 def bank_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
-    """Who is heard: for training the corpora of the trunk, at most so many ``hours`` drawn from all of them; for
-    thresholds and tests people that it has not heard, half for each, by the speaker's name.
+    """The speech of a bank: for training at most ``hours`` of the trunk's own corpora; for thresholds and tests people
+    that it was not trained on, half for each, by the speaker's name.
 
     Raises:
         HarkError: a folder that holds no corpus.

@@ -261,7 +261,7 @@ def build(
     """Write an inventory; returns what its ``about.json`` says.
 
     Raises:
-        HarkError: nobody has enough speech.
+        HarkError: no person has enough speech.
     """
     chosen = chosen_people(speakers, aligner, people, seconds)
     if not chosen:

@@ -61,7 +61,7 @@ def people(shipped: Path | None, data: Path) -> list[Person]:
 
 
 def shipped_people(path: Path | None) -> list[Person]:
-    """The people of a shipped inventory; nobody where there is none, or where it cannot be read."""
+    """The people of a shipped inventory; empty where there is none, or where it cannot be read."""
     if path is None or not path.is_file():
         return []
     try:
@@ -80,7 +80,7 @@ def shipped_people(path: Path | None) -> list[Person]:
 def library_people(data: Path) -> list[Person]:
     """The people in the clip library with at least two minutes of recordings whose phones were aligned.
 
-    Nobody where there is no library, or where it cannot be read: splice has other voices then.
+    Empty where there is no library, or where it cannot be read: splice has other voices then.
     """
     if not (data / DATABASE_NAME).is_file():
         return []
@@ -97,7 +97,7 @@ def _library_people(library: Library) -> list[Person]:
         return []
     by_speaker: dict[tuple[str, str], list[Clip]] = {}
     for clip in library.iter_clips(Where(imported=True, slices=False, text_known=True)):
-        # A recording of nobody knows whom is no voice, and one that was made as a test is heard in the test only.
+        # A recording of an unknown speaker is no voice, and one that was made as a test is for the test only.
         if clip.speaker and clip.settings.get("role") != "test":
             by_speaker.setdefault((clip.language, clip.speaker), []).append(clip)
     enough = {
@@ -138,7 +138,7 @@ class Inventory:
         self.table = lru_cache(KEPT_VOICES)(self._table)
 
     def person(self, name: str) -> Person | None:
-        """The person of a voice's name; the library is looked at again where nobody has that name."""
+        """The person of a voice's name; the library is read again for a name that is unknown."""
         if name not in self._people:
             self._people = {person.name: person for person in people(self._shipped, self._data)}
         return self._people.get(name)
@@ -155,7 +155,7 @@ def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
     """The recordings of one person of a shipped inventory.
 
     Raises:
-        ValueError: the file is damaged, or has nobody of that name.
+        ValueError: the file is damaged, or has no person of that name.
     """
     try:
         with zipfile.ZipFile(path) as archive:

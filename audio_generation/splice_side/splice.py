@@ -32,7 +32,7 @@ class Splice(WorkerEngine):
         self.shipped = shipped
 
     def missing(self) -> Readiness | None:
-        """Nobody is there to be cut."""
+        """No person has enough recordings."""
         if shipped_people(self.shipped) or library_people(data_folder()):
             return None
         return Readiness(

@@ -203,7 +203,7 @@ def _sum(losses: Mapping[str, float]) -> float | None:
 def _phone_errors(errors: Mapping[str, float]) -> float:
     """What the best weights have least of: the mean over groups of people, or of engines where there are no people.
 
-    Where nobody is there to measure on, any weights are as good as any: the last ones count.
+    Without anything to measure on, the last weights count as the best.
     """
     rates = {group: rate for group, rate in errors.items() if group.startswith("per/")}
     people = [rate for group, rate in rates.items() if group.startswith("per/real")]

@@ -30,14 +30,16 @@ import numpy as np
 
 SCHEMA = 1
 REARM = 1.0  # logits by which a score must have risen since its lowest after a detection, to be another one
-WINDOW_FRAMES = 35  # of a large detector's encoder, 2.8 s: no longer after its detection is one utterance heard again
+WINDOW_FRAMES = (
+    35  # of a large detector's encoder, 2.8 s: for so long after its detection an utterance is in the window
+)
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that one spike alone does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
 ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' highest)
 MODEL_MEMORY = 2 << 30  # bytes that all models of a process may take together; a large one takes a tenth
 CALL_S = 60.0  # that one call of a model may take, and ...
-CALL_TIMES = 10.0  # ... so many times as long as the audio that it hears
+CALL_TIMES = 10.0  # ... this many times the length of its audio
 STOP_S = 5.0  # that is waited for a model that was told to stop
 MANIFEST_BOUNDS = {  # beyond these a number is no detector's, but made to take all memory or time
     "sample_rate": (8_000, 192_000),
@@ -68,7 +70,7 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Detection:
-    """The phrase was heard.
+    """The phrase was detected.
 
     Attributes:
         time_s: end of the 80 ms in which the score passed the threshold, seconds from the start of the stream.
@@ -99,9 +101,9 @@ class Trigger:
     """Which scores of a stream are detections: one for each utterance.
 
     The first score at or above the threshold is the detection. Scores that follow belong to the same utterance until a
-    refractory time has passed since the highest of them: an encoder hears the end of a phrase in two windows, often
-    better in the second. That ends with the window, or what is said 3 s later would not be heard. After that a score
-    must have risen by :data:`REARM` above the lowest since, so that one that stays up, as where somebody stops within
+    refractory time has passed since the highest of them: an encoder sees the end of a phrase in two windows, often
+    better in the second. That ends with the window, or a phrase 3 s later would be missed. After that a score
+    must have risen by :data:`REARM` above the lowest since, so that a score that stays up, as when a speaker stops within
     the phrase, is one detection.
     """
 
@@ -111,7 +113,7 @@ class Trigger:
         self.reset()
 
     def reset(self) -> None:
-        """Nothing was heard yet."""
+        """Begin a new stream."""
         self.frames = 0  # scores given so far
         self._quiet_until = 0
         self._quiet_at_most = 0
@@ -378,7 +380,7 @@ class Detector:
 
     @property
     def threshold(self) -> float:
-        """The score from which on the phrase counts as heard; may be set at any time."""
+        """The score from which the phrase counts as detected; may be set at any time."""
         return self._trigger.threshold
 
     @threshold.setter
@@ -386,7 +388,7 @@ class Detector:
         self._trigger.threshold = value
 
     def reset(self) -> None:
-        """Forget everything heard: the next sample is the first one, after silence."""
+        """Begin a new stream: the next sample is the first one, after silence."""
         self._state = self._silent_state
         self._pending = np.zeros(0, np.float32)
         self._before = self._silent_scores
@@ -492,7 +494,7 @@ def _resample(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[
     """Band-limited resampling of a stream; untouched when the rates agree.
 
     Worked by Fourier transforms of half a minute with a second of what lies before and after it, which is then cut
-    away, so that nothing is heard of the seams. Whole seconds have a whole number of samples at both rates.
+    away, so that the seams are inaudible. Whole seconds have a whole number of samples at both rates.
     """
     if rate == wanted:
         yield from blocks

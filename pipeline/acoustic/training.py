@@ -31,7 +31,7 @@ KINDS = ("trunk", "micro", "recognizer", "encoder")
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
-CLATTER, AMBIENT = 80, 40  # so many of each, beside the recordings
+CLATTER, AMBIENT = 80, 40  # made-up noises, beside the recordings
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"
     if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
-        made_from.unlink(missing_ok=True)  # what is stopped half way is nobody's
+        made_from.unlink(missing_ok=True)  # a pack that was stopped half way is not used
         _gather(run, folder, reporter)
         made_from.write_text(wanted)
     packed = open_pack(folder / "speech")

@@ -57,7 +57,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     for index in rng.permutation(len(clips)):
         clip = clips[index]
         by_voice.setdefault(clip.speaker or f"{(clip.source or '').split(':')[0]}:", []).append(clip)
-    # Always a clip of whoever has said least so far.
+    # Always a clip of the speaker with the least speech so far.
     turns = [(0.0, number, waiting) for number, waiting in enumerate(by_voice.values())]
     chosen: list[Clip] = []
     seconds = 0.0
@@ -74,7 +74,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
 
 
 def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
-    """Whether a real recording is ordinary speech: the phrase is not heard in it, and nobody has marked it."""
+    """Whether a real recording is ordinary speech: without the phrase, and not marked as a false alarm."""
     if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: used by name, not by chance
         return False
     return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))

@@ -1,7 +1,7 @@
 """Versions of one detector on one stream, so that their figures can be set side by side.
 
-Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them hear the same:
-every recording that is in the test of one and was heard in the training of none, the takes that nobody has trained on,
+Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them score the same:
+every recording that is in the test of one and in the training of none, the takes that none was trained on,
 and the test part of the negative bank where all of them stand on its trunk. Each is at its own threshold.
 """
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
 COMPARISON = "comparison.json"  # in the folder of the newest version
-WHOLE_BANK_H = 1.0  # for thresholds, which are not set here; from so much on the bank gives its whole test
+WHOLE_BANK_H = 1.0  # for thresholds, which are not set here; from this on the bank gives its whole test
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _figures(version: Trained, test: ScoredSplit, marked: Marked) -> dict[str, A
 
 
 def _about(test: ScoredSplit, bank: Path | None, marked: Marked) -> dict[str, Any]:
-    """What the stream is made of; the same whoever hears it."""
+    """What the stream is made of; the same for all versions."""
     ordinary = test.pick(test.ordinary)
     from_bank = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
     return {

@@ -1,4 +1,4 @@
-"""A first guess without any training: how well a phrase's phones fit what an acoustic model hears.
+"""A first guess without any training: how well a phrase's phones fit the outputs of an acoustic model.
 
 The score is the usual one of CTC keyword spotting: the most probable path through the phrase's phones against a free
 loop over all phones (the most probable output of each frame), in nats a phone, as exp(-nats): 1 where the model writes
@@ -21,10 +21,10 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes, phonemes_of_words
 
-BLOCK_S = 60.0  # of a long recording, heard at a time
-OVERLAP_S = 4.0  # that the next block hears again, so that no phrase is cut in two
+BLOCK_S = 60.0  # of a long recording, scored at a time
+OVERLAP_S = 4.0  # that the next block repeats, so that no phrase is cut in two
 REFRACTORY_S = 1.0  # two hits are at least so far apart
-TAIL_S = 0.3  # of silence after a clip: models write a little late, and finish in it
+TAIL_S = 0.3  # of silence after a clip: models emit phones a little late
 LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
 NEVER = np.float32(-1e30)
 LEAST = 1e-6  # a score below is none
@@ -91,7 +91,7 @@ def phone_score(audio: np.ndarray, keyphrase: Keyphrase, ear: Aligner | None = N
 
 
 def intelligible(audio: np.ndarray, text: str, language: str = "en", ear: Aligner | None = None) -> float:
-    """How surely a text is heard in audio [samples], 0 to 1: :func:`phone_score` for texts of any length.
+    """How intelligible a text is in audio [samples], 0 to 1: :func:`phone_score` for texts of any length.
 
     To be called on what splice said before it goes into the library; docs/splice.md says which scores are good ones.
     """
@@ -194,7 +194,7 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarr
 
 
 def peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
-    """Frames of the highest scores that are at least ``least``, so many frames from each other at least, in order."""
+    """Frames of the highest scores that are at least ``least``, at least ``apart`` frames from each other, in order."""
     found: list[int] = []
     taken = np.zeros(len(scores), bool)
     for frame in np.argsort(-scores, kind="stable"):

@@ -32,7 +32,7 @@ ENGINE = "mined"  # of cuts in the library: a run counts and uses them only wher
 MARGIN_S = 0.1  # kept before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
 FADE_S = 0.008  # at both ends of a cut, so that no click tells where it was cut
 PHONE_S = (0.03, 0.30)  # shortest and longest phone on average [seconds]
-QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by so much holds no speech
+QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by this holds no speech
 AT_A_TIME = 100  # recordings looked into before it is asked whether that is enough
 POWER_S = 0.02  # pieces in which loudness is measured
 # exp(-nats a phone) by which a phrase is less probable than the best the model hears: above 0.2, 1 % of cuts of wrong
@@ -175,8 +175,8 @@ def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
     """The cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
 
-    Those that somebody who asked for less confidence mined, to look at, are not among them, and of a place that was cut
-    out twice only one cut is: one by that ``method`` where there is one, and the first of these.
+    Cuts below the usual confidence, which are for looking at, are left out, and of a place that was cut out twice only
+    one cut is taken: one by that ``method`` where there is one, and the first of these.
     """
     where = Where(language=language, slices=True, text_known=True)
     found: list[Clip] = []
@@ -215,7 +215,7 @@ def _mine_one(
     reporter.stage("mine", worded("Looking in the recordings for “%(phrase)s”", phrase=wanted.text))
     forms = word_forms(wanted) if config.word_forms else (wanted.text,)
     ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(wanted.language, config))})
-    # Whoever mines more later looks into the same recordings first.
+    # A later mining that asks for more looks into the same recordings first.
     order = np.random.default_rng((config.seed, 11)).permutation(len(ids))[: config.recordings]
     clips = {clip.id: clip for clip in library.clips([ids[i] for i in order])}
     searched = time.perf_counter()

@@ -111,7 +111,7 @@ def prepare(config: RunConfig) -> RunConfig:
 
 def retraining_of(data: Path, run: str) -> RunConfig:
     """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
-    # A bundle says which run it is of, and may come from anybody.
+    # A bundle names its run, and may come from a stranger.
     config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
     if config is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(

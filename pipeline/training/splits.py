@@ -1,7 +1,7 @@
-"""Who is heard in training and who is kept for the test: one rule for generated and for real voices.
+"""Which speakers are for training and which for the test: one rule for generated and for real voices.
 
-A clip belongs to a split by its speaker *and* by its text, and both must agree, so that neither a voice nor a confuser
-that was heard in training is heard in the test. The phrase itself and real recordings are split by speaker alone.
+A clip belongs to a split by its speaker *and* by its text, and both must agree, so that no voice and no confuser is in
+both training and test. The phrase itself and real recordings are split by speaker alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.20
 FEW_SPEAKERS = 6
-HELD_OUT_FROM = 3  # engines: from so many on, one is heard in the test only
+HELD_OUT_FROM = 3  # engines: with this many or more, one is in the test only
 
 
 def _fraction(name: str) -> float:
@@ -34,7 +34,7 @@ def split_of(name: str) -> str:
 
 
 def real_speaker(clip: Clip) -> str:
-    """Who speaks in a real recording; where nobody knows, the recording itself, all its pieces alike."""
+    """The speaker of a real recording; where unknown, the recording itself, the same for all its pieces."""
     return clip.speaker or (clip.source or clip.sha256).split("@")[0]
 
 
@@ -46,7 +46,7 @@ def is_for_test(clip: Clip) -> bool:
 def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
     """Splits of those who recorded takes of a phrase with Hark, by speaker: what they gave for training decides.
 
-    It holds for all clips of such a person in the run, so that nobody is heard in training and in the test.
+    It holds for all clips of such a person in the run, so that no person is in both training and test.
     """
     chosen: dict[str, str] = {}
     for clip in takes:
@@ -124,7 +124,7 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trai
     Args:
         voices: by engine.
         hold_out: engine to keep for the test; empty for the default rule, "none" for none.
-        trains: else nobody has to be kept from being trained on: the voices of that split speak in the test too.
+        trains: else nothing is trained, and the voices of the training split speak in the test too.
 
     With fewer than three speakers a split is empty; the plan refuses that.
     """

@@ -1,4 +1,4 @@
-"""What a detector's measures mean for whoever wants to use it."""
+"""What a detector's measures mean for its user."""
 
 from __future__ import annotations
 
