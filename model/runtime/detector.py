@@ -31,7 +31,7 @@ import numpy as np
 SCHEMA = 1
 REARM = 1.0  # logits by which a score must have risen since its lowest after a detection, to be another one
 WINDOW_FRAMES = (
-    35  # of a large detector's encoder, 2.8 s: for so long after its detection an utterance is in the window
+    35  # of a large detector's encoder, 2.8 s: after a detection its utterance stays in the window this long
 )
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that one spike alone does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
@@ -103,8 +103,8 @@ class Trigger:
     The first score at or above the threshold is the detection. Scores that follow belong to the same utterance until a
     refractory time has passed since the highest of them: an encoder sees the end of a phrase in two windows, often
     better in the second. That ends with the window, or a phrase 3 s later would be missed. After that a score
-    must have risen by :data:`REARM` above the lowest since, so that a score that stays up, as when a speaker stops within
-    the phrase, is one detection.
+    must have risen by :data:`REARM` above the lowest since, so that a score that stays up, as when a speaker stops
+    within the phrase, is one detection.
     """
 
     def __init__(self, threshold: float, refractory_frames: int) -> None:
