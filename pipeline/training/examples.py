@@ -25,7 +25,7 @@ from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.trunk_detector import TrunkDetector
 from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, trains
 from pipeline.training.mining import ENGINE as MINED
-from pipeline.training.negative_bank import BankPiece, rescored_pieces, rescoring_threshold
+from pipeline.training.negative_bank import STREAM_S, BankPiece, rescored_pieces, rescoring_threshold, stream_row
 from pipeline.training.plan import Plan
 from pipeline.training.splits import SPLITS
 
@@ -34,7 +34,6 @@ WINDOW_MARGIN_S = 0.25
 TRUNK_DELAY_S = 0.12  # a causal trunk writes a phone that much after it was said
 SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is looked at
-STREAM_S = 25.0  # speech in one block of a stream
 NOISE_BLOCKS = 40  # of 12 s without speech
 BABBLE_CLIPS = 40
 Row = dict[str, Any]
@@ -173,11 +172,13 @@ def plan_examples(
                 block.append(group.iloc[index])
                 if sum(r.seconds for r in block) >= STREAM_S or index == order[-1]:
                     condition = "train" if split == "train" else ("clean", "noisy")[number % 2]
-                    spec([r.path for r in block], False, condition, _stream_columns(str(engine), split, block))
+                    speakers = {r.speaker for r in block}
+                    speaker = speakers.pop() if len(speakers) == 1 else ""
+                    spec([r.path for r in block], False, condition, stream_row(split, str(engine), speaker))
                     block, number = [], number + 1
         for _ in range(NOISE_BLOCKS if split == "train" else NOISE_BLOCKS // 4):
             condition = "train" if split == "train" else "noisy"
-            spec([], False, condition, _stream_columns("noise", split, []))
+            spec([], False, condition, stream_row(split, "noise", bucket="noise"))
     train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]
     babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=config.seed))
     folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
@@ -187,14 +188,6 @@ def plan_examples(
 def _columns(row: Any, split: str) -> dict[str, Any]:
     names = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")
     return {"split": split, **{name: getattr(row, name) for name in names}}
-
-
-def _stream_columns(engine: str, split: str, block: list[Any]) -> dict[str, Any]:
-    speakers = sorted({r.speaker for r in block})
-    return {
-        "split": split, "label": 0, "bucket": "plain_negative" if block else "noise", "engine": engine, "voice": "",
-        "speaker": speakers[0] if len(speakers) == 1 else "", "clip_id": -1, "text": "",
-    }  # fmt: skip
 
 
 def build_store(

@@ -69,6 +69,14 @@ class BankPiece:
         return self.quantizer.decode(self.codes)
 
 
+def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_negative") -> dict[str, Any]:
+    """A stream's row in the feature store."""
+    return {
+        "split": split, "label": 0, "bucket": bucket, "engine": engine, "voice": "", "speaker": speaker,
+        "clip_id": -1, "text": "",
+    }  # fmt: skip
+
+
 def build_bank(
     utterances: Sequence[Utterance],
     root: Path,
@@ -101,10 +109,7 @@ def build_bank(
             seconds += seconds_of(root / group[index].path)
             if seconds >= STREAM_S or number == len(group) - 1:
                 conditions = ("train",) if split == "train" else ("clean", "noisy")
-                row: dict[str, Any] = {
-                    "split": split, "label": 0, "bucket": "plain_negative", "engine": f"bank:{corpus}", "voice": "",
-                    "speaker": "", "clip_id": -1, "text": "",
-                }  # fmt: skip
+                row = stream_row(split, f"bank:{corpus}")
                 for condition in conditions:
                     seed_of_this = int(rng.integers(2**62))
                     specs.append(ExampleSpec(tuple(block), False, condition, seed_of_this, needed, columns=row))

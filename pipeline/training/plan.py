@@ -23,7 +23,6 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
-from db.records import Clip
 from phrase_augmentation.confusers import confusers
 from phrase_augmentation.inbetween import inbetween
 from phrase_augmentation.normalize import normalize
@@ -56,10 +55,10 @@ SECONDS_PER_CLIP = {
     "suno": 30.0,
     "elevenlabs": 1.5,
 }
-# On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
+# On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch
 # in training; and the hours of the negative bank, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
-SECONDS_PER_STEP = 0.35
+SECONDS_PER_STEP = 0.175
 CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
@@ -293,7 +292,10 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
                 "Enable another speech engine (./hark engines), or use --hold-out none.",
             )
     takes = library.clips_with_texts([config.phrase], config.language)
-    splits = replace(splits, speaker_split={**splits.speaker_split, **_splits_of_takes(takes, config)})
+    recorded = splits_of_takes(takes)
+    if not trains(config):
+        recorded = dict.fromkeys(recorded, "test")
+    splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
     transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
     chooser = Chooser(config, library, splits, engines)
     rows: list[BucketPlan] = []
@@ -354,12 +356,6 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
     )
 
 
-def _splits_of_takes(takes: Iterable[Clip], config: RunConfig) -> dict[str, str]:
-    """Splits of those who recorded takes of the phrase; where nothing is trained, all of them are for the test."""
-    chosen = splits_of_takes(takes)
-    return chosen if trains(config) else dict.fromkeys(chosen, "test")
-
-
 def estimated_s(
     config: RunConfig,
     clips: Iterable[PlannedClip],
@@ -378,7 +374,7 @@ def estimated_s(
     for one in heard if to_hear else ():
         examples += 1 if one.bucket == "plain_negative" else effort.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
-    training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
+    training = effort.steps * SECONDS_PER_STEP
     return max(speaking.values(), default=0.0) + hearing + (training if trains(config) else CALIBRATION_S[config.size])
 
 

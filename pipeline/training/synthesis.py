@@ -53,7 +53,9 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     reporter.stage("synthesize", worded("Speaking %(n)d clips", n=len(todo)))
     progress = Progress(reporter, len(todo))
     try:
-        folder = _empty_folder(library.data_dir / "tmp" / f"speech-{plan.run}")
+        folder = library.data_dir / "tmp" / f"speech-{plan.run}"
+        shutil.rmtree(folder, ignore_errors=True)  # of the same run, when it was killed
+        folder.mkdir(parents=True)
     except OSError as error:
         raise storage_error(error, "speech synthesis") from error
     try:
@@ -78,14 +80,6 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
             "Run ./hark doctor to see what is wrong with the engines.",
         )
     return report
-
-
-def _empty_folder(folder: Path) -> Path:
-    """The folder, without what the same run left in it when it was killed."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engine]) -> list[PlannedRequest]:
