@@ -40,18 +40,13 @@ def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, in
     return _bounds(np.flatnonzero(levels >= threshold), HOP, FRAME, len(audio))
 
 
-def trim_silence(audio: np.ndarray, margin_s: float = 0.05) -> tuple[np.ndarray, int]:
-    """``audio`` without the silence before and after the speech, but for a margin.
-
-    Returns:
-        The trimmed audio (empty where there is no speech) and the sample of ``audio`` at which it starts.
-    """
+def trim_silence(audio: np.ndarray, margin_s: float) -> np.ndarray:
+    """``audio`` without the silence before and after the speech, but for a margin; empty where there is no speech."""
     start, end = speech_bounds(audio)
     if start == end:
-        return np.zeros(0, dtype=np.float32), 0
+        return np.zeros(0, dtype=np.float32)
     margin = round(margin_s * SAMPLE_RATE)
-    start = max(0, start - margin)
-    return audio[start : end + margin].astype(np.float32), start
+    return audio[max(0, start - margin) : end + margin].astype(np.float32)
 
 
 def _levels_db(audio: np.ndarray) -> np.ndarray:

@@ -11,8 +11,6 @@ from command_line.options import Commands, Parser, add_command, count, language,
 if TYPE_CHECKING:
     from command_line.console import Screen
 
-LEAST_SCORE = 0.1  # of a recognizer in `try`: a few false alarms an hour of read speech
-
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command."""
@@ -31,28 +29,21 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
 
     from command_line.console import clock
     from core.foreign_audio import foreign_audio_blocks
-    from model.asr.emissions import default_aligner
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.config import RunConfig, size_for
-    from pipeline.training.keyword_scoring import guesses_in_file, places
+    from pipeline.training.keyword_scoring import PhoneScorer, places
     from pipeline.training.zero_shot import UntrainedDetector
 
     started = time.perf_counter()
     keyphrase = Keyphrase.of(options.phrase, options.language)
     large = size_for(RunConfig(keyphrase.text, keyphrase.language)) == "large"
-    by_encoder = large and not options.recognizer
-    ear = UntrainedDetector(keyphrase) if by_encoder else default_aligner()
-    threshold = options.threshold
-    if threshold is None:
-        threshold = ear.least if isinstance(ear, UntrainedDetector) else LEAST_SCORE
+    scorer = UntrainedDetector(keyphrase) if large and not options.recognizer else PhoneScorer(keyphrase)
+    threshold = scorer.least if options.threshold is None else options.threshold
     rows: list[dict[str, Any]] = []
     for path in options.wav:
         with screen.reporter() as reporter:
             reporter.stage("try", f"Listening to {path}")
-            if isinstance(ear, UntrainedDetector):
-                found = list(places(foreign_audio_blocks(path), ear.scores, ear.frame_s, threshold))
-            else:
-                found = guesses_in_file(path, keyphrase, threshold, ear)
+            found = list(places(foreign_audio_blocks(path), scorer.scores, scorer.frame_s, threshold))
         rows += [{"file": str(path), **asdict(guess)} for guess in found]
     if len(rows) > options.most:
         least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]
@@ -62,7 +53,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
             "phrase": options.phrase,
             "detections": rows,
             "threshold": threshold,
-            "model": ear.name,
+            "model": scorer.name,
             "seconds": round(time.perf_counter() - started, 2),
         }
     )

@@ -221,7 +221,7 @@ class ExampleBuilder:
 
 def _spoken(audio: np.ndarray) -> np.ndarray:
     """A clip without its silence; whole where no speech is found in it."""
-    trimmed, _ = trim_silence(audio, margin_s=0.02)
+    trimmed = trim_silence(audio, margin_s=0.02)
     return trimmed if len(trimmed) else audio
 
 

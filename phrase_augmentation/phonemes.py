@@ -149,11 +149,6 @@ def version() -> str:
     return str(_phonemizer.hello()["version"])
 
 
-def languages() -> list[str]:
-    """Every language that can be pronounced, regions included ("en", "en-us", "pt-br")."""
-    return sorted({*_phonemizer.hello()["languages"], *ACCENTS})
-
-
 def accents(language: str) -> tuple[str, ...]:
     """The espeak-ng languages in which a text of this language is checked; the first one ranks.
 

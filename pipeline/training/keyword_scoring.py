@@ -10,11 +10,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from core.audio_file import SAMPLE_RATE, read_audio_blocks
+from core.audio_file import SAMPLE_RATE
 from model.asr.emissions import Aligner, default_aligner
 from model.phones import BLANK, outputs_of, phone_indices
 from phrase_augmentation.keyphrase import Keyphrase
@@ -85,17 +84,17 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
     return scores, starts
 
 
-def phone_score(audio: np.ndarray, keyphrase: Keyphrase, ear: Aligner | None = None) -> float:
+def phone_score(audio: np.ndarray, keyphrase: Keyphrase) -> float:
     """The best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
-    return best_score(_heard(audio, ear), outputs_of(keyphrase))
+    return best_score(_emission(audio), outputs_of(keyphrase))
 
 
-def intelligible(audio: np.ndarray, text: str, language: str = "en", ear: Aligner | None = None) -> float:
+def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Aligner | None = None) -> float:
     """How intelligible a text is in audio [samples], 0 to 1: :func:`phone_score` for texts of any length.
 
     To be called on what splice said before it goes into the library; docs/splice.md says which scores are good ones.
     """
-    return best_score(_heard(audio, ear), ways_to_say(normalize(text, language), language))
+    return best_score(_emission(audio, aligner), ways_to_say(normalize(text, language), language))
 
 
 def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:
@@ -103,34 +102,40 @@ def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:
     return max((float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in ways), default=0.0)
 
 
-def _heard(audio: np.ndarray, ear: Aligner | None) -> np.ndarray:
-    return (ear or default_aligner()).log_probabilities(np.pad(audio, (0, round(TAIL_S * SAMPLE_RATE))))
+def _emission(audio: np.ndarray, aligner: Aligner | None = None) -> np.ndarray:
+    return (aligner or default_aligner()).log_probabilities(np.pad(audio, (0, round(TAIL_S * SAMPLE_RATE))))
 
 
-def guesses(
-    blocks: Iterable[np.ndarray], keyphrase: Keyphrase, least: float = 0.0, ear: Aligner | None = None
-) -> Iterator[Guess]:
-    """Places in a stream, given as consecutive blocks of audio, whose score is at least ``least``, in order of time.
+class PhoneScorer:
+    """Scores of a phrase in recordings by the phones of Hark's own recognizer; :meth:`scores` is a ``FrameScores``."""
 
-    Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
-    """
-    ear = ear or default_aligner()
-    ways = outputs_of(keyphrase)
+    least = 0.1  # a few false alarms an hour of read speech
 
-    def scores(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        log_p = ear.log_probabilities(audio)
-        best, starts = keyword_scores(log_p, ways[0])
-        for way in ways[1:]:
+    def __init__(self, keyphrase: Keyphrase) -> None:
+        """Raises HarkError where the phrase has no phones, or the recognizer cannot be loaded."""
+        self._ways = outputs_of(keyphrase)
+        self._aligner = default_aligner()
+        self.name, self.frame_s = self._aligner.name, self._aligner.frame_s
+
+    def scores(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it began."""
+        log_p = self._aligner.log_probabilities(audio)
+        best, starts = keyword_scores(log_p, self._ways[0])
+        for way in self._ways[1:]:
             more, more_starts = keyword_scores(log_p, way)
             starts = np.where(more > best, more_starts, starts)
             best = np.maximum(best, more)
         return best, starts
 
-    return places(blocks, scores, ear.frame_s, least)
-
 
 def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, least: float) -> Iterator[Guess]:
-    """The same by anything that scores each frame of ``frame_s`` seconds."""
+    """Places in a stream, given as consecutive blocks of audio, whose score is at least ``least``, in order of time.
+
+    Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
+
+    Args:
+        scores: of each frame of ``frame_s`` seconds.
+    """
     waiting: Guess | None = None
     for offset_s, audio in _overlapping(blocks):
         found, starts = scores(audio)
@@ -151,13 +156,6 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
         yield waiting
 
 
-def guesses_in_file(
-    path: Path | str, keyphrase: Keyphrase, least: float = 0.0, ear: Aligner | None = None
-) -> list[Guess]:
-    """The same for a recording. Raises HarkError where it cannot be read."""
-    return list(guesses(read_audio_blocks(path), keyphrase, least, ear))
-
-
 def hardest_in(
     streams: Iterable[tuple[int, np.ndarray]],
     keyphrase: Keyphrase,
@@ -165,7 +163,10 @@ def hardest_in(
     least: float = 0.02,
 ) -> list[tuple[int, Guess]]:
     """The places in recordings (number, audio) that sound most like the phrase, the hardest first: hard negatives."""
-    found = ((number, guess) for number, audio in streams for guess in guesses([audio], keyphrase, least))
+    scorer = PhoneScorer(keyphrase)
+    found = (
+        (number, guess) for number, audio in streams for guess in places([audio], scorer.scores, scorer.frame_s, least)
+    )
     return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones the first
 
 

@@ -26,11 +26,11 @@ def test_energy_finds_a_word_within_20_ms(word: np.ndarray, floor: float, rng: n
     assert abs(end - 20_000) <= 320
 
 
-def test_trimming_keeps_a_margin_and_says_where_it_starts(word: np.ndarray, rng: np.random.Generator) -> None:
+def test_trimming_keeps_a_margin(word: np.ndarray, rng: np.random.Generator) -> None:
     audio = between_silences(word, 0.0, rng)
-    trimmed, offset = trim_silence(audio, margin_s=0.1)
+    trimmed = trim_silence(audio, margin_s=0.1)
+    offset = speech_bounds(audio)[0] - 1_600
     np.testing.assert_array_equal(trimmed, audio[offset : offset + len(trimmed)])
-    assert abs(offset - (12_000 - 1_600)) <= 320
     assert abs(len(trimmed) - (8_000 + 3_200)) <= 640
 
 
@@ -38,8 +38,7 @@ def test_trimming_keeps_a_margin_and_says_where_it_starts(word: np.ndarray, rng:
 @pytest.mark.parametrize("length", [0, 1, 100, 5_000])
 def test_silence_has_no_speech(method: silence.Method, length: int) -> None:
     assert speech_bounds(np.zeros(length, dtype=np.float32), method) == (0, 0)
-    trimmed, offset = trim_silence(np.zeros(length, dtype=np.float32))
-    assert (len(trimmed), offset) == (0, 0)
+    assert not len(trim_silence(np.zeros(length, dtype=np.float32), 0.05))
 
 
 def test_audio_that_is_all_speech_stays_whole(word: np.ndarray) -> None:
