@@ -172,7 +172,9 @@ def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
             entry["name"],
             audio[entry["first"] : entry["first"] + entry["samples"]],
             tuple(AlignedUnit("phone", *phone) for phone in entry["phones"]),
-            with_stress([AlignedUnit("word", *word, 1.0) for word in entry["words"]], about["language"]),
+            with_stress(
+                [AlignedUnit("word", w, start, end, 1.0) for w, start, end in entry["words"]], about["language"]
+            ),
         )
         for entry in table
     ]

@@ -449,7 +449,9 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
         soundfile = None
     samples = 0
     try:
-        with soundfile.SoundFile(str(path)) if soundfile is not None else wave.open(str(path), "rb") as source:
+        opened: Any = soundfile.SoundFile if soundfile is not None else wave.open
+        with opened(str(path)) as source:
+            blocks: Iterable[np.ndarray]
             rate = source.samplerate if soundfile is not None else source.getframerate()
             frames = int(block_s * rate)
             if soundfile is not None:

@@ -207,10 +207,9 @@ def test_no_voice_gives_more_than_its_share() -> None:
 
 def test_a_recording_that_is_added_never_leaves_fewer_cuts(library: Library) -> None:
     (parent,) = library.clips(library.add_clips([recording(SENTENCE)]))
-    ann = [_Place(parent, "window", number, number + 0.5, 0.9, 5) for number in range(50)]
+    ann = [_Place(parent, "window", number, number + 0.5, 0.9) for number in range(50)]
     unnamed = [
-        _Place(replace(parent, speaker="", source=f"c:{number}.wav"), "window", 1.0, 1.5, 0.9, 5)
-        for number in range(20)
+        _Place(replace(parent, speaker="", source=f"c:{number}.wav"), "window", 1.0, 1.5, 0.9) for number in range(20)
     ]
     for most in (300, 60, 10):
         config = MiningConfig(most=most)
