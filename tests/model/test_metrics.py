@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from model.metrics import (
+    DET_POINTS,
     HIT_AFTER_S,
     HIT_BEFORE_S,
     REFRACTORY_S,
@@ -208,7 +209,7 @@ def test_a_det_curve_only_trades_misses_for_alarms(positive: list[np.ndarray], o
     assert np.all(np.diff(curve["miss_rate"]) >= 0)
     if sum(len(s) for s in other):
         assert np.all(np.diff(curve["fa_per_hour"]) <= 0)
-    assert {len(values) for values in curve.values()} == {25}
+    assert {len(values) for values in curve.values()} == {DET_POINTS}
 
 
 def test_a_det_curve_reaches_both_ends() -> None:
