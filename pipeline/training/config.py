@@ -45,6 +45,7 @@ class Effort:
     corpus_hours: float  # of real speech from the library used as negatives, at most
     variants: int  # augmented versions of each aligned clip
     steps: int
+    batch_size: int
     # Of a detector that is calibrated: clips of the phrase in its test, and of confusers. Of 400, a miss rate of 3 % is
     # known to 2 points.
     test_clips: int
@@ -62,19 +63,19 @@ EFFORTS = {
     for effort in (
         Effort(  # to see the whole way in a minute; what it trains hears badly
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
-            corpus_hours=0.3, variants=1, steps=300, test_clips=60, bank_hours=2.0,
+            corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, bank_hours=2.0,
         ),
         Effort(
             "quick", BucketSize(40, 25), BucketSize(700, 1), BucketSize(200, 1), BucketSize(1000, 1),
-            corpus_hours=1.0, variants=1, steps=1500, test_clips=200,
+            corpus_hours=1.0, variants=1, steps=1500, batch_size=64, test_clips=200,
         ),
         Effort(
             "standard", BucketSize(80, 60), BucketSize(2000, 1), BucketSize(700, 1), BucketSize(5000, 1),
-            corpus_hours=4.0, variants=2, steps=5000, test_clips=400,
+            corpus_hours=4.0, variants=2, steps=5000, batch_size=64, test_clips=400,
         ),
         Effort(
             "thorough", BucketSize(120, 100), BucketSize(3000, 2), BucketSize(1000, 2), BucketSize(12000, 1),
-            corpus_hours=12.0, variants=3, steps=16000, test_clips=1000,
+            corpus_hours=12.0, variants=3, steps=16000, batch_size=64, test_clips=1000,
         ),
     )
 }  # fmt: skip

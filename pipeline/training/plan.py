@@ -55,10 +55,10 @@ SECONDS_PER_CLIP = {
     "suno": 30.0,
     "elevenlabs": 1.5,
 }
-# On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch
+# On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
 # in training; and the hours of the negative bank, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
-SECONDS_PER_STEP = 0.175
+SECONDS_PER_STEP = 0.35
 CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
@@ -374,7 +374,7 @@ def estimated_s(
     for one in heard if to_hear else ():
         examples += 1 if one.bucket == "plain_negative" else effort.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
-    training = effort.steps * SECONDS_PER_STEP
+    training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     return max(speaking.values(), default=0.0) + hearing + (training if trains(config) else CALIBRATION_S[config.size])
 
 

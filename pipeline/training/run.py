@@ -357,7 +357,7 @@ def _train(
     effort = EFFORTS[config.effort]
     reporter.stage("train", worded("Training for %(n)d steps", n=effort.steps))
     board = str(folder / "tensorboard") if tensorboard else ""
-    train_config = TrainConfig(effort.steps, seed=config.seed, tensorboard=board)
+    train_config = TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=board)
 
     def on_progress(state: TrainProgress) -> None:
         if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:

@@ -28,6 +28,7 @@ TINY = replace(
     plain_negative=BucketSize(70, 1),
     variants=1,
     steps=60,
+    batch_size=16,
     test_clips=24,
 )
 
