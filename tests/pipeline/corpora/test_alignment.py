@@ -110,9 +110,7 @@ def test_what_is_not_said_is_not_aligned(aligner: Aligner) -> None:
         assert caught.value.what and caught.value.why and caught.value.what_to_do
 
 
-def test_without_ctc_segmentation_the_other_method_serves(
-    aligner: Aligner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ctc_segmentation_the_other_method_serves(aligner: Aligner, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = builtins.__import__
 
     def refuse(name: str, *arguments: Any, **more: Any) -> Any:
