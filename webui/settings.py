@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "django_q",
+    "ninja",
     "webui.accounts",
     "webui.jobs",
     "webui.trainer",

@@ -20,7 +20,8 @@ ABOUT = """Everything that the pages do, for programs: from a phrase to a detect
 
 Send a token as `Authorization: Bearer TOKEN`; make one on your account's page, or with `./hark admin token`. The cookie
 of a session works too; what changes something then needs the header `X-CSRFToken`. Errors are problem details (RFC
-9457) that say what happened, why, and what to do. Lists take `limit` and `offset`. A creation with the header
+9457) that say what happened, why, and what to do. A body of JSON may have 2.5 MB, a form with a file 200 MB, one with a
+recording to transcribe 1 GB. Lists take `limit` and `offset`. A creation with the header
 `Idempotency-Key` can be sent again within a day, and is made once."""
 
 

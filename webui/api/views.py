@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from webui.api.api import api
-from webui.api.documentation import marked, shown
 
 
 @cache
@@ -32,11 +31,5 @@ def schema(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """The same to be read, without a line of JavaScript."""
-    described = _schema()
-    context = {
-        "about": [marked(part) for part in described["info"]["description"].split("\n\n")],
-        "groups": shown(described),
-        "server": request.build_absolute_uri("/").rstrip("/"),
-    }
-    return render(request, "api/docs.html", context)
+    """The schema in Swagger UI, which django-ninja ships."""
+    return render(request, "api/docs.html")

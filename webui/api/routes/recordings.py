@@ -40,7 +40,6 @@ ONE = "/recordings/{uuid:recording_id}"
 MOST_HITS, USUAL_HITS = 200, 50
 IN_ONE = Query(None, description="In this one only.", examples=[None])
 FORMAT = Query("txt", examples=["srt"])
-LARGE: dict[str, Any] = {"x-limit": "1 GB"}  # what the documentation says of it
 RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 30 minutes unless the server says otherwise.")
 
 
@@ -90,7 +89,7 @@ def recordings(
     "/recordings",
     response={201: RecordingOut},
     summary="Upload a recording",
-    **needs("audio", **LARGE),
+    **needs("audio"),
 )
 @creation(in_transaction=False)
 def create(

@@ -1,0 +1,13 @@
+"use strict";
+// The documentation of the API: Swagger UI, which also calls operations with the session of this browser.
+const place = document.getElementById("swagger-ui");
+SwaggerUIBundle({
+  url: place.dataset.schema,
+  domNode: place,
+  deepLinking: true,
+  validatorUrl: null,
+  requestInterceptor: (request) => {
+    request.headers["X-CSRFToken"] = place.dataset.csrf;
+    return request;
+  },
+});
