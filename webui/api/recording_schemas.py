@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from ninja import Field, Schema
+from pydantic import AliasChoices
 
 from webui.api.schemas import JOB_ID, WHEN, Explained, Wish
 
@@ -21,8 +22,16 @@ class RecordingOut(Schema):
 
     id: UUID = Field(examples=[RECORDING_ID])
     name: str = Field(examples=["meeting.mp3"])
-    state: str = Field(description="uploaded, working, ready or failed.", examples=["ready"])
-    seconds: float | None = Field(description="null until it has been decoded.", examples=[62.5])
+    state: str = Field(
+        validation_alias=AliasChoices("now", "state"),
+        description="uploaded, working, ready or failed.",
+        examples=["ready"],
+    )
+    seconds: float | None = Field(
+        validation_alias=AliasChoices("duration_s", "seconds"),
+        description="null until it has been decoded.",
+        examples=[62.5],
+    )
     channels: int | None = Field(examples=[2])
     language: str = Field(examples=["en"])
     engine: str = Field(description="Which wrote the transcript, with its model.", examples=["faster-whisper small"])
@@ -31,7 +40,7 @@ class RecordingOut(Schema):
     version: int = Field(description="Of the transcript: one more with each change; 0: none yet.", examples=[1])
     bytes: int = Field(examples=[998_400])
     options: dict[str, Any] = Field(examples=[{"engine": "auto", "language": None, "diarize": True}])
-    job: UUID | None = Field(examples=[JOB_ID])
+    job: UUID | None = Field(validation_alias=AliasChoices("job_id", "job"), examples=[JOB_ID])
     error: Explained | None = Field(description="Why there is no transcript.", examples=[None])
     created_at: datetime = Field(examples=[WHEN])
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from ninja import Field, Schema
-from pydantic import ConfigDict
+from pydantic import AliasChoices, ConfigDict
 
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES
@@ -197,7 +197,7 @@ class DetectorOut(Schema):
     phrase: str = Field(examples=[PHRASE])
     language: str = Field(examples=["en"])
     created_at: datetime = Field(examples=[WHEN])
-    versions: int = Field(examples=[1])
+    versions: int = Field(validation_alias=AliasChoices("count", "versions"), examples=[1])
     newest: int | None = Field(description="Number of the newest version.", examples=[1])
 
 
@@ -282,7 +282,7 @@ class SampleOut(Schema):
     """A few seconds that a detector was wrong about."""
 
     id: int = Field(examples=[1])
-    detector: int = Field(examples=[1])
+    detector: int = Field(validation_alias=AliasChoices("detector_id", "detector"), examples=[1])
     version: int = Field(examples=[1])
     verdict: str = Field(description="false_alarm or missed.", examples=["false_alarm"])
     state: str = Field(description="new or taken.", examples=["new"])
@@ -297,15 +297,19 @@ class ClipOut(Schema):
     """A clip of the library."""
 
     id: int = Field(examples=[1])
-    text: str = Field(examples=["Hey, compass!"])
+    text: str = Field(validation_alias=AliasChoices("text_original", "text"), examples=["Hey, compass!"])
     language: str = Field(examples=["en"])
-    seconds: float = Field(examples=[0.9])
+    seconds: float = Field(validation_alias=AliasChoices("duration_s", "seconds"), examples=[0.9])
     engine: str = Field(examples=["espeak"])
     voice: str = Field(examples=["en-us+f3"])
     speaker: str = Field(examples=["espeak-f3"])
     licence: str = Field(examples=["GPL-3.0-or-later"])
     source: str | None = Field(description="Where it was imported from.", examples=[None])
-    parent: int | None = Field(description="The clip that it was cut from.", examples=[None])
+    parent: int | None = Field(
+        validation_alias=AliasChoices("parent_id", "parent"),
+        description="The clip that it was cut from.",
+        examples=[None],
+    )
     created_at: str = Field(examples=["2026-11-20T20:30:00+00:00"])
     state: str = Field(examples=["ready"])
 
@@ -461,7 +465,7 @@ class UserOut(Schema):
     """A user."""
 
     id: int = Field(examples=[2])
-    name: str = Field(examples=["paula"])
+    name: str = Field(validation_alias=AliasChoices("username", "name"), examples=["paula"])
     email: str = Field(examples=[""])
     is_owner: bool = Field(examples=[False])
     is_active: bool = Field(examples=[True])

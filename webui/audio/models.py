@@ -69,6 +69,11 @@ class Recording(models.Model):
         """Its state; a job that was taken up again on its own page counts too."""
         return self.State.WORKING if self.job is not None and self.job.is_going else self.state
 
+    @property
+    def error(self) -> dict[str, str] | None:
+        """Why there is no (new) transcript: what, why, what_to_do. None unless it has failed."""
+        return self.job.error if self.job is not None and self.now == self.State.FAILED else None
+
 
 class Passage(models.Model):
     """A segment of a transcript, so that it is found. The full-text index beside this table follows it by triggers."""

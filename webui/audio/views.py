@@ -91,8 +91,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """One recording: how far it is, or what was said in it; a link to it that was made just now is shown, once."""
     found = recording_of(request, recording_id)
     if found.now == Recording.State.WORKING or found.version == 0:
-        problem = found.job.error if found.job is not None else None
-        context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": problem}
+        context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
         return render(request, "audio/working.html", context)
     context = {
         "recording": found,
@@ -104,7 +103,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
         "may_change": True,
         **_made_beside(found),
-        "problem": found.job.error if found.now == Recording.State.FAILED and found.job is not None else None,
+        "problem": found.error,
         "speaks": asking.voice_for(found.user, found.language or "en") is not None,
         **form_context(),
     }

@@ -46,17 +46,6 @@ def _detectors(user: User) -> QuerySet[Detector]:
     return Detector.objects.filter(user=user).annotate(count=Count("versions"), newest=Max("versions__number"))
 
 
-def _detector_out(detector: Any) -> DetectorOut:
-    return DetectorOut(
-        id=detector.pk,
-        phrase=detector.phrase,
-        language=detector.language,
-        created_at=detector.created_at,
-        versions=detector.count,
-        newest=detector.newest,
-    )
-
-
 def _version_out(version: Version, in_use: Version | None) -> VersionOut:
     return VersionOut(
         detector=version.detector_id,
@@ -76,15 +65,15 @@ def own_version(request: HttpRequest, detector_id: int, number: int) -> Version:
 
 
 @router.get("/detectors", response=Page[DetectorOut], summary="All detectors", **needs("read"))
-def detectors(request: HttpRequest, paging: Query[Paging]) -> Page[DetectorOut]:
+def detectors(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """Newest first."""
-    return page(request, _detectors(caller(request).user).order_by("-created_at", "-id"), paging, _detector_out)
+    return page(request, _detectors(caller(request).user).order_by("-created_at", "-id"), paging)
 
 
 @router.get("/detectors/{int:detector_id}", response=DetectorOut, summary="A detector", **needs("read"))
-def detector(request: HttpRequest, detector_id: int) -> DetectorOut:
+def detector(request: HttpRequest, detector_id: int) -> Detector:
     """What it listens for, and how many versions there are."""
-    return _detector_out(get_object_or_404(_detectors(caller(request).user), id=detector_id))
+    return get_object_or_404(_detectors(caller(request).user), id=detector_id)
 
 
 @router.delete("/detectors/{int:detector_id}", response={204: None}, summary="Delete a detector", **needs("train"))
@@ -101,12 +90,12 @@ def delete(request: HttpRequest, detector_id: int) -> Status:
     summary="Versions of a detector",
     **needs("read"),
 )
-def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> Page[VersionOut]:
+def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """Newest first, each with its figures."""
     mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
     rows = Version.objects.filter(detector=mine).select_related("detector__user").order_by("-number")
-    in_use = mine.current
-    return page(request, rows, paging, lambda version: _version_out(version, in_use))
+    found, in_use = page(request, rows, paging), mine.current
+    return {**found, "items": [_version_out(version, in_use) for version in found["items"]]}
 
 
 @router.get(
@@ -276,7 +265,6 @@ def add_sample(
     end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
 ) -> Made:
     """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
-    from webui.api.routes.inbox import sample_out
     from webui.listening.services import LONGEST_FILE_S, keep_sample
 
     mine = own_version(request, detector_id, number)
@@ -285,4 +273,4 @@ def add_sample(
     end = len(samples) if end_s is None else round(min(end_s, LONGEST_FILE_S) * SAMPLE_RATE)
     stretch = samples[round(min(start_s, LONGEST_FILE_S) * SAMPLE_RATE) : end]
     made = keep_sample(user=caller(request).user, version=mine, verdict=verdict, audio=stretch)
-    return Made(sample_out(made), f"/api/v1/inbox/{made.pk}")
+    return Made(SampleOut.from_orm(made), f"/api/v1/inbox/{made.pk}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from django.http import FileResponse, HttpRequest
 from django.shortcuts import get_object_or_404
@@ -19,19 +19,6 @@ from webui.trainer.results import FileGone
 router = Router(tags=["Inbox"])
 
 
-def sample_out(sample: Sample) -> SampleOut:
-    """A sample as the API tells it."""
-    return SampleOut(
-        id=sample.pk,
-        detector=sample.detector_id,
-        version=sample.version,
-        verdict=sample.verdict,
-        state=sample.state,
-        seconds=round(sample.seconds, 3),
-        created_at=sample.created_at,
-    )
-
-
 def _sample(request: HttpRequest, sample_id: int) -> Sample:
     mine = Sample.objects.select_related("user", "detector")
     return get_object_or_404(mine, id=sample_id, user=caller(request).user)
@@ -43,20 +30,20 @@ def inbox(
     paging: Query[Paging],
     state: Literal["new", "taken"] | None = None,
     detector: int | None = Query(None, ge=1, le=2**62, examples=[1]),
-) -> Page[SampleOut]:
+) -> dict[str, Any]:
     """What was marked, newest first."""
     rows = Sample.objects.filter(user=caller(request).user)
     if state is not None:
         rows = rows.filter(state=state)
     if detector is not None:
         rows = rows.filter(detector_id=detector)
-    return page(request, rows.order_by("-created_at", "-id"), paging, sample_out)
+    return page(request, rows.order_by("-created_at", "-id"), paging)
 
 
 @router.get("/inbox/{int:sample_id}", response=SampleOut, summary="A sample", **needs("read"))
-def sample(request: HttpRequest, sample_id: int) -> SampleOut:
+def sample(request: HttpRequest, sample_id: int) -> Sample:
     """What a person said about it."""
-    return sample_out(_sample(request, sample_id))
+    return _sample(request, sample_id)
 
 
 @router.get(
@@ -75,12 +62,12 @@ def audio(request: HttpRequest, sample_id: int) -> FileResponse:
 
 
 @router.post("/inbox/{int:sample_id}/take", response=SampleOut, summary="Take a sample", **needs("audio"))
-def take(request: HttpRequest, sample_id: int) -> SampleOut:
+def take(request: HttpRequest, sample_id: int) -> Sample:
     """Makes it a clip of the library, for the next training. Twice is once."""
     from webui.listening.services import take as take_sample
 
     take_sample(sample=_sample(request, sample_id))
-    return sample_out(_sample(request, sample_id))
+    return _sample(request, sample_id)
 
 
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -21,6 +21,9 @@ from webui.api.schemas import ClipOut, EventsOut, JobOut, TrainIn, VersionPlace
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.trainer import services as trainer
+
+if TYPE_CHECKING:
+    from db.records import Clip
 
 router = Router(tags=["Jobs"])
 
@@ -102,14 +105,15 @@ def jobs(
     paging: Query[Paging],
     state: Literal["queued", "running", "cancelling", "cancelled", "failed", "interrupted", "done"] | None = None,
     kind: str | None = Query(None, max_length=40, examples=["train"]),
-) -> Page[JobOut]:
+) -> dict[str, Any]:
     """Newest first."""
     mine = Job.objects.filter(user=caller(request).user).select_related("version")
     if state is not None:
         mine = mine.filter(state=state)
     if kind is not None:
         mine = mine.filter(kind=kind)
-    return page(request, mine.order_by("-created_at", "id"), paging, job_out)
+    found = page(request, mine.order_by("-created_at", "id"), paging)
+    return {**found, "items": [job_out(job) for job in found["items"]]}
 
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
@@ -166,12 +170,10 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
 
 
 @router.get("/jobs/{uuid:job_id}/clips", response=list[ClipOut], summary="Clips of a run", **needs("read"))
-def clips(request: HttpRequest, job_id: UUID) -> list[ClipOut]:
+def clips(request: HttpRequest, job_id: UUID) -> list[Clip]:
     """The newest clips that a training run has had spoken so far, to listen to."""
-    from webui.api.routes.library import clip_out
-
     found = own_job(caller(request).user, job_id)
-    return [clip_out(clip) for clip in trainer.clips_of_run(found, SAMPLES)]
+    return trainer.clips_of_run(found, SAMPLES)
 
 
 def _to_change(request: HttpRequest, job_id: UUID) -> Job:

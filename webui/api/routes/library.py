@@ -17,7 +17,7 @@ from webui.jobs.services import user_data
 
 if TYPE_CHECKING:
     from db.db_api import Library
-    from db.records import Clip
+    from db.records import Clip, LibraryStats
 
 router = Router(tags=["Clip library"])
 
@@ -35,42 +35,13 @@ def _library(request: HttpRequest) -> Iterator[Library | None]:
         yield library
 
 
-def clip_out(clip: Clip) -> ClipOut:
-    """A clip as the API tells it."""
-    return ClipOut(
-        id=clip.id,
-        text=clip.text_original,
-        language=clip.language,
-        seconds=round(clip.duration_s, 3),
-        engine=clip.engine,
-        voice=clip.voice,
-        speaker=clip.speaker,
-        licence=clip.licence,
-        source=clip.source,
-        parent=clip.parent_id,
-        created_at=clip.created_at,
-        state=clip.state,
-    )
-
-
 @router.get("/library", response=LibraryOut, summary="What the library holds", **needs("read"))
-def figures(request: HttpRequest) -> LibraryOut:
+def figures(request: HttpRequest) -> LibraryStats:
     """Counts and hours."""
     from db.records import LibraryStats
 
     with _library(request) as library:
-        stats = library.stats() if library else LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})
-    return LibraryOut(
-        clips=stats.clips,
-        hours=round(stats.hours, 3),
-        texts=stats.texts,
-        unknown_text=stats.unknown_text,
-        rejected=stats.rejected,
-        slices=stats.slices,
-        by_engine=stats.by_engine,
-        by_language=stats.by_language,
-        by_licence=stats.by_licence,
-    )
+        return library.stats() if library else LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})
 
 
 @router.get("/clips", response=ClipsOut, summary="Search clips", **needs("read"))
@@ -96,21 +67,21 @@ def clips(
         query = request.GET.copy()
         query["after"] = str(found[limit - 1].id)
         following = f"{request.path}?{query.urlencode()}"
-    return ClipsOut(items=[clip_out(clip) for clip in found[:limit]], next=following)
+    return ClipsOut(items=[ClipOut.from_orm(clip) for clip in found[:limit]], next=following)
 
 
 @router.get("/clips/{int:clip_id}", response=ClipOut, summary="A clip", **needs("read"))
-def clip(request: HttpRequest, clip_id: int) -> ClipOut:
+def clip(request: HttpRequest, clip_id: int) -> Clip:
     """What is said in it, and by whom."""
     with _library(request) as library:
         found = library.clips([clip_id]) if library else []
     if not found:
         raise Http404
-    return clip_out(found[0])
+    return found[0]
 
 
 @router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Mend a clip", **needs("train"))
-def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> ClipOut:
+def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
     """Gives it other words (what was mined out of it by the old ones goes), or puts it aside: a rejected clip is kept,
     but not used any more."""
     from webui.library import services
@@ -123,7 +94,7 @@ def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> ClipOut:
             services.relabel(library, found[0], wish.text)
         if wish.state is not None:
             library.set_state([clip_id], wish.state)
-        return clip_out(library.clips([clip_id])[0])
+        return library.clips([clip_id])[0]
 
 
 @router.delete("/clips/{int:clip_id}", response={204: None}, summary="Delete a clip", **needs("train"))

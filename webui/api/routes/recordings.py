@@ -43,29 +43,6 @@ FORMAT = Query("txt", examples=["srt"])
 RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 30 minutes unless the server says otherwise.")
 
 
-def recording_out(recording: Recording) -> RecordingOut:
-    """A recording as the API tells it."""
-    job = recording.job
-    state = recording.now
-    return RecordingOut(
-        id=recording.pk,
-        name=recording.name,
-        state=state,
-        seconds=recording.duration_s,
-        channels=recording.channels,
-        language=recording.language,
-        engine=recording.engine,
-        speakers=recording.speakers,
-        words=recording.words,
-        version=recording.version,
-        bytes=recording.bytes,
-        options=recording.options,
-        job=recording.job_id,
-        error=job.error if job is not None and state == Recording.State.FAILED else None,
-        created_at=recording.created_at,
-    )
-
-
 def own_recording(request: HttpRequest, recording_id: UUID) -> Recording:
     """A recording of the caller's. Raises Http404 where it is none."""
     mine = services.recordings_of(caller(request).user).select_related("user", "job")
@@ -77,12 +54,12 @@ def recordings(
     request: HttpRequest,
     paging: Query[Paging],
     state: Literal["uploaded", "working", "ready", "failed"] | None = None,
-) -> Page[RecordingOut]:
+) -> dict[str, Any]:
     """Newest first."""
     rows = services.recordings_of(caller(request).user)
     if state is not None:
         rows = rows.filter(state=state)
-    return page(request, rows, paging, recording_out)
+    return page(request, rows, paging)
 
 
 @router.post(
@@ -109,7 +86,7 @@ def create(
     }  # fmt: skip
     with received(user, audio) as (path, _facts):
         made = services.create_recording(user=user, name=name_of(audio), source=path, options=options)
-    return Made(recording_out(made), f"/api/v1/recordings/{made.pk}")
+    return Made(RecordingOut.from_orm(made), f"/api/v1/recordings/{made.pk}")
 
 
 @router.get("/recordings/search", response=HitsOut, summary="Search transcripts", **needs("read"))
@@ -142,9 +119,9 @@ def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
 
 
 @router.get(ONE, response=RecordingOut, summary="A recording", **needs("read"))
-def recording(request: HttpRequest, recording_id: UUID) -> RecordingOut:
+def recording(request: HttpRequest, recording_id: UUID) -> Recording:
     """How far it is, and why it failed if it did."""
-    return recording_out(own_recording(request, recording_id))
+    return own_recording(request, recording_id)
 
 
 @router.delete(ONE, response={204: None}, summary="Delete a recording", **needs("audio"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router
@@ -16,16 +18,10 @@ from webui.api.schemas import LinkOut, UserChangeIn, UserIn, UserOut
 router = Router(tags=["Users"])
 
 
-def _out(user: User) -> UserOut:
-    return UserOut(
-        id=user.pk, name=user.get_username(), email=user.email, is_owner=user.is_owner, is_active=user.is_active
-    )
-
-
 @router.get("/users", response=Page[UserOut], summary="All users", **needs("admin"))
-def users(request: HttpRequest, paging: Query[Paging]) -> Page[UserOut]:
+def users(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """The owner first."""
-    return page(request, User.objects.order_by("-is_owner", "username"), paging, _out)
+    return page(request, User.objects.order_by("-is_owner", "username"), paging)
 
 
 @router.post("/users", response={201: UserOut}, summary="Add a user", **needs("admin"))
@@ -33,21 +29,21 @@ def users(request: HttpRequest, paging: Query[Paging]) -> Page[UserOut]:
 def add(request: HttpRequest, wish: UserIn) -> Made:
     """They choose their password with a link; make it next."""
     made = services.create_user(username=wish.name, password=None, email=wish.email)
-    return Made(_out(made), f"/api/v1/users/{made.pk}")
+    return Made(UserOut.from_orm(made), f"/api/v1/users/{made.pk}")
 
 
 @router.get("/users/{int:user_id}", response=UserOut, summary="A user", **needs("admin"))
-def user(request: HttpRequest, user_id: int) -> UserOut:
+def user(request: HttpRequest, user_id: int) -> User:
     """Name, address, and whether they may sign in."""
-    return _out(get_object_or_404(User, pk=user_id))
+    return get_object_or_404(User, pk=user_id)
 
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Let a user in, or out", **needs("admin"))
-def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> UserOut:
+def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> User:
     """One who is deactivated cannot sign in, and their tokens end; their data stays. The owner stays active."""
     found = get_object_or_404(User, pk=user_id)
     services.set_active(user=found, active=wish.is_active)
-    return _out(found)
+    return found
 
 
 @router.post("/users/{int:user_id}/link", response={201: LinkOut}, summary="A link for a password", **needs("admin"))
