@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.http import FileResponse, Http404
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
@@ -46,6 +47,28 @@ def library_of(user: User) -> Iterator[Library]:
 def has_library(user: User) -> bool:
     """Whether there is one already; looking at it makes none."""
     return library_exists(user_data(user))
+
+
+@contextmanager
+def clip_of(user: User, clip_id: int) -> Iterator[tuple[Library, Clip]]:
+    """The user's library, open, and a clip of it. Raises Http404: another's clip is not there."""
+    if clip_id > LARGEST_ID or not has_library(user):
+        raise Http404
+    with library_of(user) as library:
+        found = library.clips([clip_id])
+        if not found:
+            raise Http404
+        yield library, found[0]
+
+
+def audio_response(user: User, clip_id: int) -> FileResponse:
+    """The audio of a clip, as the library has it: FLAC or WAV. Raises Http404 where it is not there."""
+    with clip_of(user, clip_id) as (library, clip):
+        path = library.file(clip)
+    if not path.is_file():
+        raise Http404
+    kind = "audio/flac" if path.suffix == ".flac" else "audio/wav"
+    return FileResponse(path.open("rb"), content_type=kind, filename=f"clip-{clip_id}{path.suffix}")
 
 
 def filters_of(query: Mapping[str, str]) -> Filters:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
-from db.db_api import Library
 from db.records import Clip
 from webui.accounts.signed_in import signed_in
 from webui.library import services
@@ -106,7 +103,7 @@ def space(request: HttpRequest) -> HttpResponse:
 @require_GET
 def clip(request: HttpRequest, clip_id: int) -> HttpResponse:
     """One clip: what is known of it, its waveform, its transcript, trimming."""
-    with _clip(request, clip_id) as (library, found):
+    with services.clip_of(signed_in(request), clip_id) as (library, found):
         parent = library.clips([found.parent_id]) if found.parent_id else []
         cuts = library.cuts_of([found.id])
     context = {
@@ -121,14 +118,14 @@ def clip(request: HttpRequest, clip_id: int) -> HttpResponse:
 @require_GET
 def outline(request: HttpRequest, clip_id: int) -> JsonResponse:
     """The waveform, to be drawn."""
-    with _clip(request, clip_id) as (library, found):
+    with services.clip_of(signed_in(request), clip_id) as (library, found):
         return JsonResponse(services.outline(library, found))
 
 
 @require_POST
 def text(request: HttpRequest, clip_id: int) -> HttpResponse:
     """Another transcript."""
-    with _clip(request, clip_id) as (library, found):
+    with services.clip_of(signed_in(request), clip_id) as (library, found):
         services.relabel(library, found, request.POST.get("text", ""))
     messages.success(request, _("The transcript is changed."))
     return redirect("library:clip", clip_id)
@@ -138,7 +135,7 @@ def text(request: HttpRequest, clip_id: int) -> HttpResponse:
 def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
     """A part of it as a clip; the whole one is put aside unless it shall stay."""
     put_aside = "put_aside" in request.POST
-    with _clip(request, clip_id) as (library, found):
+    with services.clip_of(signed_in(request), clip_id) as (library, found):
         try:
             start_s, end_s = float(request.POST["start_s"]), float(request.POST["end_s"])
         except (KeyError, ValueError) as error:
@@ -197,16 +194,3 @@ def _done(action: str, count: int) -> str:
     else:
         words = ngettext("%(n)d clip is deleted.", "%(n)d clips are deleted.", count)
     return words % {"n": count}
-
-
-@contextmanager
-def _clip(request: HttpRequest, clip_id: int) -> Iterator[tuple[Library, Clip]]:
-    """The user's library, open, and a clip of it. Raises Http404: another's clip is not there."""
-    user = signed_in(request)
-    if clip_id > services.LARGEST_ID or not services.has_library(user):
-        raise Http404
-    with services.library_of(user) as library:
-        found = library.clips([clip_id])
-        if not found:
-            raise Http404
-        yield library, found[0]

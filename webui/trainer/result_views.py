@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import mimetypes
-import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
@@ -21,8 +18,6 @@ from webui.trainer import results, services
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.views import BUCKET_WORDS
 from webui.translation import shown
-
-IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
 
 
 def _detector(request: HttpRequest, detector_id: int) -> Detector:
@@ -167,22 +162,9 @@ def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 @require_safe
 def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
     """The bundle; with ``?fa_per_day=X`` the same with that rate as its default."""
-    shown = _version(request, detector_id, number)
-    path = results.bundle_file(shown)
-    file: IO[bytes]
-    if "fa_per_day" in request.GET:
-        from pipeline.training.bundle import bundle_at
-
-        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
-        try:
-            bundle_at(path, _rate(request.GET["fa_per_day"]), file)
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-    else:
-        file = path.open("rb")
-    return FileResponse(file, as_attachment=True, filename=shown.bundle, content_type="application/zip")
+    asked = request.GET.get("fa_per_day")
+    rate = None if asked is None else _rate(asked)
+    return results.bundle_response(_version(request, detector_id, number), rate)
 
 
 def _rate(text: str) -> float:
@@ -196,13 +178,8 @@ def _rate(text: str) -> float:
 
 @require_safe
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
-    """One file of a version, as a download: a report that was opened here would run in this site's name."""
-    if name not in results.FILES:
-        raise Http404
-    found = results.content(_version(request, detector_id, number), name)
-    opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return FileResponse(opened, as_attachment=True, filename=name, content_type=kind)
+    """One file of a version, as a download."""
+    return results.file_response(_version(request, detector_id, number), name)
 
 
 @require_POST

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from django.http import FileResponse, Http404
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -24,6 +27,7 @@ CLIPS_TO_PLAY = 3  # of each confuser
 HIGHEST_ALARMS = 20.0  # an hour: what the plot shows at least; nobody wants more
 CURVES_COMPARED = 6  # more lines in one plot cannot be told apart
 DATASET = "dataset.jsonl"
+IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
 CONDITIONS = ("all", "clean", "noisy")
 
 # What may be downloaded beside the bundle, with a word about each.
@@ -411,6 +415,39 @@ def content(version: Version, name: str) -> bytes | Path:
             % {"bundle": version.bundle},
             _("Bring the folder back from a backup, or train the phrase again."),
         ) from error
+
+
+def file_response(version: Version, name: str) -> FileResponse:
+    """One of :data:`FILES` as a download: a report that was opened here would run in this site's name.
+
+    Raises:
+        Http404: there is no file of that name.
+        FileGone: it is neither in the folder nor in the bundle.
+    """
+    if name not in FILES:
+        raise Http404
+    found = content(version, name)
+    opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
+    return FileResponse(opened, as_attachment=True, filename=name)
+
+
+def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
+    """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises FileGone where it is not there."""
+    path = bundle_file(version)
+    file: IO[bytes]
+    if fa_per_day is None:
+        file = path.open("rb")
+    else:
+        from pipeline.training.bundle import bundle_at
+
+        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
+        try:
+            bundle_at(path, fa_per_day, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+    return FileResponse(file, as_attachment=True, filename=version.bundle)
 
 
 def bundle_file(version: Version) -> Path:

@@ -17,7 +17,7 @@ from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
+from webui.library.services import audio_response
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
@@ -151,17 +151,7 @@ def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @require_GET
 def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
     """A clip of the user's library."""
-    from db.db_api import Library, library_exists
-
-    data = user_data(signed_in(request))
-    if not library_exists(data):
-        raise Http404
-    with Library(data) as library:
-        found = library.clips([clip_id])
-        if not found or not library.file(found[0]).is_file():
-            raise Http404
-        path = library.file(found[0])
-    return FileResponse(path.open("rb"), content_type="audio/flac" if path.suffix == ".flac" else "audio/wav")
+    return audio_response(signed_in(request), clip_id)
 
 
 @require_GET

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import mimetypes
-import tempfile
-from typing import IO, Any
+from typing import Any
 
 from django.db.models import Count, Max, QuerySet
-from django.http import FileResponse, Http404, HttpRequest
+from django.http import FileResponse, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
@@ -37,7 +34,6 @@ from webui.uploads import on_disk
 
 router = Router(tags=["Detectors"])
 
-IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
 RECORDING = File(..., description="WAV, FLAC, Ogg, MP3 and more; ten minutes at most.")
 VERSION = "/detectors/{int:detector_id}/versions/{int:number}"
 
@@ -196,13 +192,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One of the files of a version, as its list names it."""
-    mine = own_version(request, detector_id, number)
-    if name not in results.FILES:
-        raise Http404
-    found = results.content(mine, name)
-    opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return FileResponse(opened, as_attachment=True, filename=name, content_type=kind)
+    return results.file_response(own_version(request, detector_id, number), name)
 
 
 @router.get(
@@ -215,22 +205,7 @@ def bundle(
     fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
 ) -> FileResponse:
     """The zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
-    shown = own_version(request, detector_id, number)
-    path = results.bundle_file(shown)
-    opened: IO[bytes]
-    if fa_per_day is None:
-        opened = path.open("rb")
-    else:
-        from pipeline.training.bundle import bundle_at
-
-        opened = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
-        try:
-            bundle_at(path, fa_per_day, opened)
-        except BaseException:
-            opened.close()
-            raise
-        opened.seek(0)
-    return FileResponse(opened, as_attachment=True, filename=shown.bundle, content_type="application/zip")
+    return results.bundle_response(own_version(request, detector_id, number), fa_per_day)
 
 
 @router.post(VERSION + "/detect", response=HeardOut, summary="Listen to a recording", **needs("audio"))

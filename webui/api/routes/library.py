@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from django.http import FileResponse, Http404, HttpRequest
+from django.http import FileResponse, HttpRequest
 from ninja import Query, Router, Status
 
+from db.records import Clip, Filters, LibraryStats
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.paging import MOST, USUAL
 from webui.api.schemas import ClipChangeIn, ClipOut, ClipsOut, LibraryOut
-from webui.jobs.services import user_data
-
-if TYPE_CHECKING:
-    from db.db_api import Library
-    from db.records import Clip, LibraryStats
+from webui.library import services
 
 router = Router(tags=["Clip library"])
-
-
-@contextmanager
-def _library(request: HttpRequest) -> Iterator[Library | None]:
-    """The caller's library; None where nothing has been put into one yet."""
-    from db.db_api import Library, library_exists
-
-    data = user_data(caller(request).user)
-    if not library_exists(data):
-        yield None
-        return
-    with Library(data) as library:
-        yield library
 
 
 @router.get("/library", response=LibraryOut, summary="What the library holds", **needs("read"))
 def figures(request: HttpRequest) -> LibraryStats:
     """Counts and hours."""
-    from db.records import LibraryStats
-
-    with _library(request) as library:
-        return library.stats() if library else LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})
+    user = caller(request).user
+    if not services.has_library(user):
+        return LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})
+    with services.library_of(user) as library:
+        return library.stats()
 
 
 @router.get("/clips", response=ClipsOut, summary="Search clips", **needs("read"))
@@ -57,11 +40,12 @@ def clips(
     limit: int = Query(USUAL, ge=1, le=MOST, examples=[USUAL]),
 ) -> ClipsOut:
     """In order of their ids; ``next`` leads on."""
-    from db.records import Filters
-
+    user = caller(request).user
+    if not services.has_library(user):
+        return ClipsOut(items=[])
     filters = Filters(phrase=phrase, engine=engine, voice=voice, language=language, origin=origin, state=state)
-    with _library(request) as library:
-        found = library.page(filters, limit + 1, after_id=after)[::-1] if library else []
+    with services.library_of(user) as library:
+        found = library.page(filters, limit + 1, after_id=after)[::-1]
     following = None
     if len(found) > limit:
         query = request.GET.copy()
@@ -73,25 +57,17 @@ def clips(
 @router.get("/clips/{int:clip_id}", response=ClipOut, summary="A clip", **needs("read"))
 def clip(request: HttpRequest, clip_id: int) -> Clip:
     """What is said in it, and by whom."""
-    with _library(request) as library:
-        found = library.clips([clip_id]) if library else []
-    if not found:
-        raise Http404
-    return found[0]
+    with services.clip_of(caller(request).user, clip_id) as (_library, found):
+        return found
 
 
 @router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Mend a clip", **needs("train"))
 def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
     """Gives it other words (what was mined out of it by the old ones goes), or puts it aside: a rejected clip is kept,
     but not used any more."""
-    from webui.library import services
-
-    with _library(request) as library:
-        found = library.clips([clip_id]) if library else []
-        if not library or not found:
-            raise Http404
+    with services.clip_of(caller(request).user, clip_id) as (library, found):
         if wish.text is not None:
-            services.relabel(library, found[0], wish.text)
+            services.relabel(library, found, wish.text)
         if wish.state is not None:
             library.set_state([clip_id], wish.state)
         return library.clips([clip_id])[0]
@@ -100,9 +76,7 @@ def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
 @router.delete("/clips/{int:clip_id}", response={204: None}, summary="Delete a clip", **needs("train"))
 def delete(request: HttpRequest, clip_id: int) -> Status:
     """With its audio, if no other clip has the same."""
-    with _library(request) as library:
-        if not library or not library.clips([clip_id]):
-            raise Http404
+    with services.clip_of(caller(request).user, clip_id) as (library, _found):
         library.delete_clips([clip_id])
     return Status(204, None)
 
@@ -115,10 +89,4 @@ def delete(request: HttpRequest, clip_id: int) -> Status:
 )
 def audio(request: HttpRequest, clip_id: int) -> FileResponse:
     """As a FLAC (or WAV) file."""
-    with _library(request) as library:
-        found = library.clips([clip_id]) if library else []
-        if not library or not found or not library.file(found[0]).is_file():
-            raise Http404
-        path = library.file(found[0])
-    kind = "audio/flac" if path.suffix == ".flac" else "audio/wav"
-    return FileResponse(path.open("rb"), content_type=kind, filename=f"clip-{clip_id}{path.suffix}")
+    return services.audio_response(caller(request).user, clip_id)
