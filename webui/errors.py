@@ -71,6 +71,20 @@ def _full() -> HarkError:
     )
 
 
+def forbidden() -> HarkError:
+    """403."""
+    return HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
+
+
+def broken() -> HarkError:
+    """500."""
+    return HarkError(
+        _("Something is broken in Hark."),
+        _("The log of the server says more."),
+        _("Try again; if it stays, report it."),
+    )
+
+
 class InALine(logging.Filter):
     """What was sent wrong, and a full disk, are no faults whose traceback would help."""
 
@@ -111,8 +125,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
-    error = HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
-    return explain(request, error, 403)
+    return explain(request, forbidden(), 403)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -136,9 +149,4 @@ def bug(request: HttpRequest) -> HttpResponse:
     found = known(sys.exception())
     if found is not None:
         return explain(request, *found)
-    error = HarkError(
-        _("Something is broken in Hark."),
-        _("The log of the server says more."),
-        _("Try again; if it stays, report it."),
-    )
-    return explain(request, error, 500)
+    return explain(request, broken(), 500)

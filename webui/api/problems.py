@@ -16,7 +16,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from core.errors import HarkError
-from webui.errors import known, unreadable
+from webui.errors import broken, forbidden, known, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -54,20 +54,23 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
 
 def install(api: NinjaAPI) -> None:
     """Answer all that an operation may raise."""
-    answers: dict[type[Exception], Callable[[Any], HttpResponse]] = {
-        HarkError: problem,
-        ValidationError: _invalid,
-        Http404: lambda error: problem(not_found(), 404),
-        PermissionDenied: lambda error: problem(forbidden(), 403),
-        HttpError: lambda error: problem(unreadable(), error.status_code),
-    }
-    for kind, answer in answers.items():
-        api.add_exception_handler(kind, _ignoring_request(answer))
-    api.add_exception_handler(Exception, _bug)
+    api.add_exception_handler(ValidationError, lambda request, error: _invalid(error))
+    api.add_exception_handler(HttpError, lambda request, error: problem(unreadable(), error.status_code))
+    for kind in (Http404, Exception):
+        api.add_exception_handler(kind, lambda request, error: problem(*in_words(request, error)))
 
 
-def _ignoring_request(answer: Callable[[Any], HttpResponse]) -> Callable[[HttpRequest, Any], HttpResponse]:
-    return lambda request, error: answer(error)
+def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
+    """What a view for programs raised, in words, and its status. What is a fault of Hark's own is logged."""
+    if isinstance(error, Http404):
+        return not_found(), 404
+    if isinstance(error, PermissionDenied):
+        return forbidden(), 403
+    found = known(error)
+    if found is None:
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return broken(), 500
+    return found
 
 
 def not_found() -> HarkError:
@@ -77,11 +80,6 @@ def not_found() -> HarkError:
         _("The id is wrong, or what was here is gone or not yours."),
         _("List what you have, and take an id from there."),
     )
-
-
-def forbidden() -> HarkError:
-    """403."""
-    return HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
 
 
 def _invalid(error: ValidationError) -> HttpResponse:
@@ -94,19 +92,6 @@ def _invalid(error: ValidationError) -> HttpResponse:
         _("The request does not fit this address."), f"{said}.", _("Change that; /api/docs shows examples.")
     )
     return problem(explained, 422, errors=wrong)
-
-
-def _bug(request: HttpRequest, error: Any) -> HttpResponse:
-    found = known(error)
-    if found is not None:
-        return problem(*found)
-    log.error("%s %s failed", request.method, request.path, exc_info=error)
-    explained = HarkError(
-        _("Something is broken in Hark."),
-        _("The log of the server says more."),
-        _("Try again; if it stays, report it."),
-    )
-    return problem(explained, 500)
 
 
 def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

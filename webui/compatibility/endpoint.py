@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -17,10 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.authentication import Token
-from webui.api.problems import ApiError, forbidden, not_found, problem
-from webui.errors import known
-
-log = logging.getLogger(__name__)
+from webui.api.problems import ApiError, in_words, problem
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 
@@ -30,9 +25,6 @@ TABS = {  # where a browser finds the form that an address takes
     "compatibility:interact": "compatibility:interact-tab",
 }
 HEADERS = {"Retry-After", "WWW-Authenticate"}  # that a page about an error keeps
-BUG = HarkError(
-    "Something is broken in Hark.", "The log of the server says more.", "Try again; if it stays, report it."
-)
 
 
 def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem) -> Callable[..., Any]:
@@ -73,8 +65,7 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
                     Token(*scopes)(request)
                 return view(request, *args, **kwargs)
             except Exception as error:
-                found, status = _explained(request, error)
-                return failed(request, found, status)
+                return failed(request, *in_words(request, error))
 
         answered.scopes = scopes  # type: ignore[attr-defined]  # a test looks at who may come in
         answered.shape = shape  # type: ignore[attr-defined]  # of a refusal before this is called: webui.rate_limits
@@ -86,18 +77,6 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
 def is_page(request: HttpRequest) -> bool:
     """Whether a browser asks: a page is the answer then, of an error, too."""
     return "text/html" in request.headers.get("Accept", "")
-
-
-def _explained(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
-    if isinstance(error, Http404):
-        return not_found(), 404
-    if isinstance(error, PermissionDenied):
-        return forbidden(), 403
-    found = known(error)
-    if found is not None:
-        return found
-    log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return BUG, 500
 
 
 def user_of(request: HttpRequest) -> User:

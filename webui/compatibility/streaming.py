@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
@@ -16,8 +17,10 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from core.errors import HarkError
 from pipeline.recordings.transcript import Transcript
-from webui.compatibility.endpoint import BUG, log
 from webui.compatibility.hearing import hear, text_of
+from webui.errors import broken
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
 
@@ -109,7 +112,7 @@ async def _events(
     if error is not None:
         if not isinstance(error, HarkError):
             log.error("a streamed transcription failed", exc_info=error)
-            error = BUG
+            error = broken()
         yield _event({"type": "error", **json.loads(shape(error, getattr(error, "status", 500)).content)})
         return
     text = text_of(hearing.done.result())
