@@ -8,6 +8,6 @@ from webui.accounts.models import User
 
 
 def signed_in(request: HttpRequest) -> User:
-    """The user of a request that ``LoginRequiredMiddleware`` has let through."""
+    """The user of a request that ``LoginRequiredMiddleware`` or an endpoint has let through."""
     assert isinstance(request.user, User)
     return request.user

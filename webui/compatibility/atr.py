@@ -29,7 +29,7 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import asking, services
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import endpoint, switch, user_of, wrong
+from webui.compatibility.endpoint import endpoint, switch, wrong
 from webui.compatibility.hearing import hear, text_of
 from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
@@ -68,7 +68,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
     def take(sound: UploadedFile) -> Recording:
         text = given or _read_text(texts.get(Path(name_of(sound)).stem))
-        return _keep(user_of(request), sound, text, request.POST.get("language") or None)
+        return _keep(signed_in(request), sound, text, request.POST.get("language") or None)
 
     made, refused = one_by_one(sounds, take)
     if _is_page(request):
@@ -111,7 +111,7 @@ def train_real(request: HttpRequest) -> HttpResponse:
     """``POST /train-real``: fit the recognizer to the caller's recordings whose words are known. One run at a time."""
     wish = json_or_form(request)
     options = training_options(wish, EPOCHS, MOST_EPOCHS)
-    user = user_of(request)
+    user = signed_in(request)
     coming = [str(one.job_id) for one in services.recordings_of(user).filter(job__state__in=Job.GOING)]
     if not coming and not services.recordings_of(user).filter(state=Recording.State.READY).exists():
         raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload some first.", 409)
@@ -139,7 +139,7 @@ def _newest_run(user: User) -> Job | None:
 @endpoint("GET", scopes=("audio", "train", "read"))
 def progress(request: HttpRequest) -> HttpResponse:
     """``GET /progress``: of the caller's newest training run, and of uploads that are being transcribed."""
-    return JsonResponse(progress_shape(user_of(request)))
+    return JsonResponse(progress_shape(signed_in(request)))
 
 
 def progress_shape(user: User) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:
 @endpoint("POST", scopes=("audio",))
 def interact(request: HttpRequest) -> HttpResponse:
     """``POST /interact``: a question, typed or recorded, answered from the caller's recordings, and spoken."""
-    user = user_of(request)
+    user = signed_in(request)
     wish = json_or_form(request)
     question = wish.get("text") or wish.get("message") or ""
     if not isinstance(question, str):
@@ -271,7 +271,7 @@ def _is_over(reply: Path) -> bool:
 @endpoint("GET", scopes=("audio",))
 def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
     """``GET /interact/<id>.wav``: an answer of the caller's, for an hour."""
-    path = user_data(user_of(request)) / REPLIES / f"{reply_id}.wav"
+    path = user_data(signed_in(request)) / REPLIES / f"{reply_id}.wav"
     try:
         if _is_over(path):  # though no other answer was spoken since, which would have removed it
             raise Http404

@@ -13,7 +13,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from core.errors import HarkError
-from webui.accounts.models import User
 from webui.api.authentication import Token
 from webui.api.problems import ApiError, in_words, problem
 
@@ -77,12 +76,6 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
 def is_page(request: HttpRequest) -> bool:
     """Whether a browser asks: a page is the answer then, of an error, too."""
     return "text/html" in request.headers.get("Accept", "")
-
-
-def user_of(request: HttpRequest) -> User:
-    """Whom :func:`endpoint` has let in."""
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> ApiError:

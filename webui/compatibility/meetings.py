@@ -16,9 +16,10 @@ from core.errors import HarkError
 from pipeline.recordings import llm
 from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT
 from webui.accounts.models import User
+from webui.accounts.signed_in import signed_in
 from webui.audio import services
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import endpoint, switch, user_of, wrong
+from webui.compatibility.endpoint import endpoint, switch, wrong
 from webui.compatibility.hearing import failure_of
 from webui.compatibility.uploads import name_of, received, sent_files
 from webui.jobs import services as jobs
@@ -42,7 +43,7 @@ MOST_SHOWN = 100
 def meetings(request: HttpRequest) -> HttpResponse:
     """``POST /api/meetings``: audio (several files are one meeting, in their order); ``GET`` lists the caller's."""
     if request.method == "GET":
-        found = _meetings(user_of(request))[:MOST_SHOWN]
+        found = _meetings(signed_in(request))[:MOST_SHOWN]
         return JsonResponse({"meetings": [_head(meeting) for meeting in found]})
     uploads = sent_files(request, "audio", "file")
     if len(uploads) > MOST_FILES:
@@ -56,7 +57,7 @@ def meetings(request: HttpRequest) -> HttpResponse:
         "summarize": switch(request.POST.get("summary"), True),
         "session": POLISHED_SESSION if polish else SESSION,
     }
-    user = user_of(request)
+    user = signed_in(request)
     with ExitStack() as kept:
         first, *more = [kept.enter_context(received(user, upload))[0] for upload in uploads]
         meeting = services.create_recording(
@@ -129,7 +130,7 @@ def progress_of(job: Job) -> dict[str, Any]:
 @endpoint("GET", "DELETE", scopes=("audio",))
 def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
     """``GET /api/meetings/<id>``: how far it is, and its artefacts; ``DELETE`` removes it with all files."""
-    found = get_object_or_404(_meetings(user_of(request)), pk=meeting_id)
+    found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if request.method == "DELETE":
         services.delete(recording=found)
         return HttpResponse(status=204)
@@ -150,7 +151,7 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
 @endpoint("GET", scopes=("audio",))
 def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
     """``GET /api/meetings/<id>/artefacts/<name>``: one of the files that the meeting's own address lists."""
-    found = get_object_or_404(_meetings(user_of(request)), pk=meeting_id)
+    found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if name not in ARTEFACTS:
         raise Http404
     try:
@@ -163,7 +164,7 @@ def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
 @endpoint("GET", scopes=("audio",))
 def progress(request: HttpRequest) -> HttpResponse:
     """``GET /api/meetings/progress``: the caller's meetings that are not done, and what the queue allows."""
-    user = user_of(request)
+    user = signed_in(request)
     going = list(_meetings(user).filter(job__state__in=Job.GOING))
     polishing = {
         str(job.spec.get("recording")): job

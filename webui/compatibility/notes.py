@@ -7,7 +7,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from core.untrusted_json import untrusted_json
-from webui.compatibility.endpoint import endpoint, user_of, wrong
+from webui.accounts.signed_in import signed_in
+from webui.compatibility.endpoint import endpoint, wrong
 from webui.compatibility.hearing import as_transcript, hear, summary_of_transcript, text_of
 from webui.compatibility.uploads import sent_file
 
@@ -39,7 +40,7 @@ def can_summarize() -> bool:
 @endpoint("POST", scopes=("audio",))
 def transcribe(request: HttpRequest) -> HttpResponse:
     """``POST /api/asr/transcribe``: audio to ``{transcript}``."""
-    transcript = hear(user=user_of(request), upload=sent_file(request, *FIELDS), **_chosen(request))
+    transcript = hear(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     return JsonResponse({"transcript": text_of(transcript)})
 
 
@@ -51,15 +52,15 @@ def summarize(request: HttpRequest) -> HttpResponse:
         raise wrong("There is nothing to summarize.", "The field text is missing or empty.", 'Send {"text": "..."}.')
     if len(text) > LONGEST_TEXT:
         raise wrong("The text is too long.", f"It may have {LONGEST_TEXT:,} characters.", "Send it in parts.", 413)
-    return JsonResponse({"summary": summary_of_transcript(as_transcript(text), user_of(request))["text"]})
+    return JsonResponse({"summary": summary_of_transcript(as_transcript(text), signed_in(request))["text"]})
 
 
 @endpoint("POST", scopes=("audio",))
 def voice_to_notes(request: HttpRequest) -> HttpResponse:
     """``POST /api/voice-to-notes``: audio to ``{transcript, summary}``; nothing said gives both empty."""
-    transcript = hear(user=user_of(request), upload=sent_file(request, *FIELDS), **_chosen(request))
+    transcript = hear(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     text = text_of(transcript)
-    summary = summary_of_transcript(transcript, user_of(request))["text"] if text else ""
+    summary = summary_of_transcript(transcript, signed_in(request))["text"] if text else ""
     return JsonResponse({"transcript": text, "summary": summary})
 
 

@@ -14,9 +14,10 @@ from core.errors import HarkError
 from core.untrusted_json import untrusted_json
 from pipeline.recordings.captions import write
 from pipeline.recordings.transcript import Segment, Transcript
+from webui.accounts.signed_in import signed_in
 from webui.api.problems import ApiError
 from webui.compatibility import speaking
-from webui.compatibility.endpoint import endpoint, switch, user_of
+from webui.compatibility.endpoint import endpoint, switch
 from webui.compatibility.hearing import hear, place, text_of
 from webui.compatibility.streaming import stream
 from webui.compatibility.uploads import sent_file
@@ -92,7 +93,7 @@ def _heard(request: HttpRequest, translate: bool) -> HttpResponseBase:
     engine = _engine(form.get("model", ""))
     if translate:
         _expect_translator(engine)
-    wish: dict[str, Any] = {"user": user_of(request), "upload": sent_file(request, "file"), "engine": engine}
+    wish: dict[str, Any] = {"user": signed_in(request), "upload": sent_file(request, "file"), "engine": engine}
     wish["language"] = form.get("language") or None
     if streamed:
         return stream(as_openai, **wish)
@@ -199,7 +200,7 @@ def speech(request: HttpRequest) -> HttpResponse:
     if not isinstance(language, str) or len(language) > 20:
         raise Refused(400, "language must be a code such as en.", "language")
     engine, voice = _speaker(request, wish, language)
-    with place(user_of(request)):
+    with place(signed_in(request)):
         content = speaking.converted(speaking.spoken(engine, voice, text), wanted, speed)
     return HttpResponse(content, content_type=speaking.FORMATS[wanted][1])
 
@@ -228,7 +229,7 @@ def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple
     if model not in ANY_SPEAKER and model not in engines():
         known = ", ".join((*ANY_SPEAKER, *(name for name in engines() if name != "fake")))
         raise Refused(404, f"The model {model[:80]!r} does not exist; here are {known}.", "model", "model_not_found")
-    engine = speaking.chosen_engine(user_of(request), "" if model in ANY_SPEAKER else model, language)
+    engine = speaking.chosen_engine(signed_in(request), "" if model in ANY_SPEAKER else model, language)
     if name in VOICES:
         voices = engine.voices(language)
         return engine, voices[VOICES.index(name) % len(voices)]
@@ -254,7 +255,7 @@ def models(request: HttpRequest) -> HttpResponse:
     from pipeline.recordings.transcription.registry import engines as hearing
 
     ready = [*ANY_MODEL[1:], *(engine.name for engine in hearing() if engine.available().ok), *ANY_SPEAKER[1:]]
-    ready += free_engines("en", user_of(request))
+    ready += free_engines("en", signed_in(request))
     rows = [{"id": name, "object": "model", "created": 0, "owned_by": "hark"} for name in dict.fromkeys(ready)]
     return JsonResponse({"object": "list", "data": rows})
 

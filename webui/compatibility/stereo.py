@@ -22,9 +22,10 @@ from prometheus_client.registry import Collector
 
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
+from webui.accounts.signed_in import signed_in
 from webui.audio import services
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import endpoint, number, user_of, wrong
+from webui.compatibility.endpoint import endpoint, number, wrong
 from webui.compatibility.hearing import failure_of
 from webui.compatibility.notes import can_recognize, can_summarize
 from webui.compatibility.uploads import name_of, one_by_one, received, sent_files
@@ -50,7 +51,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
         return _begin(request)
     limit, offset = number(request, "limit", USUAL, MOST), number(request, "offset", 0, 10**6)
     status = request.GET.get("status", "")
-    rows = _sessions(user_of(request))
+    rows = _sessions(signed_in(request))
     if status:
         if status not in STATES:
             raise wrong("There is no such status.", f"{status[:40]!r} is none.", f"Ask for {', '.join(STATES)}.")
@@ -82,9 +83,11 @@ def _begin(request: HttpRequest) -> HttpResponse:
     options = {"engine": request.POST.get("engine") or "auto", "language": language, "session": SESSION}
 
     def take(upload: UploadedFile) -> Recording:
-        with received(user_of(request), upload) as (path, facts):
+        with received(signed_in(request), upload) as (path, facts):
             _check_two_channels(facts.channels)
-            return services.create_recording(user=user_of(request), name=name_of(upload), source=path, options=options)
+            return services.create_recording(
+                user=signed_in(request), name=name_of(upload), source=path, options=options
+            )
 
     made, refused = one_by_one(uploads, take)
     if len(uploads) == 1:
@@ -104,7 +107,7 @@ def _check_two_channels(channels: int) -> None:
 @endpoint("GET", scopes=("audio", "read"))
 def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
     """``GET /api/v1/transcribe/{session_id}``: how far it is; when it is completed, all that was said."""
-    recording = get_object_or_404(_sessions(user_of(request)).select_related("user"), pk=session_id)
+    recording = get_object_or_404(_sessions(signed_in(request)).select_related("user"), pk=session_id)
     said = _head(recording)
     if said["status"] == "failed":
         said["error"] = failure_of(recording).as_dict()
