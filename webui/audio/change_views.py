@@ -26,13 +26,9 @@ from webui.audio.views import (
     transcript_json,
 )
 from webui.shown_once import show_next
+from webui.whole_number import whole_number
 
 NEW_SPEAKER = "new"  # no speaker's id
-
-
-def _version_of(request: HttpRequest) -> int | None:
-    text = request.POST.get("version", "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 @require_POST
@@ -45,7 +41,10 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     found = recording_of(request, recording_id)
     try:
         changed, version = services.update_segment(
-            recording=found, number=number, text=request.POST.get("text", ""), version=_version_of(request)
+            recording=found,
+            number=number,
+            text=request.POST.get("text", ""),
+            version=whole_number(request.POST.get("version")),
         )
     except services.Changed as error:
         return JsonResponse({**error.as_dict(), "version": error.version, "text": error.text}, status=409)
@@ -150,9 +149,7 @@ def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """A new link for ``days`` days; the recording's page shows it, this once. GET: that page."""
     found = recording_of(request, recording_id)
     if request.method == "POST":
-        days = request.POST.get("days", "")
-        number = int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else 0
-        _made, token = services.share(recording=found, days=number)
+        _made, token = services.share(recording=found, days=whole_number(request.POST.get("days")) or 0)
         link = request.build_absolute_uri(reverse("audio:shared", args=[token]))
         show_next(request, f"link of {found.pk}", {"link": link})
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")

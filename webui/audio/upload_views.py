@@ -28,6 +28,7 @@ from webui.audio import services, uploads
 from webui.audio.models import UploadInProgress
 from webui.audio.views import options_of
 from webui.jobs.services import LimitReached
+from webui.whole_number import whole_number
 
 MOST_FILES = 100  # of one form
 LARGEST_JSON = 100_000  # bytes
@@ -115,11 +116,11 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
         uploads.discard(upload=upload)
         return HttpResponse(status=204)
     if request.method in ("PUT", "PATCH"):
-        at = request.GET.get("offset", "")
-        if not (at.isascii() and at.isdecimal() and len(at) < 19):
+        at = whole_number(request.GET.get("offset"))
+        if at is None:
             raise HarkError(_("That could not be read."), _("The piece has no offset."), _("Send ?offset=BYTES."))
         try:
-            uploads.append(upload=upload, at=int(at), body=request)
+            uploads.append(upload=upload, at=at, body=request)
         except uploads.WrongPlace as error:
             return JsonResponse({**error.as_dict(), "offset": error.offset}, status=409)
     return JsonResponse(_shown(upload))

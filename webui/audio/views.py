@@ -26,6 +26,7 @@ from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
 from webui.jobs.services import stages_of
 from webui.shown_once import shown_now
+from webui.whole_number import whole_number
 
 PAGE = 25
 UNSURE = 0.5  # words with less confidence are shaded
@@ -355,7 +356,7 @@ def options_of(request: HttpRequest) -> dict[str, Any]:
         {
             "engine": sent.get("engine") or "auto",
             "language": sent.get("language", "").strip() or None,
-            "speakers": int(speakers) if speakers.isascii() and speakers.isdecimal() and len(speakers) < 5 else None,
+            "speakers": whole_number(speakers),
             "diarize": speakers != "none",
             "summarize": "summarize" in sent,
         }

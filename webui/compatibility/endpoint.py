@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from core.errors import HarkError
 from webui.api.authentication import Token
 from webui.api.problems import ApiError, in_words, problem
+from webui.whole_number import whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 
@@ -88,13 +89,14 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
     text = request.GET.get(name, "")
     if not text:
         return usual
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) <= most):
+    found = whole_number(text)
+    if found is None or found > most:
         raise wrong(
             "The request does not fit this address.",
             f"{name} must be a whole number from 0 to {most:,}.",
             f"Leave {name} out, or send one.",
         )
-    return int(text)
+    return found
 
 
 def switch(value: object, usual: bool) -> bool:

@@ -24,6 +24,7 @@ from webui.compatibility.hearing import failure_of
 from webui.compatibility.uploads import name_of, received, sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.whole_number import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +72,10 @@ def meetings(request: HttpRequest) -> HttpResponse:
 def _count(text: str | None) -> int | None:
     if not text:
         return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 3:
+    found = whole_number(text)
+    if found is None:
         raise wrong("That is no number of speakers.", "speakers must be a whole number.", "Leave it out, or send one.")
-    return int(text)
+    return found
 
 
 def _polish_wanted(text: str) -> bool:

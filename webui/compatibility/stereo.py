@@ -79,15 +79,13 @@ def _begin(request: HttpRequest) -> HttpResponse:
     uploads = sent_files(request, "file", "files", "audio")
     if len(uploads) > MOST_FILES:
         raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
-    language = request.POST.get("language") or None
+    user, language = signed_in(request), request.POST.get("language") or None
     options = {"engine": request.POST.get("engine") or "auto", "language": language, "session": SESSION}
 
     def take(upload: UploadedFile) -> Recording:
-        with received(signed_in(request), upload) as (path, facts):
+        with received(user, upload) as (path, facts):
             _check_two_channels(facts.channels)
-            return services.create_recording(
-                user=signed_in(request), name=name_of(upload), source=path, options=options
-            )
+            return services.create_recording(user=user, name=name_of(upload), source=path, options=options)
 
     made, refused = one_by_one(uploads, take)
     if len(uploads) == 1:

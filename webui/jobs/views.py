@@ -14,6 +14,7 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.translation import shown
+from webui.whole_number import whole_number
 
 PAGE = 25
 EVENTS = 500  # in one answer
@@ -63,9 +64,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
     """The same as over WebSocket, for those who cannot have one: ``?after=N``."""
     get_object_or_404(Job, id=job_id, user=signed_in(request))
-    after = request.GET.get("after", "0")
-    is_id = after.isascii() and after.isdecimal() and len(after) < 19
-    return JsonResponse(news(job_id, int(after) if is_id else 0))
+    return JsonResponse(news(job_id, whole_number(request.GET.get("after")) or 0))
 
 
 @require_POST

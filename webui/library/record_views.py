@@ -27,6 +27,7 @@ from webui.library import services
 from webui.listening.services import runtime_of
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.uploads import on_disk
+from webui.whole_number import whole_number
 
 MOST_TAKES = 50  # that are asked for
 MOST_TRIED = 100  # the newest takes that a detector is tried on while a person waits
@@ -46,7 +47,7 @@ def record(request: HttpRequest) -> HttpResponse:
         phrase = Keyphrase.of(words, language).text
     except HarkError as problem:
         return render(request, "library/record.html", {**context, "problem": problem}, status=422)
-    wanted = services.id_of(request.GET.get("count")) or recordings.COUNT
+    wanted = whole_number(request.GET.get("count")) or recordings.COUNT
     hints = [{**asdict(hint), "shown": _(hint.words)} for hint in recordings.hints(min(wanted, MOST_TAKES))]
     context |= {
         "phrase": phrase,

@@ -26,11 +26,11 @@ from pipeline.training.splits import real_speaker
 from webui.accounts.models import User
 from webui.jobs.quota import bytes_below
 from webui.jobs.services import user_data
+from webui.whole_number import LARGEST
 
 PAGE = 50  # clips
 MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"
 MOST_AT_ONCE = 500  # clips that one form may change
-LARGEST_ID = 2**63 - 1
 PEAKS = 600  # of an outline that is drawn
 STATES = {"": "ready", "rejected": "rejected", "any": ""}  # what a page calls them, and what the library does
 LONGEST_TEXT = 2000  # letters of a transcript
@@ -52,7 +52,7 @@ def has_library(user: User) -> bool:
 @contextmanager
 def clip_of(user: User, clip_id: int) -> Iterator[tuple[Library, Clip]]:
     """The user's library, open, and a clip of it. Raises Http404: another's clip is not there."""
-    if clip_id > LARGEST_ID or not has_library(user):
+    if clip_id > LARGEST or not has_library(user):
         raise Http404
     with library_of(user) as library:
         found = library.clips([clip_id])
@@ -84,13 +84,6 @@ def filters_of(query: Mapping[str, str]) -> Filters:
         origin=origin if origin in ORIGINS else "",
         state=STATES.get(query.get("state", ""), "ready"),
     )
-
-
-def id_of(text: str | None) -> int | None:
-    """A clip's id as an address has it; None for anything else."""
-    if not text or not text.isascii() or not text.isdecimal() or len(text) > 19:
-        return None
-    return min(int(text), LARGEST_ID)
 
 
 @dataclass(frozen=True)

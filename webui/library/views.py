@@ -18,6 +18,7 @@ from core.errors import HarkError
 from db.records import Clip
 from webui.accounts.signed_in import signed_in
 from webui.library import services
+from webui.whole_number import whole_number
 
 FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of an address is the place
 ORIGIN_WORDS = {
@@ -39,7 +40,7 @@ def index(request: HttpRequest) -> HttpResponse:
     filters = services.filters_of(request.GET.dict())
     with services.library_of(user) as library:
         engines, languages = library.engines_and_languages()
-        before, after = (services.id_of(request.GET.get(name)) for name in ("before", "after"))
+        before, after = (whole_number(request.GET.get(name)) for name in ("before", "after"))
         page = services.page(library, filters, before, after)
         count = library.count(filters, services.MOST_COUNTED + 1)
     kept = {name: value for name in FIELDS if (value := request.GET.get(name, ""))}
@@ -152,7 +153,7 @@ def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
 @require_POST
 def act(request: HttpRequest) -> HttpResponse:
     """Put clips aside, put them back, or delete them: ``clip`` (ids), ``action``; deleting asks once more."""
-    ids = {number for text in request.POST.getlist("clip") if (number := services.id_of(text))}
+    ids = {number for text in request.POST.getlist("clip") if (number := whole_number(text))}
     action = request.POST.get("action", "")
     if action not in ACTIONS or len(ids) > services.MOST_AT_ONCE:
         why = gettext("The form is not one of Hark's.")
@@ -168,7 +169,7 @@ def act(request: HttpRequest) -> HttpResponse:
                 "clips": clips,
                 "cuts": len(cuts),
                 "back": request.POST.get("back", ""),
-                "at": services.id_of(request.POST.get("at")),
+                "at": whole_number(request.POST.get("at")),
             }
             return render(request, "library/delete.html", context)
         count = services.change(library, ids, action)
@@ -176,7 +177,7 @@ def act(request: HttpRequest) -> HttpResponse:
         messages.success(request, _done(action, count))
     else:
         messages.warning(request, _("No clip was chosen."))
-    at = services.id_of(request.POST.get("at"))
+    at = whole_number(request.POST.get("at"))
     if at and action != "delete":
         return redirect("library:clip", at)
     # Only the query comes from the form: it leads to this page and nowhere else.
