@@ -9,7 +9,6 @@ class ApiConfig(AppConfig):
     """Known to Django as ``api``."""
 
     name = "webui.api"
-    label = "api"
 
     def ready(self) -> None:
         """Webhooks want to know when a job ends."""

@@ -9,7 +9,6 @@ class AudioConfig(AppConfig):
     """Known to Django as ``audio``."""
 
     name = "webui.audio"
-    label = "audio"
 
     def ready(self) -> None:
         """A recording's state is that of its job."""

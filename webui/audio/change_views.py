@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from core.errors import HarkError
 from pipeline.recordings.captions import clock
+from pipeline.recordings.media import clean_name
 from webui.accounts.signed_in import signed_in
 from webui.audio import services
 from webui.audio.models import Recording, Share
@@ -121,7 +122,7 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
 @require_POST
 def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Another name for the recording."""
-    name = services.shown_name(request.POST.get("name", ""))
+    name = clean_name(request.POST.get("name", ""))
     recording_of(request, recording_id)
     Recording.objects.filter(pk=recording_id).update(name=name)
     return redirect("audio:recording", recording_id)

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.audio.models import Passage, Recording
 
@@ -40,15 +40,11 @@ def index(recording: Recording, transcript: Transcript) -> None:
     """Make all of a transcript's segments findable; what was there of it before goes."""
     Passage.objects.filter(recording=recording).delete()
     Passage.objects.bulk_create(
-        passage_of(recording, transcript, number, segment) for number, segment in enumerate(transcript.segments)
-    )
-
-
-def passage_of(recording: Recording, transcript: Transcript, number: int, segment: Segment) -> Passage:
-    """A segment as a row."""
-    return Passage(
-        recording=recording, number=number, start_s=segment.start_s, end_s=segment.end_s,
-        speaker=transcript.speaker_name(segment.speaker)[:100], text=plain(segment.text),
+        Passage(
+            recording=recording, number=number, start_s=segment.start_s, end_s=segment.end_s,
+            speaker=transcript.speaker_name(segment.speaker)[:100], text=plain(segment.text),
+        )
+        for number, segment in enumerate(transcript.segments)
     )  # fmt: skip
 
 

@@ -23,13 +23,14 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
+from pipeline.recordings.media import MediaLimits, clean_name, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import digest
 from webui.audio import search as searching
 from webui.audio.editing import corrected, without_segment
-from webui.audio.models import Passage, Recording, Share
+from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -109,7 +110,7 @@ def create_recording(
     size = _checked_size(user, sources)
     if not even_if_full:
         jobs.check_room(user, size)
-    name = shown_name(name)
+    name = clean_name(name)
     originals = _kept_names(name, sources)
     if more:
         name = _("%(name)s and %(n)d more") % {"name": name, "n": len(more)}
@@ -155,12 +156,14 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a transcription, all of them, with what was not said as in :data:`DEFAULTS`. Raises HarkError."""
+    from pipeline.recordings.transcription.registry import engines
+
     unknown = set(options) - set(DEFAULTS)
     chosen = {**DEFAULTS, **options}
     if unknown:
         raise _no_options(_("There is no option %(name)s.") % {"name": str(min(unknown))[:40]})
     engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or None, chosen["speakers"] or None
-    if engine != "auto" and engine not in engine_names():
+    if engine != "auto" and engine not in [known.name for known in engines()]:
         raise _no_options(_("There is no engine of recognition called %(name)s.") % {"name": str(engine)[:40]})
     if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language.lower())):
         raise _no_options(_("A language is a code such as en, de or pt-br."))
@@ -184,24 +187,8 @@ def _no_options(why: str) -> HarkError:
     return HarkError(_("The recording cannot be transcribed like that."), why, _("Choose something else."))
 
 
-def engine_names() -> list[str]:
-    """The engines of recognition, ready or not."""
-    from pipeline.recordings.transcription.registry import engines
-
-    return [engine.name for engine in engines()]
-
-
-def shown_name(name: str) -> str:
-    """What a recording is called: without folders, control characters and what turns text around."""
-    from pipeline.recordings.media import clean_name
-
-    return clean_name(name)
-
-
 def check_size(user: User, size: int) -> None:
     """Raise HarkError (413) for a recording of more bytes than are allowed."""
-    from pipeline.recordings.media import MediaLimits
-
     limits = MediaLimits.from_environment(owner=user.is_owner)
     try:
         limits.check_bytes(size)
@@ -220,8 +207,6 @@ def _checked_size(user: User, sources: Sequence[Path]) -> int:
 
 def _kept_names(name: str, sources: Sequence[Path]) -> list[str]:
     """Names of the files in the recording's folder: of what was sent they have a harmless suffix, nothing else."""
-    from pipeline.recordings.media import suffix_of
-
     if len(sources) == 1:
         return [f"original{suffix_of(name) or suffix_of(sources[0].name)}"]
     return [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
@@ -408,13 +393,6 @@ def _check_summary_engine(engine: str) -> None:
         raise HarkError(_("The recording cannot be summarized like that."), ready.why, ready.how_to_enable)
 
 
-def summary_engines() -> list[str]:
-    """The names of the engines of summaries that are ready. Nothing is loaded."""
-    from pipeline.recordings.summarization import engines
-
-    return [engine.name for engine in engines() if engine.available().ok]
-
-
 def polish(*, recording: Recording) -> Job:
     """Queue the polishing of a transcript by the owner's language model, as files beside it. The job.
 
@@ -465,8 +443,6 @@ def update_segment(
         Changed: the transcript is another one by now.
         HarkError: no such segment, or a text that is too long.
     """
-    from pipeline.recordings.job import bring_up_to_date
-
     text = " ".join(searching.plain(text).split())
     if len(text) > LONGEST_TEXT:
         raise HarkError(
@@ -482,36 +458,27 @@ def update_segment(
             raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
         changed = corrected(segments[number], text) if text else None
         segments[number : number + 1] = [changed] if changed is not None else []
-        transcript = transcript.with_segments(tuple(segments))
-        summary = summary_of(recording)
-        with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
-            _keep(recording, transcript)
-            if changed is not None:
-                Passage.objects.filter(recording=recording, number=number).update(text=changed.text)
-            else:
-                searching.index(recording, transcript)
-                if summary is not None:
-                    _write_json(recording.path / SUMMARY, without_segment(summary, number))
-            if recording.minable:
-                bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
+        summary = summary_of(recording) if changed is None else None
+        _keep(
+            recording,
+            transcript.with_segments(tuple(segments)),
+            None if summary is None else without_segment(summary, number),
+        )
     return changed, recording.version
 
 
-def rename_speaker(*, recording: Recording, speaker: str, name: str) -> int:
-    """Call a speaker by a name; "" gives the id back. The new version. Raises HarkError: there is no such speaker."""
-    name = shown_name(name)[:LONGEST_NAME] if name.strip() else ""
+def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
+    """Call a speaker by a name; "" gives the id back. Raises HarkError: there is no such speaker."""
+    name = clean_name(name)[:LONGEST_NAME] if name.strip() else ""
     with transaction.atomic():
         recording, transcript = _to_change(recording)
-        if speaker not in transcript.speakers:
-            raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
-        speakers = {**transcript.speakers, speaker: name or speaker}
-        transcript = Transcript(**{**transcript.__dict__, "speakers": speakers})
-        with _undone_on_failure(recording.path, TRANSCRIPT, TEXT):
-            _keep(recording, transcript)
-        numbers = [number for number, segment in enumerate(transcript.segments) if segment.speaker == speaker]
-        shown = transcript.speaker_name(speaker)
-        Passage.objects.filter(recording=recording, number__in=numbers).update(speaker=shown)
-    return recording.version
+        _check_speaker(transcript, speaker)
+        _keep(recording, replace(transcript, speakers={**transcript.speakers, speaker: name or speaker}))
+
+
+def _check_speaker(transcript: Transcript, speaker: str) -> None:
+    if speaker not in transcript.speakers:
+        raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
 
 
 def assign_speaker(
@@ -527,8 +494,6 @@ def assign_speaker(
     Raises:
         HarkError: no such passage or speaker.
     """
-    from pipeline.recordings.job import bring_up_to_date
-
     with transaction.atomic():
         recording, transcript = _to_change(recording)
         segments = list(transcript.segments)
@@ -539,21 +504,14 @@ def assign_speaker(
             new = next(n for n in itertools.count(1) if f"S{n}" not in speakers)
             speaker = f"S{new}"
             speakers[speaker] = f"Speaker {new}"
-        elif speaker and speaker not in speakers:
-            raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
+        elif speaker:
+            _check_speaker(transcript, speaker)
         before = segments[number].speaker
-        numbers = [n for n, one in enumerate(segments) if n == number or (all_of_theirs and one.speaker == before)]
-        for n in numbers:
-            segments[n] = replace(segments[n], speaker=speaker)
-        transcript = replace(transcript, segments=tuple(segments), speakers=speakers)
-        with _undone_on_failure(recording.path, TRANSCRIPT, TEXT):
-            _keep(recording, transcript)
-            recording.speakers = len({one.speaker for one in segments} - {""})
-            recording.save(update_fields=["speakers"])
-            shown = transcript.speaker_name(speaker)
-            Passage.objects.filter(recording=recording, number__in=numbers).update(speaker=shown)
-            if recording.minable:
-                bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
+        for n, one in enumerate(segments):
+            if n == number or (all_of_theirs and one.speaker == before):
+                segments[n] = replace(one, speaker=speaker)
+        recording.speakers = len({one.speaker for one in segments} - {""})
+        _keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers))
 
 
 def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
@@ -568,18 +526,26 @@ def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
     return current, transcript_of(current)
 
 
-def _keep(recording: Recording, transcript: Transcript) -> None:
-    """Write a changed transcript, as JSON and as text."""
+def _keep(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None = None) -> None:
+    """Write a changed transcript (and summary) to files, search index and clip library, or, on failure, nowhere."""
     from pipeline.recordings.captions import write
+    from pipeline.recordings.job import bring_up_to_date
 
-    try:
-        save_transcript(transcript, recording.path / TRANSCRIPT)
-        with atomic_path(recording.path / TEXT) as temporary:
-            temporary.write_bytes(write(transcript, "txt", recording.name))
-    except OSError as error:
-        raise storage_error(error, "keeping the transcript") from error
-    recording.version += 1
-    recording.save(update_fields=["version"])
+    with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
+        try:
+            save_transcript(transcript, recording.path / TRANSCRIPT)
+            with atomic_path(recording.path / TEXT) as temporary:
+                temporary.write_bytes(write(transcript, "txt", recording.name))
+            if summary is not None:
+                with atomic_path(recording.path / SUMMARY) as temporary:
+                    temporary.write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
+        except OSError as error:
+            raise storage_error(error, "keeping the transcript") from error
+        recording.version += 1
+        recording.save(update_fields=["version", "speakers"])
+        searching.index(recording, transcript)
+        if recording.minable:
+            bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
 
 
 @contextmanager
@@ -610,14 +576,6 @@ def _changed(recording: Recording, text: str) -> Changed:
     return error
 
 
-def _write_json(path: Path, content: Any) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    except OSError as error:
-        raise storage_error(error, "keeping the summary") from error
-
-
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     """Remember a speaker's voice under a name, so that later recordings name it. Only with that person's consent.
 
@@ -630,7 +588,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
     audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
-    voiceprints.remember(_voices(recording.user), shown_name(name)[:LONGEST_NAME], audio, consent=True)
+    voiceprints.remember(_voices(recording.user), clean_name(name)[:LONGEST_NAME], audio, consent=True)
 
 
 def voices_of(user: User) -> list[str]:

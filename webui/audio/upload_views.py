@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -19,10 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
-from core.data_folder import storage_error
 from core.errors import HarkError
 from core.untrusted_json import untrusted_json
-from webui.accounts.models import User
+from pipeline.recordings.media import clean_name
 from webui.accounts.signed_in import signed_in
 from webui.audio import services, uploads
 from webui.audio.models import UploadInProgress
@@ -47,7 +41,7 @@ def form(request: HttpRequest) -> HttpResponse:
         )
     options = options_of(request)
     with contextlib.ExitStack() as kept:
-        files = [kept.enter_context(_on_disk(user, file)) for file in sent]
+        files = [kept.enter_context(uploads.on_disk(user, file)) for file in sent]
         if "together" in request.POST and len(files) > 1:
             first, *more = files
             made = [
@@ -64,7 +58,7 @@ def form(request: HttpRequest) -> HttpResponse:
                 except LimitReached as error:
                     if not made:
                         raise
-                    left = ", ".join(services.shown_name(other.name or "") for other in sent[len(made) :])
+                    left = ", ".join(clean_name(other.name or "") for other in sent[len(made) :])
                     messages.error(request, f"{error.what} {error.why} " + _("Not taken: %(names)s.") % {"names": left})
                     break
     if len(made) == len(sent) == 1:
@@ -73,28 +67,6 @@ def form(request: HttpRequest) -> HttpResponse:
         request, ngettext("%(n)d recording is taken.", "%(n)d recordings are taken.", len(made)) % {"n": len(made)}
     )
     return redirect("audio:index")
-
-
-@contextlib.contextmanager
-def _on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
-    """An uploaded file below the user's data, so that it can be moved; gone afterwards if nobody took it."""
-    from pipeline.recordings.media import suffix_of
-
-    services.check_size(user, file.size or 0)
-    try:
-        suffix = suffix_of(file.name or "")
-        handle, name = tempfile.mkstemp(dir=uploads.folder_of(user), prefix=uploads.FORM, suffix=suffix)
-        os.close(handle)
-        path = Path(name)
-        with path.open("wb") as kept:
-            for chunk in file.chunks():
-                kept.write(chunk)
-    except OSError as error:
-        raise storage_error(error, "receiving the recording") from error
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @require_POST

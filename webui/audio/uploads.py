@@ -6,19 +6,23 @@ import fcntl
 import logging
 import os
 import shutil
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.data_folder import storage_error
 from core.errors import HarkError
+from pipeline.recordings.media import clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording, UploadInProgress
@@ -32,7 +36,6 @@ KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
 FORGOTTEN_AFTER = timedelta(days=1)
 NOBODYS_AFTER_S = 3600.0  # a file that a request has not written to for so long belongs to none
 IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
-FORM = "form-"  # how the files of a form begin, beside those that come in pieces
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
             _("%(most)d have not ended yet.") % {"most": MOST_AT_ONCE},
             _("Wait until some have ended; those that nobody goes on with are forgotten after a day."),
         )
-    upload = UploadInProgress(user=user, name=services.shown_name(name), size=size)
+    upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     try:
         forget_leftovers(user)
         # What others have begun is not counted: it may never come. If it does, pieces are refused, and none is lost.
@@ -188,8 +191,6 @@ def finish(
 
 def _named(upload: UploadInProgress) -> Path:
     """Its file under a name with the suffix that it was sent with: a link, so that the upload stays where it is."""
-    from pipeline.recordings.media import suffix_of
-
     path = upload.path.with_name(upload.path.name + suffix_of(upload.name))
     if path != upload.path:
         path.unlink(missing_ok=True)
@@ -225,6 +226,31 @@ def folder_of(user: User) -> Path:
     return folder
 
 
+@contextmanager
+def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
+    """An uploaded file below the user's data, so that it can be moved; removed afterwards unless somebody has moved it.
+
+    Raises:
+        HarkError: it is too large, or the disk is full.
+    """
+    services.check_size(user, file.size or 0)
+    folder = user_data(user) / RECEIVED
+    path: Path | None = None
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(file.name or ""), delete=False) as kept:
+                path = Path(kept.name)
+                for chunk in file.chunks():
+                    kept.write(chunk)
+        except OSError as error:
+            raise storage_error(error, "receiving the recording") from error
+        yield path
+    finally:
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
 def remove_leftovers() -> int:
     """Remove what a server that was killed had begun to receive; how many files there were. For the server's start.
 
@@ -233,13 +259,12 @@ def remove_leftovers() -> int:
     gone on with, and what was said live are not among these files.
     """
     data = Path(settings.DATA)
-    folders = [(Path(settings.FILE_UPLOAD_TEMP_DIR), "*")]
-    for own in (data, *(data / "users").glob("*")):
-        folders += [(own / RECEIVED, "*"), (own / IN_PIECES, f"{FORM}*")]
+    folders = [Path(settings.FILE_UPLOAD_TEMP_DIR)]
+    folders += [own / RECEIVED for own in (data, *(data / "users").glob("*"))]
     until = time.time() - NOBODYS_AFTER_S
     removed = 0
-    for folder, names in folders:
-        for path in folder.glob(names):
+    for folder in folders:
+        for path in folder.glob("*"):
             try:
                 # Folders in it are those of training runs.
                 if path.is_file() and path.stat().st_mtime < until:

@@ -189,6 +189,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 def _made_beside(recording: Recording) -> dict[str, Any]:
     """What the owner of a recording sees of what is made of its transcript: how it is begun, or how far it is."""
     from pipeline.recordings import llm
+    from pipeline.recordings.summarization import engines
 
     newest = services.newest_jobs(recording, "summarize", "polish")
     job, polishing, first = newest.get("summarize"), newest.get("polish"), recording.job
@@ -204,7 +205,7 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
         "polished_before": there and polished.stat().st_mtime < transcript.stat().st_mtime,
         "summarizing": job if job is not None and job.is_going else None,
         "summary_problem": job.error if job is not None else None,
-        "summary_engines": services.summary_engines(),
+        "summary_engines": [engine.name for engine in engines() if engine.available().ok],
     }
 
 

@@ -9,7 +9,6 @@ class CompatibilityConfig(AppConfig):
     """Known to Django as ``compatibility``."""
 
     name = "webui.compatibility"
-    label = "compatibility"
 
     def ready(self) -> None:
         """A meeting is polished when it has been transcribed; what was cut out of a recording goes with it."""

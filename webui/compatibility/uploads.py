@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +10,13 @@ from pathlib import Path
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
-from core.data_folder import storage_error
 from core.errors import HarkError
-from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
+from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name
 from webui.accounts.models import User
-from webui.audio import services
 from webui.audio.models import Recording
-from webui.audio.uploads import RECEIVED
+from webui.audio.uploads import on_disk
 from webui.compatibility.endpoint import wrong
-from webui.jobs.services import LimitReached, user_data
+from webui.jobs.services import LimitReached
 
 # Addresses whose bodies hold whole recordings; all others take no more than a form.
 _WHOLE = re.compile(
@@ -88,26 +85,10 @@ def one_by_one(
 
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """The upload as a file on the disk of the user's data, and what its header says.
-
-    The file is removed afterwards, unless somebody has moved it.
+    """The upload as a file on the disk of the user's data (``webui.audio.uploads.on_disk``), and what its header says.
 
     Raises:
         HarkError: it is too large, the disk is full, or its header shows that it is no recording or too long.
     """
-    services.check_size(user, upload.size or 0)
-    folder = user_data(user) / RECEIVED
-    path: Path | None = None
-    try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(upload.name or ""), delete=False) as kept:
-                path = Path(kept.name)
-                for chunk in upload.chunks():
-                    kept.write(chunk)
-        except OSError as error:
-            raise storage_error(error, "receiving the recording") from error
+    with on_disk(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
-    finally:
-        if path is not None:
-            path.unlink(missing_ok=True)

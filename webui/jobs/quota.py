@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -44,15 +45,8 @@ def take_room(folder: Path, size: int) -> None:
 def bytes_below(folder: Path) -> int:
     """What all files in a folder have, and in the folders in it."""
     total = 0
-    waiting = [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            continue  # it is not there, or has gone meanwhile
+    for below, _folders, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # it has gone meanwhile
+                total += os.lstat(f"{below}/{name}").st_size
     return total

@@ -9,7 +9,6 @@ class LibraryConfig(AppConfig):
     """Known to Django as ``library``; it has no tables: clips are in the user's own clip library."""
 
     name = "webui.library"
-    label = "library"
 
     def ready(self) -> None:
         """What was uploaded for an import goes when the import has ended."""

@@ -9,7 +9,6 @@ class TrainerConfig(AppConfig):
     """Known to Django as ``trainer``."""
 
     name = "webui.trainer"
-    label = "trainer"
 
     def ready(self) -> None:
         """A run that is done becomes a version."""

@@ -77,7 +77,7 @@ def test_clips_that_were_added_after_a_deletion_go_too(recording: Recording, mon
     assert clips_of(recording) == 0
 
 
-@pytest.mark.parametrize("full", ["text", "summary"])
+@pytest.mark.parametrize("full", ["text", "index"])
 def test_a_correction_that_fails_changes_nothing(
     recording: Recording, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_correction_that_fails_changes_nothing(
         if full == "text":
             patched.setattr(captions, "write", no_room)
         else:
-            patched.setattr(services, "_write_json", no_room_said)
+            patched.setattr(services.searching, "index", no_room_said)
         with pytest.raises(HarkError):
             services.update_segment(recording=recording, number=0, text="", version=1)
     assert texts_of(recording) == before
