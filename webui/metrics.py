@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from statistics import quantiles
-from typing import Any
 
-from asgiref.sync import iscoroutinefunction
+import numpy as np
 from django.conf import settings
 from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.decorators import sync_and_async_middleware
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -36,34 +33,20 @@ _SECONDS = Histogram(
 )  # fmt: skip
 
 
-@sync_and_async_middleware
-def count_requests(get_response: Any) -> Any:
+class CountRequests:
     """Middleware: how long each answer took, and what it was."""
-    if iscoroutinefunction(get_response):
-        answer_later: Callable[[HttpRequest], Awaitable[HttpResponse]] = get_response
 
-        async def answered_later(request: HttpRequest) -> HttpResponse:
-            began = time.perf_counter()
-            response = await answer_later(request)
-            _count(request, response, time.perf_counter() - began)
-            return response
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
 
-        return answered_later
-
-    def answered(request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         began = time.perf_counter()
-        response: HttpResponse = get_response(request)
-        _count(request, response, time.perf_counter() - began)
+        response = self.get_response(request)
+        method = request.method if request.method in METHODS else "other"  # a caller may invent methods and addresses
+        view = request.resolver_match.view_name if request.resolver_match else "none"
+        _ANSWERED.labels(method, view, response.status_code).inc()
+        _SECONDS.labels(method, view).observe(time.perf_counter() - began)
         return response
-
-    return answered
-
-
-def _count(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
-    method = request.method if request.method in METHODS else "other"  # a caller may invent methods and addresses
-    view = request.resolver_match.view_name if request.resolver_match else "none"
-    _ANSWERED.labels(method, view, response.status_code).inc()
-    _SECONDS.labels(method, view).observe(seconds)
 
 
 class Jobs(Collector):
@@ -100,17 +83,11 @@ class Jobs(Collector):
             "hark_job_seconds", "How long jobs that were done in the last hour took.", labels=("kind", "quantile")
         )
         for kind, seconds in sorted(worked.items()):
-            for quantile, value in (("0.5", _quantile(seconds, 50)), ("0.95", _quantile(seconds, 95))):
-                took.add_metric((kind, quantile), value)
+            for quantile in (0.5, 0.95):
+                took.add_metric((kind, str(quantile)), float(np.quantile(seconds, quantile)))
         yield took
         heard = Recording.objects.filter(job__finished_at__gte=since, job__state=Job.State.DONE)
         yield GaugeMetricFamily(
             "hark_transcribed_seconds", "Sound that was transcribed in the last hour.",
             heard.aggregate(s=Sum("duration_s"))["s"] or 0.0,
         )  # fmt: skip
-
-
-def _quantile(values: list[float], percent: int) -> float:
-    if len(values) == 1:
-        return values[0]
-    return quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,6 @@ _COUNT = (
 )
 
 
-class TooManyRequests(ApiError):
-    """429, with the time until the next window."""
-
-
 @dataclass(frozen=True)
 class Allowance:
     """How far somebody is.
@@ -62,50 +58,6 @@ class Allowance:
         """Seconds until then."""
         return max(1, round(self.resets_at - time.time()))
 
-    @property
-    def remaining(self) -> int:
-        return max(0, self.most - self.n)
-
-
-class _Counts:
-    """The file of counts, held open by this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._path: Path | None = None
-        self._file: sqlite3.Connection | None = None
-        self._window = 0
-
-    def add(self, limits: Mapping[str, int], now: float) -> list[Allowance]:
-        """Count one request of each of them, up to the first that has none left. Raises OSError or sqlite3.Error."""
-        window = int(now // WINDOW_S)
-        with self._lock, self._opened() as file:
-            if window != self._window:
-                file.execute("DELETE FROM asked WHERE window < ?", (window,))
-                self._window = window
-            found = []
-            for who, most in limits.items():
-                n = file.execute(_COUNT, (_digest(who), window)).fetchone()[0]
-                found.append(Allowance(most, n, (window + 1) * WINDOW_S))
-                if n > most:  # a token that asks too much takes nothing from its user's others
-                    break
-            return found
-
-    def _opened(self) -> sqlite3.Connection:
-        path = Path(settings.PORTAL_DATA) / "requests.sqlite3"
-        if self._file is None or path != self._path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # What is lost with a crash is a minute's counts, so nothing waits for the disk.
-            self._file = sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False)
-            self._file.execute("PRAGMA journal_mode = MEMORY").close()
-            self._file.execute("PRAGMA synchronous = OFF").close()
-            self._file.execute(_TABLE)
-            self._path, self._window = path, 0
-        return self._file
-
-
-_counts = _Counts()
-
 
 def _digest(who: str) -> str:
     return salted_hmac("hark.rate_limits", who).hexdigest()
@@ -119,8 +71,21 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
     limits = {who: most for who, most in limits.items() if most}
     if not limits:
         return None
+    window = int((time.time() if now is None else now) // WINDOW_S)
+    path = Path(settings.PORTAL_DATA) / "requests.sqlite3"
+    found = []
     try:
-        found = _counts.add(limits, time.time() if now is None else now)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, PATIENCE_S)) as file, file:
+            # What is lost with a crash is a minute's counts, so nothing waits for the disk.
+            file.executescript(f"PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; {_TABLE}")
+            for who, most in limits.items():
+                n = file.execute(_COUNT, (_digest(who), window)).fetchone()[0]
+                found.append(Allowance(most, n, (window + 1) * WINDOW_S))
+                if n > most:  # a token that asks too much takes nothing from its user's others
+                    break
+            if n == 1:
+                file.execute("DELETE FROM asked WHERE window < ?", (window,))
     except (OSError, sqlite3.Error) as error:
         log.warning("requests are not counted: %s", error)
         return None
@@ -149,7 +114,7 @@ class RateLimitMiddleware:
         request.allowance = allowance  # type: ignore[attr-defined]
         if allowance is None or allowance.n <= allowance.most:
             return None
-        error = TooManyRequests(
+        error = ApiError(
             429,
             _("Too many requests."),
             _("%(most)d a minute are allowed here.") % {"most": allowance.most},
@@ -159,7 +124,7 @@ class RateLimitMiddleware:
         return _refused(request, view_func, error)
 
 
-def _refused(request: HttpRequest, view_func: Any, error: TooManyRequests) -> HttpResponseBase:
+def _refused(request: HttpRequest, view_func: Any, error: ApiError) -> HttpResponseBase:
     """In the form of the address that was asked: a page, problem details, OpenAI's object."""
     shape = getattr(view_func, "shape", problem if request.path.startswith("/api/") else None)
     if shape is None or (shape is problem and is_page(request)):
@@ -192,7 +157,7 @@ def _limits(request: HttpRequest) -> dict[str, int]:
 
 
 def _headers(request: HttpRequest, allowance: Allowance) -> dict[str, str]:
-    most, remaining = str(allowance.most), str(allowance.remaining)
+    most, remaining = str(allowance.most), str(max(0, allowance.most - allowance.n))
     headers = {
         "RateLimit-Limit": most,
         "RateLimit-Remaining": remaining,

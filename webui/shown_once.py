@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 from django.http import HttpRequest
 
-from core.errors import HarkError
 from webui.api.sealing import seal, unseal
 
 PURPOSE = "shown once"
@@ -25,10 +24,4 @@ def show_next(request: HttpRequest, name: str, shown: Mapping[str, str]) -> None
 def shown_now(request: HttpRequest, name: str) -> dict[str, str]:
     """What was kept, this once; nothing after that."""
     sealed = request.session.pop(f"{PURPOSE}: {name}", None) if request.method == "GET" else None
-    if sealed is None:
-        return {}
-    try:
-        shown: dict[str, str] = json.loads(unseal(sealed, PURPOSE))
-    except HarkError:  # the portal's key is another one now
-        return {}
-    return shown
+    return {} if sealed is None else dict(json.loads(unseal(sealed, PURPOSE)))

@@ -6,8 +6,8 @@ import hashlib
 import hmac
 import secrets
 import unicodedata
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -70,21 +70,18 @@ def create_user(*, username: str, password: str | None, email: str = "") -> User
     Raises:
         HarkError: the name, the password or the address cannot be used.
     """
-    user = User(username=User.normalize_username(username), email=User.objects.normalize_email(email))
-    _check(user, password)
-    user.password = make_password(password)  # before the transaction: it takes a while, and others wait
-    try:
-        with transaction.atomic():
-            user.is_owner = password is not None and owner() is None
-            user.save()
-    except IntegrityError as error:
-        raise _taken() from error
+    user = _checked_user(username, password, email)
+    with _not_taken():
+        user.is_owner = password is not None and owner() is None
+        user.save()
     return user
 
 
-def _check(user: User, password: str | None) -> None:
+def _checked_user(username: str, password: str | None, email: str) -> User:
+    """A user who is not saved yet. The password is hashed before any transaction: it takes a while, and others wait."""
     from django.contrib.auth.password_validation import validate_password
 
+    user = User(username=User.normalize_username(username), email=User.objects.normalize_email(email))
     problems: list[str] = []
     try:
         user.full_clean(exclude=["password"])
@@ -97,12 +94,22 @@ def _check(user: User, password: str | None) -> None:
             problems += error.messages
     if problems:
         raise HarkError(_("The user was not made."), " ".join(problems), _("Choose others and try again."))
+    user.password = make_password(password)
+    return user
 
 
-def _taken() -> HarkError:
-    return HarkError(
-        _("The user was not made."), _("The name or the e-mail address is taken."), _("Choose another and try again.")
-    )
+@contextmanager
+def _not_taken() -> Iterator[None]:
+    """A transaction. Raises HarkError where a user of that name or address was made just now."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        raise HarkError(
+            _("The user was not made."),
+            _("The name or the e-mail address is taken."),
+            _("Choose another and try again."),
+        ) from error
 
 
 def set_active(*, user: User, active: bool) -> None:
@@ -205,18 +212,14 @@ def use_owner_link(*, secret: str, username: str, password: str, email: str = ""
         LinkGone: the link does not work, or somebody else was faster.
         HarkError: the name, the password or the address cannot be used; the link works still.
     """
-    user = User(username=User.normalize_username(username), email=User.objects.normalize_email(email), is_owner=True)
     find_link(secret=secret)
-    _check(user, password)
-    user.password = make_password(password)
-    try:
-        with transaction.atomic():
-            _use(secret, for_owner=True)
-            if owner() is not None:
-                raise _gone()
-            user.save()
-    except IntegrityError as error:
-        raise _taken() from error
+    user = _checked_user(username, password, email)
+    user.is_owner = True
+    with _not_taken():
+        _use(secret, for_owner=True)
+        if owner() is not None:
+            raise _gone()
+        user.save()
     return user
 
 

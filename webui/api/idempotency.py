@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -63,14 +64,18 @@ def creation(in_transaction: bool = True) -> Callable[..., Any]:
             if key is None:
                 return _answer(view(request, *args, **kwargs))
             mine = _claim(caller(request).user, _key_digest(key), _request_digest(request))
-            if isinstance(mine, HttpResponse):
-                return mine
+            if mine.status is not None:
+                return _again(mine)
             try:
                 with transaction.atomic() if in_transaction else nullcontext():
                     answer = _answer(view(request, *args, **kwargs))
-                    _keep(mine, answer)
+                    mine.status, mine.location = answer.status_code, answer.get("Location", "")
+                    mine.sealed_answer = seal(answer.content.decode(), _purpose(mine))
+                    KeptAnswer.objects.filter(pk=mine.pk).update(
+                        status=mine.status, location=mine.location, sealed_answer=mine.sealed_answer
+                    )
             except BaseException:
-                KeptAnswer.objects.filter(pk=mine.pk, claimed_at=mine.claimed_at, status=None).delete()
+                KeptAnswer.objects.filter(pk=mine.pk).delete()
                 raise
             return answer
 
@@ -88,11 +93,25 @@ def _document(operation: Operation) -> None:
 
 
 def _answer(made: Made) -> HttpResponse:
-    response = HttpResponse(made.content.model_dump_json(), status=201, content_type="application/json")
-    response["Cache-Control"] = "no-store"
-    if made.location:
-        response["Location"] = made.location
+    return _created(made.content.model_dump_json(), made.location)
+
+
+def _again(kept: KeptAnswer) -> HttpResponse:
+    response = _created(unseal(kept.sealed_answer, _purpose(kept)), kept.location)
+    response["Idempotent-Replayed"] = "true"
     return response
+
+
+def _created(content: str, location: str) -> HttpResponse:
+    response = HttpResponse(content, status=201, content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    if location:
+        response["Location"] = location
+    return response
+
+
+def _purpose(kept: KeptAnswer) -> str:
+    return f"answer {kept.key_digest}"
 
 
 def _key_digest(key: str) -> str:
@@ -122,21 +141,21 @@ def _request_digest(request: HttpRequest) -> str:
     return digest.hexdigest()
 
 
-def _claim(user: User, key: str, request: str) -> KeptAnswer | HttpResponse:
-    """The row of this request, which is to be made now; or the answer that it got before."""
-    KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).delete()
+def _claim(user: User, key: str, request: str) -> KeptAnswer:
+    """The row of this request: a new one where it is to be made now, else that of the answer that it got before."""
     until = time.monotonic() + WAIT_S
     while True:
+        now = timezone.now()
+        killed = Q(status=None, claimed_at__lt=now - GIVEN_UP_AFTER)
+        KeptAnswer.objects.filter(killed | Q(created_at__lt=now - KEPT_FOR)).delete()
         try:
-            with transaction.atomic():
-                return KeptAnswer.objects.create(
-                    user=user, key_digest=key, request_digest=request, claimed_at=timezone.now()
-                )
-        except IntegrityError:
-            pass
-        kept = KeptAnswer.objects.filter(user=user, key_digest=key).first()
-        if kept is None:
-            continue  # the first one failed just now
+            kept, is_new = KeptAnswer.objects.get_or_create(
+                user=user, key_digest=key, defaults={"request_digest": request, "claimed_at": now}
+            )
+        except IntegrityError:  # the first one failed just now
+            continue
+        if is_new:
+            return kept
         if not hmac.compare_digest(kept.request_digest, request):
             raise ApiError(
                 409,
@@ -145,8 +164,6 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer | HttpResponse:
                 _("Send another key."),
             )
         if kept.status is not None:
-            return _again(kept)
-        if kept.claimed_at < timezone.now() - GIVEN_UP_AFTER and _take_over(kept, timezone.now()):
             return kept
         if time.monotonic() > until:
             raise ApiError(
@@ -157,27 +174,3 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer | HttpResponse:
                 wait_s=2,
             )
         time.sleep(LOOK_EVERY_S)
-
-
-def _take_over(kept: KeptAnswer, now: datetime) -> bool:
-    mine = KeptAnswer.objects.filter(pk=kept.pk, status=None, claimed_at=kept.claimed_at).update(claimed_at=now)
-    kept.claimed_at = now
-    return bool(mine)
-
-
-def _keep(row: KeptAnswer, answer: HttpResponse) -> None:
-    KeptAnswer.objects.filter(pk=row.pk, claimed_at=row.claimed_at).update(
-        status=answer.status_code,
-        location=answer.get("Location", ""),
-        sealed_answer=seal(answer.content.decode(), f"answer {row.key_digest}"),
-    )
-
-
-def _again(kept: KeptAnswer) -> HttpResponse:
-    content = unseal(kept.sealed_answer, f"answer {kept.key_digest}")
-    response = HttpResponse(content, status=kept.status, content_type="application/json")
-    response["Cache-Control"] = "no-store"
-    response["Idempotent-Replayed"] = "true"
-    if kept.location:
-        response["Location"] = kept.location
-    return response

@@ -9,7 +9,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -34,13 +33,6 @@ class AddressRefused(HarkError):
 
 class NotSent(Exception):
     """The other side cannot be reached, or does not answer; the message says why."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the other side said."""
-
-    status: int
 
 
 def check_url(url: str) -> SplitResult:
@@ -89,8 +81,8 @@ def is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast and not found.is_reserved and not found.is_unspecified
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Send ``body``. Redirects are not followed, proxies of the environment not used.
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Send ``body``; the status of the answer. Redirects are not followed, proxies of the environment not used.
 
     Raises:
         AddressRefused: the address is not of the open internet.
@@ -167,7 +159,7 @@ class _Connection(http.client.HTTPConnection):
             secured.do_handshake()
 
 
-def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str, str]) -> int:
     try:
         connection.request("POST", target, body, dict(headers))
         response = connection.getresponse()  # takes what came before the end for all of the headers
@@ -176,7 +168,7 @@ def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str
         response.read(READ_BYTES)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NotSent(_("No answer: %(why)s") % {"why": _said(error)}) from error
-    return Answer(response.status)
+    return response.status
 
 
 def _cut_off(connection: _Connection) -> None:

@@ -27,7 +27,7 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.models import Delivery, Webhook
-from webui.api.outgoing import LONGEST_S, AddressRefused, NotSent, check_url, post
+from webui.api.outgoing import LONGEST_S, NotSent, check_url, post
 from webui.api.sealing import seal, unseal
 from webui.jobs.models import Job
 from webui.jobs.services import WEBHOOKS, LimitReached
@@ -188,16 +188,14 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
             "Hark-Delivery": str(delivery.pk),
             "Hark-Signature": signature(secret, int(time.time()), delivery.body),
         }
-        answer = post(hook.url, delivery.body.encode(), headers)
+        status = post(hook.url, delivery.body.encode(), headers)
     except NotSent as error:
         return None, str(error), False
-    except AddressRefused as error:
-        return None, f"{error.what} {error.why}", True
     except HarkError as error:
         return None, f"{error.what} {error.why}", True
-    if not 200 <= answer.status < 300:
-        return answer.status, _("It answered with %(status)d.") % {"status": answer.status}, False
-    return answer.status, "", False
+    if not 200 <= status < 300:
+        return status, _("It answered with %(status)d.") % {"status": status}, False
+    return status, "", False
 
 
 def _book(delivery_id: UUID, at: datetime | None) -> None:

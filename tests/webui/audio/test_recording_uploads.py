@@ -172,8 +172,7 @@ def test_the_server_s_start_removes_what_no_request_can_own(
     upload = begin(owners, "a.wav", 6).json()
     send(owners, upload["address"], 0, b"abc")
     theirs = user_data(other) / "uploads"
-    names = ("tmp/x.upload.wav", "uploads/received/tmpx.wav", "uploads/recordings/form-x.wav")
-    left = [*(portal / name for name in names), theirs / "received" / "tmpy.wav", theirs / "recordings" / "form-y.wav"]
+    left = [portal / "tmp/x.upload.wav", portal / "uploads/received/tmpx.wav", theirs / "received" / "tmpy.wav"]
     kept = [portal / "uploads" / "recordings" / "live-1.wav", portal / "uploads" / "received" / "now.wav"]
     for path in (*left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
