@@ -209,6 +209,10 @@ class SignsIn:
         await asyncio.sleep(WAIT_S)
         await self.close(NOBODY)  # type: ignore[attr-defined]
 
+    async def say(self, **content: Any) -> None:
+        """Send a JSON object."""
+        await self.send(text_data=json.dumps(content))  # type: ignore[attr-defined]
+
     async def _refuse(self, error: HarkError, code: int) -> None:
-        await self.send(text_data=json.dumps({"error": error.as_dict()}))  # type: ignore[attr-defined]
+        await self.say(error=error.as_dict())
         await self.close(code)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from core.readiness import Readiness
 from webui.accounts.models import User
 from webui.audio import search, services
 from webui.audio.models import Recording
@@ -36,7 +38,8 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
     from pipeline.recordings.question_answering import answer as answer_from
-    from pipeline.recordings.question_answering import passages, rank
+    from pipeline.recordings.question_answering import passages, rank, reader_readiness
+    from pipeline.recordings.text_similarity import similarity_readiness
 
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
@@ -52,7 +55,12 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         texts += passages(str(one.pk), transcript)
     if not texts:
         rank(question, [], 1)  # says what is wrong with the question, if anything is
-    found = answer_from(question, texts, read=_read, compare=_compare)
+    found = answer_from(
+        question,
+        texts,
+        read=_loaded_model("read_answer", reader_readiness),
+        compare=_loaded_model("compare_texts", similarity_readiness),
+    )
     text = found.text
     if not found.found:  # said in the language of whoever asks: no recording says it
         text = _("No passage was found that answers this.")
@@ -83,24 +91,11 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
     return {pk: found[pk] for pk in ids if pk in found}
 
 
-def _read(request: dict[str, Any]) -> dict[str, Any]:
-    """A model that reads, in the speech service; not ready where there is none, which costs no process."""
+def _loaded_model(operation: str, readiness: Callable[[], Readiness]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An operation of a model in the model service; not ready where there is none, which costs no process."""
     from pipeline.recordings.model_client import call
-    from pipeline.recordings.question_answering import reader_readiness
 
-    if not reader_readiness().ok:
-        return {"ready": False}
-    return call("read_answer", request, timeout_s=60.0)
-
-
-def _compare(request: dict[str, Any]) -> dict[str, Any]:
-    """A model that compares meanings, in the same way."""
-    from pipeline.recordings.model_client import call
-    from pipeline.recordings.text_similarity import similarity_readiness
-
-    if not similarity_readiness().ok:
-        return {"ready": False}
-    return call("compare_texts", request, timeout_s=60.0)
+    return lambda request: call(operation, request, timeout_s=60.0) if readiness().ok else {"ready": False}
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -98,7 +97,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             try:
                 self.session.write(bytes_data)
             except HarkError as error:
-                await self._say(error=error.as_dict())
+                await self.say(error=error.as_dict())
                 await self.close()
                 return
             self.waiting += bytes_data
@@ -134,7 +133,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         assert self.user is not None
         if self.place is None:
             if _going[self.user.pk] >= settings.LIVE_PER_USER:
-                await self._say(error=live.too_many(settings.LIVE_PER_USER).as_dict())
+                await self.say(error=live.too_many(settings.LIVE_PER_USER).as_dict())
                 await self.close(TOO_MANY)
                 return False
             _going[self.user.pk] += 1
@@ -155,10 +154,10 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
                 live.Session, self.wish["engine"], self.wish["language"], versions, path, user_data(self.user)
             )
         except HarkError as error:
-            await self._say(error=error.as_dict())
+            await self.say(error=error.as_dict())
             await self.close()
             return False
-        await self._say(ready=True, engine=self.session.engine, why=self.session.why)
+        await self.say(ready=True, engine=self.session.engine, why=self.session.why)
         self.working = asyncio.create_task(self._work(self.session))
         return True
 
@@ -178,12 +177,12 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             await asyncio.wait(self.answering, timeout=30.0)
         await self._keep(session, told=True)
         self._leave()  # before it is said: the next one may begin at once
-        await self._say(ended=True)
+        await self.say(ended=True)
         await self.close()
 
     async def _tell(self, news: list[dict[str, Any]]) -> None:
         for one in news:
-            await self._say(**one)
+            await self.say(**one)
             if "final" in one and self.wish["answer"]:
                 for question in live.questions_in(one["final"]["text"]):
                     task = asyncio.create_task(self._answer(question, one["final"]["start_s"]))
@@ -197,7 +196,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         if found is not None:
             for citation in found["citations"]:
                 citation["address"] = reverse("audio:recording", args=[citation["recording"]])
-            await self._say(answer={**found, "time_s": time_s})
+            await self.say(answer={**found, "time_s": time_s})
 
     async def _keep(self, session: live.Session, told: bool = False) -> None:
         """Make a recording of what was heard, if that was wished for and there is anything."""
@@ -215,11 +214,8 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             )
         except HarkError as error:
             if told:
-                await self._say(error=error.as_dict())
+                await self.say(error=error.as_dict())
             return
         if told:
             address = reverse("audio:recording", args=[recording.pk])
-            await self._say(saved={"recording": str(recording.pk), "address": address})
-
-    async def _say(self, **content: Any) -> None:
-        await self.send(text_data=json.dumps(content))
+            await self.say(saved={"recording": str(recording.pk), "address": address})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import logging
@@ -18,6 +19,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.http import FileResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -339,6 +341,20 @@ def transcript_of(recording: Recording) -> Transcript:
             )
         raise NotReady(_("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little."))
     return load_transcript(recording.path / TRANSCRIPT)
+
+
+def export(recording: Recording, wanted: str) -> FileResponse:
+    """The transcript as a file of one of ``pipeline.recordings.captions.FORMATS``. Raises HarkError for any other."""
+    from pipeline.recordings.captions import FORMATS, write
+
+    content = io.BytesIO(write(transcript_of(recording), wanted, recording.name))
+    name = f"{file_stem(recording)}.{wanted}"
+    return FileResponse(content, as_attachment=True, filename=name, content_type=FORMATS[wanted].content_type)
+
+
+def file_stem(recording: Recording) -> str:
+    """The recording's name without the suffix of a file."""
+    return re.sub(r"[.][A-Za-z0-9]{1,8}$", "", recording.name) or "recording"
 
 
 def summary_of(recording: Recording) -> dict[str, Any] | None:

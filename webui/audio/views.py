@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from django.contrib import messages
@@ -238,7 +237,7 @@ def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
         file = (found.path / POLISHED_TEXT).open("rb")
     except OSError as error:
         raise _no_file(_("There is no polished transcript.")) from error
-    name = f"{re.sub(r'[.][A-Za-z0-9]{1,8}$', '', found.name) or 'recording'} (polished).txt"
+    name = f"{services.file_stem(found)} (polished).txt"
     return FileResponse(file, as_attachment=True, filename=name, content_type="text/plain; charset=utf-8")
 
 
@@ -305,20 +304,9 @@ def _no_file(what: str) -> HarkError:
 
 
 @require_GET
-def export(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+def export(request: HttpRequest, recording_id: UUID) -> FileResponse:
     """The transcript as a file: ``?format=`` one of ``pipeline.recordings.captions.FORMATS``."""
-    from pipeline.recordings.captions import FORMATS, write
-
-    found = recording_of(request, recording_id)
-    wanted = request.GET.get("format", "txt").lower()
-    content = write(services.transcript_of(found), wanted, found.name)
-    name = f"{re.sub(r'[.][A-Za-z0-9]{1,8}$', '', found.name) or 'recording'}.{wanted}"
-    ascii_name = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
-    return HttpResponse(
-        content,
-        content_type=FORMATS[wanted].content_type,
-        headers={"Content-Disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name)}"},
-    )
+    return services.export(recording_of(request, recording_id), request.GET.get("format", "txt").lower())
 
 
 @require_GET

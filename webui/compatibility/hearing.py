@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.uploadedfile import UploadedFile
@@ -30,11 +30,10 @@ from pipeline.recordings.transcript import Segment, Transcript, as_json, from_js
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
 from webui.api.problems import ApiError
+from webui.audio import services
+from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
 from webui.jobs.services import user_data
-
-if TYPE_CHECKING:
-    from webui.audio.models import Recording
 
 AT_ONCE_S = 120.0  # seconds of sound that are heard without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
@@ -91,7 +90,9 @@ def hear(
             finally:
                 flac.unlink(missing_ok=True)
         options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
-        recording = _recording(user, name_of(upload), path, {**options, "translate": translate})
+        recording = services.create_recording(
+            user=user, name=name_of(upload), source=path, options={**options, "translate": translate}
+        )
         told(recording.path / PROGRESS_FILE)
     return _waited_for(recording)
 
@@ -117,15 +118,7 @@ def _busy(why: str) -> ApiError:
     return ApiError(429, "Hark is busy.", why, what_to_do, wait_s=5)
 
 
-def _recording(user: User, name: str, path: Path, options: dict[str, Any]) -> Recording:
-    from webui.audio import services
-
-    return services.create_recording(user=user, name=name, source=path, options=options)
-
-
 def _waited_for(recording: Recording) -> Transcript:
-    from webui.audio import services
-
     until = time.monotonic() + longest_wait_s()
     while time.monotonic() < until:
         try:

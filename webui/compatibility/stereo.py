@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,10 +14,8 @@ from django.db import DatabaseError, connection
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.registry import Collector
 
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
@@ -36,10 +33,10 @@ SESSION = "stereo"  # the option of the recordings that were sent here
 USUAL, MOST = 20, 100  # sessions of a list
 MOST_FILES = 50  # of one POST
 STATES = {
-    "pending": (Recording.State.UPLOADED,),
-    "processing": (Recording.State.WORKING,),
-    "completed": (Recording.State.READY,),
-    "failed": (Recording.State.FAILED,),
+    "pending": Recording.State.UPLOADED,
+    "processing": Recording.State.WORKING,
+    "completed": Recording.State.READY,
+    "failed": Recording.State.FAILED,
 }
 SIDES = {"L": "left", "R": "right"}  # what the recognition of two channels calls them
 
@@ -70,7 +67,7 @@ def _with_status(rows: QuerySet[Recording], status: str) -> QuerySet[Recording]:
     waiting = {"job__state": Job.State.QUEUED, "state": Recording.State.WORKING}
     if status == "pending":
         return rows.filter(state=Recording.State.UPLOADED) | rows.filter(**waiting)
-    found = rows.filter(state__in=STATES[status])
+    found = rows.filter(state=STATES[status])
     return found.exclude(**waiting) if status == "processing" else found
 
 
@@ -123,7 +120,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def _head(recording: Recording) -> dict[str, Any]:
-    status = next(name for name, states in STATES.items() if recording.now in states)
+    status = next(name for name, state in STATES.items() if recording.now == state)
     job = recording.job
     if status == "processing" and job is not None and job.state == Job.State.QUEUED:
         status = "pending"
@@ -231,20 +228,13 @@ def _can_write() -> bool:
     return os.access(folder, os.W_OK)
 
 
-class _Checks(Collector):
-    def collect(self) -> Iterator[Metric]:
-        """Called by prometheus_client."""
-        parts = GaugeMetricFamily("hark_check", "Whether a part is in order.", labels=("part",))
-        for name, good in checks().items():
-            parts.add_metric((name,), int(good))
-        yield parts
-
-
 @endpoint("GET")
 def metrics(request: HttpRequest) -> HttpResponse:
     """``GET /api/v1/health/metrics``: for Prometheus (``webui.metrics``)."""
-    jobs = CollectorRegistry()
-    jobs.register(_Checks())
-    jobs.register(Jobs())
-    content = generate_latest(jobs) + generate_latest(REQUESTS)
+    registry = CollectorRegistry()
+    parts = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
+    for name, good in checks().items():
+        parts.labels(name).set(good)
+    registry.register(Jobs())
+    content = generate_latest(registry) + generate_latest(REQUESTS)
     return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)

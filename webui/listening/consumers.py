@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
 
 import numpy as np
 from channels.db import database_sync_to_async
@@ -52,12 +50,12 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
         try:
             self.runtime = await asyncio.to_thread(services.runtime_of, self.version)
         except HarkError as error:
-            await self._say(error=error.as_dict())
+            await self.say(error=error.as_dict())
             await self.close()
             return
         self.heard = np.zeros(0, np.float32)
         self.samples = 0
-        await self._say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
+        await self.say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
         """Samples, or a mark."""
@@ -79,11 +77,11 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
         try:
             scores = await asyncio.to_thread(self.runtime.scores, audio)
         except BundleError as error:
-            await self._say(error={"what": error.what, "why": error.why, "what_to_do": error.what_to_do})
+            await self.say(error={"what": error.what, "why": error.why, "what_to_do": error.what_to_do})
             await self.close()
             return
         found = self.runtime.detections(scores)
-        await self._say(
+        await self.say(
             time_s=round(self.samples / SAMPLE_RATE, 3),
             scores=[round(float(score), 4) for score in scores],
             detections=[{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in found],
@@ -104,12 +102,9 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
                 user=self.user, version=self.version, verdict=verdict, audio=audio
             )
         except HarkError as error:
-            await self._say(error=error.as_dict())
+            await self.say(error=error.as_dict())
             return
-        await self._say(kept={"id": sample.pk, "mark": verdict, "time_s": time_s})
-
-    async def _say(self, **content: Any) -> None:
-        await self.send(text_data=json.dumps(content))
+        await self.say(kept={"id": sample.pk, "mark": verdict, "time_s": time_s})
 
     @database_sync_to_async
     def _version(self, user: User) -> Version | None:

@@ -70,16 +70,9 @@ class RunForm(forms.Form):
         values = super().clean() or {}
         if "phrase" in values and "effort" in values:
             try:
+                chosen = {name: value for name, value in values.items() if value not in (None, "", [])}
                 self.config: RunConfig = configuration(
-                    phrase=values["phrase"],
-                    language=values.get("language") or "en",
-                    effort=values["effort"],
-                    size=values.get("size") or AUTO_SIZE,
-                    engines=tuple(sorted(values.get("engines") or ())),
-                    mining=values.get("mining", True),
-                    mining_method=values.get("mining_method") or VITERBI,
-                    from_scratch=values.get("from_scratch", False),
-                    seed=values.get("seed") or 0,
+                    **{**chosen, "engines": tuple(sorted(values.get("engines") or ()))}
                 )
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)

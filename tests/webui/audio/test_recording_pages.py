@@ -354,7 +354,7 @@ def test_a_passage_is_given_to_another_speaker_and_back(owners: Client, owner: U
     assert segment.text == "We meet on the pier" and segment.edited
     # what is made of it follows
     services.rename_speaker(recording=recording, speaker="S2", name="Ben")
-    assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").content
+    assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").getvalue()
     assert services.search(user=owner, query="pier")[0].speaker == "Ben"
     summary = owners.get(f"/recordings/{recording.pk}/summary").content.decode()
     assert "Ben 0:00" in summary
@@ -428,7 +428,7 @@ def test_a_voice_that_is_remembered_can_be_forgotten(
 )
 def test_exports(owners: Client, recording: Recording, wanted: str, begins: bytes) -> None:
     answer = owners.get(f"/recordings/{recording.pk}/export?format={wanted}")
-    assert answer.content.startswith(begins)
+    assert answer.getvalue().startswith(begins)
     assert f'filename="meeting.{wanted}"' in answer["Content-Disposition"]
 
 
@@ -439,7 +439,7 @@ def test_an_export_of_another_kind_is_refused(owners: Client, recording: Recordi
 def test_a_name_cannot_break_out_of_a_header(owners: Client, recording: Recording) -> None:
     Recording.objects.update(name='a"; b\r\nX: y – ü.wav')
     said = owners.get(f"/recordings/{recording.pk}/export?format=txt")["Content-Disposition"]
-    assert "\n" not in said and said.count('"') == 2 and "filename*=UTF-8''" in said
+    assert "\n" not in said and '"' not in said and "filename*=utf-8''" in said
 
 
 # ---- deletion

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any, Literal
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
-from pipeline.recordings.captions import FORMATS, write
 from pipeline.recordings.transcript import as_json
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -150,14 +148,7 @@ def export(
     format: ExportFormat = FORMAT,
 ) -> FileResponse:
     """As a file: text, captions (SRT, VTT), JSON, a table (CSV) or a document (DOCX)."""
-    mine = own_recording(request, recording_id)
-    content = write(services.transcript_of(mine), format, mine.name)
-    return FileResponse(
-        io.BytesIO(content),
-        as_attachment=True,
-        filename=f"{mine.name.rpartition('.')[0] or mine.name}.{format}",
-        content_type=FORMATS[format].content_type,
-    )
+    return services.export(own_recording(request, recording_id), format)
 
 
 @router.post(ONE + "/summary", response={201: JobOut}, summary="Summarize again", **needs("audio"))
