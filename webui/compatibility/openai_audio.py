@@ -22,6 +22,7 @@ from webui.compatibility.hearing import hear, place, text_of
 from webui.compatibility.streaming import stream
 from webui.compatibility.uploads import sent_file
 from webui.trainer.services import free_engines
+from webui.trainer.speech import spoken
 
 ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # the best engine that is ready
 ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
@@ -201,7 +202,7 @@ def speech(request: HttpRequest) -> HttpResponse:
         raise Refused(400, "language must be a code such as en.", "language")
     engine, voice = _speaker(request, wish, language)
     with place(signed_in(request)):
-        content = speaking.converted(speaking.spoken(engine, voice, text), wanted, speed)
+        content = speaking.converted(spoken(engine, voice, text), wanted, speed)
     return HttpResponse(content, content_type=speaking.FORMATS[wanted][1])
 
 

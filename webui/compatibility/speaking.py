@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import re
 import shutil
 import subprocess
 import tempfile
-import textwrap
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
-from audio_generation.engine import Engine, FailedRequest, SpeechRequest, Voice
+from audio_generation.engine import Engine, Voice
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.audio.asking import voice_for
 from webui.trainer.services import free_engines
 
 LONGEST_TEXT = 4096  # characters
-LONGEST_PIECE = 250  # characters that an engine is given at once
-PAUSE_S = 0.2  # between pieces
 TIMEOUT_S = 120.0
 PCM_RATE = 24_000  # Hz, of OpenAI's "pcm"
 
@@ -46,7 +38,11 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
     from audio_generation.registry import engine_named
 
     if not name:
-        return engine_named(_answering(user, language)[0])
+        answering = voice_for(user, language)
+        if answering is None:
+            why = "No engine that is ready has a voice for it."
+            raise HarkError(f"Nothing here speaks {language!r}.", why, "Add a voice: ./hark voices.")
+        return engine_named(answering[0])
     engine, free = engine_named(name), free_engines(language, user)
     if name not in free:
         raise HarkError(
@@ -55,14 +51,6 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
             f"Name one of these: {', '.join(free)}." if free else "Add a voice: ./hark voices.",
         )
     return engine
-
-
-def _answering(user: User, language: str) -> tuple[str, str]:
-    found = voice_for(user, language)
-    if found is None:
-        why = "No engine that is ready has a voice for it."
-        raise HarkError(f"Nothing here speaks {language!r}.", why, "Add a voice: ./hark voices.")
-    return found
 
 
 def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
@@ -75,38 +63,6 @@ def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
             f"There is no voice {name[:80]!r}.", f"The engine {engine.name} has {few}.", "Name one of these."
         )
     return found
-
-
-def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
-    """A text as a WAV file in the engine's own sample rate (mono, 16 bits).
-
-    Raises:
-        HarkError: there is nothing to say, or the engine failed.
-    """
-    pieces = _pieces(text)
-    if not pieces:
-        raise HarkError("There is nothing to say.", "The text has no letters or digits.", "Send a text.")
-    parts: list[np.ndarray] = []
-    rate = 0
-    with tempfile.TemporaryDirectory() as folder:
-        wishes = [
-            SpeechRequest(f"said-{n:03d}", piece, voice.name, voice.language, {}) for n, piece in enumerate(pieces)
-        ]
-        for clip in engine.synthesize(wishes, Path(folder)):
-            if isinstance(clip, FailedRequest):
-                raise HarkError("That could not be spoken.", clip.why, "Try another voice.")
-            audio, rate = soundfile.read(str(clip.path), dtype="float32")
-            parts += [audio, np.zeros(round(PAUSE_S * rate), np.float32)]
-    written = io.BytesIO()
-    soundfile.write(written, np.concatenate(parts[:-1]), rate, subtype="PCM_16", format="WAV")
-    return written.getvalue()
-
-
-def _pieces(text: str) -> list[str]:
-    """Sentences, or parts of long ones; what holds nothing that can be said is left out."""
-    sentences = re.split(r"(?<=[.!?;:…])\s+|\n+", text)
-    found = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
-    return [piece for piece in found if any(character.isalnum() for character in piece)]
 
 
 def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:

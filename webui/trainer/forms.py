@@ -71,9 +71,8 @@ class RunForm(forms.Form):
         if "phrase" in values and "effort" in values:
             try:
                 chosen = {name: value for name, value in values.items() if value not in (None, "", [])}
-                self.config: RunConfig = configuration(
-                    **{**chosen, "engines": tuple(sorted(values.get("engines") or ()))}
-                )
+                chosen["engines"] = sorted(values.get("engines") or ())
+                self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)
                 self.add_error("phrase", f"{error.what} {error.why} {error.what_to_do}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.trainer.models import Detector, Version, in_use_of
+from webui.trainer.speech import spoken
 
 if TYPE_CHECKING:
     from audio_generation.engine import Engine
@@ -365,16 +365,10 @@ def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> b
         Http404: no such voice.
         HarkError: the engine failed.
     """
-    from audio_generation.engine import FailedRequest, SpeechRequest
     from audio_generation.registry import engine_named
 
     speaker = engine_named(engine)
     found = next((v for v in speaker.voices(language) if v.name == voice), None)
     if found is None or not text.strip() or engine not in free_engines(language, user):
         raise Http404
-    with tempfile.TemporaryDirectory() as folder:
-        wish = SpeechRequest("example", text, found.name, found.language, {})
-        (spoken,) = speaker.synthesize([wish], Path(folder))
-        if isinstance(spoken, FailedRequest):
-            raise HarkError(_("That could not be spoken."), spoken.why, _("Try another voice."))
-        return spoken.path.read_bytes()
+    return spoken(speaker, found, text)

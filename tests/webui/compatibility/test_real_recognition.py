@@ -19,8 +19,9 @@ from pipeline.jobs import KINDS
 from pipeline.recordings import model_client
 from webui.audio import services
 from webui.audio.models import Recording
-from webui.compatibility.speaking import named_voice, spoken
+from webui.compatibility.speaking import named_voice
 from webui.jobs.models import Job
+from webui.trainer.speech import spoken
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow(reason="loads Hark's recognizer in a speech service")]
 

@@ -1,0 +1,51 @@
+"""Texts of any length, spoken by an engine."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from django.utils.translation import gettext as _
+
+from audio_generation.engine import Engine, FailedRequest, SpeechRequest, Voice
+from core.errors import HarkError
+
+LONGEST_PIECE = 250  # characters that an engine is given at once
+PAUSE_S = 0.2  # between pieces
+
+
+def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
+    """A text as a WAV file in the engine's own sample rate (mono, 16 bits).
+
+    Raises:
+        HarkError: there is nothing to say, or the engine failed.
+    """
+    pieces = _pieces(text)
+    if not pieces:
+        raise HarkError(_("There is nothing to say."), _("The text has no letters or digits."), _("Send a text."))
+    parts: list[np.ndarray] = []
+    rate = 0
+    with tempfile.TemporaryDirectory() as folder:
+        wishes = [
+            SpeechRequest(f"said-{n:03d}", piece, voice.name, voice.language, {}) for n, piece in enumerate(pieces)
+        ]
+        for clip in engine.synthesize(wishes, Path(folder)):
+            if isinstance(clip, FailedRequest):
+                raise HarkError(_("That could not be spoken."), clip.why, _("Try another voice."))
+            audio, rate = soundfile.read(str(clip.path), dtype="float32")
+            parts += [audio, np.zeros(round(PAUSE_S * rate), np.float32)]
+    written = io.BytesIO()
+    soundfile.write(written, np.concatenate(parts[:-1]), rate, subtype="PCM_16", format="WAV")
+    return written.getvalue()
+
+
+def _pieces(text: str) -> list[str]:
+    """Sentences, or parts of long ones; what holds nothing that can be said is left out."""
+    sentences = re.split(r"(?<=[.!?;:…])\s+|\n+", text)
+    found = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
+    return [piece for piece in found if any(character.isalnum() for character in piece)]
