@@ -26,8 +26,8 @@ from webui.audio.views import (
     transcript_context,
     transcript_json,
 )
+from webui.parameters import whole_number
 from webui.shown_once import show_next
-from webui.whole_number import whole_number
 
 NEW_SPEAKER = "new"  # no speaker's id
 

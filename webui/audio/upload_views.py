@@ -19,10 +19,10 @@ from core.untrusted_json import untrusted_json
 from pipeline.recordings.media import clean_name
 from webui.accounts.signed_in import signed_in
 from webui.audio import services, uploads
-from webui.audio.models import UploadInProgress
+from webui.audio.models import Recording, UploadInProgress
 from webui.audio.views import options_of
 from webui.jobs.services import LimitReached
-from webui.whole_number import whole_number
+from webui.parameters import uuid_of, whole_number
 
 MOST_FILES = 100  # of one form
 LARGEST_JSON = 100_000  # bytes
@@ -103,15 +103,18 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     """``{"options", "with": [ids of further uploads that belong to it]}`` to ``{"recording", "address"}``."""
     taken = services.recordings_of(signed_in(request)).filter(pk=upload_id).first()
     if taken is not None:  # the answer was lost on its way, and it is asked for again
-        address = reverse("audio:recording", args=[taken.pk])
-        return JsonResponse({"recording": str(taken.pk), "address": address}, status=201)
+        return _made(taken)
     upload = _upload(request, upload_id)
     sent = _json(request)
     others = sent.get("with") or []
     if not isinstance(others, list) or len(others) > MOST_FILES or not isinstance(sent.get("options") or {}, dict):
         raise HarkError(_("That could not be read."), _("It is not what this address takes."), _("Reload the page."))
-    more = [_upload(request, _uuid(other)) for other in others]
+    more = [_upload(request, uuid_of(other)) for other in others]
     recording = uploads.finish(user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more)
+    return _made(recording)
+
+
+def _made(recording: Recording) -> JsonResponse:
     address = reverse("audio:recording", args=[recording.pk])
     return JsonResponse({"recording": str(recording.pk), "address": address}, status=201)
 
@@ -128,13 +131,6 @@ def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
     if upload is None:
         raise Http404
     return upload
-
-
-def _uuid(text: object) -> UUID:
-    try:
-        return UUID(str(text))
-    except ValueError as error:
-        raise Http404 from error
 
 
 def _json(request: HttpRequest) -> dict[str, Any]:

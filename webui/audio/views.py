@@ -24,8 +24,8 @@ from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
 from webui.jobs.services import stages_of
+from webui.parameters import whole_number
 from webui.shown_once import shown_now
-from webui.whole_number import whole_number
 
 PAGE = 25
 UNSURE = 0.5  # words with less confidence are shaded
@@ -338,18 +338,16 @@ def retry(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def options_of(request: HttpRequest) -> dict[str, Any]:
-    """The options of a transcription as a form has them. Raises HarkError."""
+    """The options of a transcription as a form has them."""
     sent = request.POST
     speakers = sent.get("speakers", "")
-    return services.checked_options(
-        {
-            "engine": sent.get("engine") or "auto",
-            "language": sent.get("language", "").strip() or None,
-            "speakers": whole_number(speakers),
-            "diarize": speakers != "none",
-            "summarize": "summarize" in sent,
-        }
-    )
+    return {
+        "engine": sent.get("engine") or "auto",
+        "language": sent.get("language", "").strip() or None,
+        "speakers": whole_number(speakers),
+        "diarize": speakers != "none",
+        "summarize": "summarize" in sent,
+    }
 
 
 def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:

@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from core.errors import HarkError
 from webui.api.authentication import Token
 from webui.api.problems import ApiError, in_words, problem
-from webui.whole_number import whole_number
+from webui.parameters import whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 

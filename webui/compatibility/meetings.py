@@ -24,7 +24,7 @@ from webui.compatibility.hearing import failure_of
 from webui.compatibility.uploads import name_of, received, sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.whole_number import whole_number
+from webui.parameters import whole_number
 
 log = logging.getLogger(__name__)
 

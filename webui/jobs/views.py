@@ -13,8 +13,8 @@ from django.views.decorators.http import require_GET, require_POST
 from webui.accounts.signed_in import signed_in
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
+from webui.parameters import whole_number
 from webui.translation import shown
-from webui.whole_number import whole_number
 
 PAGE = 25
 EVENTS = 500  # in one answer

@@ -25,9 +25,9 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs.services import check_room
 from webui.library import services
 from webui.listening.services import runtime_of
+from webui.parameters import whole_number
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.uploads import on_disk
-from webui.whole_number import whole_number
 
 MOST_TAKES = 50  # that are asked for
 MOST_TRIED = 100  # the newest takes that a detector is tried on while a person waits

@@ -26,7 +26,7 @@ from pipeline.training.splits import real_speaker
 from webui.accounts.models import User
 from webui.jobs.quota import bytes_below
 from webui.jobs.services import user_data
-from webui.whole_number import LARGEST
+from webui.parameters import LARGEST
 
 PAGE = 50  # clips
 MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"

@@ -18,7 +18,7 @@ from core.errors import HarkError
 from db.records import Clip
 from webui.accounts.signed_in import signed_in
 from webui.library import services
-from webui.whole_number import whole_number
+from webui.parameters import whole_number
 
 FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of an address is the place
 ORIGIN_WORDS = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.http import FileResponse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
@@ -27,6 +28,7 @@ from webui.accounts.models import User
 from webui.jobs.services import check_room, user_data
 from webui.listening.models import Sample
 from webui.trainer.models import Version
+from webui.trainer.results import FileGone
 
 LONGEST_FILE_S = 600.0  # that is heard while a person waits
 PEAKS = 1200  # of a waveform that is drawn
@@ -90,6 +92,21 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
     return Sample.objects.create(
         user=user, detector=version.detector, verdict=verdict, file=name, seconds=seconds, version=version.number
     )
+
+
+def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
+    """Put a stretch [s] of a recording into the inbox. Raises HarkError as :func:`keep_sample`, or for no recording."""
+    audio = read_foreign_audio(path, max_seconds=LONGEST_FILE_S)
+    start, end = (round(min(max(0.0, time_s), LONGEST_FILE_S) * SAMPLE_RATE) for time_s in (start_s, end_s))
+    return keep_sample(user=user, version=version, verdict=verdict, audio=audio[start:end])
+
+
+def audio_response(sample: Sample) -> FileResponse:
+    """The audio of a sample. Raises FileGone where it is not there."""
+    try:
+        return FileResponse(sample.path.open("rb"), content_type="audio/flac", filename=f"sample-{sample.pk}.flac")
+    except OSError as error:
+        raise FileGone(_("The sample's audio is gone."), str(error.strerror), _("Discard the sample.")) from error
 
 
 def discard(*, sample: Sample) -> None:

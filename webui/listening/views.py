@@ -12,9 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from core.foreign_audio import read_foreign_audio
 from webui.accounts.signed_in import signed_in
 from webui.listening import services
 from webui.listening.models import Sample
@@ -49,18 +47,20 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     version = _version(request, detector_id, number)
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
-        if not (0.0 <= start <= services.LONGEST_FILE_S and math.isfinite(end)):
+        if not (start >= 0.0 and math.isfinite(end)):
             raise ValueError("not a time")
     except (KeyError, ValueError) as error:
         why = _("The stretch has no start or no end.")
         raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
-        audio = read_foreign_audio(path, max_seconds=services.LONGEST_FILE_S)
-    end = min(max(0.0, end), services.LONGEST_FILE_S)
-    stretch = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
-    sample = services.keep_sample(
-        user=signed_in(request), version=version, verdict=request.POST.get("verdict", ""), audio=stretch
-    )
+        sample = services.keep_stretch(
+            user=signed_in(request),
+            version=version,
+            path=path,
+            verdict=request.POST.get("verdict", ""),
+            start_s=start,
+            end_s=end,
+        )
     return JsonResponse({"kept": {"id": sample.pk}})
 
 
@@ -84,10 +84,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
 def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
     """The audio of a sample."""
     sample = get_object_or_404(Sample.objects.select_related("user"), id=sample_id, user=signed_in(request))
-    try:
-        return FileResponse(sample.path.open("rb"), content_type="audio/flac")
-    except OSError as error:
-        raise HarkError(_("The sample's audio is gone."), str(error.strerror), _("Discard the sample.")) from error
+    return services.audio_response(sample)
 
 
 @require_POST

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +18,7 @@ from phrase_augmentation.keyphrase import OtherScript
 from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.library.services import audio_response
+from webui.parameters import uuid_of
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
@@ -113,16 +114,9 @@ def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: 
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
     """Train what the plan page showed."""
-    job = get_object_or_404(Job, id=_uuid(request.POST.get("plan", "")), user=signed_in(request), kind="plan")
+    job = get_object_or_404(Job, id=uuid_of(request.POST.get("plan", "")), user=signed_in(request), kind="plan")
     run = services.train(user=signed_in(request), config=services.configuration(**job.spec))
     return redirect("jobs:detail", run.id)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise Http404 from error
 
 
 @require_GET

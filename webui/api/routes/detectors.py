@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.db.models import Count, Max, QuerySet
@@ -9,8 +10,6 @@ from django.http import FileResponse, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
-from core.audio_file import SAMPLE_RATE
-from core.foreign_audio import read_foreign_audio
 from webui.accounts.models import User
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -28,6 +27,7 @@ from webui.api.schemas import (
     ThresholdOut,
     VersionOut,
 )
+from webui.listening import services as listening
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
 from webui.uploads import on_disk
@@ -218,11 +218,9 @@ def detect(
     scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
 ) -> HeardOut:
     """Where the phrase is heard in a recording. The recording is not kept."""
-    from webui.listening.services import hear_file
-
     mine = own_version(request, detector_id, number)
     with on_disk(audio) as path:
-        heard = hear_file(mine, path, fa_per_day)
+        heard = listening.hear_file(mine, path, fa_per_day)
     if not scores:
         heard["scores"] = heard["peaks"] = None
     return HeardOut(**heard)
@@ -240,12 +238,14 @@ def add_sample(
     end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
 ) -> Made:
     """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
-    from webui.listening.services import LONGEST_FILE_S, keep_sample
-
     mine = own_version(request, detector_id, number)
     with on_disk(audio) as path:
-        samples = read_foreign_audio(path, max_seconds=LONGEST_FILE_S)
-    end = len(samples) if end_s is None else round(min(end_s, LONGEST_FILE_S) * SAMPLE_RATE)
-    stretch = samples[round(min(start_s, LONGEST_FILE_S) * SAMPLE_RATE) : end]
-    made = keep_sample(user=caller(request).user, version=mine, verdict=verdict, audio=stretch)
+        made = listening.keep_stretch(
+            user=caller(request).user,
+            version=mine,
+            path=path,
+            verdict=verdict,
+            start_s=start_s,
+            end_s=math.inf if end_s is None else end_s,
+        )
     return Made(SampleOut.from_orm(made), f"/api/v1/inbox/{made.pk}")

@@ -6,15 +6,14 @@ from typing import Any, Literal
 
 from django.http import FileResponse, HttpRequest
 from django.shortcuts import get_object_or_404
-from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.paging import Page, Paging, page
 from webui.api.schemas import SampleOut
+from webui.listening import services
 from webui.listening.models import Sample
-from webui.trainer.results import FileGone
 
 router = Router(tags=["Inbox"])
 
@@ -54,26 +53,18 @@ def sample(request: HttpRequest, sample_id: int) -> Sample:
 )
 def audio(request: HttpRequest, sample_id: int) -> FileResponse:
     """As a FLAC file."""
-    found = _sample(request, sample_id)
-    try:
-        return FileResponse(found.path.open("rb"), content_type="audio/flac", filename=f"sample-{found.pk}.flac")
-    except OSError as error:
-        raise FileGone(_("The sample's audio is gone."), str(error.strerror), _("Discard the sample.")) from error
+    return services.audio_response(_sample(request, sample_id))
 
 
 @router.post("/inbox/{int:sample_id}/take", response=SampleOut, summary="Take a sample", **needs("audio"))
 def take(request: HttpRequest, sample_id: int) -> Sample:
     """Makes it a clip of the library, for the next training. Twice is once."""
-    from webui.listening.services import take as take_sample
-
-    take_sample(sample=_sample(request, sample_id))
+    services.take(sample=_sample(request, sample_id))
     return _sample(request, sample_id)
 
 
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))
 def discard(request: HttpRequest, sample_id: int) -> Status:
     """With its audio. A clip that it was taken as stays."""
-    from webui.listening.services import discard as discard_sample
-
-    discard_sample(sample=_sample(request, sample_id))
+    services.discard(sample=_sample(request, sample_id))
     return Status(204, None)

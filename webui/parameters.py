@@ -1,6 +1,10 @@
-"""Whole numbers as addresses and forms have them."""
+"""Numbers and ids as addresses and forms have them."""
 
 from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import Http404
 
 LARGEST = 2**63 - 1  # that the database takes
 
@@ -10,3 +14,11 @@ def whole_number(text: str | None) -> int | None:
     if not text or not text.isascii() or not text.isdecimal() or len(text) > 19:
         return None
     return min(int(text), LARGEST)
+
+
+def uuid_of(text: object) -> UUID:
+    """The id that is sent for a thing. Raises Http404 for what is none."""
+    try:
+        return UUID(str(text))
+    except ValueError as error:
+        raise Http404 from error
