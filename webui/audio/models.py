@@ -71,8 +71,8 @@ class Recording(models.Model):
 
     @property
     def error(self) -> dict[str, str] | None:
-        """Why there is no (new) transcript: what, why, what_to_do. None unless it has failed."""
-        return self.job.error if self.job is not None and self.now == self.State.FAILED else None
+        """Why there is no (new) transcript: what, why, what_to_do. None unless its job has failed."""
+        return self.job.error if self.job is not None and not self.job.is_going else None
 
 
 class Passage(models.Model):
