@@ -53,7 +53,9 @@ NOT_QUICK = {
     "decodes many files": """
         audio_augmentation/test_augment core/test_audio_file pipeline/corpora/test_hostile_corpora
         pipeline/corpora/test_importing pipeline/recordings/test_media pipeline/recordings/test_media_zoo
-        webui/audio/test_recording_pages webui/audio/test_recording_uploads
+        webui/audio/test_correct_segment webui/audio/test_delete_recording webui/audio/test_recording_page
+        webui/audio/test_recording_uploads webui/audio/test_recordings_index webui/audio/test_speakers
+        webui/audio/test_summarize_again
     """,
     "pronounces thousands of texts": """
         phrase_augmentation/test_confusers phrase_augmentation/test_texts phrase_augmentation/test_vocabulary
@@ -63,7 +65,8 @@ NOT_QUICK = {
         webui/api/test_documentation webui/api/test_idempotency webui/api/test_operations webui/api/test_sockets
         webui/api/test_webhooks webui/compatibility/test_atr_system webui/compatibility/test_meeting_system
         webui/compatibility/test_openai_client webui/test_every_page webui/trainer/test_new_detector
-        webui/trainer/test_results
+        webui/trainer/test_compare webui/trainer/test_delete_detector webui/trainer/test_detector_address
+        webui/trainer/test_version_files webui/trainer/test_version_page
     """,
 }
 

@@ -12,8 +12,8 @@ import pytest
 
 from command_line import remote
 from tests.support.command_line_samples import error_of
+from tests.support.detector_versions import RUN, make_bundle, make_report
 from tests.support.http_server import Reply, serving
-from tests.webui.trainer.test_results import RUN, make_bundle, make_report
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs import services

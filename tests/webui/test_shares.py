@@ -14,7 +14,7 @@ from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from tests.webui.trainer.test_results import make_version
+from tests.support.detector_versions import make_version
 from webui.accounts.models import User
 from webui.audio import live
 from webui.listening.services import keep_sample

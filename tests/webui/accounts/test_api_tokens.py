@@ -14,13 +14,7 @@ from django.utils import timezone
 
 from core.errors import HarkError
 from webui.accounts.models import ApiToken, User
-from webui.accounts.services import (
-    TokenRefused,
-    create_token,
-    revoke_token,
-    set_active,
-    user_of_token,
-)
+from webui.accounts.services import TokenRefused, create_token, revoke_token, set_active, user_of_token
 
 
 def database() -> str:

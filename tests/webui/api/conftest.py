@@ -15,8 +15,8 @@ from django.test import Client
 from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
 from db.records import NewClip
+from tests.support.detector_versions import make_version
 from tests.webui.compatibility.conftest import ready_recording
-from tests.webui.trainer.test_results import make_version
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, create_token, issue_pair
 from webui.api import webhooks

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.webui.trainer.test_results import make_version
+from tests.support.detector_versions import make_version
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs.models import Job

@@ -1,0 +1,84 @@
+"""/detectors, their versions, and the inbox."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.webui.api.conftest import Call, World, a_pair, a_token, problem_of
+from webui.accounts.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def test_thresholds_are_sorted_numbers(call: Call, world: World) -> None:
+    place = f"/detectors/{world.version.detector_id}/versions/1"
+    rows = call("get", f"{place}/thresholds", headers=a_token(world.user, "read")).json()
+    assert [row["fa_per_day"] for row in rows] == sorted(row["fa_per_day"] for row in rows)
+    assert [row["default"] for row in rows].count(True) == 1
+    assert all(0 <= row["miss_rate"][name] <= 1 for row in rows for name in ("all", "clean", "noisy"))
+
+
+def test_bundle_with_another_default_rate(call: Call, world: World) -> None:
+    import io
+    import zipfile
+
+    place = f"/detectors/{world.version.detector_id}/versions/1/bundle"
+    response = call("get", f"{place}?fa_per_day=2", headers=a_token(world.user, "read"))
+    with zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content))) as archive:
+        assert json.loads(archive.read("manifest.json"))["default_fa_per_day"] == 2
+    assert world.version.bundle in response["Content-Disposition"]
+    problem_of(call("get", f"{place}?fa_per_day=0", headers=a_token(world.user, "read")), 422)
+    (world.version.path / world.version.bundle).unlink()
+    problem_of(call("get", place, headers=a_token(world.user, "read")), 410)
+
+
+def test_sample_goes_into_the_inbox_and_the_library(call: Call, world: World, recording: Path) -> None:
+    place = f"/detectors/{world.version.detector_id}/versions/1/samples"
+    headers = a_token(world.user, "audio", "read")
+    with recording.open("rb") as file:
+        body = {"audio": file, "verdict": "false_alarm", "start_s": "0.2", "end_s": "0.9"}
+        made = call("post", place, body=body, form=True, headers=headers)
+    assert made.status_code == 201 and made.json()["seconds"] == pytest.approx(0.7, abs=0.001)
+    with recording.open("rb") as file:
+        body = {"audio": file, "verdict": "false_alarm", "end_s": "0.1"}
+        problem_of(call("post", place, body=body, form=True, headers=headers), 422)
+    assert call("post", f"/inbox/{made.json()['id']}/take", headers=headers).json()["state"] == "taken"
+    assert call("get", "/library", headers=headers).json()["clips"] == 2
+
+
+def test_error_about_audio_names_the_uploaded_file(
+    call: Call, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.audio_file import read_audio
+
+    monkeypatch.setattr("webui.listening.services.hear_file", lambda version, path, rate: read_audio(path))
+    path = tmp_path / "letter.wav"
+    path.write_text("Dear Sir")
+    with path.open("rb") as file:
+        place = f"/detectors/{world.version.detector_id}/versions/1/detect"
+        response = call("post", place, body={"audio": file}, form=True, headers=a_token(world.user, "audio"))
+    said = problem_of(response, 422)
+    assert "letter.wav" in said["what"] and str(tmp_path) not in json.dumps(said)
+
+
+def test_delete_removes_the_files(call: Call, world: World) -> None:
+    folder = world.version.path
+    assert folder.is_dir()
+    place = f"/detectors/{world.version.detector_id}"
+    assert call("delete", place, headers=a_token(world.user, "train")).status_code == 204
+    assert not folder.exists()
+    problem_of(call("get", place, headers=a_token(world.user, "read")), 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/detectors/{}", "/detectors/{}/versions/1", "/detectors/1/versions/{}", "/inbox/{}", "/clips/{}"),
+        *("/tokens/{}", "/webhooks/{}", "/webhooks/{}/deliveries", "/users/{}"),
+    ],
+)
+def test_ids_beyond_the_database_get_404(call: Call, owner: User, path: str) -> None:
+    problem_of(call("get", path.format(10**23), headers=a_pair(owner)), 404)

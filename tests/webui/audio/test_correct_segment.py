@@ -1,0 +1,45 @@
+"""POST /recordings/<id>/segments/<n>: corrections."""
+
+from __future__ import annotations
+
+from django.test import Client
+
+from tests.webui.audio.conftest import transcript_of_words
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+
+
+def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Recording, owner: User) -> None:
+    address = f"/recordings/{recording.pk}/segments/0"
+    answer = owners.post(address, {"text": " We meet at the\nlighthouse\x00 ", "version": "1"})
+    assert answer.json()["version"] == 2 and answer.json()["segment"]["text"] == "We meet at the lighthouse"
+    now = services.transcript_of(Recording.objects.get(pk=recording.pk))
+    assert now.segments[0].edited and now.segments[1] == transcript_of_words().segments[1]
+    assert "lighthouse" in (recording.path / "transcript.txt").read_text()
+    assert [hit.number for hit in services.search(user=owner, query="lighthouse")] == [0]
+    assert services.search(user=owner, query="harbour") == []
+
+
+def test_outdated_version_gets_409(owners: Client, recording: Recording) -> None:
+    address = f"/recordings/{recording.pk}/segments/0"
+    owners.post(address, {"text": "first", "version": "1"})
+    answer = owners.post(address, {"text": "second", "version": "1"})
+    assert answer.status_code == 409
+    assert (answer.json()["version"], answer.json()["text"]) == (2, "first")
+    assert owners.post(address, {"text": "second", "version": "2"}).status_code == 200
+
+
+def test_empty_text_removes_the_segment_and_renumbers_the_summary(
+    owners: Client, owner: User, recording: Recording
+) -> None:
+    answer = owners.post(f"/recordings/{recording.pk}/segments/1", {"text": " ", "version": "1"})
+    assert answer.json()["segment"] is None
+    recording = Recording.objects.get(pk=recording.pk)
+    assert [s.text.split()[0] for s in services.transcript_of(recording).segments] == ["We", "Anna"]
+    summary = services.summary_of(recording)
+    assert summary is not None
+    assert [point["segments"] for point in summary["key_points"]] == [[0]]
+    assert summary["action_items"][0]["segments"] == [1] and summary["segments"] == [0, 1]
+    assert [hit.number for hit in services.search(user=owner, query="map")] == [1]
+    assert owners.post(f"/recordings/{recording.pk}/segments/7", {"text": "x"}).status_code == 422

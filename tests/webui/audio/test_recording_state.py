@@ -1,0 +1,73 @@
+"""A recording's state follows its job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Passage, Recording
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+
+
+def test_failed_job_makes_the_recording_failed_until_retried(owner: User, wav: Path) -> None:
+    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    job = recording.job
+    assert job is not None
+    Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
+    job = jobs.claim(job.pk)
+    assert job is not None
+    jobs.finish(job, Job.State.FAILED, HarkError("It failed.", "Because.", "Do."))
+    recording = services.recordings_of(owner).get(pk=recording.pk)
+    assert recording.state == "failed" and recording.now == "failed"
+    with pytest.raises(services.NotReady, match="no transcript"):
+        services.transcript_of(recording)
+    services.retry(recording=recording)
+    assert services.recordings_of(owner).get(pk=recording.pk).now == "working"
+
+
+def test_page_of_a_failed_recording_shows_the_error_and_retries(owners: Client, owner: User, wav: Path) -> None:
+    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    error = {"what": "It is <silent>.", "why": "Because.", "what_to_do": "Do."}
+    Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "It is &lt;silent&gt;." in page and "Try again" in page
+    assert owners.post(f"/recordings/{recording.pk}/retry").status_code == 302
+    assert services.recordings_of(owner).get(pk=recording.pk).now == "working"
+    assert b"Waiting for its turn" in owners.get(f"/recordings/{recording.pk}").content
+
+
+def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) -> None:
+    assert (recording.state, recording.duration_s, recording.language) == ("ready", 3.0, "en")
+    assert (recording.speakers, recording.words, recording.version) == (2, 18, 1)
+    assert Passage.objects.filter(recording=recording).count() == 3
+
+
+def test_transcribing_again_keeps_the_old_transcript_meanwhile(recording: Recording, owner: User) -> None:
+    before = recording.job_id
+    (recording.path / "progress.jsonl").write_text("{}")
+    services.transcribe_again(recording=recording, options={"engine": "hark", "summarize": False})
+    now = services.recordings_of(owner).select_related("user").get(pk=recording.pk)
+    assert now.now == "working" and now.options["engine"] == "hark" and now.job_id != before
+    assert not Job.objects.filter(pk=before).exists() and not (recording.path / "progress.jsonl").exists()
+    assert services.transcript_of(now).segments
+    with pytest.raises(services.NotReady):
+        services.update_segment(recording=now, number=0, text="x")
+    with pytest.raises(services.NotReady):
+        services.transcribe_again(recording=now)
+
+
+def test_failed_second_transcription_is_shown_with_the_old_transcript(owners: Client, recording: Recording) -> None:
+    services.transcribe_again(recording=recording)
+    error = {"what": "The engine broke.", "why": "", "what_to_do": ""}
+    recording.refresh_from_db()
+    Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
+    Recording.objects.update(state=Recording.State.FAILED)
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "The engine broke." in page and "the transcript from before" in page and "We meet in" in page

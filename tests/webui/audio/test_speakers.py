@@ -1,0 +1,114 @@
+"""POST /recordings/<id>/speakers and /segments/<n>/speaker; remembered voices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+
+
+def test_rename_speaker(owners: Client, owner: User, recording: Recording) -> None:
+    answer = owners.post(f"/recordings/{recording.pk}/speakers", {"speaker": "S2", "name": " Böhm <i> "})
+    assert answer.status_code == 302
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "Böhm &lt;i&gt;" in page
+    assert services.search(user=owner, query="lantern who")[0].speaker == "Böhm <i>"
+    assert owners.post(f"/recordings/{recording.pk}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
+
+
+def who_says(recording: Recording) -> list[str]:
+    return [segment.speaker for segment in services.transcript_of(recording).segments]
+
+
+def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User, recording: Recording) -> None:
+    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})  # a correction
+    address = f"/recordings/{recording.pk}/segments/0/speaker"
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert f'href="{address}"' in page  # without scripts, too
+    form = owners.get(address).content.decode()
+    assert "<html" in form and "We meet on the pier" in form and 'value="S1" checked' in form
+    assert "<html" not in owners.get(address, headers={"HX-Request": "true"}).content.decode()
+    answer = owners.post(address, {"speaker": "S2", "start": "0.000"})
+    assert answer.status_code == 302 and answer["Location"].endswith(f"{recording.pk}#passage-0")
+    assert who_says(recording) == ["S2", "S2", "S1"]
+    segment = services.transcript_of(recording).segments[0]
+    assert segment.text == "We meet on the pier" and segment.edited
+    # what is made of it follows
+    services.rename_speaker(recording=recording, speaker="S2", name="Ben")
+    assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").getvalue()
+    assert services.search(user=owner, query="pier")[0].speaker == "Ben"
+    summary = owners.get(f"/recordings/{recording.pk}/summary").content.decode()
+    assert "Ben 0:00" in summary
+    token = services.share(recording=recording)[1]
+    assert "Ben" in Client().get(f"/recordings/shared/{token}").content.decode()
+    assert (recording.path / "transcript.txt").read_text().count("Ben") >= 1
+    owners.post(address, {"speaker": "S1"})
+    assert who_says(recording) == ["S1", "S2", "S1"]
+
+
+def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, recording: Recording) -> None:
+    address = f"/recordings/{recording.pk}/segments/{{}}/speaker"
+    owners.post(address.format(2), {"speaker": "new"})
+    assert who_says(recording) == ["S1", "S2", "S3"]
+    assert services.transcript_of(recording).speakers["S3"] == "Speaker 3"
+    assert services.recordings_of(owner).get().speakers == 3
+    owners.post(address.format(2), {"speaker": "S2", "all": "on"})
+    owners.post(address.format(1), {"speaker": "S1", "all": "on"})
+    assert who_says(recording) == ["S1", "S1", "S1"] and services.recordings_of(owner).get().speakers == 1
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert 'name="speaker" value="S1"' in page and 'name="speaker" value="S2"' not in page
+    assert 'value="S2"' in owners.get(address.format(1)).content.decode()  # can be given back
+    owners.post(address.format(1), {"speaker": ""})
+    assert who_says(recording) == ["S1", "", "S1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "form"), [(0, {"speaker": "S9"}), (7, {"speaker": "S1"}), (0, {"speaker": "S2", "start": "1.000"})]
+)
+def test_unknown_speaker_or_segment_changes_nothing(
+    owners: Client, recording: Recording, number: int, form: dict[str, str]
+) -> None:
+    assert owners.post(f"/recordings/{recording.pk}/segments/{number}/speaker", form).status_code == 422
+    assert who_says(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
+    assert owners.get(f"/recordings/{recording.pk}/segments/7/speaker").status_code == 404
+
+
+def test_voice_is_remembered_with_consent_only(owners: Client, recording: Recording) -> None:
+    form = {"speaker": "S1", "name": "Anna", "remember": "on"}
+    answer = owners.post(f"/recordings/{recording.pk}/speakers", form)
+    assert answer.status_code == 422 and b"consent" in answer.content
+    assert services.transcript_of(recording).speakers["S1"] == "S1"
+
+
+def test_remembered_voice_can_be_forgotten(
+    owners: Client, owner: User, recording: Recording, portal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, str, int, bool]] = []
+    monkeypatch.setattr(
+        "pipeline.recordings.diarization.voiceprints.remember",
+        lambda file, name, audio, consent: asked.append((file, name, len(audio), consent)),
+    )
+    form = {"speaker": "S1", "name": "Anna", "remember": "on", "consent": "on"}
+    assert owners.post(f"/recordings/{recording.pk}/speakers", form).status_code == 302
+    ((file, name, samples, consent),) = asked
+    assert (file, name, consent) == (portal / "voices.json", "Anna", True)
+    assert samples == pytest.approx(1.8 * 16000, abs=2)  # what she says, and nobody else
+    voices = {"schema": 1, "voices": {"Anna": {"embedding": [0.0] * 256, "times": 1}}}
+    (portal / "voices.json").write_text(json.dumps(voices))
+    assert b"Forget Anna" in owners.get("/recordings/").content
+    assert owners.post("/recordings/voices/forget", {"name": "Anna"}).status_code == 302
+    assert services.voices_of(owner) == [] and not (portal / "voices.json").exists()
+
+
+def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, recording: Recording) -> None:
+    form = {"speaker": "S1", "name": "Anna"}
+    page = owners.post(f"/recordings/{recording.pk}/speakers", form, follow=True).content.decode()
+    assert page.count("The name is kept.") == 1
+    assert page.index('id="who-speaks"') < page.index("The name is kept.") < page.index('id="sharing"')
+    assert "The name is kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()

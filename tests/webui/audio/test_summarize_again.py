@@ -1,0 +1,98 @@
+"""POST /recordings/<id>/summary."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from core.errors import HarkError
+from core.events import silent_reporter
+from pipeline.recordings import job as recording_job
+from pipeline.recordings import recording_folder
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.editing import without_segment
+from webui.audio.models import Recording
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+
+
+def summarized(recording: Recording) -> Job:
+    """As a worker does the newest job of that kind."""
+    job = Job.objects.filter(kind="summarize").latest("created_at")
+    Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
+    mine = jobs.claim(job.pk)
+    assert mine is not None
+    try:
+        recording_job.summarize_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    except HarkError as error:
+        jobs.finish(mine, Job.State.FAILED, error)
+    else:
+        jobs.finish(mine, Job.State.DONE)
+    return Job.objects.get(pk=job.pk)
+
+
+def test_summary_is_made_again_after_corrections(owners: Client, recording: Recording) -> None:
+    outdated = "<span data-outdated > Made before your corrections."
+    page = f"/recordings/{recording.pk}"
+    assert outdated not in owners.get(page).content.decode()
+    owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
+    shown = owners.get(page).content.decode()
+    assert outdated in shown and "Summarize again" in shown
+    answer = owners.post(f"{page}/summary", {"engine": "extractive"})
+    assert answer.status_code == 302 and answer["Location"] == f"{page}#summary"
+    shown = owners.get(page).content.decode()
+    assert "Another summary is being written." in shown and f'hx-get="{page}/summary"' in shown
+    assert summarized(recording).state == "done"
+    summary = services.summary_of(recording)
+    assert summary is not None and summary["engine"].startswith("extractive") and "lighthouse" in str(summary)
+    fragment = owners.get(f"{page}/summary").content.decode()
+    assert "hx-get" not in fragment and outdated not in fragment and "Summarize again" in fragment
+    owners.post(f"{page}/segments/0", {"text": "We meet in the harbour", "version": "2"})
+    assert outdated in owners.get(f"{page}/summary").content.decode()
+
+
+def test_unknown_engine_and_second_request_are_refused(owners: Client, recording: Recording, other: User) -> None:
+    page = f"/recordings/{recording.pk}/summary"
+    unknown = owners.post(page, {"engine": "scribe"})
+    assert unknown.status_code == 422 and b"There is no engine of summaries called scribe." in unknown.content
+    assert owners.post(page).status_code == 302
+    second = owners.post(page, {"engine": "extractive"})
+    assert second.status_code == 409 and b"The recording is being summarized." in second.content
+    assert Job.objects.filter(kind="summarize").count() == 1
+    stranger = Client()
+    stranger.force_login(other)
+    assert stranger.post(page).status_code == 404
+    services.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
+    Job.objects.filter(kind="summarize").delete()
+    assert owners.post(page).status_code == 409
+
+
+def test_summary_of_removed_segments_is_not_stored(
+    owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.summarize_again(recording=recording)
+    real = recording_job._summary
+
+    def corrected_meanwhile(*arguments: object) -> object:
+        made = real(*arguments)  # type: ignore[arg-type]
+        services.update_segment(recording=recording, number=1, text="", version=None)
+        return made
+
+    monkeypatch.setattr(recording_job, "_summary", corrected_meanwhile)
+    before = services.summary_of(recording)
+    assert before is not None
+    assert summarized(recording).state == "failed"
+    after = services.summary_of(recording)
+    assert after == {**before, **without_segment(before, 1)}
+    shown = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "Summarizing it again did not end well." in shown and "does not fit any more" in shown
+
+
+def test_recording_without_a_summary_offers_one(owners: Client, recording: Recording) -> None:
+    (recording.path / recording_folder.SUMMARY).unlink()
+    shown = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "There is no summary." in shown and '<button class="quiet">Summarize</button>' in shown
+    _made, token = services.share(recording=recording)
+    assert "There is no summary." not in Client().get(f"/recordings/shared/{token}").content.decode()

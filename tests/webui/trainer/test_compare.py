@@ -1,0 +1,72 @@
+"""/detectors/<id>/compare: versions side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from django.test import Client
+from django.urls import reverse
+
+from tests.support.detector_versions import address, make_comparison, make_version
+from webui.accounts.models import User
+from webui.jobs.models import Job
+from webui.trainer import results
+from webui.trainer.models import Version
+
+
+def test_versions_on_the_test_of_each(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    for number in range(2, 9):
+        make_version(owner, portal, number)
+    page = owners.get(address("compare", version)).content.decode()
+    assert "the tests of two runs differ" in page
+    assert page.count('class="c0"') == 1 and page.count("checked") == results.CURVES_COMPARED
+    page = owners.get(address("compare", version), {"v": ["1", "3", "x"]}).content.decode()
+    assert page.count("checked") == 2 and ">Version 8</a>" in page
+
+
+def test_versions_on_one_stream(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    page = owners.get(address("compare", version)).content.decode()
+    assert "On the same stream" not in page, "there is one version"
+    second, third = make_version(owner, portal, 2), make_version(owner, portal, 3)
+    page = owners.get(address("compare", version)).content.decode()
+    assert "Compare on the same stream" in page and "DET curves, each of its own test" in page
+    make_comparison(third, second, left_out={version.path.name: "Its model is gone."})
+    page = owners.get(address("compare", version)).content.decode()
+    assert "Compare again" in page and "no longer those that were compared" not in page
+    assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h are of the negative bank" in page
+    assert "10.0 %" in page and "4.3 to 21.4 %" in page and "20.0 %" in page, "with Wilson's intervals"
+    assert "0.01 to 1.86" in page and "Fires on marked false alarms, of 2" in page
+    assert "Still misses marked misses, of 3" in page and "Version 1 is left out: Its model is gone." in page
+    assert "DET curves on the same stream" in page and page.count("checked") == 2, "what was left out has no curve"
+    drawn = json.loads(re.search(r'<script id="det-data"[^>]*>(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    assert [curve["label"] for curve in drawn["curves"]] == ["Version 3", "Version 2"]
+    assert page.count('<span class="faint small">in use') == 1
+    make_version(owner, portal, 4)
+    page = owners.get(address("compare", version)).content.decode()
+    assert "no longer those that were compared" in page and "Compare on the same stream" in page
+
+
+def test_post_queues_a_job_that_leads_back(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    assert owners.post(address("compare", version)).status_code == 422, "one version is nothing to compare"
+    made = [version, *(make_version(owner, portal, number) for number in range(2, 12))]
+    Version.objects.exclude(pk=version.pk).update(offered=False)
+    response = owners.post(address("compare", version))
+    job = Job.objects.get(kind="compare")
+    assert response.status_code == 302 and response["Location"] == reverse("jobs:detail", args=[job.id])
+    assert (job.lane, job.user, job.spec["detector"]) == ("training", owner, version.detector_id)
+    newest = [each.path.name for each in made[:3:-1]]
+    assert job.spec["runs"] == [*newest, version.path.name], "the newest ones, and the one in use"
+    assert owners.post(address("compare", version))["Location"] == response["Location"], "a double click is one job"
+    page = owners.get(response["Location"]).content.decode()
+    assert "Let all of them listen" in page and "See the comparison" not in page
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result={})
+    page = owners.get(response["Location"]).content.decode()
+    assert f'href="{address("compare", version)}">See the comparison' in page
+
+
+def test_damaged_comparison_is_ignored(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    newer = make_version(owner, portal, 2)
+    (newer.path / "comparison.json").write_text('{"asked": [')
+    assert "Compare on the same stream" in owners.get(address("compare", version)).content.decode()

@@ -1,0 +1,107 @@
+"""GET /detectors/<id>, and what all pages of a detector have in common."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from tests.support.detector_versions import address, make_version
+from webui.accounts.models import User
+from webui.trainer.models import Version
+
+EVERY_PAGE = ("detector", "version", "compare", "use", "bundle")
+
+
+def test_detector_redirects_to_its_newest_version(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    newer = make_version(owner, portal, 2)
+    response = owners.get(address("detector", version))
+    assert response.status_code == 302 and response["Location"] == address("version", newer)
+
+
+@pytest.mark.parametrize("name", EVERY_PAGE)
+def test_other_users_get_404(client: Client, other: User, version: Version, name: str) -> None:
+    answer = client.get(address(name, version))
+    assert answer.status_code == 302 and answer["Location"].startswith(reverse("accounts:login"))
+    client.force_login(other)
+    assert client.get(address(name, version)).status_code == 404
+
+
+def test_other_users_get_no_file_and_delete_nothing(client: Client, other: User, version: Version) -> None:
+    client.force_login(other)
+    assert client.get(address("file", version, "model.pt")).status_code == 404
+    assert client.post(address("delete", version)).status_code == 404
+    assert Version.objects.count() == 1 and version.path.is_dir()
+
+
+@pytest.mark.parametrize("name", [*EVERY_PAGE, "delete"])
+def test_unknown_ids_get_404(owners: Client, name: str) -> None:
+    numbers = [99] if name in ("detector", "compare", "delete") else [99, 1]
+    send = owners.post if name == "delete" else owners.get
+    assert send(reverse(f"trainer:{name}", args=numbers)).status_code == 404
+
+
+def test_phrase_is_escaped(owners: Client, owner: User, portal: Path) -> None:
+    odd = make_version(owner, portal, phrase="</script><img src=x onerror=alert(1)>")
+    for name in ("version", "compare", "use"):
+        page = owners.get(address(name, odd)).content.decode()
+        assert "<img src=x" not in page and "&lt;img src=x" in page
+
+
+def test_no_inline_script_or_style(owners: Client, version: Version) -> None:
+    for name in ("version", "compare", "use"):
+        page = owners.get(address(name, version)).content.decode()
+        assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:", page)
+        assert set(re.findall(r"<script(?![^>]* src=)[^>]*>", page)) <= {
+            '<script id="det-data" type="application/json">'
+        }
+
+
+def test_missing_files_get_410(owners: Client, version: Version) -> None:
+    (version.path / version.bundle).unlink()
+    for gone in (
+        address("bundle", version),
+        address("bundle", version) + "?fa_per_day=2",
+        address("use", version),
+        address("file", version, "model.onnx"),
+    ):
+        answer = owners.get(gone)
+        assert answer.status_code == 410 and "is gone" in answer.content.decode()
+    page = owners.get(address("version", version)).content.decode()
+    assert "model.onnx" not in page and address("file", version, "report.json") in page
+    shutil.rmtree(version.path.parents[1] / "jobs")
+    assert owners.get(address("file", version, "dataset.jsonl")).status_code == 410
+    shutil.rmtree(version.path)
+    for name in ("version", "bundle"):
+        answer = owners.get(address(name, version))
+        assert answer.status_code in (410, 422) and "again" in answer.content.decode()
+    assert "its report is gone" in owners.get(address("compare", version)).content.decode()
+
+
+def test_damaged_bundle_gets_an_explained_error(owners: Client, version: Version) -> None:
+    (version.path / version.bundle).write_bytes(b"PK no zip")
+    assert owners.get(address("file", version, "model.onnx")).status_code == 410
+    assert owners.get(address("bundle", version), {"fa_per_day": "2"}).status_code == 422
+    assert owners.get(address("version", version)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["version", "compare"])
+def test_number_of_queries_is_constant(
+    owners: Client, owner: User, version: Version, portal: Path, django_assert_num_queries: Any, name: str
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    make_version(owner, portal, 2)
+    owners.get(address(name, version))  # what is done once
+    with CaptureQueriesContext(connection) as few:
+        owners.get(address(name, version))
+    for number in range(3, 21):
+        make_version(owner, portal, number)
+    with django_assert_num_queries(len(few)):
+        owners.get(address(name, version))

@@ -1,0 +1,70 @@
+"""The dial of a version's page: operating points and the plot."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+
+import pytest
+from django.test import Client
+
+from tests.support.detector_versions import RATES, address, body, make_report
+from webui.trainer import results
+from webui.trainer.models import Version
+
+
+def chosen_link(page: str) -> str:
+    found = re.search(r'data-dial="link" href="([^"]*)"', page)
+    assert found
+    return found[1]
+
+
+def test_default_is_the_shipped_threshold(owners: Client, version: Version) -> None:
+    page = owners.get(address("version", version)).content.decode()
+    assert '<option value="12" selected>' in page and page.count("<option") == len(RATES)
+    assert chosen_link(page) == address("bundle", version) + "?fa_per_day=12"
+    assert "Observed: on the validation streams a threshold of 0.600" in page
+
+
+def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> None:
+    page = owners.get(address("version", version), {"fa_per_day": "2"}).content.decode()
+    assert '<option value="2" selected>' in page and "Extrapolated:" in page
+    link = chosen_link(page)
+    assert link == address("bundle", version) + "?fa_per_day=2"
+    answer = owners.get(link)
+    assert answer.status_code == 200 and answer["Content-Type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(body(answer))) as archive:
+        assert json.loads(archive.read("manifest.json"))["default_fa_per_day"] == 2.0
+
+
+@pytest.mark.parametrize("wish", ["", "7", "x", "<script>"])
+def test_unknown_rate_sets_the_default(owners: Client, version: Version, wish: str) -> None:
+    page = owners.get(address("version", version), {"fa_per_day": wish}).content.decode()
+    assert '<option value="12" selected>' in page and "<script>" not in page
+
+
+def test_operating_points_between_measured_thresholds_are_rounded_to_the_worse() -> None:
+    points = {point.rate: point for point in results.operating_points(make_report())}
+    assert list(points) == ["0.5", "2", "12", "48", "240"]
+    # 0.8 lies between two levels of the curve: misses of 0.9, false alarms of 0.7
+    assert points["2"].missed["all"].value == "60.0 %" and points["2"].missed["noisy"].value == "70.0 %"
+    assert points["2"].count == 1 and points["2"].alarms.value == "0.50"
+    # 0.95 lies beyond the curve
+    assert points["0.5"].missed["clean"].value == "100.0 %" and points["0.5"].count == 0
+    # 0.6 was measured itself
+    assert points["12"].missed["all"].value == "15.0 %" and points["12"].count == 1
+    assert points["240"].count == 40 and points["240"].alarms.value == "20.00"
+    assert [point.extrapolated for point in points.values()] == [True, True, False, False, False]
+
+
+def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Version) -> None:
+    page = owners.get(address("version", version)).content.decode()
+    found = re.search(r'<script id="det-data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert found
+    data = json.loads(found[1])
+    assert [curve["kind"] for curve in data["curves"]] == ["all", "clean", "noisy"]
+    assert data["curves"][2]["missed"] == [0, 0.1, 0.15, 0.3, 0.7] and data["lowest"] == 0.5 and data["top"] == 1.0
+    assert data["points"][1]["rate"] == "2" and data["points"][1]["y"]["all"] == pytest.approx(0.6)
+    assert "2 false alarms a day" in data["points"][1]["words"]["download"]

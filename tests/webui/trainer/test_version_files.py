@@ -1,0 +1,47 @@
+"""GET /detectors/<id>/<number>/files/<name>."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from tests.support.detector_versions import RUN, address, body
+from webui.trainer.models import Version
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx", "model.pt", "det.png", "MODEL_CARD.md"])
+def test_files_of_the_folder_and_of_the_bundle(owners: Client, version: Version, name: str) -> None:
+    answer = owners.get(address("file", version, name))
+    assert body(answer) == name.encode()
+    assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
+
+
+def test_report_is_a_download(owners: Client, version: Version) -> None:
+    answer = owners.get(address("file", version, "report.html"))
+    assert answer["Content-Disposition"].startswith("attachment") and answer["X-Content-Type-Options"] == "nosniff"
+
+
+def test_dataset_is_a_manifest_that_the_library_imports(owners: Client, version: Version, portal: Path) -> None:
+    from pipeline.corpora.layouts import nemo_manifest
+
+    content = body(owners.get(address("file", version, "dataset.jsonl"))).decode()
+    assert json.loads(content) == {
+        "audio_filepath": "clips/ab/abcd.flac", "text": "héy, compass", "duration": 1.25, "bucket": "positive",
+        "engine": "espeak", "voice": "en+f3", "speaker": "f3", "split": "train", "licence": "GPL-3.0",
+    }  # fmt: skip
+    (portal / "dataset.jsonl").write_text(content)
+    (only,) = nemo_manifest.utterances(portal)
+    assert only.audio == portal / "clips" / "ab" / "abcd.flac" and only.text == "héy, compass"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["manifest.json", "..", "../report.json", "..%2freport.json", "%2e%2e%2freport.json", "/etc/passwd", "model.pt%00",
+     "MODEL.PT", "..\\report.json", "models", RUN + ".zip", "secret.key"],
+)  # fmt: skip
+def test_other_names_get_404(owners: Client, version: Version, name: str) -> None:
+    answer = owners.get(f"{address('version', version)}/files/{name}")
+    assert answer.status_code == 404

@@ -1,0 +1,101 @@
+"""GET /detectors/<id>/<number>: the report of a version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from django.test import Client
+from django.urls import reverse
+
+from db.db_api import Library
+from db.records import NewClip
+from tests.support.detector_versions import a_share, address, make_report, make_version
+from webui.accounts.models import User
+from webui.trainer import results
+from webui.trainer.models import Version
+
+
+def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> None:
+    page = owners.get(address("version", version)).content.decode()
+    assert "15.0 %" in page and "7.1 to 29.1 %" in page, "the miss rate with Wilson's interval"
+    assert "of 40 utterances by 12 voices, all synthetic" in page and "of 20 utterances at 10 dB" in page
+    assert "not measured" in page and "no recording of a person" in page
+    assert "0.50" in page and "0.01 to 2.79" in page and "in 2.00 h of test speech and noise" in page
+    assert "of 10 times that a confusing phrase was said" in page
+    assert "It was measured, and how." in page and "festival" in page and "(not heard in training)" in page
+    assert "people: kitchen (negative bank)" in page and "arctic: free (CMU)" in page and "GPL-3.0" in page
+    assert "0.2500" in page and "0.1250" in page, "the training curve"
+    assert "quick, 3, en" in page and "7.5 s" in page
+    assert reverse("jobs:detail", args=[version.job_id]) in page
+    assert "4 more voices, heard better" in page
+
+
+def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
+    pages = ("/", f"/detectors/{version.detector_id}/{version.number}")
+    assert not any("not for use" in owners.get(page).content.decode() for page in pages)
+    version.summary["miss_rate_clean"] = {"value": 0.9, "low": 0.8, "high": 0.95}
+    version.save()
+    assert all("not for use" in owners.get(page).content.decode() for page in pages)
+
+
+def test_real_people_are_counted_apart_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:
+    some = owners.get(address("version", make_version(owner, portal, people=10))).content.decode()
+    assert "synthetic and real" in some and "of 10 utterances" in some and "50.0 %" in some
+    every = owners.get(address("version", make_version(owner, portal, 2, people=40))).content.decode()
+    assert "all of real people" in every
+
+
+def test_detector_trained_from_scratch(owners: Client, version: Version) -> None:
+    report = make_report()
+    del report["trunk"]
+    report["held_out_engine"] = None
+    report["results"]["confusers"]["worst"] = []
+    report["results"]["by_engine"][0]["miss_rate"] = a_share(0, 0)
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert "none: trained from nothing" in page and "unknown" in page
+    assert "None of the confusing phrases" in page and "in the test only" not in page
+    assert owners.get(address("compare", version)).status_code == 200
+
+
+def test_calibrated_detector_has_no_training_curve(owners: Client, version: Version) -> None:
+    assert "60 steps in" in owners.get(address("version", version)).content.decode()
+    report = make_report()
+    report["training"] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert "none: only the threshold was set" in page and "Training curve" not in page
+
+
+def test_version_without_its_job(owners: Client, version: Version) -> None:
+    assert version.job is not None
+    version.job.delete()
+    assert owners.get(address("version", version)).status_code == 200
+    assert owners.get(address("compare", version)).status_code == 200
+
+
+def test_confusers_have_clips_to_play(owners: Client, version: Version, portal: Path) -> None:
+    with Library(portal) as library:
+        ids = library.add_clips(
+            NewClip(
+                np.full(160 + n, 0.1, np.float32), "Hey, campus!", "hey campus", "en", "espeak", request_id=f"r:{n}"
+            )
+            for n in range(5)
+        )
+    page = owners.get(address("version", version)).content.decode()
+    assert [f'data-play="{reverse("trainer:clip", args=[n])}"' in page for n in ids] == [True] * 3 + [False] * 2
+    assert owners.get(reverse("trainer:clip", args=[ids[0]])).status_code == 200
+
+
+def test_utterances_are_counted_not_renderings(owners: Client, version: Version) -> None:
+    report = make_report()
+    report["results"] |= {"positives": 40, "utterances": 20}
+    report["results"]["by_speaker"][0] |= {"clips": 77_177, "utterances": 54_321}
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert "of 20 utterances by 12 voices" in page and "54321" in page and "77177" not in page
+    strict = results.operating_points(report)[0]
+    assert strict.y["all"] == 1.0
+    assert strict.missed["all"].interval == "83.9 to 100.0 %", "of twenty, not of forty"
