@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import inspect
 import time
 from collections.abc import Callable
@@ -156,7 +155,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
             continue
         if is_new:
             return kept
-        if not hmac.compare_digest(kept.request_digest, request):
+        if kept.request_digest != request:
             raise ApiError(
                 409,
                 _("This Idempotency-Key was used for another request."),

@@ -32,9 +32,6 @@ class ApiError(HarkError):
         super().__init__(what, why, what_to_do)
         self.status, self.wait_s = status, wait_s
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.status, self.what, self.why, self.what_to_do, self.wait_s)
-
 
 def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
     """The answer that explains an error; ``more`` are further members of it."""

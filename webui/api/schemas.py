@@ -11,11 +11,18 @@ from pydantic import AliasChoices, ConfigDict
 
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES
+from webui.accounts.services import SCOPES
+from webui.api.webhooks import EVENTS
+from webui.jobs.models import Job
 
 JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
 WHEN = "2026-11-20T20:30:00Z"
 PHRASE = "hey compass"
 LANGUAGE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
+
+Scope = Literal[*SCOPES]  # type: ignore[valid-type]
+Event = Literal[*EVENTS]  # type: ignore[valid-type]
+JobState = Literal[*Job.State.values]  # type: ignore[valid-type]
 
 
 class Wish(Schema):
@@ -147,9 +154,7 @@ class JobOut(Schema):
     id: UUID = Field(examples=[JOB_ID])
     kind: str = Field(examples=["train"])
     title: str = Field(examples=[PHRASE])
-    state: Literal["queued", "running", "cancelling", "cancelled", "failed", "interrupted", "done"] = Field(
-        examples=["running"]
-    )
+    state: JobState = Field(examples=["running"])
     going: bool = Field(description="Whether more will happen by itself.", examples=[True])
     stage: str = Field(examples=["synthesize"])
     message: str = Field(examples=["Speaking 1200 clips"])
@@ -357,7 +362,7 @@ class TokenIn(Wish):
     """A new API token."""
 
     name: str = Field(max_length=100, description="What it is for.", examples=["home assistant"])
-    scopes: list[Literal["read", "train", "audio", "admin"]] = Field(examples=[["read", "train"]])
+    scopes: list[Scope] = Field(examples=[["read", "train"]])
     days: int | None = Field(90, ge=1, le=3650, description="How long it works; null: for ever.", examples=[90])
 
 
@@ -385,7 +390,7 @@ class PairIn(Wish):
 
     name: str = Field(max_length=254, examples=["olivia"])
     password: str = Field(max_length=4096, examples=["a-good-long-password"])
-    scopes: list[Literal["read", "train", "audio", "admin"]] | None = Field(
+    scopes: list[Scope] | None = Field(
         None, description="None: all that the user may have.", examples=[["read", "train"]]
     )
 
@@ -411,9 +416,7 @@ class WebhookIn(Wish):
     """An address that is told how jobs end."""
 
     url: str = Field(max_length=500, examples=["https://example.org/hark"])
-    events: list[Literal["job.done", "job.failed", "job.cancelled", "job.interrupted"]] = Field(
-        examples=[["job.done", "job.failed"]]
-    )
+    events: list[Event] = Field(examples=[["job.done", "job.failed"]])
 
 
 class WebhookOut(Schema):

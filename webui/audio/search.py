@@ -1,4 +1,4 @@
-"""Full-text search in a user's transcripts. SQLite's FTS5 where that is the database, else a plain search for words."""
+"""Full-text search in a user's transcripts, by SQLite's FTS5."""
 
 from __future__ import annotations
 
@@ -68,8 +68,6 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
     wanted = list(wanted)
     if not wanted:
         return []
-    if connection.vendor != "sqlite":
-        return _find_plainly(user, wanted, recording, limit, every)
     expression = (" AND " if every else " OR ").join(f'"{term}"' for term in wanted)
     if every:
         expression += " *"  # the last word may still be being typed
@@ -88,26 +86,6 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
             Hit(UUID(pk), name, number, start_s, end_s, speaker, text, mark_safe(_as_html(marked)))
             for pk, name, number, start_s, end_s, speaker, text, marked in cursor.fetchall()
         ]
-
-
-def _find_plainly(user: User, wanted: list[str], recording: Recording | None, limit: int, every: bool) -> list[Hit]:
-    from django.db.models import Q
-
-    asked = Q()
-    for term in wanted:
-        one = Q(text__icontains=term)
-        asked = asked & one if every else asked | one
-    passages = Passage.objects.filter(asked, recording__user=user).select_related("recording")
-    if recording is not None:
-        passages = passages.filter(recording=recording)
-    pattern = re.compile("|".join(map(re.escape, wanted)), re.IGNORECASE)
-    return [
-        Hit(
-            found.recording_id, found.recording.name, found.number, found.start_s, found.end_s, found.speaker,
-            found.text, mark_safe(_as_html(pattern.sub(lambda match: BEGIN + match[0] + END, found.text))),
-        )
-        for found in passages[:limit]
-    ]  # fmt: skip
 
 
 def _as_html(text: str) -> str:

@@ -531,8 +531,8 @@ def assign_speaker(
 
 
 def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
-    """The recording as it is in the database now, held until the transaction ends."""
-    current = Recording.objects.select_for_update(of=("self",)).select_related("user", "job").get(pk=recording.pk)
+    """The recording as it is now; SQLite's transactions that write are one after another (settings.DATABASES)."""
+    current = Recording.objects.select_related("user", "job").get(pk=recording.pk)
     if current.now == Recording.State.WORKING:
         raise NotReady(
             _("The recording is being transcribed again."),

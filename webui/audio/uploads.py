@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -72,7 +72,6 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     try:
-        forget_leftovers(user)
         # What others have begun is not counted: it may never come. If it does, pieces are refused, and none is lost.
         promised = size + sum(one.size - offset(one) for one in going)
         check_room(user, promised)
@@ -210,13 +209,11 @@ def discard(*, upload: UploadInProgress) -> None:
     upload.delete()
 
 
-def forget_abandoned() -> int:
-    """Forget the uploads that nobody has gone on with for a day; how many there were."""
-    old = UploadInProgress.objects.filter(touched_at__lt=timezone.now() - FORGOTTEN_AFTER).select_related("user")
-    found = list(old)
-    for upload in found:
+def forget_abandoned() -> None:
+    """Delete uploads that were idle for over a day."""
+    old = UploadInProgress.objects.filter(touched_at__lt=timezone.now() - FORGOTTEN_AFTER)
+    for upload in old.select_related("user"):
         discard(upload=upload)
-    return len(found)
 
 
 def folder_of(user: User) -> Path:
@@ -251,34 +248,22 @@ def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
             path.unlink(missing_ok=True)
 
 
-def remove_leftovers() -> int:
-    """Remove what a server that was killed had begun to receive; how many files there were. For the server's start.
+def remove_leftovers() -> None:
+    """Remove what a server that was killed had begun to receive. For the server's start.
 
     That no other server is at work on the same data cannot be known: it may listen on another port. So a file goes
-    only if nobody has written to it for so long that no request can own it any more. Uploads in pieces, which can be
-    gone on with, and what was said live are not among these files.
+    only if no process has written to it for so long that no request can own it any more: an hour, and a day for live
+    audio. Uploads in pieces, which can be gone on with, are not among these files.
     """
     data = Path(settings.DATA)
-    folders = [Path(settings.FILE_UPLOAD_TEMP_DIR)]
-    folders += [own / RECEIVED for own in (data, *(data / "users").glob("*"))]
-    until = time.time() - NOBODYS_AFTER_S
-    removed = 0
-    for folder in folders:
-        for path in folder.glob("*"):
-            try:
-                # Folders in it are those of training runs.
-                if path.is_file() and path.stat().st_mtime < until:
-                    path.unlink()
-                    removed += 1
-            except OSError as error:
-                log.warning("%s stays: %s", path, error)
-    return removed
-
-
-def forget_leftovers(user: User) -> None:
-    """Remove what processes that were killed had begun to write, a day ago and earlier."""
-    until = time.time() - FORGOTTEN_AFTER.total_seconds()
-    for path in folder_of(user).glob("*-*"):
-        with suppress(FileNotFoundError):  # whoever wrote it is done with it
-            if path.stat().st_mtime < until:
+    found = [(path, NOBODYS_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
+    for own in (data, *(data / "users").glob("*")):
+        found += [(path, NOBODYS_AFTER_S) for path in (own / RECEIVED).glob("*")]
+        found += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
+    for path, after_s in found:
+        try:
+            # Folders in it are those of training runs.
+            if path.is_file() and path.stat().st_mtime < time.time() - after_s:
                 path.unlink()
+        except OSError as error:
+            log.warning("%s stays: %s", path, error)

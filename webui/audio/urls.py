@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webui.audio import ask_views, change_views, live_views, upload_views, views
+from webui.audio import ask_views, change_views, upload_views, views
 
 app_name = "audio"
 urlpatterns = [
@@ -17,7 +17,7 @@ urlpatterns = [
     path("search", ask_views.search, name="search"),
     path("ask", ask_views.ask, name="ask"),
     path("speak", ask_views.speak, name="speak"),
-    path("live", live_views.live, name="live"),
+    path("live", views.live_page, name="live"),
     path("voices/forget", change_views.forget_voice, name="forget_voice"),
     path("shared/<str:token>", change_views.shared, name="shared"),
     path("shared/<str:token>/audio", change_views.shared_audio, name="shared_audio"),

@@ -20,7 +20,7 @@ from core.errors import HarkError
 from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.signed_in import signed_in
-from webui.audio import asking, services
+from webui.audio import asking, live, services
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
 from webui.jobs.services import stages_of
@@ -348,6 +348,13 @@ def options_of(request: HttpRequest) -> dict[str, Any]:
         "diarize": speakers != "none",
         "summarize": "summarize" in sent,
     }
+
+
+@require_GET
+def live_page(request: HttpRequest) -> HttpResponse:
+    """Words while they are said; the user's detectors and transcripts listen along."""
+    detectors = [detector for detector, _version in live.detectors_of(signed_in(request))]
+    return render(request, "audio/live.html", {"detectors": detectors, **form_context()})
 
 
 def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:

@@ -41,9 +41,6 @@ class Refused(ApiError):
         super().__init__(status, message, "", "")
         self.param, self.code = param, code
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.status, self.what, self.param, self.code)
-
 
 def as_openai(error: HarkError, status: int) -> HttpResponse:
     """An error as OpenAI writes it. Theirs for what does not fit is 400, not 422."""

@@ -11,8 +11,6 @@ from django.test import Client
 
 from tests.webui.api.conftest import Call, World, a_token, problem_of
 from webui.accounts.models import User
-from webui.api.problems import ApiError
-from webui.jobs.services import LimitReached
 
 pytestmark = pytest.mark.django_db
 
@@ -122,11 +120,3 @@ def test_a_session_needs_the_token_of_its_form(owner: User) -> None:
     assert browser.post("/api/v1/plans", body, "application/json", headers=a_token(owner)).status_code == 201
     problem_of(browser.get("/api/v1/jobs", headers={"Authorization": "Bearer hark_x"}), 401)
     problem_of(browser.get("/api/v1/jobs", headers={"Authorization": "Basic b2s6b2s="}), 401)
-
-
-def test_errors_survive_being_pickled() -> None:
-    import pickle
-
-    error = pickle.loads(pickle.dumps(ApiError(409, "A.", "B.", "C.", wait_s=2)))
-    assert (error.status, error.what, error.wait_s) == (409, "A.", 2)
-    assert LimitReached.status == 429

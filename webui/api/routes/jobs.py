@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -17,7 +17,7 @@ from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.problems import ApiError
-from webui.api.schemas import ClipOut, EventsOut, JobOut, TrainIn, VersionPlace
+from webui.api.schemas import ClipOut, EventsOut, JobOut, JobState, TrainIn, VersionPlace
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.trainer import services as trainer
@@ -103,7 +103,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
 def jobs(
     request: HttpRequest,
     paging: Query[Paging],
-    state: Literal["queued", "running", "cancelling", "cancelled", "failed", "interrupted", "done"] | None = None,
+    state: JobState | None = None,
     kind: str | None = Query(None, max_length=40, examples=["train"]),
 ) -> dict[str, Any]:
     """Newest first."""
