@@ -55,7 +55,7 @@ def largest_body(scope: Scope) -> int:
 
 
 async def of_a_user(scope: Scope) -> bool:
-    """Whether a token or a session comes with the request that belongs to somebody."""
+    """Whether the request has a token or a session of a user."""
     return bool(await database_sync_to_async(_of_a_user)(scope))
 
 

@@ -114,7 +114,7 @@ class ExplainErrorsMiddleware:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404; also the answer to whom the thing does not belong, so that ids tell nothing."""
+    """404; also for things of other users, so that ids tell nothing."""
     error = HarkError(
         _("There is nothing here."),
         _("The address is wrong, or what was here is gone or not yours."),

@@ -86,8 +86,8 @@ class Jobs(Collector):
             for quantile in (0.5, 0.95):
                 took.add_metric((kind, str(quantile)), float(np.quantile(seconds, quantile)))
         yield took
-        heard = Recording.objects.filter(job__finished_at__gte=since, job__state=Job.State.DONE)
+        transcribed = Recording.objects.filter(job__finished_at__gte=since, job__state=Job.State.DONE)
         yield GaugeMetricFamily(
             "hark_transcribed_seconds", "Sound that was transcribed in the last hour.",
-            heard.aggregate(s=Sum("duration_s"))["s"] or 0.0,
+            transcribed.aggregate(s=Sum("duration_s"))["s"] or 0.0,
         )  # fmt: skip

@@ -42,7 +42,7 @@ _COUNT = (
 
 @dataclass(frozen=True)
 class Allowance:
-    """How far somebody is.
+    """How many requests are left.
 
     Attributes:
         most: requests in a window; n: made in this one.

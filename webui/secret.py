@@ -1,4 +1,4 @@
-"""The secret that signs sessions and tokens: made once, readable by nobody else."""
+"""The secret that signs sessions and tokens: made once, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def secret_key(path: Path) -> str:
                 file.flush()
                 os.fsync(file.fileno())
             try:
-                os.link(mine, path)  # unlike a rename it fails where somebody else was faster
+                os.link(mine, path)  # unlike a rename it fails where another process was faster
             except FileExistsError:
                 pass
             finally:

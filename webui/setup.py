@@ -30,7 +30,7 @@ def ready() -> None:
         keep_private(Path(settings.DATA))
         str(settings.SECRET_KEY)  # read, or made, before anything is started that needs it
         database.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions: nobody else's to read
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions: for its owner only
         with database.with_name("setup.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _migrate()

@@ -22,7 +22,7 @@ SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries
 
 
 def shown(said: str | Mapping[str, Any]) -> str:
-    """What the pipeline said, in the language of whoever looks at it; in English what is not in the catalogue.
+    """What the pipeline said, in the reader's language; in English what is not in the catalogue.
 
     Args:
         said: a sentence, or the parts of a worded one as they come out of JSON.

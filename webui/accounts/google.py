@@ -88,7 +88,7 @@ def user_of(sociallogin: SocialLogin) -> User:
     """The user whom a Google account belongs to.
 
     Raises:
-        HarkError: nobody, or somebody who may not come in.
+        HarkError: there is no such user, or the user may not sign in.
     """
     addresses = [address.email for address in sociallogin.email_addresses if address.verified]
     if not addresses:

@@ -46,7 +46,7 @@ class LinkGone(HarkError):
 
 
 class TokenRefused(HarkError):
-    """A token that lets nobody in; answered with 401."""
+    """A token that is not accepted; answered with 401."""
 
     status = 401
 
@@ -209,7 +209,7 @@ def use_owner_link(*, secret: str, username: str, password: str, email: str = ""
     """Make the owner.
 
     Raises:
-        LinkGone: the link does not work, or somebody else was faster.
+        LinkGone: the link does not work, or another was faster.
         HarkError: the name, the password or the address cannot be used; the link works still.
     """
     find_link(secret=secret)
@@ -302,7 +302,7 @@ def check_token(*, text: str) -> ApiToken:
 
 
 def revoke_token(*, token: ApiToken) -> None:
-    """From now on it lets nobody in."""
+    """It stops working at once."""
     ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
 
 
@@ -325,7 +325,7 @@ class TokenPair:
 
 
 def issue_pair(*, user: User, scopes: Collection[str] = SCOPES) -> TokenPair:
-    """A pair of JWTs for somebody who has just signed in, with those of the scopes that they may have."""
+    """A pair of JWTs for a user who has just signed in, with those of the scopes that they may have."""
     return _pair(user, [scope for scope in SCOPES if scope in scopes], family=secrets.token_hex(16))
 
 
@@ -432,7 +432,7 @@ def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, fro
     What is ``going_on`` since the token was accepted does not end with a JWT's quarter of an hour.
 
     Raises:
-        TokenRefused: nobody.
+        TokenRefused: no user has it.
     """
     scheme, _space, text = (header or "").strip().partition(" ")
     text = text.strip()

@@ -26,7 +26,7 @@ WAIT_S = 5.0  # for the first message of who has no session
 LOOK_EVERY_S = 5.0  # whether who is connected may still be
 LONGEST_FIRST = 8_000  # characters
 MOST_OF_A_USER = 20  # sockets at once: each looks into the database again and again
-NOBODY, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
+UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
 _open: Counter[int] = Counter()  # sockets by user; the web server is one process, and counts on one thread
 
@@ -160,7 +160,7 @@ class SignsIn:
     async def _is_still_in(self) -> bool:
         if await database_sync_to_async(self._may_go_on)():
             return True
-        await self.close(NOBODY)  # type: ignore[attr-defined]
+        await self.close(UNKNOWN)  # type: ignore[attr-defined]
         return False
 
     def _may_go_on(self) -> bool:
@@ -188,7 +188,7 @@ class SignsIn:
             user, scopes = await database_sync_to_async(user_of_token)(sent)
             self._token = sent
         except HarkError as error:
-            await self._refuse(error, NOBODY)
+            await self._refuse(error, UNKNOWN)
             return
         if self.needed_scope not in scopes:
             lacking = HarkError(
@@ -207,7 +207,7 @@ class SignsIn:
 
     async def _lose_patience(self) -> None:
         await asyncio.sleep(WAIT_S)
-        await self.close(NOBODY)  # type: ignore[attr-defined]
+        await self.close(UNKNOWN)  # type: ignore[attr-defined]
 
     async def say(self, **content: Any) -> None:
         """Send a JSON object."""

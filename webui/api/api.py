@@ -16,7 +16,7 @@ from webui.api import problems
 from webui.api.documentation import complete
 from webui.api.routes import detectors, inbox, jobs, library, phrases, recordings, tokens, users, webhooks
 
-ABOUT = """Everything that the pages do, for programs: from a phrase to a detector, and what it hears.
+ABOUT = """Everything that the pages do, for programs: from a phrase to a detector, and what it detects.
 
 Send a token as `Authorization: Bearer TOKEN`; make one on your account's page, or with `./hark admin token`. The cookie
 of a session works too; what changes something then needs the header `X-CSRFToken`. Errors are problem details (RFC

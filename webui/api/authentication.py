@@ -25,7 +25,7 @@ class Caller:
 
 
 class Token(AuthBase):
-    """Lets those in who have one of ``scopes``; what is none of them is for everyone whom a token names."""
+    """Admits callers with one of ``scopes``; without scopes, every caller with a valid token."""
 
     openapi_type = "http"
     openapi_scheme = "bearer"

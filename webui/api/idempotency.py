@@ -28,7 +28,7 @@ from webui.api.problems import ApiError
 from webui.api.sealing import seal, unseal
 
 KEPT_FOR = timedelta(hours=24)
-GIVEN_UP_AFTER = timedelta(seconds=90)  # a request that was killed half way makes nobody wait longer than that
+GIVEN_UP_AFTER = timedelta(seconds=90)  # of a request that was killed half way
 WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # for the first of two that were sent at once
 LONGEST_KEY = 200
 HEADER = {
@@ -53,7 +53,7 @@ def creation(in_transaction: bool = True) -> Callable[..., Any]:
     """For operations that return :class:`Made`; an error is not kept, so what is mended can be sent again.
 
     Args:
-        in_transaction: made and written down at once; not for what takes long, as nobody else can write meanwhile.
+        in_transaction: made and written down at once; not for what takes long, as no other request can write meanwhile.
     """
 
     def decorate(view: Callable[..., Made]) -> Callable[..., HttpResponse]:

@@ -71,7 +71,7 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
 
 
 def not_found() -> HarkError:
-    """404; also the answer to whom the thing does not belong, so that ids tell nothing."""
+    """404; also for things of other users, so that ids tell nothing."""
     return HarkError(
         _("There is nothing here."),
         _("The id is wrong, or what was here is gone or not yours."),

@@ -88,7 +88,7 @@ class RecordingSummaryOut(Schema):
     segments: list[int] = Field(description="That the text rests on.", examples=[[0]])
     key_points: list[PointOut]
     action_items: list[PointOut]
-    sentiment: SentimentOut | None = Field(description="null where nobody can tell.")
+    sentiment: SentimentOut | None = Field(description="null where it is unknown.")
     engine: str = Field(examples=["extractive LexRank"])
     note: str = Field(description="How it came about, where that matters.", examples=[""])
 

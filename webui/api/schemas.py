@@ -26,7 +26,7 @@ JobState = Literal[*Job.State.values]  # type: ignore[valid-type]
 
 
 class Wish(Schema):
-    """What a program sends: a name that nobody knows is an error, not a wish that is not heard."""
+    """What a program sends: unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -262,14 +262,14 @@ class FileOut(Schema):
 
 
 class DetectionOut(Schema):
-    """The phrase was heard."""
+    """A place where the phrase occurs."""
 
     time_s: float = Field(examples=[3.2])
     score: float = Field(examples=[0.93])
 
 
 class HeardOut(Schema):
-    """What a detector heard in a recording."""
+    """What a detector found in a recording."""
 
     seconds: float = Field(examples=[12.4])
     frame_s: float = Field(description="Seconds from one score to the next.", examples=[0.08])

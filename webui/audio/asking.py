@@ -62,7 +62,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         compare=_loaded_model("compare_texts", similarity_readiness),
     )
     text = found.text
-    if not found.found:  # said in the language of whoever asks: no recording says it
+    if not found.found:  # in the language of the user: it is no quotation
         text = _("No passage was found that answers this.")
         language = (get_language() or "en").split("-")[0]
     citations, nearest = (
@@ -99,7 +99,7 @@ def _loaded_model(operation: str, readiness: Callable[[], Readiness]) -> Callabl
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
-    """What a user asks in a recorded question (float32 [samples], 16 kHz). Raises HarkError where nothing is heard."""
+    """The text of a recorded question (float32 [samples], 16 kHz). Raises HarkError where no words are recognized."""
     from core.audio_file import SAMPLE_RATE
     from pipeline.recordings.transcription.recognizing import recognize
     from pipeline.recordings.transcription.registry import choose

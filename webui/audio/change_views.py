@@ -36,8 +36,8 @@ NEW_SPEAKER = "new"  # no speaker's id
 def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonResponse:
     """Correct a passage: ``text`` (without any the passage goes), ``version`` that was seen.
 
-    Answers ``{"version", "segment": {"text", "words"} or null}``; 409 with ``version`` and ``text`` where somebody else
-    was faster.
+    Answers ``{"version", "segment": {"text", "words"} or null}``; 409 with ``version`` and ``text`` where the
+    transcript has changed.
     """
     found = recording_of(request, recording_id)
     try:
@@ -176,7 +176,7 @@ def _shared(token: str) -> Recording:
 @never_cache
 @require_GET
 def shared(request: HttpRequest, token: str) -> HttpResponse:
-    """What the owner of a recording shows to whoever has the link: to be read and heard, not to be changed."""
+    """What the owner of a recording shows to those who have the link: to be read and played, not changed."""
     found = _shared(token)
     context = {"recording": found, "token": token, **transcript_context(found, services.transcript_of(found))}
     response = render(request, "audio/shared.html", context)

@@ -32,13 +32,13 @@ UNREADABLE = 1007
 
 T = TypeVar("T")
 # Of its own: asyncio's threads (6 on two cores) send everybody's audio, and must not wait for a recognizer.
-_hearing = ThreadPoolExecutor(8, "live")
+_recognizing = ThreadPoolExecutor(8, "live")
 _going: Counter[int] = Counter()  # sessions by user; the web server is one process, and counts on one thread
 
 
 async def _apart(do: Callable[..., T], *arguments: Any) -> T:
     """What ``do`` returns, done in one of those threads."""
-    return await asyncio.get_running_loop().run_in_executor(_hearing, do, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_recognizing, do, *arguments)
 
 
 class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
@@ -46,7 +46,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
 
     A first text message may say how: ``{"start": {"engine", "language", "detectors": [ids], "answer": true, "save":
     true}}``. Then there are also ``{"event": {"phrase", "time_s", "score"}}`` of detectors, ``{"answer": {...}}`` to
-    questions that are heard, out of the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``.
+    spoken questions, out of the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``.
     ``{"stop": true}`` ends it: what is left is said, then ``{"ended": true}``. Where the connection breaks, what was to
     be saved is saved. One session more than ``settings.LIVE_PER_USER`` of a user is told so, and closed with 4429.
     """
@@ -69,7 +69,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             self.place = None
 
     async def may(self, user: User) -> bool:
-        """Whoever is signed in."""
+        """Every user."""
         return True
 
     async def begin(self) -> None:
@@ -162,14 +162,14 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         return True
 
     async def _work(self, session: live.Session) -> None:
-        """Hear what has come meanwhile, all at once: a recognizer that falls behind catches up."""
+        """Recognize what has come meanwhile, all at once: a recognizer that falls behind catches up."""
         while True:
             await self.news.wait()
             self.news.clear()
             content, last = bytes(self.waiting), self.stopping
             self.waiting.clear()
             if content:
-                await self._tell(await _apart(session.hear, content))
+                await self._tell(await _apart(session.feed, content))
             if last:
                 await self._tell(await _apart(session.finish))
                 break
@@ -191,7 +191,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
 
     async def _answer(self, question: str, time_s: float) -> None:
         assert self.user is not None
-        look = database_sync_to_async(live.answer, thread_sensitive=False, executor=_hearing)
+        look = database_sync_to_async(live.answer, thread_sensitive=False, executor=_recognizing)
         found = await look(user=self.user, question=question)
         if found is not None:
             for citation in found["citations"]:
@@ -199,7 +199,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             await self.say(answer={**found, "time_s": time_s})
 
     async def _keep(self, session: live.Session, told: bool = False) -> None:
-        """Make a recording of what was heard, if that was wished for and there is anything."""
+        """Make a recording of the live audio, if that was wished for and there is anything."""
         session.close()
         path: Path | None = session.path
         if path is None or not path.exists():

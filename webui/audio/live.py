@@ -1,4 +1,4 @@
-"""Listening along: words while they are said, detectors that fire, and answers to questions that are heard."""
+"""Listening along: words while they are said, detectors that fire, and answers to spoken questions."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def too_many(most: int) -> HarkError:
 
 
 class Session:
-    """One live transcription. Nothing in it touches the database, so ``hear`` and ``finish`` may run in any thread.
+    """One live transcription. Nothing in it touches the database, so ``feed`` and ``finish`` may run in any thread.
 
     Args:
         engine: of recognition, or "auto".
@@ -111,7 +111,7 @@ class Session:
             except OSError as error:
                 raise storage_error(error, "keeping what is heard") from error
 
-    def hear(self, content: bytes) -> list[dict[str, Any]]:
+    def feed(self, content: bytes) -> list[dict[str, Any]]:
         """What is new after more 16-bit samples: ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
         audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
         news: list[dict[str, Any]] = []
@@ -157,7 +157,7 @@ def new_file(user: User) -> Path:
 
 
 def keep(*, user: User, path: Path, engine: str, language: str | None) -> Recording:
-    """Make a recording of what was heard. Raises HarkError; the file is still there then."""
+    """Make a recording of the live audio. Raises HarkError; the file is still there then."""
     name = _("Live, %(time)s") % {"time": f"{timezone.localtime():%Y-%m-%d %H.%M}"}
     return services.create_recording(
         user=user, name=f"{name}.wav", source=path, options={"engine": engine, "language": language}, even_if_full=True
@@ -165,7 +165,7 @@ def keep(*, user: User, path: Path, engine: str, language: str | None) -> Record
 
 
 def answer(*, user: User, question: str) -> dict[str, Any] | None:
-    """What the user's own transcripts say about a question that was heard; None where they say nothing."""
+    """What the user's own transcripts say about a spoken question; None where they say nothing."""
     try:
         found = asking.answer(user=user, question=question)
     except HarkError:

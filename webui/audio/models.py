@@ -114,7 +114,7 @@ class UploadInProgress(models.Model):
 
 
 class Share(models.Model):
-    """A link by which anybody reads and hears a recording for a time. Of its token only the SHA-256 is kept."""
+    """A link by which anyone can read and play a recording for a time. Of its token only the SHA-256 is kept."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="shares")
     digest = models.CharField(max_length=64, unique=True)

@@ -1,4 +1,4 @@
-"""A file, or the part of it that a browser asks for: without parts nobody can play from the middle of a recording."""
+"""A file, or the part of it that a browser asks for in order to play from the middle of a recording."""
 
 from __future__ import annotations
 

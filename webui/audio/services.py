@@ -62,7 +62,7 @@ class NotReady(HarkError):
 
 
 class Changed(HarkError):
-    """Somebody else changed it meanwhile; answered with 409. ``version`` and ``text`` are what there is now."""
+    """The transcript has changed meanwhile; answered with 409. ``version`` and ``text`` are the current ones."""
 
     status = 409
     version = 0
@@ -331,7 +331,7 @@ def delete(*, recording: Recording) -> None:
 
 
 def transcript_of(recording: Recording) -> Transcript:
-    """What was said. Raises NotReady while nobody knows, HarkError where the file is damaged."""
+    """Return the transcript. Raises NotReady while it is being made, HarkError where the file is damaged."""
     if recording.version == 0:
         if recording.now == Recording.State.FAILED:
             raise NotReady(
@@ -503,9 +503,9 @@ def assign_speaker(
     """Say who speaks in a passage; it can be undone by assigning it back.
 
     Args:
-        speaker: an id of the transcript's, "" (nobody knows), or None: somebody new.
+        speaker: an id of the transcript's, "" (unknown), or None: a new speaker.
         start_s: where the passage begins that the person saw, as the page has it.
-        all_of_theirs: so do all passages of whoever was said to speak in it: two speakers become one.
+        all_of_theirs: also assign all passages of its present speaker: two speakers become one.
 
     Raises:
         HarkError: no such passage or speaker.
@@ -639,7 +639,7 @@ def search(*, user: User, query: str, recording: Recording | None = None, limit:
 
 
 def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
-    """A link that works for so many days, and its token, which is shown now and never again."""
+    """A link that works for ``days`` days, and its token, which is shown now and never again."""
     transcript_of(recording)
     if not 1 <= days <= MOST_SHARE_DAYS:
         raise HarkError(

@@ -34,7 +34,7 @@ BLOCK = 256 * 1024  # bytes that are in memory
 MOST_AT_ONCE = 200  # uploads of a user that have not ended
 KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
 FORGOTTEN_AFTER = timedelta(days=1)
-NOBODYS_AFTER_S = 3600.0  # a file that a request has not written to for so long belongs to none
+ABANDONED_AFTER_S = 3600.0  # a file that was not written to for that long belongs to no request
 IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Raise NoRoom where so many bytes would not leave :data:`KEPT_FREE` of the disk."""
+    """Raise NoRoom where ``size`` bytes would not leave :data:`KEPT_FREE` of the disk."""
     if shutil.disk_usage(folder).free < size + KEPT_FREE:
         raise NoRoom(
             _("There is no room for this recording."),
@@ -225,7 +225,7 @@ def folder_of(user: User) -> Path:
 
 @contextmanager
 def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
-    """An uploaded file below the user's data, so that it can be moved; removed afterwards unless somebody has moved it.
+    """An uploaded file below the user's data, so that it can be moved; removed afterwards unless it was moved.
 
     Raises:
         HarkError: it is too large, or the disk is full.
@@ -256,9 +256,9 @@ def remove_leftovers() -> None:
     audio. Uploads in pieces, which can be gone on with, are not among these files.
     """
     data = Path(settings.DATA)
-    found = [(path, NOBODYS_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
+    found = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
     for own in (data, *(data / "users").glob("*")):
-        found += [(path, NOBODYS_AFTER_S) for path in (own / RECEIVED).glob("*")]
+        found += [(path, ABANDONED_AFTER_S) for path in (own / RECEIVED).glob("*")]
         found += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
     for path, after_s in found:
         try:

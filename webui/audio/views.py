@@ -111,7 +111,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
-    """What the page of a transcript shows, for its owner and for whom it is shared with."""
+    """What the page of a transcript shows, for its owner and for those it is shared with."""
     from pipeline.recordings.captions import FORMATS, clock
 
     colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}

@@ -30,9 +30,9 @@ from webui.audio import asking, services
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, switch, wrong
-from webui.compatibility.hearing import hear, text_of
 from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
+from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.compatibility.uploads import name_of, one_by_one, received, sent_file, sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -46,7 +46,7 @@ REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
 # What the stages of a run usually take of its time [%], the transcribing of the uploads that it waits for first.
 SHARES = {"transcribe": 10, **dict(zip(dict(RECOGNIZER_STAGES), (3, 2, 20, 3, 5, 52, 5), strict=True))}
-HEARING = ("normalize", "transcribe", "speakers", "summarize")  # the stages of a transcription
+TRANSCRIBING = ("normalize", "transcribe", "speakers", "summarize")  # the stages of a transcription
 SHOWN = 10  # recordings and runs on a tab
 
 
@@ -187,7 +187,7 @@ def _percent(job: Job) -> float:
         return 100.0
     if job.stage not in SHARES:
         awaited = job.spec.get(jobs.WAIT_FOR, ())
-        left = sum(1 - _heard(one) for one in jobs.going_of(awaited))
+        left = sum(1 - _transcribed(one) for one in jobs.going_of(awaited))
         return round(SHARES["transcribe"] * (1 - left / len(awaited)), 1) if awaited else 0.0
     names = list(SHARES)
     before = sum(SHARES[name] for name in names[: names.index(job.stage)])
@@ -199,11 +199,11 @@ def _within(job: Job) -> float:
     return min(1.0, job.done / job.total) if job.total else 0.0
 
 
-def _heard(job: Job) -> float:
+def _transcribed(job: Job) -> float:
     """How much of a transcription is done."""
-    if job.stage not in HEARING:
+    if job.stage not in TRANSCRIBING:
         return 0.0
-    return (HEARING.index(job.stage) + _within(job)) / len(HEARING)
+    return (TRANSCRIBING.index(job.stage) + _within(job)) / len(TRANSCRIBING)
 
 
 def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -223,7 +223,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         if not request.FILES:
             raise wrong("There is no question.", "Neither text nor a recording was sent.", "Send one of them.")
         sound = sent_file(request, "audio", "file")
-        question = text_of(hear(user=user, upload=sound, most_s=LONGEST_QUESTION_S))
+        question = text_of(transcribe_upload(user=user, upload=sound, most_s=LONGEST_QUESTION_S))
         if not question:
             raise wrong("The question was not heard.", "No words were recognized in it.", "Speak nearer, or type it.")
     answer = asking.answer(user=user, question=question)

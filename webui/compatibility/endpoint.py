@@ -47,7 +47,7 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
         return page
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-        @csrf_exempt  # Token looks at it, where a session is what lets somebody in
+        @csrf_exempt  # Token looks at it, where the caller has a session only
         @login_not_required
         @never_cache
         @wraps(view)

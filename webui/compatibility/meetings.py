@@ -20,7 +20,7 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, switch, wrong
-from webui.compatibility.hearing import failure_of
+from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import name_of, received, sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from core.untrusted_json import untrusted_json
 from webui.accounts.signed_in import signed_in
 from webui.compatibility.endpoint import endpoint, wrong
-from webui.compatibility.hearing import as_transcript, hear, summary_of_transcript, text_of
+from webui.compatibility.transcribing import as_transcript, summary_of_transcript, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
 
 LONGEST_TEXT = 300_000  # characters: five hours of talk; the more sentences, the longer it takes
@@ -40,7 +40,7 @@ def can_summarize() -> bool:
 @endpoint("POST", scopes=("audio",))
 def transcribe(request: HttpRequest) -> HttpResponse:
     """``POST /api/asr/transcribe``: audio to ``{transcript}``."""
-    transcript = hear(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
+    transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     return JsonResponse({"transcript": text_of(transcript)})
 
 
@@ -58,7 +58,7 @@ def summarize(request: HttpRequest) -> HttpResponse:
 @endpoint("POST", scopes=("audio",))
 def voice_to_notes(request: HttpRequest) -> HttpResponse:
     """``POST /api/voice-to-notes``: audio to ``{transcript, summary}``; nothing said gives both empty."""
-    transcript = hear(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
+    transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     text = text_of(transcript)
     summary = summary_of_transcript(transcript, signed_in(request))["text"] if text else ""
     return JsonResponse({"transcript": text, "summary": summary})

@@ -18,15 +18,15 @@ from webui.accounts.signed_in import signed_in
 from webui.api.problems import ApiError
 from webui.compatibility import speaking
 from webui.compatibility.endpoint import endpoint, switch
-from webui.compatibility.hearing import hear, place, text_of
 from webui.compatibility.streaming import stream
+from webui.compatibility.transcribing import place, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
 from webui.trainer.services import free_engines
 from webui.trainer.speech import spoken
 
 ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # the best engine that is ready
 ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-STREAMED = ("json", "text")  # formats whose text can be sent as it is heard
+STREAMED = ("json", "text")  # formats whose text can be sent as it is recognized
 TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
 # OpenAI's voices; each is one of the engine's own here.
@@ -61,17 +61,17 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
 
 @endpoint("POST", scopes=("audio",), shape=as_openai)
 def transcriptions(request: HttpRequest) -> HttpResponseBase:
-    """``POST /v1/audio/transcriptions``; with ``stream=true`` its text as it is heard, by server-sent events."""
-    return _heard(request, translate=False)
+    """``POST /v1/audio/transcriptions``; with ``stream=true`` its text as it is recognized, by server-sent events."""
+    return _transcribed(request, translate=False)
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai)
 def translations(request: HttpRequest) -> HttpResponseBase:
     """``POST /v1/audio/translations``: what is said, in English."""
-    return _heard(request, translate=True)
+    return _transcribed(request, translate=True)
 
 
-def _heard(request: HttpRequest, translate: bool) -> HttpResponseBase:
+def _transcribed(request: HttpRequest, translate: bool) -> HttpResponseBase:
     if not request.FILES.getlist("file"):
         raise Refused(400, "There is no file: send the recording as the form's field “file”.", "file")
     form = request.POST
@@ -95,7 +95,7 @@ def _heard(request: HttpRequest, translate: bool) -> HttpResponseBase:
     wish["language"] = form.get("language") or None
     if streamed:
         return stream(as_openai, **wish)
-    transcript = hear(**wish, translate=translate)
+    transcript = transcribe_upload(**wish, translate=translate)
     if wanted in ("srt", "vtt"):
         kind = "application/x-subrip" if wanted == "srt" else "text/vtt"
         return HttpResponse(write(transcript, wanted), content_type=f"{kind}; charset=utf-8")
@@ -175,7 +175,7 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "temperature": 0.0,
         "avg_logprob": round(math.log(max(segment.confidence, LEAST_CONFIDENCE)), 4),
         "compression_ratio": round(len(encoded) / len(zlib.compress(encoded)), 3),
-        "no_speech_prob": 0.0,  # where the detector of speech heard none there is no segment
+        "no_speech_prob": 0.0,  # no segment is made where no speech was detected
     }
 
 
@@ -250,9 +250,9 @@ def _number(value: object, least: float, most: float, name: str) -> float:
 @endpoint("GET", scopes=("read", "audio"), shape=as_openai)
 def models(request: HttpRequest) -> HttpResponse:
     """``GET /v1/models``: what may be named as ``model``, as far as it is ready."""
-    from pipeline.recordings.transcription.registry import engines as hearing
+    from pipeline.recordings.transcription.registry import engines as recognizers
 
-    ready = [*ANY_MODEL[1:], *(engine.name for engine in hearing() if engine.available().ok), *ANY_SPEAKER[1:]]
+    ready = [*ANY_MODEL[1:], *(engine.name for engine in recognizers() if engine.available().ok), *ANY_SPEAKER[1:]]
     ready += free_engines("en", signed_in(request))
     rows = [{"id": name, "object": "model", "created": 0, "owned_by": "hark"} for name in dict.fromkeys(ready)]
     return JsonResponse({"object": "list", "data": rows})

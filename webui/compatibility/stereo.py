@@ -23,8 +23,8 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, number, wrong
-from webui.compatibility.hearing import failure_of
 from webui.compatibility.notes import can_recognize, can_summarize
+from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import name_of, one_by_one, received, sent_files
 from webui.jobs.models import Job
 from webui.metrics import REQUESTS, Jobs
@@ -155,7 +155,7 @@ def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
 def side_of(transcript: Transcript, speaker: str) -> str | None:
     """On which channel a speaker is; the id where the recording is not one person a channel, None where unknown."""
     if transcript.diarization == "channels":
-        # Where the speakers were told apart after the words were heard, the side is in the name only.
+        # Where the speakers were told apart after the words were recognized, the side is in the name only.
         named = transcript.speaker_name(speaker).partition(" ")[0].lower()
         side = SIDES.get(speaker) or (named if named in SIDES.values() else None)
         if side is not None:

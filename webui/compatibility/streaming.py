@@ -1,4 +1,4 @@
-"""A transcript as it is heard, by server-sent events as OpenAI's audio API has them."""
+"""A transcript as it is recognized, by server-sent events as OpenAI's audio API has them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from core.errors import HarkError
 from pipeline.recordings.transcript import Transcript
-from webui.compatibility.hearing import hear, text_of
+from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.errors import broken
 
 log = logging.getLogger(__name__)
@@ -26,31 +26,33 @@ LOOK_EVERY_S = 0.2
 
 
 def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> StreamingHttpResponse:
-    """What :func:`hear` hears with ``wish``: ``transcript.text.delta`` for each piece, then ``transcript.text.done``.
+    """What :func:`transcribe_upload` makes of ``wish``: ``transcript.text.delta`` for each piece, ``transcript.text.done``.
 
     The answer begins with the first words: what goes wrong until then is raised, as without streaming. What goes wrong
     after them is an event with the error in its ``shape``.
     """
-    hearing = _Hearing(wish)
-    first = hearing.wait()
-    response = StreamingHttpResponse(_events(hearing, first, shape), content_type="text/event-stream; charset=utf-8")
+    transcription = _Transcription(wish)
+    first = transcription.wait()
+    response = StreamingHttpResponse(
+        _events(transcription, first, shape), content_type="text/event-stream; charset=utf-8"
+    )
     response["X-Accel-Buffering"] = "no"  # a proxy would wait for the end
     return response
 
 
-class _Hearing:
-    """A recording that is being heard by a thread of its own, whose pieces are read when they are there."""
+class _Transcription:
+    """A recording that is transcribed in a thread of its own; its pieces are read as they are done."""
 
     def __init__(self, wish: dict[str, Any]) -> None:
         self.done: Future[Transcript] = Future()
         self._progress: Path | None = None
         self._file: IO[bytes] | None = None  # held open: what is in it can be read after its folder was removed
         self._rest = b""
-        threading.Thread(target=self._hear, args=(wish,), daemon=True).start()
+        threading.Thread(target=self._transcribe, args=(wish,), daemon=True).start()
 
-    def _hear(self, wish: dict[str, Any]) -> None:
+    def _transcribe(self, wish: dict[str, Any]) -> None:
         try:
-            self.done.set_result(hear(**wish, told=self._told))
+            self.done.set_result(transcribe_upload(**wish, told=self._told))
         except BaseException as error:  # it is raised where the result is asked for
             self.done.set_exception(error)
         finally:
@@ -79,7 +81,7 @@ class _Hearing:
             self._file.close()
 
     def wait(self) -> list[str]:
-        """The first texts; none where it ended without any. Raises what :func:`hear` raises."""
+        """The first texts; none where it ended without any. Raises what :func:`transcribe_upload` raises."""
         while not (texts := self.news()):
             try:
                 self.done.result(timeout=LOOK_EVERY_S)
@@ -92,30 +94,30 @@ class _Hearing:
 
 
 async def _events(
-    hearing: _Hearing, texts: list[str], shape: Callable[[HarkError, int], HttpResponse]
+    transcription: _Transcription, texts: list[str], shape: Callable[[HarkError, int], HttpResponse]
 ) -> AsyncIterator[bytes]:
     sent = ""
     try:
         while True:
-            ended = hearing.done.done()
-            for text in texts + (hearing.news() if ended else []):
+            ended = transcription.done.done()
+            for text in texts + (transcription.news() if ended else []):
                 delta = f" {text}" if sent else text
                 sent += delta
                 yield _event({"type": "transcript.text.delta", "delta": delta})
             if ended:
                 break
             await asyncio.sleep(LOOK_EVERY_S)
-            texts = hearing.news()
+            texts = transcription.news()
     finally:
-        hearing.close()
-    error = hearing.done.exception()
+        transcription.close()
+    error = transcription.done.exception()
     if error is not None:
         if not isinstance(error, HarkError):
             log.error("a streamed transcription failed", exc_info=error)
             error = broken()
         yield _event({"type": "error", **json.loads(shape(error, getattr(error, "status", 500)).content)})
         return
-    text = text_of(hearing.done.result())
+    text = text_of(transcription.done.result())
     if text != sent and text.startswith(sent):  # pieces that were gone before they could be read
         yield _event({"type": "transcript.text.delta", "delta": text[len(sent) :]})
     yield _event({"type": "transcript.text.done", "text": text})

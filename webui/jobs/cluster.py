@@ -1,7 +1,7 @@
 """The workers of one lane, as ``serve`` starts them: ``python -m webui.jobs.cluster``, Q_CLUSTER_NAME says which lane.
 
 django-q's cluster ends when it is told to, unless one of its processes was killed while it held a lock of their queue:
-then it waits for ever. Where ``serve`` was killed, too, nobody is left to end it, so it does that itself.
+then it waits for ever. Where ``serve`` was killed, too, no process is left to end it, so it does that itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOOK_EVERY_S = 1.0
 
 
 def main() -> None:
-    """Work until the end of whoever started this; leaves a process group of its own."""
+    """Work until the end of the process that started this; leaves a process group of its own."""
     from django.core.management import execute_from_command_line
 
     sys.path[:0] = [str(REPOSITORY)]

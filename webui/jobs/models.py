@@ -88,7 +88,7 @@ class Job(models.Model):
 
     @property
     def shown_message(self) -> str:
-        """The message in the language of whoever looks at it."""
+        """The message in the reader's language."""
         return shown(self.said or self.message)
 
     def snapshot(self) -> dict[str, Any]:

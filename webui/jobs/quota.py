@@ -1,4 +1,4 @@
-"""How much of the disk a user may take: nobody's recordings may leave no room for the others'."""
+"""How much of the disk a user may take, so that there is room for the others."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_f
     """Queue a job; the same one, if the user has it waiting or at work already (a double click).
 
     Raises:
-        LimitReached: so many are waiting, or so many of this user's, that one more makes no sense.
+        LimitReached: so many are waiting, or so many of this user's, that no more is taken.
         webui.jobs.quota.NoRoom: the user's share of the disk is full.
     """
     if not even_if_full:
@@ -156,7 +156,7 @@ def claim(job_id: UUID | str) -> Job | None:
 
 
 def renew(job: Job) -> str:
-    """Keep the lease; the state as it is now, "" where the lease is somebody else's."""
+    """Keep the lease; the state as it is now, "" where another worker has it."""
     until = timezone.now() + timedelta(seconds=settings.JOBS_LEASE_S)
     mine = Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING)
     if not mine.update(lease_until=until):

@@ -83,7 +83,7 @@ def _supervise(job: Job) -> None:
             state = services.renew(job)
             if state == "":
                 _end(process)
-                return  # somebody else has it
+                return  # another worker has it
             if state == Job.State.CANCELLING:
                 if not asked_at:
                     asked_at = time.monotonic()
@@ -114,7 +114,7 @@ def _keep_small(log: Path) -> None:
 
 
 def _conclude(job: Job, exit_code: int) -> None:
-    # The lease stays the one that this worker was given: whoever has another one by now has the job.
+    # The lease stays the one that this worker was given: a worker with another one has the job by now.
     job.refresh_from_db(fields=["state", "result", "error"])
     if exit_code == 0 and job.result is not None:
         services.finish(job, Job.State.DONE)  # a wish to cancel came too late to throw anything away

@@ -39,7 +39,7 @@ def news(job_id: UUID | str, after: int) -> dict[str, Any]:
 
 
 def _shown(event: dict[str, Any]) -> dict[str, Any]:
-    """An event in the language of whoever looks at it."""
+    """An event in the reader's language."""
     said = event.get("said") or event.get("message")
     return {**event, "message": shown(said)} if said else event
 

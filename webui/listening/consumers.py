@@ -22,7 +22,7 @@ from webui.trainer.services import version_of
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
-KEPT_S = 60.0  # of what was just heard, from which a marked sample is taken
+KEPT_S = 60.0  # of the latest audio, from which a marked sample is taken
 BEFORE_ALARM_S = 2.5
 TOO_MUCH = 4413  # close code
 
@@ -53,7 +53,7 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
             await self.say(error=error.as_dict())
             await self.close()
             return
-        self.heard = np.zeros(0, np.float32)
+        self.recent = np.zeros(0, np.float32)
         self.samples = 0
         await self.say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
 
@@ -65,15 +65,15 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
             if len(bytes_data) > LONGEST_MESSAGE or self.samples > LONGEST_S * SAMPLE_RATE:
                 await self.close(TOO_MUCH)
                 return
-            await self._hear(bytes_data)
+            await self._score(bytes_data)
         elif text_data is not None:
             await self._mark(text_data)
 
-    async def _hear(self, content: bytes) -> None:
+    async def _score(self, content: bytes) -> None:
         assert self.runtime is not None
         audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
         self.samples += len(audio)
-        self.heard = np.concatenate([self.heard, audio])[-round(KEPT_S * SAMPLE_RATE) :]
+        self.recent = np.concatenate([self.recent, audio])[-round(KEPT_S * SAMPLE_RATE) :]
         try:
             scores = await asyncio.to_thread(self.runtime.scores, audio)
         except BundleError as error:
@@ -95,8 +95,8 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
             return
         if not 0.0 <= time_s <= LONGEST_S:
             return
-        end = min(len(self.heard), len(self.heard) - self.samples + round(time_s * SAMPLE_RATE))
-        audio = self.heard[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]
+        end = min(len(self.recent), len(self.recent) - self.samples + round(time_s * SAMPLE_RATE))
+        audio = self.recent[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]
         try:
             sample = await database_sync_to_async(services.keep_sample)(
                 user=self.user, version=self.version, verdict=verdict, audio=audio

@@ -30,7 +30,7 @@ from webui.listening.models import Sample
 from webui.trainer.models import Version
 from webui.trainer.results import FileGone
 
-LONGEST_FILE_S = 600.0  # that is heard while a person waits
+LONGEST_FILE_S = 600.0  # of a recording that is scored while a person waits
 PEAKS = 1200  # of a waveform that is drawn
 SHORTEST_S, LONGEST_S = 0.3, 10.0  # of a sample
 
@@ -40,8 +40,8 @@ def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
     return open_detector(version.path / version.bundle, fa_per_day)
 
 
-def hear_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
-    """What a version hears in a recording: detections, scores, and the outline of the waveform, as plain JSON.
+def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
+    """What a version detects in a recording: detections, scores, and the outline of the waveform, as plain JSON.
 
     Raises:
         HarkError: the recording cannot be read, or is longer than :data:`LONGEST_FILE_S`.
@@ -54,17 +54,17 @@ def hear_file(version: Version, path: Path, fa_per_day: float | None = None) -> 
             _("Use ./hark detect, which hears any length."),
         )
     detector = runtime_of(version, fa_per_day)
-    heard = listen(detector, path, silent_reporter(), keep_scores=True)
-    if heard.failure is not None:
-        raise heard.failure
+    found = listen(detector, path, silent_reporter(), keep_scores=True)
+    if found.failure is not None:
+        raise found.failure
     return {
         "seconds": round(len(audio) / SAMPLE_RATE, 3),
         "frame_s": detector.score_period_s,
         "threshold": detector.threshold,
-        "scores": heard.scores,
-        "detections": [{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in heard.detections],
+        "scores": found.scores,
+        "detections": [{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in found.detections],
         "peaks": peaks(audio, PEAKS),
-        "silent": heard.silent,
+        "silent": found.silent,
     }
 
 

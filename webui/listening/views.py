@@ -35,10 +35,10 @@ def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 
 @require_POST
 def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """A recording, heard whole: its outline, scores and detections as JSON."""
+    """The outline, scores and detections of a whole recording, as JSON."""
     version = _version(request, detector_id, number)
     with _uploaded(request) as path:
-        return JsonResponse(services.hear_file(version, path))
+        return JsonResponse(services.detect_in_file(version, path))
 
 
 @require_POST

@@ -117,7 +117,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     comparison, outdated = services.comparison_of(versions)
     together = results.same_stream(comparison, versions) if comparison else []
     rows = results.compared(versions)
-    # The curves are of what all have heard, where there is such a thing.
+    # The curves are of the stream that all were scored on, where there is one.
     reports = {row["version"]: results.as_report(comparison, row["found"]) for row in together if comparison}
     for row in rows:
         row["curve"] = reports.get(row["version"]) if reports else row["report"]

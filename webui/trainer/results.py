@@ -24,7 +24,7 @@ Report = Mapping[str, Any]
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
 CLIPS_TO_PLAY = 3  # of each confuser
-HIGHEST_ALARMS = 20.0  # an hour: what the plot shows at least; nobody wants more
+HIGHEST_ALARMS = 20.0  # an hour: what the plot shows at least
 CURVES_COMPARED = 6  # more lines in one plot cannot be told apart
 DATASET = "dataset.jsonl"
 IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
@@ -281,7 +281,7 @@ def confusers(report: Report, data: Path) -> list[dict[str, Any]]:
 
 
 def speakers(report: Report) -> list[dict[str, Any]]:
-    """Voices of the test, those heard worst first."""
+    """Voices of the test, those missed most first."""
     rows = sorted(report["results"]["by_speaker"], key=lambda row: (-(row["miss_rate"]["value"] or 0.0), -row["clips"]))
     return [{**row, "said": row.get("utterances", row["clips"]), "figure": share(row["miss_rate"])} for row in rows]
 
@@ -332,7 +332,7 @@ def compared(versions: Iterable[Version]) -> list[dict[str, Any]]:
 
 
 def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[str, Any]]:
-    """The figures that each version in a comparison has on the stream that all of them heard, the newest first."""
+    """The figures of each version in a comparison on the one stream that all were scored on, the newest first."""
     by_run = {version.path.name: version for version in versions}
     return [
         {

@@ -54,7 +54,7 @@ def test_error_about_audio_names_the_uploaded_file(
 ) -> None:
     from core.audio_file import read_audio
 
-    monkeypatch.setattr("webui.listening.services.hear_file", lambda version, path, rate: read_audio(path))
+    monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: read_audio(path))
     path = tmp_path / "letter.wav"
     path.write_text("Dear Sir")
     with path.open("rb") as file:

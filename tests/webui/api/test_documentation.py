@@ -91,7 +91,7 @@ def curl(call: Call, line: str, headers: dict[str, str], recording: Path) -> Any
 def test_the_lines_for_curl(
     line: str, call: Call, world: World, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.listening.services.hear_file", lambda version, path, rate: dict(HEARD))
+    monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
     line = line.replace("/detectors/1/", f"/detectors/{world.version.detector_id}/")
     response = curl(call, line, a_token(world.user), recording)
     assert response.status_code in (200, 201), response.content

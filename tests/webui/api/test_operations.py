@@ -46,7 +46,7 @@ def named(entries: list[Any]) -> Any:
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detectors of this world hear at once."""
-    monkeypatch.setattr("webui.listening.services.hear_file", lambda version, path, rate: dict(HEARD))
+    monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
 
 
 def send(call: Call, world: World, recording: Path, path: str, method: str, operation: Any, headers: Any) -> Any:

@@ -177,7 +177,7 @@ def test_the_server_s_start_removes_what_no_request_can_own(
     for path in (*left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
-    hours_ago = time.time() - 2 * uploads.NOBODYS_AFTER_S
+    hours_ago = time.time() - 2 * uploads.ABANDONED_AFTER_S
     for path in (*left, kept[0], UploadInProgress.objects.get().path):
         os.utime(path, (hours_ago, hours_ago))
 

@@ -41,7 +41,7 @@ def recording(tmp_path: Path) -> Path:
 
 
 def test_a_recording_is_heard_whole(version: Version, recording: Path) -> None:
-    heard = services.hear_file(version, recording)
+    heard = services.detect_in_file(version, recording)
     assert len(heard["detections"]) == 1
     assert heard["seconds"] == pytest.approx(len(spoken(PHRASE)) / SAMPLE_RATE, abs=0.01)
     assert len(heard["peaks"]) <= services.PEAKS and max(heard["peaks"]) > 0.1
@@ -53,7 +53,7 @@ def test_what_is_no_recording_says_so(version: Version, tmp_path: Path) -> None:
     bad = tmp_path / "letter.wav"
     bad.write_bytes(b"%PDF-1.4 no audio")
     with pytest.raises(HarkError):
-        services.hear_file(version, bad)
+        services.detect_in_file(version, bad)
 
 
 def test_a_long_recording_is_refused(version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_a_long_recording_is_refused(version: Version, tmp_path: Path, monkeypat
     path = tmp_path / "long.wav"
     write_audio(path, np.zeros(3 * SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):
-        services.hear_file(version, path)
+        services.detect_in_file(version, path)
 
 
 def test_the_page_hears_an_upload_and_keeps_a_marked_stretch(

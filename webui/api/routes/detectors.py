@@ -1,4 +1,4 @@
-"""Detectors, their versions, reports and files; and what one hears in a recording."""
+"""Detectors, their versions, reports and files; and what one detects in a recording."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
     **needs("read"),
 )
 def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
-    """The last time that its versions were measured on one stream, which none of them has heard in training."""
+    """The last time that its versions were measured on one stream, which none of them was trained on."""
     mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
     versions = list(Version.objects.filter(detector=mine).select_related("detector__user"))
     found, outdated = services.comparison_of(versions)
@@ -217,13 +217,13 @@ def detect(
     fa_per_day: float | None = Query(None, gt=0, le=1e6, examples=[2.0]),
     scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
 ) -> HeardOut:
-    """Where the phrase is heard in a recording. The recording is not kept."""
+    """Where the phrase occurs in a recording. The recording is not kept."""
     mine = own_version(request, detector_id, number)
     with on_disk(audio) as path:
-        heard = listening.hear_file(mine, path, fa_per_day)
+        found = listening.detect_in_file(mine, path, fa_per_day)
     if not scores:
-        heard["scores"] = heard["peaks"] = None
-    return HeardOut(**heard)
+        found["scores"] = found["peaks"] = None
+    return HeardOut(**found)
 
 
 @router.post(VERSION + "/samples", response={201: SampleOut}, summary="Mark what it was wrong about", **needs("audio"))

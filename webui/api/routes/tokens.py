@@ -37,7 +37,7 @@ def tokens(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 @router.post("/tokens", response={201: TokenMadeOut}, summary="Make a token", **needs(person=True))
 @creation()
 def add(request: HttpRequest, wish: TokenIn) -> Made:
-    """The answer shows its text, this once. It may do no more than whoever makes it, who must have signed in: API
+    """The answer shows its text, this once. It has no more scopes than its maker, who must have signed in: API
     tokens (but for those with the scope admin) make none."""
     allowed = caller(request)
     beyond = set(wish.scopes) - allowed.scopes
@@ -55,7 +55,7 @@ def token(request: HttpRequest, token_id: int) -> ApiToken:
 
 @router.delete("/tokens/{int:token_id}", response={204: None}, summary="Revoke a token", **needs(person=True))
 def revoke(request: HttpRequest, token_id: int) -> Status:
-    """From now on it lets nobody in."""
+    """It stops working at once."""
     services.revoke_token(token=get_object_or_404(ApiToken, id=token_id, user=caller(request).user))
     return Status(204, None)
 

@@ -1,8 +1,8 @@
-"""Recordings that are transcribed while somebody waits for the answer.
+"""Recordings that are transcribed while the client waits for the answer.
 
-Short ones are heard by the speech service, where the models are loaded already, and are not kept. Longer ones are
-transcribed by a job, as those on the page of recordings are, and removed when they have been answered; who waits too
-long is told where the transcript will be.
+Short ones go to the model service, where the models are loaded already, and are not kept. Longer ones are transcribed
+by a job, as those on the page of recordings are, and removed when they have been answered; a client that waits too long
+is told where the transcript will be.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
 from webui.jobs.services import user_data
 
-AT_ONCE_S = 120.0  # seconds of sound that are heard without a job
+AT_ONCE_S = 120.0  # seconds of audio that are transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
 LOOK_EVERY_S = 0.5
-MOST_AT_ONCE, MOST_OF_A_USER = 8, 4  # requests that wait for the speech service; it hears one piece after the other
+MOST_AT_ONCE, MOST_OF_A_USER = 8, 4  # requests that wait for the speech service; it transcribes one after the other
 SENTENCE_S = 5.0  # that a sentence of a text without sound is given, so that it can be cited
 
 _going: Counter[int] = Counter()  # of them by user; the web server is one process
@@ -51,7 +51,7 @@ def longest_wait_s() -> float:
     return float(text) if text.isascii() and text.isdecimal() else 300.0
 
 
-def hear(
+def transcribe_upload(
     *,
     user: User,
     upload: UploadedFile,
@@ -99,7 +99,7 @@ def hear(
 
 @contextmanager
 def place(user: User) -> Iterator[None]:
-    """One among those who wait; nobody has all of them."""
+    """A place among the requests that wait, for the length of the block; no user can have all of them."""
     with _counting:
         if _going[user.pk] >= MOST_OF_A_USER:
             raise _busy(f"{MOST_OF_A_USER} of your own requests are waited for.")
@@ -173,7 +173,7 @@ def summary_of_transcript(transcript: Transcript, user: User) -> dict[str, Any]:
 
 
 def as_transcript(text: str) -> Transcript:
-    """A text that nobody said here, a sentence a segment."""
+    """A text without audio as a transcript, a sentence a segment."""
     found = [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.!?…])\s+|\n+|(?<=[。！？])", text)]
     segments = tuple(
         Segment(number * SENTENCE_S, (number + 1) * SENTENCE_S, sentence, 1.0)
