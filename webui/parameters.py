@@ -1,10 +1,13 @@
-"""Numbers and ids as addresses and forms have them."""
+"""Numbers, ids and JSON objects as requests have them."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.http import Http404
+
+from core.untrusted_json import untrusted_json
 
 LARGEST = 2**63 - 1  # that the database takes
 
@@ -22,3 +25,11 @@ def uuid_of(text: object) -> UUID:
         return UUID(str(text))
     except ValueError as error:
         raise Http404 from error
+
+
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """A JSON object that comes from outside. Raises ValueError for anything else."""
+    sent = untrusted_json(text)
+    if not isinstance(sent, dict):
+        raise ValueError("not an object")
+    return sent

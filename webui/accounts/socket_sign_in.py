@@ -18,9 +18,9 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 
 from core.errors import HarkError
-from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
+from webui.parameters import json_object
 
 WAIT_S = 5.0  # for the first message of who has no session
 LOOK_EVERY_S = 5.0  # whether who is connected may still be
@@ -179,10 +179,9 @@ class SignsIn:
 
     async def _sign_in(self, text: str | None) -> None:
         try:
-            first = untrusted_json(text) if text and len(text) <= LONGEST_FIRST else None
+            token = json_object(text).get("token") if text and len(text) <= LONGEST_FIRST else None
         except ValueError:
-            first = None
-        token = first.get("token") if isinstance(first, dict) else None
+            token = None
         try:
             sent = f"Bearer {token}" if isinstance(token, str) else None
             user, scopes = await database_sync_to_async(user_of_token)(sent)

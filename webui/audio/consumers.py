@@ -16,12 +16,12 @@ from django.urls import reverse
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from core.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import TOO_MANY, SignsIn
 from webui.audio import live
 from webui.audio.services import checked_options
 from webui.jobs.services import user_data
+from webui.parameters import json_object
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
@@ -104,9 +104,8 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             self.news.set()
         elif text_data is not None:
             try:
-                wish = untrusted_json(text_data)
-                assert isinstance(wish, dict)
-            except (ValueError, AssertionError):
+                wish = json_object(text_data)
+            except ValueError:
                 await self.close(UNREADABLE)
                 return
             if "start" in wish and self.session is None:

@@ -15,14 +15,13 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
-from core.untrusted_json import untrusted_json
 from pipeline.recordings.media import clean_name
 from webui.accounts.signed_in import signed_in
 from webui.audio import services, uploads
 from webui.audio.models import Recording, UploadInProgress
 from webui.audio.views import options_of
 from webui.jobs.services import LimitReached
-from webui.parameters import uuid_of, whole_number
+from webui.parameters import json_object, uuid_of, whole_number
 
 MOST_FILES = 100  # of one form
 LARGEST_JSON = 100_000  # bytes
@@ -136,11 +135,8 @@ def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
 def _json(request: HttpRequest) -> dict[str, Any]:
     """The body as a JSON object. Raises HarkError."""
     try:
-        sent = untrusted_json(request.read(LARGEST_JSON) or b"{}")
-        if not isinstance(sent, dict):
-            raise ValueError("not an object")
+        return json_object(request.read(LARGEST_JSON) or b"{}")
     except ValueError as error:
         raise HarkError(
             _("That could not be read."), _("The request is no JSON object."), _("Reload the page.")
         ) from error
-    return sent

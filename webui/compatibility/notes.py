@@ -6,11 +6,11 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from core.untrusted_json import untrusted_json
 from webui.accounts.signed_in import signed_in
 from webui.compatibility.endpoint import endpoint, wrong
 from webui.compatibility.transcribing import as_transcript, summary_of_transcript, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
+from webui.parameters import json_object
 
 LONGEST_TEXT = 300_000  # characters: five hours of talk; the more sentences, the longer it takes
 FIELDS = ("audio", "file")
@@ -73,9 +73,7 @@ def json_or_form(request: HttpRequest) -> dict[str, Any]:
     if request.content_type != "application/json":
         return dict(request.POST.items())
     try:
-        content = untrusted_json(request.body)
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise wrong("The request could not be read.", "Its body is no JSON object.", 'Send {"text": "..."}.', 400)
-    return content
+        return json_object(request.body)
+    except ValueError as error:
+        why = "Its body is no JSON object."
+        raise wrong("The request could not be read.", why, 'Send {"text": "..."}.', 400) from error

@@ -11,7 +11,6 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import get_language_info
 
 from core.errors import HarkError
-from core.untrusted_json import untrusted_json
 from pipeline.recordings.captions import write
 from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.signed_in import signed_in
@@ -21,6 +20,7 @@ from webui.compatibility.endpoint import endpoint, switch
 from webui.compatibility.streaming import stream
 from webui.compatibility.transcribing import place, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
+from webui.parameters import json_object
 from webui.trainer.services import free_engines
 from webui.trainer.speech import spoken
 
@@ -205,12 +205,9 @@ def speech(request: HttpRequest) -> HttpResponse:
 
 def _wish(request: HttpRequest) -> dict[str, Any]:
     try:
-        wish = untrusted_json(request.body)
+        return json_object(request.body)
     except ValueError as error:
         raise Refused(400, "The body must be a JSON object.", None) from error
-    if not isinstance(wish, dict):
-        raise Refused(400, "The body must be a JSON object.", None)
-    return wish
 
 
 def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple[Any, Any]:
