@@ -26,7 +26,7 @@ LOOK_EVERY_S = 0.2
 
 
 def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> StreamingHttpResponse:
-    """The events of a :func:`transcribe_upload`: ``transcript.text.delta`` for each piece, ``transcript.text.done`` last.
+    """Events of :func:`transcribe_upload`: ``transcript.text.delta`` for each piece, ``transcript.text.done`` last.
 
     The answer begins with the first words: what goes wrong until then is raised, as without streaming. What goes wrong
     after them is an event with the error in its ``shape``.
