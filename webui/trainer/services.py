@@ -30,6 +30,7 @@ from webui.trainer.speech import spoken
 
 if TYPE_CHECKING:
     from audio_generation.engine import Engine
+    from core.readiness import Readiness
     from db.records import Clip
 
 PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
@@ -67,6 +68,15 @@ def _ready_engines(user: User) -> dict[str, Engine]:
         for name, engine in engines().items()
         if not (name == "fake" or engine.paid or (name == SPLICE and not user.is_owner)) and engine.available().ok
     }
+
+
+def all_engines(language: str) -> list[tuple[Engine, Readiness, int]]:
+    """Every speech engine, whether it is ready, and how many voices of the language it has; ready ones first."""
+    from audio_generation.registry import engines
+
+    found = [(engine, engine.available()) for name, engine in engines().items() if name != "fake"]
+    rows = [(engine, ready, len(engine.voices(language)) if ready.ok else 0) for engine, ready in found]
+    return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
 
 def languages(user: User) -> list[tuple[str, str]]:

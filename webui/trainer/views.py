@@ -151,28 +151,21 @@ def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
 @require_GET
 def engines(request: HttpRequest) -> HttpResponse:
     """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
-    from audio_generation.registry import engines as all_engines
     from core.environments import is_enabled, requirements
     from pipeline.recordings.tools import tools
 
-    rows: list[dict[str, Any]] = []
-    for name, engine in all_engines().items():
-        if name == "fake":
-            continue
-        readiness = engine.available()
-        voices = engine.voices("en") if readiness.ok else []
-        rows.append(
-            {
-                "name": name,
-                "engine": engine,
-                "readiness": readiness,
-                "voices": len(voices),
-                "can_be_enabled": requirements(name).is_file() and not is_enabled(name),
-                "example": services.PULLED.get(name),
-            }
-        )
-    context = {"rows": sorted(rows, key=lambda row: not row["readiness"].ok), "tools": list(tools())}
-    return render(request, "trainer/engines.html", context)
+    rows = [
+        {
+            "name": engine.name,
+            "engine": engine,
+            "readiness": readiness,
+            "voices": voices,
+            "can_be_enabled": requirements(engine.name).is_file() and not is_enabled(engine.name),
+            "example": services.PULLED.get(engine.name),
+        }
+        for engine, readiness, voices in services.all_engines("en")
+    ]
+    return render(request, "trainer/engines.html", {"rows": rows, "tools": list(tools())})
 
 
 @require_POST

@@ -37,25 +37,18 @@ def advice(
 @router.get("/engines", response=list[EngineOut], summary="Speech engines", **needs("read"))
 def engines(request: HttpRequest, language: str = Query("en", max_length=20, examples=["en"])) -> list[EngineOut]:
     """What speaks here, what does not, and how to enable that."""
-    from audio_generation.registry import engines as all_engines
-
-    found = []
-    for name, engine in all_engines().items():
-        if name == "fake":
-            continue
-        readiness = engine.available()
-        found.append(
-            EngineOut(
-                name=name,
-                ready=readiness.ok,
-                why=readiness.why,
-                how_to_enable=readiness.how_to_enable,
-                licence=engine.licence,
-                paid=engine.paid,
-                voices=len(engine.voices(language)) if readiness.ok else 0,
-            )
+    return [
+        EngineOut(
+            name=engine.name,
+            ready=readiness.ok,
+            why=readiness.why,
+            how_to_enable=readiness.how_to_enable,
+            licence=engine.licence,
+            paid=engine.paid,
+            voices=voices,
         )
-    return sorted(found, key=lambda row: (not row.ready, row.name))
+        for engine, readiness, voices in services.all_engines(language)
+    ]
 
 
 @router.get("/speech", response=None, summary="Hear a voice", **needs("train", **file_of("audio/wav")))
