@@ -13,10 +13,10 @@ LARGEST = 2**63 - 1  # that the database takes
 
 
 def whole_number(text: str | None) -> int | None:
-    """The number that a text of ASCII digits says, :data:`LARGEST` at most; None for any other text."""
-    if not text or not text.isascii() or not text.isdecimal() or len(text) > 19:
+    """The number that a text of at most 18 ASCII digits says; None for any other text."""
+    if not text or not text.isascii() or not text.isdecimal() or len(text) > 18:
         return None
-    return min(int(text), LARGEST)
+    return int(text)
 
 
 def uuid_of(text: object) -> UUID:

@@ -28,7 +28,7 @@ def test_several_files_become_recordings_or_one_recording(owners: Client, owner:
     files = [SimpleUploadedFile(f"{n}.wav", wav.read_bytes()) for n in "efg"]
     owners.post("/recordings/upload", {**form, "audio": files, "together": "on"}, headers=german)
     assert services.recordings_of(owner).filter(name="e.wav und 2 weitere").exists()
-    assert list((portal / "uploads" / "recordings").iterdir()) == []
+    assert list((portal / "uploads" / "received").iterdir()) == []
 
 
 def test_no_file_gets_422(owners: Client, owner: User) -> None:
