@@ -90,6 +90,7 @@ def _longest(seconds: float) -> str:
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """One recording: how far it is, or what was said in it; a link to it that was made just now is shown, once."""
     found = recording_of(request, recording_id)
+    context: dict[str, Any]
     if found.now == Recording.State.WORKING or found.version == 0:
         context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
         return render(request, "audio/working.html", context)

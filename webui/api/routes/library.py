@@ -42,7 +42,7 @@ def clips(
     """In order of their ids; ``next`` leads on."""
     user = caller(request).user
     if not services.has_library(user):
-        return ClipsOut(items=[])
+        return ClipsOut(items=[], next=None)
     filters = Filters(phrase=phrase, engine=engine, voice=voice, language=language, origin=origin, state=state)
     with services.library_of(user) as library:
         found = library.page(filters, limit + 1, after_id=after)[::-1]
