@@ -45,11 +45,6 @@ def example_of(schema: dict[str, Any], known: dict[str, Any]) -> Any:
     return {"integer": 1, "number": 0.5, "boolean": True, "object": {}}.get(str(schema.get("type")), "text")
 
 
-def operations(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """All operations of a schema."""
-    return [methods[method] for methods in schema["paths"].values() for method in METHODS if method in methods]
-
-
 def complete(schema: OpenAPISchema) -> OpenAPISchema:
     """Add to each operation its examples, the scopes that it needs, and what its errors look like."""
     components = schema["components"]
@@ -60,7 +55,10 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
     components.setdefault("securitySchemes", {})["Session"] = SESSION
     failure = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     failure["application/problem+json"]["example"] = example_of(described, known)
-    for operation in operations(schema):
+    operations = (
+        found for methods in schema["paths"].values() for method, found in methods.items() if method in METHODS
+    )
+    for operation in operations:
         if operation.get("security"):
             operation["security"] = [{"Token": []}, {"Session": []}]
             operation["description"] += f"\n\nScope: {' or '.join(operation['x-scopes']) or 'any'}."

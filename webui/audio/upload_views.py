@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -126,10 +126,8 @@ def _shown(upload: UploadInProgress) -> dict[str, Any]:
 
 
 def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
-    upload = uploads.of_user(signed_in(request), upload_id)
-    if upload is None:
-        raise Http404
-    return upload
+    mine = UploadInProgress.objects.select_related("user")
+    return get_object_or_404(mine, pk=upload_id, user=signed_in(request))
 
 
 def _json(request: HttpRequest) -> dict[str, Any]:

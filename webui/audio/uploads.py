@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
-from uuid import UUID
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -195,11 +194,6 @@ def _named(upload: UploadInProgress) -> Path:
         path.unlink(missing_ok=True)
         path.hardlink_to(upload.path)
     return path
-
-
-def of_user(user: User, upload_id: UUID) -> UploadInProgress | None:
-    """The user's upload with that id."""
-    return UploadInProgress.objects.select_related("user").filter(pk=upload_id, user=user).first()
 
 
 def discard(*, upload: UploadInProgress) -> None:

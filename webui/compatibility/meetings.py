@@ -94,11 +94,6 @@ def _meetings(user: User) -> QuerySet[Recording]:
     return services.recordings_of(user).select_related("user").filter(options__session__in=(SESSION, POLISHED_SESSION))
 
 
-def _polishing(meeting: Recording) -> Job | None:
-    """The newest job that polishes it."""
-    return services.newest_job(meeting, "polish")
-
-
 def _head(meeting: Recording) -> dict[str, Any]:
     status, job = meeting.now, meeting.job
     said: dict[str, Any] = {
@@ -108,7 +103,7 @@ def _head(meeting: Recording) -> dict[str, Any]:
         "created_at": meeting.created_at.isoformat(),
     }
     if status == Recording.State.READY and meeting.options.get("session") == POLISHED_SESSION:
-        polishing = _polishing(meeting)
+        polishing = services.newest_job(meeting, "polish")
         if polishing is not None and polishing.is_going:
             said["status"], job = "polishing", polishing
     if job is not None and job.is_going:
@@ -139,7 +134,7 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
     said = _head(found)
     if said["status"] == Recording.State.FAILED:
         said["error"] = failure_of(found).as_dict()
-    polishing = _polishing(found) if found.options.get("session") == POLISHED_SESSION else None
+    polishing = services.newest_job(found, "polish") if found.options.get("session") == POLISHED_SESSION else None
     if polishing is not None and polishing.error is not None:
         said["polish_error"] = polishing.error
     said["artefacts"] = [

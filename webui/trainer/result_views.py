@@ -154,7 +154,7 @@ def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
         "version": shown,
         "detector": shown.detector,
         "folder": Path(shown.bundle).stem,
-        "in_browser": "detect.html" in results.bundle_contents(shown),
+        "in_browser": "detect.html" in results.sizes_in_bundle(shown),
     }
     return render(request, "trainer/use.html", context)
 

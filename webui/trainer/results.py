@@ -356,7 +356,7 @@ def as_report(comparison: Report, found: Report) -> dict[str, Any]:
 
 def downloads(version: Version) -> list[dict[str, Any]]:
     """The files that are there, each with what it is and its size [bytes]."""
-    sizes = _sizes_in_bundle(version)
+    sizes = sizes_in_bundle(version)
     found = []
     for name, words in FILES.items():
         path = _dataset_table(version) if name == DATASET else version.path / name
@@ -378,12 +378,8 @@ def bundle_size(version: Version) -> int | None:
         return None
 
 
-def bundle_contents(version: Version) -> set[str]:
-    """Names of the files in the bundle; none where it is gone."""
-    return set(_sizes_in_bundle(version))
-
-
-def _sizes_in_bundle(version: Version) -> dict[str, int]:
+def sizes_in_bundle(version: Version) -> dict[str, int]:
+    """Bytes of each file in the bundle; none where it is gone."""
     import zipfile
 
     try:
