@@ -8,7 +8,6 @@ from ninja.openapi.schema import OpenAPISchema
 
 from webui.api.schemas import JOB_ID, Problem
 
-METHODS = ("get", "post", "patch", "put", "delete")
 NAMES = {"name": "model.onnx"}  # of parts of addresses
 SESSION = {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Of a browser that is signed in."}
 
@@ -55,10 +54,7 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
     components.setdefault("securitySchemes", {})["Session"] = SESSION
     failure = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     failure["application/problem+json"]["example"] = example_of(described, known)
-    operations = (
-        found for methods in schema["paths"].values() for method, found in methods.items() if method in METHODS
-    )
-    for operation in operations:
+    for operation in [found for methods in schema["paths"].values() for found in methods.values()]:
         if operation.get("security"):
             operation["security"] = [{"Token": []}, {"Session": []}]
             operation["description"] += f"\n\nScope: {' or '.join(operation['x-scopes']) or 'any'}."
