@@ -14,7 +14,7 @@ from pipeline.recordings.short_transcription import transcribe_operation
 from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
-from webui.compatibility import hearing
+from webui.compatibility import transcribing
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -115,7 +115,7 @@ class _Clock:
 @pytest.fixture
 def long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are too long to be heard at once here."""
-    monkeypatch.setattr(hearing, "AT_ONCE_S", 1.0)
+    monkeypatch.setattr(transcribing, "AT_ONCE_S", 1.0)
 
 
 def test_a_longer_one_is_a_job_that_is_waited_for(
@@ -126,7 +126,7 @@ def test_a_longer_one_is_a_job_that_is_waited_for(
     finish: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hearing, "time", _Clock(lambda: finish(Recording.objects.get())))
+    monkeypatch.setattr(transcribing, "time", _Clock(lambda: finish(Recording.objects.get())))
     with recording_file.open("rb") as audio:
         answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
     assert answer.json() == {"transcript": " ".join(SAID)}
@@ -141,7 +141,7 @@ def test_who_waits_too_long_is_told_where_it_will_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HARK_WAIT_S", "3")
-    monkeypatch.setattr(hearing, "time", _Clock(lambda: None))
+    monkeypatch.setattr(transcribing, "time", _Clock(lambda: None))
     with recording_file.open("rb") as audio:
         answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
     kept = Recording.objects.get()
@@ -161,7 +161,7 @@ def test_a_job_that_fails_says_why(
         Job.objects.update(state=Job.State.FAILED, error=error)
         Recording.objects.update(state=Recording.State.FAILED)
 
-    monkeypatch.setattr(hearing, "time", _Clock(fail))
+    monkeypatch.setattr(transcribing, "time", _Clock(fail))
     with recording_file.open("rb") as audio:
         answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
     assert answer.status_code == 422 and answer.json()["what_to_do"] == "Get one."
@@ -219,11 +219,11 @@ def test_busy_models_are_said_to_be_busy(
 def test_only_so_many_wait_at_once(
     client: Client, owner: User, token: dict[str, str], recording_file: Path, asked: Asked, whose: str
 ) -> None:
-    most = hearing.MOST_OF_A_USER if whose == "own" else hearing.MOST_AT_ONCE
-    assert hearing.MOST_OF_A_USER < hearing.MOST_AT_ONCE  # one user leaves places for the others
+    most = transcribing.MOST_OF_A_USER if whose == "own" else transcribing.MOST_AT_ONCE
+    assert transcribing.MOST_OF_A_USER < transcribing.MOST_AT_ONCE  # one user leaves places for the others
     with ExitStack() as taken:
         for n in range(most):
-            taken.enter_context(hearing.place(owner if whose == "own" else User(pk=1000 + n)))
+            taken.enter_context(transcribing.place(owner if whose == "own" else User(pk=1000 + n)))
         with recording_file.open("rb") as audio:
             answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
         assert answer.status_code == 429 and answer["Retry-After"] == "5"

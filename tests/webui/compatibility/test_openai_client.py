@@ -205,7 +205,7 @@ def test_a_key_that_lets_nobody_in(live_server: Any, owner: User, recording_file
 def test_a_full_queue_is_a_rate_limit(
     api: Any, recording_file: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.compatibility.hearing.AT_ONCE_S", 1.0)
+    monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 1.0)
     settings.JOBS_WAITING = 0
     with pytest.raises(openai.RateLimitError) as raised:
         api.audio.transcriptions.create(model="whisper-1", file=recording_file)
