@@ -12,7 +12,7 @@ from tests.support.portal_driver import make_owner, served, watched
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(reason="drives a browser")
 
 
 def test_operations_are_listed_and_called_with_the_session(chromium: Browser, tmp_path: Path) -> None:
