@@ -40,7 +40,7 @@ def diarize(
         comparison = channels.compare_if_stereo(audio_file)
         if comparison is not None and comparison.two_speakers:
             found = channels.turns_of(comparison)
-    if found is None and pyannote_engine.available():
+    if found is None and pyannote_engine.readiness().ok:
         try:
             found = pyannote_engine.diarize_pyannote(audio_file, speakers)
         except HarkError as error:

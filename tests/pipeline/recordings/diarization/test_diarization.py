@@ -388,11 +388,11 @@ def test_pyannote_that_fails_costs_nothing(doubles: None, pyannote: Path, tmp_pa
 
 def test_pyannote_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HARK_PYANNOTE_MODEL", raising=False)
-    assert not pyannote_engine.available()
+    assert not pyannote_engine.readiness().ok
     monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "nothing"))
     assert "engines enable pyannote" in pyannote_engine.readiness().how_to_enable
     monkeypatch.setattr(environments, "is_enabled", lambda name: True)
-    assert not pyannote_engine.available()
+    assert not pyannote_engine.readiness().ok
     assert "HF_TOKEN" in pyannote_engine.readiness().how_to_enable
 
 
