@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
 
 from audio_generation.splice_side import SPLICE
-from core.audio_file import SAMPLE_RATE, write_audio
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Reporter
@@ -31,6 +30,7 @@ from core.worded import worded
 from model.training_options import WHOLE, TrainingOptions, part_of, training_options
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
+from pipeline.recordings.media import open_normalized, read_part
 from pipeline.recordings.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, load_transcript
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
@@ -262,8 +262,7 @@ def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
     from pipeline.corpora.alignment import NotAligned, align
 
     text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
-    audio, _rate = soundfile.read(str(folder / AUDIO), dtype="float32", always_2d=True)
-    mono = audio.mean(axis=1)
+    mono = read_audio(folder / AUDIO)
     aligner = _aligner()
     try:
         aligned = align(aligner.log_probabilities(mono), text, aligner, LANGUAGE)
@@ -343,9 +342,6 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
 
 
 def _cut(audio: Path, passage: Passage, target: Path) -> None:
-    with soundfile.SoundFile(str(audio)) as file:
-        file.seek(max(0, round((passage.start_s - AROUND_S) * SAMPLE_RATE)))
-        samples = file.read(
-            round((passage.end_s - passage.start_s + 2 * AROUND_S) * SAMPLE_RATE), dtype="float32", always_2d=True
-        )
+    with open_normalized(audio) as file:
+        samples = read_part(file, passage.start_s - AROUND_S, passage.end_s + AROUND_S)
     write_audio(target, samples.mean(axis=1))

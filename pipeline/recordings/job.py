@@ -11,9 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Reporter
@@ -284,14 +281,11 @@ def _is_usable(segment: Segment, transcript: Transcript) -> bool:
 
 
 def _clips(recording: str, audio: Path, transcript: Transcript, wanted: Mapping[str, Segment]) -> Iterator[NewClip]:
-    import soundfile
+    from pipeline.recordings.media import open_normalized, read_part
 
-    with soundfile.SoundFile(str(audio)) as file:
+    with open_normalized(audio) as file:
         for source, segment in wanted.items():
-            start = max(0, round((segment.start_s - AROUND_S) * SAMPLE_RATE))
-            end = min(file.frames, round((segment.end_s + AROUND_S) * SAMPLE_RATE))
-            file.seek(start)
-            samples = file.read(max(0, end - start), dtype="float32", always_2d=True).mean(axis=1, dtype=np.float32)
+            samples = read_part(file, segment.start_s - AROUND_S, segment.end_s + AROUND_S).mean(axis=1)
             if not len(samples):
                 continue
             language = segment.language or transcript.language or "en"

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from core.audio_file import SAMPLE_RATE
-from core.errors import HarkError
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.diarization.acoustic import SPOKEN, speech_regions, versions
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
-from pipeline.recordings.media import open_normalized
+from pipeline.recordings.media import open_normalized, read_blocks
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0
@@ -114,16 +112,7 @@ def compare(path: Path) -> ChannelComparison:
 
 def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
     with open_normalized(path) as recording:
-        while True:
-            try:
-                block = recording.read(frames, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise HarkError(
-                    "The recording is damaged.", f"{str(error).rstrip('.')}.", "Upload it again."
-                ) from error
-            if not len(block):
-                return
-            yield np.nan_to_num(block)
+        yield from read_blocks(recording, frames)
 
 
 def _delay(path: Path) -> tuple[int, float]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.lock import held
+from pipeline.recordings.media import open_normalized, read_part
 
 SCHEMA = 1  # of the file
 FILE = "voices.json"  # in a user's data folder
@@ -45,20 +45,13 @@ def voice_of(
     """
     parts: list[np.ndarray] = []
     left_s = most_s
-    try:
-        with soundfile.SoundFile(str(audio_file)) as recording:
-            for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
-                if left_s <= 0:
-                    break
-                recording.seek(max(0, min(recording.frames, int(start * recording.samplerate))))
-                frames = int(min(left_s, max(0.0, end - start)) * recording.samplerate)
-                block = recording.read(frames, dtype="float32", always_2d=True)
-                parts.append(block.mean(axis=1) if channel is None else block[:, min(channel, block.shape[1] - 1)])
-                left_s -= frames / recording.samplerate
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise HarkError(
-            "The recording cannot be read.", f"{audio_file.name}: {str(error).rstrip('.')}.", "Upload it again."
-        ) from error
+    with open_normalized(audio_file) as recording:
+        for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
+            if left_s <= 0:
+                break
+            block = read_part(recording, start, start + min(left_s, max(0.0, end - start)))
+            parts.append(block.mean(axis=1) if channel is None else block[:, min(channel, block.shape[1] - 1)])
+            left_s -= len(block) / SAMPLE_RATE
     return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
