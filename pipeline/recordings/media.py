@@ -34,6 +34,8 @@ MERGE_PAUSE_S = 0.5  # between the files of a session: long enough that no segme
 PROBE_TIMEOUT_S = 30.0
 DECODE_TIMEOUT_S = 900.0  # half an hour of sound takes some 10 s, a large video on a slow disk minutes
 BLOCK_FRAMES = 1 << 16
+UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their number
+NO_SAMPLES = "Decoding it gave no samples."
 
 # Containers of which ffmpeg knows how long the sound should be: one that decodes to less has been cut off.
 _KNOWN_LENGTH = frozenset({"caf", "mov", "mp4", "m4a"})
@@ -180,6 +182,8 @@ def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporte
     with storing("preparing the recording"), atomic_path(target) as temporary:
         _write_normalized(source, temporary, facts, limits, reporter or silent_reporter())
         written = soundfile.info(str(temporary))
+        if not 0 < written.frames < UNKNOWN_FRAMES:
+            raise _no_sound(NO_SAMPLES)
         _check_whole(source, container, facts.duration_s, written.duration)
     return MediaFacts(written.duration, SAMPLE_RATE, written.channels, "flac")
 
@@ -190,7 +194,7 @@ def _write_normalized(
     parts = _decoded(source)
     first = next(parts, None)
     if first is None:
-        raise _no_sound("Decoding it gave no samples.")
+        raise _no_sound(NO_SAMPLES)
     rate, channels = first[0], first[1].shape[1] if first[1].shape[1] <= 2 else 1
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
     taken = 0
@@ -224,18 +228,14 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> list[fl
     Two channels only where all have two. Returns the second of ``target`` at which each of them begins.
 
     Raises:
-        HarkError: none given, longer than the limit together, one that cannot be read, a full disk.
+        HarkError: longer than the limit together, one that cannot be read, a full disk.
     """
-    if not sources:
-        raise HarkError("There is nothing to join.", "No recordings were given.", "Choose at least one.")
-    try:
-        described = [soundfile.info(str(path)) for path in sources]
-    except soundfile.LibsndfileError as error:
-        raise _damaged(str(error)) from error
-    if any(each.samplerate != SAMPLE_RATE for each in described):
-        raise ValueError("only normalized recordings can be merged")
-    limits.check_seconds(sum(each.duration for each in described) + MERGE_PAUSE_S * (len(sources) - 1))
-    channels = 2 if all(each.channels == 2 for each in described) else 1
+    seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
+    for path in sources:
+        with open_normalized(path) as recording:
+            seconds += recording.frames / SAMPLE_RATE
+            channels = min(channels, recording.channels)
+    limits.check_seconds(seconds)
     pause = np.zeros((int(MERGE_PAUSE_S * SAMPLE_RATE), channels), np.float32)
     starts: list[float] = []
     written = 0
@@ -249,7 +249,7 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> list[fl
                 write(pause)
                 written += len(pause)
             starts.append(written / SAMPLE_RATE)
-            with soundfile.SoundFile(str(path)) as recording:
+            with open_normalized(path) as recording:
                 for block in read_blocks(recording):
                     kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
                     write(kept)
@@ -263,17 +263,10 @@ def waveform(path: Path, points: int = 1600) -> list[float]:
     Raises:
         HarkError: it cannot be read.
     """
-    try:
-        with soundfile.SoundFile(str(path)) as recording:
-            step = _step(recording.frames, points)
-            block_frames = step * max(1, BLOCK_FRAMES // step)
-            return [
-                peak
-                for block in read_blocks(recording, block_frames)
-                for peak in _peaks(np.abs(block).max(axis=1), step)
-            ]
-    except soundfile.LibsndfileError as error:
-        raise _damaged(str(error)) from error
+    with open_normalized(path) as recording:
+        step = _step(recording.frames, points)
+        blocks = read_blocks(recording, step * max(1, BLOCK_FRAMES // step))
+        return [peak for block in blocks for peak in _peaks(np.abs(block).max(axis=1), step)]
 
 
 def peaks(audio: np.ndarray, most: int) -> list[float]:

@@ -148,7 +148,7 @@ def test_another_engine_model_language_or_recording_starts_anew(
 
 
 def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_two_speakers", lambda path: True)
+    monkeypatch.setattr(module, "two_speakers", lambda path: True)
     one, other = spoken(ONE, 1.5, 1.5), spoken(OTHER, 1.5, 1.5)  # pauses that part pieces
     quiet_one, quiet_other = np.zeros_like(one), np.zeros_like(other)
     left = np.concatenate([one, quiet_other, one])
@@ -162,7 +162,7 @@ def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatc
 def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_two_speakers", lambda path: True)
+    monkeypatch.setattr(module, "two_speakers", lambda path: True)
     one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
     left = np.concatenate([one, 0.05 * other])
     right = 0.3 * np.concatenate([0.05 * one, other])  # this microphone is quieter
@@ -173,7 +173,7 @@ def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
 def test_one_person_on_two_channels_is_heard_once(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_two_speakers", lambda path: False)
+    monkeypatch.setattr(module, "two_speakers", lambda path: False)
     audio = spoken(ONE, 1.0, 1.0)
     found = heard(flac(tmp_path / "a.flac", audio, audio), tmp_path / "work")
     assert [segment.speaker for segment in found.segments] == [""]
