@@ -13,8 +13,8 @@ from core.events import Progress, Reporter
 from model.training_options import WHOLE, curves_folder, part_of
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.summarization.extractive import most_telling
-from pipeline.recordings.summarization.sentences import Sentence, sentences
-from pipeline.recordings.summarization.transformer import PART_CHARACTERS
+from pipeline.recordings.summarization.sentences import sentences
+from pipeline.recordings.summarization.transformer import PART_CHARACTERS, parts
 from pipeline.recordings.transcript import Transcript, load_transcript
 
 if TYPE_CHECKING:
@@ -111,12 +111,7 @@ def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, st
 
 def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:
     """The pieces of one transcript, each with its most telling sentence."""
-    piece: list[Sentence] = []
-    for sentence in [*sentences(transcript), None]:
-        if sentence is not None:
-            piece.append(sentence)
-        if sentence is None or sum(len(s.text) + 1 for s in piece) > PART_CHARACTERS["character"]:
-            if len(piece) >= FEWEST_SENTENCES:
-                told = most_telling(piece, 1, transcript.language)
-                yield " ".join(s.text for s in piece), told[0].text
-            piece = []
+    for piece in parts(sentences(transcript), PART_CHARACTERS["character"]):
+        if len(piece) >= FEWEST_SENTENCES:
+            told = most_telling(piece, 1, transcript.language)
+            yield " ".join(sentence.text for sentence in piece), told[0].text

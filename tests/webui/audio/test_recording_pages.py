@@ -19,7 +19,6 @@ from core.events import silent_reporter
 from db.db_api import Library
 from pipeline.recordings import job as recording_job
 from pipeline.recordings import recording_folder
-from pipeline.recordings.polish_job import polish_recording
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
 from pipeline.recordings.transcript import Segment, Word
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
@@ -705,7 +704,7 @@ def test_a_transcript_is_polished_where_a_language_model_is_set_up(
     second = owners.post(address)
     assert second.status_code == 409 and b"The recording is being polished." in second.content
     job = Job.objects.get(kind="polish")
-    polish_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    recording_job.polish_recording(job.spec, jobs.user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
     shown = owners.get(page).content.decode()
     assert f'href="{address}"' in shown and f'action="{address}"' in shown and "changed since" not in shown
