@@ -49,11 +49,9 @@ def tools() -> Iterator[Tool]:
     licence = "MIT (program); CC-BY-4.0 (pipeline)"
     yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
     yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", _either(acoustic.available(), RESEMBLYZER))
-    yield Tool(
-        QUESTIONS, question_answering.READER, "Apache-2.0", question_answering.reader_readiness(), pulled="reader"
-    )
-    near = text_similarity.similarity_readiness()
-    yield Tool(QUESTIONS, text_similarity.MODEL, "Apache-2.0", near, pulled="embedding")
+    for pulled, model in (("reader", question_answering.READER), ("embedding", text_similarity.EMBEDDING)):
+        name = model.repository.removeprefix("distilbert/")
+        yield Tool(QUESTIONS, name, "Apache-2.0", model.readiness(), pulled=pulled)
     for writer in summarization.engines():
         yield Tool(SUMMARIES, writer.name, writer.licence, writer.available())
     corpus = peoples_speech.available()

@@ -36,7 +36,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
     from pipeline.recordings.question_answering import answer as answer_from
-    from pipeline.recordings.question_answering import passages, rank
+    from pipeline.recordings.question_answering import passages
 
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
@@ -50,8 +50,6 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
             continue  # damaged, or being deleted: the others still answer
         language = transcript.language or language
         texts += passages(str(one.pk), transcript)
-    if not texts:
-        rank(question, [], 1)  # says what is wrong with the question, if anything is
     found = answer_from(question, texts, read=_read, compare=_compare)
     text = found.text
     if not found.found:  # said in the language of whoever asks: no recording says it
@@ -70,13 +68,13 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
     """The user's recordings in which words of the question occur, best first; where meanings are compared, others too,
     the newest first."""
-    from pipeline.recordings.text_similarity import similarity_readiness
+    from pipeline.recordings.text_similarity import EMBEDDING
 
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
     transcribed = services.recordings_of(user).filter(version__gt=0)
-    if similarity_readiness().ok:
+    if EMBEDDING.readiness().ok:
         newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
         ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
     found = {one.pk: one for one in services.recordings_of(user).select_related("user", "job").filter(pk__in=ids)}
@@ -86,9 +84,9 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
 def _read(request: dict[str, Any]) -> dict[str, Any]:
     """A model that reads, in the speech service; not ready where there is none, which costs no process."""
     from pipeline.recordings.model_client import call
-    from pipeline.recordings.question_answering import reader_readiness
+    from pipeline.recordings.question_answering import READER
 
-    if not reader_readiness().ok:
+    if not READER.readiness().ok:
         return {"ready": False}
     return call("read_answer", request, timeout_s=60.0)
 
@@ -96,9 +94,9 @@ def _read(request: dict[str, Any]) -> dict[str, Any]:
 def _compare(request: dict[str, Any]) -> dict[str, Any]:
     """A model that compares meanings, in the same way."""
     from pipeline.recordings.model_client import call
-    from pipeline.recordings.text_similarity import similarity_readiness
+    from pipeline.recordings.text_similarity import EMBEDDING
 
-    if not similarity_readiness().ok:
+    if not EMBEDDING.readiness().ok:
         return {"ready": False}
     return call("compare_texts", request, timeout_s=60.0)
 

@@ -194,6 +194,4 @@ class _Model:
         return written
 
 
-@lru_cache(maxsize=1)
-def _model(folder: str) -> _Model:
-    return _Model(folder)
+_model = lru_cache(maxsize=1)(_Model)
