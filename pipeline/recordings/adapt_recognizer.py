@@ -23,7 +23,7 @@ import numpy as np
 
 from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
@@ -122,11 +122,8 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         learned = sorted(passage.name for passage in passages if passage.name not in measured)
         used = {*measured, *learned[: part_of(len(learned), options.subset)]}
         passages = [passage for passage in passages if passage.name in used]
-    folder = data / FOLDER
-    try:
-        return _train(passages, options, folder, reporter)
-    except OSError as error:
-        raise storage_error(error, "training the recognizer") from error
+    with storing("training the recognizer"):
+        return _train(passages, options, data / FOLDER, reporter)
 
 
 def _train(passages: list[Passage], options: TrainingOptions, folder: Path, reporter: Reporter) -> dict[str, Any]:

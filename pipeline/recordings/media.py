@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from core.ffmpeg import NotDecoded, decoded, have_ffmpeg, input_of, last_words, limited
+from core.settings_file import positive_number
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
 MOST_CHANNELS = 64  # what ffmpeg can mix
@@ -68,8 +68,8 @@ class MediaLimits:
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
         """The limits that HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS set. Raises HarkError for nonsense."""
         return cls(
-            int(_positive("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
-            _positive("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
+            int(positive_number("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
+            positive_number("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
             owner,
         )
 
@@ -102,17 +102,6 @@ class MediaLimits:
         if self.owner:
             return f"raise the limit: set {setting} to more {unit} and start Hark again"
         return "ask the owner of this Hark to raise the limit"
-
-
-def _positive(variable: str, default: float) -> float:
-    text = os.environ.get(variable) or str(default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise HarkError(f"{variable} is not a limit.", f'Its value is "{text}".', "Set it to a number above 0.")
-    return value
 
 
 @dataclass(frozen=True)

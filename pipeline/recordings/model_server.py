@@ -22,6 +22,7 @@ from typing import Any
 
 from core.errors import HarkError
 from core.lock import held
+from core.settings_file import positive_number
 from pipeline.recordings.model_client import ServiceBusy, log_file, of_this_user, socket_path
 from pipeline.recordings.model_operations import perform
 
@@ -141,7 +142,7 @@ def main() -> None:
             os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one has it done here
             logger.info("serving %s", path)
             try:
-                SpeechService(path, float(os.environ.get("HARK_SPEECH_IDLE_S") or IDLE_S)).run()
+                SpeechService(path, positive_number("HARK_SPEECH_IDLE_S", IDLE_S)).run()
                 code = 0
             except SystemExit:  # a signal
                 code = 0

@@ -8,14 +8,15 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
+from core.readiness import Readiness
 from core.voice_activity import FRAME_S, speech_probabilities
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.turns import Diarization, Turn
@@ -41,22 +42,17 @@ SHARPNESS = 20.0  # of the probability of a speaker by cosine
 BETWEEN = 0.3
 SHORTEST_OVERLAP_STEPS = 3
 
+INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 PACKAGES = ("resemblyzer", "silero-vad")
 
 _lock = threading.Lock()
 
 
-def diarize_acoustic(audio_file: Path, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """The turns of a recording; channels are mixed. ``speakers``: how many there are, where that is known.
-
-    Raises:
-        HarkError: the file cannot be read, or resemblyzer is not installed.
-    """
-    return diarize_audio(read_audio(audio_file), speakers, reporter)
-
-
 def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """As :func:`diarize_acoustic`, of float32 [samples] at 16 kHz."""
+    """The turns in float32 [samples] at 16 kHz. ``speakers``: how many there are, where that is known.
+
+    Raises HarkError where resemblyzer is not installed.
+    """
     reporter = reporter or silent_reporter()
     probabilities = speech_probabilities([audio])
     spoken = speech_regions(probabilities, *SPOKEN)
@@ -118,11 +114,11 @@ def embed_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dic
     return {"embedding": [round(float(value), 6) for value in embed(np.asarray(audio, np.float32))]}
 
 
-def available() -> bool:
+def readiness() -> Readiness:
     """Whether resemblyzer is installed; imports nothing."""
-    from importlib.util import find_spec
-
-    return find_spec("resemblyzer") is not None
+    if find_spec("resemblyzer") is not None:
+        return Readiness(True)
+    return Readiness(False, "The package resemblyzer is not installed.", INSTALL)
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -163,7 +159,7 @@ def _encoder() -> Any:
         raise HarkError(
             "Speakers cannot be told apart by their voices here.",
             f"The package resemblyzer is missing or broken ({error}).",
-            "Install it: python -m pip install --no-deps -r requirements-alone.txt",
+            INSTALL,
         ) from error
     return VoiceEncoder("cpu", verbose=False)
 

@@ -32,18 +32,15 @@ LEAST_S, LEAST_SHARE = 0.4, 0.03  # of the speech, that each of two people has f
 
 @dataclass(frozen=True)
 class ChannelComparison:
-    """Two channels [frames of 32 ms], the right one shifted by ``delay_s`` to fit the left one.
+    """Two channels [frames of 32 ms], the later one moved to fit the other.
 
     Attributes:
-        correlation: of the two at that delay, over the whole recording (0 to 1).
         speech: probability of speech [2, frames].
         lead_db: how much louder the left one is than the right one, each by its own loud level [frames].
         left_s, right_s: seconds of speech that each has for itself.
         speech_s: seconds of speech in either.
     """
 
-    delay_s: float
-    correlation: float
     speech: np.ndarray
     lead_db: np.ndarray
     left_s: float
@@ -81,7 +78,7 @@ def turns_of(comparison: ChannelComparison) -> Diarization:
 
 def compare(path: Path) -> ChannelComparison:
     """Listen to both channels of a 16 kHz recording, a block at a time. Raises HarkError where it cannot be read."""
-    delay, correlation = _delay(path)
+    delay, _ = _delay(path)
     hearing = (SpeechProbability(), SpeechProbability())
     speech: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     powers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -91,23 +88,20 @@ def compare(path: Path) -> ChannelComparison:
             speech[number].append(hearing[number].feed(audio))
             powers[number].append(np.square(audio.reshape(-1, FRAME)).mean(axis=1))
     if not speech[0]:
-        nothing = np.zeros(0, np.float32)
-        return ChannelComparison(0.0, 0.0, np.zeros((2, 0), np.float32), nothing, 0.0, 0.0, 0.0)
+        return ChannelComparison(np.zeros((2, 0), np.float32), np.zeros(0, np.float32), 0.0, 0.0, 0.0)
     probable = np.stack([np.concatenate(parts) for parts in speech])
     box = np.ones(SMOOTH_FRAMES) / SMOOTH_FRAMES
     levels = np.stack([10 * np.log10(np.convolve(np.concatenate(parts), box, "same") + 1e-10) for parts in powers])
     spoken = probable.max(axis=0) >= SPOKEN[0]
     if not spoken.any():
-        return ChannelComparison(delay / SAMPLE_RATE, correlation, probable, np.zeros(len(spoken)), 0.0, 0.0, 0.0)
+        return ChannelComparison(probable, np.zeros(len(spoken)), 0.0, 0.0, 0.0)
     relative = levels - np.percentile(levels[:, spoken], LOUD_PERCENTILE, axis=1, keepdims=True)
     lead = relative[0] - relative[1]
     own = [
         float(np.sum((probable[number] >= SPOKEN[0]) & (sign * lead >= LOUDER_DB) & (relative[number] >= -AUDIBLE_DB)))
         for number, sign in ((0, 1), (1, -1))
     ]
-    return ChannelComparison(
-        delay / SAMPLE_RATE, correlation, probable, lead, own[0] * FRAME_S, own[1] * FRAME_S, spoken.sum() * FRAME_S
-    )
+    return ChannelComparison(probable, lead, own[0] * FRAME_S, own[1] * FRAME_S, spoken.sum() * FRAME_S)
 
 
 def _read(path: Path, frames: int) -> Iterator[np.ndarray]:

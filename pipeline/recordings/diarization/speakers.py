@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from core.audio_file import read_audio
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from core.worded import worded
@@ -46,7 +47,7 @@ def diarize(
         except HarkError as error:
             reporter.log(f"{error.what} {error.why} Hark's own way is taken.", "warning")
     if found is None:
-        found = acoustic.diarize_acoustic(audio_file, speakers, reporter)
+        found = acoustic.diarize_audio(read_audio(audio_file), speakers, reporter)
     if voices is not None and found.turns and voiceprints.names(voices):
         found = _named(found, audio_file, voices)
     return found

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.lock import held
+from pipeline.recordings.diarization.clustering import unit
 from pipeline.recordings.media import open_normalized, read_part
 
 SCHEMA = 1  # of the file
@@ -86,7 +87,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
         times = 0
         if before is not None:
             times = int(before["times"])
-            embedding = _unit(times * np.array(before["embedding"]) + embedding)
+            embedding = unit(times * np.array(before["embedding"]) + embedding)
         kept[name] = {
             "embedding": [round(float(value), 6) for value in embedding],
             "times": times + 1,
@@ -95,16 +96,11 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
         }
 
 
-def match(file: Path, embedding: Sequence[float] | np.ndarray) -> str | None:
-    """The name of the remembered voice that an embedding belongs to; None where it is nobody's."""
-    return match_all(file, {"": embedding}).get("")
-
-
 def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
     """The names of speakers of one recording, by their ids; a name goes to one of them, the one who fits best."""
     kept = _load(file)
     cosines = [
-        (float(_unit(np.asarray(embedding, np.float64)) @ _unit(np.array(voice["embedding"]))), speaker, name)
+        (float(unit(np.asarray(embedding, np.float64)) @ unit(np.array(voice["embedding"]))), speaker, name)
         for speaker, embedding in embeddings.items()
         for name, voice in kept.items()
     ]
@@ -126,21 +122,15 @@ def forget(file: Path, name: str) -> bool:
         return kept.pop(name, None) is not None
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return np.asarray(vector / max(1e-9, float(np.linalg.norm(vector))))
-
-
 @contextmanager
 def _to_change(file: Path) -> Iterator[dict[str, dict[str, Any]]]:
     """The voices, written back at the end of the block; of two processes (or threads) one waits for the other."""
-    try:
+    with storing("remembering the voice"):
         file.parent.mkdir(parents=True, exist_ok=True)
         with held(file.with_suffix(".lock"), _being_changed):
             kept = _load(file)
             yield kept
             _save(file, kept)
-    except OSError as error:
-        raise storage_error(error, "remembering the voice") from error
 
 
 def _being_changed(process: str) -> HarkError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from model.training_options import WHOLE, curves_folder, part_of
@@ -77,10 +77,8 @@ def train(
 
     board = curves_folder(folder)
     training = SummarizerTraining(run.epochs, run.batch_size, run.seed)
-    try:
+    with storing("training the summarizer"):
         result = train_summarizer(split, shape or SummarizerConfig(), training, folder, told, device, board)
-    except OSError as error:
-        raise storage_error(error, "training the summarizer") from error
     reporter.artifact("weights", str(result.best))
     return {
         "weights": str(result.best),

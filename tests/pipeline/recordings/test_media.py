@@ -146,7 +146,7 @@ def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits.from_environment())
     assert not (tmp_path / "a.flac").exists()
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "for ever")
-    with pytest.raises(HarkError, match="HARK_UPLOAD_MAX_SECONDS is not a limit"):
+    with pytest.raises(HarkError, match="HARK_UPLOAD_MAX_SECONDS is not a number"):
         MediaLimits.from_environment()
 
 
