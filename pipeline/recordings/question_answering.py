@@ -198,7 +198,7 @@ def answer(
         total = sum(weights.values())
         ranked = index.rank(terms, MOST_COMPARED)
         best = ranked[:READ]
-        coverage = {row: sum(weights[t] for t in terms if row in index.rows(t)) / total for row in best}
+        coverage = {row: sum(weights[t] for t in terms if row in index.rows("passage", t)) / total for row in best}
         said = max(coverage.values(), default=0.0) >= FLOOR_ALONE
         near: list[int] = []
         if compare is not None and (read is not None or not said):
@@ -229,9 +229,9 @@ def _best_line(
         line, row = candidate
         value = 0.0
         for term, weight in weights.items():
-            if index.line_row(line) in index.line_rows(term):
+            if index.in_line(term, line):
                 value += weight
-            elif row in index.rows(term):
+            elif row in index.rows("passage", term):
                 value += NEARBY * weight
         if any(pattern.search(line.text) for pattern in wanted):
             value *= 1 + KIND_BONUS
@@ -265,10 +265,7 @@ def _nearest_lines(
         except HarkError:
             pass  # by their words
     if len(values) != len(lines):
-        values = [
-            sum(weight for term, weight in weights.items() if index.line_row(line) in index.line_rows(term))
-            for line in lines
-        ]
+        values = [sum(weight for term, weight in weights.items() if index.in_line(term, line)) for line in lines]
     best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
     return [line for value, line in best if value > 0]
 
@@ -354,23 +351,16 @@ class _Index:
 
     def weights(self, terms: Sequence[str]) -> dict[str, float]:
         """The weight of each term: BM25's inverse document frequency in segments, highest where it occurs nowhere."""
-        counts = {term: len(self.line_rows(term)) for term in terms}
+        counts = {term: len(self.rows("line", term)) for term in terms}
         total = max(FEWEST_SEGMENTS, len(self._line_row))
         return {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in counts.items()}
 
-    def rows(self, term: str) -> frozenset[int]:
-        """Passages with the term."""
-        return self._rows("passage", term)
+    def in_line(self, term: str, line: Citation) -> bool:
+        """Whether a segment has the term."""
+        return self._line_row[line] in self.rows("line", term)
 
-    def line_rows(self, term: str) -> frozenset[int]:
-        """Segments with the term."""
-        return self._rows("line", term)
-
-    def line_row(self, line: Citation) -> int:
-        """The row of a segment."""
-        return self._line_row[line]
-
-    def _rows(self, table: str, term: str) -> frozenset[int]:
+    def rows(self, table: str, term: str) -> frozenset[int]:
+        """Passages or segments ("passage", "line") with the term."""
         key = (table, term)
         if key not in self._found:
             found = self._database.execute(f"SELECT rowid FROM {table} WHERE {table} MATCH ?", (f'"{term}"',))

@@ -259,12 +259,9 @@ def _placed(written: Sequence[_Written], times: Sequence[Time | None], seconds: 
         end = seconds if following is None else following[0]
         if placed and end - begin < LEAST_WORD_S * (after - number):
             begin, number = placed.pop()[0], number - 1
-        placed += _spread(written[number:after], begin, max(begin, end))
+        text = " ".join(word.text for word in written[number:after])
+        placed += [(word.start_s, word.end_s) for word in spread(text, begin, max(begin, end), 0.0)]
     return tuple(
         Word(word.text, *time, round(math.prod(word.probabilities), 4))
         for word, time in zip(written, placed, strict=True)
     )
-
-
-def _spread(written: Sequence[_Written], begin: float, end: float) -> list[Time]:
-    return [(word.start_s, word.end_s) for word in spread(" ".join(word.text for word in written), begin, end, 0.0)]
