@@ -429,21 +429,12 @@ def licence_of(folder: Path) -> tuple[str, str]:
     for path in sorted(files, key=lambda path: (order.get(path.name.lower()[:5], 0), path.name)):
         with path.open(encoding="utf-8", errors="replace") as file:
             text = " ".join(file.read(100_000).split())
-        names = [name + _version(name, text, pattern) for pattern, name in LICENCES if _found(pattern, text)]
+        names = []
+        for pattern, name in LICENCES:
+            # "MIT" is also a German word and a university; elsewhere capitals do not matter.
+            if found := re.search(pattern, text, 0 if name == "MIT" else re.IGNORECASE):
+                version = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :]) if name.startswith("CC-") else None
+                names.append(f"{name}-{version[1]}" if version else name)
         if names:
             return " AND ".join(names), path.name
     return UNKNOWN_LICENCE, ""
-
-
-def _found(pattern: str, text: str) -> re.Match[str] | None:
-    # "MIT" is also a German word and a university; elsewhere capitals do not matter.
-    return re.search(pattern, text, 0 if r"\bMIT\b" in pattern else re.IGNORECASE)
-
-
-def _version(name: str, text: str, pattern: str) -> str:
-    """The version that follows a Creative Commons licence's name, as "-4.0"."""
-    found = _found(pattern, text)
-    if found is None or not name.startswith("CC-"):
-        return ""
-    after = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :])
-    return f"-{after[1]}" if after else ""

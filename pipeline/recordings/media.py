@@ -38,9 +38,9 @@ UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their
 NO_SAMPLES = "Decoding it gave no samples."
 
 # Containers of which ffmpeg knows how long the sound should be: one that decodes to less has been cut off.
-_KNOWN_LENGTH = frozenset({"caf", "mov", "mp4", "m4a"})
+_KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
 # Containers whose header, as ffmpeg reads it, is right about the length of what is there.
-_TRUE_LENGTH = _KNOWN_LENGTH | {"flac", "wav", "aiff"}
+_TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
 _OTHER_KINDS = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive or an office document"),
@@ -111,13 +111,11 @@ class MediaFacts:
     Attributes:
         duration_s: as far as it is known, else 0.
         sample_rate: Hz.
-        codec: "flac", "mp3", "pcm_s16le" ...
     """
 
     duration_s: float
     sample_rate: int
     channels: int
-    codec: str
 
 
 def clean_name(name: str) -> str:
@@ -174,7 +172,7 @@ def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporte
         if not 0 < written.frames < UNKNOWN_FRAMES:
             raise _no_sound(NO_SAMPLES)
         _check_whole(source, container, facts.duration_s, written.duration)
-    return MediaFacts(written.duration, SAMPLE_RATE, written.channels, "flac")
+    return MediaFacts(written.duration, SAMPLE_RATE, written.channels)
 
 
 def _write_normalized(
@@ -340,8 +338,7 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
 
 def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
     entries = (
-        "format=format_name,duration:stream=codec_type,codec_name,sample_rate,channels,duration"
-        ":stream_disposition=attached_pic"
+        "format=format_name,duration:stream=codec_type,sample_rate,channels,duration:stream_disposition=attached_pic"
     )
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *input_of(path)]
     with limited(command, PROBE_TIMEOUT_S) as (process, said):
@@ -368,7 +365,6 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
         _number(sound.get("duration")) or _number(container.get("duration")),
         int(_number(sound.get("sample_rate"))),
         int(_number(sound.get("channels"))),
-        str(sound.get("codec_name", "unknown")),
     )
     return facts, frozenset(str(container.get("format_name", "")).split(","))
 
@@ -389,9 +385,8 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
             f"libsndfile: {str(error.error_string).rstrip('.')}.",
             "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more.",
         ) from error
-    codec = "flac" if found.format == "FLAC" else found.subtype.lower()
     # What libsndfile says of the length is corrected by what is there.
-    return MediaFacts(found.duration, found.samplerate, found.channels, codec), frozenset()
+    return MediaFacts(found.duration, found.samplerate, found.channels), frozenset()
 
 
 class _Sink:

@@ -136,18 +136,10 @@ def _windows(regions: Iterable[tuple[float, float]]) -> list[tuple[float, float]
     """(start, end) of windows of at most 1.6 s, evenly over each region and none across two of them."""
     windows = []
     for start, end in regions:
-        rest = end - start - WINDOW_S
-        if end - start < SHORTEST_S:
-            continue
-        steps = max(0, int(np.ceil(rest / HOP_S)))
-        windows += (
-            [
-                (start + rest * step / max(1, steps), min(end, start + rest * step / max(1, steps) + WINDOW_S))
-                for step in range(steps + 1)
-            ]
-            if rest > 0
-            else [(start, end)]
-        )
+        if end - start >= SHORTEST_S:
+            steps = max(0, int(np.ceil((end - start - WINDOW_S) / HOP_S)))
+            begins = np.linspace(start, max(start, end - WINDOW_S), steps + 1)
+            windows += [(float(begin), min(end, float(begin) + WINDOW_S)) for begin in begins]
     return windows
 
 
@@ -233,7 +225,7 @@ def _turns(
     for start, end in spoken:
         steps = max(1, round((end - start) / STEP_S))
         times = start + (np.arange(steps) + 0.5) * (end - start) / steps
-        path = _path(np.log(_at_times(probable, middles, times) + 1e-3))
+        path = _path(_at_times(probable, middles, times) + 1e-3)
         both = _both(_at_times(cosines, middles, times), found)
         changes = [0, *(np.flatnonzero(np.diff(path * 2 + both)) + 1), steps]
         edges = [round(float(start + (end - start) * change / steps), 3) for change in changes]
@@ -268,17 +260,10 @@ def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> n
     return found
 
 
-def _path(scores: np.ndarray) -> np.ndarray:
-    """The likeliest voice of each step (Viterbi over log probabilities [steps, voices], a change costs)."""
-    best = scores[0].copy()
-    came_from = np.zeros(scores.shape, int)
-    for step in range(1, len(scores)):
-        top = int(best.argmax())
-        change = best[top] - CHANGE_COST > best
-        came_from[step] = np.where(change, top, np.arange(len(best)))
-        best = np.where(change, best[top] - CHANGE_COST, best) + scores[step]
-    path = np.empty(len(scores), int)
-    path[-1] = int(best.argmax())
-    for step in range(len(scores) - 1, 0, -1):
-        path[step - 1] = came_from[step, path[step]]
-    return path
+def _path(probable: np.ndarray) -> np.ndarray:
+    """The likeliest voice of each step, from probabilities [steps, voices] up to a factor; a change costs."""
+    from librosa.sequence import viterbi
+
+    voices = probable.shape[1]
+    changes = np.ones((voices, voices)) + (np.exp(CHANGE_COST) - 1) * np.eye(voices)
+    return np.asarray(viterbi(probable.T / probable.max(), changes / changes.sum(axis=1, keepdims=True)))

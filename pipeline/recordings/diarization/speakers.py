@@ -14,6 +14,7 @@ from core.worded import worded
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, voiceprints
 from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.transcript import Segment, Transcript, Word
+from pipeline.recordings.transcription.whisper_text import segment_of
 
 SHORT_WORD_S = 0.25  # a single word as short as that, amid another's, is theirs: word times are no more exact
 OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # of a segment's time with two who speak, from which it is marked
@@ -107,16 +108,9 @@ def _split(segment: Segment, turns: Sequence[Turn]) -> list[Segment]:
     parts = []
     for speaker, group in groupby(zip(segment.words, speakers), key=lambda pair: pair[1]):
         words = tuple(word for word, _ in group)
-        part = replace(
-            segment,
-            start_s=words[0].start_s,
-            end_s=words[-1].end_s,
-            text=" ".join(word.text for word in words),
-            confidence=round(sum(word.confidence for word in words) / len(words), 4),
-            words=words,
-            speaker=speaker,
-        )
-        parts.append(_marked(part, near))
+        part = segment_of(words, segment.language)
+        assert part is not None
+        parts.append(_marked(replace(part, speaker=speaker, overlap=segment.overlap), near))
     # What lies before the first and after the last word stays with them.
     parts[0] = replace(parts[0], start_s=min(segment.start_s, parts[0].start_s))
     parts[-1] = replace(parts[-1], end_s=max(segment.end_s, parts[-1].end_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
+from pipeline.recordings.transcription.whisper_text import segment_of
 
 SHIPPED = "ctc"  # the model's name, where it is not a path
 OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights that were fitted to their recordings
@@ -78,7 +80,5 @@ class HarkCtc(RecognitionEngine):
             for unit in aligned.words
             if unit.end_s > unit.start_s
         )
-        if not words:
-            return []
-        shown = " ".join(word.text for word in words)
-        return [Segment(words[0].start_s, words[-1].end_s, shown, aligned.confidence, words, "en")]
+        found = segment_of(words, "en")
+        return [] if found is None else [replace(found, confidence=aligned.confidence)]

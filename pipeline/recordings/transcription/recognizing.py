@@ -10,7 +10,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings import model_client
-from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import PIECE_S, RecognitionEngine
 
@@ -48,8 +48,3 @@ def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str,
     engine = registry.with_model(str(request.get("engine") or registry.AUTO), str(request.get("model") or ""), language)
     segments = engine.recognize(audio, language, bool(request.get("translate")))
     return {"segments": segments, "engine": engine.name, "model": engine.model}
-
-
-def segment_of_json(content: Mapping[str, Any]) -> Segment:
-    """The reverse of ``dataclasses.asdict``. Raises TypeError or KeyError for anything else."""
-    return Segment(**{**content, "words": tuple(Word(**word) for word in content["words"])})

@@ -23,11 +23,11 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization.channels import two_speakers
 from pipeline.recordings.media import open_normalized, read, read_blocks
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcript import Segment, Transcript, segment_of_json
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described
 from pipeline.recordings.transcription.pieces import Stretch, pieces
-from pipeline.recordings.transcription.recognizing import recognize, segment_of_json
+from pipeline.recordings.transcription.recognizing import recognize
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 
 PROGRESS_FILE = "progress.jsonl"
@@ -190,17 +190,15 @@ def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wis
 
 def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptions, sides: bool) -> dict[str, Any]:
     """The first line of the progress file: whatever would make other segments of the same pieces."""
-    digest = hashlib.sha256()
     with audio_file.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "schema": SCHEMA,
         "engine": engine.name,
         "model": engine.model,
         "language": options.language,
         "sides": sides,
-        "audio": digest.hexdigest(),
+        "audio": digest,
         **({"translate": True} if options.translate else {}),
     }
 

@@ -65,7 +65,7 @@ def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None
     soundfile.write(tmp_path / "in.wav", tone(2, 44_100), 44_100)
     facts = normalize(tmp_path / "in.wav", tmp_path / "out" / "audio.flac", MediaLimits())
     found, rate = soundfile.read(tmp_path / "out" / "audio.flac")
-    assert (rate, found.ndim, facts.channels, facts.codec) == (16_000, 1, 1, "flac")
+    assert (rate, found.ndim, facts.channels) == (16_000, 1, 1)
     assert facts.duration_s == pytest.approx(2.0, abs=0.01) and len(found) == pytest.approx(32_000, abs=160)
     spectrum = np.abs(np.fft.rfft(found[:16_000]))
     assert int(spectrum.argmax()) == 440
@@ -113,7 +113,7 @@ def test_video_with_sound(tmp_path: Path) -> None:
 
 def test_facts_of_a_header(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.flac", np.stack([tone(1, 48_000)] * 2, axis=1), 48_000)
-    assert probe(tmp_path / "in.flac") == MediaFacts(1.0, 48_000, 2, "flac")
+    assert probe(tmp_path / "in.flac") == MediaFacts(1.0, 48_000, 2)
 
 
 def test_a_meeting_is_taken_and_a_refusal_is_worded_for_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:

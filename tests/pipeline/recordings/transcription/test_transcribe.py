@@ -13,6 +13,7 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from pipeline.recordings import media
 from pipeline.recordings.transcript import Segment, Transcript, from_json
 from pipeline.recordings.transcript import as_json as transcript_json
 from pipeline.recordings.transcription import registry, segmenting
@@ -239,13 +240,14 @@ def test_a_full_disk_is_said(engine: Scripted, tmp_path: Path) -> None:
 
 def test_the_whole_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    read = module._read
+    read = media.read
 
     def watched(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
         sizes.append(frames)
         return read(recording, frames)
 
-    monkeypatch.setattr(module, "_read", watched)
+    for place in (media, module):
+        monkeypatch.setattr(place, "read", watched)
     audio = np.tile(three_sentences(), 6)
     heard(flac(tmp_path / "a.flac", audio), tmp_path / "work")
     assert len(audio) > 60 * SAMPLE_RATE and max(sizes) <= 30 * SAMPLE_RATE
