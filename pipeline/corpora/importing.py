@@ -337,9 +337,9 @@ def _not_there(
     if texts:
         library.set_texts(texts)
     report.transcribed += len(texts)
-    report.already_there += len(durations)
-    report.seconds_there += sum(durations.values())
-    return [(source, utterance) for source, utterance in chunk if source not in durations]
+    report.already_there += len(there)
+    report.seconds_there += sum(clip.duration_s for clip in there.values())
+    return [(source, utterance) for source, utterance in chunk if source not in there]
 
 
 def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
