@@ -178,15 +178,17 @@ def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporte
 def _write_normalized(
     source: Path, temporary: Path, facts: MediaFacts, limits: MediaLimits, reporter: Reporter
 ) -> None:
-    parts = _decoded(source)
+    parts: Iterator[tuple[int, np.ndarray]] = _decoded(source)
     first = next(parts, None)
     if first is None:
         raise _no_sound(NO_SAMPLES)
     rate, channels = first[0], first[1].shape[1] if first[1].shape[1] <= 2 else 1
+    parts = chain([first], parts)
+    del first  # or it would be kept as long as the file is read
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
     taken = 0
     with _flac_writer(temporary, channels) as write:
-        for _, block in chain([first], parts):
+        for _, block in parts:
             taken += len(block)
             limits.check_seconds(taken / rate)
             kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
