@@ -17,13 +17,13 @@ from core.errors import HarkError
 from core.events import Progress, Reporter
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.question_answering import (
+    READER,
     Answer,
     Passage,
     Read,
     answer,
     passages,
     read_operation,
-    reader_folder,
 )
 from pipeline.recordings.text_similarity import operation as compare
 from pipeline.recordings.transcript import Segment, Transcript
@@ -41,7 +41,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     utterances = sum(len(transcript.segments) for transcript in recordings.values())
     figures: Figures = {"recordings": len(recordings), "segments": utterances, "passages": len(found)}
     figures["best_sentence"] = ask_all(found, None, reporter)
-    folder = reader_folder()
+    folder = READER.folder()
     figures["reader"] = {"model": folder.name, **ask_all(found, read_operation, reporter)} if folder else None
     return figures
 

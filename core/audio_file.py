@@ -154,10 +154,10 @@ def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray,
         raise NotDecoded(f"Its header gives a sample rate of {rate} Hz")
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     for _, block in parts:
-        mono = _in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
-        yield mono if resampler is None else _in_range(resampler.resample_chunk(mono)), len(block) / rate
+        mono = in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
+        yield mono if resampler is None else in_range(resampler.resample_chunk(mono)), len(block) / rate
     if resampler is not None:
-        yield _in_range(resampler.resample_chunk(np.zeros(0, np.float32), last=True)), 0.0
+        yield in_range(resampler.resample_chunk(np.zeros(0, np.float32), last=True)), 0.0
 
 
 def missing_seconds(path: Path, decoded_s: float) -> float:
@@ -184,7 +184,7 @@ def missing_seconds(path: Path, decoded_s: float) -> float:
     return 0.0
 
 
-def _in_range(audio: np.ndarray) -> np.ndarray:
+def in_range(audio: np.ndarray) -> np.ndarray:
     """Float32, finite, within [-1, 1]: float files may hold anything, and resampling overshoots at steep edges."""
     finite = np.nan_to_num(np.ascontiguousarray(audio, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(finite, -1.0, 1.0, out=finite)
@@ -216,5 +216,5 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -
     format_name = path.suffix.removeprefix(".").upper()
     if not soundfile.check_format(format_name, "PCM_16"):
         raise ValueError(f"{path.suffix or 'no suffix'!r} names no format that holds 16-bit PCM")
-    soundfile.write(encoded, _in_range(audio), sample_rate, subtype="PCM_16", format=format_name)
+    soundfile.write(encoded, in_range(audio), sample_rate, subtype="PCM_16", format=format_name)
     path.write_bytes(encoded.getbuffer())

@@ -79,10 +79,21 @@ def storage_error(error: OSError, doing: str) -> HarkError:
 
 
 @contextmanager
+def storing(doing: str) -> Iterator[None]:
+    """Raise the :func:`storage_error` of an OSError in the block; a time-out is not one of storage."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise storage_error(error, doing) from error
+
+
+@contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; it is synced and renamed to ``target`` only when the block succeeds.
 
-    Raises OSError as the file system gives it; callers that face a user turn it into :func:`storage_error`.
+    Raises OSError as the file system gives it; callers that face a user write within :func:`storing`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -95,7 +96,9 @@ class NotDecoded(Exception):
     """No sound was found, or decoding stopped: what the decoder said, without a full stop."""
 
 
-def decoded(path: Path, start_s: float = 0.0, seconds: float | None = None) -> Iterator[tuple[int, np.ndarray]]:
+def decoded(
+    path: Path, start_s: float = 0.0, seconds: float | None = None, timeout_s: float | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """The first stream of sound of a file, or a part of it: its sample rate and float32 [frames, channels], in blocks.
 
     Nothing comes from a part that begins after the end.
@@ -108,7 +111,7 @@ def decoded(path: Path, start_s: float = 0.0, seconds: float | None = None) -> I
     command += [*(["-t", f"{seconds:.6f}"] if seconds is not None else []), "-threads", "1"]
     # Sun's format has the simplest header that tells rate and channels.
     command += ["-c:a", "pcm_f32be", "-f", "au", "-"]
-    with limited(command, text=False) as (process, said):
+    with limited(command, timeout_s, text=False) as (process, said):
         assert process.stdout is not None
         header = process.stdout.read(AU_HEADER.size)
         if len(header) == AU_HEADER.size:
@@ -120,4 +123,5 @@ def decoded(path: Path, start_s: float = 0.0, seconds: float | None = None) -> I
                 yield rate, np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
         code = process.wait()
         if code != 0:
-            raise NotDecoded(f"ffmpeg: {last_words(said) or 'it was stopped'}")
+            stopped = f"it was stopped ({signal.Signals(-code).name})" if code < 0 else "it said nothing"
+            raise NotDecoded(f"ffmpeg: {last_words(said) or stopped}")

@@ -8,12 +8,15 @@ from typing import Any
 
 from audio_generation import voices_pull
 from core import environments
-from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from pipeline.recordings.diarization import pyannote_engine
+from pipeline.recordings.local_models import complete, pulling
+from pipeline.recordings.question_answering import READER
+from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
+from pipeline.recordings.transcription import whisper_models
 
 # Of all that pip says, what is being fetched is what shows that it goes on.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
@@ -44,15 +47,7 @@ def pull_voice(engine: str, voice: str, reporter: Reporter) -> list[Path]:
     return voices_pull.pull(engine, voice, progress)
 
 
-def pulled_models() -> dict[str, tuple[str, Path]]:
-    """Models of transformers that can be downloaded: name of the repository, and where it goes."""
-    from pipeline.recordings import question_answering, text_similarity
-
-    folder = installation_folder()
-    return {
-        "reader": (f"distilbert/{question_answering.READER}", folder / question_answering.READER_FOLDER),
-        "embedding": (text_similarity.MODEL, folder / text_similarity.FOLDER),
-    }
+PULLED_MODELS = {"reader": READER, "embedding": EMBEDDING}  # models of transformers that can be downloaded
 
 
 def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
@@ -60,7 +55,7 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
 
     Args:
         kind: "faster-whisper", "funasr" (with its voice activity detector and punctuation), "pyannote", or a key of
-            :func:`pulled_models`.
+            :data:`PULLED_MODELS`.
         size: of Whisper; the others have one.
 
     Raises:
@@ -74,12 +69,9 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
     if kind == pyannote_engine.NAME:
         return [_pull_pyannote(reporter)]
     if kind == "faster-whisper":
-        from pipeline.recordings.transcription.whisper_models import pull
-
-        return [pull(size, reporter)]
-    from pipeline.recordings.local_models import complete
-
-    repository, folder = pulled_models()[kind]
+        return [whisper_models.pull(size, reporter)]
+    model = PULLED_MODELS[kind]
+    repository, folder = model.repository, model.own_folder
     wanted = ["config.json", "model.safetensors", "tokenizer*", "vocab*", "special_tokens_map.json"]
     _snapshot(repository, folder, reporter, "config.json", allow_patterns=wanted)
     if not complete(folder):
@@ -89,8 +81,6 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
 
 def _snapshot(repository: str, folder: Path, reporter: Reporter, needed: str, **more: Any) -> Path:
     from huggingface_hub import snapshot_download
-
-    from pipeline.recordings.local_models import pulling
 
     reporter.stage("pull", worded("Downloading %(file)s", file=repository))
     with pulling(repository, folder):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +63,6 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded."""
-    import shutil
-    from dataclasses import asdict
-
     from db.db_api import Library
     from pipeline.corpora.archive import unpack
     from pipeline.corpora.importing import import_corpus
@@ -86,12 +85,12 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
                 folder = inside[0]
         with Library(data) as library:
             report = import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None)
-    except Exception:  # not where it was interrupted: it goes on with the archive
+    except KeyboardInterrupt:  # it goes on with the archive
+        archive = None
+        raise
+    finally:
         if archive is not None:
             shutil.rmtree(archive.parent, ignore_errors=True)
-        raise
-    if archive is not None:
-        shutil.rmtree(archive.parent, ignore_errors=True)
     return asdict(report)
 
 
@@ -122,34 +121,14 @@ def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return {"engine": spec["engine"], "files": [path.name for path in files]}
 
 
-def _transcribe(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.recordings.job import transcribe_recording
+def _of(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:
+    """The function "module:name" below ``pipeline.recordings``, imported when it is called."""
 
-    return transcribe_recording(spec, data, reporter)
+    def run(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+        module, _, name = place.partition(":")
+        return getattr(import_module(f"pipeline.recordings.{module}"), name)(spec, data, reporter)
 
-
-def _summarize(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.recordings.job import summarize_recording
-
-    return summarize_recording(spec, data, reporter)
-
-
-def _minable(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.recordings.job import make_minable
-
-    return make_minable(spec, data, reporter)
-
-
-def _polish(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.recordings.polish_job import polish_recording
-
-    return polish_recording(spec, data, reporter)
-
-
-def _train_recognizer(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.recordings.adapt_recognizer import train_recognizer
-
-    return train_recognizer(spec, data, reporter)
+    return run
 
 
 @dataclass(frozen=True)
@@ -212,11 +191,11 @@ KINDS = {
         Kind(worded("import"), AUDIO, _import, IMPORT_STAGES, memory_bytes=2 << 30),  # it needs a tenth
         Kind(worded("enable"), AUDIO, _enable),
         Kind(worded("pull"), AUDIO, _pull),
-        Kind(worded("transcribe"), AUDIO, _transcribe, TRANSCRIPTION_STAGES),
-        Kind(worded("summarize"), AUDIO, _summarize, (("summarize", worded("Summarize")),)),
-        Kind(worded("minable"), AUDIO, _minable),
-        Kind(worded("polish"), AUDIO, _polish, (("polish", worded("Polish")),)),
-        Kind(worded("train-recognizer"), TRAINING, _train_recognizer, RECOGNIZER_STAGES),
+        Kind(worded("transcribe"), AUDIO, _of("job:transcribe_recording"), TRANSCRIPTION_STAGES),
+        Kind(worded("summarize"), AUDIO, _of("job:summarize_recording"), (("summarize", worded("Summarize")),)),
+        Kind(worded("minable"), AUDIO, _of("job:make_minable")),
+        Kind(worded("polish"), AUDIO, _of("job:polish_recording"), (("polish", worded("Polish")),)),
+        Kind(worded("train-recognizer"), TRAINING, _of("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
     )
 }
 

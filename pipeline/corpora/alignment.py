@@ -42,7 +42,13 @@ BATCH_AUDIO_S = 1200.0  # of clips that are heard, stored and aligned at a time
 
 
 class NotAligned(HarkError):
-    """A clip's text cannot be laid over its audio."""
+    """A clip's text cannot be laid over its audio: ``why``."""
+
+    def __init__(self, what: str, why: str, what_to_do: str = "Check the corpus's transcripts.") -> None:
+        super().__init__(what, why, what_to_do)
+
+
+FOREIGN = "The transcript does not belong to this audio."
 
 
 @dataclass(frozen=True)
@@ -92,24 +98,16 @@ def align(
     """
     words = normalize(text, language).split()
     if not words:
-        raise NotAligned(
-            "There is nothing to align.", "The transcript holds no words.", "Give the words that are said."
-        )
+        what = "There is nothing to align."
+        raise NotAligned(what, "The transcript holds no words.", "Give the words that are said.")
     _check_script(words, language)
     tokens = aligner.tokens(words, language)
     flat = [token for word in tokens for token in word]
     if not flat:
-        raise NotAligned(
-            "The transcript cannot be aligned.",
-            f"{aligner.name} writes none of its words: {' '.join(words)[:60]!r}.",
-            "Check the corpus's transcripts.",
-        )
+        why = f"{aligner.name} writes none of its words: {' '.join(words)[:60]!r}."
+        raise NotAligned("The transcript cannot be aligned.", why)
     if len(flat) > MOST_TOKENS_A_FRAME * len(log_p) or not fits(flat, len(log_p)):
-        raise NotAligned(
-            "The transcript does not belong to this audio.",
-            f"{len(words)} words cannot be said in {len(log_p) * aligner.frame_s:.1f} s.",
-            "Check the corpus's transcripts.",
-        )
+        raise NotAligned(FOREIGN, f"{len(words)} words cannot be said in {len(log_p) * aligner.frame_s:.1f} s.")
     if method == CTC_SEGMENTATION:
         path = _segmented(log_p, flat, aligner)
     elif len(log_p) <= WINDOW_FRAMES:
@@ -118,11 +116,8 @@ def align(
         path = _long_path(log_p, tokens)
     found = _units(path, words, tokens, aligner)
     if found.confidence < least:
-        raise NotAligned(
-            "The transcript does not match the audio.",
-            f"Its words fit with a confidence of {found.confidence:.2f}; less than {least:.2f} is chance.",
-            "Check the corpus's transcripts.",
-        )
+        why = f"Its words fit with a confidence of {found.confidence:.2f}; less than {least:.2f} is chance."
+        raise NotAligned("The transcript does not match the audio.", why)
     return found
 
 
@@ -201,11 +196,7 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
             own[begin:] = best[begin:]
             break
         if at_end and not fits(rest, len(piece)):
-            raise NotAligned(
-                "The transcript does not belong to this audio.",
-                "What is left of it at the end cannot be said in the time that is left.",
-                "Check the corpus's transcripts.",
-            )
+            raise NotAligned(FOREIGN, "What is left of it at the end cannot be said in the time that is left.")
         path = token_path(piece, rest, free_end=not at_end)
         kept = len(rest)
         frames = len(piece)
@@ -222,11 +213,7 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
         own[begin : begin + frames] = np.diff(path.own)[:frames]
         done, begin = done + kept, begin + frames
     if done < len(flat):
-        raise NotAligned(
-            "The transcript does not belong to this audio.",
-            "The audio ends before the transcript does.",
-            "Check the corpus's transcripts.",
-        )
+        raise NotAligned(FOREIGN, "The audio ends before the transcript does.")
     return TokenPath(first, last, np.concatenate([[0], np.cumsum(own)]), np.concatenate([[0], np.cumsum(best)]))
 
 
@@ -241,9 +228,7 @@ def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> Toke
     try:
         times, _, _ = ctc_segmentation.ctc_segmentation(settings, np.asarray(log_p, np.float32), truth)
     except AssertionError as error:
-        raise NotAligned(
-            "The transcript does not belong to this audio.", f"{error}.", "Check the corpus's transcripts."
-        ) from error
+        raise NotAligned(FOREIGN, f"{error}.") from error
     first = np.clip(np.asarray(times)[np.asarray(begins[:-1]) + 1].astype(np.int64), 0, len(log_p) - 1)
     last, written = first.copy(), np.asarray(log_p[:, 0], np.float64)
     for place, (token, begin) in enumerate(zip(flat, first)):
@@ -336,11 +321,8 @@ def align_clips(
             heard_s += clip.duration_s if made else 0.0
             try:
                 if not clip.text_known:
-                    raise NotAligned(
-                        f"Clip {clip.id} cannot be aligned.",
-                        "Nobody knows what is said in it.",
-                        "Give it a transcript first.",
-                    )
+                    what = f"Clip {clip.id} cannot be aligned."
+                    raise NotAligned(what, "It has no transcript.", "Give it a transcript first.")
                 done[clip.id] = align(log_p, clip.text_normalized, aligner, clip.language, method).units
             except HarkError as error:
                 failed[clip.id] = error

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -62,9 +63,9 @@ LICENCES: tuple[tuple[str, str], ...] = (
 UNKNOWN_LICENCE = "unknown"
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImportReport:
-    """What an import did.
+    """What an import did; it grows while the import runs.
 
     Attributes:
         added: new clips; ``hours`` is their length.
@@ -72,15 +73,15 @@ class ImportReport:
         skipped: {reason: count}; reasons: missing, unreadable, empty, too short, too long, silent, and the problems
             that the layouts name (``pipeline.corpora.layouts.utterance``).
         transcribed: clips that were there without a text and have one now.
-        unknown_text: of ``added``, those of which nobody knows what is said: negatives only, and with care.
+        unknown_text: of ``added``, those without a transcript: negatives only, and with care.
         licence: of the clips (each one's own where the corpus names it); ``licence_from`` says who says so.
         limit_reached: stopped because of the limit of hours, not at the end of the corpus.
     """
 
-    added: int
-    already_there: int
-    skipped: dict[str, int]
-    hours: float
+    added: int = 0
+    already_there: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    hours: float = 0.0
     transcribed: int = 0
     unknown_text: int = 0
     corpus: str = ""
@@ -88,6 +89,9 @@ class ImportReport:
     licence: str = UNKNOWN_LICENCE
     licence_from: str = ""
     limit_reached: bool = False
+
+    def __post_init__(self) -> None:
+        self.seconds = self.seconds_there = 0.0  # of what was added, and was there
 
 
 @dataclass(frozen=True)
@@ -98,23 +102,6 @@ class IncomingClip:
     utterance: Utterance
     samples: np.ndarray | None
     reason: str = ""
-
-
-@dataclass
-class ImportCounts:
-    """The growing numbers of an :class:`ImportReport`."""
-
-    added: int = 0
-    already_there: int = 0
-    transcribed: int = 0
-    unknown_text: int = 0
-    seconds: float = 0.0
-    seconds_there: float = 0.0
-    skipped: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def done(self) -> int:
-        return self.added + self.already_there + sum(self.skipped.values())
 
 
 def import_corpus(
@@ -143,6 +130,7 @@ def import_corpus(
     layout = layout_of(folder)
     corpus = corpus_name(folder)
     said, said_by = (licence, "the command") if licence else licence_of(folder)
+    report = ImportReport(corpus=corpus, layout=layout.name, licence=said, licence_from=said_by)
     reporter.stage("import", f"{folder.name}: {layout.name}")
     if said == UNKNOWN_LICENCE:
         reporter.log(
@@ -168,25 +156,14 @@ def import_corpus(
             for source, utterance in listed()
             if zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD == part
         )
-    limit_s = None if limit_hours is None else limit_hours * 3600
-    total: int | None = None
-    counts = ImportCounts()
-
-    def progress() -> None:
-        if limit_s is not None:
-            reporter.progress(min(counts.seconds + counts.seconds_there, limit_s), limit_s)
-        else:
-            reporter.progress(counts.done, total or 0)
-
     try:
-        if limit_s is None:
-            total = sum(1 for _ in listed())
-        limit_reached = _import(parts, library, language, said, limit_s, counts, progress, own)
+        total = sum(1 for _ in listed()) if limit_hours is None else 0
+        _import(parts, partial(_decode, own=own), library, language, limit_hours, report, reporter, total)
     except OSError as error:  # of the listing: recordings that cannot be read are counted
         raise disappeared(folder) or unreadable(folder, error) from error
     if gone := disappeared(folder):
         raise gone
-    return _report(counts, corpus, layout.name, said, said_by, limit_reached)
+    return report
 
 
 def disappeared(folder: Path) -> HarkError | None:
@@ -230,124 +207,96 @@ def import_peoples_speech(
         HarkError: the ``datasets`` package is missing, no network, or the library cannot be written.
     """
     reporter.stage("import", f"People's Speech, {configuration}: up to {limit_hours:g} hours")
-    counts, limit_s = ImportCounts(), limit_hours * 3600
+    report = ImportReport(corpus=peoples_speech.CORPUS, layout="People's Speech", licence_from="the corpus")
     there = {clip.source: clip.duration_s for clip in library.with_source(peoples_speech.CORPUS)}
-    counts.already_there, counts.seconds_there = len(there), sum(there.values())
+    report.already_there, report.seconds_there = len(there), sum(there.values())
+    audio: dict[str, np.ndarray | None] = {}
     licences: set[str] = set()
-    decoded: list[IncomingClip] = []
-    pending_s = 0.0
 
-    def known(identifier: str) -> bool:
-        return source_id(peoples_speech.CORPUS, identifier) in there
-
-    def store() -> None:
-        store_clips(decoded, library, "en", UNKNOWN_LICENCE, counts)
-        decoded.clear()
-        reporter.progress(min(counts.seconds + counts.seconds_there, limit_s), limit_s)
-
-    limit_reached = counts.seconds_there >= limit_s
-    if not limit_reached:
-        for row in peoples_speech.rows(known, location, configuration):
-            samples, reason = (None, "unreadable") if row.audio is None else usable_samples(row.audio)
-            utterance = Utterance(Path(row.identifier), row.text.strip() or None, licence=row.licence)
+    def listed() -> Iterator[tuple[str, Utterance]]:
+        for row in peoples_speech.rows(
+            lambda name: source_id(peoples_speech.CORPUS, name) in there, location, configuration
+        ):
             source = source_id(peoples_speech.CORPUS, row.identifier)
-            decoded.append(IncomingClip(source, utterance, samples, reason))
+            audio[source] = row.audio
             licences.add(row.licence)
-            pending_s += 0.0 if samples is None else len(samples) / SAMPLE_RATE
-            limit_reached = counts.seconds + counts.seconds_there + pending_s >= limit_s
-            if limit_reached or len(decoded) >= CHUNK:
-                store()
-                pending_s = 0.0
-                # Some may have been in the library already: then there is room for more.
-                limit_reached = counts.seconds + counts.seconds_there >= limit_s
-            if limit_reached:
-                break
-        store()
-    return _report(
-        counts, peoples_speech.CORPUS, "People's Speech", " AND ".join(sorted(licences)), "the corpus", limit_reached
-    )
+            yield source, Utterance(Path(row.identifier), row.text.strip() or None, licence=row.licence)
 
+    def decode(source: str, utterance: Utterance) -> IncomingClip:
+        found = audio.pop(source)
+        return IncomingClip(source, utterance, *((None, "unreadable") if found is None else usable_samples(found)))
 
-def _report(
-    counts: ImportCounts, corpus: str, layout: str, licence: str, licence_from: str, limit_reached: bool
-) -> ImportReport:
-    return ImportReport(
-        added=counts.added,
-        already_there=counts.already_there,
-        skipped=dict(sorted(counts.skipped.items())),
-        hours=counts.seconds / 3600,
-        transcribed=counts.transcribed,
-        unknown_text=counts.unknown_text,
-        corpus=corpus,
-        layout=layout,
-        licence=licence,
-        licence_from=licence_from,
-        limit_reached=limit_reached,
-    )
+    _import(listed(), decode, library, "en", limit_hours, report, reporter)
+    report.licence = " AND ".join(sorted(licences))
+    return report
 
 
 def _import(
     parts: Iterable[tuple[str, Utterance]],
+    decode: Callable[[str, Utterance], IncomingClip],
     library: Library,
     language: str,
-    licence: str,
-    limit_s: float | None,
-    counts: ImportCounts,
-    progress: Callable[[], None],
-    own: bool,
-) -> bool:
-    """Look up, decode and store chunk by chunk; True where the limit ended it."""
+    limit_hours: float | None,
+    report: ImportReport,
+    reporter: Reporter,
+    total: int = 0,
+) -> None:
+    """Look up, decode and store chunk by chunk until ``limit_hours`` are there, or all ``total`` utterances."""
     # Threads: what decodes foreign files is a process of its own, and libsndfile and soxr let go of Python's lock.
     workers = usable_cores()
+    limit_s = None if limit_hours is None else limit_hours * 3600
     waiting: deque[Future[IncomingClip]] = deque()
     decoded: list[IncomingClip] = []
-    limit_reached = False
+
+    def progress() -> None:
+        if limit_s is None:
+            reporter.progress(report.added + report.already_there + sum(report.skipped.values()), total)
+        else:
+            reporter.progress(min(report.seconds + report.seconds_there, limit_s), limit_s)
 
     def store() -> None:
-        store_clips(decoded, library, language, licence, counts)
+        store_clips(decoded, library, language, report)
         decoded.clear()
         progress()
 
     def reached() -> bool:
         pending = sum(len(clip.samples) for clip in decoded if clip.samples is not None) / SAMPLE_RATE
-        return limit_s is not None and counts.seconds + counts.seconds_there + pending >= limit_s
+        report.limit_reached = limit_s is not None and report.seconds + report.seconds_there + pending >= limit_s
+        return report.limit_reached
 
     pool = ThreadPoolExecutor(workers)
     try:
         remaining = iter(parts)
-        while not limit_reached and (chunk := list(islice(remaining, CHUNK))):
-            for source, utterance in _not_there(chunk, library, language, counts):
-                if limit_reached := reached():
+        while not reached() and (chunk := list(islice(remaining, CHUNK))):
+            for source, utterance in _not_there(chunk, library, language, report):
+                if reached():
                     break
-                waiting.append(pool.submit(_decode, source, utterance, own))
+                waiting.append(pool.submit(decode, source, utterance))
                 # Few at a time: what is decoded and not yet stored is all that lies in memory.
                 while len(waiting) > 2 * workers:
                     decoded.append(waiting.popleft().result())
                 if len(decoded) >= CHUNK:
                     store()
-            limit_reached = limit_reached or reached()
             progress()
-        while waiting and not limit_reached:
+        while waiting and not reached():
             decoded.append(waiting.popleft().result())
-            limit_reached = reached()
+        reached()
         store()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return limit_reached
+    report.skipped, report.hours = dict(sorted(report.skipped.items())), report.seconds / 3600
 
 
-def store_clips(
-    clips: Iterable[IncomingClip], library: Library, language: str, licence: str, counts: ImportCounts
-) -> None:
+def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, report: ImportReport) -> None:
     """Store decoded utterances in one go, unless the library has the same samples already."""
     new: dict[str, NewClip] = {}
     for clip in clips:
         if clip.samples is None:
-            counts.skipped[clip.reason] = counts.skipped.get(clip.reason, 0) + 1
+            report.skipped[clip.reason] = report.skipped.get(clip.reason, 0) + 1
             continue
         digest = digest_of(clip.samples)
         if digest in new:
-            counts.already_there += 1
+            report.already_there += 1
             continue
         utterance = clip.utterance
         spoken = utterance.language or language
@@ -361,21 +310,21 @@ def store_clips(
             language=spoken,
             engine=ENGINE,
             speaker=utterance.speaker,
-            licence=utterance.licence or licence,
+            licence=utterance.licence or report.licence,
             source=clip.source,
         )
     there = library.digests_present(list(new))
     wanted = [clip for digest, clip in new.items() if digest not in there]
     library.add_clips(wanted)
-    counts.already_there += len(there)
-    counts.added += len(wanted)
-    counts.unknown_text += sum(not clip.text_known for clip in wanted)
-    counts.seconds += sum(len(clip.audio) for clip in wanted) / SAMPLE_RATE
-    counts.seconds_there += sum(len(clip.audio) for digest, clip in new.items() if digest in there) / SAMPLE_RATE
+    report.already_there += len(there)
+    report.added += len(wanted)
+    report.unknown_text += sum(not clip.text_known for clip in wanted)
+    report.seconds += sum(len(clip.audio) for clip in wanted) / SAMPLE_RATE
+    report.seconds_there += sum(len(new[digest].audio) for digest in there) / SAMPLE_RATE
 
 
 def _not_there(
-    chunk: list[tuple[str, Utterance]], library: Library, language: str, counts: ImportCounts
+    chunk: list[tuple[str, Utterance]], library: Library, language: str, report: ImportReport
 ) -> list[tuple[str, Utterance]]:
     """The utterances whose source is new; those that have got a transcript since their import are given it."""
     there = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
@@ -387,9 +336,9 @@ def _not_there(
                 texts[there[source].id] = (utterance.text, normalized)
     if texts:
         library.set_texts(texts)
-    counts.transcribed += len(texts)
-    counts.already_there += len(there)
-    counts.seconds_there += sum(clip.duration_s for clip in there.values())
+    report.transcribed += len(texts)
+    report.already_there += len(there)
+    report.seconds_there += sum(clip.duration_s for clip in there.values())
     return [(source, utterance) for source, utterance in chunk if source not in there]
 
 
@@ -480,21 +429,12 @@ def licence_of(folder: Path) -> tuple[str, str]:
     for path in sorted(files, key=lambda path: (order.get(path.name.lower()[:5], 0), path.name)):
         with path.open(encoding="utf-8", errors="replace") as file:
             text = " ".join(file.read(100_000).split())
-        names = [name + _version(name, text, pattern) for pattern, name in LICENCES if _found(pattern, text)]
+        names = []
+        for pattern, name in LICENCES:
+            # "MIT" is also a German word and a university; elsewhere capitals do not matter.
+            if found := re.search(pattern, text, 0 if name == "MIT" else re.IGNORECASE):
+                version = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :]) if name.startswith("CC-") else None
+                names.append(f"{name}-{version[1]}" if version else name)
         if names:
             return " AND ".join(names), path.name
     return UNKNOWN_LICENCE, ""
-
-
-def _found(pattern: str, text: str) -> re.Match[str] | None:
-    # "MIT" is also a German word and a university; elsewhere capitals do not matter.
-    return re.search(pattern, text, 0 if r"\bMIT\b" in pattern else re.IGNORECASE)
-
-
-def _version(name: str, text: str, pattern: str) -> str:
-    """The version that follows a Creative Commons licence's name, as "-4.0"."""
-    found = _found(pattern, text)
-    if found is None or not name.startswith("CC-"):
-        return ""
-    after = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :])
-    return f"-{after[1]}" if after else ""

@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
 
 from audio_generation.splice_side import SPLICE
-from core.audio_file import SAMPLE_RATE, write_audio
-from core.data_folder import storage_error
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.data_folder import storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from model.training_options import WHOLE, TrainingOptions, part_of, training_options
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
+from pipeline.recordings.media import open_normalized, read_part
 from pipeline.recordings.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, load_transcript
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
@@ -121,11 +121,8 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         learned = sorted(passage.name for passage in passages if passage.name not in measured)
         used = {*measured, *learned[: part_of(len(learned), options.subset)]}
         passages = [passage for passage in passages if passage.name in used]
-    folder = data / FOLDER
-    try:
-        return _train(passages, options, folder, reporter)
-    except OSError as error:
-        raise storage_error(error, "training the recognizer") from error
+    with storing("training the recognizer"):
+        return _train(passages, options, data / FOLDER, reporter)
 
 
 def _train(passages: list[Passage], options: TrainingOptions, folder: Path, reporter: Reporter) -> dict[str, Any]:
@@ -262,8 +259,7 @@ def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
     from pipeline.corpora.alignment import NotAligned, align
 
     text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
-    audio, _rate = soundfile.read(str(folder / AUDIO), dtype="float32", always_2d=True)
-    mono = audio.mean(axis=1)
+    mono = read_audio(folder / AUDIO)
     aligner = _aligner()
     try:
         aligned = align(aligner.log_probabilities(mono), text, aligner, LANGUAGE)
@@ -343,9 +339,6 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
 
 
 def _cut(audio: Path, passage: Passage, target: Path) -> None:
-    with soundfile.SoundFile(str(audio)) as file:
-        file.seek(max(0, round((passage.start_s - AROUND_S) * SAMPLE_RATE)))
-        samples = file.read(
-            round((passage.end_s - passage.start_s + 2 * AROUND_S) * SAMPLE_RATE), dtype="float32", always_2d=True
-        )
+    with open_normalized(audio) as file:
+        samples = read_part(file, passage.start_s - AROUND_S, passage.end_s + AROUND_S)
     write_audio(target, samples.mean(axis=1))

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from core.errors import HarkError
 from pipeline.recordings.transcript import Segment, Transcript, as_json
+from pipeline.recordings.transcription.whisper_text import spread
 
 LINE_WIDTH = 42  # columns
 LINES = 2  # of a caption
@@ -151,16 +152,9 @@ def _timed(segment: Segment) -> list[_Token]:
             tokens.append(_Token(word, spaced, start_s, end_s))
             place = _after(text, place, len(_solid(word)))
         return tokens
-    bare = text.split()
-    total = sum(map(len, bare))
-    tokens, said = [], 0
-    for word in bare:
-        times = [
-            segment.start_s + (segment.end_s - segment.start_s) * count / total for count in (said, said + len(word))
-        ]
-        said += len(word)
-        tokens.append(_Token(word, True, *times))
-    return tokens
+    return [
+        _Token(word.text, True, word.start_s, word.end_s) for word in spread(text, segment.start_s, segment.end_s, 1.0)
+    ]
 
 
 def _after(text: str, place: int, characters: int) -> int:

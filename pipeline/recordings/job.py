@@ -1,4 +1,4 @@
-"""A recording on its way to a transcript: the jobs "transcribe", "summarize" and "minable".
+"""A recording on its way to a transcript: the jobs "transcribe", "summarize", "polish" and "minable".
 
 Every step can be done again: what is finished lies beside the audio and is found there. Nothing is ever half written.
 """
@@ -11,10 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from core.audio_file import SAMPLE_RATE
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
@@ -22,7 +19,15 @@ from db.db_api import Library, library_exists, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize as normalized
 from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
-from pipeline.recordings.recording_folder import AUDIO, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.recording_folder import (
+    AUDIO,
+    POLISHED,
+    POLISHED_TEXT,
+    SUMMARY,
+    TEXT,
+    TRANSCRIPT,
+    WAVEFORM,
+)
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 
 if TYPE_CHECKING:
@@ -44,13 +49,16 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
     """
+    import soundfile
+
     from pipeline.recordings.media import waveform
 
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
     _prepare(folder, list(spec["originals"]), bool(spec.get("owner", True)), reporter)
     if not (folder / WAVEFORM).is_file():
-        _write(folder / WAVEFORM, json.dumps(waveform(audio)))
+        with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
+            temporary.write_text(json.dumps(waveform(audio)))
     transcript = _transcript(audio, folder, data, options, reporter)
     warnings: list[str] = []
     if options.get("diarize", True) and transcript.segments:
@@ -59,10 +67,11 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         _summarize(transcript, folder, reporter, warnings)
     elif (folder / SUMMARY).is_file():
         (folder / SUMMARY).unlink()  # of an earlier transcript
-    _keep(transcript, folder, str(spec.get("name", "")))  # last: until then the earlier one is there
+    # Last: until then the earlier one is there.
+    _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
     return {
-        "duration_s": transcript.duration_s, "channels": _channels(audio), "language": transcript.language,
-        "engine": transcript.engine, "speakers": len(transcript.speakers),
+        "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
+        "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
         "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
     }  # fmt: skip
 
@@ -124,7 +133,7 @@ def _with_speakers(
         known = {side: name for side, name in found.items() if name != channels.NAMES.get(side)}
         return replace(transcript, speakers={**transcript.speakers, **known})
     except HarkError as error:
-        warnings.append(f"{error.what} {error.why} {error.what_to_do}")
+        warnings.append(str(error))
         reporter.log(f"No speakers: {error.what} {error.why}", "warning")
         return transcript
 
@@ -139,6 +148,8 @@ def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
         HarkError: no such engine, or it failed; the recording was deleted or cut differently meanwhile; a full disk.
             The summary that was there stays.
     """
+    from pipeline.recordings.summarization import save_summary
+
     folder = data / spec["folder"]
     transcript = load_transcript(folder / TRANSCRIPT)
     summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
@@ -149,7 +160,7 @@ def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
             "Passages of the transcript were removed, or it was made anew, while it was summarized.",
             "Summarize it again.",
         )
-    _keep_summary(summary, folder)
+    save_summary(summary, folder / SUMMARY)
     return {"engine": summary.engine}
 
 
@@ -158,58 +169,54 @@ def _spans(transcript: Transcript) -> list[tuple[float, float]]:
 
 
 def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary:
-    from pipeline.recordings.model_client import call
     from pipeline.recordings.summarization import summarize, words_of
 
     reporter.stage("summarize", worded("Summarizing"))
-    summary = summarize(transcript, engine, abstract=lambda request: call("summarize_abstractive", request))
-    return replace(summary, made_of=words_of(transcript))
-
-
-def _keep_summary(summary: Summary, folder: Path) -> None:
-    from pipeline.recordings.summarization import save_summary
-
-    try:
-        save_summary(summary, folder / SUMMARY)
-    except OSError as error:
-        raise storage_error(error, "keeping the summary") from error
+    return replace(summarize(transcript, engine), made_of=words_of(transcript))
 
 
 def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[str]) -> None:
     """Write the summary; a warning, and no summary, where none can be made."""
+    from pipeline.recordings.summarization import save_summary
+
     try:
         summary = _summary(transcript, "auto", reporter)
     except HarkError as error:
         (folder / SUMMARY).unlink(missing_ok=True)
-        warnings.append(f"{error.what} {error.why} {error.what_to_do}")
+        warnings.append(str(error))
         reporter.log(f"No summary: {error.what} {error.why}", "warning")
     else:
-        _keep_summary(summary, folder)
+        save_summary(summary, folder / SUMMARY)
 
 
-def _keep(transcript: Transcript, folder: Path, title: str) -> None:
+def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """The job "polish": a transcript written out properly by the language model that the owner has configured, beside
+    the recognized one; times and speakers stay.
+
+    Args:
+        spec: ``recording`` (id) and ``folder`` below ``data``.
+
+    Raises:
+        HarkError: no language model, or it failed; the recording was deleted; a full disk.
+    """
+    from pipeline.recordings.summarization.polish import polish
+
+    folder = data / spec["folder"]
+    reporter.stage("polish", worded("Having the transcript written out by the language model"))
+    polished = polish(load_transcript(folder / TRANSCRIPT))
+    if not folder.is_dir():  # deleted meanwhile: nothing of it may come back
+        raise HarkError("The recording is gone.", "It was deleted while it was polished.", "Upload it again.")
+    _keep(polished, folder / POLISHED, folder / POLISHED_TEXT)
+    return {"segments": len(polished.segments)}
+
+
+def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") -> None:
     from pipeline.recordings.captions import write
 
-    try:
-        with atomic_path(folder / TEXT) as temporary:
+    with storing("keeping the transcript"):
+        with atomic_path(text_file) as temporary:
             temporary.write_bytes(write(transcript, "txt", title))
-        save_transcript(transcript, folder / TRANSCRIPT)
-    except OSError as error:
-        raise storage_error(error, "keeping the transcript") from error
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise storage_error(error, f"writing {path.name}") from error
-
-
-def _channels(audio: Path) -> int:
-    import soundfile
-
-    return int(soundfile.info(str(audio)).channels)
+        save_transcript(transcript, file)
 
 
 # ---- the circle closes: what is said in a recording as clips, in which phrases are found
@@ -284,14 +291,11 @@ def _is_usable(segment: Segment, transcript: Transcript) -> bool:
 
 
 def _clips(recording: str, audio: Path, transcript: Transcript, wanted: Mapping[str, Segment]) -> Iterator[NewClip]:
-    import soundfile
+    from pipeline.recordings.media import open_normalized, read_part
 
-    with soundfile.SoundFile(str(audio)) as file:
+    with open_normalized(audio) as file:
         for source, segment in wanted.items():
-            start = max(0, round((segment.start_s - AROUND_S) * SAMPLE_RATE))
-            end = min(file.frames, round((segment.end_s + AROUND_S) * SAMPLE_RATE))
-            file.seek(start)
-            samples = file.read(max(0, end - start), dtype="float32", always_2d=True).mean(axis=1, dtype=np.float32)
+            samples = read_part(file, segment.start_s - AROUND_S, segment.end_s + AROUND_S).mean(axis=1)
             if not len(samples):
                 continue
             language = segment.language or transcript.language or "en"

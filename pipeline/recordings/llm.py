@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from core.errors import HarkError
 from core.http import Server
 from core.readiness import Readiness
+from core.settings_file import positive_number
 
 OPENAI = "https://api.openai.com/v1"  # where only a key and a model are given, as the official client does
 TIMEOUT_S = 120.0  # of one request; HARK_LLM_TIMEOUT_S
@@ -88,20 +89,10 @@ def settings() -> LlmSettings | None:
             )
         return LlmSettings(
             address, given[model], given[key],
-            _number("HARK_LLM_TIMEOUT_S", TIMEOUT_S), int(_number("HARK_LLM_PART_CHARACTERS", PART_CHARACTERS)),
+            positive_number("HARK_LLM_TIMEOUT_S", TIMEOUT_S),
+            int(positive_number("HARK_LLM_PART_CHARACTERS", PART_CHARACTERS)),
         )  # fmt: skip
     return None
-
-
-def _number(name: str, default: float) -> float:
-    given = os.environ.get(name, "").strip()
-    try:
-        value = float(given) if given else default
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise HarkError(f"{name} is no number above 0.", f"It is {given[:40]!r}.", f"Set {name} to another value.")
-    return value
 
 
 def available() -> Readiness:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.data_folder import storage_error
+from core.data_folder import installation_folder, storage_error
 from core.errors import HarkError
+from core.readiness import Readiness
 
 
 def hub_folder() -> Path:
@@ -20,14 +22,49 @@ def hub_folder() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
 
 
-def cached_model(name: str) -> Path | None:
-    """The folder of a model in the cache of Hugging Face, where its weights are complete."""
-    folder = hub_folder() / f"models--{name.replace('/', '--')}"
-    try:
-        found = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
-    except OSError:
-        return None
-    return found if complete(found) else None
+@dataclass(frozen=True)
+class LocalModel:
+    """A model of transformers on this machine; it is downloaded only when the owner asks for that.
+
+    Attributes:
+        repository: its name on Hugging Face.
+        place: its folder below the installation's data folder.
+        variable: the environment variable that names another folder.
+        without: what Hark does without it.
+    """
+
+    repository: str
+    place: str
+    variable: str
+    without: str
+
+    @property
+    def own_folder(self) -> Path:
+        """Where it is downloaded to."""
+        return installation_folder() / self.place
+
+    def folder(self) -> Path | None:
+        """The folder that the environment names, Hark's own, or that in the cache of Hugging Face; None: none is."""
+        if given := os.environ.get(self.variable):
+            folder = Path(given).expanduser()
+            return folder if complete(folder) else None
+        if complete(self.own_folder):
+            return self.own_folder
+        cached = hub_folder() / f"models--{self.repository.replace('/', '--')}"
+        try:
+            folder = cached / "snapshots" / (cached / "refs" / "main").read_text().strip()
+        except OSError:
+            return None
+        return folder if complete(folder) else None
+
+    def readiness(self) -> Readiness:
+        """Whether it can be used here; loads nothing."""
+        if self.folder() is not None:
+            return Readiness(True)
+        given = os.environ.get(self.variable)
+        why = f"{self.variable} names {given}, which holds no model" if given else f"{self.repository} is not here"
+        where = f"Put the files of {self.repository} into {self.own_folder}, or name their folder in {self.variable}."
+        return Readiness(False, f"{self.without}: {why}.", where)
 
 
 def complete(folder: Path) -> bool:

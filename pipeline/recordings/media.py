@@ -1,22 +1,19 @@
 """Uploaded recordings: what they are, made into 16 kHz FLAC, joined, drawn.
 
-An upload is hostile until it has been decoded. No header is believed: what counts is what comes out of the decoder, and
-the decoder is stopped where a limit is reached. The ffmpeg programs may open the one file that they are given and
-nothing else (no network, no playlists, which can name other files), for a limited time and in limited memory. Without
-them, what libsndfile reads still works.
+An upload is hostile until it has been decoded. No header is believed: what counts is what comes out of the decoder
+(``core.ffmpeg``; without the ffmpeg programs, libsndfile), which is stopped where a limit is reached.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
 import re
-import signal
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -24,23 +21,23 @@ import numpy as np
 import soundfile
 import soxr
 
-from core.audio_file import SAMPLE_RATE, missing_seconds
-from core.data_folder import atomic_path, storage_error
+from core.audio_file import SAMPLE_RATE, in_range, missing_seconds
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from core.ffmpeg import have_ffmpeg, input_of, last_words, limited
+from core.ffmpeg import NotDecoded, decoded, have_ffmpeg, input_of, last_words, limited
+from core.settings_file import positive_number
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
 MOST_CHANNELS = 64  # what ffmpeg can mix
 MERGE_PAUSE_S = 0.5  # between the files of a session: long enough that no segment runs across
 PROBE_TIMEOUT_S = 30.0
 DECODE_TIMEOUT_S = 900.0  # half an hour of sound takes some 10 s, a large video on a slow disk minutes
-LARGEST_RECORDING = 1 << 31  # bytes that ffmpeg may write
 BLOCK_FRAMES = 1 << 16
 UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their number
+NO_SAMPLES = "Decoding it gave no samples."
 
-# Containers whose header says reliably how long the sound is: one that decodes to less has been cut off.
-# (For WAV and AIFF ffmpeg gives what is there, not what was promised: the header is asked.)
+# Containers of which ffmpeg knows how long the sound should be: one that decodes to less has been cut off.
 _KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
 # Containers whose header, as ffmpeg reads it, is right about the length of what is there.
 _TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
@@ -71,8 +68,8 @@ class MediaLimits:
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
         """The limits that HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS set. Raises HarkError for nonsense."""
         return cls(
-            int(_positive("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
-            _positive("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
+            int(positive_number("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
+            positive_number("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
             owner,
         )
 
@@ -107,17 +104,6 @@ class MediaLimits:
         return "ask the owner of this Hark to raise the limit"
 
 
-def _positive(variable: str, default: float) -> float:
-    text = os.environ.get(variable) or str(default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise HarkError(f"{variable} is not a limit.", f'Its value is "{text}".', "Set it to a number above 0.")
-    return value
-
-
 @dataclass(frozen=True)
 class MediaFacts:
     """What a file holds: its first stream of sound.
@@ -125,13 +111,11 @@ class MediaFacts:
     Attributes:
         duration_s: as far as it is known, else 0.
         sample_rate: Hz.
-        codec: "flac", "mp3", "pcm_s16le" ...
     """
 
     duration_s: float
     sample_rate: int
     channels: int
-    codec: str
 
 
 def clean_name(name: str) -> str:
@@ -157,22 +141,23 @@ def probe(path: Path) -> MediaFacts:
     return _probe(path)[0]
 
 
-def check_header(path: Path, limits: MediaLimits | None = None) -> MediaFacts:
+def check_header(path: Path, limits: MediaLimits) -> MediaFacts:
     """What the header of a file says. Nothing is decoded, so a damaged file may still pass.
 
     Raises:
         HarkError: it holds no sound, or is beyond the limits as far as its header can be believed.
     """
-    limits = limits or MediaLimits.from_environment()
+    return _within(path, limits)[0]
+
+
+def _within(path: Path, limits: MediaLimits) -> tuple[MediaFacts, frozenset[str]]:
     facts, container = _probe(path, limits)
     if container & _TRUE_LENGTH:
         limits.check_seconds(facts.duration_s)
-    return facts
+    return facts, container
 
 
-def normalize(
-    source: Path, target: Path, limits: MediaLimits | None = None, reporter: Reporter | None = None
-) -> MediaFacts:
+def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporter | None = None) -> MediaFacts:
     """Make ``target`` (.flac, 16 kHz, 16 bits) of any recording; one or two channels are kept, more are mixed to one.
 
     The target appears whole or not at all. Returns the facts of what was written, so the duration is measured.
@@ -180,61 +165,84 @@ def normalize(
     Raises:
         HarkError: not a recording, beyond the limits, cut off, or it could not be written.
     """
-    limits = limits or MediaLimits.from_environment()
-    reporter = reporter or silent_reporter()
-    facts, container = _probe(source, limits)
-    if container & _TRUE_LENGTH:
-        limits.check_seconds(facts.duration_s)
-    decode = _normalize_with_ffmpeg if have_ffmpeg() else _normalize_with_libsndfile
-    try:
-        with atomic_path(target) as temporary:
-            decode(source, temporary, facts, limits, reporter)
-            written = soundfile.info(str(temporary))
-            if not 0 < written.frames < UNKNOWN_FRAMES:
-                raise _no_sound(source, "Decoding it gave no samples.")
-            limits.check_seconds(written.duration)
-            _check_whole(source, container, facts.duration_s, written.duration)
-    except OSError as error:
-        raise storage_error(error, "preparing the recording") from error
-    return MediaFacts(written.duration, SAMPLE_RATE, written.channels, "flac")
+    facts, container = _within(source, limits)
+    with storing("preparing the recording"), atomic_path(target) as temporary:
+        _write_normalized(source, temporary, facts, limits, reporter or silent_reporter())
+        written = soundfile.info(str(temporary))
+        if not 0 < written.frames < UNKNOWN_FRAMES:
+            raise _no_sound(NO_SAMPLES)
+        _check_whole(source, container, facts.duration_s, written.duration)
+    return MediaFacts(written.duration, SAMPLE_RATE, written.channels)
 
 
-def merge(sources: Sequence[Path], target: Path, limits: MediaLimits | None = None) -> list[float]:
+def _write_normalized(
+    source: Path, temporary: Path, facts: MediaFacts, limits: MediaLimits, reporter: Reporter
+) -> None:
+    parts: Iterator[tuple[int, np.ndarray]] = _decoded(source)
+    first = next(parts, None)
+    if first is None:
+        raise _no_sound(NO_SAMPLES)
+    rate, channels = first[0], first[1].shape[1] if first[1].shape[1] <= 2 else 1
+    parts = chain([first], parts)
+    del first  # or it would be kept as long as the file is read
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
+    taken = 0
+    with _flac_writer(temporary, channels) as write:
+        for _, block in parts:
+            taken += len(block)
+            limits.check_seconds(taken / rate)
+            kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
+            write(resampler.resample_chunk(in_range(kept)))
+            if facts.duration_s:
+                reporter.progress(min(taken / rate, facts.duration_s), facts.duration_s)
+        write(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+
+
+def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """The sample rate and float32 [frames, channels] of a foreign file, in blocks."""
+    if have_ffmpeg():
+        try:
+            yield from decoded(source, timeout_s=DECODE_TIMEOUT_S)
+        except NotDecoded as error:
+            raise _damaged(str(error)) from error
+        return
+    with soundfile.SoundFile(str(source)) as recording:
+        for block in read_blocks(recording, max(1, BLOCK_FRAMES // recording.channels)):
+            yield recording.samplerate, block
+
+
+def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> list[float]:
     """Join files that :func:`normalize` made into one session, with a short pause between them.
 
     Two channels only where all have two. Returns the second of ``target`` at which each of them begins.
 
     Raises:
-        HarkError: none given, longer than the limit together, one that cannot be read, a full disk.
+        HarkError: longer than the limit together, one that cannot be read, a full disk.
     """
-    limits = limits or MediaLimits.from_environment()
-    if not sources:
-        raise HarkError("There is nothing to join.", "No recordings were given.", "Choose at least one.")
-    try:
-        described = [soundfile.info(str(path)) for path in sources]
-    except soundfile.LibsndfileError as error:
-        raise _damaged(str(error)) from error
-    if any(each.samplerate != SAMPLE_RATE for each in described):
-        raise ValueError("only normalized recordings can be merged")
-    limits.check_seconds(sum(each.duration for each in described) + MERGE_PAUSE_S * (len(sources) - 1))
-    channels = 2 if all(each.channels == 2 for each in described) else 1
+    seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
+    for path in sources:
+        with open_normalized(path) as recording:
+            seconds += recording.frames / SAMPLE_RATE
+            channels = min(channels, recording.channels)
+    limits.check_seconds(seconds)
     pause = np.zeros((int(MERGE_PAUSE_S * SAMPLE_RATE), channels), np.float32)
     starts: list[float] = []
     written = 0
-    try:
-        with atomic_path(target) as temporary, _flac_writer(temporary, channels) as write:
-            for path in sources:
-                if starts:
-                    write(pause)
-                    written += len(pause)
-                starts.append(written / SAMPLE_RATE)
-                with soundfile.SoundFile(str(path)) as recording:
-                    for block in _blocks(recording):
-                        kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
-                        write(kept)
-                        written += len(kept)
-    except OSError as error:
-        raise storage_error(error, "joining the recordings") from error
+    with (
+        storing("joining the recordings"),
+        atomic_path(target) as temporary,
+        _flac_writer(temporary, channels) as write,
+    ):
+        for path in sources:
+            if starts:
+                write(pause)
+                written += len(pause)
+            starts.append(written / SAMPLE_RATE)
+            with open_normalized(path) as recording:
+                for block in read_blocks(recording):
+                    kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
+                    write(kept)
+                    written += len(kept)
     return starts
 
 
@@ -244,14 +252,10 @@ def waveform(path: Path, points: int = 1600) -> list[float]:
     Raises:
         HarkError: it cannot be read.
     """
-    try:
-        with soundfile.SoundFile(str(path)) as recording:
-            step = _step(recording.frames, points)
-            block_frames = step * max(1, BLOCK_FRAMES // step)
-            blocks = _blocks(recording, block_frames)
-            return [peak for block in blocks for peak in _peaks(np.abs(block).max(axis=1), step)]
-    except soundfile.LibsndfileError as error:
-        raise _damaged(str(error)) from error
+    with open_normalized(path) as recording:
+        step = _step(recording.frames, points)
+        blocks = read_blocks(recording, step * max(1, BLOCK_FRAMES // step))
+        return [peak for block in blocks for peak in _peaks(np.abs(block).max(axis=1), step)]
 
 
 def peaks(audio: np.ndarray, most: int) -> list[float]:
@@ -287,16 +291,25 @@ def open_normalized(path: Path) -> soundfile.SoundFile:
     return recording
 
 
-def _blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
-    """float32 [frames, channels]. Raises HarkError where decoding fails."""
-    while True:
-        try:
-            block = recording.read(frames, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise _damaged(str(error)) from error
-        if not len(block):
-            return
+def read(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
+    """The next float32 [frames, channels], finite. Raises HarkError where decoding fails."""
+    try:
+        return np.nan_to_num(recording.read(frames, dtype="float32", always_2d=True))
+    except soundfile.LibsndfileError as error:
+        raise _damaged(str(error)) from error
+
+
+def read_blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
+    """The rest of a recording as :func:`read` gives it."""
+    while len(block := read(recording, frames)):
         yield block
+
+
+def read_part(recording: soundfile.SoundFile, start_s: float, end_s: float) -> np.ndarray:
+    """A part of a normalized recording, as far as it is inside: float32 [samples, channels]."""
+    first = min(max(0, round(start_s * SAMPLE_RATE)), recording.frames)
+    recording.seek(first)
+    return read(recording, max(0, round(end_s * SAMPLE_RATE) - first))
 
 
 def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, frozenset[str]]:
@@ -305,7 +318,7 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
         raise HarkError("There is no such recording.", f"{path.name} is no file.", "Upload it again.")
     size = path.stat().st_size
     if size == 0:
-        raise _no_sound(path, "The file is empty (0 bytes).")
+        raise _no_sound("The file is empty (0 bytes).")
     if limits is not None:
         limits.check_bytes(size)
     with path.open("rb") as file:
@@ -327,8 +340,7 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
 
 def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
     entries = (
-        "format=format_name,duration:stream=codec_type,codec_name,sample_rate,channels,duration"
-        ":stream_disposition=attached_pic"
+        "format=format_name,duration:stream=codec_type,sample_rate,channels,duration:stream_disposition=attached_pic"
     )
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *input_of(path)]
     with limited(command, PROBE_TIMEOUT_S) as (process, said):
@@ -349,13 +361,12 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
             stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
             for stream in streams
         )
-        raise _no_sound(path, "It is a video without sound." if pictures else "It has no stream of sound.")
+        raise _no_sound("It is a video without sound." if pictures else "It has no stream of sound.")
     container = content.get("format", {})
     facts = MediaFacts(
         _number(sound.get("duration")) or _number(container.get("duration")),
         int(_number(sound.get("sample_rate"))),
         int(_number(sound.get("channels"))),
-        str(sound.get("codec_name", "unknown")),
     )
     return facts, frozenset(str(container.get("format_name", "")).split(","))
 
@@ -376,64 +387,8 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
             f"libsndfile: {str(error.error_string).rstrip('.')}.",
             "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more.",
         ) from error
-    codec = "flac" if found.format == "FLAC" else found.subtype.lower()
-    # What libsndfile says of the length is corrected by what is there; missing_seconds knows what was promised.
-    return MediaFacts(found.duration, found.samplerate, found.channels, codec), frozenset()
-
-
-def _normalize_with_ffmpeg(
-    source: Path, temporary: Path, facts: MediaFacts, limits: MediaLimits, reporter: Reporter
-) -> None:
-    if facts.channels > 2:  # every channel counts the same: "-ac 1" would drop some and does not know every layout
-        mix = "+".join(f"{1 / facts.channels:.6f}*c{number}" for number in range(facts.channels))
-        channels = ["-af", f"pan=mono|c0={mix}", "-ac", "1"]
-    else:
-        channels = ["-ac", str(facts.channels)]
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *input_of(source)]
-    command += ["-map", "0:a:0", "-map_metadata", "-1", "-vn", "-sn", "-dn", *channels, "-ar", str(SAMPLE_RATE)]
-    # A little beyond the limit, so that who decodes to the limit and who goes beyond it can be told apart.
-    command += ["-t", f"{limits.max_seconds + 1:.3f}", "-sample_fmt", "s16", "-c:a", "flac", "-threads", "1"]
-    command += ["-progress", "pipe:1", "-stats_period", "1", "-f", "flac", "-y", f"file:{temporary.resolve()}"]
-    with limited(command, DECODE_TIMEOUT_S, largest_file=LARGEST_RECORDING) as (process, said):
-        assert process.stdout is not None
-        for line in process.stdout:
-            done = re.match(r"out_time_us=(\d+)", line)
-            if done and facts.duration_s:
-                reporter.progress(min(int(done[1]) / 1e6, facts.duration_s), facts.duration_s)
-        code = process.wait()
-        why = last_words(said)
-    if "No space left on device" in why or "Disk quota exceeded" in why:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary.parent))
-    if code < 0:
-        raise HarkError(
-            "The recording could not be decoded.",
-            f"ffmpeg was stopped ({signal.Signals(-code).name}): it took more than {DECODE_TIMEOUT_S / 60:.0f} "
-            "minutes, or somebody ended it.",
-            "Try again; if it happens again, convert the file to WAV, FLAC or MP3 first.",
-        )
-    if code != 0:
-        raise _damaged(f"ffmpeg: {why}")
-
-
-def _normalize_with_libsndfile(
-    source: Path, temporary: Path, facts: MediaFacts, limits: MediaLimits, reporter: Reporter
-) -> None:
-    channels = facts.channels if facts.channels <= 2 else 1
-    taken = 0
-    with (
-        soundfile.SoundFile(str(source)) as recording,
-        _flac_writer(temporary, channels) as write,
-    ):
-        resampler = soxr.ResampleStream(recording.samplerate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
-        for block in _blocks(recording, max(1, BLOCK_FRAMES // facts.channels)):
-            taken += len(block)
-            limits.check_seconds(taken / recording.samplerate)
-            kept = np.nan_to_num(block if channels == facts.channels else block.mean(axis=1, keepdims=True))
-            write(resampler.resample_chunk(kept, last=False))
-            reporter.progress(taken, max(taken, recording.frames))
-        write(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
-        if missing_s := missing_seconds(source, taken / recording.samplerate):
-            raise _broken_off(taken / recording.samplerate, missing_s)
+    # What libsndfile says of the length is corrected by what is there.
+    return MediaFacts(found.duration, found.samplerate, found.channels), frozenset()
 
 
 class _Sink:
@@ -480,24 +435,17 @@ def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], N
 
 def _check_whole(source: Path, container: frozenset[str], promised_s: float, duration_s: float) -> None:
     """Raise HarkError where a header promised clearly more than there was."""
-    missing_s = promised_s - duration_s if container & _KNOWN_LENGTH else 0.0
-    if container & {"wav", "aiff"}:
-        missing_s = missing_seconds(source, duration_s)
+    missing_s = promised_s - duration_s if container & _KNOWN_LENGTH else missing_seconds(source, duration_s)
     # Encoders round to their frames (up to 0.1 s) and edit lists cut a little, so the very end proves nothing.
     if missing_s > max(0.5, 0.02 * duration_s):
-        raise _broken_off(duration_s, missing_s)
+        raise HarkError(
+            f"The recording breaks off after {duration_s:.1f} s.",
+            f"Its header promises {missing_s:.1f} s more.",
+            "The upload or the file is cut off: upload it again, or convert it again from the original.",
+        )
 
 
-def _broken_off(after_s: float, missing_s: float) -> HarkError:
-    return HarkError(
-        f"The recording breaks off after {after_s:.1f} s.",
-        f"Its header promises {missing_s:.1f} s more.",
-        "The upload or the file is cut off: upload it again, or convert it again from the original.",
-    )
-
-
-def _no_sound(path: Path, why: str) -> HarkError:
-    # The path is no name that the user knows.
+def _no_sound(why: str) -> HarkError:  # without the path, which is no name that the user knows
     return HarkError("The file holds no sound.", why, "Listen to it, then upload another file.")
 
 

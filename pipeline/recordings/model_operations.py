@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from core.errors import HarkError
 
-# Name: module and function(request, audio) -> JSON-able dict. A module that is missing fails its own operation only.
+# Name: module and function(request, audio) -> dict of what can be pickled. A missing module fails its operation only.
 OPERATIONS = {
     "recognize": "pipeline.recordings.transcription.recognizing:operation",
     "embed": "pipeline.recordings.diarization.acoustic:embed_operation",
@@ -45,5 +44,5 @@ def perform(operation: str, request: Mapping[str, Any], audio: np.ndarray | None
             f"{error}.",
             "Run ./hark doctor: it names what is not installed.",
         ) from error
-    result: dict[str, Any] = json.loads(json.dumps(function(dict(request), audio)))  # as a client of a process gets it
+    result: dict[str, Any] = function(dict(request), audio)
     return result

@@ -8,7 +8,6 @@ when it is told to, and when its socket is taken away. Requests are threads; mod
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -17,25 +16,14 @@ import socket
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from core.errors import HarkError
-from pipeline.recordings.model_client import (
-    LARGEST_AUDIO,
-    LARGEST_JSON,
-    ServiceGone,
-    log_file,
-    of_this_user,
-    receive,
-    receive_json,
-    send_json,
-    socket_path,
-    take_lock,
-    too_large,
-)
+from core.lock import held
+from core.settings_file import positive_number
+from pipeline.recordings.model_client import ServiceBusy, log_file, of_this_user, socket_path
 from pipeline.recordings.model_operations import perform
 
 IDLE_S = 600.0
@@ -45,8 +33,6 @@ WAIT_FOR_LOCK_S = 15.0  # a service that is ending lets go of its lock soon
 LOOK_EVERY_S = 1.0
 
 logger = logging.getLogger("hark.speech_service")
-
-_lock: IO[str] | None = None  # held to the very end of the process: when it is free, the service is gone
 
 
 class SpeechService:
@@ -83,7 +69,9 @@ class SpeechService:
                     continue
                 with self._count:
                     self._active += 1
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                connection.settimeout(None)
+                opened = Connection(connection.detach())
+                threading.Thread(target=self._serve, args=(opened,), daemon=True).start()
         finally:
             if self._is_ours():
                 self.path.unlink(missing_ok=True)
@@ -103,91 +91,72 @@ class SpeechService:
         except OSError:
             return False
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: Connection) -> None:
         with connection:
             try:
-                answer = self._answer(connection)
-                with contextlib.suppress(OSError):  # it did not wait for the answer
-                    send_json(connection, json.dumps(answer, ensure_ascii=False).encode())
-            except (OSError, ServiceGone, ValueError) as error:
+                if connection.poll(WAIT_FOR_REQUEST_S):
+                    answer = self._answer(*connection.recv())
+                    with contextlib.suppress(OSError):  # the client did not wait for the answer
+                        connection.send(answer)
+            except Exception as error:  # what is no request can fail in any way
                 logger.warning("a client was dropped: %s: %s", type(error).__name__, error)
             finally:
                 with self._count:
                     self._active -= 1
                     self._last = time.monotonic()
 
-    def _answer(self, connection: socket.socket) -> dict[str, Any]:
-        connection.settimeout(WAIT_FOR_REQUEST_S)
-        try:
-            header = receive_json(connection, LARGEST_JSON)
-        except ValueError:
-            return {"error": too_large().as_dict()}
-        operation, samples = str(header.get("operation")), header.get("samples")
-        if samples is not None and not (isinstance(samples, int) and 0 <= samples <= LARGEST_AUDIO):
-            return {"error": too_large().as_dict()}
+    def _answer(self, operation: str, request: dict[str, Any], audio: Any) -> dict[str, Any] | HarkError:
         if operation == "status":
-            return {"result": {"pid": os.getpid(), "loaded": sorted(self._worked)}}
+            return {"pid": os.getpid(), "loaded": sorted(self._worked)}
         if operation == "stop":
             self._stopped.set()
-            return {"result": {"pid": os.getpid()}}
+            return {"pid": os.getpid()}
         if self._active > MOST_CLIENTS:
-            error = HarkError(
-                "The speech service is busy.", f"{MOST_CLIENTS} requests are being served.", "Try again in a minute."
-            )
-            return {"error": error.as_dict(), "busy": True}
-        audio = None
-        if samples is not None:
-            audio = np.frombuffer(receive(connection, 4 * samples), dtype=np.float32)
-            audio = np.nan_to_num(audio, nan=0.0, posinf=1.0, neginf=-1.0)
-        connection.settimeout(None)
+            why = f"{MOST_CLIENTS} requests are being served."
+            return ServiceBusy("The speech service is busy.", why, "Try again in a minute.")
         try:
-            result = perform(operation, header.get("request") or {}, audio)
+            result = perform(operation, request, audio)
         except HarkError as error:
-            return {"error": error.as_dict()}
+            return error
         except Exception:
             identifier = secrets.token_hex(4)
             logger.exception("bug %s in %s", identifier, operation)
-            bug = HarkError(
+            return HarkError(
                 f"The speech service failed at {operation} by a fault of its own.",
                 f"The details are in {log_file()}, id {identifier}.",
                 "Try again; if it happens again, report it with that part of the log.",
             )
-            return {"error": bug.as_dict()}
         self._worked.add(operation)
-        return {"result": result}
+        return result
 
 
-def main() -> int:
-    """Serve, unless another process does so already."""
+def main() -> None:
+    """Serve, unless another process does so already. Ends the process."""
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s", level=logging.INFO)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     signal.signal(signal.SIGINT, lambda number, frame: sys.exit(0))
     path = socket_path()
-    global _lock
-    _lock = path.with_suffix(".lock").open("a")
+    code = 1
     try:
-        take_lock(_lock.fileno(), time.monotonic() + WAIT_FOR_LOCK_S)
-    except TimeoutError:
-        return 0  # it is being served
-    os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one has it done here
-    logger.info("serving %s", path)
-    try:
-        SpeechService(path, float(os.environ.get("HARK_SPEECH_IDLE_S") or IDLE_S)).run()
-    except Exception:
-        logger.exception("the speech service failed")
-        return 1
-    finally:
-        logger.info("ended")
-        logging.shutdown()
-    return 0
+        with held(path.with_suffix(".lock"), lambda process: HarkError("It is served.", process, ""), WAIT_FOR_LOCK_S):
+            os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one has it done here
+            logger.info("serving %s", path)
+            try:
+                SpeechService(path, positive_number("HARK_SPEECH_IDLE_S", IDLE_S)).run()
+                code = 0
+            except SystemExit:  # a signal
+                code = 0
+            except Exception:
+                logger.exception("the speech service failed")
+            finally:
+                logger.info("ended")
+                logging.shutdown()
+                # The lock goes with the process. Threads may still be inside of a library; nothing of theirs is worth
+                # waiting for. Workers end with the process.
+                os._exit(code)
+    except HarkError:
+        pass  # another process serves
 
 
 if __name__ == "__main__":
-    code = 1
-    try:
-        code = main()
-    except SystemExit as end:  # a signal
-        code = int(end.code or 0)
-    finally:
-        # Threads may still be inside of a library; nothing of theirs is worth waiting for. Workers end with us.
-        os._exit(code)
+    main()

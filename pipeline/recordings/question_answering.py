@@ -10,7 +10,6 @@ nothing was said. The segments that come nearest are given instead, by meaning w
 from __future__ import annotations
 
 import math
-import os
 import re
 import sqlite3
 import threading
@@ -18,13 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
-from core.data_folder import installation_folder
 from core.errors import HarkError
-from core.readiness import Readiness
-from pipeline.recordings.local_models import cached_model, complete, load
+from pipeline.recordings.local_models import LocalModel, load
 from pipeline.recordings.transcript import Transcript
 
 MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # of a question
@@ -41,8 +37,12 @@ FEWEST_SEGMENTS = 100  # how rare a word is cannot be told from fewer
 SPEAKER_WEIGHT = 0.5  # of a match with the speaker's name, beside one with what was said
 QUESTION_SHARE = 0.6  # of its score is left to a segment that asks itself
 
-READER = "distilbert-base-cased-distilled-squad"
-READER_FOLDER = "models/question-answering"  # within the installation's data folder
+READER = LocalModel(
+    "distilbert/distilbert-base-cased-distilled-squad",
+    "models/question-answering",
+    "HARK_QA_MODEL",
+    "Answers are the best matching sentence",
+)
 LONGEST_ANSWER = 30  # tokens
 WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as the model was trained
 NULL_MARGIN = 0.0  # how much better than "no answer" the best span's logits must be
@@ -118,12 +118,8 @@ class Citation:
 class Passage:
     """Consecutive segments that are searched and read together; ``text`` is their texts with spaces between."""
 
-    recording: str
-    segments: tuple[int, ...]
     text: str
     speaker: str  # the names of all who speak in it
-    start_s: float
-    end_s: float
     lines: tuple[Citation, ...]
 
 
@@ -160,47 +156,26 @@ def passages(recording: str, transcript: Transcript) -> list[Passage]:
         for number, segment in enumerate(transcript.segments)
         if segment.text.strip()
     ]  # fmt: skip
+    sizes = [_words_in(line.text) for line in lines]
     found: list[Passage] = []
-    first = 0
-    while first < len(lines):
-        last, words = first, _words_in(lines[first].text)
-        while words < WINDOW_WORDS and last + 1 < len(lines):
-            last += 1
-            words += _words_in(lines[last].text)
-        found.append(_passage(lines[first : last + 1]))
-        if last + 1 == len(lines):
-            break
-        skipped = 0
-        while first < last and skipped < words / 2:
-            skipped += _words_in(lines[first].text)
-            first += 1
-        first = max(first, last) if skipped < words / 2 else first
-        if first == last and found[-1].segments == (lines[first].segment,):
-            first += 1  # one long segment is a passage of its own
+    first = end = 0
+    while end < len(lines):
+        end = first + 1
+        while end < len(lines) and sum(sizes[first:end]) < WINDOW_WORDS:
+            end += 1
+        names = dict.fromkeys(line.speaker for line in lines[first:end] if line.speaker)
+        text = " ".join(line.text for line in lines[first:end])
+        found.append(Passage(text, ", ".join(names), tuple(lines[first:end])))
+        middle = first + 1
+        while middle < end - 1 and sum(sizes[first:middle]) < sum(sizes[first:end]) / 2:
+            middle += 1
+        first = middle
     return found
 
 
 def _words_in(text: str) -> int:
     """Words; of a language without spaces, about."""
     return len(text.split()) + len(re.findall(f"[{_CJK}]", text)) // 2
-
-
-def _passage(lines: Sequence[Citation]) -> Passage:
-    names = dict.fromkeys(line.speaker for line in lines if line.speaker)
-    return Passage(
-        lines[0].recording, tuple(line.segment for line in lines), " ".join(line.text for line in lines),
-        ", ".join(names), lines[0].start_s, max(line.end_s for line in lines), tuple(lines),
-    )  # fmt: skip
-
-
-def rank(question: str, passages: Sequence[Passage], n: int = 5) -> list[tuple[Passage, float]]:
-    """The ``n`` passages that match best, best first, with their BM25 (higher is better); none where no word occurs.
-
-    Raises HarkError for a question that is empty or far too long.
-    """
-    terms = _terms(question)
-    with _Index(passages) as index:
-        return [(passages[row], score) for row, score in index.rank(terms, n)]
 
 
 def answer(
@@ -221,9 +196,9 @@ def answer(
     with _Index(passages) as index:
         weights = index.weights(terms)
         total = sum(weights.values())
-        ranked = [row for row, _ in index.rank(terms, MOST_COMPARED)]
+        ranked = index.rank(terms, MOST_COMPARED)
         best = ranked[:READ]
-        coverage = {row: sum(weights[t] for t in terms if row in index.rows(t)) / total for row in best}
+        coverage = {row: sum(weights[t] for t in terms if row in index.rows("passage", t)) / total for row in best}
         said = max(coverage.values(), default=0.0) >= FLOOR_ALONE
         near: list[int] = []
         if compare is not None and (read is not None or not said):
@@ -254,9 +229,9 @@ def _best_line(
         line, row = candidate
         value = 0.0
         for term, weight in weights.items():
-            if index.line_row(line) in index.line_rows(term):
+            if index.in_line(term, line):
                 value += weight
-            elif row in index.rows(term):
+            elif row in index.rows("passage", term):
                 value += NEARBY * weight
         if any(pattern.search(line.text) for pattern in wanted):
             value *= 1 + KIND_BONUS
@@ -290,10 +265,7 @@ def _nearest_lines(
         except HarkError:
             pass  # by their words
     if len(values) != len(lines):
-        values = [
-            sum(weight for term, weight in weights.items() if index.line_row(line) in index.line_rows(term))
-            for line in lines
-        ]
+        values = [sum(weight for term, weight in weights.items() if index.in_line(term, line)) for line in lines]
     best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
     return [line for value, line in best if value > 0]
 
@@ -366,39 +338,29 @@ class _Index:
     def __exit__(self, *error: object) -> None:
         self._database.close()
 
-    def rank(self, terms: Sequence[str], n: int) -> list[tuple[int, float]]:
-        """Rows of the best passages with their BM25, best first."""
+    def rank(self, terms: Sequence[str], n: int) -> list[int]:
+        """Rows of the best passages by BM25, best first."""
         if not terms:
             return []
-        query = " OR ".join(f'"{term}"' for term in terms)
-        return [
-            (row, -score)  # FTS5 gives the better ones the lower numbers
-            for row, score in self._database.execute(
-                f"SELECT rowid, bm25(passage, 1.0, {SPEAKER_WEIGHT}) AS score FROM passage WHERE passage MATCH ? "
-                "ORDER BY score, rowid LIMIT ?",
-                (query, n),
-            )
-        ]
+        found = self._database.execute(
+            f"SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY bm25(passage, 1.0, {SPEAKER_WEIGHT}), rowid "
+            "LIMIT ?",  # FTS5 gives the better ones the lower numbers
+            (" OR ".join(f'"{term}"' for term in terms), n),
+        )
+        return [row for (row,) in found]
 
     def weights(self, terms: Sequence[str]) -> dict[str, float]:
         """The weight of each term: BM25's inverse document frequency in segments, highest where it occurs nowhere."""
-        counts = {term: len(self.line_rows(term)) for term in terms}
+        counts = {term: len(self.rows("line", term)) for term in terms}
         total = max(FEWEST_SEGMENTS, len(self._line_row))
         return {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in counts.items()}
 
-    def rows(self, term: str) -> frozenset[int]:
-        """Passages with the term."""
-        return self._rows("passage", term)
+    def in_line(self, term: str, line: Citation) -> bool:
+        """Whether a segment has the term."""
+        return self._line_row[line] in self.rows("line", term)
 
-    def line_rows(self, term: str) -> frozenset[int]:
-        """Segments with the term."""
-        return self._rows("line", term)
-
-    def line_row(self, line: Citation) -> int:
-        """The row of a segment."""
-        return self._line_row[line]
-
-    def _rows(self, table: str, term: str) -> frozenset[int]:
+    def rows(self, table: str, term: str) -> frozenset[int]:
+        """Passages or segments ("passage", "line") with the term."""
         key = (table, term)
         if key not in self._found:
             found = self._database.execute(f"SELECT rowid FROM {table} WHERE {table} MATCH ?", (f'"{term}"',))
@@ -414,29 +376,6 @@ def _spaced(text: str) -> str:
 # The model that reads.
 
 
-def reader_folder() -> Path | None:
-    """The model's folder: HARK_QA_MODEL, the installation's own, or the cache of Hugging Face; None where none is."""
-    given = os.environ.get("HARK_QA_MODEL")
-    if given:
-        return Path(given).expanduser() if complete(Path(given).expanduser()) else None
-    own = installation_folder() / READER_FOLDER
-    return own if complete(own) else cached_model(f"distilbert/{READER}") or cached_model(READER)
-
-
-def reader_readiness() -> Readiness:
-    """Whether a model can read here; loads nothing."""
-    if reader_folder() is not None:
-        return Readiness(True)
-    given = os.environ.get("HARK_QA_MODEL")
-    why = f"HARK_QA_MODEL names {given}, which holds no model" if given else f"there is no {READER} on this machine"
-    return Readiness(
-        False,
-        f"Answers are the best matching sentence: {why}.",
-        f"Put the files of {READER} into {installation_folder() / READER_FOLDER}, or name their folder in "
-        "HARK_QA_MODEL.",
-    )
-
-
 def read_operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
     """Mark the answer to ``question`` in ``passages`` (texts). An operation of the speech service; needs torch.
 
@@ -446,7 +385,7 @@ def read_operation(request: dict[str, Any], audio: object = None) -> dict[str, A
 
     Raises HarkError where the model cannot be loaded.
     """
-    folder = reader_folder()
+    folder = READER.folder()
     if folder is None:
         return {"ready": False}
     reader = _reader(str(folder))
@@ -524,6 +463,4 @@ class _Reader:
                 yield _Span(number, offsets[row][first][0], offsets[row][last][1], value, null)
 
 
-@lru_cache(maxsize=1)
-def _reader(folder: str) -> _Reader:
-    return _Reader(folder)
+_reader = lru_cache(maxsize=1)(_Reader)

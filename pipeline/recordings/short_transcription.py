@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -42,10 +41,7 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
         data=Path(str(request["data"])) if request.get("data") else None,
         translate=bool(request.get("translate")),
     )
-    if request.get("work"):
-        return as_json(transcribe(path, options, Path(str(request["work"])), silent_reporter()))
-    with tempfile.TemporaryDirectory(prefix="hark-") as work:
-        return as_json(transcribe(path, options, Path(work), silent_reporter()))
+    return as_json(transcribe(path, options, Path(str(request["work"])), silent_reporter()))
 
 
 def summarize_operation(request: Mapping[str, Any], audio: np.ndarray | None = None) -> dict[str, Any]:

@@ -6,45 +6,23 @@ never fetched; without one, passages are found by their words alone.
 
 from __future__ import annotations
 
-import os
 import threading
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.data_folder import installation_folder
-from core.readiness import Readiness
-from pipeline.recordings.local_models import cached_model, complete, load
+from pipeline.recordings.local_models import LocalModel, load
 
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-FOLDER = "models/embedding"  # within the installation's data folder
+EMBEDDING = LocalModel(
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "models/embedding",
+    "HARK_EMBEDDING_MODEL",
+    "Passages are found by their words alone",
+)
 LONGEST_TOKENS = 256
 BATCH = 32
 REMEMBERED = 20_000  # vectors: the passages of a user's recordings are compared with every question
-
-
-def embedding_folder() -> Path | None:
-    """The model's folder: HARK_EMBEDDING_MODEL, the installation's own, or the cache of Hugging Face; None where none
-    is."""
-    given = os.environ.get("HARK_EMBEDDING_MODEL")
-    if given:
-        return Path(given).expanduser() if complete(Path(given).expanduser()) else None
-    own = installation_folder() / FOLDER
-    return own if complete(own) else cached_model(MODEL)
-
-
-def similarity_readiness() -> Readiness:
-    """Whether texts can be compared by meaning here; loads nothing."""
-    if embedding_folder() is not None:
-        return Readiness(True)
-    return Readiness(
-        False,
-        "Passages are found by their words alone: there is no embedding model on this machine.",
-        f"Put the files of {MODEL} into {installation_folder() / FOLDER}, or name their folder in "
-        "HARK_EMBEDDING_MODEL.",
-    )
 
 
 def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
@@ -54,7 +32,7 @@ def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
 
     Raises HarkError where the model cannot be loaded.
     """
-    folder = embedding_folder()
+    folder = EMBEDDING.folder()
     if folder is None:
         return {"ready": False}
     vectors = _embedder(str(folder)).vectors([str(text) for text in (request["question"], *request["passages"])])
@@ -100,6 +78,4 @@ class _Embedder:
             return torch.nn.functional.normalize(mean, dim=1).numpy()  # type: ignore[no-any-return]
 
 
-@lru_cache(maxsize=1)
-def _embedder(folder: str) -> _Embedder:
-    return _Embedder(folder)
+_embedder = lru_cache(maxsize=1)(_Embedder)

@@ -48,12 +48,10 @@ def tools() -> Iterator[Tool]:
     pulled = pyannote_engine.NAME if pyannote_engine.pipeline_path() is None else ""
     licence = "MIT (program); CC-BY-4.0 (pipeline)"
     yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
-    yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", _either(acoustic.available(), RESEMBLYZER))
-    yield Tool(
-        QUESTIONS, question_answering.READER, "Apache-2.0", question_answering.reader_readiness(), pulled="reader"
-    )
-    near = text_similarity.similarity_readiness()
-    yield Tool(QUESTIONS, text_similarity.MODEL, "Apache-2.0", near, pulled="embedding")
+    yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", acoustic.readiness())
+    for pulled, model in (("reader", question_answering.READER), ("embedding", text_similarity.EMBEDDING)):
+        name = model.repository.removeprefix("distilbert/")
+        yield Tool(QUESTIONS, name, "Apache-2.0", model.readiness(), pulled=pulled)
     for writer in summarization.engines():
         yield Tool(SUMMARIES, writer.name, writer.licence, writer.available())
     corpus = peoples_speech.available()
@@ -63,8 +61,3 @@ def tools() -> Iterator[Tool]:
 
 PULLED = ("faster-whisper", "funasr")  # engines whose models can be downloaded
 SIZES = ("small", "base", "tiny", "medium", "turbo", "large-v3")  # of Whisper; the first is what most want
-RESEMBLYZER = ("The package resemblyzer is not installed.", "./hark installs it (requirements-alone.txt).")
-
-
-def _either(ok: bool, otherwise: tuple[str, str]) -> Readiness:
-    return Readiness(True) if ok else Readiness(False, *otherwise)

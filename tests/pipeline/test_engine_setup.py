@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline.engine_setup import pull_model, pulled_models
+from pipeline.engine_setup import PULLED_MODELS, pull_model
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -25,14 +25,12 @@ def test_a_model_lies_where_it_is_looked_for(data_dir: Path, monkeypatch: pytest
         (local_dir / "model.safetensors").write_bytes(b"weights")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    repository, folder = pulled_models()[kind]
+    repository, folder = PULLED_MODELS[kind].repository, PULLED_MODELS[kind].own_folder
     assert pull_model(kind, "", silent_reporter()) == [folder]
     assert asked == [repository]
     assert folder.is_relative_to(data_dir)
     if kind == "reader":
-        from pipeline.recordings.question_answering import reader_readiness
-
-        assert reader_readiness().ok
+        assert PULLED_MODELS[kind].readiness().ok
 
 
 def test_without_a_network_it_says_what_to_do(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,17 +47,18 @@ class Scripted:
     def languages(self) -> tuple[str, ...] | None:
         return self._languages
 
+    def check(self) -> None:
+        if not self.ready.ok:
+            raise HarkError("It cannot be used here.", self.ready.why, self.ready.how_to_enable)
+
     def versions(self) -> dict[str, str]:
         return {self.name: "1"}
 
-    def recognize(self, audio: np.ndarray, language: str | None) -> list[Segment]:
+    def recognize(self, audio: np.ndarray, language: str | None, translate: bool = False) -> list[Segment]:
         self.heard.append((len(audio) / SAMPLE_RATE, float(np.abs(audio).max()), language))
         if self.fails_at and len(self.heard) == self.fails_at:
             raise HarkError("It failed.", "The test wanted it.", "Again.")
         return self.write(audio)
-
-    def translate(self, audio: np.ndarray, language: str | None) -> list[Segment]:
-        raise NotImplementedError
 
     def close(self) -> None:
         self.heard = []

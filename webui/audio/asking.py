@@ -12,7 +12,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from core.readiness import Readiness
+from pipeline.recordings.local_models import LocalModel
 from webui.accounts.models import User
 from webui.audio import search, services
 from webui.audio.models import Recording
@@ -37,9 +37,9 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     Raises:
         HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
+    from pipeline.recordings.question_answering import READER, passages
     from pipeline.recordings.question_answering import answer as answer_from
-    from pipeline.recordings.question_answering import passages, rank, reader_readiness
-    from pipeline.recordings.text_similarity import similarity_readiness
+    from pipeline.recordings.text_similarity import EMBEDDING
 
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
@@ -53,13 +53,8 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
             continue  # damaged, or being deleted: the others still answer
         language = transcript.language or language
         texts += passages(str(one.pk), transcript)
-    if not texts:
-        rank(question, [], 1)  # says what is wrong with the question, if anything is
     found = answer_from(
-        question,
-        texts,
-        read=_loaded_model("read_answer", reader_readiness),
-        compare=_loaded_model("compare_texts", similarity_readiness),
+        question, texts, read=_loaded_model("read_answer", READER), compare=_loaded_model("compare_texts", EMBEDDING)
     )
     text = found.text
     if not found.found:  # in the language of the user: it is no quotation
@@ -78,24 +73,24 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
     """The user's recordings in which words of the question occur, best first; where meanings are compared, others too,
     the newest first."""
-    from pipeline.recordings.text_similarity import similarity_readiness
+    from pipeline.recordings.text_similarity import EMBEDDING
 
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
     transcribed = services.recordings_of(user).filter(version__gt=0)
-    if similarity_readiness().ok:
+    if EMBEDDING.readiness().ok:
         newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
         ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
     found = {one.pk: one for one in services.recordings_of(user).select_related("user", "job").filter(pk__in=ids)}
     return {pk: found[pk] for pk in ids if pk in found}
 
 
-def _loaded_model(operation: str, readiness: Callable[[], Readiness]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _loaded_model(operation: str, model: LocalModel) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """An operation of a model in the model service; not ready where there is none, which costs no process."""
     from pipeline.recordings.model_client import call
 
-    return lambda request: call(operation, request, timeout_s=60.0) if readiness().ok else {"ready": False}
+    return lambda request: call(operation, request, timeout_s=60.0) if model.readiness().ok else {"ready": False}
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:

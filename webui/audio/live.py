@@ -139,10 +139,8 @@ class Session:
 
 
 def _said(result: Any) -> dict[str, Any]:
-    from pipeline.recordings.transcription.streaming import Final
-
     said = {"text": result.text, "start_s": result.start_s, "end_s": result.end_s}
-    if isinstance(result, Final):
+    if result.final:
         return {"final": {**said, "segments": [asdict(segment) for segment in result.segments]}}
     return {"partial": said}
 

@@ -8,14 +8,15 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
+from core.readiness import Readiness
 from core.voice_activity import FRAME_S, speech_probabilities
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.turns import Diarization, Turn
@@ -41,22 +42,17 @@ SHARPNESS = 20.0  # of the probability of a speaker by cosine
 BETWEEN = 0.3
 SHORTEST_OVERLAP_STEPS = 3
 
+INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 PACKAGES = ("resemblyzer", "silero-vad")
 
 _lock = threading.Lock()
 
 
-def diarize_acoustic(audio_file: Path, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """The turns of a recording; channels are mixed. ``speakers``: how many there are, where that is known.
-
-    Raises:
-        HarkError: the file cannot be read, or resemblyzer is not installed.
-    """
-    return diarize_audio(read_audio(audio_file), speakers, reporter)
-
-
 def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """As :func:`diarize_acoustic`, of float32 [samples] at 16 kHz."""
+    """The turns in float32 [samples] at 16 kHz. ``speakers``: how many there are, where that is known.
+
+    Raises HarkError where resemblyzer is not installed.
+    """
     reporter = reporter or silent_reporter()
     probabilities = speech_probabilities([audio])
     spoken = speech_regions(probabilities, *SPOKEN)
@@ -118,11 +114,11 @@ def embed_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dic
     return {"embedding": [round(float(value), 6) for value in embed(np.asarray(audio, np.float32))]}
 
 
-def available() -> bool:
+def readiness() -> Readiness:
     """Whether resemblyzer is installed; imports nothing."""
-    from importlib.util import find_spec
-
-    return find_spec("resemblyzer") is not None
+    if find_spec("resemblyzer") is not None:
+        return Readiness(True)
+    return Readiness(False, "The package resemblyzer is not installed.", INSTALL)
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -140,18 +136,10 @@ def _windows(regions: Iterable[tuple[float, float]]) -> list[tuple[float, float]
     """(start, end) of windows of at most 1.6 s, evenly over each region and none across two of them."""
     windows = []
     for start, end in regions:
-        rest = end - start - WINDOW_S
-        if end - start < SHORTEST_S:
-            continue
-        steps = max(0, int(np.ceil(rest / HOP_S)))
-        windows += (
-            [
-                (start + rest * step / max(1, steps), min(end, start + rest * step / max(1, steps) + WINDOW_S))
-                for step in range(steps + 1)
-            ]
-            if rest > 0
-            else [(start, end)]
-        )
+        if end - start >= SHORTEST_S:
+            steps = max(0, int(np.ceil((end - start - WINDOW_S) / HOP_S)))
+            begins = np.linspace(start, max(start, end - WINDOW_S), steps + 1)
+            windows += [(float(begin), min(end, float(begin) + WINDOW_S)) for begin in begins]
     return windows
 
 
@@ -163,7 +151,7 @@ def _encoder() -> Any:
         raise HarkError(
             "Speakers cannot be told apart by their voices here.",
             f"The package resemblyzer is missing or broken ({error}).",
-            "Install it: python -m pip install --no-deps -r requirements-alone.txt",
+            INSTALL,
         ) from error
     return VoiceEncoder("cpu", verbose=False)
 
@@ -237,7 +225,7 @@ def _turns(
     for start, end in spoken:
         steps = max(1, round((end - start) / STEP_S))
         times = start + (np.arange(steps) + 0.5) * (end - start) / steps
-        path = _path(np.log(_at_times(probable, middles, times) + 1e-3))
+        path = _path(_at_times(probable, middles, times) + 1e-3)
         both = _both(_at_times(cosines, middles, times), found)
         changes = [0, *(np.flatnonzero(np.diff(path * 2 + both)) + 1), steps]
         edges = [round(float(start + (end - start) * change / steps), 3) for change in changes]
@@ -272,17 +260,10 @@ def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> n
     return found
 
 
-def _path(scores: np.ndarray) -> np.ndarray:
-    """The likeliest voice of each step (Viterbi over log probabilities [steps, voices], a change costs)."""
-    best = scores[0].copy()
-    came_from = np.zeros(scores.shape, int)
-    for step in range(1, len(scores)):
-        top = int(best.argmax())
-        change = best[top] - CHANGE_COST > best
-        came_from[step] = np.where(change, top, np.arange(len(best)))
-        best = np.where(change, best[top] - CHANGE_COST, best) + scores[step]
-    path = np.empty(len(scores), int)
-    path[-1] = int(best.argmax())
-    for step in range(len(scores) - 1, 0, -1):
-        path[step - 1] = came_from[step, path[step]]
-    return path
+def _path(probable: np.ndarray) -> np.ndarray:
+    """The likeliest voice of each step, from probabilities [steps, voices] up to a factor; a change costs."""
+    from librosa.sequence import viterbi
+
+    voices = probable.shape[1]
+    changes = np.ones((voices, voices)) + (np.exp(CHANGE_COST) - 1) * np.eye(voices)
+    return np.asarray(viterbi(probable.T / probable.max(), changes / changes.sum(axis=1, keepdims=True)))

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from core.audio_file import SAMPLE_RATE
-from core.errors import HarkError
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.diarization.acoustic import SPOKEN, speech_regions, versions
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
-from pipeline.recordings.media import open_normalized
+from pipeline.recordings.media import open_normalized, read_blocks
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0
@@ -34,18 +32,15 @@ LEAST_S, LEAST_SHARE = 0.4, 0.03  # of the speech, that each of two people has f
 
 @dataclass(frozen=True)
 class ChannelComparison:
-    """Two channels [frames of 32 ms], the right one shifted by ``delay_s`` to fit the left one.
+    """Two channels [frames of 32 ms], the later one moved to fit the other.
 
     Attributes:
-        correlation: of the two at that delay, over the whole recording (0 to 1).
         speech: probability of speech [2, frames].
         lead_db: how much louder the left one is than the right one, each by its own loud level [frames].
         left_s, right_s: seconds of speech that each has for itself.
         speech_s: seconds of speech in either.
     """
 
-    delay_s: float
-    correlation: float
     speech: np.ndarray
     lead_db: np.ndarray
     left_s: float
@@ -83,7 +78,7 @@ def turns_of(comparison: ChannelComparison) -> Diarization:
 
 def compare(path: Path) -> ChannelComparison:
     """Listen to both channels of a 16 kHz recording, a block at a time. Raises HarkError where it cannot be read."""
-    delay, correlation = _delay(path)
+    delay, _ = _delay(path)
     hearing = (SpeechProbability(), SpeechProbability())
     speech: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     powers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -93,37 +88,25 @@ def compare(path: Path) -> ChannelComparison:
             speech[number].append(hearing[number].feed(audio))
             powers[number].append(np.square(audio.reshape(-1, FRAME)).mean(axis=1))
     if not speech[0]:
-        nothing = np.zeros(0, np.float32)
-        return ChannelComparison(0.0, 0.0, np.zeros((2, 0), np.float32), nothing, 0.0, 0.0, 0.0)
+        return ChannelComparison(np.zeros((2, 0), np.float32), np.zeros(0, np.float32), 0.0, 0.0, 0.0)
     probable = np.stack([np.concatenate(parts) for parts in speech])
     box = np.ones(SMOOTH_FRAMES) / SMOOTH_FRAMES
     levels = np.stack([10 * np.log10(np.convolve(np.concatenate(parts), box, "same") + 1e-10) for parts in powers])
     spoken = probable.max(axis=0) >= SPOKEN[0]
     if not spoken.any():
-        return ChannelComparison(delay / SAMPLE_RATE, correlation, probable, np.zeros(len(spoken)), 0.0, 0.0, 0.0)
+        return ChannelComparison(probable, np.zeros(len(spoken)), 0.0, 0.0, 0.0)
     relative = levels - np.percentile(levels[:, spoken], LOUD_PERCENTILE, axis=1, keepdims=True)
     lead = relative[0] - relative[1]
     own = [
         float(np.sum((probable[number] >= SPOKEN[0]) & (sign * lead >= LOUDER_DB) & (relative[number] >= -AUDIBLE_DB)))
         for number, sign in ((0, 1), (1, -1))
     ]
-    return ChannelComparison(
-        delay / SAMPLE_RATE, correlation, probable, lead, own[0] * FRAME_S, own[1] * FRAME_S, spoken.sum() * FRAME_S
-    )
+    return ChannelComparison(probable, lead, own[0] * FRAME_S, own[1] * FRAME_S, spoken.sum() * FRAME_S)
 
 
 def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
     with open_normalized(path) as recording:
-        while True:
-            try:
-                block = recording.read(frames, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise HarkError(
-                    "The recording is damaged.", f"{str(error).rstrip('.')}.", "Upload it again."
-                ) from error
-            if not len(block):
-                return
-            yield np.nan_to_num(block)
+        yield from read_blocks(recording, frames)
 
 
 def _delay(path: Path) -> tuple[int, float]:

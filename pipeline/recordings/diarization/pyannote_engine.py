@@ -7,18 +7,17 @@ file.
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from core import environments
-from core.audio_file import SAMPLE_RATE, read_audio, write_audio
-from core.data_folder import installation_folder, storage_error
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
 from core.worker_process import WorkerGone, WorkerProcess
+from pipeline.recordings import worker_audio
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 
 NAME = "pyannote"
@@ -54,11 +53,6 @@ def readiness() -> Readiness:
     return Readiness(True)
 
 
-def available() -> bool:
-    """Whether it can be used."""
-    return readiness().ok
-
-
 def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarization:
     """The turns of a recording, whose channels are mixed. ``speakers``: how many there are, where that is known.
 
@@ -66,33 +60,21 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
         HarkError: the file cannot be read, or pyannote does not get along with its pipeline.
     """
     audio = read_audio(audio_file)
-    with tempfile.TemporaryDirectory(prefix="hark-speakers-") as folder:
+    longest_s = START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE
+    try:
+        worker = _worker()
         try:
-            write_audio(Path(folder) / "audio.wav", audio)
-        except OSError as error:
-            raise storage_error(error, "telling speakers apart") from error
-        told = Path(folder) / "turns.json"
-        request = {"id": "1", "audio": f"{folder}/audio.wav", "path": str(told), "speakers": speakers}
-        try:
-            worker = _worker()
-            try:
-                worker.send(request)
-                answer = worker.answer("1", START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE)
-                if answer["event"] == "failed":
-                    raise WorkerGone(str(answer.get("why")))
-                found = [
-                    Turn(round(start, 3), round(end, 3), label)
-                    for start, end, label in json.loads(told.read_text(encoding="utf-8"))
-                ]
-                version = str(worker.facts.get("version", ""))
-            finally:
-                worker.kill()
-        except (WorkerGone, OSError, ValueError, TypeError) as error:
-            raise HarkError(
-                "pyannote could not tell the speakers apart.",
-                f"{str(error)[:300].rstrip('.')}.",
-                f"Check the pipeline ({MODEL}, else {own_folder()}), or take it away: Hark's own way is taken then.",
-            ) from error
+            rows = worker_audio.ask(worker, audio, longest_s, "telling speakers apart", speakers=speakers)
+            found = [Turn(round(start, 3), round(end, 3), label) for start, end, label in rows]
+            version = str(worker.facts.get("version", ""))
+        finally:
+            worker.kill()
+    except (WorkerGone, OSError, ValueError, TypeError) as error:
+        raise HarkError(
+            "pyannote could not tell the speakers apart.",
+            f"{str(error)[:300].rstrip('.')}.",
+            f"Check the pipeline ({MODEL}, else {own_folder()}), or take it away: Hark's own way is taken then.",
+        ) from error
     found.sort(key=lambda turn: turn.start_s)
     names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in found), 1)}
     named = [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in found]

@@ -7,12 +7,14 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from core.audio_file import read_audio
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from core.worded import worded
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, voiceprints
 from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.transcript import Segment, Transcript, Word
+from pipeline.recordings.transcription.whisper_text import segment_of
 
 SHORT_WORD_S = 0.25  # a single word as short as that, amid another's, is theirs: word times are no more exact
 OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # of a segment's time with two who speak, from which it is marked
@@ -40,13 +42,13 @@ def diarize(
         comparison = channels.compare_if_stereo(audio_file)
         if comparison is not None and comparison.two_speakers:
             found = channels.turns_of(comparison)
-    if found is None and pyannote_engine.available():
+    if found is None and pyannote_engine.readiness().ok:
         try:
             found = pyannote_engine.diarize_pyannote(audio_file, speakers)
         except HarkError as error:
             reporter.log(f"{error.what} {error.why} Hark's own way is taken.", "warning")
     if found is None:
-        found = acoustic.diarize_acoustic(audio_file, speakers, reporter)
+        found = acoustic.diarize_audio(read_audio(audio_file), speakers, reporter)
     if voices is not None and found.turns and voiceprints.names(voices):
         found = _named(found, audio_file, voices)
     return found
@@ -106,16 +108,9 @@ def _split(segment: Segment, turns: Sequence[Turn]) -> list[Segment]:
     parts = []
     for speaker, group in groupby(zip(segment.words, speakers), key=lambda pair: pair[1]):
         words = tuple(word for word, _ in group)
-        part = replace(
-            segment,
-            start_s=words[0].start_s,
-            end_s=words[-1].end_s,
-            text=" ".join(word.text for word in words),
-            confidence=round(sum(word.confidence for word in words) / len(words), 4),
-            words=words,
-            speaker=speaker,
-        )
-        parts.append(_marked(part, near))
+        part = segment_of(words, segment.language)
+        assert part is not None
+        parts.append(_marked(replace(part, speaker=speaker, overlap=segment.overlap), near))
     # What lies before the first and after the last word stays with them.
     parts[0] = replace(parts[0], start_s=min(segment.start_s, parts[0].start_s))
     parts[-1] = replace(parts[-1], end_s=max(segment.end_s, parts[-1].end_s))

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from core.audio_file import SAMPLE_RATE
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.lock import held
+from pipeline.recordings.diarization.clustering import unit
+from pipeline.recordings.media import open_normalized, read_part
 
 SCHEMA = 1  # of the file
 FILE = "voices.json"  # in a user's data folder
@@ -45,20 +46,13 @@ def voice_of(
     """
     parts: list[np.ndarray] = []
     left_s = most_s
-    try:
-        with soundfile.SoundFile(str(audio_file)) as recording:
-            for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
-                if left_s <= 0:
-                    break
-                recording.seek(max(0, min(recording.frames, int(start * recording.samplerate))))
-                frames = int(min(left_s, max(0.0, end - start)) * recording.samplerate)
-                block = recording.read(frames, dtype="float32", always_2d=True)
-                parts.append(block.mean(axis=1) if channel is None else block[:, min(channel, block.shape[1] - 1)])
-                left_s -= frames / recording.samplerate
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise HarkError(
-            "The recording cannot be read.", f"{audio_file.name}: {str(error).rstrip('.')}.", "Upload it again."
-        ) from error
+    with open_normalized(audio_file) as recording:
+        for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
+            if left_s <= 0:
+                break
+            block = read_part(recording, start, start + min(left_s, max(0.0, end - start)))
+            parts.append(block.mean(axis=1) if channel is None else block[:, min(channel, block.shape[1] - 1)])
+            left_s -= len(block) / SAMPLE_RATE
     return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
@@ -93,7 +87,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
         times = 0
         if before is not None:
             times = int(before["times"])
-            embedding = _unit(times * np.array(before["embedding"]) + embedding)
+            embedding = unit(times * np.array(before["embedding"]) + embedding)
         kept[name] = {
             "embedding": [round(float(value), 6) for value in embedding],
             "times": times + 1,
@@ -102,16 +96,11 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
         }
 
 
-def match(file: Path, embedding: Sequence[float] | np.ndarray) -> str | None:
-    """The name of the remembered voice that an embedding belongs to; None where it is nobody's."""
-    return match_all(file, {"": embedding}).get("")
-
-
 def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
     """The names of speakers of one recording, by their ids; a name goes to one of them, the one who fits best."""
     kept = _load(file)
     cosines = [
-        (float(_unit(np.asarray(embedding, np.float64)) @ _unit(np.array(voice["embedding"]))), speaker, name)
+        (float(unit(np.asarray(embedding, np.float64)) @ unit(np.array(voice["embedding"]))), speaker, name)
         for speaker, embedding in embeddings.items()
         for name, voice in kept.items()
     ]
@@ -133,21 +122,15 @@ def forget(file: Path, name: str) -> bool:
         return kept.pop(name, None) is not None
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return np.asarray(vector / max(1e-9, float(np.linalg.norm(vector))))
-
-
 @contextmanager
 def _to_change(file: Path) -> Iterator[dict[str, dict[str, Any]]]:
     """The voices, written back at the end of the block; of two processes (or threads) one waits for the other."""
-    try:
+    with storing("remembering the voice"):
         file.parent.mkdir(parents=True, exist_ok=True)
         with held(file.with_suffix(".lock"), _being_changed):
             kept = _load(file)
             yield kept
             _save(file, kept)
-    except OSError as error:
-        raise storage_error(error, "remembering the voice") from error
 
 
 def _being_changed(process: str) -> HarkError:

@@ -8,21 +8,17 @@ from typing import Protocol
 from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.summarization.summary import (
-    Abstract,
     Point,
     Sentiment,
     Summary,
     as_json,
-    from_json,
-    load_summary,
     save_summary,
     words_of,
 )
 from pipeline.recordings.transcript import Transcript
 
 __all__ = [
-    "Point", "Sentiment", "Summary", "SummaryEngine", "as_json", "engines", "from_json", "load_summary", "save_summary",
-    "summarize", "words_of",
+    "Point", "Sentiment", "Summary", "SummaryEngine", "as_json", "engines", "save_summary", "summarize", "words_of",
 ]  # fmt: skip
 
 NOTHING_SAID = "Nothing was said in this recording."
@@ -44,29 +40,27 @@ class SummaryEngine(Protocol):
         ...
 
 
-def engines(abstract: Abstract | None = None) -> list[SummaryEngine]:
-    """All engines, those that ``auto`` prefers first. ``abstract`` as in :func:`summarize`."""
+def engines() -> list[SummaryEngine]:
+    """All engines, those that ``auto`` prefers first."""
     from pipeline.recordings.summarization.extractive import Extractive
     from pipeline.recordings.summarization.language_model import LanguageModel
     from pipeline.recordings.summarization.transformer import Character, LocalTransformer
 
-    return [LanguageModel(), LocalTransformer(abstract), Extractive(), Character(abstract)]
+    return [LanguageModel(), LocalTransformer(), Extractive(), Character()]
 
 
-def summarize(transcript: Transcript, engine: str = AUTO, abstract: Abstract | None = None) -> Summary:
+def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     """What a recording comes down to.
 
     Args:
         engine: "auto" or the name of an engine. ``auto`` is the language model that the owner has set up, else a
             local transformers model that is here, else extractive; where the first of them fails, the next one writes,
             and the summary's ``note`` says so.
-        abstract: who runs the local models: a call of the speech service's ``summarize_abstractive``. None: this
-            process does.
 
     Raises:
         HarkError: there is no such engine, it is not ready, or it failed (not with ``auto``).
     """
-    known = {found.name: found for found in engines(abstract)}
+    known = {found.name: found for found in engines()}
     if engine != AUTO and engine not in known:
         raise HarkError(
             "The summary cannot be written.",

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core.data_folder import atomic_path
-from core.errors import HarkError
+from core.data_folder import atomic_path, storing
 from pipeline.recordings.transcript import Transcript
-
-Abstract = Callable[[dict[str, Any]], dict[str, Any]]  # a request of the model server, and its answer
 
 SCHEMA = 1  # of the file
 SENTIMENTS = ("negative", "neutral", "positive")
@@ -63,34 +59,11 @@ def words_of(transcript: Transcript) -> str:
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
-    """The object that :func:`from_json` reads."""
+    """The object that is kept beside a transcript."""
     return {"schema": SCHEMA, **asdict(summary)}
 
 
-def from_json(content: Mapping[str, Any]) -> Summary:
-    """The reverse of :func:`as_json`. Raises ValueError, KeyError or TypeError for anything else."""
-    if content["schema"] != SCHEMA:
-        raise ValueError(f"schema {content['schema']}")
-    values = {name: value for name, value in content.items() if name != "schema"}
-    for name in ("key_points", "action_items"):
-        values[name] = tuple(Point(row["text"], tuple(row["segments"])) for row in content[name])
-    sentiment = content["sentiment"]
-    values["sentiment"] = None if sentiment is None else Sentiment(**sentiment)
-    values["segments"] = tuple(content["segments"])
-    return Summary(**values)
-
-
 def save_summary(summary: Summary, path: Path) -> None:
-    """Write it as JSON, whole or not at all. Raises OSError."""
-    with atomic_path(path) as temporary:
+    """Write it as JSON, whole or not at all. Raises HarkError where it cannot be kept."""
+    with storing("keeping the summary"), atomic_path(path) as temporary:
         temporary.write_text(json.dumps(as_json(summary), ensure_ascii=False), encoding="utf-8")
-
-
-def load_summary(path: Path) -> Summary:
-    """Read what :func:`save_summary` wrote. Raises HarkError where it is gone, cut off or of another version."""
-    try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HarkError(
-            "The summary cannot be read.", f"{path.name}: {error}.", "Have the recording summarized again."
-        ) from error

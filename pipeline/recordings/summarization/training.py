@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from model.training_options import WHOLE, curves_folder, part_of
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.summarization.extractive import most_telling
-from pipeline.recordings.summarization.sentences import Sentence, sentences
-from pipeline.recordings.summarization.transformer import PART_CHARACTERS
+from pipeline.recordings.summarization.sentences import sentences
+from pipeline.recordings.summarization.transformer import PART_CHARACTERS, parts
 from pipeline.recordings.transcript import Transcript, load_transcript
 
 if TYPE_CHECKING:
@@ -77,10 +77,8 @@ def train(
 
     board = curves_folder(folder)
     training = SummarizerTraining(run.epochs, run.batch_size, run.seed)
-    try:
+    with storing("training the summarizer"):
         result = train_summarizer(split, shape or SummarizerConfig(), training, folder, told, device, board)
-    except OSError as error:
-        raise storage_error(error, "training the summarizer") from error
     reporter.artifact("weights", str(result.best))
     return {
         "weights": str(result.best),
@@ -111,12 +109,7 @@ def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, st
 
 def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:
     """The pieces of one transcript, each with its most telling sentence."""
-    piece: list[Sentence] = []
-    for sentence in [*sentences(transcript), None]:
-        if sentence is not None:
-            piece.append(sentence)
-        if sentence is None or sum(len(s.text) + 1 for s in piece) > PART_CHARACTERS["character"]:
-            if len(piece) >= FEWEST_SENTENCES:
-                told = most_telling(piece, 1, transcript.language)
-                yield " ".join(s.text for s in piece), told[0].text
-            piece = []
+    for piece in parts(sentences(transcript), PART_CHARACTERS["character"]):
+        if len(piece) >= FEWEST_SENTENCES:
+            told = most_telling(piece, 1, transcript.language)
+            yield " ".join(sentence.text for sentence in piece), told[0].text

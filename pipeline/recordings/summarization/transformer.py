@@ -1,8 +1,7 @@
 """Summaries by models that write and run on this machine: a sequence-to-sequence model of transformers, and Hark's own.
 
 The transcript is given in parts, each part becomes a few sentences, and each of these cites the segments of its part
-that share its words. A sentence that shares none was invented and is left out. The models run in the speech service, or
-in whatever process calls :func:`operation`.
+that share its words. A sentence that shares none was invented and is left out. The models run in the speech service.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from typing import Any
 from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
+from pipeline.recordings import model_client
 from pipeline.recordings.local_models import load
 from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.citing import supporting
 from pipeline.recordings.summarization.sentences import Sentence, sentences
 from pipeline.recordings.summarization.sentiment import sentiment
-from pipeline.recordings.summarization.summary import Abstract, Point, Summary
+from pipeline.recordings.summarization.summary import Point, Summary
 from pipeline.recordings.transcript import Transcript
 
 SUMMARY_FOLDER = "models/summary"  # within the installation's data folder: a transformers model
@@ -40,17 +40,14 @@ class _Local:
     name: str
     licence: str
 
-    def __init__(self, abstract: Abstract | None = None) -> None:
-        self._abstract = abstract or operation
-
     def summarize(self, transcript: Transcript) -> Summary:
         """The sentences that the model writes about each part, as points; the first of each part are the text."""
         said = sentences(transcript)
-        parts = list(_parts(said, PART_CHARACTERS[self.name]))
-        texts = [" ".join(sentence.text for sentence in part) for part in parts]
-        done = self._abstract({"engine": self.name, "parts": texts})
+        pieces = list(parts(said, PART_CHARACTERS[self.name]))
+        texts = [" ".join(sentence.text for sentence in piece) for piece in pieces]
+        done = model_client.call("summarize_abstractive", {"engine": self.name, "parts": texts})
         points: list[list[Point]] = []
-        for part, written in zip(parts, done["summaries"]):
+        for part, written in zip(pieces, done["summaries"]):
             within = sorted({number for sentence in part for number in sentence.segments})
             points.append([])
             for sentence in sentences_of(str(written)):
@@ -120,7 +117,7 @@ def sentences_of(text: str) -> list[str]:
     return [sentence.text for sentence in sentences(whole)]
 
 
-def _parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
+def parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
     """Consecutive sentences of about so many characters."""
     part: list[Sentence] = []
     length = 0
@@ -197,6 +194,4 @@ class _Model:
         return written
 
 
-@lru_cache(maxsize=1)
-def _model(folder: str) -> _Model:
-    return _Model(folder)
+_model = lru_cache(maxsize=1)(_Model)

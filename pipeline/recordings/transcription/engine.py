@@ -1,26 +1,26 @@
-"""The contract that every engine of recognition keeps."""
+"""What every engine of recognition has."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
+from core.errors import HarkError
 from core.readiness import Readiness
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 
-PIECE_S = 30.0  # seconds; what an engine hears at once is never longer
+PIECE_S = 30.0  # seconds; what an engine gets at once is never longer
 LONGEST_TEXT_A_SECOND = 40  # characters; nobody says more, so an engine that writes more has invented it
 
 
-class RecognitionEngine(Protocol):
-    """Hears one piece of speech and writes it down.
+class RecognitionEngine:
+    """Recognizes one piece of speech at a time, others wait. Its model is loaded at the first piece.
 
     Attributes:
         name: its name in the registry, in transcripts and on the command line.
@@ -30,105 +30,81 @@ class RecognitionEngine(Protocol):
 
     name: str
     licence: str
-    hosted: bool
+    hosted = False
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: Any = None
 
     @property
     def model(self) -> str:
         """What it would load: "small", a path, the name of a hosted model."""
-        ...
+        raise NotImplementedError
+
+    @property
+    def translates(self) -> bool:
+        """Whether it can write in English what is said in another language."""
+        return False
 
     def available(self) -> Readiness:
-        """Whether it can hear here. Fast (loads nothing, asks no network), never raises."""
-        ...
+        """Whether it can be used here. Fast (loads nothing, asks no network), never raises."""
+        raise NotImplementedError
 
     def languages(self) -> tuple[str, ...] | None:
         """Base languages ("en") that it knows; None: any, and it finds out by itself which one is spoken."""
-        ...
+        return None
 
-    def recognize(self, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """What is said in one piece; one at a time, others wait.
+    def versions(self) -> dict[str, str]:
+        """Names and versions of the programs and weights, for provenance. Loads nothing."""
+        return {self.name: self.model}
+
+    def load(self) -> Any:
+        """The model, where the engine is available. Raises HarkError where it cannot be loaded."""
+        raise NotImplementedError
+
+    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+        """``recognize`` with the loaded model."""
+        raise NotImplementedError
+
+    def unload(self, model: Any) -> None:
+        """End what the model holds beside memory."""
+
+    def check(self) -> None:
+        """Raise HarkError where the engine cannot be used here."""
+        ready = self.available()
+        if not ready.ok:
+            raise HarkError(f"The engine {self.name} cannot be used here.", ready.why, ready.how_to_enable)
+
+    def recognize(self, audio: np.ndarray, language: str | None, translate: bool = False) -> list[Segment]:
+        """What is said in one piece.
 
         Args:
             audio: mono float32 [samples] at 16 kHz, at most ``PIECE_S`` seconds.
             language: what is spoken; None: the engine decides, and says so in ``Segment.language``.
+            translate: write it in English; for an engine that ``translates``.
 
         Returns:
             Segments in order, times in seconds from the start of the piece, words with times and confidences. Nothing
             where nothing is said.
 
         Raises:
-            HarkError: the engine cannot hear here, or failed for a reason that the user can mend.
+            HarkError: the engine cannot be used here, or failed for a reason that the user can mend.
         """
-        ...
-
-    @property
-    def translates(self) -> bool:
-        """Whether it can write in English what is said in another language."""
-        ...
-
-    def translate(self, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """As ``recognize``, but in English; for an engine that ``translates``."""
-        ...
-
-    def versions(self) -> dict[str, str]:
-        """Names and versions of the programs and weights, for provenance. Loads nothing."""
-        ...
-
-    def close(self) -> None:
-        """Let the model go. The engine may be used again afterwards."""
-        ...
-
-
-class LoadingEngine:
-    """Base of the engines: the model is loaded at the first piece, once, and hears one piece at a time."""
-
-    hosted = False
-    translates = False
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loaded: Any = None
-
-    def load(self) -> Any:
-        """The model. Raises HarkError where it cannot be loaded."""
-        raise NotImplementedError
-
-    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """``recognize`` with the loaded model."""
-        raise NotImplementedError
-
-    def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """``translate`` with the loaded model."""
-        raise NotImplementedError
-
-    def let_go(self, model: Any) -> None:
-        """End what the model holds beside memory."""
-
-    def recognize(self, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``RecognitionEngine.recognize``."""
-        return self._heard(audio, language, self.hear)
-
-    def translate(self, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``RecognitionEngine.translate``."""
-        return self._heard(audio, language, self.hear_in_english)
-
-    def _heard(
-        self, audio: np.ndarray, language: str | None, hear: Callable[[Any, np.ndarray, str | None], list[Segment]]
-    ) -> list[Segment]:
         audio = np.ascontiguousarray(audio[: int(PIECE_S * SAMPLE_RATE)], dtype=np.float32)
         if not len(audio) or float(np.abs(audio).max()) < SILENCE_PEAK:
             return []
         with self._lock:
             if self._loaded is None:
+                self.check()
                 self._loaded = self.load()
-            return hear(self._loaded, audio, language)
+            return self.run(self._loaded, audio, language, translate)
 
     def close(self) -> None:
-        """See ``RecognitionEngine.close``."""
+        """Let the model go. The engine may be used again afterwards."""
         with self._lock:
             loaded, self._loaded = self._loaded, None
             if loaded is not None:
-                self.let_go(loaded)
+                self.unload(loaded)
 
 
 def knows(engine: RecognitionEngine, language: str | None) -> bool:

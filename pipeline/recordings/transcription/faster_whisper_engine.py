@@ -18,7 +18,6 @@ from core.readiness import Readiness
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import whisper_models
-from pipeline.recordings.transcription.engine import LoadingEngine
 from pipeline.recordings.transcription.whisper_text import (
     LEAST_LOG_P,
     MOST_COMPRESSION,
@@ -32,31 +31,26 @@ BEAM = 5
 TEMPERATURES = (0.0, 0.4, 0.8)  # each higher one is tried where the one before gave nonsense
 
 
-class FasterWhisper(LoadingEngine):
-    """``model`` is a size or a folder; without one it is what HARK_WHISPER_MODEL names, or the best that is found."""
+class FasterWhisper(whisper_models.WhisperEngine):
+    """Reads CTranslate2's form of Whisper."""
 
     name = "faster-whisper"
     licence = "MIT"
 
-    def __init__(self, model: str = "") -> None:
-        super().__init__()
-        self._given = model
+    def found(self) -> dict[str, Path]:
+        return whisper_models.converted()
 
-    @property
-    def model(self) -> str:
-        """See ``RecognitionEngine.model``."""
-        wished = self._given or whisper_models.wished()
-        return whisper_models.best(whisper_models.converted()) if wished in ("", "auto") else wished
+    def is_model(self, path: Path) -> bool:
+        return whisper_models.is_converted(path)
 
     def available(self) -> Readiness:
-        """See ``RecognitionEngine.available``."""
         if find_spec("faster_whisper") is None:
             return Readiness(
                 False,
                 "The package faster-whisper is not installed.",
                 "python -m pip install faster-whisper -c constraints.txt",
             )
-        if self._folder() is None:
+        if self.file() is None:
             model = self.model
             size = model if model in whisper_models.SIZES else "small"
             why = f"The Whisper model {model} is" if model else "No Whisper model is"
@@ -67,17 +61,12 @@ class FasterWhisper(LoadingEngine):
             )
         return Readiness(True)
 
-    def languages(self) -> tuple[str, ...] | None:
-        """See ``RecognitionEngine.languages``."""
-        return ("en",) if whisper_models.english_only(self.model) else None
-
     @property
-    def translates(self) -> bool:  # type: ignore[override]
+    def translates(self) -> bool:
         """See ``RecognitionEngine.translates``. The turbo models have not learned it."""
         return self.languages() is None and "turbo" not in Path(self.model).name
 
     def versions(self) -> dict[str, str]:
-        """See ``RecognitionEngine.versions``."""
         if find_spec("faster_whisper") is None:
             return {}
         return {"faster-whisper": version("faster-whisper"), "whisper": Path(self.model).name}
@@ -87,10 +76,8 @@ class FasterWhisper(LoadingEngine):
         import ctranslate2
         from faster_whisper import WhisperModel
 
-        folder = self._folder()
-        if folder is None:
-            ready = self.available()
-            raise HarkError("The Whisper model cannot be loaded.", ready.why, ready.how_to_enable)
+        folder = self.file()
+        assert folder is not None
         try:
             if ctranslate2.get_cuda_device_count():
                 try:
@@ -109,15 +96,7 @@ class FasterWhisper(LoadingEngine):
                 f"Remove {folder} and pull it again.",
             ) from error
 
-    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear``."""
-        return self._hear(model, audio, language, "transcribe")
-
-    def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear_in_english``."""
-        return self._hear(model, audio, language, "translate")
-
-    def _hear(self, model: Any, audio: np.ndarray, language: str | None, task: str) -> list[Segment]:
+    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
         # Pieces are cut at pauses already, so its own detection of speech is off.
         wanted = base_language(language) if language else None
         if wanted is not None and wanted not in model.supported_languages:
@@ -126,12 +105,13 @@ class FasterWhisper(LoadingEngine):
                 "It is not among the languages that it was trained on.",
                 "Leave the language out: it is then found out.",
             )
+        task = "translate" if translate else "transcribe"
         segments, info = model.transcribe(
             audio, language=wanted, task=task, beam_size=BEAM, temperature=TEMPERATURES, word_timestamps=True,
             vad_filter=False, condition_on_previous_text=False, no_speech_threshold=NO_SPEECH,
             log_prob_threshold=LEAST_LOG_P, compression_ratio_threshold=MOST_COMPRESSION,
         )  # fmt: skip
-        written = "en" if task == "translate" else info.language
+        written = "en" if translate else info.language
         found = []
         for segment in segments:
             if invented(segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio):
@@ -139,12 +119,3 @@ class FasterWhisper(LoadingEngine):
             raw = [(word.word, word.start, word.end, word.probability) for word in segment.words or ()]
             found.append(segment_of(words_of(raw, written, len(audio) / SAMPLE_RATE), written))
         return [segment for segment in found if segment is not None]
-
-    def _folder(self) -> Path | None:
-        name = self.model
-        if not name:
-            return None
-        folder = Path(name).expanduser()
-        if folder.is_absolute() or "/" in name:
-            return folder if whisper_models.is_converted(folder) else None
-        return whisper_models.converted().get(name)

@@ -36,12 +36,10 @@ class FunAsr(WorkerEngine):
 
     @property
     def model(self) -> str:
-        """See ``RecognitionEngine.model``."""
         folder = self._folder()
         return folder.name if folder else "paraformer-zh"
 
     def available(self) -> Readiness:
-        """See ``RecognitionEngine.available``."""
         there = self.packages_there()
         if not there.ok:
             return there
@@ -54,15 +52,9 @@ class FunAsr(WorkerEngine):
         return Readiness(True)
 
     def languages(self) -> tuple[str, ...] | None:
-        """See ``RecognitionEngine.languages``."""
         return ("zh", "cmn")
 
-    def versions(self) -> dict[str, str]:
-        """See ``RecognitionEngine.versions``."""
-        return {"funasr": self.model}
-
     def worker_environment(self) -> Mapping[str, str]:
-        """See ``WorkerEngine.worker_environment``."""
         beside = {"HARK_FUNASR_VAD": VAD, "HARK_FUNASR_PUNCTUATION": PUNCTUATION}
         there = {name: own_folder() / folder for name, folder in beside.items()}
         usable = all(_is_model(folder) for folder in there.values())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
 from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.transcription.engine import LoadingEngine
+from pipeline.recordings.transcription.engine import RecognitionEngine
+from pipeline.recordings.transcription.whisper_text import segment_of
 
 SHIPPED = "ctc"  # the model's name, where it is not a path
 OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights that were fitted to their recordings
@@ -27,7 +28,7 @@ def own_model(data: Path) -> str:
     return str(max((data / OWN_FOLDER).glob(OWN_WEIGHTS), key=lambda path: path.stat().st_mtime_ns, default=SHIPPED))
 
 
-class HarkCtc(LoadingEngine):
+class HarkCtc(RecognitionEngine):
     """It knows English only, in lower case and without punctuation.
 
     Args:
@@ -36,28 +37,21 @@ class HarkCtc(LoadingEngine):
 
     name = "hark"
     licence = "Apache-2.0"
+    model = SHIPPED
 
     def __init__(self, model: str = SHIPPED) -> None:
         super().__init__()
         self.model = model
 
     def available(self) -> Readiness:
-        """See ``RecognitionEngine.available``."""
-        if find_spec("torch") is None:
-            return Readiness(False, "The package torch is not installed.", "Run ./hark doctor; ./hark installs it.")
         return Readiness(True)
 
     def languages(self) -> tuple[str, ...] | None:
-        """See ``RecognitionEngine.languages``."""
         return ("en",)
 
     def versions(self) -> dict[str, str]:
-        """See ``RecognitionEngine.versions``."""
         weights = "shipped" if self.model == SHIPPED else Path(self.model).stem
-        try:
-            return {"hark-recognizer": weights, "torch": version("torch")}
-        except PackageNotFoundError:
-            return {"hark-recognizer": weights}
+        return {"hark-recognizer": weights, "torch": version("torch")}
 
     def load(self) -> Any:
         """The acoustic model and the vocabulary. No transcripts of anybody's library go into it: all users share it."""
@@ -68,8 +62,7 @@ class HarkCtc(LoadingEngine):
         recognizer = None if self.model == SHIPPED else load_weights(Path(self.model))[0]
         return Aligner(recognizer), decoder_for("en")
 
-    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear``."""
+    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
         from pipeline.corpora.alignment import NotAligned, align
 
         aligner, decoder = model
@@ -87,7 +80,5 @@ class HarkCtc(LoadingEngine):
             for unit in aligned.words
             if unit.end_s > unit.start_s
         )
-        if not words:
-            return []
-        shown = " ".join(word.text for word in words)
-        return [Segment(words[0].start_s, words[-1].end_s, shown, aligned.confidence, words, "en")]
+        found = segment_of(words, "en")
+        return [] if found is None else [replace(found, confidence=aligned.confidence)]

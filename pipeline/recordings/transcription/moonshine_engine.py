@@ -27,7 +27,7 @@ from model.encoder_trunk import ASSETS, PACKAGE
 from model.rescoring import BEGIN, END, FIRST_TEXT, NO_TEXT, SPACE, token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.transcription.engine import LoadingEngine
+from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import segment_of, spread
 
 DISTRIBUTION = "moonshine-voice"
@@ -67,7 +67,7 @@ class _Written:
     probabilities: tuple[float, ...]
 
 
-class Moonshine(LoadingEngine):
+class Moonshine(RecognitionEngine):
     """It knows English only, and takes every other language for English."""
 
     name = "moonshine"
@@ -75,7 +75,6 @@ class Moonshine(LoadingEngine):
     model = "tiny-en"
 
     def available(self) -> Readiness:
-        """See ``RecognitionEngine.available``."""
         folder = _folder()
         if folder is None:
             return Readiness(False, f"The package {DISTRIBUTION} is not installed.", INSTALL)
@@ -87,11 +86,9 @@ class Moonshine(LoadingEngine):
         return Readiness(True)
 
     def languages(self) -> tuple[str, ...] | None:
-        """See ``RecognitionEngine.languages``."""
         return ("en",)
 
     def versions(self) -> dict[str, str]:
-        """See ``RecognitionEngine.versions``."""
         try:
             return {DISTRIBUTION: version(DISTRIBUTION)}
         except PackageNotFoundError:
@@ -101,9 +98,8 @@ class Moonshine(LoadingEngine):
         """The model, and the recognizer that places its words."""
         from model.asr.emissions import Aligner
 
-        folder, ready = _folder(), self.available()
-        if folder is None or not ready.ok:
-            raise HarkError("Moonshine cannot be loaded.", ready.why, ready.how_to_enable)
+        folder = _folder()
+        assert folder is not None
         try:
             moonshine = _Model(folder)
         except Exception as error:  # onnxruntime has many errors and no common class
@@ -112,8 +108,7 @@ class Moonshine(LoadingEngine):
             ) from error
         return moonshine, Aligner()
 
-    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear``."""
+    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
         from pipeline.corpora.alignment import NotAligned, align
 
         moonshine, aligner = model
@@ -264,12 +259,9 @@ def _placed(written: Sequence[_Written], times: Sequence[Time | None], seconds: 
         end = seconds if following is None else following[0]
         if placed and end - begin < LEAST_WORD_S * (after - number):
             begin, number = placed.pop()[0], number - 1
-        placed += _spread(written[number:after], begin, max(begin, end))
+        text = " ".join(word.text for word in written[number:after])
+        placed += [(word.start_s, word.end_s) for word in spread(text, begin, max(begin, end), 0.0)]
     return tuple(
         Word(word.text, *time, round(math.prod(word.probabilities), 4))
         for word, time in zip(written, placed, strict=True)
     )
-
-
-def _spread(written: Sequence[_Written], begin: float, end: float) -> list[Time]:
-    return [(word.start_s, word.end_s) for word in spread(" ".join(word.text for word in written), begin, end, 0.0)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +21,7 @@ from core.http import Server
 from core.readiness import Readiness
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
-from pipeline.recordings.transcription.engine import LONGEST_TEXT_A_SECOND, LoadingEngine
+from pipeline.recordings.transcription.engine import LONGEST_TEXT_A_SECOND, RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented, segment_of, spread, words_of
 
 TIMEOUT_S = 120.0
@@ -39,7 +38,7 @@ _CODES = {
 }  # fmt: skip
 
 
-class OpenAiEndpoint(LoadingEngine):
+class OpenAiEndpoint(RecognitionEngine):
     """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and times of words."""
 
     name = "openai"
@@ -49,11 +48,9 @@ class OpenAiEndpoint(LoadingEngine):
 
     @property
     def model(self) -> str:
-        """See ``RecognitionEngine.model``."""
         return os.environ.get("HARK_ASR_MODEL", "").strip() or DEFAULT_MODEL
 
     def available(self) -> Readiness:
-        """See ``RecognitionEngine.available``."""
         address = _address()
         if not address:
             return Readiness(
@@ -66,42 +63,27 @@ class OpenAiEndpoint(LoadingEngine):
             )
         return Readiness(True)
 
-    def languages(self) -> tuple[str, ...] | None:
-        """See ``RecognitionEngine.languages``."""
-        return None
-
     def versions(self) -> dict[str, str]:
-        """See ``RecognitionEngine.versions``."""
         return {"openai": f"{self.model} at {urlsplit(_address()).hostname or 'no endpoint'}"}
 
     def load(self) -> Any:
         """Nothing is held; the address is read anew for each piece."""
-        ready = self.available()
-        if not ready.ok:
-            raise HarkError("The endpoint for recognition cannot be used.", ready.why, ready.how_to_enable)
         return True
 
-    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear``."""
-        fields: dict[str, str | list[str]] = {"timestamp_granularities[]": ["word", "segment"]}
-        if language:
-            fields["language"] = base_language(language)
-        return self._asked("transcriptions", fields, audio, language)
-
-    def hear_in_english(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear_in_english``."""
-        return self._asked("translations", {}, audio, "en")
-
-    def _asked(
-        self, what: str, more: Mapping[str, str | list[str]], audio: np.ndarray, language: str | None
-    ) -> list[Segment]:
+    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+        more: dict[str, str | list[str]] = {}
+        if not translate:
+            more["timestamp_granularities[]"] = ["word", "segment"]
+            if language:
+                more["language"] = base_language(language)
         encoded = io.BytesIO()
         soundfile.write(encoded, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
         fields = {"model": self.model, "response_format": "verbose_json", "temperature": "0", **more}
         file = {"file": ("piece.wav", encoded.getvalue(), "audio/wav")}
-        answer = _server().ask("POST", f"/audio/{what}", {"Accept": "application/json"}, data=fields, files=file)
+        path = f"/audio/{'translations' if translate else 'transcriptions'}"
+        answer = _server().ask("POST", path, {"Accept": "application/json"}, data=fields, files=file)
         try:
-            return segments_of(answer.json(), len(audio) / SAMPLE_RATE, language)
+            return segments_of(answer.json(), len(audio) / SAMPLE_RATE, "en" if translate else language)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise HarkError(
                 "The endpoint for recognition answered nonsense.",

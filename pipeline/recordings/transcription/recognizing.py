@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings import model_client
-from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import PIECE_S, RecognitionEngine
 
@@ -21,16 +20,16 @@ TIMEOUT_S = 900.0  # for a piece: a large model on a slow processor, and its loa
 def recognize(
     engine: RecognitionEngine, audio: np.ndarray, language: str | None, translate: bool = False
 ) -> list[Segment]:
-    """What is said in one piece: ``engine.recognize`` or ``translate``, done where the model is loaded.
+    """What is said in one piece: ``engine.recognize``, done where the model is loaded.
 
     Raises:
         HarkError: the engine's.
     """
     if engine.hosted:  # there is no model to share, and its key stays in this process
-        return engine.translate(audio, language) if translate else engine.recognize(audio, language)
+        return engine.recognize(audio, language, translate)
     request = {"engine": engine.name, "model": engine.model, "language": language, "translate": translate}
-    answer = model_client.call("recognize", request, audio, TIMEOUT_S)
-    return [segment_of_json(segment) for segment in answer["segments"]]
+    segments: list[Segment] = model_client.call("recognize", request, audio, TIMEOUT_S)["segments"]
+    return segments
 
 
 def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
@@ -47,10 +46,5 @@ def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str,
         )
     language = request.get("language")
     engine = registry.with_model(str(request.get("engine") or registry.AUTO), str(request.get("model") or ""), language)
-    segments = engine.translate(audio, language) if request.get("translate") else engine.recognize(audio, language)
-    return {"segments": [asdict(segment) for segment in segments], "engine": engine.name, "model": engine.model}
-
-
-def segment_of_json(content: Mapping[str, Any]) -> Segment:
-    """The reverse of ``dataclasses.asdict``. Raises TypeError or KeyError for anything else."""
-    return Segment(**{**content, "words": tuple(Word(**word) for word in content["words"])})
+    segments = engine.recognize(audio, language, bool(request.get("translate")))
+    return {"segments": segments, "engine": engine.name, "model": engine.model}

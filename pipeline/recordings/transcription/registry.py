@@ -40,8 +40,7 @@ _holding = threading.Lock()
 
 @cache
 def _engines() -> dict[str, RecognitionEngine]:
-    made: list[RecognitionEngine] = [engine() for engine in ENGINES]
-    return {engine.name: engine for engine in made}
+    return {kind.name: kind() for kind in ENGINES}
 
 
 def engines() -> list[RecognitionEngine]:
@@ -59,9 +58,7 @@ def engine(name: str) -> RecognitionEngine:
     if found is None:
         known = ", ".join([AUTO, *_engines()])
         raise HarkError(f"There is no engine of recognition called {name[:40]!r}.", f"Hark has {known}.", "Name one.")
-    ready = found.available()
-    if not ready.ok:
-        raise HarkError(f"The engine {name} cannot hear here.", ready.why, ready.how_to_enable)
+    found.check()
     return found
 
 
@@ -152,9 +149,7 @@ def with_model(name: str, model: str, language: str | None) -> RecognitionEngine
             if found is not None:
                 found.close()
             found = _held[name] = kind(model)
-    ready = found.available()
-    if not ready.ok:
-        raise HarkError(f"The engine {name} cannot hear here.", ready.why, ready.how_to_enable)
+    found.check()
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
 
@@ -12,12 +12,7 @@ from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import PIECE_S
-from pipeline.recordings.transcription.pieces import (
-    LEAST_SPEECH_S,
-    MARGIN_S,
-    SPEECH,
-    STILL_SPEECH,
-)
+from pipeline.recordings.transcription.pieces import LEAST_SPEECH_S, MARGIN_S, SPEECH, STILL_SPEECH
 from pipeline.recordings.transcription.segmenting import shifted, split
 
 PARTIAL_EVERY_S = 1.0  # of audio, between two guesses at the same utterance
@@ -30,47 +25,33 @@ Recognize = Callable[[np.ndarray], list[Segment]]
 
 @dataclass(frozen=True)
 class Heard:
-    """What was recognized in an utterance; times in seconds from the start of the stream."""
+    """What was recognized in an utterance; times in seconds from the start of the stream.
+
+    ``final``: the utterance has ended. Otherwise it is a guess, which the next one replaces.
+    """
 
     start_s: float
     end_s: float
     segments: tuple[Segment, ...]
+    final: bool = True
 
     @property
     def text(self) -> str:
         return " ".join(segment.text for segment in self.segments)
 
 
-@dataclass(frozen=True)
-class Partial(Heard):
-    """A guess at an utterance that goes on. The next Partial or Final replaces it."""
-
-
-@dataclass(frozen=True)
-class Final(Heard):
-    """An utterance that has ended. Its segments stay as they are."""
-
-
 class StreamingTranscriber:
-    """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of ``longest_s``.
+    """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of two pieces.
 
     Args:
-        recognize: gives the segments of one piece of at most ``longest_s`` seconds, times from its start; such as
+        recognize: gives the segments of one piece of at most ``PIECE_S`` seconds, times from its start; such as
             ``lambda audio: recognizing.recognize(engine, audio, language)``. It may raise HarkError: ``feed`` then
             does, and the stream can go on.
-        partials: whether to guess at what is being said.
-        clock: seconds; for tests.
     """
 
-    def __init__(
-        self,
-        recognize: Recognize,
-        partials: bool = True,
-        longest_s: float = PIECE_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._recognize, self._partials, self._clock = recognize, partials, clock
-        self._longest = int(longest_s / FRAME_S)
+    def __init__(self, recognize: Recognize) -> None:
+        self._recognize = recognize
+        self._longest = int(PIECE_S / FRAME_S)
         self._margin = round(MARGIN_S / FRAME_S)
         self._pause = round(PAUSE_S / FRAME_S)
         self._hearing = SpeechProbability()
@@ -82,39 +63,30 @@ class StreamingTranscriber:
         self._last_speech = 0  # frame after the last one with speech
         self._guessed_at = 0  # frame up to which the last Partial heard
         self._guess_took_s = 0.0
-        self._finished = False
 
-    def feed(self, audio: np.ndarray) -> list[Partial | Final]:
+    def feed(self, audio: np.ndarray) -> list[Heard]:
         """What the next part of the stream brings, in order: utterances that ended in it, and a guess at the open one.
 
-        Raises:
-            RuntimeError: the stream has been finished.
-            HarkError: of ``recognize``. The utterance is lost, the stream is not.
+        Raises HarkError of ``recognize``: the utterance is lost, the stream is not.
         """
-        if self._finished:
-            raise RuntimeError("the stream has been finished")
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
-        found: list[Partial | Final] = []
+        found: list[Heard] = []
         for first in range(0, len(samples), STEP):
             found += self._take(samples[first : first + STEP], last=False)
-        guess = self._guess() if self._partials else None
-        return [*found, guess] if guess is not None else found
+        return [*found, *self._guess()]
 
-    def finish(self) -> list[Final]:
+    def finish(self) -> list[Heard]:
         """The end of the stream: what was being said, if anything. Raises HarkError of ``recognize``."""
-        if self._finished:
-            return []
-        self._finished = True
         found = self._take(np.zeros(0, np.float32), last=True)
         if self._open is not None:
             found += self._close(self._last_speech)
         return found
 
-    def _take(self, samples: np.ndarray, last: bool) -> list[Final]:
+    def _take(self, samples: np.ndarray, last: bool) -> list[Heard]:
         self._audio = np.concatenate([self._audio, samples])
         self._probabilities += self._hearing.feed(samples, last).tolist()
-        found: list[Final] = []
+        found: list[Heard] = []
         while self._next < self._base + len(self._probabilities):
             frame, probability = self._next, self._probabilities[self._next - self._base]
             self._next += 1
@@ -137,7 +109,7 @@ class StreamingTranscriber:
         assert self._open is not None
         return max(self._base, self._open - self._margin)
 
-    def _part(self) -> list[Final]:
+    def _part(self) -> list[Heard]:
         """Close an utterance that is as long as an engine hears, at its least probable place, and go on after it."""
         begin = self._first()
         look_from = begin + 2 * self._longest // 3
@@ -149,7 +121,7 @@ class StreamingTranscriber:
             self._open, self._last_speech, self._guessed_at = cut, after, self._next
         return found
 
-    def _close(self, end: int, margin: int | None = None) -> list[Final]:
+    def _close(self, end: int, margin: int | None = None) -> list[Heard]:
         assert self._open is not None
         begin, speech = self._first(), end - self._open
         stop = min(end + (self._margin if margin is None else margin), self._next)
@@ -159,19 +131,19 @@ class StreamingTranscriber:
         if speech * FRAME_S < LEAST_SPEECH_S:
             return []
         segments = self._segments(audio, begin)
-        return [Final(_seconds(begin), _seconds(stop), segments)] if segments else []
+        return [Heard(_seconds(begin), _seconds(stop), segments)] if segments else []
 
-    def _guess(self) -> Partial | None:
+    def _guess(self) -> list[Heard]:
         if self._open is None:
-            return None
+            return []
         fresh_s = (self._next - self._guessed_at) * FRAME_S
         if fresh_s < max(PARTIAL_EVERY_S, REST * self._guess_took_s):
-            return None
+            return []
         begin, self._guessed_at = self._first(), self._next
-        started = self._clock()
+        started = monotonic()
         segments = self._segments(self._between(begin, self._next), begin)
-        self._guess_took_s = self._clock() - started
-        return Partial(_seconds(begin), _seconds(self._next), segments) if segments else None
+        self._guess_took_s = monotonic() - started
+        return [Heard(_seconds(begin), _seconds(self._next), segments, final=False)] if segments else []
 
     def _segments(self, audio: np.ndarray, begin: int) -> tuple[Segment, ...]:
         return tuple(shifted(part, _seconds(begin)) for segment in self._recognize(audio) for part in split(segment))

@@ -16,18 +16,18 @@ import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE
-from core.data_folder import storage_error
-from core.errors import HarkError
+from core.data_folder import storing
 from core.events import Reporter
 from core.voice_activity import FRAME, SpeechProbability
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings.media import open_normalized
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.diarization.channels import two_speakers
+from pipeline.recordings.media import open_normalized, read, read_blocks
+from pipeline.recordings.transcript import Segment, Transcript, segment_of_json
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described
 from pipeline.recordings.transcription.pieces import Stretch, pieces
-from pipeline.recordings.transcription.recognizing import recognize, segment_of_json
+from pipeline.recordings.transcription.recognizing import recognize
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 
 PROGRESS_FILE = "progress.jsonl"
@@ -86,16 +86,14 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
     reporter.log(f"Recognition by {why}")
     with open_normalized(audio_file) as recording:
         seconds = recording.frames / SAMPLE_RATE
-        sides = recording.channels == 2 and options.channels and _two_speakers(audio_file)
+        sides = recording.channels == 2 and options.channels and two_speakers(audio_file)
         plan = _plan(recording, sides, reporter)
         reporter.stage("transcribe", worded("Transcribing with %(engine)s", engine=described(engine)))
         begun = _begun(audio_file, engine, options, sides)
-        try:
+        with storing("transcription"):
             work.mkdir(parents=True, exist_ok=True)
             with _Progress(work / PROGRESS_FILE, begun) as done:
                 found = list(_recognized(recording, plan, engine, options, done, reporter))
-        except OSError as error:
-            raise storage_error(error, "transcription") from error
     segments = with_overlaps(part for segment in found for part in split(segment))
     speakers = {name: SIDES[name] for name in dict.fromkeys(segment.speaker for segment in segments) if name}
     return Transcript(
@@ -109,30 +107,6 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
     )
 
 
-def _two_speakers(audio_file: Path) -> bool:
-    from pipeline.recordings.diarization.channels import two_speakers
-
-    return two_speakers(audio_file)
-
-
-def _blocks(recording: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """float32 [samples, channels] of the whole recording, in order."""
-    recording.seek(0)
-    while True:
-        block = _read(recording, BLOCK_FRAMES)
-        if not len(block):
-            return
-        yield block
-
-
-def _read(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
-    try:
-        block: np.ndarray = recording.read(frames, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise HarkError("The recording is damaged.", f"{str(error).rstrip('.')}.", "Upload it again.") from error
-    return np.clip(np.nan_to_num(block), -1.0, 1.0)
-
-
 def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> list[_Piece]:
     """What is to be recognized, in order of time."""
     speakers = list(SIDES) if sides else [""]
@@ -140,7 +114,7 @@ def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> li
     probabilities: list[list[np.ndarray]] = [[] for _ in speakers]
     levels: list[list[np.ndarray]] = [[] for _ in speakers]
     done = 0
-    for block in _blocks(recording):
+    for block in read_blocks(recording, BLOCK_FRAMES):
         done += len(block)
         last = len(block) < BLOCK_FRAMES or done >= recording.frames
         for number in range(len(speakers)):
@@ -198,7 +172,7 @@ def _recognized(
 
 def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
     recording.seek(piece.stretch.start)
-    block = _read(recording, piece.stretch.end - piece.stretch.start)
+    block = read(recording, piece.stretch.end - piece.stretch.start)
     return block[:, list(SIDES).index(piece.speaker)] if piece.speaker else block.mean(axis=1)
 
 
@@ -216,17 +190,15 @@ def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wis
 
 def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptions, sides: bool) -> dict[str, Any]:
     """The first line of the progress file: whatever would make other segments of the same pieces."""
-    digest = hashlib.sha256()
     with audio_file.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "schema": SCHEMA,
         "engine": engine.name,
         "model": engine.model,
         "language": options.language,
         "sides": sides,
-        "audio": digest.hexdigest(),
+        "audio": digest,
         **({"translate": True} if options.translate else {}),
     }
 

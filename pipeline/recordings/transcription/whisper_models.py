@@ -15,6 +15,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from pipeline.recordings.local_models import hub_folder, pulling
+from pipeline.recordings.transcription.engine import RecognitionEngine
 
 # From the least to the most accurate; of one size, the one that knows many languages counts as better.
 SIZES = (
@@ -23,11 +24,6 @@ SIZES = (
     "large-v3-turbo", "large-v3", "large",
 )  # fmt: skip
 _CACHED = re.compile(r"^models--[^-]+(?:-[^-]+)*--faster-(distil-)?whisper-(.+)$")
-
-
-def wished() -> str:
-    """The model that the environment names; "" where it names none."""
-    return os.environ.get("HARK_WHISPER_MODEL", "").strip()
 
 
 def own_folder() -> Path:
@@ -62,9 +58,36 @@ def best(names: dict[str, Path]) -> str:
     return max(names, key=lambda name: SIZES.index(name) if name in SIZES else -1, default="")
 
 
-def english_only(model: str) -> bool:
-    """Whether a model, by its name, knows English only."""
-    return Path(model).stem.endswith(".en") or Path(model).name.endswith(".en")
+class WhisperEngine(RecognitionEngine):
+    """``model`` is a size or a path; without one it is what HARK_WHISPER_MODEL names, or the best that is found."""
+
+    def __init__(self, model: str = "") -> None:
+        super().__init__()
+        self._given = model
+
+    def found(self) -> dict[str, Path]:
+        """Models in the engine's form that are on this machine, by size."""
+        raise NotImplementedError
+
+    def is_model(self, path: Path) -> bool:
+        """Whether the path is a model in the engine's form."""
+        raise NotImplementedError
+
+    @property
+    def model(self) -> str:
+        wished = self._given or os.environ.get("HARK_WHISPER_MODEL", "").strip()
+        return best(self.found()) if wished in ("", "auto") else wished
+
+    def file(self) -> Path | None:
+        """The model's file or folder; None where it is not on this machine."""
+        if "/" not in self.model and not self.model.endswith(".pt"):
+            return self.found().get(self.model)
+        path = Path(self.model).expanduser().resolve()
+        return path if self.is_model(path) else None
+
+    def languages(self) -> tuple[str, ...] | None:
+        path = Path(self.model)
+        return ("en",) if path.stem.endswith(".en") or path.name.endswith(".en") else None
 
 
 def pull(size: str, reporter: Reporter) -> Path:

@@ -10,30 +10,25 @@ from pipeline.recordings.transcription import whisper_models
 from pipeline.recordings.transcription.worker_engine import WorkerEngine
 
 
-class WhisperTimestamped(WorkerEngine):
-    """``model`` is a size or a ``.pt`` file of openai-whisper; chosen as that of ``FasterWhisper``."""
+class WhisperTimestamped(whisper_models.WhisperEngine, WorkerEngine):
+    """Reads openai-whisper's form of Whisper, ``.pt`` files."""
 
     name = "whisper-timestamped"
     licence = "GPL-3.0-or-later"
     module = "whisper_timestamped_worker"
     packages = ("whisper_timestamped", "whisper", "torch")
 
-    def __init__(self, model: str = "") -> None:
-        super().__init__()
-        self._given = model
+    def found(self) -> dict[str, Path]:
+        return whisper_models.checkpoints()
 
-    @property
-    def model(self) -> str:
-        """See ``RecognitionEngine.model``."""
-        wished = self._given or whisper_models.wished()
-        return whisper_models.best(whisper_models.checkpoints()) if wished in ("", "auto") else wished
+    def is_model(self, path: Path) -> bool:
+        return path.is_file()
 
     def available(self) -> Readiness:
-        """See ``RecognitionEngine.available``."""
         there = self.packages_there()
         if not there.ok:
             return there
-        if self._file() is None:
+        if self.file() is None:
             return Readiness(
                 False,
                 f"There is no Whisper model in openai-whisper's form{f' called {self.model}' if self.model else ''}.",
@@ -41,23 +36,8 @@ class WhisperTimestamped(WorkerEngine):
             )
         return Readiness(True)
 
-    def languages(self) -> tuple[str, ...] | None:
-        """See ``RecognitionEngine.languages``."""
-        return ("en",) if whisper_models.english_only(self.model) else None
-
     def versions(self) -> dict[str, str]:
-        """See ``RecognitionEngine.versions``."""
         return {"whisper": Path(self.model).name}
 
     def worker_environment(self) -> Mapping[str, str]:
-        """See ``WorkerEngine.worker_environment``."""
-        return {"HARK_WHISPER_FILE": str(self._file() or "")}
-
-    def _file(self) -> Path | None:
-        name = self.model
-        if not name:
-            return None
-        if "/" in name or name.endswith(".pt"):
-            path = Path(name).expanduser().resolve()
-            return path if path.is_file() else None
-        return whisper_models.checkpoints().get(name)
+        return {"HARK_WHISPER_FILE": str(self.file() or "")}

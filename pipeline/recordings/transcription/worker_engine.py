@@ -1,35 +1,32 @@
 """Base of the engines that run in a process of their own: because of their licence, or of what they need installed.
 
-The worker is started once and hears many pieces; audio and answers lie in files between them. What it says is the
-protocol of the speech engines' workers (``core.worker_protocol``).
+The worker is started once and recognizes many pieces. What it says is the protocol of the speech engines' workers
+(``core.worker_protocol``).
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core import environments
-from core.audio_file import SAMPLE_RATE, write_audio
-from core.data_folder import storage_error
+from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
 from core.worker_process import WorkerGone, WorkerProcess
+from pipeline.recordings import worker_audio
 from pipeline.recordings.model_client import PATIENT_THREADS
 from pipeline.recordings.transcript import Segment
-from pipeline.recordings.transcription.engine import LoadingEngine
+from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented, segment_of, words_of
 
 START_TIMEOUT_S = 300.0  # a large model from a slow disk
 PIECE_TIMEOUT_S = 600.0  # a large model on a slow processor
 
 
-class WorkerEngine(LoadingEngine):
+class WorkerEngine(RecognitionEngine):
     """Runs a module of this package in the engine's own environment, or in Hark's where that suffices."""
 
     name: str
@@ -61,39 +58,24 @@ class WorkerEngine(LoadingEngine):
         except (WorkerGone, OSError) as error:
             raise self._failed("could not be started", error) from error
 
-    def let_go(self, model: Any) -> None:
+    def unload(self, model: Any) -> None:
         """End the worker."""
         model.kill()
 
-    def hear(self, model: Any, audio: np.ndarray, language: str | None) -> list[Segment]:
-        """See ``LoadingEngine.hear``. A worker that dies is started again once, for the same piece."""
-        with tempfile.TemporaryDirectory(prefix="hark-piece-") as folder:
+    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+        """See ``RecognitionEngine.run``. A worker that dies is started again once, for the same piece."""
+        for attempt in (1, 2):
             try:
-                write_audio(Path(folder) / "piece.wav", audio)
-            except OSError as error:
-                raise storage_error(error, "transcription") from error
-            for attempt in (1, 2):
-                try:
-                    return self._ask(self._loaded, Path(folder), len(audio) / SAMPLE_RATE, language)
-                except WorkerGone as error:
-                    self._loaded.kill()
-                    self._loaded = None
-                    if attempt == 2:
-                        raise self._failed("failed twice on the same piece", error) from error
+                if self._loaded is None:
                     self._loaded = self.load()
+                answer = worker_audio.ask(self._loaded, audio, PIECE_TIMEOUT_S, "transcription", language=language)
+                return segments_of(answer, len(audio) / SAMPLE_RATE)
+            except (WorkerGone, ValueError, KeyError, TypeError) as error:
+                self._loaded.kill()
+                self._loaded = None
+                if attempt == 2:
+                    raise self._failed("failed twice on the same piece", error) from error
         raise AssertionError("unreachable")
-
-    def _ask(self, worker: WorkerProcess, folder: Path, seconds: float, language: str | None) -> list[Segment]:
-        answer_file = folder / "answer.json"
-        request = {"id": "1", "audio": str(folder / "piece.wav"), "path": str(answer_file), "language": language}
-        worker.send(request)
-        answer = worker.answer("1", PIECE_TIMEOUT_S)
-        if answer["event"] == "failed":
-            raise self._failed("did not understand a piece", ValueError(str(answer.get("why"))))
-        try:
-            return segments_of(json.loads(answer_file.read_text(encoding="utf-8")), seconds)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WorkerGone(f"{self.name} answered nonsense: {error}") from error
 
     def _failed(self, how: str, error: Exception) -> HarkError:
         return HarkError(

@@ -64,4 +64,4 @@ if __name__ == "__main__":
     for operation in (use_model, die_once, refuse, bug, sleep):
         model_operations.OPERATIONS[operation.__name__] = f"service_double:{operation.__name__}"
     model_operations.OPERATIONS["missing"] = "no_such_module_at_all:operation"
-    sys.exit(model_server.main())
+    model_server.main()

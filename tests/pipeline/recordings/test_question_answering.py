@@ -18,7 +18,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.recordings import question_answering as qa
 from pipeline.recordings import text_similarity
-from pipeline.recordings.question_answering import Answer, Passage, answer, passages, rank, read_operation
+from pipeline.recordings.question_answering import Answer, Passage, answer, passages, read_operation
 from pipeline.recordings.transcript import Segment, Transcript
 
 CALL = """Anna: Good morning, this is the weekly meeting about the website.
@@ -50,21 +50,21 @@ def test_passages_cover_everything_and_overlap() -> None:
         9.0, "en", "test", tuple(Segment(float(n), n + 1.0, "word " * (n % 25), 1.0) for n in range(300))
     )  # fmt: skip
     found = passages("long", hour)
-    assert sorted({number for passage in found for number in passage.segments}) == [n for n in range(300) if n % 25]
-    for one, other in pairwise(found):
-        assert one.segments[0] < other.segments[0] <= one.segments[-1] + 2
-        assert one.segments[-1] < other.segments[-1]
+    numbers = [[line.segment for line in passage.lines] for passage in found]
+    assert sorted({number for passage in numbers for number in passage}) == [n for n in range(300) if n % 25]
+    for one, other in pairwise(numbers):
+        assert one[0] < other[0] <= one[-1] + 2
+        assert one[-1] < other[-1]
     sizes = [len(passage.text.split()) for passage in found]
     assert min(sizes[:-1]) >= qa.WINDOW_WORDS and max(sizes) < qa.WINDOW_WORDS + 25
     assert sum(sizes) < 2.7 * sum(n % 25 for n in range(300))
     for passage in found:
         assert passage.text == " ".join(line.text for line in passage.lines)
-        assert (passage.start_s, passage.end_s) == (passage.lines[0].start_s, passage.lines[-1].end_s)
 
 
 def test_long_segments_are_passages_of_their_own() -> None:
     long = Transcript(9.0, "en", "", tuple(Segment(float(n), n + 1.0, "word " * 200, 1.0) for n in range(3)))
-    assert [passage.segments for passage in passages("long", long)] == [(0,), (1,), (2,)]
+    assert [[line.segment for line in passage.lines] for passage in passages("long", long)] == [[0], [1], [2]]
     assert passages("nothing", Transcript(0.0, "en", "")) == []
     assert passages("silence", Transcript(0.0, "en", "", (Segment(0, 1, "  ", 0.0),))) == []
 
@@ -148,16 +148,15 @@ def test_what_is_nearest_is_found_by_meaning_where_that_can_be_told() -> None:
 
 @pytest.mark.parametrize("question", ["", "   \n", "?!", "why " * 10_000, "x" * 5000])
 def test_a_question_that_is_none_says_so(question: str) -> None:
-    for ask in (answer, rank):
+    for found in (CALL_PASSAGES, []):
         with pytest.raises(HarkError) as caught:
-            ask(question, CALL_PASSAGES)
+            answer(question, found)
         assert caught.value.what in ("There is no question.", "The question is too long.")
 
 
 def test_the_longest_question_is_answered() -> None:
     question = " ".join(f"w{number}" for number in range(qa.MAX_WORDS - 1)) + " browsers"
     assert answer(question, CALL_PASSAGES).found is False
-    assert rank(question, CALL_PASSAGES)
 
 
 def test_other_languages_are_found_in_their_own() -> None:
@@ -172,9 +171,6 @@ def test_the_best_of_several_recordings_comes_first() -> None:
     other = passages("other", transcript("Zoe: The cat sleeps.\nZoe: The launch of the rocket was in June."))
     both = [*CALL_PASSAGES, *other]
     assert answer("When was the launch of the rocket?", both).citations[0].recording == "other"
-    ranked = rank("rocket launch", both, n=2)
-    assert ranked[0][0].recording == "other" and ranked[0][1] > ranked[1][1] > 0
-    assert rank("rocket launch", both, n=2) == ranked
 
 
 class Marking:
@@ -295,19 +291,19 @@ def test_where_the_reader_is_looked_for(
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     assert read_operation({"question": "Which form?", "passages": ["a form"]}) == {"ready": False}
-    assert qa.READER in qa.reader_readiness().why
-    cached = tmp_path / "hub" / f"models--distilbert--{qa.READER}"
+    assert qa.READER.repository in qa.READER.readiness().why
+    cached = tmp_path / "hub" / "models--distilbert--distilbert-base-cased-distilled-squad"
     (cached / "refs").mkdir(parents=True)
     (cached / "refs" / "main").write_text("abc")
     (cached / "snapshots").mkdir()
     (cached / "snapshots" / "abc").symlink_to(reader)
-    assert qa.reader_folder() == cached / "snapshots" / "abc" and qa.reader_readiness().ok
-    own = data_dir / qa.READER_FOLDER
+    assert qa.READER.folder() == cached / "snapshots" / "abc" and qa.READER.readiness().ok
+    own = data_dir / qa.READER.place
     own.parent.mkdir(parents=True)
     own.symlink_to(reader)
-    assert qa.reader_folder() == own
+    assert qa.READER.folder() == own
     monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path / "nowhere"))
-    assert qa.reader_folder() is None and "HARK_QA_MODEL" in qa.reader_readiness().why
+    assert qa.READER.folder() is None and "HARK_QA_MODEL" in qa.READER.readiness().why
 
 
 def test_a_damaged_reader_says_so(reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +319,7 @@ def test_asking_pulls_in_neither_torch_nor_django() -> None:
     program = (
         "import sys; from pipeline.recordings.question_answering import *; "
         "import pipeline.recordings.captions, pipeline.recordings.summarization; "
-        "import pipeline.recordings.llm; reader_readiness(); pipeline.recordings.llm.available(); "
+        "import pipeline.recordings.llm; READER.readiness(); pipeline.recordings.llm.available(); "
         "[engine.available() for engine in pipeline.recordings.summarization.engines()]; "
         "print(*sorted({'torch', 'django', 'transformers', 'docx', 'sumy', 'nltk'} & set(sys.modules)))"
     )
@@ -359,7 +355,7 @@ def test_texts_are_compared(encoder: Path) -> None:
     assert all(-1.001 <= value <= 1.001 for value in found["similarities"]) and found["similarities"][1] < 0.999
     alone = text_similarity.operation({"question": "the form fails", "passages": ["browsers"]})
     assert alone["similarities"] == [pytest.approx(found["similarities"][1], abs=1e-3)], "padding changes nothing"
-    assert text_similarity.similarity_readiness().ok
+    assert text_similarity.EMBEDDING.readiness().ok
 
 
 def test_without_an_encoder_words_decide(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +363,7 @@ def test_without_an_encoder_words_decide(data_dir: Path, tmp_path: Path, monkeyp
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert text_similarity.operation({"question": "a", "passages": ["b"]}) == {"ready": False}
-    assert not text_similarity.similarity_readiness().ok
+    assert not text_similarity.EMBEDDING.readiness().ok
     reader = Marking(ready=False)
     plain = answer("Which form fails on old browsers?", CALL_PASSAGES)
     assert answer("Which form fails on old browsers?", CALL_PASSAGES, reader, text_similarity.operation) == plain
@@ -415,7 +411,7 @@ def test_the_benchmark_counts_what_is_cited(tmp_path: Path, monkeypatch: pytest.
     manifest = tmp_path / "speech" / questions.SPEECH[0] / "manifest.jsonl"
     manifest.write_text("\n".join(json.dumps(row) for row in rows))
     monkeypatch.setenv("HARK_SHARED", str(tmp_path))
-    monkeypatch.setattr(questions, "reader_folder", lambda: None)
+    monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path / "none"))
     figures = questions.run(BenchOptions(), silent_reporter())
     assert figures["recordings"] == 2 and figures["segments"] == 3 and figures["reader"] is None
     assert figures["best_sentence"]["answered"] == 2

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from core.events import silent_reporter
-from pipeline.recordings.polish_job import polish_recording
+from pipeline.recordings.job import polish_recording
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording

@@ -160,7 +160,9 @@ def test_meanings_are_compared_where_a_model_can(
     question = "Which pier is the rendezvous at?"
     assert asking.answer(user=owner, question=question)["nearest"] == [] and asked == []
     monkeypatch.setattr("pipeline.recordings.model_client.call", call)
-    monkeypatch.setattr("pipeline.recordings.text_similarity.similarity_readiness", lambda: Readiness(True))
+    monkeypatch.setattr(
+        "pipeline.recordings.local_models.LocalModel.readiness", lambda model: Readiness("embedding" in model.place)
+    )
     nearest = asking.answer(user=owner, question=question)["nearest"]  # no word of it is in any recording
     assert nearest[0]["text"] == "We meet in the harbour on Tuesday" and set(asked) == {"compare_texts"}
 

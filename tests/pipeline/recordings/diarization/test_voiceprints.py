@@ -17,7 +17,7 @@ import soundfile
 from core.errors import HarkError
 from pipeline.recordings import model_client
 from pipeline.recordings.diarization import voiceprints
-from pipeline.recordings.diarization.voiceprints import forget, match, match_all, names, remember, voice_of
+from pipeline.recordings.diarization.voiceprints import forget, match_all, names, remember, voice_of
 
 RATE = 16_000
 RNG = np.random.default_rng(0)
@@ -45,19 +45,23 @@ def near(person: np.ndarray, cosine: float) -> np.ndarray:
     return cosine * unit + np.sqrt(1 - cosine**2) * aside / np.linalg.norm(aside)
 
 
+def matched(file: Path, embedding: Any) -> str | None:
+    return match_all(file, {"": embedding}).get("")
+
+
 def test_a_voice_is_remembered_matched_and_forgotten(tmp_path: Path, heard: list[np.ndarray]) -> None:
     file = tmp_path / "user" / "voices.json"
-    assert names(file) == [] and match(file, ANN) is None
+    assert names(file) == [] and matched(file, ANN) is None
     heard += [ANN, BOB]
     remember(file, "Ann", AUDIO, consent=True)
     remember(file, " Bob  B. ", AUDIO, consent=True)
     assert names(file) == ["Ann", "Bob B."]
-    assert match(file, near(ANN, 0.9)) == "Ann"
-    assert match(file, tuple(near(BOB, 0.85))) == "Bob B."
-    assert match(file, near(ANN, 0.78)) is None and match(file, EVE) is None
+    assert matched(file, near(ANN, 0.9)) == "Ann"
+    assert matched(file, tuple(near(BOB, 0.85))) == "Bob B."
+    assert matched(file, near(ANN, 0.78)) is None and matched(file, EVE) is None
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert forget(file, "Ann") and not forget(file, "Ann")
-    assert names(file) == ["Bob B."] and match(file, ANN) is None
+    assert names(file) == ["Bob B."] and matched(file, ANN) is None
     assert "Ann" not in file.read_text()
     assert forget(file, "Bob B.") and not file.exists()
 
@@ -152,8 +156,8 @@ def test_real_people(shared_data: Path, tmp_path: Path, monkeypatch: pytest.Monk
         remember(tmp_path / "voices.json", person, audio, consent=True)
     for person in chosen:
         audio = np.concatenate([read_audio(path) for path in people[person][10:13]])[: 15 * RATE]
-        assert match(tmp_path / "voices.json", embed(audio)) == person
+        assert matched(tmp_path / "voices.json", embed(audio)) == person
     stranger = sorted(people)[5]
     audio = np.concatenate([read_audio(path) for path in people[stranger][:3]])[: 15 * RATE]
-    assert match(tmp_path / "voices.json", embed(audio)) is None
+    assert matched(tmp_path / "voices.json", embed(audio)) is None
     assert voiceprints.names(tmp_path / "voices.json") == chosen

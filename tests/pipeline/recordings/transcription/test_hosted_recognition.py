@@ -84,7 +84,7 @@ def test_a_translation_is_asked_for_where_there_is_one(endpoint: Endpoint) -> No
     endpoint.says({**GOOD, "task": "translate", "words": None})
     engine = OpenAiEndpoint()
     assert engine.translates
-    segments = engine.translate(AUDIO, None)
+    segments = engine.recognize(AUDIO, None, translate=True)
     assert [segment.text for segment in segments] == ["Hello world.", "Bye."]
     assert {segment.language for segment in segments} == {"en"}
     assert endpoint.asked[0][0].endswith("/audio/translations")

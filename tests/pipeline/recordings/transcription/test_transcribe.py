@@ -13,6 +13,7 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from pipeline.recordings import media
 from pipeline.recordings.transcript import Segment, Transcript, from_json
 from pipeline.recordings.transcript import as_json as transcript_json
 from pipeline.recordings.transcription import registry, segmenting
@@ -148,7 +149,7 @@ def test_another_engine_model_language_or_recording_starts_anew(
 
 
 def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_two_speakers", lambda path: True)
+    monkeypatch.setattr(module, "two_speakers", lambda path: True)
     one, other = spoken(ONE, 1.5, 1.5), spoken(OTHER, 1.5, 1.5)  # pauses that part pieces
     quiet_one, quiet_other = np.zeros_like(one), np.zeros_like(other)
     left = np.concatenate([one, quiet_other, one])
@@ -162,7 +163,7 @@ def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatc
 def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_two_speakers", lambda path: True)
+    monkeypatch.setattr(module, "two_speakers", lambda path: True)
     one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
     left = np.concatenate([one, 0.05 * other])
     right = 0.3 * np.concatenate([0.05 * one, other])  # this microphone is quieter
@@ -173,7 +174,7 @@ def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
 def test_one_person_on_two_channels_is_heard_once(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_two_speakers", lambda path: False)
+    monkeypatch.setattr(module, "two_speakers", lambda path: False)
     audio = spoken(ONE, 1.0, 1.0)
     found = heard(flac(tmp_path / "a.flac", audio, audio), tmp_path / "work")
     assert [segment.speaker for segment in found.segments] == [""]
@@ -239,13 +240,14 @@ def test_a_full_disk_is_said(engine: Scripted, tmp_path: Path) -> None:
 
 def test_the_whole_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    read = module._read
+    read = media.read
 
     def watched(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
         sizes.append(frames)
         return read(recording, frames)
 
-    monkeypatch.setattr(module, "_read", watched)
+    for place in (media, module):
+        monkeypatch.setattr(place, "read", watched)
     audio = np.tile(three_sentences(), 6)
     heard(flac(tmp_path / "a.flac", audio), tmp_path / "work")
     assert len(audio) > 60 * SAMPLE_RATE and max(sizes) <= 30 * SAMPLE_RATE

@@ -1,0 +1,35 @@
+"""Asks a worker process about audio: the audio and the answer lie in files between the two."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import write_audio
+from core.data_folder import storing
+from core.worker_process import WorkerGone, WorkerProcess
+
+
+def ask(worker: WorkerProcess, audio: np.ndarray, timeout_s: float, doing: str, **request: Any) -> Any:
+    """What the worker says, as JSON, about audio (float32 [samples] at 16 kHz).
+
+    Raises:
+        WorkerGone: it failed, died, or wrote nonsense.
+        HarkError: the audio could not be written; ``doing`` says what for.
+    """
+    with tempfile.TemporaryDirectory(prefix="hark-worker-") as folder:
+        audio_file, answer_file = Path(folder) / "audio.wav", Path(folder) / "answer.json"
+        with storing(doing):
+            write_audio(audio_file, audio)
+        worker.send({"id": "1", "audio": str(audio_file), "path": str(answer_file), **request})
+        answer = worker.answer("1", timeout_s)
+        if answer["event"] == "failed":
+            raise WorkerGone(str(answer.get("why")))
+        try:
+            return json.loads(answer_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WorkerGone(f"it answered nonsense: {error}") from error
