@@ -25,7 +25,7 @@ WARM_UP = 20  # calls
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """For each size and form, and for openWakeWord: ``share_of_core`` (processor time over audio time) and ``bytes``.
 
-    The detectors are those that a run makes: on the encoder (large) and on the shipped trunks; ``from_nothing`` is a
+    The detectors are those that a run makes: on the encoder (large) and on the shipped backbones; ``from_nothing`` is a
     standard one of ``--from-scratch``. The sound is noise: it never matches a phrase, so a large detector's decoder is
     not asked.
     """
@@ -52,20 +52,20 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     import torch
 
+    from model.backbone_detector import BackboneDetector
+    from model.encoder_backbone import encoder_path
     from model.encoder_detector import EncoderDetector
-    from model.encoder_trunk import encoder_path
     from model.phones import outputs_of
     from model.rescoring import spellings
-    from model.shipped_weights import TRUNKS, shipped_trunk
+    from model.shipped_weights import BACKBONES, shipped_backbone
     from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-    from model.trunk_detector import TrunkDetector
     from phrase_augmentation.keyphrase import Keyphrase
 
     phrase = outputs_of(Keyphrase(PHRASE))
     if encoder_path() is not None:
         yield "large", EncoderDetector.of_phrase(phrase, WINDOW_S, spellings(PHRASE))
-    for size in TRUNKS:
-        yield size, TrunkDetector.of_phrase(shipped_trunk(size)[0], phrase, WINDOW_S)
+    for size in BACKBONES:
+        yield size, BackboneDetector.of_phrase(shipped_backbone(size)[0], phrase, WINDOW_S)
     torch.manual_seed(seed)
     yield "from_nothing", TinyCRNN(TinyCRNNConfig.of_size("standard", WINDOW_S)).eval()
 

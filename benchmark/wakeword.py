@@ -181,7 +181,7 @@ def threshold_at(
     return float(candidates[low] if low >= 0 else np.nextafter(candidates[0], 2.0))
 
 
-class Yardstick:
+class EvaluationSet:
     """The streams that detectors are measured on. They are decoded when they are first needed, and kept."""
 
     def __init__(self, folder: Path, cache: Path, seed: int = 0, reporter: Reporter | None = None) -> None:
@@ -260,33 +260,37 @@ class Yardstick:
         }
 
 
-def measure(listener: Listener, yard: Yardstick) -> list[Measured]:
+def measure(listener: Listener, evaluation: EvaluationSet) -> list[Measured]:
     """Miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
 
     Thresholds are those at which the detector has exactly that rate on the other speech of the same condition, where a
     second detection of one clip of the phrase counts as a false alarm; beside them, what the detector's own thresholds
     give, and the share of confusers that pass the one for 0.5 an hour clean.
     """
-    others = _other_scores(listener, yard)
-    return [_measure_phrase(listener, column, others, yard) for column in range(len(listener.phrases))]
+    others = _other_scores(listener, evaluation)
+    return [_measure_phrase(listener, column, others, evaluation) for column in range(len(listener.phrases))]
 
 
-def _other_scores(listener: Listener, yard: Yardstick) -> dict[str, np.ndarray]:
+def _other_scores(listener: Listener, evaluation: EvaluationSet) -> dict[str, np.ndarray]:
     """Scores [n, phrases] of the other speech in each condition."""
-    speech = yard.other_speech
+    speech = evaluation.other_speech
     what = f"{speech.hours:.1f} hours of other speech"
-    return {condition: yard.scores(listener, speech, condition, yard.seed + 1, what) for condition in CONDITIONS}
+    return {
+        condition: evaluation.scores(listener, speech, condition, evaluation.seed + 1, what) for condition in CONDITIONS
+    }
 
 
-def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.ndarray], yard: Yardstick) -> Measured:
+def _measure_phrase(
+    listener: Listener, column: int, others: Mapping[str, np.ndarray], evaluation: EvaluationSet
+) -> Measured:
     phrase, period_s = listener.phrases[column], listener.period_s
-    positives, kind = yard.positives(phrase, listener.language, listener.speakers[column])
+    positives, kind = evaluation.positives(phrase, listener.language, listener.speakers[column])
     conditions: Figures = {}
     missed: dict[str, dict[str, np.ndarray]] = {}
     for condition in CONDITIONS:
         other = others[condition][:, column]
         hours = len(other) * period_s / 3600
-        scores = yard.scores(listener, positives, condition, yard.seed, f"“{phrase}”")[:, column]
+        scores = evaluation.scores(listener, positives, condition, evaluation.seed, f"“{phrase}”")[:, column]
         at: Figures = {}
         missed[condition] = {}
         for rate in RATES:
@@ -298,7 +302,7 @@ def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.nda
             "clips": len(positives.spans),
             "hours": round(hours, 3),
             "at_fa_per_hour": at,
-            "alarms_in": alarms_in(yard.other_speech, other, threshold, period_s),  # at the highest of the rates
+            "alarms_in": alarms_in(evaluation.other_speech, other, threshold, period_s),  # at the highest of the rates
         }
         for name, thresholds in listener.thresholds.items():
             doubles = count_doubles(scores, positives.spans, thresholds[column], period_s)
@@ -313,15 +317,15 @@ def _measure_phrase(listener: Listener, column: int, others: Mapping[str, np.nda
             conditions[condition]["miss_rate_by_engine"] = _by_engine(positives, missed[condition][CONFUSER_RATE])
     limit = conditions["clean"]["at_fa_per_hour"][CONFUSER_RATE]["threshold"]
     figures: Figures = {"phrase": phrase, "positives": kind, "conditions": conditions}
-    figures["confusers"] = _confusers(listener, column, limit, yard)
+    figures["confusers"] = _confusers(listener, column, limit, evaluation)
     return Measured(listener.name, phrase, figures, missed)
 
 
-def _confusers(listener: Listener, column: int, threshold: float, yard: Yardstick) -> Figures:
+def _confusers(listener: Listener, column: int, threshold: float, evaluation: EvaluationSet) -> Figures:
     """The share of confusers, spoken in quiet, that pass a threshold."""
     phrase = listener.phrases[column]
-    stream = yard.confusers(phrase, listener.language, listener.speakers[column])
-    scores = yard.scores(listener, stream, "clean", yard.seed + 2, f"confusers of “{phrase}”")[:, column]
+    stream = evaluation.confusers(phrase, listener.language, listener.speakers[column])
+    scores = evaluation.scores(listener, stream, "clean", evaluation.seed + 2, f"confusers of “{phrase}”")[:, column]
     best = best_scores(scores, stream.spans, listener.period_s)
     accepted = best >= threshold
     kinds = np.asarray([about["kind"] for about in stream.about])
@@ -420,17 +424,17 @@ def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any
     return {"corpora": heard, "known": told is not None}
 
 
-def _measure_bundles(bundles: Mapping[str, Path], yard: Yardstick) -> list[Measured]:
+def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> list[Measured]:
     """Each bundle, by name, with its own detector."""
     listeners = {name: bundle_listener(path, name) for name, path in bundles.items()}
     if len(listeners) > 1:
-        _ = yard.other_speech, yard.kitchen  # decoded once, before threads ask for them
+        _ = evaluation.other_speech, evaluation.kitchen  # decoded once, before threads ask for them
         with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
-            list(pool.map(lambda listener: _other_scores(listener, yard), listeners.values()))
+            list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners.values()))
     return [
         _with_facts(measured, bundles[name], listener.language)
         for name, listener in listeners.items()
-        for measured in measure(listener, yard)
+        for measured in measure(listener, evaluation)
     ]
 
 
@@ -462,10 +466,10 @@ def bench_wakeword(
             "There is nothing to measure.", "No bundle was given.", "./hark bench wakeword BUNDLE [BUNDLE ...]"
         )
     folder = shared_folder()
-    yard = Yardstick(folder, data_folder() / "cache" / "wakeword", seed, reporter)
-    not_measured = dict(yard.missing)
+    evaluation = EvaluationSet(folder, data_folder() / "cache" / "wakeword", seed, reporter)
+    not_measured = dict(evaluation.missing)
     named = dict(zip(_names(bundles), map(Path, bundles)))
-    measured = _measure_bundles(named, yard)
+    measured = _measure_bundles(named, evaluation)
     figures: Figures = {
         "bundles": {one.name: one.figures for one in measured},
         "phrases": pooled(measured),
@@ -475,10 +479,12 @@ def bench_wakeword(
         opened, missing = open_peers(folder / "peers")
         not_measured.update(missing)
         figures["peers"] = {
-            f"{one.name}: {one.phrase}": one.figures for peer in opened for one in measure(peer_listener(peer), yard)
+            f"{one.name}: {one.phrase}": one.figures
+            for peer in opened
+            for one in measure(peer_listener(peer), evaluation)
         }
     figures["not_measured"] = not_measured
-    figures["streams"] = yard.facts()
+    figures["streams"] = evaluation.facts()
     return figures
 
 

@@ -38,7 +38,7 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
     training.add_argument(
         "--kind",
-        choices=("recognizer", "trunk", "micro", "encoder"),
+        choices=("recognizer", "backbone", "micro", "encoder"),
         default="recognizer",
         help="encoder: the phone outputs of large detectors; default: recognizer",
     )
@@ -76,7 +76,7 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
         raise HarkError(error.what, error.why, what_to_do) from error
     if not isinstance(model, Recognizer):
         raise HarkError(
-            "These weights are of another model.", f"{options.weights} is a trunk, no recognizer.", what_to_do
+            "These weights are of another model.", f"{options.weights} is a backbone, no recognizer.", what_to_do
         )
     return Aligner(model)
 

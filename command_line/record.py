@@ -15,7 +15,7 @@ from core.errors import HarkError
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from pipeline.corpora.takes import Take
+    from pipeline.corpora.enrolment import Take
 
 COUNT, MOST = 10, 500
 ROLES = ("test", "train")
@@ -40,7 +40,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     """``record PHRASE``: what cannot be used is said and left out."""
     from db.db_api import Library
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.corpora.takes import OWNER, heard, keep, takes_in
+    from pipeline.corpora.enrolment import OWNER, heard, keep, takes_in
     from pipeline.serving.detection import open_detector
 
     keyphrase = Keyphrase.of(" ".join(options.phrase), options.language)
@@ -91,7 +91,7 @@ def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -
     import numpy as np
 
     from core.audio_file import SAMPLE_RATE
-    from pipeline.corpora.takes import TAKE_S, examine, hints
+    from pipeline.corpora.enrolment import TAKE_S, examine, hints
 
     sounddevice = _sounddevice()
     if not sys.stdin.isatty():

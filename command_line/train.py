@@ -73,7 +73,7 @@ def run_options(parser: Parser) -> None:
         help="of the detector: large (34 MB) misses far less, standard (2 MB) suits small computers, micro is the "
         "smallest (default: large for English, else standard, and standard for a trial)",
     )
-    parser.add_argument("--from-scratch", action="store_true", help="without the shipped trunk and bank")
+    parser.add_argument("--from-scratch", action="store_true", help="without the shipped backbone and negative set")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
     add_method(parser, "--mining-method")
     what = "speech engines to use (default: all free ones that are ready)"

@@ -7,16 +7,16 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from model.backbone import BackboneConfig
+from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import Detector, DetectorConfig
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.plain import from_plain
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from model.trunk import TrunkConfig
-from model.trunk_detector import TrunkDetector, TrunkDetectorConfig
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "crnn": (TinyCRNNConfig, TinyCRNN),
-    "trunk": (TrunkDetectorConfig, TrunkDetector),
+    "backbone": (BackboneDetectorConfig, BackboneDetector),
     "encoder": (EncoderDetectorConfig, EncoderDetector),
 }
 
@@ -24,19 +24,19 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
     """The inverse of :meth:`DetectorConfig.as_dict`, for what earlier versions of Hark wrote, too."""
     values = values if "kind" in values else _with_kind(values)
-    if "trunk" in values:
-        values = {**values, "trunk": from_plain(TrunkConfig, values["trunk"])}
+    if "backbone" in values:
+        values = {**values, "backbone": from_plain(BackboneConfig, values["backbone"])}
     config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)
     return config
 
 
 def _with_kind(values: dict[str, Any]) -> dict[str, Any]:
     """A configuration from when one class was all kinds, as it is written today."""
-    encoder = values["trunk"].get("encoder", "")
+    encoder = values["backbone"].get("encoder", "")
     if not encoder and not values.get("pronunciations"):
         return {**values, "kind": "crnn"}
     frames = 2 * values["window_frames"]  # of 20 ms; they were of 40
-    return {**values, "kind": "encoder" if encoder else "trunk", "encoder": encoder, "window_frames": frames}
+    return {**values, "kind": "encoder" if encoder else "backbone", "encoder": encoder, "window_frames": frames}
 
 
 def save_checkpoint(detector: Detector, path: str, extra: dict[str, Any] | None = None) -> None:

@@ -1,5 +1,5 @@
 """What a detector is, and how stored frames are scored by any: :class:`model.tiny_crnn.TinyCRNN`,
-:class:`model.trunk_detector.TrunkDetector` and :class:`model.encoder_detector.EncoderDetector` are the three."""
+:class:`model.backbone_detector.BackboneDetector` and :class:`model.encoder_detector.EncoderDetector` are the three."""
 
 from __future__ import annotations
 

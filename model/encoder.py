@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from core.onnx import session
 from model import shipped_weights
-from model.encoder_trunk import ENCODER_FILE, EncoderTrunk, package_model
+from model.encoder_backbone import ENCODER_FILE, EncoderBackbone, package_model
 from model.export import write_onnx
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import PHONE_OUTPUTS
@@ -128,9 +128,9 @@ def shipped_head() -> PhoneHead:
 
 
 @cache
-def loaded_trunk() -> EncoderTrunk:
+def loaded_backbone() -> EncoderBackbone:
     """Encoder and shipped head, loaded once a process."""
-    return EncoderTrunk(window_graph().SerializeToString())
+    return EncoderBackbone(window_graph().SerializeToString())
 
 
 @cache

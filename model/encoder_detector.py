@@ -1,7 +1,7 @@
 """The keyphrase HMM on a speech encoder, with a second pass by its decoder: what a *large* detector is.
 
 The encoder hears both ways within a window, so a stream is heard in windows that overlap, and its phones are read off
-every 20 ms, as a trunk gives them. Where the phrase matches, the decoder is asked for it (:mod:`model.rescoring`). All
+every 20 ms, as a backbone gives them. Where the phrase matches, the decoder is asked for it (:mod:`model.rescoring`). All
 of that is one ONNX graph with the same inputs and outputs as every detector's: what runs a bundle does not know the
 difference.
 """
@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.encoder import OPSET, encoder_name, loaded_trunk, prefixed, to_onnx, window_graph
-from model.encoder_trunk import (
+from model.backbone import STEM_STRIDE
+from model.encoder import OPSET, encoder_name, loaded_backbone, prefixed, to_onnx, window_graph
+from model.encoder_backbone import (
     FRAME_SAMPLES,
     STATE_FRAMES,
     STATES_AFTER,
@@ -31,15 +32,14 @@ from model.encoder_trunk import (
 from model.export import Call
 from model.features import CHUNK_SAMPLES, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
-from model.matcher import CHUNK_STEPS, HMMConfig, HMMDetector, Matcher, Ways, window_frames
+from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Ways, window_frames
 from model.phones import PHONE_OUTPUTS
 from model.rescoring import decoder_weights, rescoring_graph
-from model.trunk import STEM_STRIDE
 
 if TYPE_CHECKING:
     import onnx
 
-ENCODER_MATCH_FLOOR = -5.0  # an encoder is surer than a trunk of what it hears, and of what it does not
+ENCODER_MATCH_FLOOR = -5.0  # an encoder is surer than a backbone of what it hears, and of what it does not
 ENCODER_HOP = 7_680  # samples between two windows of a stream: 480 ms
 ENCODER_BEFORE = 8_000  # samples that are heard before the phrase
 ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: in noise, an encoder hears worse in 2.4
@@ -124,17 +124,17 @@ class EncoderDetector(HMMDetector):
         return Rescorer(decoder, self.config.rescore_above, self.config.states_before)
 
     def front_end(self, folder: Path) -> EncoderFrontEnd:
-        graph, matcher, decoder = (str(folder / f"{name}.onnx") for name in ("encoder", "matcher", "decoder"))
+        graph, keyword_hmm, decoder = (str(folder / f"{name}.onnx") for name in ("encoder", "keyword_hmm", "decoder"))
         Path(graph).write_bytes(window_graph().SerializeToString())
         if not self.config.spellings:
             return EncoderFrontEnd(self.config.stored, graph)
-        Path(matcher).write_bytes(matcher_graph(self.config.pronunciations).SerializeToString())
+        Path(keyword_hmm).write_bytes(keyword_hmm_graph(self.config.pronunciations).SerializeToString())
         Path(decoder).write_bytes(rescoring_graph(self.config.spellings).SerializeToString())
         above, before = self.config.rescore_above, self.config.states_before
-        return EncoderFrontEnd(self.config.stored, graph, matcher, decoder, above, before)
+        return EncoderFrontEnd(self.config.stored, graph, keyword_hmm, decoder, above, before)
 
     def hear(self, audio: np.ndarray) -> np.ndarray:
-        return loaded_trunk().hear(audio)[0]
+        return loaded_backbone().hear(audio)[0]
 
     @torch.no_grad()
     def matches(self, stored: np.ndarray) -> np.ndarray:
@@ -143,8 +143,8 @@ class EncoderDetector(HMMDetector):
 
     def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What was heard in a window of a stream [1, time, PHONE_OUTPUTS] to the best match of the phrase at its end,
-        its frame, and the same match less what decoys take, all [1, 1]."""
-        scores = [matcher(heard)[0][:, None, -ENCODER_POOL:] for matcher in self.matchers]
+        its frame, and the same match less what anti-keywords take, all [1, 1]."""
+        scores = [keyword_hmm(heard)[0][:, None, -ENCODER_POOL:] for keyword_hmm in self.keyword_hmms]
         best, place = scores[0].max(dim=2)
         return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
 
@@ -154,7 +154,7 @@ class EncoderDetector(HMMDetector):
 
     @torch.no_grad()
     def window_score(self, phones: np.ndarray, states: np.ndarray) -> float:
-        """The score of a window of a stream, as :meth:`EncoderTrunk.window` gives it."""
+        """The score of a window of a stream, as :meth:`EncoderBackbone.window` gives it."""
         best, frame, match = self.window_match(torch.from_numpy(phones)[None])
         rescoring = torch.zeros_like(best)
         if self.rescorer is not None and float(best) > self.config.rescore_above:
@@ -162,7 +162,7 @@ class EncoderDetector(HMMDetector):
         return float(self.rescored(match, rescoring))
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
-        encoder, window = loaded_trunk(), self.config.window_samples
+        encoder, window = loaded_backbone(), self.config.window_samples
         padded = np.pad(np.asarray(audio, np.float32), (window, 0))
 
         def score(end: int) -> float:
@@ -186,10 +186,10 @@ class EncoderDetector(HMMDetector):
         return super().parameter_count() + sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
 
 
-def matcher_graph(pronunciations: Ways) -> onnx.ModelProto:
-    """A phrase's matcher alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
-    matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
-    call = Call(matcher, lambda heard: matcher(heard)[0])
+def keyword_hmm_graph(pronunciations: Ways) -> onnx.ModelProto:
+    """A phrase's keyword HMM alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
+    keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
+    call = Call(keyword_hmm, lambda heard: keyword_hmm(heard)[0])
     example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
     return to_onnx(call, (example,), ["heard"], ["match"], varying_time=True)
 

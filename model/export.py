@@ -15,10 +15,10 @@ from torch.nn import functional
 
 from core.errors import HarkError
 from core.onnx import session
+from model.backbone import STEM_KERNELS, STEM_STRIDE, Backbone
 from model.detector import Detector
 from model.features import CHUNK_SAMPLES, FFT, HOP, MELS, POWER_FLOOR, WINDOW, hann_window, mel_filterbank
 from model.runtime.detector import smooth_scores
-from model.trunk import STEM_KERNELS, STEM_STRIDE, Trunk
 
 OPSET = 17  # the first with STFT
 PARITY_TOLERANCE = 1e-3  # largest difference in score between .pt, .onnx and streaming that is accepted
@@ -76,10 +76,10 @@ class Carried:
 
 
 class Streaming(nn.Module):
-    """A detector on a trunk, on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], new state)``.
+    """A detector on a backbone, on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], new state)``.
 
-    Of the detector it needs ``trunk``, ``stream_shapes()`` of what it carries from chunk to chunk beside the trunk's
-    part, and ``stream_logits(heard, carried)``: new outputs of the trunk [1, width, time] to logits [1, n]. The state
+    Of the detector it needs ``backbone``, ``stream_shapes()`` of what it carries from chunk to chunk beside the backbone's
+    part, and ``stream_logits(heard, carried)``: new outputs of the backbone [1, width, time] to logits [1, n]. The state
     is, flattened: the audio tail, what each convolution still needs of its input, and the detector's own part. Nothing
     else is carried on, so the state forgets what is old.
     """
@@ -88,30 +88,30 @@ class Streaming(nn.Module):
         super().__init__()
         self.detector = detector
         self.log_mel = LogMel()
-        trunk = detector.trunk.config
+        backbone = detector.backbone.config
         self.shapes: list[tuple[int, ...]] = [
             (1, AUDIO_TAIL),
             (1, STEM_KERNELS[0] - STEM_STRIDE, MELS),
-            (1, trunk.stem_channels[0], STEM_KERNELS[1] - 1, MELS // 2),
-            *((1, trunk.channels, (trunk.kernel - 1) * d) for d in trunk.dilations),
+            (1, backbone.stem_channels[0], STEM_KERNELS[1] - 1, MELS // 2),
+            *((1, backbone.channels, (backbone.kernel - 1) * d) for d in backbone.dilations),
             *detector.stream_shapes(),
         ]
         self.state_size = sum(int(np.prod(shape)) for shape in self.shapes)
         self.eval()
 
     def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        trunk, carried = self.detector.trunk, Carried(state, self.shapes)
+        backbone, carried = self.detector.backbone, Carried(state, self.shapes)
         features = self.log_mel(carried.extended(audio, 1))
-        x = trunk.stem_first(carried.extended(features, 1))
-        x = trunk.stem_second(carried.extended(x, 2))
-        for block in trunk.blocks:
+        x = backbone.stem_first(carried.extended(features, 1))
+        x = backbone.stem_second(carried.extended(x, 2))
+        for block in backbone.blocks:
             x = block(carried.extended(x, 2))
-        logits = self.detector.stream_logits(trunk.outputs(x), carried)
+        logits = self.detector.stream_logits(backbone.outputs(x), carried)
         return torch.sigmoid(logits), carried.state()
 
 
 def export_streaming(detector: Detector, path: Path) -> int:
-    """Write a detector on a trunk as :meth:`model.detector.Detector.export` does."""
+    """Write a detector on a backbone as :meth:`model.detector.Detector.export` does."""
     streaming = Streaming(detector)
     write_onnx(
         streaming,
@@ -155,11 +155,11 @@ class Call(nn.Module):
         return self.function(*inputs)
 
 
-def export_trunk(trunk: Trunk, path: Path) -> None:
-    """Write a trunk alone as ONNX, for a front end: ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
+def export_backbone(backbone: Backbone, path: Path) -> None:
+    """Write a backbone alone as ONNX, for a front end: ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
     axes = {"log_mel": {0: "batch", 1: "frames"}, "heard": {0: "batch", 1: "time"}}
-    example = torch.zeros(1, trunk.config.receptive_frames + 16, MELS)
-    write_onnx(trunk.eval(), (example,), path, ("log_mel",), ("heard",), axes)
+    example = torch.zeros(1, backbone.config.receptive_frames + 16, MELS)
+    write_onnx(backbone.eval(), (example,), path, ("log_mel",), ("heard",), axes)
 
 
 def quantize_weights(source: Path, target: Path) -> None:

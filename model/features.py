@@ -28,7 +28,7 @@ LOG_MEL_SCALE = 4.0
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """What the feature store holds for a detector: log-mel, or the outputs of a trunk that was trained before."""
+    """What the feature store holds for a detector: log-mel, or the outputs of a backbone that was trained before."""
 
     width: int  # numbers a frame
     step: int  # log-mel frames from one stored frame to the next

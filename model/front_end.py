@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from core.onnx import CPU, session
-from model.encoder_trunk import GPU_BATCH, STATE_FRAMES, EncoderTrunk, Rescorer
+from model.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, Rescorer
 from model.features import StoredFrames, log_mel
 
 Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; of an encoder, phones and states
@@ -47,14 +47,14 @@ class FrontEnd:
 
 
 @dataclass(frozen=True)
-class TrunkFrontEnd(FrontEnd):
-    """A trunk's outputs. ``graph``: its ONNX file, ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
+class BackboneFrontEnd(FrontEnd):
+    """A backbone's outputs. ``graph``: its ONNX file, ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
 
     graph: str
     network: ClassVar[bool] = True
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
-        trunk = session(self.graph, providers=providers)
+        backbone = session(self.graph, providers=providers)
         at_once = 1 if tuple(providers) == (CPU,) else GPU_BATCH
 
         def compute(sounds: Sequence[np.ndarray]) -> list[Computed]:
@@ -63,8 +63,8 @@ class TrunkFrontEnd(FrontEnd):
                 part = sounds[start : start + at_once]
                 batch = np.zeros((len(part), max(map(len, part)), part[0].shape[1]), np.float32)
                 for row, mel in zip(batch, part):
-                    row[: len(mel)] = mel  # a trunk is causal: what is padded at the end changes nothing before
-                given = trunk.run(None, {"log_mel": batch})[0]
+                    row[: len(mel)] = mel  # a backbone is causal: what is padded at the end changes nothing before
+                given = backbone.run(None, {"log_mel": batch})[0]
                 computed += [row[: self.stored.position(len(mel))] for row, mel in zip(given, part)]
             return computed
 
@@ -77,13 +77,13 @@ class EncoderFrontEnd(FrontEnd):
 
     Attributes:
         graph: ONNX file (:func:`model.encoder.window_graph`).
-        matcher, decoder: ONNX files that say how frames are rescored, which is one column more; empty: nothing does.
-        above, before: see :class:`model.encoder_trunk.Rescorer`.
-        states: the encoder's states are stored beside the phones, for a negative bank.
+        keyword HMM, decoder: ONNX files that say how frames are rescored, which is one column more; empty: nothing does.
+        above, before: see :class:`model.encoder_backbone.Rescorer`.
+        states: the encoder's states are stored beside the phones, for a negative set.
     """
 
     graph: str
-    matcher: str = ""
+    keyword_hmm: str = ""
     decoder: str = ""
     above: float = 0.0
     before: int = 0
@@ -94,18 +94,18 @@ class EncoderFrontEnd(FrontEnd):
         return audio  # whole: it hears in both directions
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
-        encoder = EncoderTrunk(self.graph, providers)
+        encoder = EncoderBackbone(self.graph, providers)
         return lambda sounds: list(encoder.hear_many(sounds))
 
     def storer(self) -> Store:
-        matcher = session(self.matcher) if self.matcher else None
+        keyword_hmm = session(self.keyword_hmm) if self.keyword_hmm else None
         rescorer = Rescorer(self.decoder, self.above, self.before) if self.decoder else None
 
         def store(computed: Computed, low: int, high: int) -> np.ndarray:
             phones, states = computed
             columns = [phones]
-            if matcher is not None and rescorer is not None:
-                match = matcher.run(None, {"heard": phones[None]})[0][0] if len(phones) else np.zeros(0, np.float32)
+            if keyword_hmm is not None and rescorer is not None:
+                match = keyword_hmm.run(None, {"heard": phones[None]})[0][0] if len(phones) else np.zeros(0, np.float32)
                 columns.append(rescorer.frames(match, states)[:, None])
             if self.states:
                 columns.append(np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)])

@@ -1,7 +1,7 @@
-"""Attention rescoring: what the decoder of a speech recognizer says to a phrase where a matcher has heard its phones.
+"""Attention rescoring: what the decoder of a speech recognizer says to a phrase where a keyword HMM has heard its phones.
 
 Phones one by one are easily mistaken in noise; a decoder that has heard 200,000 hours of speech knows words. Where the
-matcher of a large detector hears something like the phrase, the decoder of Moonshine Tiny (MIT licence, from the
+keyword HMM of a large detector hears something like the phrase, the decoder of Moonshine Tiny (MIT licence, from the
 package ``moonshine-voice``, as the encoder) is asked how probable it is that the phrase was said: after Zhang and
 others, "Unified Streaming and Non-streaming Two-pass End-to-end Model for Speech Recognition" (2020), where a decoder
 rescores in a second pass what CTC has found. The phrase may follow other words: the decoder first writes what
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.encoder_trunk import DECODER_FILE, TOKENIZER_FILE, package_content, package_model
+from model.encoder_backbone import DECODER_FILE, TOKENIZER_FILE, package_content, package_model
 
 if TYPE_CHECKING:
     import onnx

@@ -1,4 +1,4 @@
-"""The weights that ship with Hark: trunks that have heard real people, and the recognizer."""
+"""The weights that ship with Hark: backbones that have heard real people, and the recognizer."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.asr.network import Recognizer, RecognizerConfig
+from model.backbone import Backbone, BackboneConfig
 from model.phone_head import PhoneHead
 from model.plain import from_plain, plain
-from model.trunk import Trunk, TrunkConfig
 
 FOLDER = Path(__file__).parent / "shipped"
-TRUNKS = {"standard": "trunk-standard.safetensors", "micro": "trunk-micro.safetensors"}
+BACKBONES = {"standard": "backbone-standard.safetensors", "micro": "backbone-micro.safetensors"}
 RECOGNIZER = "recognizer.safetensors"
 HEAD = "encoder-head.safetensors"
-AnyModel = Trunk | Recognizer | PhoneHead
+AnyModel = Backbone | Recognizer | PhoneHead
 KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
-    "Trunk": lambda config: Trunk(from_plain(TrunkConfig, config)),
+    "Backbone": lambda config: Backbone(from_plain(BackboneConfig, config)),
     "Recognizer": lambda config: Recognizer(from_plain(RecognizerConfig, config)),
     "PhoneHead": lambda config: PhoneHead(),
 }
@@ -84,13 +84,13 @@ def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
     return model, about
 
 
-def shipped_trunk(size: str) -> tuple[Trunk, dict[str, Any]]:
-    """The trunk of ``standard`` or ``micro`` detectors. Raises HarkError where its file is missing or damaged."""
-    model, about = load_weights(FOLDER / TRUNKS[size])
-    assert isinstance(model, Trunk)
+def shipped_backbone(size: str) -> tuple[Backbone, dict[str, Any]]:
+    """The backbone of ``standard`` or ``micro`` detectors. Raises HarkError where its file is missing or damaged."""
+    model, about = load_weights(FOLDER / BACKBONES[size])
+    assert isinstance(model, Backbone)
     return model, about
 
 
 def about_front_end(size: str) -> dict[str, Any]:
     """What is said about the shipped weights through which detectors of a size hear. Raises HarkError."""
-    return shipped_trunk(size)[1] if size in TRUNKS else shipped_head()[1]
+    return shipped_backbone(size)[1] if size in BACKBONES else shipped_head()[1]

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.backbone import STEM_STRIDE, Backbone, BackboneConfig
 from model.detector import Detector, DetectorConfig, scores_of_many
 from model.export import Carried, export_streaming
 from model.features import CHUNK_FRAMES, MELS, StoredFrames, lead_in, log_mel
 from model.front_end import FrontEnd
-from model.trunk import STEM_STRIDE, Trunk, TrunkConfig
 
 BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
 SCORE_STRIDE = CHUNK_FRAMES // STEM_STRIDE // BRIDGE_STRIDE  # recurrent frames a score
@@ -30,7 +30,7 @@ class TinyCRNNConfig(DetectorConfig):
     """The shape of a TinyCRNN."""
 
     kind = "crnn"
-    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
     recurrent_input: int = 48
     recurrent_size: int = 64
     window_frames: int = 40  # frames of 40 ms that the recurrent layer hears: 1.6 s
@@ -42,7 +42,7 @@ class TinyCRNNConfig(DetectorConfig):
         """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds."""
         frames = max(12, round(window_s / 0.04))
         if size == "micro":
-            small = TrunkConfig(stem_channels=(8, 8), channels=32)
+            small = BackboneConfig(stem_channels=(8, 8), channels=32)
             return TinyCRNNConfig(small, recurrent_input=24, recurrent_size=24, window_frames=frames)
         if size == "standard":
             return TinyCRNNConfig(window_frames=frames)
@@ -50,12 +50,12 @@ class TinyCRNNConfig(DetectorConfig):
 
     @property
     def stored(self) -> StoredFrames:
-        frames = self.trunk.receptive_frames + STEM_STRIDE * (self.window_frames * BRIDGE_STRIDE - 1)
+        frames = self.backbone.receptive_frames + STEM_STRIDE * (self.window_frames * BRIDGE_STRIDE - 1)
         return StoredFrames(MELS, 1, frames, CHUNK_FRAMES, 1)
 
 
 class TinyCRNN(Detector):
-    """A trunk of its own, and on it a recurrent layer with an MLP head."""
+    """A backbone of its own, and on it a recurrent layer with an MLP head."""
 
     batch_frames = 160_000
     quantizes = True
@@ -65,8 +65,8 @@ class TinyCRNN(Detector):
     def __init__(self, config: TinyCRNNConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = Trunk(config.trunk)
-        self.bridge = nn.Conv1d(config.trunk.width, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
+        self.backbone = Backbone(config.backbone)
+        self.bridge = nn.Conv1d(config.backbone.width, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
         self.dropout = nn.Dropout(config.dropout)
         self.recurrent = nn.GRU(config.recurrent_input, config.recurrent_size, batch_first=True)
         self.head = nn.Sequential(
@@ -74,7 +74,7 @@ class TinyCRNN(Detector):
         )
 
     def to_recurrent(self, x: Tensor) -> Tensor:
-        """The trunk's outputs [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
+        """The backbone's outputs [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
         return torch.relu(self.bridge(x)).transpose(1, 2)
 
     def window_logits(self, windows: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class TinyCRNN(Detector):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
-        encoded = self.to_recurrent(self.trunk(log_mel).transpose(1, 2))
+        encoded = self.to_recurrent(self.backbone(log_mel).transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
 

@@ -29,7 +29,7 @@ EVALUATED = 100  # utterances of each group
 
 @dataclass(frozen=True)
 class HeadTrainConfig:
-    """How phone outputs are trained. The encoder is surer of what it hears than a trunk, so they need little."""
+    """How phone outputs are trained. The encoder is surer of what it hears than a backbone, so they need little."""
 
     steps: int = 2_500
     batch_frames: int = 4_000  # of 24 ms

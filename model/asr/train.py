@@ -1,4 +1,4 @@
-"""Training by CTC of the recognizer and of trunks: one loop, read from top to bottom."""
+"""Training by CTC of the recognizer and of backbones: one loop, read from top to bottom."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.network import Recognizer
 from model.asr.packed import BatchSource, Packed, SpeechBatch
+from model.backbone import STEM_STRIDE, Backbone
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.plain import plain
 from model.shipped_weights import save_weights
 from model.train import update_average, write_checkpoint
 from model.training_options import curves
-from model.trunk import STEM_STRIDE, Trunk
 
-TAIL_S = 0.3  # after an item, so that a causal trunk has time to write the last phone
+TAIL_S = 0.3  # after an item, so that a causal backbone has time to write the last phone
 EVALUATED = 100  # utterances of each group that are decoded
 AHEAD = 3  # batches that are drawn before they are needed
 BEST, FINAL = "best.safetensors", "final.safetensors"
@@ -66,8 +66,8 @@ class AcousticProgress:
     errors: dict[str, float] | None  # by group, where an evaluation was made
 
 
-def acoustic_logits(model: Recognizer | Trunk, log_mel: Tensor) -> dict[str, Tensor]:
-    """Logits [batch, time, outputs] by target. A trunk hears silence before the item, so that times agree."""
+def acoustic_logits(model: Recognizer | Backbone, log_mel: Tensor) -> dict[str, Tensor]:
+    """Logits [batch, time, outputs] by target. A backbone hears silence before the item, so that times agree."""
     if isinstance(model, Recognizer):
         return model(log_mel)  # type: ignore[no-any-return]
     lead = model.config.receptive_frames - STEM_STRIDE
@@ -95,7 +95,7 @@ def _targets(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Ten
 
 
 def train_acoustic(
-    model: Recognizer | Trunk,
+    model: Recognizer | Backbone,
     packed: Packed,
     config: AcousticTrainConfig,
     folder: Path,
@@ -211,7 +211,7 @@ def _phone_errors(errors: Mapping[str, float]) -> float:
 
 
 def _losses(
-    model: Recognizer | Trunk,
+    model: Recognizer | Backbone,
     augmenter: BatchAugmenter,
     packed: Packed,
     batch: SpeechBatch,
@@ -252,7 +252,7 @@ def _losses(
 
 @torch.no_grad()
 def evaluate(
-    model: Recognizer | Trunk, packed: Packed, split: str, device: str, augmenter: BatchAugmenter
+    model: Recognizer | Backbone, packed: Packed, split: str, device: str, augmenter: BatchAugmenter
 ) -> dict[str, float]:
     """Phone error rates ``per/<real|synthetic>/<corpus>`` of a split, and word and character error of a recognizer."""
     model.eval()

@@ -27,7 +27,7 @@ from pipeline.corpora.layouts.utterance import files_below, is_audio
 
 BATCH_SECONDS = 160.0
 MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
-KINDS = ("trunk", "micro", "recognizer", "encoder")
+KINDS = ("backbone", "micro", "recognizer", "encoder")
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
@@ -67,10 +67,10 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
 
     from model.asr.network import Recognizer, RecognizerConfig
     from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
+    from model.backbone import Backbone, BackboneConfig
     from model.phones import PHONE_OUTPUTS
     from model.shipped_weights import load_weights, save_weights
     from model.train import best_device
-    from model.trunk import Trunk, TrunkConfig
 
     # What the audio depends on; another kind of model, or more epochs, takes the same.
     asked = replace(run, kind="", epochs=0.0, batch_size=0)
@@ -100,14 +100,14 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         warmup_steps=min(300, max(1, steps // 10)), evaluations=min(20, max(1, steps // 5)), seed=run.seed,
         real_share=0.65 if real else 0.0,
     )  # fmt: skip
-    model: Recognizer | Trunk
+    model: Recognizer | Backbone
     if run.kind == "recognizer":
         model = Recognizer(RecognizerConfig())
     elif run.kind == "micro":
         dilations = (1, 2, 4, 8, 1, 2, 4)
-        model = Trunk(TrunkConfig(stem_channels=(8, 8), channels=48, dilations=dilations, phones=PHONE_OUTPUTS))
+        model = Backbone(BackboneConfig(stem_channels=(8, 8), channels=48, dilations=dilations, phones=PHONE_OUTPUTS))
     else:
-        model = Trunk(TrunkConfig(channels=192, dilations=(1, 2, 4, 8) * 3, phones=PHONE_OUTPUTS))
+        model = Backbone(BackboneConfig(channels=192, dilations=(1, 2, 4, 8) * 3, phones=PHONE_OUTPUTS))
     reporter.stage("train", f"Training a {run.kind} on {hours:.2f} hours of speech for {steps} steps")
 
     loss = None

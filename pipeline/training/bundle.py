@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 PARITY_CLIPS = 12  # of the test, spoken one after the other
 KINDS = {  # what a detector is, by the kind of its configuration
     "crnn": "A TinyCRNN",
-    "trunk": "A matcher of phones on a convolutional network",
-    "encoder": "A matcher of phones on a speech encoder, rescored by its decoder,",
+    "backbone": "A keyword HMM of phones on a convolutional network",
+    "encoder": "A keyword HMM of phones on a speech encoder, rescored by its decoder,",
 }
 
 
@@ -195,11 +195,13 @@ def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
 
 
 def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
-    """The corpora of real speech that went into training: the run's own, the trunk's and the negative bank's."""
+    """The corpora of real speech that went into training: the run's own, the backbone's and the negative set's."""
     own: Iterable[str] = (
         clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
     )
-    shipped = [name for part in ("trunk", "negative_bank") for name in report.get(part, {}).get("training_corpora", [])]
+    shipped = [
+        name for part in ("backbone", "negative_set") for name in report.get(part, {}).get("training_corpora", [])
+    ]
     return sorted({*map(str, own), *shipped})
 
 
@@ -212,11 +214,11 @@ def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
     ]
     for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
         lines.append(f"{engine}: {len(group)} clips, {group['voice'].nunique()} voices, licence: {licence}")
-    for part in ("trunk", "negative_bank"):
+    for part in ("backbone", "negative_set"):
         for name, licence in sorted(report.get(part, {}).get("licences", {}).items()):
             lines.append(f"{part.replace('_', ' ')}: {name}, licence: {licence}")
-    if notice := report.get("trunk", {}).get("notice"):
-        lines += ["", f"The model holds {report['trunk']['encoder']}:", "", notice]
+    if notice := report.get("backbone", {}).get("notice"):
+        lines += ["", f"The model holds {report['backbone']['encoder']}:", "", notice]
     return "\n".join(lines) + "\n"
 
 
@@ -228,7 +230,7 @@ def model_card(report: Mapping[str, Any]) -> str:
         how = "extrapolated" if row["extrapolated"] else "observed on the validation streams"
         table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
     sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
-    encoder = report.get("trunk", {}).get("encoder")
+    encoder = report.get("backbone", {}).get("encoder")
     kind = KINDS[report["model"]["kind"]]
     return "\n".join(
         [

@@ -9,7 +9,7 @@ from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibr
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
-    from model.matcher import HMMDetector
+    from model.keyword_hmm import HMMDetector
 
     AnyHMM = TypeVar("AnyHMM", bound=HMMDetector)
 

@@ -2,7 +2,7 @@
 
 Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them score the same:
 every recording that is in the test of one and in the training of none, the takes that none was trained on,
-and the test part of the negative bank where all of them stand on its trunk. Each is at its own threshold.
+and the test part of the negative set where all of them stand on its backbone. Each is at its own threshold.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
 from model.metrics import det_curve
-from pipeline.corpora.takes import kept_takes
+from pipeline.corpora.enrolment import kept_takes
 from pipeline.training.config import NOISE_FOLDER, RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, accepted_confusers, score_split, threshold_at
-from pipeline.training.negative_bank import bank_about, bank_pieces, shipped_bank
+from pipeline.training.negative_set import about_negatives, negative_pieces, shipped_negatives
 from pipeline.training.plan import config_of_run
 from pipeline.training.retraining import Marked, counted, marked_audio, version_before
 from pipeline.training.splits import real_speaker
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
 COMPARISON = "comparison.json"  # in the folder of the newest version
-WHOLE_BANK_H = 1.0  # for thresholds, which are not set here; from this on the bank gives its whole test
+ALL_NEGATIVES_H = 1.0  # for thresholds, which are not set here; from this on the negative set gives its whole test
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Trained:
     threshold: float
     clips: pd.DataFrame  # pipeline.training.examples.CLIP_COLUMNS
     config: RunConfig
-    bank: dict[str, Any]  # what its report says about the negative bank; empty without one
+    negatives: dict[str, Any]  # what its report says about the negative set; empty without one
 
 
 def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -104,14 +104,14 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
             "Record some takes of the phrase (Library > Record) that nobody trains on, and compare then.",
         )
     examples = _examples(versions, clips, data / NOISE_FOLDER)
-    bank = _common_bank(versions)
+    negatives = _common_negatives(versions)
     groups = _by_stored_frames(versions)
     progress = Progress(reporter, len(groups) * len(examples.specs) + len(versions))
     figures: dict[str, dict[str, Any]] = {}
     test: ScoredSplit | None = None
     for number, group in enumerate(groups):
         reporter.stage("listen", worded("Letting the versions hear %(n)d examples", n=len(examples.specs)))
-        store = _store(group[0], examples, bank, folder / str(number), progress)
+        store = _store(group[0], examples, negatives, folder / str(number), progress)
         for version in group:
             test = score_split(version.detector, store, "test")
             figures[version.run] = {"run": version.run, **_figures(version, test, marked)}
@@ -120,7 +120,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     assert test is not None
     result = {
         "asked": list(runs),
-        "stream": _about(test, bank, marked),
+        "stream": _about(test, negatives, marked),
         "versions": [figures[version.run] for version in versions],
         "left_out": left_out,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -147,7 +147,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
             left_out[run] = worded("What it was trained on is not known any more: the folder of its run is gone.")
             continue
         threshold = threshold_at(manifest["thresholds"], DEFAULT_FA_PER_DAY)
-        versions.append(Trained(run, detector, threshold, clips, config, report.get("negative_bank", {})))
+        versions.append(Trained(run, detector, threshold, clips, config, report.get("negative_set", {})))
     return versions, left_out
 
 
@@ -204,22 +204,24 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
     return list(groups.values())
 
 
-def _common_bank(versions: Sequence[Trained]) -> Path | None:
-    """The negative bank, where all versions know it as it is now; it holds frames of one front end, and no sound."""
-    bank = shipped_bank(versions[0].config.size)
-    if bank is None or len({version.detector.front_end_id for version in versions}) > 1:
+def _common_negatives(versions: Sequence[Trained]) -> Path | None:
+    """The negative set, where all versions know it as it is now; it holds frames of one front end, and no sound."""
+    negatives = shipped_negatives(versions[0].config.size)
+    if negatives is None or len({version.detector.front_end_id for version in versions}) > 1:
         return None
-    about = bank_about(bank)
-    return bank if all(version.bank == about for version in versions) else None
+    about = about_negatives(negatives)
+    return negatives if all(version.negatives == about for version in versions) else None
 
 
-def _store(one: Trained, examples: ExamplePlan, bank: Path | None, folder: Path, progress: Progress) -> FeatureStore:
+def _store(
+    one: Trained, examples: ExamplePlan, negatives: Path | None, folder: Path, progress: Progress
+) -> FeatureStore:
     """The stream as the group of this version hears it."""
     from pipeline.training.examples import build_store
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     folder.mkdir(parents=True)
-    pieces = bank_pieces(bank, WHOLE_BANK_H, 0) if bank is not None else ()
+    pieces = negative_pieces(negatives, ALL_NEGATIVES_H, 0) if negatives is not None else ()
     of_test = (piece for piece in pieces if piece.row["split"] == "test")
     return build_store(one.detector, examples, of_test, folder, folder, progress)
 
@@ -235,10 +237,10 @@ def _figures(version: Trained, test: ScoredSplit, marked: Marked) -> dict[str, A
     }
 
 
-def _about(test: ScoredSplit, bank: Path | None, marked: Marked) -> dict[str, Any]:
+def _about(test: ScoredSplit, negatives: Path | None, marked: Marked) -> dict[str, Any]:
     """What the stream is made of; the same for all versions."""
     ordinary = test.pick(test.ordinary)
-    from_bank = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
+    from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
     return {
         "utterances": test.utterances(test.positive),
         "renderings": int(test.positive.sum()),
@@ -246,7 +248,7 @@ def _about(test: ScoredSplit, bank: Path | None, marked: Marked) -> dict[str, An
         "voices": int(test.table[test.positive]["speaker"].nunique()),
         "confusers": test.utterances(test.confusers),
         "hours": _hours(ordinary),
-        "bank_hours": _hours(from_bank) if bank is not None else 0.0,
+        "negative_hours": _hours(from_negative_set) if negatives is not None else 0.0,
         "marked": len(marked.false_alarms),
         "marked_misses": len(marked.misses),
     }

@@ -49,7 +49,7 @@ class Effort:
     # Of a detector that is calibrated: clips of the phrase in its test, and of confusers. Of 400, a miss rate of 3 % is
     # known to 2 points.
     test_clips: int
-    bank_hours: float = math.inf  # of the shipped negative bank that its threshold is set on, at most
+    negative_hours: float = math.inf  # of the shipped negative set that its threshold is set on, at most
 
     def size(self, bucket: str) -> BucketSize:
         """The size of a bucket by its name."""
@@ -63,7 +63,7 @@ EFFORTS = {
     for effort in (
         Effort(  # to see the whole way in a minute; what it trains hears badly
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
-            corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, bank_hours=2.0,
+            corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, negative_hours=2.0,
         ),
         Effort(
             "quick", BucketSize(40, 25), BucketSize(700, 1), BucketSize(200, 1), BucketSize(1000, 1),
@@ -82,7 +82,7 @@ EFFORTS = {
 
 SIZES = ("large", "standard", "micro")
 AUTO_SIZE = "auto"  # large where it can be had, else standard
-TRUNK_LANGUAGE = "en"
+BACKBONE_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
 
@@ -118,9 +118,9 @@ class RunConfig:
 
 
 def trains(config: RunConfig) -> bool:
-    """Whether the run trains a detector, from nothing. On the shipped trunk, which has heard English only, it sets the
+    """Whether the run trains a detector, from nothing. On the shipped backbone, which has heard English only, it sets the
     threshold and no more."""
-    return config.from_scratch or base_language(config.language) != TRUNK_LANGUAGE
+    return config.from_scratch or base_language(config.language) != BACKBONE_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:
@@ -128,7 +128,7 @@ def size_for(config: RunConfig) -> str:
 
     A trial is to be over soon, and hears badly at any size: it is standard.
     """
-    from model.encoder_trunk import encoder_path
+    from model.encoder_backbone import encoder_path
 
     large = not trains(config) and config.effort != "trial" and encoder_path() is not None
     return "large" if large else "standard"

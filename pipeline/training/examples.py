@@ -14,24 +14,24 @@ import pandas as pd
 from core.events import Progress
 from db.db_api import Library
 from db.records import Clip
+from model.backbone_detector import BackboneDetector
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.detector import Detector
 from model.encoder_detector import EncoderDetector
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
 from model.phones import outputs_of
 from model.rescoring import spellings
-from model.shipped_weights import TRUNKS, shipped_trunk
+from model.shipped_weights import BACKBONES, shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from model.trunk_detector import TrunkDetector
 from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, trains
 from pipeline.training.mining import ENGINE as MINED
-from pipeline.training.negative_bank import STREAM_S, BankPiece, rescored_pieces, rescoring_threshold, stream_row
+from pipeline.training.negative_set import STREAM_S, NegativePiece, rescored_pieces, rescoring_threshold, stream_row
 from pipeline.training.plan import Plan
 from pipeline.training.splits import SPLITS
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
-TRUNK_DELAY_S = 0.12  # a causal trunk writes a phone that much after it was said
+BACKBONE_DELAY_S = 0.12  # a causal backbone writes a phone that much after it was said
 SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is looked at
 NOISE_BLOCKS = 40  # of 12 s without speech
@@ -99,21 +99,21 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
 
 
-def untrained_detector(config: RunConfig, window_s: float, bank: Path | None) -> Detector:
+def untrained_detector(config: RunConfig, window_s: float, negatives: Path | None) -> Detector:
     """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
 
     Args:
-        bank: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder is asked.
+        negative set: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder is asked.
     """
     if trains(config):
         return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
     said = outputs_of(config.keyphrase)
-    window_s += TRUNK_DELAY_S
-    if config.size in TRUNKS:
-        return TrunkDetector.of_phrase(shipped_trunk(config.size)[0], said, window_s)
-    if bank is None:
+    window_s += BACKBONE_DELAY_S
+    if config.size in BACKBONES:
+        return BackboneDetector.of_phrase(shipped_backbone(config.size)[0], said, window_s)
+    if negatives is None:
         return EncoderDetector.of_phrase(said, window_s)
-    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), rescoring_threshold(bank, said))
+    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), rescoring_threshold(negatives, said))
 
 
 @dataclass(frozen=True)
@@ -193,12 +193,12 @@ def _columns(row: Any, split: str) -> dict[str, Any]:
 def build_store(
     detector: Detector,
     examples: ExamplePlan,
-    pieces: Iterable[BankPiece],
+    pieces: Iterable[NegativePiece],
     models: Path,
     folder: Path,
     progress: Progress,
 ) -> FeatureStore:
-    """Build examples, and pieces of a negative bank, into a feature store, as a detector's front end gives them.
+    """Build examples, and pieces of a negative set, into a feature store, as a detector's front end gives them.
 
     Args:
         models: folder for the files of the front end.

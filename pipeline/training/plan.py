@@ -56,16 +56,16 @@ SECONDS_PER_CLIP = {
     "elevenlabs": 1.5,
 }
 # On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
-# in training; and the hours of the negative bank, which every calibration scores.
+# in training; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
 SECONDS_PER_STEP = 0.35
 CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
-# Negatives of a detector that is calibrated, for each clip of the phrase in its test. Without a negative bank there are
+# Negatives of a detector that is calibrated, for each clip of the phrase in its test. Without a negative set there are
 # as many plain negatives as there are texts: what engines say is then most of what the threshold is set on.
 CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
-VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase decoys may cost
+VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
 
 def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     """The texts of a bucket: as many as are wanted, or as the phrase yields."""
-    from pipeline.training.negative_bank import shipped_bank
+    from pipeline.training.negative_set import shipped_negatives
 
     effort = EFFORTS[config.effort]
     keyphrase, seed = config.keyphrase, config.seed
@@ -202,7 +202,7 @@ def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> 
         # Ask for more than needed: kinds whose end is unknown are left out.
         texts = positives(keyphrase, count * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
-    if not trains(config) and not (bucket == "plain_negative" and shipped_bank(config.size) is None):
+    if not trains(config) and not (bucket == "plain_negative" and shipped_negatives(config.size) is None):
         count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
     if bucket == "confuser":
         return confusers(keyphrase, count, seed)

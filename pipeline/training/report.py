@@ -43,7 +43,7 @@ def build_report(
 
     Args:
         trained: None: nothing was, the detector was calibrated.
-        foundation: what is said about the shipped weights that the run built on: ``trunk`` and ``negative_bank``.
+        foundation: what is said about the shipped weights that the run built on: ``backbone`` and ``negative_set``.
     """
     counts = {}
     for bucket in BUCKETS:
@@ -151,17 +151,17 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
             "Nothing was trained for this phrase: a pretrained phone model scores its phones, and only the threshold "
             "was set."
         )
-    if report.get("trunk"):
-        trunk = report["trunk"]
-        second = ", with a second pass by its decoder" if trunk.get("rescored") else ""
+    if report.get("backbone"):
+        backbone = report["backbone"]
+        second = ", with a second pass by its decoder" if backbone.get("rescored") else ""
         sentences.append(
-            f"Phone model: {trunk['name']} {trunk['version']}"
-            + (f" on the encoder {trunk['encoder']}{second}" if trunk.get("encoder") else "")
-            + f", trained on real speech ({', '.join(trunk['training_corpora'])}) and on the engines "
-            f"{', '.join(trunk['training_engines'])}."
+            f"Phone model: {backbone['name']} {backbone['version']}"
+            + (f" on the encoder {backbone['encoder']}{second}" if backbone.get("encoder") else "")
+            + f", trained on real speech ({', '.join(backbone['training_corpora'])}) and on the engines "
+            f"{', '.join(backbone['training_engines'])}."
         )
-    if report.get("negative_bank"):
-        hours = report["negative_bank"]["hours"]
+    if report.get("negative_set"):
+        hours = report["negative_set"]["hours"]
         sentences.append(
             f"The shipped negative set is real speech: up to {hours['train'] + hours['validation']:.1f} hours set the "
             f"thresholds, {hours['test']:.1f} are in this test. The phone model was not trained on the speakers of the "
@@ -216,7 +216,7 @@ def _about_splice(report: Mapping[str, Any], trained: bool) -> str:
     return (
         f"{what}, the voices nearest to real people. Miss rate on {missed['clean']['utterances']} such utterances: in "
         f"quiet {_rate(missed['clean']['miss_rate'])}, in noise {_rate(missed['noisy']['miss_rate'])}."
-        + (" The phone model was trained on these speakers, among others." if report.get("trunk") else "")
+        + (" The phone model was trained on these speakers, among others." if report.get("backbone") else "")
     )
 
 

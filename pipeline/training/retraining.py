@@ -1,9 +1,9 @@
 """A better version of a detector, from what people said it got wrong.
 
 A miss that was marked is a recording of the phrase like any other, which a TinyCRNN learns from. A false alarm that
-was marked becomes a *decoy*: the phones that were heard in it are followed beside those of the phrase, and what sounds
-more like the decoy than like the phrase loses score (``model.matcher.HMMDetector.combined``). So one mark is enough,
-and nothing has to be learned from a single example. How much better a decoy must be heard is chosen on the validation
+was marked becomes a *anti-keyword*: the phones that were heard in it are followed beside those of the phrase, and what sounds
+more like the anti-keyword than like the phrase loses score (``model.keyword_hmm.HMMDetector.combined``). So one mark is enough,
+and nothing has to be learned from a single example. How much better an anti-keyword must be heard is chosen on the validation
 split, so that the phrase itself is hardly ever lost.
 """
 
@@ -25,24 +25,24 @@ from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, at_thr
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import Detector
-    from model.matcher import HMMDetector
+    from model.keyword_hmm import HMMDetector
 
 CORPUS = "inbox"  # of the source of marked clips
 FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase that a detector took it for
-MOST_DECOYS = 12  # the newest ones; each costs a little at run time
-SHORTEST_DECOY = 3  # phones
+MOST_ANTI_KEYWORDS = 12  # the newest ones; each costs a little at run time
+SHORTEST_ANTI_KEYWORD = 3  # phones
 BEFORE_FRAMES = 4  # of 20 ms, before the stretch that was taken for the phrase; what comes after it comes too late
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-ALLOWED_LOSS = 0.01  # share of the validation split's utterances that are heard, and may be lost to decoys
+ALLOWED_LOSS = 0.01  # share of the validation split's utterances that are heard, and may be lost to anti-keywords
 PADDING_S = (1.5, 0.5)  # of near-silence before and after a marked clip
 
 
 @dataclass(frozen=True)
-class Decoys:
+class AntiKeywords:
     """What was made of the marked false alarms.
 
     Attributes:
-        phones: of each decoy, as outputs of the front end.
+        phones: of each anti-keyword, as outputs of the front end.
         margin: match score by which one must be heard better than the phrase to count.
         marked: false alarms that people marked.
         alike: those of them that sound exactly like the phrase, so that nothing can be done.
@@ -95,24 +95,28 @@ def marked_audio(library: Library, phrase: str, language: str) -> Marked:
     )
 
 
-def find_decoys(detector: HMMDetector, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore) -> Decoys:
-    """Decoys of marked audio [samples], with the smallest margin at which the phrase is not lost to them.
+def find_anti_keywords(
+    detector: HMMDetector, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore
+) -> AntiKeywords:
+    """Anti-keywords of marked audio [samples], with the smallest margin at which the phrase is not lost to them.
 
     ``threshold`` is the one from which on an utterance counts as heard.
     """
     if not marked:
-        return Decoys()
+        return AntiKeywords()
     ways = detector.config.pronunciations
     as_heard = [_as_heard(detector, audio) for audio in marked]
     alike = sum(phones in ways for phones in as_heard)
-    phones = tuple(dict.fromkeys(p for p in as_heard if len(p) >= SHORTEST_DECOY and p not in ways))[:MOST_DECOYS]
-    told = Decoys(marked=len(marked), alike=alike)
+    phones = tuple(dict.fromkeys(p for p in as_heard if len(p) >= SHORTEST_ANTI_KEYWORD and p not in ways))[
+        :MOST_ANTI_KEYWORDS
+    ]
+    told = AntiKeywords(marked=len(marked), alike=alike)
     if not phones:
         return told
     table = store.where(split="validation", label=1).reset_index(drop=True)
     heard_before = _best_scores(detector, store, table) >= threshold
     for margin in MARGINS:
-        after = _best_scores(detector.with_decoys(phones, margin), store, table)
+        after = _best_scores(detector.with_anti_keywords(phones, margin), store, table)
         if (heard_before & (after < threshold)).sum() <= ALLOWED_LOSS * heard_before.sum():
             return replace(told, phones=phones, margin=margin)
     return told
@@ -208,7 +212,7 @@ def _fires(detector: Detector, audio: np.ndarray, threshold: float) -> bool:
 
 def in_words(comparison: dict[str, Any]) -> list[str]:
     """The comparison in sentences, for the report."""
-    old, new, decoys = comparison["before"], comparison["after"], comparison["decoys"]
+    old, new, anti_keywords = comparison["before"], comparison["after"], comparison["anti_keywords"]
     sentences = [
         f"Compared with the version before it ({comparison['run']}) on the same test, each at its own threshold: it "
         f"missed {new['missed']} of {new['renderings']} test recordings of {new['utterances']} utterances (before: "
@@ -218,8 +222,8 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     if comparison["marked"]:
         sentences.append(
             f"Of {comparison['marked']} marked false alarms it fires on {new['marked_fired']} (before: "
-            f"{old['marked_fired']}); {len(decoys['phones'])} decoys were made of them"
-            + (f", and {decoys['alike']} sound exactly like the phrase" if decoys["alike"] else "")
+            f"{old['marked_fired']}); {len(anti_keywords['phones'])} anti-keywords were made of them"
+            + (f", and {anti_keywords['alike']} sound exactly like the phrase" if anti_keywords["alike"] else "")
             + ". It was made with them, so they are no test of it."
         )
     if comparison["marked_misses"]:

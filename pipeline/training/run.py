@@ -21,16 +21,16 @@ from core.lock import held
 from core.worded import worded
 from db.db_api import Library
 from db.records import Where
-from model.encoder_trunk import check_package
+from model.encoder_backbone import check_package
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.config import (
     AUTO_SIZE,
+    BACKBONE_LANGUAGE,
     EFFORTS,
     NOISE_FOLDER,
     SIZES,
-    TRUNK_LANGUAGE,
     RunConfig,
     job_folder,
     size_for,
@@ -48,14 +48,14 @@ from pipeline.training.plan import (
     save_plan,
     what_is_left,
 )
-from pipeline.training.retraining import Decoys, Marked, compare, find_decoys, marked_audio, version_before
+from pipeline.training.retraining import AntiKeywords, Marked, compare, find_anti_keywords, marked_audio, version_before
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import Detector
-    from model.matcher import HMMDetector
+    from model.keyword_hmm import HMMDetector
     from model.tiny_crnn import TinyCRNN
     from model.train import TrainResult
 
@@ -204,7 +204,7 @@ def _run(
     with clock.stage("features"):
         clips, detector, store = _features(plan, data, folder, library, before, reporter)
     trained: TrainResult | None = None
-    decoys = Decoys()
+    anti_keywords = AntiKeywords()
     if trains(config):
         with clock.stage("train"):
             start = before.detector if before is not None else None
@@ -214,9 +214,9 @@ def _run(
     else:
         with clock.stage("calibrate"):
             if before is not None:
-                reporter.stage("calibrate", worded("Making decoys of marked false alarms"))
-                decoys = find_decoys(detector, before.threshold, before.marked.false_alarms, store)
-                detector = detector.with_decoys(decoys.phones, decoys.margin)
+                reporter.stage("calibrate", worded("Making anti-keywords of marked false alarms"))
+                anti_keywords = find_anti_keywords(detector, before.threshold, before.marked.false_alarms, store)
+                detector = detector.with_anti_keywords(anti_keywords.phones, anti_keywords.margin)
             detector, thresholds, validation = _calibrate(detector, store, reporter)
     with clock.stage("report"):
         reporter.stage("report", worded("Measuring on voices that were held out"))
@@ -224,7 +224,7 @@ def _run(
         foundation = _foundation(config, detector)
         if before is not None:
             compared = compare(before.detector, before.thresholds, detector, thresholds, store, before.marked)
-            foundation["compared"] = {**compared, "run": config.start_from, "decoys": asdict(decoys)}
+            foundation["compared"] = {**compared, "run": config.start_from, "anti_keywords": asdict(anti_keywords)}
         report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
@@ -274,7 +274,7 @@ def _version_before(config: RunConfig, data: Path, library: Library, reporter: R
     if detector.front_end_id != untrained_detector(config, 1.0, None).front_end_id:
         raise HarkError(
             "This detector cannot be retrained.",
-            "It stands on a trunk that came with another version of Hark.",
+            "It stands on a backbone that came with another version of Hark.",
             "Train the phrase anew.",
         )
     return _Before(detector, manifest["thresholds"], marked_audio(library, config.phrase, config.language))
@@ -282,7 +282,7 @@ def _version_before(config: RunConfig, data: Path, library: Library, reporter: R
 
 def _mine(config: RunConfig, library: Library, reporter: Reporter) -> None:
     """Cut the phrase, and what resembles it, out of the library's recordings of people; the plan finds the cuts."""
-    if not config.mining or base_language(config.language) != TRUNK_LANGUAGE:
+    if not config.mining or base_language(config.language) != BACKBONE_LANGUAGE:
         return  # the aligner, too, has heard English only
     where = Where(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
@@ -307,7 +307,7 @@ def _features(
     from model.dataset import open_store, store_is_complete
     from model.gpu import complaint
     from pipeline.training.examples import build_store, clip_table, plan_examples, untrained_detector, window_seconds
-    from pipeline.training.negative_bank import bank_pieces, shipped_bank
+    from pipeline.training.negative_set import negative_pieces, shipped_negatives
 
     config = plan.config
     table_file, start_file, store_folder = folder / "clips.csv", folder / "start.pt", folder / "features"
@@ -316,15 +316,19 @@ def _features(
         _refuse_too_little(clips, plan)
         with atomic_path(table_file) as temporary:
             clips.to_csv(temporary, index=False)
-        bank = None if trains(config) else shipped_bank(config.size)
+        negatives = None if trains(config) else shipped_negatives(config.size)
         window_s, phrase_s = window_seconds(clips, config.phrase)
-        detector = before.detector if before is not None else untrained_detector(config, window_s, bank)
+        detector = before.detector if before is not None else untrained_detector(config, window_s, negatives)
         save_checkpoint(detector, str(start_file))
         examples = plan_examples(config, clips, data / NOISE_FOLDER, detector.config.receptive_samples, phrase_s)
         reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=len(examples.specs)))
         if not trains(config) and complaint():
             reporter.log(complaint(), "warning")
-        pieces = bank_pieces(bank, EFFORTS[config.effort].bank_hours, config.seed) if bank is not None else ()
+        pieces = (
+            negative_pieces(negatives, EFFORTS[config.effort].negative_hours, config.seed)
+            if negatives is not None
+            else ()
+        )
         build_store(detector, examples, pieces, folder, store_folder, Progress(reporter, len(examples.specs)))
     detector, _ = load_checkpoint(str(start_file))
     clips = pd.read_csv(table_file, keep_default_na=False)
@@ -374,15 +378,15 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """What the report says of the shipped weights and negatives that the run built on."""
     from model.encoder_detector import EncoderDetector
     from model.shipped_weights import about_front_end
-    from pipeline.training.negative_bank import bank_about, shipped_bank
+    from pipeline.training.negative_set import about_negatives, shipped_negatives
 
     if trains(config):
         return {}
     rescored = isinstance(detector, EncoderDetector) and detector.rescorer is not None
-    bank = shipped_bank(config.size)
+    negatives = shipped_negatives(config.size)
     return {
-        "trunk": {**about_front_end(config.size), "rescored": rescored},
-        **({"negative_bank": bank_about(bank)} if bank is not None else {}),
+        "backbone": {**about_front_end(config.size), "rescored": rescored},
+        **({"negative_set": about_negatives(negatives)} if negatives is not None else {}),
     }
 
 

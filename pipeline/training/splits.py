@@ -39,7 +39,7 @@ def real_speaker(clip: Clip) -> str:
 
 
 def is_for_test(clip: Clip) -> bool:
-    """Whether a person recorded it as a test: then it is never trained on (``pipeline.corpora.takes``)."""
+    """Whether a person recorded it as a test: then it is never trained on (``pipeline.corpora.enrolment``)."""
     return clip.settings.get("role") == "test"
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
-from model.encoder import loaded_trunk
+from model.encoder import loaded_backbone
+from model.encoder_backbone import FRAME_SAMPLES
 from model.encoder_detector import RESCORED_WEIGHT, EncoderDetector
-from model.encoder_trunk import FRAME_SAMPLES
 from model.phones import outputs_of
 from model.rescoring import spellings
 from phrase_augmentation.keyphrase import Keyphrase
@@ -42,7 +42,7 @@ class UntrainedDetector:
         """The score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it began."""
         detector, rescorer = self._detector, self._detector.rescorer
         assert rescorer is not None
-        roots, states = loaded_trunk().hear(audio)
+        roots, states = loaded_backbone().hear(audio)
         if not len(roots):
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         match = detector.follow(roots)

@@ -31,7 +31,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from model.metrics import wilson_interval
 from model.runtime.detector import Detector
-from tests.support.untrained_bundle import matcher_bundle
+from tests.support.untrained_bundle import keyword_hmm_bundle
 from tests.support.wakeword_samples import openwakeword_models, recordings, tone_bundle
 
 
@@ -200,10 +200,10 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
 def test_several_bundles_get_the_figures_that_each_gets_alone(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundles = [matcher_bundle(tmp_path / "matcher", "computer"), tone_bundle(tmp_path / "tone")]
+    bundles = [keyword_hmm_bundle(tmp_path / "keyword_hmm", "computer"), tone_bundle(tmp_path / "tone")]
     monkeypatch.setattr(wakeword, "usable_cores", lambda: 2)
     both = bench_wakeword(bundles)["bundles"]
-    assert list(both) == ["matcher", "tone"]
+    assert list(both) == ["keyword_hmm", "tone"]
     monkeypatch.setenv("HARK_DATA", str(tmp_path / "another cache"))
     for bundle in bundles:
         assert bench_wakeword([bundle])["bundles"] == {bundle.name: both[bundle.name]}

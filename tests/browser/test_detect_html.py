@@ -18,11 +18,11 @@ import soundfile
 
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from model.encoder_trunk import encoder_path
+from model.encoder_backbone import encoder_path
 from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scores
 from pipeline.serving.browser import unpack_for_browser, web_runtime
 from pipeline.training.bundle import programs
-from tests.support.untrained_bundle import matcher_bundle, spoken
+from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 DETECT_JS = REPOSITORY / "model" / "runtime" / "detect.js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -160,7 +160,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except HarkError as error:
         pytest.skip(f"{error.what} {error.why}")
     folder = tmp_path_factory.mktemp("web")
-    bundle = matcher_bundle(folder / "bundle", PHRASE, "standard", threshold=0.3)
+    bundle = keyword_hmm_bundle(folder / "bundle", PHRASE, "standard", threshold=0.3)
     unpack_for_browser(bundle, folder / "page", CACHE)
     return folder / "page"
 
@@ -261,7 +261,7 @@ def test_a_large_detector_hears_a_recording_as_by_detect_py(
     page: Any, served: Path, microphone: Path, tmp_path: Path
 ) -> None:
     """Its graph has an encoder and a decoder in 8 bits, loops and branches: onnxruntime-web has all of it."""
-    bundle = matcher_bundle(tmp_path / "bundle", PHRASE, "large", threshold=0.3)
+    bundle = keyword_hmm_bundle(tmp_path / "bundle", PHRASE, "large", threshold=0.3)
     unpack_for_browser(bundle, tmp_path / "page", CACHE)
     # It has one model; what is chosen makes no difference.
     heard_alike(page, tmp_path / "page", microphone, "model.int8.onnx")

@@ -14,7 +14,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from db.db_api import Library
 from tests.support.portal_driver import chromium_running, comes_true, make_owner, served, watched
-from tests.support.untrained_bundle import matcher_bundle, spoken
+from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 pytestmark = pytest.mark.slow(reason="drives a browser")
 
@@ -69,7 +69,7 @@ def test_marks_made_after_stop_and_after_listening_again_arrive(tmp_path: Path) 
 def _a_detector(data: Path) -> None:
     """What a run on the command line leaves, as far as the portal makes a version of it; nothing is trained."""
     folder = data / "models" / "run-1"
-    bundle = matcher_bundle(folder / "files", PHRASE, size="standard")
+    bundle = keyword_hmm_bundle(folder / "files", PHRASE, size="standard")
     (data / "jobs" / "run-1").mkdir(parents=True)
     with zipfile.ZipFile(folder / "run-1.zip", "w") as archive:
         for path in bundle.iterdir():

@@ -46,7 +46,9 @@ def test_quick_benchmarks_run(main: Main, capsys: Shown, name: str) -> None:
             < figures["standard"]["fp32"]["bytes"]
         )
         assert 0 < figures["standard"]["int8"]["share_of_core"] < 1
-        assert figures["standard"]["parameters"] > 5 * figures["from_nothing"]["parameters"], "it stands on the trunk"
+        assert figures["standard"]["parameters"] > 5 * figures["from_nothing"]["parameters"], (
+            "it stands on the backbone"
+        )
         peer = figures["openwakeword"]
         assert 0 < peer.get("share_of_core", 0) < 1 or "not_measured" in peer
 

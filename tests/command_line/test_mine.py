@@ -17,7 +17,7 @@ from audio_generation.espeak_side.espeak import Espeak
 from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
 from db.db_api import Library
-from model.encoder_trunk import encoder_path
+from model.encoder_backbone import encoder_path
 from model.shipped_weights import save_weights, shipped_recognizer
 from tests.support.command_line_samples import as_json, error_of
 
@@ -176,7 +176,13 @@ def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Pa
         ["asr", "align", "{wav}", "he asked nobody for food on his ship although nothing was left"],
         ["asr", "align", "{wav}", "привет"],
         ["asr", "align", "{wav}", "hello", "--weights", "nowhere"],
-        ["asr", "recognize", "{wav}", "--weights", str(REPOSITORY / "model" / "shipped" / "trunk-micro.safetensors")],
+        [
+            "asr",
+            "recognize",
+            "{wav}",
+            "--weights",
+            str(REPOSITORY / "model" / "shipped" / "backbone-micro.safetensors"),
+        ],
         ["asr", "train", "{wav}", "--batch_size", "0"],
         ["asr", "train", "{wav}", "--epochs", "-1"],
         ["asr", "train", "{wav}", "--subset", "1.5"],

@@ -56,14 +56,14 @@ def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
     said = capsys.readouterr().out
     assert "WER      25.0 %" in said and "CER      12.5 %" in said and "loss     1.500 after 3 steps" in said
     assert "curves   not written" in said and "pip install tensorboard" in said
-    assert main("asr", "train", "corpus", "--kind", "trunk", *words) == 0
+    assert main("asr", "train", "corpus", "--kind", "backbone", *words) == 0
     assert "WER, CER not measured: it writes phones" in capsys.readouterr().out
     assert main("summarizer", "train", "pairs", *words) == 0
     said = capsys.readouterr().out
     assert "curves   tensorboard --logdir runs" in said and "loss     2.500" in said and "WER, CER not measured" in said
     assert asked == [
         AcousticRun((Path("corpus"),), epochs=2.0, batch_size=8, subset=2.0),
-        AcousticRun((Path("corpus"),), "trunk", epochs=2.0, batch_size=8, subset=2.0),
+        AcousticRun((Path("corpus"),), "backbone", epochs=2.0, batch_size=8, subset=2.0),
         SummarizerRun(Path("pairs"), epochs=2, batch_size=8, subset=2.0),
     ]
 

@@ -19,14 +19,14 @@ from model.asr.encoder_head import HeadTrainConfig, train_head
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
-from model.encoder_trunk import encoder_path
+from model.backbone import Backbone, BackboneConfig
+from model.encoder_backbone import encoder_path
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
 from model.shipped_weights import load_weights
-from model.trunk import Trunk, TrunkConfig
 
 TONES = {"s": 3000.0, "m": 300.0, "ɑ": 900.0}
-TRUNK = TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2), phones=PHONE_OUTPUTS)
+BACKBONE = BackboneConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2), phones=PHONE_OUTPUTS)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_log_mel_on_the_device_is_the_one_definition(packed: Packed) -> None:
 
 
 @pytest.mark.slow(reason="trains for 220 steps")
-@pytest.mark.parametrize("kind", ["trunk", "recognizer"])
+@pytest.mark.parametrize("kind", ["backbone", "recognizer"])
 def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path, kind: str) -> None:
     torch.manual_seed(0)
     mild = SpeechAugmentation(time_masks=0, band_masks=0, telephone_share=0.0, snr_db=(20.0, 30.0), warp=(0.99, 1.01))
@@ -142,7 +142,7 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
         steps=220, batch_seconds=20, easy_steps=120, easy_seconds=10, warmup_steps=20, learning_rate=5e-3,
         ema_decay=0.95, evaluations=4, augmentation=mild,
     )  # fmt: skip
-    model = Trunk(TRUNK) if kind == "trunk" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
+    model = Backbone(BACKBONE) if kind == "backbone" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
     seen: list[tuple[int, float]] = []
 
     class Stop(Exception):
@@ -155,10 +155,10 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
     with pytest.raises(Stop):
         train_acoustic(model, packed, config, tmp_path, stop)
     assert (tmp_path / "last.pt").is_file()
-    again = Trunk(TRUNK) if kind == "trunk" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
+    again = Backbone(BACKBONE) if kind == "backbone" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
     errors = train_acoustic(again, packed, config, tmp_path, lambda p: seen.append((p.step, p.loss)))
     assert min(seen)[0] > 55, "it went on from where it was"
-    if kind == "trunk":
+    if kind == "backbone":
         assert errors["per/real/tones"] < 0.5
     else:  # a recurrent network is still at all-blank after so few steps
         assert (
@@ -179,7 +179,7 @@ def test_other_speech_begins_anew_and_without_people_the_last_weights_are_the_be
     def train(speech: Packed, folder: Path) -> int:
         seen.clear()
         told = lambda p: seen.append(p.step) if p.errors is not None else None  # noqa: E731
-        train_acoustic(Trunk(TRUNK), speech, config, folder, told)
+        train_acoustic(Backbone(BACKBONE), speech, config, folder, told)
         return int(load_weights(folder / BEST)[1]["step"])
 
     assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three that nobody measured"

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from model.backbone import BackboneConfig
+from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
 from model.detector import scores_of_many
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from model.trunk import TrunkConfig
-from model.trunk_detector import TrunkDetector, TrunkDetectorConfig
 
 # Made when one class was all three kinds, with their scores of what sound() and phones() give.
 OLD = Path(__file__).with_name("old_checkpoints")
@@ -39,7 +39,9 @@ def phones(frames: int, rescored: bool) -> np.ndarray:
     return np.concatenate([roots, column], 1).astype(np.float32)[:, : 42 if rescored else 41]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("crnn", TinyCRNN), ("trunk", TrunkDetector), ("encoder", EncoderDetector)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("crnn", TinyCRNN), ("backbone", BackboneDetector), ("encoder", EncoderDetector)]
+)
 def test_a_checkpoint_of_before_gives_the_scores_of_before(name: str, kind: type[Any], tmp_path: Path) -> None:
     old, extra = load_checkpoint(str(OLD / f"{name}.pt"))
     assert type(old) is kind
@@ -60,8 +62,10 @@ def test_a_checkpoint_of_before_gives_the_scores_of_before(name: str, kind: type
 @pytest.mark.parametrize(
     "config",
     [
-        replace(TinyCRNNConfig.of_size("micro", 1.1), trunk=TrunkConfig(dilations=(1, 3)), dropout=0.25),
-        TrunkDetectorConfig(pronunciations=WAYS, trunk=TrunkConfig(phones=41), decoys=WAYS[:1], decoy_margin=0.05),
+        replace(TinyCRNNConfig.of_size("micro", 1.1), backbone=BackboneConfig(dilations=(1, 3)), dropout=0.25),
+        BackboneDetectorConfig(
+            pronunciations=WAYS, backbone=BackboneConfig(phones=41), anti_keywords=WAYS[:1], anti_keyword_margin=0.05
+        ),
         EncoderDetectorConfig(
             pronunciations=WAYS, encoder="some encoder", spellings=((3, 4), (5,)), rescore_above=-3.25
         ),
@@ -73,12 +77,12 @@ def test_a_configuration_survives_json(config: Any) -> None:
     assert config_from_dict({**values, "of_a_later_version": 1}) == config
 
 
-def test_a_configuration_of_before_decoys_and_rescoring_is_read() -> None:
-    values = torch.load(OLD / "trunk.pt", weights_only=True)["config"]
-    for name in ("decoys", "decoy_margin", "spellings", "rescore_above"):
+def test_a_configuration_of_before_anti_keywords_and_rescoring_is_read() -> None:
+    values = torch.load(OLD / "backbone.pt", weights_only=True)["config"]
+    for name in ("anti_keywords", "anti_keyword_margin", "spellings", "rescore_above"):
         del values[name]
     config = config_from_dict(values)
-    assert isinstance(config, TrunkDetectorConfig) and config.decoys == () and config.window_frames == 28
+    assert isinstance(config, BackboneDetectorConfig) and config.anti_keywords == () and config.window_frames == 28
 
 
 def test_a_checkpoint_holds_what_belongs_to_it(tmp_path: Path, make_model: Callable[..., TinyCRNN]) -> None:

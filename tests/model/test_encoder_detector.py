@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from core.errors import HarkError
-from model import encoder, encoder_trunk
+from model import encoder, encoder_backbone
+from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, EncoderBackbone, encoder_path, frame_places
 from model.encoder_detector import ENCODER_HOP, EncoderDetector
-from model.encoder_trunk import FRAME_SAMPLES, STATE_FRAMES, EncoderTrunk, encoder_path, frame_places
 from model.export import check_parity, onnx_scores
 from model.features import CHUNK_SAMPLES, HOP
 from model.phones import PHONE_OUTPUTS
@@ -85,7 +85,7 @@ def test_a_recording_is_heard_alike_in_one_piece_and_in_several(detector: Encode
     heard = detector.hear(audio)
     assert heard.shape == (len(audio) // FRAME_SAMPLES, PHONE_OUTPUTS)
     np.testing.assert_allclose(np.square(heard).sum(1), 1.0, atol=1e-3)
-    whole, states = EncoderTrunk(encoder.window_graph().SerializeToString()).window(audio, len(heard))
+    whole, states = EncoderBackbone(encoder.window_graph().SerializeToString()).window(audio, len(heard))
     assert states.shape == (-(-len(heard) // STATE_FRAMES), encoder.ENCODER_WIDTH)
     alike = (heard * whole).sum(1)  # Bhattacharyya: 1 where the probabilities are the same
     assert alike.mean() > 0.9, alike.mean()
@@ -104,13 +104,13 @@ def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
 def test_the_encoder_that_is_missing_or_another_one_is_said_plainly(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(encoder_trunk, "find_spec", lambda name: None)
+    monkeypatch.setattr(encoder_backbone, "find_spec", lambda name: None)
     assert encoder_path() is None
     other = tmp_path / "encoder_model.ort"
     other.write_bytes(b"another")
     for found in (None, other):
         encoder._encoder.cache_clear()
-        monkeypatch.setattr(encoder_trunk, "package_file", lambda name, found=found: found)
+        monkeypatch.setattr(encoder_backbone, "package_file", lambda name, found=found: found)
         with pytest.raises(HarkError) as caught:
             encoder._encoder()
         assert "moonshine-voice" in caught.value.why and "--size standard" in caught.value.what_to_do

@@ -125,11 +125,11 @@ def test_silence_is_the_floor_and_loud_audio_is_finite() -> None:
 
 
 def test_filters_and_window() -> None:
-    bank = mel_filterbank()
-    assert bank.shape == (FFT // 2 + 1, MELS) and bank.min() >= 0 and 0.5 < bank.max() <= 1
-    assert (bank.max(axis=0) > 0).all(), "no band is empty"
+    negatives = mel_filterbank()
+    assert negatives.shape == (FFT // 2 + 1, MELS) and negatives.min() >= 0 and 0.5 < negatives.max() <= 1
+    assert (negatives.max(axis=0) > 0).all(), "no band is empty"
     frequency = np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT
-    heard = frequency[bank.sum(axis=1) > 0]
+    heard = frequency[negatives.sum(axis=1) > 0]
     assert heard.min() > F_MIN and heard.max() < F_MAX
     np.testing.assert_allclose(hann_window(), torch.hann_window(WINDOW).numpy(), atol=1e-6)
     np.testing.assert_allclose(mel_to_hz(hz_to_mel(np.array([0.0, 440.0, 7600.0]))), [0, 440, 7600], atol=1e-9)

@@ -10,10 +10,10 @@ import pytest
 
 from core.onnx import CPU, session
 from model import examples, gpu
-from model.encoder_trunk import EncoderTrunk, encoder_path
+from model.encoder_backbone import EncoderBackbone, encoder_path
 from model.examples import build_examples
 from tests.model.test_examples import SOURCES, aligned, folder
-from tests.support.untrained_bundle import matcher_model
+from tests.support.untrained_bundle import keyword_hmm_model
 
 __all__ = ["folder"]  # a fixture
 # The way of a GPU, on the processor: what is not exactly the processor's own list is given batches and floats.
@@ -32,13 +32,13 @@ def test_a_gpu_that_is_asked_for_and_absent_is_told(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("count", [5, 70])  # in one process, and in several
-def test_a_trunk_hears_the_same_in_batches(
+def test_a_backbone_hears_the_same_in_batches(
     count: int,
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    front_end = matcher_model("computer").front_end(tmp_path)
+    front_end = keyword_hmm_model("computer").front_end(tmp_path)
     specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(count)]
     alone = list(build_examples(specs, SOURCES, front_end, processes=2))
     monkeypatch.setattr(examples, "providers", lambda: LIKE_A_GPU)
@@ -55,7 +55,7 @@ def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
     graph = window_graph().SerializeToString()
     rng = np.random.default_rng(0)
     audios = [(0.1 * rng.standard_normal(size)).astype(np.float32) for size in (8_000, 120_000, 8_000)]
-    own, batched = EncoderTrunk(graph), EncoderTrunk(graph, LIKE_A_GPU)
+    own, batched = EncoderBackbone(graph), EncoderBackbone(graph, LIKE_A_GPU)
     together = batched.hear_many(audios)
     for audio, (phones, states) in zip(audios, together):
         expected, expected_states = own.hear(audio)
@@ -65,10 +65,10 @@ def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
 
 
 def test_a_provider_that_cannot_be_loaded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    matcher_model("computer").front_end(tmp_path)  # which writes trunk.onnx
-    session(str(tmp_path / "trunk.onnx"))
+    keyword_hmm_model("computer").front_end(tmp_path)  # which writes backbone.onnx
+    session(str(tmp_path / "backbone.onnx"))
     assert not caplog.records
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # onnxruntime's own
-        session(str(tmp_path / "trunk.onnx"), providers=(gpu.CUDA, CPU))
+        session(str(tmp_path / "backbone.onnx"), providers=(gpu.CUDA, CPU))
     assert "CUDAExecutionProvider cannot be used" in caplog.text

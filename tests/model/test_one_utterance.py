@@ -10,10 +10,10 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
-from model.encoder_trunk import encoder_path
+from model.encoder_backbone import encoder_path
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import Trigger, smooth_scores
-from tests.support.untrained_bundle import matcher_model
+from tests.support.untrained_bundle import keyword_hmm_model
 
 CLIPS = 20
 APART = 3 * SAMPLE_RATE
@@ -27,7 +27,7 @@ RECORDINGS = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" 
 def test_a_real_utterance_is_detected_once(phrase: str) -> None:
     files = sorted((RECORDINGS / phrase).glob("*.ogg"))[:CLIPS]
     audio = np.concatenate([np.pad(read_audio(file), (0, APART)) for file in files])
-    scores = smooth_scores(matcher_model(phrase, "large").stream_scores(audio))
+    scores = smooth_scores(keyword_hmm_model(phrase, "large").stream_scores(audio))
     fired = Trigger(0.5, round(REFRACTORY_S / SCORE_PERIOD_S)).fired(scores)
     assert len(fired) <= CLIPS, f"{CLIPS} utterances gave {len(fired)} detections"
     assert len(fired) >= 0.9 * CLIPS

@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from core.errors import HarkError
-from model import encoder_trunk, rescoring
-from model.encoder import loaded_trunk
-from model.encoder_detector import RESCORED_WEIGHT, EncoderDetector
-from model.encoder_trunk import (
+from model import encoder_backbone, rescoring
+from model.encoder import loaded_backbone
+from model.encoder_backbone import (
     ASSETS,
     DECODER_FILE,
     STATE_FRAMES,
@@ -25,6 +24,7 @@ from model.encoder_trunk import (
     package_file,
     session,
 )
+from model.encoder_detector import RESCORED_WEIGHT, EncoderDetector
 from model.export import check_parity
 from model.features import CHUNK_SAMPLES
 from model.phones import PHONE_OUTPUTS, outputs_of
@@ -64,7 +64,7 @@ def said(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
 @cache
 def asked(text: str, phrase: str) -> float:
     """The rescoring of a phrase over everything that was said."""
-    _, states = loaded_trunk().hear(said(text, 0.3, 0.5))
+    _, states = loaded_backbone().hear(said(text, 0.3, 0.5))
     return rescorer_of(phrase).at(states, STATE_FRAMES * min(len(states), 20))
 
 
@@ -149,11 +149,11 @@ def by_hand(states: np.ndarray, sequences: Sequence[Sequence[int]]) -> float:
 @needs_encoder
 @pytest.mark.parametrize("text", ["computer", "please ask the computer", "we walked home"])
 def test_the_graph_says_what_the_decoder_says(text: str) -> None:
-    _, states = loaded_trunk().hear(said(text, 0.2, 0.4))
+    _, states = loaded_backbone().hear(said(text, 0.2, 0.4))
     ways = spellings(PHRASE)
-    rescorer = Rescorer(rescoring_graph(ways).SerializeToString(), 0.0, encoder_trunk.STATES_BEFORE)
-    at = STATE_FRAMES * (len(states) - encoder_trunk.STATES_AFTER)
-    near = states[max(0, len(states) - encoder_trunk.STATES_AFTER - encoder_trunk.STATES_BEFORE) :]
+    rescorer = Rescorer(rescoring_graph(ways).SerializeToString(), 0.0, encoder_backbone.STATES_BEFORE)
+    at = STATE_FRAMES * (len(states) - encoder_backbone.STATES_AFTER)
+    near = states[max(0, len(states) - encoder_backbone.STATES_AFTER - encoder_backbone.STATES_BEFORE) :]
     # 8-bit products are quantized by the range of a whole batch, so that ways asked together differ a little.
     assert rescorer.at(states, at) == pytest.approx(by_hand(near, ways), abs=0.04)
 
@@ -201,23 +201,25 @@ def test_every_form_rescores_alike(detector: EncoderDetector, tmp_path: Path) ->
 
 
 @needs_encoder
-def test_a_decoy_takes_from_what_was_rescored_in_every_form(detector: EncoderDetector, tmp_path: Path) -> None:
-    decoys = outputs_of(Keyphrase("commuter"))
-    model = detector.with_decoys(decoys, -0.5)
+def test_an_anti_keyword_takes_from_what_was_rescored_in_every_form(detector: EncoderDetector, tmp_path: Path) -> None:
+    anti_keywords = outputs_of(Keyphrase("commuter"))
+    model = detector.with_anti_keywords(anti_keywords, -0.5)
     path = tmp_path / "model.onnx"
     model.export(path)
     audio = said(PHRASE, 2.0, 1.5)
     assert check_parity(model, path, None, audio).onnx < 1e-5
-    with_decoys, without, plain = (float(one.stream_scores(audio).max()) for one in (model, detector, unasked(model)))
-    gained = np.log(with_decoys / (1 - with_decoys)) - np.log(plain / (1 - plain))
+    with_anti_keywords, without, plain = (
+        float(one.stream_scores(audio).max()) for one in (model, detector, unasked(model))
+    )
+    gained = np.log(with_anti_keywords / (1 - with_anti_keywords)) - np.log(plain / (1 - plain))
     assert gained > 0.7 * RESCORED_WEIGHT, "the decoder is asked all the same"
     best = float(model.scores(stored_frames(model, audio, tmp_path)[None]).max())
-    assert with_decoys < without - 0.05 and best == pytest.approx(with_decoys, abs=0.4)
+    assert with_anti_keywords < without - 0.05 and best == pytest.approx(with_anti_keywords, abs=0.4)
 
 
 def test_a_long_phrase_is_asked_for_from_its_beginning() -> None:
     short, long = (EncoderDetector.of_phrase(((1, 2),), seconds).config for seconds in (1.0, 3.0))
-    assert short.states_before == encoder_trunk.STATES_BEFORE and long.states_before * 0.08 >= 2.9
+    assert short.states_before == encoder_backbone.STATES_BEFORE and long.states_before * 0.08 >= 2.9
 
 
 @needs_encoder
@@ -240,7 +242,7 @@ def test_a_decoder_that_is_missing_or_another_one_is_said_plainly(
     assert ASSETS / other.name == DECODER_FILE
     for found in (None, other):
         rescoring._decoder.cache_clear()
-        monkeypatch.setattr(encoder_trunk, "package_file", lambda name, found=found: found)
+        monkeypatch.setattr(encoder_backbone, "package_file", lambda name, found=found: found)
         with pytest.raises(HarkError) as caught:
             rescoring._decoder()
         assert "moonshine-voice" in caught.value.why and "requirements-alone.txt" in caught.value.what_to_do

@@ -11,7 +11,7 @@ import pytest
 from model import tiny_crnn
 from model.detector import in_batches, scores_of_many
 from model.features import log_mel
-from tests.support.untrained_bundle import matcher_model
+from tests.support.untrained_bundle import keyword_hmm_model
 
 
 def test_blocks_change_no_score(
@@ -27,8 +27,8 @@ def test_blocks_change_no_score(
 
 def test_batches_change_no_score(exported: Any, speech: Callable[..., np.ndarray]) -> None:
     audio = speech(12.0, 3)
-    trunk = matcher_model("computer")
-    for model, frames in ((exported.model, log_mel(audio)), (trunk, trunk.hear(audio))):
+    backbone = keyword_hmm_model("computer")
+    for model, frames in ((exported.model, log_mel(audio)), (backbone, backbone.hear(audio))):
         stored = model.config.stored
         need = stored.window
         pieces = [frames, frames[:need], frames[: need - 1], frames[8 : 8 + need], frames[:500], frames[:501]]

@@ -12,9 +12,9 @@ import torch
 
 from model.export import Streaming
 from model.features import CHUNK_SAMPLES
-from model.matcher import MATCH_POOL
+from model.keyword_hmm import MATCH_POOL
 from model.runtime.detector import SMOOTHING_FRAMES, Detector, smooth_scores
-from tests.support.untrained_bundle import matcher_model
+from tests.support.untrained_bundle import keyword_hmm_model
 
 TOLERANCE = 1e-5  # of a score: the order in which a library adds up products
 
@@ -148,10 +148,10 @@ def test_the_manifest_says_how_scores_are_smoothed(
 
 
 def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
-    """A state of zeros is no silence to the trunk; a path that began in it once waited for the rest of the phrase."""
-    model = matcher_model("okay garden", "standard")
+    """A state of zeros is no silence to the backbone; a path that began in it once waited for the rest of the phrase."""
+    model = keyword_hmm_model("okay garden", "standard")
     streaming = Streaming(model)
-    carried = slice(-(model.matchers[0].states + MATCH_POOL - 4 + 1), -1)
+    carried = slice(-(model.keyword_hmms[0].states + MATCH_POOL - 4 + 1), -1)
     silence = torch.zeros(1, -(-model.config.receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES)
     with torch.no_grad():
         scores, state = streaming(silence, torch.zeros(1, streaming.state_size))

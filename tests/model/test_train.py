@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from model import train as train_module
+from model.backbone import BackboneConfig
 from model.checkpoint import load_checkpoint
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, FeatureWriter, open_store
 from model.detector import score_segments
@@ -25,10 +26,9 @@ from model.train import (
     find_hard_windows,
     train,
 )
-from model.trunk import TrunkConfig
 
 CONFIG = TinyCRNNConfig(
-    TrunkConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2)), recurrent_input=16, recurrent_size=16,
+    BackboneConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2)), recurrent_input=16, recurrent_size=16,
     window_frames=12,
 )  # fmt: skip
 NEED = CONFIG.receptive_frames

@@ -47,8 +47,8 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
             "steps": 60, "best_step": 40, "best_measure": 0.1, "seconds": 1.5,
             "history": [{"step": 40, "loss": 0.25, "measure": 0.125}],
         },
-        "trunk": {
-            "name": "trunk-standard", "version": 1, "training_corpora": ["arctic"], "training_engines": ["espeak"],
+        "backbone": {
+            "name": "backbone-standard", "version": 1, "training_corpora": ["arctic"], "training_engines": ["espeak"],
             "licences": {"arctic": "free (CMU)"},
         },
         "thresholds": [{"fa_per_day": r, "threshold": t, "extrapolated": r < 12} for r, t in RATES.items()],
@@ -155,7 +155,7 @@ def make_comparison(*versions: Version, left_out: dict[str, str] | None = None, 
     ]  # fmt: skip
     about = {
         "utterances": 50, "renderings": 100, "people": 7, "voices": 9, "confusers": 20, "hours": 3.0,
-        "bank_hours": 1.25, "marked": 2, "marked_misses": 3,
+        "negative_hours": 1.25, "marked": 2, "marked_misses": 3,
     }  # fmt: skip
     made = {
         "asked": [version.path.name for version in versions] + list(left_out or ()), "stream": {**about, **stream},

@@ -1,4 +1,4 @@
-"""A bundle that was not calibrated: the shipped trunk, and a matcher of the phrase's phones on it."""
+"""A bundle that was not calibrated: the shipped backbone, and a keyword HMM of the phrase's phones on it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from phrase_augmentation.keyphrase import Keyphrase
 
 
-def matcher_bundle(folder: Path, phrase: str, size: str = "micro", threshold: float = 0.5, **changes: Any) -> Path:
+def keyword_hmm_bundle(folder: Path, phrase: str, size: str = "micro", threshold: float = 0.5, **changes: Any) -> Path:
     """The bundle's folder; ``changes`` go into the manifest."""
-    return bundle_of(folder, matcher_model(phrase, size), phrase, threshold, **changes)
+    return bundle_of(folder, keyword_hmm_model(phrase, size), phrase, threshold, **changes)
 
 
-def matcher_model(phrase: str, size: str = "micro") -> Any:
+def keyword_hmm_model(phrase: str, size: str = "micro") -> Any:
     """A detector that is not calibrated."""
+    from model.backbone_detector import BackboneDetector
     from model.phones import outputs_of
-    from model.shipped_weights import TRUNKS, shipped_trunk
-    from model.trunk_detector import TrunkDetector
+    from model.shipped_weights import BACKBONES, shipped_backbone
 
-    if size not in TRUNKS:
+    if size not in BACKBONES:
         return large_detector(phrase)
-    return TrunkDetector.of_phrase(shipped_trunk(size)[0], outputs_of(Keyphrase(phrase)), 1.2)
+    return BackboneDetector.of_phrase(shipped_backbone(size)[0], outputs_of(Keyphrase(phrase)), 1.2)
 
 
 def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2) -> Any:

@@ -19,7 +19,7 @@ from django.utils.translation.template import templatize
 from core.data_folder import REPOSITORY
 from core.events import Reporter
 from core.worded import Worded, worded
-from pipeline.corpora import takes
+from pipeline.corpora import enrolment as takes
 from pipeline.training.config import EFFORTS
 from webui import translation
 from webui.accounts.models import User

@@ -130,7 +130,7 @@ class RunIn(Wish):
     mining_method: Literal[*METHODS] = Field(  # type: ignore[valid-type]
         VITERBI, description="By which words are placed in those recordings.", examples=["viterbi"]
     )
-    from_scratch: bool = Field(False, description="Without the shipped trunk.", examples=[False])
+    from_scratch: bool = Field(False, description="Without the shipped backbone.", examples=[False])
 
 
 class TrainIn(RunIn):

@@ -20,7 +20,7 @@ from core.foreign_audio import read_foreign_audio
 from db.records import Clip
 from model.metrics import wilson_interval
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.corpora import takes as recordings
+from pipeline.corpora import enrolment as recordings
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import check_room
 from webui.library import services

@@ -20,7 +20,7 @@ from db.db_api import Library, source_id
 from db.records import NewClip
 from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.normalize import normalize
-from pipeline.corpora.takes import TRAIN
+from pipeline.corpora.enrolment import TRAIN
 from pipeline.recordings.media import peaks
 from pipeline.serving.detection import listen, open_detector
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF

@@ -262,7 +262,7 @@ def sources(report: Report) -> list[dict[str, Any]]:
     rows = []
     for row in report["results"]["false_alarms_by"]:
         origin, _colon, corpus = row["engine"].partition(":")
-        source = _("people: %(corpus)s (negative bank)") % {"corpus": corpus} if origin == "bank" else row["engine"]
+        source = _("people: %(corpus)s (negative set)") % {"corpus": corpus} if origin == "bank" else row["engine"]
         rows.append({**row, "source": source, "figure": rate(row["fa_per_hour"])})
     return rows
 
@@ -296,8 +296,8 @@ def by_engine(report: Report) -> list[dict[str, Any]]:
 
 
 def corpora(report: Report) -> dict[str, str]:
-    """Corpora behind the shipped weights and the negative bank, with their licences."""
-    parts = [report.get(part, {}).get("licences", {}) for part in ("trunk", "negative_bank")]
+    """Corpora behind the shipped weights and the negative set, with their licences."""
+    parts = [report.get(part, {}).get("licences", {}) for part in ("backbone", "negative_set")]
     return dict(sorted({name: licence for part in parts for name, licence in part.items()}.items()))
 
 

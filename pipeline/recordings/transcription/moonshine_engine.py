@@ -23,7 +23,7 @@ from core.onnx import session
 from core.processors import usable_cores
 from core.readiness import Readiness
 from db.records import AlignedUnit
-from model.encoder_trunk import ASSETS, PACKAGE
+from model.encoder_backbone import ASSETS, PACKAGE
 from model.rescoring import BEGIN, END, FIRST_TEXT, NO_TEXT, SPACE, token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment, Word

@@ -10,11 +10,11 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from model.asr.network import RecognizerConfig
 from model.asr.packed import open_pack
-from model.shipped_weights import load_weights, shipped_recognizer, shipped_trunk
+from model.shipped_weights import load_weights, shipped_backbone, shipped_recognizer
 from pipeline.acoustic import training as acoustic_training
 from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model
-from pipeline.training.negative_bank import bank_about, bank_pieces, shipped_bank
+from pipeline.training.negative_set import about_negatives, negative_pieces, shipped_negatives
 
 
 def corpus(folder: Path, transcripts: bool = True, speakers: int = 12, files: int = 24) -> Path:
@@ -104,11 +104,11 @@ def test_without_transcripts_it_says_so(tmp_path: Path) -> None:
 
 
 def test_the_shipped_weights_load_and_say_where_they_come_from() -> None:
-    for model, about in (shipped_trunk("standard"), shipped_trunk("micro"), shipped_recognizer()):
+    for model, about in (shipped_backbone("standard"), shipped_backbone("micro"), shipped_recognizer()):
         assert not model.training and set(about["licences"]) == set(about["training_corpora"])
-        assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the yardstick"
-    trunk, _ = shipped_trunk("standard")
-    assert sum(p.numel() for p in trunk.parameters()) <= 600_000
+        assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the evaluation set"
+    backbone, _ = shipped_backbone("standard")
+    assert sum(p.numel() for p in backbone.parameters()) <= 600_000
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
@@ -117,32 +117,32 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "w.safetensors")
 
 
-def test_the_bank_gives_as_much_as_is_asked_for() -> None:
-    path = shipped_bank("standard")
-    assert path is not None and bank_about(path)["hours"]["train"] > 10
-    pieces = list(bank_pieces(path, 0.05, seed=3))
+def test_the_negatives_gives_as_much_as_is_asked_for() -> None:
+    path = shipped_negatives("standard")
+    assert path is not None and about_negatives(path)["hours"]["train"] > 10
+    pieces = list(negative_pieces(path, 0.05, seed=3))
     hours: dict[str, float] = {}
     for piece in pieces:
         assert piece.frames.shape[1] == 41 and piece.frames.min() >= 0.0 and piece.frames.max() <= 1.0
         hours[piece.row["split"]] = hours.get(piece.row["split"], 0.0) + len(piece.frames) / 180_000
     assert set(hours) == {"validation", "test"} and all(0.05 <= h < 0.08 for h in hours.values())
-    again = list(bank_pieces(path, 0.05, seed=3))
+    again = list(negative_pieces(path, 0.05, seed=3))
     assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
 
 
-def test_a_whole_bank_sets_thresholds_but_for_its_test() -> None:
-    path = shipped_bank("standard")
+def test_a_whole_negatives_sets_thresholds_but_for_its_test() -> None:
+    path = shipped_negatives("standard")
     assert path is not None
-    in_all = bank_about(path)["hours"]
+    in_all = about_negatives(path)["hours"]
     for wanted, given in ((2.0, 2.0), (np.inf, in_all["train"] + in_all["validation"])):
         hours = dict.fromkeys(("validation", "test"), 0.0)
-        for piece in bank_pieces(path, wanted, seed=3):
+        for piece in negative_pieces(path, wanted, seed=3):
             hours[piece.row["split"]] += len(piece.frames) / 180_000
         assert hours["validation"] == pytest.approx(given, abs=0.05)
         assert hours["test"] == pytest.approx(in_all["test"], abs=0.01)
 
 
-def test_a_damaged_bank_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "bank.zip").write_bytes(b"nothing")
+def test_a_damaged_negatives_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "negatives.zip").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be read"):
-        next(bank_pieces(tmp_path / "bank.zip", 1.0, 0))
+        next(negative_pieces(tmp_path / "negatives.zip", 1.0, 0))

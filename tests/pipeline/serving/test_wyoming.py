@@ -31,7 +31,7 @@ from model.runtime import detector as run_time
 from model.runtime.detector import Detector
 from pipeline.serving.wyoming import Stream, open_wake_words, serve, server_at
 from tests.support.hostile_bundles import loop_bundle
-from tests.support.untrained_bundle import matcher_bundle, spoken
+from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 RATE = 16_000
 WAIT_S = 60.0
@@ -40,9 +40,9 @@ NAMES = ("hey compass", "smart mirror")
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two phrases on the shipped trunk, which needs no training for them."""
+    """Two phrases on the shipped backbone, which needs no training for them."""
     folder = tmp_path_factory.mktemp("bundles")
-    return [matcher_bundle(folder / phrase.replace(" ", "-"), phrase, threshold=0.3) for phrase in NAMES]
+    return [keyword_hmm_bundle(folder / phrase.replace(" ", "-"), phrase, threshold=0.3) for phrase in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +365,7 @@ def test_a_port_that_is_taken(detectors: dict[str, Detector]) -> None:
 
 def test_two_of_the_same_phrase_and_the_thresholds(bundles: list[Path], tmp_path: Path) -> None:
     table = [{"fa_per_day": 0.5, "threshold": 0.8}, {"fa_per_day": 12.0, "threshold": 0.2}]
-    other = matcher_bundle(tmp_path / "other", "hey compass", thresholds=table)
+    other = keyword_hmm_bundle(tmp_path / "other", "hey compass", thresholds=table)
     found = open_wake_words([bundles[0], other], fa_per_day=12.0)
     assert list(found) == ["hey_compass", "hey_compass_2"]
     assert found["hey_compass_2"].threshold == pytest.approx(0.2)

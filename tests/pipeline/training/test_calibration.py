@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.backbone import BackboneConfig
+from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.encoder_detector import EncoderDetector
-from model.matcher import HMMDetector, Matcher
+from model.keyword_hmm import HMMDetector, KeywordHMM
 from model.metrics import count_false_alarms
 from model.runtime.detector import logit
-from model.trunk import TrunkConfig
-from model.trunk_detector import TrunkDetector, TrunkDetectorConfig
 from pipeline.training.calibration import calibrated
 from pipeline.training.evaluation import calibrate, score_split, threshold_at
 from tests.support.untrained_bundle import line
@@ -25,7 +25,9 @@ WAYS = ((5, 12, 30, 8), (5, 12, 31))
 def detector_of(kind: str) -> HMMDetector:
     if kind == "encoder":
         return EncoderDetector(replace(EncoderDetector.of_phrase(WAYS, 0.5).config, spellings=((3,),)))
-    return TrunkDetector(TrunkDetectorConfig(pronunciations=WAYS, window_frames=24, trunk=TrunkConfig(phones=41)))
+    return BackboneDetector(
+        BackboneDetectorConfig(pronunciations=WAYS, window_frames=24, backbone=BackboneConfig(phones=41))
+    )
 
 
 def store_of(detector: HMMDetector, folder: Path, minutes: int = 60) -> FeatureStore:
@@ -44,7 +46,7 @@ def store_of(detector: HMMDetector, folder: Path, minutes: int = 60) -> FeatureS
     return open_store(folder, detector.config.stored.width)
 
 
-@pytest.mark.parametrize("kind", ["trunk", "encoder"])
+@pytest.mark.parametrize("kind", ["backbone", "encoder"])
 def test_the_default_threshold_is_a_half_and_every_alarm_stays_where_it_was(kind: str, tmp_path: Path) -> None:
     before = detector_of(kind)
     store = store_of(before, tmp_path)
@@ -71,7 +73,7 @@ def test_the_default_threshold_is_a_half_and_every_alarm_stays_where_it_was(kind
 
 
 def test_a_line_of_before_is_replaced(tmp_path: Path) -> None:
-    detector = detector_of("trunk")
+    detector = detector_of("backbone")
     store = store_of(detector, tmp_path, 12)
     lines = []
     for slope, bias in ((5.0, 6.0), (4.2, 5.1), (2.0, 0.0)):
@@ -81,16 +83,16 @@ def test_a_line_of_before_is_replaced(tmp_path: Path) -> None:
 
 
 def test_the_phrase_is_followed_through_the_split_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = detector_of("trunk")
+    detector = detector_of("backbone")
     store = store_of(detector, tmp_path, 12)
     followed = 0
-    forward = Matcher.forward
+    forward = KeywordHMM.forward
 
     def counted(self, heard, value=None):  # type: ignore[no-untyped-def]
         nonlocal followed
         followed += heard.shape[0] * heard.shape[1]
         return forward(self, heard, value)
 
-    monkeypatch.setattr(Matcher, "forward", counted)
+    monkeypatch.setattr(KeywordHMM, "forward", counted)
     calibrated(detector, store)
     assert followed == pytest.approx(store.where(split="validation")["frames"].sum(), rel=0.01)

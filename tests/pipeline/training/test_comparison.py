@@ -16,16 +16,16 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library, source_id
 from db.records import NewClip
+from model.backbone_detector import BackboneDetector
 from model.checkpoint import save_checkpoint
 from model.phones import outputs_of
-from model.shipped_weights import shipped_trunk
-from model.trunk_detector import TrunkDetector
+from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import comparison
 from pipeline.training.comparison import COMPARISON, Trained, compare_versions, unheard
 from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.examples import clip_row
-from pipeline.training.negative_bank import BankPiece, bank_about, shipped_bank
+from pipeline.training.negative_set import NegativePiece, about_negatives, shipped_negatives
 from pipeline.training.plan import BucketPlan, Plan, save_plan
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from tests.support.untrained_bundle import spoken
@@ -91,7 +91,7 @@ class Runs:
 
     def __init__(self, data: Path, new_clip: Callable[..., NewClip]) -> None:
         self.data = data
-        self.trunk, _ = shipped_trunk("standard")
+        self.backbone, _ = shipped_backbone("standard")
         with Library(data) as library:
             self.phrase, self.other, self.unused, _miss, _alarm = library.add_clips(
                 [
@@ -108,13 +108,17 @@ class Runs:
         clip = make(text, "user-1", "corpus", source=source_id(CORPUS, name), settings=settings)
         return replace(clip, audio=spoken(said))
 
-    def add(self, run: str, threshold: float, bank: Any = None, window_s: float = 1.2, trunk: Any = None) -> None:
-        trunk = trunk or self.trunk
-        model = TrunkDetector.of_phrase(trunk, outputs_of(Keyphrase(PHRASE)), window_s)
+    def add(
+        self, run: str, threshold: float, negatives: Any = None, window_s: float = 1.2, backbone: Any = None
+    ) -> None:
+        backbone = backbone or self.backbone
+        model = BackboneDetector.of_phrase(backbone, outputs_of(Keyphrase(PHRASE)), window_s)
         (self.data / "models" / run).mkdir(parents=True)
         manifest = {"thresholds": [{"fa_per_day": 12.0, "threshold": threshold, "extrapolated": False}]}
         save_checkpoint(model, str(self.data / "models" / run / "model.pt"), {"manifest": manifest})
-        (self.data / "models" / run / "report.json").write_text(json.dumps({"negative_bank": bank} if bank else {}))
+        (self.data / "models" / run / "report.json").write_text(
+            json.dumps({"negative_set": negatives} if negatives else {})
+        )
         with Library(self.data) as library:
             table = table_of(library, {self.phrase: "test", self.other: "test", self.unused: "train"})
         (self.data / "jobs" / run).mkdir(parents=True)
@@ -142,7 +146,7 @@ def test_each_version_hears_the_same_at_its_own_threshold(runs: Runs) -> None:
     assert list(found) == ["new", "old"] and result["asked"] == ["new", "old", "gone"]
     assert "gone" in result["left_out"]["gone"]
     stream = result["stream"]
-    assert (stream["utterances"], stream["renderings"], stream["people"], stream["bank_hours"]) == (1, 2, 0, 0.0)
+    assert (stream["utterances"], stream["renderings"], stream["people"], stream["negative_hours"]) == (1, 2, 0, 0.0)
     assert stream["hours"] > 0 and (stream["marked"], stream["marked_misses"]) == (1, 1)
     assert found["old"]["miss_rate"]["all"]["value"] == 1.0 and found["new"]["miss_rate"]["all"]["value"] == 0.0
     assert found["old"]["miss_rate"]["all"]["low"] == pytest.approx(0.2065, abs=1e-3), "of one utterance, not of two"
@@ -156,38 +160,40 @@ def test_each_version_hears_the_same_at_its_own_threshold(runs: Runs) -> None:
     assert {event["name"] for event in events if event["event"] == "stage"} == {"gather", "listen"}
 
 
-def test_the_bank_is_heard_where_all_stand_on_its_trunk(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    bank = shipped_bank("standard")
-    if bank is None:
-        pytest.skip("this copy of Hark has no negative bank")
-    about = bank_about(bank)
+def test_the_negatives_is_heard_where_all_stand_on_its_backbone(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    negatives = shipped_negatives("standard")
+    if negatives is None:
+        pytest.skip("this copy of Hark has no negative set")
+    about = about_negatives(negatives)
     runs.add("old", 0.5, about)
     runs.add("new", 0.5, about)
 
     def few(path: Path, hours: float, seed: int) -> Any:
         row = {"label": 0, "bucket": "plain_negative", "engine": "bank:x", "condition": "clean", "voice": "",
                "speaker": "", "clip_id": -1, "text": "", "phrase_start": -1, "phrase_end": -1}  # fmt: skip
-        frames = np.zeros((9_000, runs.trunk.config.width), np.float16)  # three minutes
-        return [BankPiece(frames, {**row, "split": split}) for split in ("train", "validation", "test")]
+        frames = np.zeros((9_000, runs.backbone.config.width), np.float16)  # three minutes
+        return [NegativePiece(frames, {**row, "split": split}) for split in ("train", "validation", "test")]
 
-    monkeypatch.setattr(comparison, "bank_pieces", few)
+    monkeypatch.setattr(comparison, "negative_pieces", few)
     result = compare_versions(["new", "old"], runs.data, silent_reporter())
-    assert result["stream"]["bank_hours"] == pytest.approx(0.05, abs=0.002), "of the bank's parts, the test alone"
+    assert result["stream"]["negative_hours"] == pytest.approx(0.05, abs=0.002), (
+        "of the negative set's parts, the test alone"
+    )
     first, second = result["versions"]
     assert {**first, "run": ""} == {**second, "run": ""}, "the same detector has the same figures"
 
 
-def test_versions_on_different_trunks_hear_the_same_sound(runs: Runs) -> None:
+def test_versions_on_different_backbones_hear_the_same_sound(runs: Runs) -> None:
     import torch
 
-    other, _ = shipped_trunk("standard")
+    other, _ = shipped_backbone("standard")
     with torch.no_grad():
         for values in other.parameters():
             values.add_(1e-4)
-    runs.add("old", 0.5, {"name": "a bank"})
-    runs.add("new", 0.5, {"name": "a bank"}, trunk=other)
+    runs.add("old", 0.5, {"name": "a negative set"})
+    runs.add("new", 0.5, {"name": "a negative set"}, backbone=other)
     result = compare_versions(["new", "old"], runs.data, silent_reporter())
-    assert result["stream"]["bank_hours"] == 0.0
+    assert result["stream"]["negative_hours"] == 0.0
     missed = [found["miss_rate"]["all"]["value"] for found in result["versions"]]
     assert missed == [0.0, 0.0]
     hours = [found["hours"] for found in result["versions"]]

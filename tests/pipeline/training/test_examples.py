@@ -13,9 +13,9 @@ import pytest
 from core.events import silent_reporter
 from db.db_api import Library
 from db.records import NewClip
+from model.backbone_detector import BackboneDetector
 from model.encoder_detector import EncoderDetector
 from model.tiny_crnn import TinyCRNN
-from model.trunk_detector import TrunkDetector
 from pipeline.training import plan as planning
 from pipeline.training.config import BUCKETS, Effort, RunConfig
 from pipeline.training.examples import (
@@ -248,8 +248,8 @@ def test_the_window_holds_the_phrase(planned: Plan, library: Library) -> None:
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({"size": "micro"}, TrunkDetector),
-        ({"size": "standard"}, TrunkDetector),
+        ({"size": "micro"}, BackboneDetector),
+        ({"size": "standard"}, BackboneDetector),
         ({"size": "large"}, EncoderDetector),
         ({"size": "standard", "from_scratch": True}, TinyCRNN),
         ({"size": "micro", "phrase": "hallo kompass", "language": "de"}, TinyCRNN),

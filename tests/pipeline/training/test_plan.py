@@ -128,7 +128,7 @@ def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
     assert sum(asked.values()) < len(plan_of(library).requests)
 
 
-def test_a_retraining_keeps_some_of_the_phrase_to_say_what_decoys_cost(
+def test_a_retraining_keeps_some_of_the_phrase_to_say_what_anti_keywords_cost(
     library: Library, choirs: dict[str, object], tiny_effort: Effort
 ) -> None:
     plan = plan_of(library, replace(CALIBRATED, start_from="an earlier run"))

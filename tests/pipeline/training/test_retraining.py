@@ -1,4 +1,4 @@
-"""What was marked makes the next version better: decoys of false alarms, and a comparison on the same streams."""
+"""What was marked makes the next version better: anti-keywords of false alarms, and a comparison on the same streams."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from core.errors import HarkError
 from db.db_api import Library, source_id
 from db.records import NewClip
+from model.backbone_detector import BackboneDetector
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.export import check_parity, quantize_weights
 from model.phones import outputs_of
-from model.trunk_detector import TrunkDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import retraining
 from pipeline.training.clip_choice import real_negatives
@@ -28,26 +28,26 @@ from pipeline.training.retraining import (
     FALSE_ALARM_OF,
     Marked,
     counted,
-    find_decoys,
+    find_anti_keywords,
     marked_audio,
     marked_false_alarms,
 )
 from pipeline.training.run import retraining_of
-from tests.support.untrained_bundle import matcher_model, spoken
+from tests.support.untrained_bundle import keyword_hmm_model, spoken
 
 THRESHOLD = 0.5
 
 
 @pytest.fixture(scope="module")
-def model() -> TrunkDetector:
+def model() -> BackboneDetector:
     """A detector of "computer" that knows nothing of it but its phones."""
-    made = matcher_model("computer", "standard")
-    assert isinstance(made, TrunkDetector)
+    made = keyword_hmm_model("computer", "standard")
+    assert isinstance(made, BackboneDetector)
     return made
 
 
 @pytest.fixture(scope="module")
-def store(model: TrunkDetector, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+def store(model: BackboneDetector, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     """Six utterances of the phrase in the validation split, in a little more noise each."""
     writer = FeatureWriter(tmp_path_factory.mktemp("store") / "features")
     rng = np.random.default_rng(0)
@@ -64,23 +64,23 @@ def store(model: TrunkDetector, tmp_path_factory: pytest.TempPathFactory) -> Fea
     return open_store(writer.folder, model.config.stored.width)
 
 
-def highest(model: TrunkDetector, text: str) -> float:
+def highest(model: BackboneDetector, text: str) -> float:
     return float(model.stream_scores(spoken(text)).max())
 
 
-def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(model: TrunkDetector, store: FeatureStore) -> None:
+def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(model: BackboneDetector, store: FeatureStore) -> None:
     assert highest(model, "commuter") > THRESHOLD  # a detector by phones alone takes it for the phrase
-    decoys = find_decoys(model, THRESHOLD, [spoken("commuter")], store)
-    assert decoys.marked == 1 and len(decoys.phones) == 1 and decoys.alike == 0
-    better = model.with_decoys(decoys.phones, decoys.margin)
+    anti_keywords = find_anti_keywords(model, THRESHOLD, [spoken("commuter")], store)
+    assert anti_keywords.marked == 1 and len(anti_keywords.phones) == 1 and anti_keywords.alike == 0
+    better = model.with_anti_keywords(anti_keywords.phones, anti_keywords.margin)
     assert highest(better, "commuter") < 0.1
     assert highest(better, "my commuter train") < 0.1  # and not in that recording alone
     assert abs(highest(better, "computer") - highest(model, "computer")) < 0.01
     assert highest(better, "the computer is on") > THRESHOLD
 
 
-def test_a_detector_with_decoys_is_the_same_in_all_forms(model: TrunkDetector, tmp_path: Path) -> None:
-    changed = model.with_decoys(outputs_of(Keyphrase("commuter")), 0.1)
+def test_a_detector_with_anti_keywords_is_the_same_in_all_forms(model: BackboneDetector, tmp_path: Path) -> None:
+    changed = model.with_anti_keywords(outputs_of(Keyphrase("commuter")), 0.1)
     changed.export(tmp_path / "a.onnx")
     quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
     audio = np.concatenate([spoken("computer"), spoken("commuter")])
@@ -88,22 +88,22 @@ def test_a_detector_with_decoys_is_the_same_in_all_forms(model: TrunkDetector, t
     assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
 
 
-def test_what_sounds_exactly_like_the_phrase_is_no_decoy(
-    model: TrunkDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+def test_what_sounds_exactly_like_the_phrase_is_no_anti_keyword(
+    model: BackboneDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: model.config.pronunciations[0])
-    decoys = find_decoys(model, THRESHOLD, [spoken("computer")], store)
-    assert (decoys.phones, decoys.alike, decoys.marked) == ((), 1, 1)
+    anti_keywords = find_anti_keywords(model, THRESHOLD, [spoken("computer")], store)
+    assert (anti_keywords.phones, anti_keywords.alike, anti_keywords.marked) == ((), 1, 1)
 
 
-def test_a_decoy_that_costs_the_phrase_is_not_used(
-    model: TrunkDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
+    model: BackboneDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the phrase without its first sounds is in every utterance of it
     part = model.config.pronunciations[0][4:]
     monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: part)
     monkeypatch.setattr(retraining, "MARGINS", (-0.5,))
-    assert find_decoys(model, THRESHOLD, [spoken("computer")], store).phones == ()
+    assert find_anti_keywords(model, THRESHOLD, [spoken("computer")], store).phones == ()
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     marked = Marked([np.zeros(1)] * 2, [np.zeros(1)] * 3)
     compared = retraining.compare(nothing, thresholds, nothing, thresholds, nothing, marked)
     assert compared["better"] is better
-    words = retraining.in_words({**compared, "run": "run-1", "decoys": {"phones": [(1, 2, 3)], "alike": 0}})
+    words = retraining.in_words({**compared, "run": "run-1", "anti_keywords": {"phones": [(1, 2, 3)], "alike": 0}})
     assert words[-1].startswith("It is better" if better else "It is not better")
     assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (before: 10)" in words[0]
     assert f"Of 3 marked misses it misses {compared['after']['marked_missed']} (before: 1)" in words[2]
 
 
 def test_what_was_marked_is_counted_for_each_version(
-    model: TrunkDetector, store: FeatureStore, tmp_path: Path, new_clip: Callable[..., NewClip]
+    model: BackboneDetector, store: FeatureStore, tmp_path: Path, new_clip: Callable[..., NewClip]
 ) -> None:
     taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
     with Library(tmp_path) as library:
@@ -160,7 +160,7 @@ def test_what_was_marked_is_counted_for_each_version(
     assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)
 
 
-def test_marked_clips_are_decoys_of_their_phrase_and_never_ordinary_speech(
+def test_marked_clips_are_anti_keywords_of_their_phrase_and_never_ordinary_speech(
     tmp_path: Path, new_clip: Callable[..., NewClip]
 ) -> None:
     with Library(tmp_path) as library:

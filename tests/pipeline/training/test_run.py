@@ -27,11 +27,11 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip
-from model import encoder_trunk
+from model import encoder_backbone
 from model.dataset import FeatureWriter
-from model.encoder_trunk import encoder_path
+from model.encoder_backbone import encoder_path
 from model.runtime.detector import BundleError, Detector
-from pipeline.training import negative_bank
+from pipeline.training import negative_set
 from pipeline.training import plan as planning
 from pipeline.training import run as training_pipeline
 from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
@@ -66,7 +66,7 @@ def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pyte
     auto = RunConfig("hey compass", effort="quick", size=AUTO_SIZE)
     monkeypatch.setattr(training_pipeline, "check_package", lambda: None)
     for found, size in ((Path("encoder"), "large"), (None, "standard")):
-        monkeypatch.setattr("model.encoder_trunk.encoder_path", lambda found=found: found)
+        monkeypatch.setattr("model.encoder_backbone.encoder_path", lambda found=found: found)
         assert prepare(auto).size == size
         assert prepare(replace(auto, effort="trial")).size == "standard"
         assert prepare(replace(auto, from_scratch=True)).size == "standard"
@@ -394,7 +394,7 @@ def test_a_detector_is_trained_from_nothing(
     config = replace(CONFIG, size="micro", from_scratch=True, engines=engines)
     result = run_training(config, tmp_path, Reporter(told.append))
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
-    assert report["model"]["kind"] == "crnn" and "trunk" not in report and "negative_bank" not in report
+    assert report["model"]["kind"] == "crnn" and "backbone" not in report and "negative_set" not in report
     assert 0 < report["training"]["best_step"] <= report["training"]["steps"] <= TINY.steps
     assert "train" in result["seconds"] and "calibrate" not in result["seconds"]
     metrics = {event["name"] for event in told if event["event"] == "metric"}
@@ -408,7 +408,7 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
 ) -> None:
     few = {"confuser": BucketSize(15, 1), "inbetween": BucketSize(5, 1), "plain_negative": BucketSize(25, 1)}
     monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **few))
-    monkeypatch.setattr(negative_bank, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
+    monkeypatch.setattr(negative_set, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
     result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
     assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
@@ -426,11 +426,11 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
 def test_a_decoder_of_another_version_is_said_before_anything_slow(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in (encoder_trunk.ENCODER_FILE, encoder_trunk.DECODER_FILE, encoder_trunk.TOKENIZER_FILE):
+    for name in (encoder_backbone.ENCODER_FILE, encoder_backbone.DECODER_FILE, encoder_backbone.TOKENIZER_FILE):
         (tmp_path / name.name).write_bytes(b"of another version")
-    monkeypatch.setattr(encoder_trunk, "package_file", lambda name: tmp_path / name.name)
-    monkeypatch.setattr(encoder_trunk, "DIGESTS", {encoder_trunk.DECODER_FILE: "0" * 64})
-    encoder_trunk.check_package.cache_clear()
+    monkeypatch.setattr(encoder_backbone, "package_file", lambda name: tmp_path / name.name)
+    monkeypatch.setattr(encoder_backbone, "DIGESTS", {encoder_backbone.DECODER_FILE: "0" * 64})
+    encoder_backbone.check_package.cache_clear()
     with pytest.raises(HarkError, match=r"decoder_model_merged\.ort, which large detectors need, is not here"):
         prepare(RunConfig("hey compass", effort="quick", size="large"))
 

@@ -14,7 +14,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.transcript import Segment, Word
-from tests.support.untrained_bundle import matcher_bundle, spoken
+from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from tests.webui.api.test_sockets import Socket
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
@@ -127,7 +127,7 @@ def test_questions_that_are_heard_are_answered_from_one_s_own_transcripts(owner:
 
 @pytest.mark.slow(reason="runs a recognizer and a detector on a live stream")
 def test_the_user_s_detectors_listen_along(owner: User, other: User, portal: Path) -> None:
-    matcher_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
+    keyword_hmm_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
     detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
     Version.objects.create(detector=detector, number=1, folder="models/run-1", bundle="bundle", summary={})
 

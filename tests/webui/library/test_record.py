@@ -16,7 +16,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from db.db_api import Library
-from pipeline.corpora import takes as recordings
+from pipeline.corpora import enrolment as recordings
 from webui.accounts.models import User
 from webui.jobs.services import user_data
 from webui.trainer.models import Detector, Version

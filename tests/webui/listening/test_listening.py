@@ -14,7 +14,7 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from db.db_api import Library
 from pipeline.training.retraining import FALSE_ALARM_OF, marked_false_alarms
-from tests.support.untrained_bundle import matcher_bundle, spoken
+from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.listening import services
@@ -27,7 +27,7 @@ PHRASE = "hey compass"
 @pytest.fixture
 def version(owner: User, portal: Path) -> Version:
     """A detector that hears the phrase without training; its bundle is a folder."""
-    matcher_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
+    keyword_hmm_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
     detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
     summary = {"miss_rate": {"value": 0.1, "low": 0.0, "high": 0.2}}
     return Version.objects.create(detector=detector, number=1, folder="models/run-1", bundle="bundle", summary=summary)

@@ -35,7 +35,7 @@ def test_versions_on_one_stream(owners: Client, owner: User, version: Version, p
     make_comparison(third, second, left_out={version.path.name: "Its model is gone."})
     page = owners.get(address("compare", version)).content.decode()
     assert "Compare again" in page and "no longer those that were compared" not in page
-    assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h are of the negative bank" in page
+    assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h are of the negative set" in page
     assert "10.0 %" in page and "4.3 to 21.4 %" in page and "20.0 %" in page, "with Wilson's intervals"
     assert "0.01 to 1.86" in page and "Fires on marked false alarms, of 2" in page
     assert "Still misses marked misses, of 3" in page and "Version 1 is left out: Its model is gone." in page

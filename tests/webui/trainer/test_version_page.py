@@ -25,7 +25,7 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     assert "0.50" in page and "0.01 to 2.79" in page and "in 2.00 h of test speech and noise" in page
     assert "of 10 times that a confusing phrase was said" in page
     assert "It was measured, and how." in page and "festival" in page and "(not heard in training)" in page
-    assert "people: kitchen (negative bank)" in page and "arctic: free (CMU)" in page and "GPL-3.0" in page
+    assert "people: kitchen (negative set)" in page and "arctic: free (CMU)" in page and "GPL-3.0" in page
     assert "0.2500" in page and "0.1250" in page, "the training curve"
     assert "quick, 3, en" in page and "7.5 s" in page
     assert reverse("jobs:detail", args=[version.job_id]) in page
@@ -49,7 +49,7 @@ def test_real_people_are_counted_apart_from_synthetic_voices(owners: Client, own
 
 def test_detector_trained_from_scratch(owners: Client, version: Version) -> None:
     report = make_report()
-    del report["trunk"]
+    del report["backbone"]
     report["held_out_engine"] = None
     report["results"]["confusers"]["worst"] = []
     report["results"]["by_engine"][0]["miss_rate"] = a_share(0, 0)

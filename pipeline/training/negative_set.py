@@ -1,8 +1,8 @@
-"""The negative bank that ships with Hark: hours of real speech as a trunk hears it, so that a machine without any
+"""The negative set that ships with Hark: hours of real speech as a backbone hears it, so that a machine without any
 recordings still trains against real voices.
 
 It holds phone probabilities, not sound: square roots of probabilities as 8-bit numbers, compressed. What was said can
-be guessed from them roughly; who said it cannot be heard. The bank of large detectors holds an encoder's states beside
+be guessed from them roughly; who said it cannot be heard. The negative set of large detectors holds an encoder's states beside
 them, in codes (:mod:`model.product_quantization`), of which a decoder says how probable a phrase is.
 """
 
@@ -25,7 +25,7 @@ from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.processors import usable_cores
 from model.asr.packed import Utterance
-from model.encoder_trunk import STATE_FRAMES
+from model.encoder_backbone import STATE_FRAMES
 from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW, StoredFrames
 from model.product_quantization import ProductQuantizer
@@ -34,26 +34,26 @@ from pipeline.training.config import SIZES
 if TYPE_CHECKING:
     from model.detector import Detector
     from model.front_end import FrontEnd
-    from model.matcher import Ways
+    from model.keyword_hmm import Ways
 
 FOLDER = REPOSITORY / "model" / "shipped"
-BANKS = {size: f"negative-bank-{size}.zip" for size in SIZES}
+NEGATIVE_SETS = {size: f"negative-set-{size}.zip" for size in SIZES}
 STREAM_S = 25.0  # speech in one piece
-FRAME_S = 0.02  # of a trunk
+FRAME_S = 0.02  # of a backbone
 CODE_BYTES = 24  # a state
 FITTED_STATES = 60_000
 RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder is asked about
 PEAK_FRAMES = 50  # of which the best match is one
 MATCHED_AT_ONCE = 160_000  # frames
-LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the bank small
+LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the negative set small
 
 
 @dataclass(frozen=True)
-class BankPiece:
+class NegativePiece:
     """A stretch of speech: stored frames [frames, width] float16 and its row in the feature store.
 
     Attributes:
-        codes: of an encoder's states [one for each 4 frames, bytes]; None in a bank without.
+        codes: of an encoder's states [one for each 4 frames, bytes]; None in a negative set without.
         quantizer: what makes states of codes.
     """
 
@@ -63,9 +63,9 @@ class BankPiece:
     quantizer: ProductQuantizer | None = None
 
     def states(self) -> np.ndarray:
-        """States [one for each 4 frames, 288], as :meth:`model.encoder_trunk.EncoderTrunk.hear` gives them, but for
+        """States [one for each 4 frames, 288], as :meth:`model.encoder_backbone.EncoderBackbone.hear` gives them, but for
         what the codes lose."""
-        assert self.codes is not None and self.quantizer is not None, "a bank of large detectors has states"
+        assert self.codes is not None and self.quantizer is not None, "a negative set of large detectors has states"
         return self.quantizer.decode(self.codes)
 
 
@@ -77,7 +77,7 @@ def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_
     }  # fmt: skip
 
 
-def build_bank(
+def build_negative_set(
     utterances: Sequence[Utterance],
     root: Path,
     sources: SoundSources,
@@ -87,12 +87,12 @@ def build_bank(
     reporter: Reporter,
     about: dict[str, Any],
 ) -> dict[str, float]:
-    """Write a bank of the utterances; returns hours by split. Training pieces are heard in rooms and noise, as examples
+    """Write a negative set of the utterances; returns hours by split. Training pieces are heard in rooms and noise, as examples
     are; the others half of them quiet, half noisy.
 
     Args:
         utterances: their ``split`` says what each is for; ``path`` is relative to ``root``.
-        front_end: of a trunk; or of an encoder, with its states, for a bank that has them.
+        front_end: of a backbone; or of an encoder, with its states, for a negative set that has them.
     """  # fmt: skip
     stored = front_end.stored
     needed = (stored.lead + stored.step * (stored.window - 1)) * HOP + WINDOW
@@ -160,21 +160,21 @@ def seconds_of(path: Path) -> float:
     return float(soundfile.info(path).duration)
 
 
-def shipped_bank(size: str) -> Path | None:
-    """The bank for detectors of that size; None where there is none."""
-    path = FOLDER / BANKS[size]
+def shipped_negatives(size: str) -> Path | None:
+    """The negative set for detectors of that size; None where there is none."""
+    path = FOLDER / NEGATIVE_SETS[size]
     return path if path.is_file() else None
 
 
-def bank_about(path: Path) -> dict[str, Any]:
-    """What is said about a bank: its trunk, corpora, licences and hours. Raises HarkError where it is damaged."""
+def about_negatives(path: Path) -> dict[str, Any]:
+    """What is said about a negative set: its backbone, corpora, licences and hours. Raises HarkError where it is damaged."""
     with _opened(path) as archive:
         about: dict[str, Any] = json.loads(archive.read("about.json"))
         return about
 
 
-def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
-    """Pieces of a bank, drawn by the seed: about ``hours`` for thresholds, and its test part.
+def negative_pieces(path: Path, hours: float, seed: int) -> Iterator[NegativePiece]:
+    """Pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
 
     What was put aside for training sets thresholds too: one false alarm in some hours wants many hours, and peaks of
     people whom the front end has learned from lie where those of others do (docs/experiments.md). With less than an
@@ -201,10 +201,10 @@ def bank_pieces(path: Path, hours: float, seed: int) -> Iterator[BankPiece]:
             left[row["split"]] -= count * FRAME_S / 3600
             part = frames[firsts[index] : firsts[index] + count]
             own = None if codes is None else codes[first_states[index] : first_states[index + 1]]
-            yield BankPiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
+            yield NegativePiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
 
 
-def rescored_pieces(pieces: Iterable[BankPiece], detector: Detector) -> Iterator[BankPiece]:
+def rescored_pieces(pieces: Iterable[NegativePiece], detector: Detector) -> Iterator[NegativePiece]:
     """The pieces with a column that says how their frames were rescored; as they are where nothing rescores."""
     from model.encoder_detector import EncoderDetector
 
@@ -213,7 +213,7 @@ def rescored_pieces(pieces: Iterable[BankPiece], detector: Detector) -> Iterator
         return
     rescorer = detector.rescorer
 
-    def rescored(piece: BankPiece, match: np.ndarray) -> BankPiece:
+    def rescored(piece: NegativePiece, match: np.ndarray) -> NegativePiece:
         column = rescorer.frames(match, piece.states()).astype(np.float16)
         return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
 
@@ -223,27 +223,27 @@ def rescored_pieces(pieces: Iterable[BankPiece], detector: Detector) -> Iterator
 
 
 def rescoring_threshold(path: Path, pronunciations: Ways) -> float:
-    """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the bank's speech exceed."""
-    matches = _matches(list(bank_pieces(path, np.inf, 0)), pronunciations)
+    """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the negative set's speech exceed."""
+    matches = _matches(list(negative_pieces(path, np.inf, 0)), pronunciations)
     blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
     peaks = np.sort(np.concatenate([block.max(axis=1) for block in blocks]))[::-1]
     hours = sum(map(len, matches)) * FRAME_S / 3600
     return float(peaks[min(len(peaks) - 1, int(RESCORED_AN_HOUR * hours))])
 
 
-def _matches(pieces: Sequence[BankPiece], pronunciations: Ways) -> list[np.ndarray]:
-    """How well the phrase matches at each frame of each piece; many pieces at once, as a matcher goes step by step."""
+def _matches(pieces: Sequence[NegativePiece], pronunciations: Ways) -> list[np.ndarray]:
+    """How well the phrase matches at each frame of each piece; many pieces at once, as a keyword HMM goes step by step."""
     import torch
 
     from model.detector import in_batches
     from model.encoder_detector import ENCODER_MATCH_FLOOR
-    from model.matcher import Matcher
+    from model.keyword_hmm import KeywordHMM
 
-    matcher = Matcher(pronunciations, ENCODER_MATCH_FLOOR)
+    keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
 
     def match(phones: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            scores: np.ndarray = matcher(torch.from_numpy(phones))[0].numpy()
+            scores: np.ndarray = keyword_hmm(torch.from_numpy(phones))[0].numpy()
         return scores
 
     frames = [piece.frames for piece in pieces]
@@ -256,7 +256,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise HarkError(
-            f"The negative bank {path.name} cannot be read.",
+            f"The negative set {path.name} cannot be read.",
             f"{path}: {error}.",
             "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
         ) from error

@@ -1,4 +1,4 @@
-"""The negative bank of large detectors: what goes into it comes out, and a phrase's matches in it are rescored."""
+"""The negative set of large detectors: what goes into it comes out, and a phrase's matches in it are rescored."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from core.audio_file import write_audio
 from core.events import silent_reporter
 from model import encoder
 from model.asr.packed import Utterance
+from model.encoder_backbone import STATE_FRAMES, encoder_path
 from model.encoder_detector import EncoderDetector
-from model.encoder_trunk import STATE_FRAMES, encoder_path
 from model.examples import SoundSources
 from model.phones import PHONE_OUTPUTS
-from pipeline.training import negative_bank
-from pipeline.training.negative_bank import (
-    BankPiece,
-    bank_about,
-    bank_pieces,
-    build_bank,
+from pipeline.training import negative_set
+from pipeline.training.negative_set import (
+    NegativePiece,
+    about_negatives,
+    build_negative_set,
+    negative_pieces,
     rescored_pieces,
     rescoring_threshold,
-    shipped_bank,
+    shipped_negatives,
 )
 from tests.support.untrained_bundle import large_detector, spoken
 
@@ -43,29 +43,29 @@ def unasked(detector: EncoderDetector) -> EncoderDetector:
 
 
 @pytest.fixture(scope="module")
-def bank(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def negatives(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bank")
     utterances = []
     for split in ("train", "validation", "test"):
         write_audio(folder / f"{split}.wav", spoken(SENTENCE * 2))
         utterances.append(Utterance(f"{split}.wav", SENTENCE, (), split, "espeak", False, split))
-    hours = build_bank(
+    hours = build_negative_set(
         utterances,
         folder,
         SoundSources(),
         replace(unasked(detector).front_end(folder), states=True),
-        folder / "bank.zip",
+        folder / "negatives.zip",
         0,
         silent_reporter(),
         {"name": "a small one"},
     )
     assert set(hours) == {"train", "validation", "test"}
-    return folder / "bank.zip"
+    return folder / "negatives.zip"
 
 
-def test_what_goes_in_comes_out(bank: Path) -> None:
-    assert bank_about(bank)["name"] == "a small one"
-    pieces = list(bank_pieces(bank, np.inf, 0))
+def test_what_goes_in_comes_out(negatives: Path) -> None:
+    assert about_negatives(negatives)["name"] == "a small one"
+    pieces = list(negative_pieces(negatives, np.inf, 0))
     assert sorted(piece.row["split"] for piece in pieces) == ["test", "test", "validation", "validation", "validation"]
     for piece in pieces:
         assert piece.frames.shape[1] == PHONE_OUTPUTS
@@ -74,8 +74,8 @@ def test_what_goes_in_comes_out(bank: Path) -> None:
         assert np.median(likeness) == pytest.approx(1.0, abs=0.05)
 
 
-def test_matches_are_rescored(bank: Path, detector: EncoderDetector) -> None:
-    pieces = list(bank_pieces(bank, np.inf, 0))
+def test_matches_are_rescored(negatives: Path, detector: EncoderDetector) -> None:
+    pieces = list(negative_pieces(negatives, np.inf, 0))
     rescored = list(rescored_pieces(pieces, detector))
     assert [piece.row for piece in rescored] == [piece.row for piece in pieces]
     columns = [piece.frames[:, -1] for piece in rescored]
@@ -90,19 +90,19 @@ def test_matches_are_rescored(bank: Path, detector: EncoderDetector) -> None:
 def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPatch, detector: EncoderDetector) -> None:
     rng = np.random.default_rng(0)
     frames = rng.dirichlet(np.full(41, 0.05), (40, 3000)).astype(np.float16)
-    pieces = [BankPiece(np.sqrt(part), {}) for part in frames]
-    monkeypatch.setattr(negative_bank, "bank_pieces", lambda *_: iter(pieces))
-    threshold = rescoring_threshold(Path("bank.zip"), detector.config.pronunciations)
-    matches = negative_bank._matches(pieces, detector.config.pronunciations)
+    pieces = [NegativePiece(np.sqrt(part), {}) for part in frames]
+    monkeypatch.setattr(negative_set, "negative_pieces", lambda *_: iter(pieces))
+    threshold = rescoring_threshold(Path("negatives.zip"), detector.config.pronunciations)
+    matches = negative_set._matches(pieces, detector.config.pronunciations)
     blocks = sum(int((match.reshape(-1, 50).max(1) > threshold).sum()) for match in matches)
     hours = 40 * 3000 * 0.02 / 3600
-    assert blocks == int(negative_bank.RESCORED_AN_HOUR * hours)
+    assert blocks == int(negative_set.RESCORED_AN_HOUR * hours)
 
 
-def test_the_shipped_bank_has_states_of_real_speech() -> None:
-    path = shipped_bank("large")
-    assert path is not None and bank_about(path)["trunk"] == encoder.encoder_name()
-    pieces = [piece for piece, _ in zip(bank_pieces(path, np.inf, 0), range(3))]
+def test_the_shipped_negatives_has_states_of_real_speech() -> None:
+    path = shipped_negatives("large")
+    assert path is not None and about_negatives(path)["backbone"] == encoder.encoder_name()
+    pieces = [piece for piece, _ in zip(negative_pieces(path, np.inf, 0), range(3))]
     for piece in pieces:
         states = piece.states()
         assert len(states) == -(-len(piece.frames) // STATE_FRAMES) and 0.1 < states.std() < 10

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.backbone import STEM_STRIDE
 from model.detector import Detector, DetectorConfig
 from model.features import CHUNK_FRAMES
-from model.trunk import STEM_STRIDE
 
-# Square root of the least phone probability that the matcher tells from nothing. Above what a negative bank keeps, so
+# Square root of the least phone probability that the keyword HMM tells from nothing. Above what a negative set keeps, so
 # that speech from there scores as it would live.
 MATCH_LEAST = 0.04
 # Of the logarithm of the most probable output, taken from each state's. At 1, noise in which nothing is sure costs a
@@ -28,7 +28,9 @@ MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at the floor: 50 s
 MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
 CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames from one score of a detector to the next
-DECOY_SLOPE = 4.0  # match score lost for each unit by which a decoy matches better than the margin allows
+ANTI_KEYWORD_SLOPE = (
+    4.0  # match score lost for each unit by which an anti-keyword matches better than the margin allows
+)
 
 Ways = tuple[tuple[int, ...], ...]  # ways to say a phrase, as outputs of the front end
 
@@ -51,8 +53,8 @@ def follow_states(cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, floo
     return torch.stack(values, dim=1), value
 
 
-class Matcher(nn.Module):
-    """A keyphrase HMM on a trunk's outputs: how well the last frames match the phones of the phrase.
+class KeywordHMM(nn.Module):
+    """A keyphrase HMM on a backbone's outputs: how well the last frames match the phones of the phrase.
 
     The score is the best path's logarithm through the phrase's CTC states, a phone, against the most probable path of
     any phones as far as :data:`MATCH_RIVAL` says (at 1 it is the usual CTC keyphrase score). It needs no voice of the
@@ -116,15 +118,15 @@ class HMMConfig(DetectorConfig):
 
     Attributes:
         pronunciations: of the phrase.
-        window_frames: frames of 20 ms that a score depends on (the matcher alone may remember more).
-        decoys: likewise, of what was taken for the phrase and is not it.
-        decoy_margin: match score by which a decoy must match better than the phrase to count.
+        window_frames: frames of 20 ms that a score depends on (the keyword HMM alone may remember more).
+        anti-keywords: likewise, of what was taken for the phrase and is not it.
+        anti_keyword_margin: match score by which an anti-keyword must match better than the phrase to count.
     """
 
     pronunciations: Ways
     window_frames: int = 80
-    decoys: Ways = ()
-    decoy_margin: float = 0.0
+    anti_keywords: Ways = ()
+    anti_keyword_margin: float = 0.0
 
 
 def window_frames(window_s: float) -> int:
@@ -133,12 +135,12 @@ def window_frames(window_s: float) -> int:
 
 
 class HMMDetector(Detector):
-    """A phrase's matcher, one of its decoys, and a line from match score to logit.
+    """A phrase's keyword HMM, one of its anti-keywords, and a line from match score to logit.
 
     Nothing of it is trained: the slope of the line is a constant, and calibration says which match score has 0.5.
 
     Attributes:
-        floor: of the matchers.
+        floor: of the keyword HMMs.
         slope: logits a unit of match score.
         level: the match score that has 0.5 before calibration.
     """
@@ -146,15 +148,17 @@ class HMMDetector(Detector):
     floor: ClassVar[float]
     slope: ClassVar[float]
     level: ClassVar[float]
-    batch_frames = 40_000  # a matcher goes from frame to frame
+    batch_frames = 40_000  # a keyword HMM goes from frame to frame
     config: HMMConfig
 
     def __init__(self, config: HMMConfig) -> None:
         super().__init__()
         self.config = config
-        ways = filter(None, (config.pronunciations, config.decoys))
-        matchers = nn.ModuleList(Matcher(each, self.floor) for each in ways)
-        self.matchers = cast("Sequence[Matcher]", matchers)  # of the phrase, and of decoys where there are any
+        ways = filter(None, (config.pronunciations, config.anti_keywords))
+        keyword_hmms = nn.ModuleList(KeywordHMM(each, self.floor) for each in ways)
+        self.keyword_hmms = cast(
+            "Sequence[KeywordHMM]", keyword_hmms
+        )  # of the phrase, and of anti-keywords where there are any
         self.match = nn.Linear(1, 1).requires_grad_(False)  # the line
         self.centre(self.level)
 
@@ -170,9 +174,9 @@ class HMMDetector(Detector):
         made.centre(match)
         return made
 
-    def with_decoys(self, decoys: Ways, margin: float) -> Self:
-        """The same detector with these decoys and no others."""
-        return self._with(replace(self.config, decoys=decoys, decoy_margin=margin))
+    def with_anti_keywords(self, anti_keywords: Ways, margin: float) -> Self:
+        """The same detector with these anti-keywords and no others."""
+        return self._with(replace(self.config, anti_keywords=anti_keywords, anti_keyword_margin=margin))
 
     def _with(self, config: HMMConfig) -> Self:
         made = type(self)(config)
@@ -186,20 +190,20 @@ class HMMDetector(Detector):
     @torch.no_grad()
     def follow(self, phones: np.ndarray) -> np.ndarray:
         """How well the phrase matches that ends at each frame [time] of phones [time, outputs]."""
-        match: np.ndarray = self.matchers[0](torch.from_numpy(phones)[None])[0][0].numpy()
+        match: np.ndarray = self.keyword_hmms[0](torch.from_numpy(phones)[None])[0][0].numpy()
         return match
 
     def combined(self, scores: Sequence[Tensor], gained: Tensor | None = None) -> Tensor:
-        """Scores of the phrase and of decoys in the last frames [batch, n, frames], and what rescoring adds to the
+        """Scores of the phrase and of anti-keywords in the last frames [batch, n, frames], and what rescoring adds to the
         phrase's, to match scores [batch, n].
 
-        What sounds more like a decoy than like the phrase loses :data:`DECOY_SLOPE` times the difference.
+        What sounds more like an anti-keyword than like the phrase loses :data:`ANTI_KEYWORD_SLOPE` times the difference.
         """
-        phrase, *decoys = scores
+        phrase, *anti_keywords = scores
         match = (phrase if gained is None else phrase + gained).amax(dim=2)
-        for decoy in decoys:
-            lost = decoy.amax(dim=2) - phrase.amax(dim=2) - self.config.decoy_margin
-            match = match - DECOY_SLOPE * functional.relu(lost)
+        for anti_keyword in anti_keywords:
+            lost = anti_keyword.amax(dim=2) - phrase.amax(dim=2) - self.config.anti_keyword_margin
+            match = match - ANTI_KEYWORD_SLOPE * functional.relu(lost)
         return match
 
     def logits(self, match: Tensor) -> Tensor:
@@ -224,7 +228,7 @@ class HMMDetector(Detector):
         def pooled(frames: Tensor) -> Tensor:
             return frames[:, self.config.window_frames - MATCH_POOL :].unfold(1, MATCH_POOL, CHUNK_STEPS)
 
-        scores = [pooled(matcher(phones)[0]) for matcher in self.matchers]
+        scores = [pooled(keyword_hmm(phones)[0]) for keyword_hmm in self.keyword_hmms]
         match: np.ndarray = self.combined(scores, None if gained is None else pooled(gained)).numpy()
         return match
 

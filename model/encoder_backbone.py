@@ -1,4 +1,4 @@
-"""An encoder in a trunk's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out, and the
+"""An encoder in a backbone's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out, and the
 encoder's states, of which a decoder says how probable a phrase is (:class:`Rescorer`)."""
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         yield padded[first : start + EDGE + new + BATCH_MARGIN], new // FRAME_SAMPLES, start + EDGE - first
 
 
-class EncoderTrunk:
-    """The encoder with its phone head: what a large detector's matcher follows, and its decoder reads."""
+class EncoderBackbone:
+    """The encoder with its phone head: what a large detector's keyword HMM follows, and its decoder reads."""
 
     def __init__(self, graph: bytes | str, providers: Sequence[str] = (CPU,)) -> None:
         """Load ``model.encoder.window_graph``, as bytes or as a file. It may be asked from several threads.
@@ -168,7 +168,7 @@ class EncoderTrunk:
 
 
 class Rescorer:
-    """Asks a decoder for the phrase wherever the matcher has heard something like it (``model.rescoring``)."""
+    """Asks a decoder for the phrase wherever the keyword HMM has heard something like it (``model.rescoring``)."""
 
     def __init__(self, decoder: bytes | str, above: float, before: int) -> None:
         """Load ``model.rescoring.rescoring_graph``, as bytes or as a file.
@@ -184,7 +184,7 @@ class Rescorer:
 
         Args:
             match: score of each frame [frames].
-            states: as from :meth:`EncoderTrunk.hear`.
+            states: as from :meth:`EncoderBackbone.hear`.
         """
         rescored = np.zeros(len(match), np.float32)
         above = np.concatenate([[False], match > self._above, [False]])

@@ -14,7 +14,7 @@ STEM_STRIDE = 2
 
 
 @dataclass(frozen=True)
-class TrunkConfig:
+class BackboneConfig:
     """The shape of the convolutional layers; it travels inside every checkpoint."""
 
     stem_channels: tuple[int, int] = (16, 24)
@@ -40,7 +40,7 @@ class TrunkConfig:
         return STEM_STRIDE * (self.context + STEM_KERNELS[1] - 1) + STEM_KERNELS[0]
 
 
-class TrunkBlock(nn.Module):
+class BackboneBlock(nn.Module):
     """A causal depthwise-separable convolution with a residual path: [batch, channels, time] to a shorter time."""
 
     def __init__(self, channels: int, kernel: int, dilation: int) -> None:
@@ -56,10 +56,10 @@ class TrunkBlock(nn.Module):
         return torch.relu(self.norm2(self.pointwise(y)) + x[..., self.context :])
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """Convolutional stem and residual blocks: log-mel frames in, an output frame every 20 ms."""
 
-    def __init__(self, config: TrunkConfig) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config = config
         first, second = config.stem_channels
@@ -71,7 +71,7 @@ class Trunk(nn.Module):
         # Frequency is never averaged away: all bands of all channels go on.
         self.stem_out = nn.Conv1d(second * (MELS // 4), channels, 1, bias=False)
         self.stem_out_norm = nn.BatchNorm1d(channels)
-        self.blocks = nn.ModuleList(TrunkBlock(channels, config.kernel, d) for d in config.dilations)
+        self.blocks = nn.ModuleList(BackboneBlock(channels, config.kernel, d) for d in config.dilations)
         self.phones = nn.Conv1d(channels, config.phones, 1) if config.phones else None
 
     # The stages are separate methods because a stream (model/export.py) keeps what each still needs between chunks.
@@ -106,7 +106,7 @@ class Trunk(nn.Module):
 
     def phone_logits(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, frames, MELS] to logits over blank and phones [batch, time at 20 ms, phones]."""
-        assert self.phones is not None, "this trunk has no phonetic bottleneck"
+        assert self.phones is not None, "this backbone has no phonetic bottleneck"
         logits: Tensor = self.phones(self.hidden(log_mel))
         return logits.transpose(1, 2)
 

@@ -1,4 +1,4 @@
-"""A negative bank of a small corpus, from the command that makes those that ship."""
+"""A negative set of a small corpus, from the command that makes those that ship."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from core.audio_file import write_audio
-from pipeline.training.negative_bank import bank_about, bank_pieces
-from tools.make_negative_bank import bank_utterances, main
+from pipeline.training.negative_set import about_negatives, negative_pieces
+from tools.make_negative_set import main, negative_utterances
 
 
 def corpus(folder: Path, speakers: int) -> Path:
@@ -27,7 +27,7 @@ def corpus(folder: Path, speakers: int) -> Path:
 
 def test_who_is_heard_for_what(tmp_path: Path) -> None:
     heard, unheard = corpus(tmp_path / "heard", 5), corpus(tmp_path / "unheard", 12)
-    found = bank_utterances([heard], [unheard], 6 / 3600, 0)
+    found = negative_utterances([heard], [unheard], 6 / 3600, 0)
     assert [u.split for u in found if u.corpus == "heard"] == ["train"] * 3, "two seconds each"
     by_speaker: dict[str, set[str]] = {}
     for utterance in found:
@@ -36,14 +36,14 @@ def test_who_is_heard_for_what(tmp_path: Path) -> None:
     assert set.union(*by_speaker.values()) == {"train", "validation", "test"}
 
 
-def test_a_bank_is_made_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_negatives_is_made_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heard, unheard = corpus(tmp_path / "heard", 2), corpus(tmp_path / "unheard", 6)
-    bank = tmp_path / "bank.zip"
-    assert main([str(heard), "--held-out", str(unheard), "--size", "standard", "--out", str(bank)]) == 0
+    negatives = tmp_path / "negatives.zip"
+    assert main([str(heard), "--held-out", str(unheard), "--size", "standard", "--out", str(negatives)]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["licences"] == {"heard": "CC0-1.0", "unheard": "CC0-1.0"} and said["bytes"] == bank.stat().st_size
-    about = bank_about(bank)
-    assert about["trunk"] == "trunk-standard" and set(about["hours"]) == {"train", "validation", "test"}
-    assert {piece.row["split"] for piece in bank_pieces(bank, np.inf, 0)} == {"validation", "test"}
-    assert main([str(tmp_path / "nowhere"), "--out", str(bank)]) == 1
+    assert said["licences"] == {"heard": "CC0-1.0", "unheard": "CC0-1.0"} and said["bytes"] == negatives.stat().st_size
+    about = about_negatives(negatives)
+    assert about["backbone"] == "backbone-standard" and set(about["hours"]) == {"train", "validation", "test"}
+    assert {piece.row["split"] for piece in negative_pieces(negatives, np.inf, 0)} == {"validation", "test"}
+    assert main([str(tmp_path / "nowhere"), "--out", str(negatives)]) == 1
     assert "nowhere" in capsys.readouterr().err

@@ -15,8 +15,20 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.corpora import takes as recordings
-from pipeline.corpora.takes import HINTS, TEST, TRAIN, Take, examine, heard, hints, keep, kept_takes, set_role, takes_in
+from pipeline.corpora import enrolment as recordings
+from pipeline.corpora.enrolment import (
+    HINTS,
+    TEST,
+    TRAIN,
+    Take,
+    examine,
+    heard,
+    hints,
+    keep,
+    kept_takes,
+    set_role,
+    takes_in,
+)
 from pipeline.training import plan as planning
 from pipeline.training.config import RunConfig
 from pipeline.training.examples import clip_table
@@ -129,9 +141,9 @@ def test_a_folder_of_recordings(tmp_path: Path) -> None:
 
 def test_who_hears_a_take(tmp_path: Path) -> None:
     from pipeline.serving.detection import open_detector
-    from tests.support.untrained_bundle import matcher_bundle, spoken
+    from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
-    detector = open_detector(matcher_bundle(tmp_path / "bundle", "smart mirror", threshold=0.3))
+    detector = open_detector(keyword_hmm_bundle(tmp_path / "bundle", "smart mirror", threshold=0.3))
     said, other = (examine(spoken(text)).audio for text in ("smart mirror", "good evening everybody"))
     assert heard(detector, [said, other, said]) == [True, False, True]
     assert heard(detector, []) == []

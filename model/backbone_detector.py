@@ -1,4 +1,4 @@
-"""The keyphrase HMM on the shipped trunk, which is not changed: what ``standard`` and ``micro`` detectors are."""
+"""The keyphrase HMM on the shipped backbone, which is not changed: what ``standard`` and ``micro`` detectors are."""
 
 from __future__ import annotations
 
@@ -11,60 +11,71 @@ import torch
 from torch import Tensor
 
 from model.asr.emissions import weights_digest
+from model.backbone import STEM_STRIDE, Backbone, BackboneConfig
 from model.detector import scores_of_many
-from model.export import Carried, export_streaming, export_trunk
+from model.export import Carried, export_backbone, export_streaming
 from model.features import StoredFrames, lead_in, log_mel
-from model.front_end import TrunkFrontEnd
-from model.matcher import CHUNK_STEPS, MATCH_FLOOR, MATCH_POOL, HMMConfig, HMMDetector, Matcher, Ways, window_frames
-from model.trunk import STEM_STRIDE, Trunk, TrunkConfig
+from model.front_end import BackboneFrontEnd
+from model.keyword_hmm import (
+    CHUNK_STEPS,
+    MATCH_FLOOR,
+    MATCH_POOL,
+    HMMConfig,
+    HMMDetector,
+    KeywordHMM,
+    Ways,
+    window_frames,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrunkDetectorConfig(HMMConfig):
-    """The shape of a detector on a trunk."""
+class BackboneDetectorConfig(HMMConfig):
+    """The shape of a detector on a backbone."""
 
-    kind = "trunk"
-    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    kind = "backbone"
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
 
     @property
     def stored(self) -> StoredFrames:
-        lead = self.trunk.receptive_frames
-        return StoredFrames(self.trunk.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead)
+        lead = self.backbone.receptive_frames
+        return StoredFrames(self.backbone.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead)
 
 
-class TrunkDetector(HMMDetector):
+class BackboneDetector(HMMDetector):
     """Runs everywhere: a convolutional network of some 0.5 million parameters (``standard``), or 40,000 (``micro``)."""
 
     floor = MATCH_FLOOR
     slope = 5.0
     level = -1.2
     quantizes = True
-    config: TrunkDetectorConfig
+    config: BackboneDetectorConfig
 
-    def __init__(self, config: TrunkDetectorConfig) -> None:
+    def __init__(self, config: BackboneDetectorConfig) -> None:
         super().__init__(config)
-        self.trunk = Trunk(config.trunk)
+        self.backbone = Backbone(config.backbone)
 
     @classmethod
-    def of_phrase(cls, trunk: Trunk, pronunciations: Ways, window_s: float) -> Self:
+    def of_phrase(cls, backbone: Backbone, pronunciations: Ways, window_s: float) -> Self:
         """A detector that is not calibrated, for a phrase that fits into ``window_s`` seconds."""
         frames = window_frames(window_s)
-        made = cls(TrunkDetectorConfig(pronunciations=pronunciations, window_frames=frames, trunk=trunk.config))
-        made.trunk.load_state_dict(trunk.state_dict())
+        made = cls(
+            BackboneDetectorConfig(pronunciations=pronunciations, window_frames=frames, backbone=backbone.config)
+        )
+        made.backbone.load_state_dict(backbone.state_dict())
         return made.eval()
 
     @property
     def front_end_id(self) -> str:
-        return f"trunk-{weights_digest(self.trunk)}"
+        return f"backbone-{weights_digest(self.backbone)}"
 
-    def front_end(self, folder: Path) -> TrunkFrontEnd:
-        export_trunk(self.trunk, folder / "trunk.onnx")
-        return TrunkFrontEnd(self.config.stored, str(folder / "trunk.onnx"))
+    def front_end(self, folder: Path) -> BackboneFrontEnd:
+        export_backbone(self.backbone, folder / "backbone.onnx")
+        return BackboneFrontEnd(self.config.stored, str(folder / "backbone.onnx"))
 
     @torch.no_grad()
     def hear(self, audio: np.ndarray) -> np.ndarray:
         frames = log_mel(lead_in(audio, self.config.receptive_samples))
-        heard: np.ndarray = self.trunk.eval()(torch.from_numpy(frames)[None])[0].numpy()
+        heard: np.ndarray = self.backbone.eval()(torch.from_numpy(frames)[None])[0].numpy()
         return heard
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
@@ -74,23 +85,23 @@ class TrunkDetector(HMMDetector):
         return export_streaming(self, path)
 
     def stream_shapes(self) -> list[tuple[int, ...]]:
-        each = [((1, matcher.states), (1, MATCH_POOL - CHUNK_STEPS)) for matcher in self.matchers]
+        each = [((1, keyword_hmm.states), (1, MATCH_POOL - CHUNK_STEPS)) for keyword_hmm in self.keyword_hmms]
         return [*(shape for shapes in each for shape in shapes), (1, 1)]
 
     def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
         # Values are kept above their floor, so that a state of zeros is one that has heard nothing. What begins in it
-        # is thrown away: the trunk's own past is not silence there, and a path through the phrase that began with what
+        # is thrown away: the backbone's own past is not silence there, and a path through the phrase that began with what
         # it made of that would wait in the silence for the rest.
         begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
 
-        def last_frames(matcher: Matcher) -> Tensor:
-            scores, value = matcher(heard.transpose(1, 2), carried.take() + MATCH_FLOOR)
+        def last_frames(keyword_hmm: KeywordHMM) -> Tensor:
+            scores, value = keyword_hmm(heard.transpose(1, 2), carried.take() + MATCH_FLOOR)
             carried.keep((value - MATCH_FLOOR) * begun)
             scores = carried.extended((scores - MATCH_FLOOR) * begun, 1) + MATCH_FLOOR
             starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_STEPS)
             index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
             return scores[0][index].unsqueeze(0)
 
-        logits = self.logits(self.combined([last_frames(matcher) for matcher in self.matchers]))
+        logits = self.logits(self.combined([last_frames(keyword_hmm) for keyword_hmm in self.keyword_hmms]))
         carried.keep(torch.ones_like(begun))
         return logits

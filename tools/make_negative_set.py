@@ -1,4 +1,4 @@
-"""``python -m tools.make_negative_bank``: makes the negative banks that ship, or one of other speech."""
+"""``python -m tools.make_negative_set``: makes the negative sets that ship, or one of other speech."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from model.phones import outputs_of
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.importing import licence_of
-from pipeline.training.negative_bank import BANKS, FOLDER, build_bank, seconds_of
+from pipeline.training.negative_set import FOLDER, NEGATIVE_SETS, build_negative_set, seconds_of
 
 WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for the silence before a piece
 
 
-def bank_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
-    """The speech of a bank: for training at most ``hours`` of the trunk's own corpora; for thresholds and tests people
+def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
+    """The speech of a negative set: for training at most ``hours`` of the backbone's own corpora; for thresholds and tests people
     that it was not trained on, half for each, by the speaker's name.
 
     Raises:
@@ -59,10 +59,10 @@ def _is_sound(path: Path) -> bool:
 
 
 def _half(speaker: str) -> str:
-    return ("validation", "test")[hashlib.sha256(f"bank {speaker}".encode()).digest()[0] % 2]
+    return ("validation", "test")[hashlib.sha256(f"negatives {speaker}".encode()).digest()[0] % 2]
 
 
-def make_bank(
+def make_negative_set(
     size: str,
     training: Sequence[Path],
     held_out: Sequence[Path],
@@ -71,45 +71,47 @@ def make_bank(
     hours: float = float("inf"),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the bank for detectors of a size (``standard`` or ``large``); returns what it says about itself.
+    """Write the negative set for detectors of a size (``standard`` or ``large``); returns what it says about itself.
 
     Raises:
         HarkError: a folder that holds no corpus, or an encoder that is not installed.
     """
+    from model.backbone_detector import BackboneDetector
     from model.detector import Detector
     from model.encoder_detector import EncoderDetector
     from model.front_end import EncoderFrontEnd
-    from model.shipped_weights import TRUNKS, shipped_trunk
-    from model.trunk_detector import TrunkDetector
+    from model.shipped_weights import BACKBONES, shipped_backbone
 
-    utterances = bank_utterances(training, held_out, hours, seed)
+    utterances = negative_utterances(training, held_out, hours, seed)
     if not utterances:
-        raise HarkError("There is nothing to make a bank of.", "No recording can be read.", "Name other corpora.")
+        raise HarkError(
+            "There is nothing to make a negative set of.", "No recording can be read.", "Name other corpora."
+        )
     said = outputs_of(Keyphrase("computer"))  # any phrase: what is stored does not depend on it
     detector: Detector = EncoderDetector.of_phrase(said, WINDOW_S)
     name = detector.front_end_id
-    if size in TRUNKS:
-        detector, name = TrunkDetector.of_phrase(shipped_trunk(size)[0], said, WINDOW_S), f"trunk-{size}"
+    if size in BACKBONES:
+        detector, name = BackboneDetector.of_phrase(shipped_backbone(size)[0], said, WINDOW_S), f"backbone-{size}"
     about = {
-        "trunk": name,
+        "backbone": name,
         "version": 1,
         "training_corpora": [folder.resolve().name for folder in training],
         "held_out_corpora": [folder.resolve().name for folder in held_out],
         "licences": {folder.resolve().name: licence_of(folder)[0] for folder in (*training, *held_out)},
     }
     sources = SoundSources(noise, rooms_seed=seed)
-    with tempfile.TemporaryDirectory(prefix="hark-bank-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hark-negatives-") as folder:
         front_end = detector.front_end(Path(folder))
         if isinstance(front_end, EncoderFrontEnd):
             front_end = replace(front_end, states=True)
-        given = build_bank(utterances, Path("/"), sources, front_end, path, seed, silent_reporter(), about)
+        given = build_negative_set(utterances, Path("/"), sources, front_end, path, seed, silent_reporter(), about)
     return {**about, "hours": given}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a bank; prints what it says about itself as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tools.make_negative_bank", description=__doc__)
-    parser.add_argument("training", nargs="+", type=Path, metavar="CORPUS", help="what the trunk has learned from")
+    """Make a negative set; prints what it says about itself as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tools.make_negative_set", description=__doc__)
+    parser.add_argument("training", nargs="+", type=Path, metavar="CORPUS", help="what the backbone has learned from")
     parser.add_argument(
         "--held-out", nargs="+", type=Path, default=[], metavar="CORPUS", help="people it has not heard"
     )
@@ -119,9 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, choices=range(1000), default=0, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the one that ships")
     options = parser.parse_args(arguments)
-    out = options.out or FOLDER / BANKS[options.size]
+    out = options.out or FOLDER / NEGATIVE_SETS[options.size]
     try:
-        about = make_bank(
+        about = make_negative_set(
             options.size, options.training, options.held_out, out, options.noise, options.hours, options.seed
         )
     except (HarkError, OSError) as error:
