@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from command_line.options import Commands, Parser, add_command, language, whole
 from core.data_folder import atomic_path, data_folder, storage_error
 from core.errors import HarkError
+from pipeline.recordings.captions import FORMATS
 
 if TYPE_CHECKING:
     from command_line.console import Screen
     from core.events import Reporter
     from pipeline.recordings.transcript import Transcript
 
-FORMATS = ("txt", "srt", "vtt", "json", "csv", "docx")  # of pipeline.recordings.captions; a docx is not shown
 MOST_SPEAKERS = 20
 
 

@@ -90,8 +90,8 @@ class BackboneDetector(HMMDetector):
 
     def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
         # Values are kept above their floor, so that a state of zeros is one that has heard nothing. What begins in it
-        # is thrown away: the backbone's own past is not silence there, and a path through the phrase that began with what
-        # it made of that would wait in the silence for the rest.
+        # is thrown away: the backbone's own past is not silence there, and a path through the phrase that began with
+        # what it made of that would wait in the silence for the rest.
         begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
 
         def last_frames(keyword_hmm: KeywordHMM) -> Tensor:

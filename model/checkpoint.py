@@ -11,7 +11,7 @@ from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import Detector, DetectorConfig
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
-from model.plain import from_plain
+from model.plain import from_plain, with_current_names
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
@@ -23,7 +23,10 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 
 def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
     """The inverse of :meth:`DetectorConfig.as_dict`, for what earlier versions of Hark wrote, too."""
+    values = with_current_names(values)
     values = values if "kind" in values else _with_kind(values)
+    if values["kind"] == "trunk":  # its name in earlier versions
+        values = {**values, "kind": "backbone"}
     if "backbone" in values:
         values = {**values, "backbone": from_plain(BackboneConfig, values["backbone"])}
     config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)
@@ -49,5 +52,5 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
     content = torch.load(path, map_location="cpu", weights_only=True)
     config = config_from_dict(content.pop("config"))
     detector: Any = KINDS[config.as_dict()["kind"]][1](config)
-    detector.load_state_dict(content.pop("weights"))
+    detector.load_state_dict(with_current_names(content.pop("weights")))
     return detector.eval(), content

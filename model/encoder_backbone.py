@@ -1,5 +1,5 @@
-"""An encoder in a backbone's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out, and the
-encoder's states, of which a decoder says how probable a phrase is (:class:`Rescorer`)."""
+"""An encoder in a backbone's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out, and
+the encoder's states, of which a decoder says how probable a phrase is (:class:`Rescorer`)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The keyphrase HMM on a speech encoder, with a second pass by its decoder: what a *large* detector is.
 
 The encoder hears both ways within a window, so a stream is heard in windows that overlap, and its phones are read off
-every 20 ms, as a backbone gives them. Where the phrase matches, the decoder is asked for it (:mod:`model.rescoring`). All
-of that is one ONNX graph with the same inputs and outputs as every detector's: what runs a bundle does not know the
+every 20 ms, as a backbone gives them. Where the phrase matches, the decoder is asked for it (:mod:`model.rescoring`).
+All of that is one ONNX graph with the same inputs and outputs as every detector's: what runs a bundle does not know the
 difference.
 """
 

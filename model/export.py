@@ -76,10 +76,12 @@ class Carried:
 
 
 class Streaming(nn.Module):
-    """A detector on a backbone, on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], new state)``.
+    """A detector on a backbone, on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], new
+    state)``.
 
-    Of the detector it needs ``backbone``, ``stream_shapes()`` of what it carries from chunk to chunk beside the backbone's
-    part, and ``stream_logits(heard, carried)``: new outputs of the backbone [1, width, time] to logits [1, n]. The state
+    Of the detector it needs ``backbone``, ``stream_shapes()`` of what it carries from chunk to chunk beside the
+    backbone's part, and ``stream_logits(heard, carried)``: new outputs of the backbone [1, width, time] to logits [1,
+    n]. The state
     is, flattened: the audio tail, what each convolution still needs of its input, and the detector's own part. Nothing
     else is carried on, so the state forgets what is old.
     """

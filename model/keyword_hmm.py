@@ -16,8 +16,8 @@ from model.backbone import STEM_STRIDE
 from model.detector import Detector, DetectorConfig
 from model.features import CHUNK_FRAMES
 
-# Square root of the least phone probability that the keyword HMM tells from nothing. Above what a negative set keeps, so
-# that speech from there scores as it would live.
+# Square root of the least phone probability that the keyword HMM tells from nothing. Above what a negative set keeps,
+# so that speech from there scores as it would live.
 MATCH_LEAST = 0.04
 # Of the logarithm of the most probable output, taken from each state's. At 1, noise in which nothing is sure costs a
 # path nothing; at 0, neither does it cost less than a wrong phone.
@@ -194,10 +194,11 @@ class HMMDetector(Detector):
         return match
 
     def combined(self, scores: Sequence[Tensor], gained: Tensor | None = None) -> Tensor:
-        """Scores of the phrase and of anti-keywords in the last frames [batch, n, frames], and what rescoring adds to the
-        phrase's, to match scores [batch, n].
+        """Scores of the phrase and of anti-keywords in the last frames [batch, n, frames], and what rescoring adds to
+        the phrase's, to match scores [batch, n].
 
-        What sounds more like an anti-keyword than like the phrase loses :data:`ANTI_KEYWORD_SLOPE` times the difference.
+        What sounds more like an anti-keyword than like the phrase loses :data:`ANTI_KEYWORD_SLOPE` times the
+        difference.
         """
         phrase, *anti_keywords = scores
         match = (phrase if gained is None else phrase + gained).amax(dim=2)

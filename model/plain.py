@@ -19,5 +19,24 @@ def from_plain(kind: type[Any], values: dict[str, Any]) -> Any:
     return kind(**{field.name: _tuples(values[field.name]) for field in fields(kind) if field.name in values})
 
 
+# Names that files of earlier versions use, and what they are called now.
+_EARLIER = {
+    "trunk": "backbone",
+    "matchers": "keyword_hmms",
+    "decoys": "anti_keywords",
+    "decoy_margin": "anti_keyword_margin",
+    "negative_bank": "negative_set",
+}
+
+
+def with_current_names(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration, a report or weights of any version, with the names of this one. A dot ends a module's name."""
+    renamed = {}
+    for name, value in values.items():
+        first, dot, rest = name.partition(".")
+        renamed[_EARLIER.get(first, first) + dot + rest] = value
+    return renamed
+
+
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,4 +1,5 @@
-"""Attention rescoring: what the decoder of a speech recognizer says to a phrase where a keyword HMM has heard its phones.
+"""Attention rescoring: what the decoder of a speech recognizer says to a phrase where a keyword HMM has heard its
+phones.
 
 Phones one by one are easily mistaken in noise; a decoder that has heard 200,000 hours of speech knows words. Where the
 keyword HMM of a large detector hears something like the phrase, the decoder of Moonshine Tiny (MIT licence, from the

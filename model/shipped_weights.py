@@ -23,6 +23,7 @@ HEAD = "encoder-head.safetensors"
 AnyModel = Backbone | Recognizer | PhoneHead
 KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
     "Backbone": lambda config: Backbone(from_plain(BackboneConfig, config)),
+    "Trunk": lambda config: Backbone(from_plain(BackboneConfig, config)),  # as files of earlier versions call it
     "Recognizer": lambda config: Recognizer(from_plain(RecognizerConfig, config)),
     "PhoneHead": lambda config: PhoneHead(),
 }

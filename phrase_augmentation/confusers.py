@@ -77,7 +77,7 @@ def confusers(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
 def _in_turns(pools: dict[str, list[PhraseText]]) -> Iterator[PhraseText]:
     left = {kind: iter(pool) for kind, pool in pools.items()}
     while left:
-        for kind in TURNS:
+        for kind in (*TURNS, *(kind for kind in pools if kind not in TURNS)):
             if kind in left:
                 text = next(left[kind], None)
                 if text is None:

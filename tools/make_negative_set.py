@@ -29,8 +29,8 @@ WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for t
 
 
 def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
-    """The speech of a negative set: for training at most ``hours`` of the backbone's own corpora; for thresholds and tests people
-    that it was not trained on, half for each, by the speaker's name.
+    """The speech of a negative set: for training at most ``hours`` of the backbone's own corpora; for thresholds and
+    tests people that it was not trained on, half for each, by the speaker's name.
 
     Raises:
         HarkError: a folder that holds no corpus.

@@ -118,8 +118,8 @@ class RunConfig:
 
 
 def trains(config: RunConfig) -> bool:
-    """Whether the run trains a detector, from nothing. On the shipped backbone, which has heard English only, it sets the
-    threshold and no more."""
+    """Whether the run trains a detector, from nothing. On the shipped backbone, which has heard English only, it sets
+    the threshold and no more."""
     return config.from_scratch or base_language(config.language) != BACKBONE_LANGUAGE
 
 

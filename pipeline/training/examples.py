@@ -103,7 +103,8 @@ def untrained_detector(config: RunConfig, window_s: float, negatives: Path | Non
     """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
 
     Args:
-        negative set: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder is asked.
+        negative set: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder
+        is asked.
     """
     if trains(config):
         return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))

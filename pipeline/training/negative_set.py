@@ -2,8 +2,8 @@
 recordings still trains against real voices.
 
 It holds phone probabilities, not sound: square roots of probabilities as 8-bit numbers, compressed. What was said can
-be guessed from them roughly; who said it cannot be heard. The negative set of large detectors holds an encoder's states beside
-them, in codes (:mod:`model.product_quantization`), of which a decoder says how probable a phrase is.
+be guessed from them roughly; who said it cannot be heard. The negative set of large detectors holds an encoder's states
+beside them, in codes (:mod:`model.product_quantization`), of which a decoder says how probable a phrase is.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from model.asr.packed import Utterance
 from model.encoder_backbone import STATE_FRAMES
 from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW, StoredFrames
+from model.plain import with_current_names
 from model.product_quantization import ProductQuantizer
 from pipeline.training.config import SIZES
 
@@ -63,8 +64,8 @@ class NegativePiece:
     quantizer: ProductQuantizer | None = None
 
     def states(self) -> np.ndarray:
-        """States [one for each 4 frames, 288], as :meth:`model.encoder_backbone.EncoderBackbone.hear` gives them, but for
-        what the codes lose."""
+        """States [one for each 4 frames, 288], as :meth:`model.encoder_backbone.EncoderBackbone.hear` gives them, but
+        for what the codes lose."""
         assert self.codes is not None and self.quantizer is not None, "a negative set of large detectors has states"
         return self.quantizer.decode(self.codes)
 
@@ -87,8 +88,8 @@ def build_negative_set(
     reporter: Reporter,
     about: dict[str, Any],
 ) -> dict[str, float]:
-    """Write a negative set of the utterances; returns hours by split. Training pieces are heard in rooms and noise, as examples
-    are; the others half of them quiet, half noisy.
+    """Write a negative set of the utterances; returns hours by split. Training pieces are heard in rooms and noise, as
+    examples are; the others half of them quiet, half noisy.
 
     Args:
         utterances: their ``split`` says what each is for; ``path`` is relative to ``root``.
@@ -167,10 +168,10 @@ def shipped_negatives(size: str) -> Path | None:
 
 
 def about_negatives(path: Path) -> dict[str, Any]:
-    """What is said about a negative set: its backbone, corpora, licences and hours. Raises HarkError where it is damaged."""
+    """What is said about a negative set: its backbone, corpora, licences and hours. Raises HarkError where it is
+    damaged."""
     with _opened(path) as archive:
-        about: dict[str, Any] = json.loads(archive.read("about.json"))
-        return about
+        return with_current_names(json.loads(archive.read("about.json")))
 
 
 def negative_pieces(path: Path, hours: float, seed: int) -> Iterator[NegativePiece]:
@@ -223,7 +224,8 @@ def rescored_pieces(pieces: Iterable[NegativePiece], detector: Detector) -> Iter
 
 
 def rescoring_threshold(path: Path, pronunciations: Ways) -> float:
-    """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the negative set's speech exceed."""
+    """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the negative set's speech
+    exceed."""
     matches = _matches(list(negative_pieces(path, np.inf, 0)), pronunciations)
     blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
     peaks = np.sort(np.concatenate([block.max(axis=1) for block in blocks]))[::-1]
@@ -232,7 +234,8 @@ def rescoring_threshold(path: Path, pronunciations: Ways) -> float:
 
 
 def _matches(pieces: Sequence[NegativePiece], pronunciations: Ways) -> list[np.ndarray]:
-    """How well the phrase matches at each frame of each piece; many pieces at once, as a keyword HMM goes step by step."""
+    """How well the phrase matches at each frame of each piece; many pieces at once, as a keyword HMM goes step by
+    step."""
     import torch
 
     from model.detector import in_batches

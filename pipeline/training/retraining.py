@@ -1,10 +1,10 @@
 """A better version of a detector, from what people said it got wrong.
 
 A miss that was marked is a recording of the phrase like any other, which a TinyCRNN learns from. A false alarm that
-was marked becomes a *anti-keyword*: the phones that were heard in it are followed beside those of the phrase, and what sounds
-more like the anti-keyword than like the phrase loses score (``model.keyword_hmm.HMMDetector.combined``). So one mark is enough,
-and nothing has to be learned from a single example. How much better an anti-keyword must be heard is chosen on the validation
-split, so that the phrase itself is hardly ever lost.
+was marked becomes a *anti-keyword*: the phones that were heard in it are followed beside those of the phrase, and what
+sounds more like the anti-keyword than like the phrase loses score (``model.keyword_hmm.HMMDetector.combined``). So one
+mark is enough, and nothing has to be learned from a single example. How much better an anti-keyword must be heard is
+chosen on the validation split, so that the phrase itself is hardly ever lost.
 """
 
 from __future__ import annotations

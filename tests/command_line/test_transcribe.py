@@ -26,7 +26,6 @@ def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> S
     """The only engine; the command runs in an empty folder."""
     double = Scripted()
     monkeypatch.setattr(registry, "_engines", lambda: {"scripted": double})
-    monkeypatch.setattr(registry, "WHY", {"scripted": "the test has it"})
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     folder = tmp_path / "here"
     folder.mkdir()

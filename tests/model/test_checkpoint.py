@@ -79,7 +79,7 @@ def test_a_configuration_survives_json(config: Any) -> None:
 
 def test_a_configuration_of_before_anti_keywords_and_rescoring_is_read() -> None:
     values = torch.load(OLD / "backbone.pt", weights_only=True)["config"]
-    for name in ("anti_keywords", "anti_keyword_margin", "spellings", "rescore_above"):
+    for name in ("decoys", "decoy_margin", "spellings", "rescore_above"):  # as they were called
         del values[name]
     config = config_from_dict(values)
     assert isinstance(config, BackboneDetectorConfig) and config.anti_keywords == () and config.window_frames == 28

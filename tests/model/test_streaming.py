@@ -148,7 +148,8 @@ def test_the_manifest_says_how_scores_are_smoothed(
 
 
 def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
-    """A state of zeros is no silence to the backbone; a path that began in it once waited for the rest of the phrase."""
+    """A state of zeros is no silence to the backbone; a path that began in it once waited for the rest of the
+    phrase."""
     model = keyword_hmm_model("okay garden", "standard")
     streaming = Streaming(model)
     carried = slice(-(model.keyword_hmms[0].states + MATCH_POOL - 4 + 1), -1)

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import HarkError
-from phrase_augmentation.confusers import LEAST_DISTANCE, confusers
+from phrase_augmentation.confusers import LEAST_DISTANCE, _in_turns, confusers
 from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phones_of_texts
+from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.vocabulary import vocabulary
 
 KINDS = {"substitute", "insert", "delete", "vocabulary", "partial", "repeated", "reordered", "joined"}
@@ -122,3 +123,8 @@ def test_other_languages(phrase: str, language: str) -> None:
     found = confusers(Keyphrase(phrase, language), 60)
     assert len(found) >= (2 if language == "sw" else 60)
     assert not [text for text in found if can_be_heard_in(phrase, text.text, language)]
+
+
+def test_kinds_that_have_no_turn_come_too() -> None:
+    pools = {kind: [PhraseText(f"{kind} {n}", kind, 1.0) for n in range(2)] for kind in ("vocabulary", "anew")}
+    assert {text.text for text in _in_turns(pools)} == {"vocabulary 0", "vocabulary 1", "anew 0", "anew 1"}

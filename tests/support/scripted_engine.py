@@ -26,6 +26,7 @@ def said(text: str, start_s: float, end_s: float, language: str = "en", confiden
 class Scripted:
     """Writes ``piece 1``, ``piece 2`` ... unless ``write`` says otherwise; fails at the piece ``fails_at``."""
 
+    why = "the test has it"
     licence = "CC0-1.0"
     hosted = False
     translates = False

@@ -9,12 +9,13 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import AliasChoices
 
+from pipeline.recordings.captions import FORMATS
 from webui.api.schemas import JOB_ID, WHEN, Explained, Wish
 
 RECORDING_ID = "0c1f6a52-4f0e-4b7e-9a53-1a2b3c4d5e6f"
 SAID = "We ship the compass on Friday."
 
-ExportFormat = Literal["txt", "srt", "vtt", "json", "csv", "docx"]
+ExportFormat = Literal[*FORMATS]  # type: ignore[valid-type]
 
 
 class RecordingOut(Schema):

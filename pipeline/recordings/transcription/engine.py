@@ -24,11 +24,13 @@ class RecognitionEngine:
 
     Attributes:
         name: its name in the registry, in transcripts and on the command line.
+        why: why ``auto`` takes it, where it does.
         licence: SPDX identifier (or short name) of the program.
         hosted: sends audio to another machine; it is used only where its owner has configured that.
     """
 
     name: str
+    why: str
     licence: str
     hosted = False
 

@@ -36,6 +36,7 @@ class HarkCtc(RecognitionEngine):
     """
 
     name = "hark"
+    why = "neither a Whisper model nor Moonshine is on this machine; Hark's own recognizer misses four words of ten"
     licence = "Apache-2.0"
     model = SHIPPED
 

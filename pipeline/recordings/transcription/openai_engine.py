@@ -42,6 +42,7 @@ class OpenAiEndpoint(RecognitionEngine):
     """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and times of words."""
 
     name = "openai"
+    why = "no Whisper model is on this machine, and an endpoint is configured"
     licence = "of the endpoint"
     hosted = True
     translates = True

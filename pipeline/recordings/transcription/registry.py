@@ -24,16 +24,6 @@ ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, Moonshine, OpenAiEndpoint,
 
 CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # their models are many
 
-WHY = {
-    "funasr": "it was made for this language",
-    "faster-whisper": "the most accurate engine that runs here",
-    "whisper-timestamped": "the most accurate engine that runs here",
-    "moonshine": "no Whisper model is on this machine; this one comes with Hark, and gets six words of a hundred wrong",
-    "openai": "no Whisper model is on this machine, and an endpoint is configured",
-    "hark": "neither a Whisper model nor Moonshine is on this machine; Hark's own recognizer misses four words of ten",
-}
-
-
 _held: dict[str, RecognitionEngine] = {}  # engines with a model that was asked for, by name
 _holding = threading.Lock()
 
@@ -94,7 +84,7 @@ def choose(
             continue
         if knows(found, language) and (language is not None or _may_guess(found)) and found.available().ok:
             found = _fitted(found, data)
-            return found, f"{described(found)}: {WHY[found.name]}"
+            return found, f"{described(found)}: {found.why}"
     if translate:
         raise _no_translator("No engine that is ready here can.")
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)

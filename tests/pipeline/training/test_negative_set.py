@@ -99,7 +99,7 @@ def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPa
     assert blocks == int(negative_set.RESCORED_AN_HOUR * hours)
 
 
-def test_the_shipped_negatives_has_states_of_real_speech() -> None:
+def test_the_shipped_negative_set_has_states_of_real_speech() -> None:
     path = shipped_negatives("large")
     assert path is not None and about_negatives(path)["backbone"] == encoder.encoder_name()
     pieces = [piece for piece, _ in zip(negative_pieces(path, np.inf, 0), range(3))]

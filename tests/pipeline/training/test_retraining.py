@@ -1,4 +1,5 @@
-"""What was marked makes the next version better: anti-keywords of false alarms, and a comparison on the same streams."""
+"""What was marked makes the next version better: anti-keywords of false alarms, and a comparison on the same
+streams."""
 
 from __future__ import annotations
 

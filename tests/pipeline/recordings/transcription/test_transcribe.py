@@ -35,7 +35,6 @@ def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Scripted:
 
 def install(monkeypatch: pytest.MonkeyPatch, *made: Scripted) -> Scripted:
     monkeypatch.setattr(registry, "_engines", lambda: {one.name: one for one in made})
-    monkeypatch.setattr(registry, "WHY", {one.name: "the test has it" for one in made})
     return made[0]
 
 

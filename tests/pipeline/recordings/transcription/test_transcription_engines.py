@@ -106,7 +106,7 @@ def test_auto_takes_the_best_one_that_is_ready(
         doubles[engine.name] = double
     monkeypatch.setattr(registry, "_engines", lambda: doubles)
     engine, why = registry.choose("auto", language)
-    assert engine.name == chosen and why == f"{chosen} m: {registry.WHY[chosen]}"
+    assert engine.name == chosen and why == f"{chosen} m: {engine.why}"
 
 
 @pytest.mark.slow(reason="loads Hark's recognizer and its vocabulary")
