@@ -256,3 +256,24 @@ def test_files_that_are_not_quick_are_there() -> None:
     assert len(set(names)) == len(names)
     gone = [name for name in names if not (REPOSITORY / "tests" / f"{name}.py").is_file()]
     assert not gone
+
+
+def test_the_map_names_files_that_are_there() -> None:
+    """Names in the table of files lie in the row's room, paths elsewhere in the repository."""
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    table = page[page.index("## What is in each file") : page.index("## To add X")]
+    room, gone = "", []
+    for row in (line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")):
+        room = (re.findall(r"`([^`]+)`", row[0]) or [room])[0]
+        gone += [room + name for name in re.findall(r"`([\w/]+\.\w+|[\w/]+/)`", row[1]) if not _there(room + name)]
+    rest = page.replace(table, "")
+    gone += [
+        name for name in re.findall(r"`((?!jobs/|data/)[a-z_]+/[\w/]+\.(?:py|sql|html|md))`", rest) if not _there(name)
+    ]
+    assert not gone, gone
+
+
+def _there(name: str) -> bool:
+    return any(
+        (REPOSITORY / parent / name).exists() for parent in ("", "webui", "pipeline/recordings", "pipeline/corpora")
+    )

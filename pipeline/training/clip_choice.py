@@ -16,7 +16,7 @@ from db.records import Clip, Where
 from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
-from pipeline.training.config import EFFORTS, RunConfig, trains
+from pipeline.training.config import EFFORTS, RunConfig
 from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.mining import mined_clips
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF, marked_false_alarms
@@ -136,7 +136,7 @@ class Chooser:
         ]
         chosen = [(planned, clip) for planned, clip in chosen if planned.split == "test" or not is_for_test(clip)]
         self._seen |= {clip.id for _, clip in chosen}
-        for clip in marked_false_alarms(self._library, config.phrase) if trains(config) else ():
+        for clip in marked_false_alarms(self._library, config.phrase) if config.trains else ():
             if clip.id not in self._seen and splits.speaker_split.get(real_speaker(clip)) != "test":
                 chosen.append((PlannedClip(clip.id, "plain_negative", "train"), clip))
         return chosen, hours
@@ -148,7 +148,7 @@ class Chooser:
             return ""  # nor as a voice that the run does not have
         real = clip.engine in REAL_ENGINES
         split = splits.split_of_speaker(real_speaker(clip))
-        if not trains(config):
+        if not config.trains:
             if (clip.source or "").startswith(f"{CORPUS}:"):
                 return ""  # chosen because a detector got it wrong: no test
             if bucket != "plain_negative":

@@ -110,17 +110,17 @@ class RunConfig:
         return Keyphrase(self.phrase, self.language)
 
     @property
+    def trains(self) -> bool:
+        """Whether the run trains a detector from nothing. On the shipped backbone, which knows English only, it
+        calibrates one."""
+        return self.from_scratch or base_language(self.language) != BACKBONE_LANGUAGE
+
+    @property
     def run_name(self) -> str:
         """A folder name: the phrase for people, a digest of the whole configuration for exactness."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
         content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
-
-
-def trains(config: RunConfig) -> bool:
-    """Whether the run trains a detector, from nothing. On the shipped backbone, which has heard English only, it sets
-    the threshold and no more."""
-    return config.from_scratch or base_language(config.language) != BACKBONE_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:
@@ -130,7 +130,7 @@ def size_for(config: RunConfig) -> str:
     """
     from model.encoder_backbone import encoder_path
 
-    large = not trains(config) and config.effort != "trial" and encoder_path() is not None
+    large = not config.trains and config.effort != "trial" and encoder_path() is not None
     return "large" if large else "standard"
 
 

@@ -23,7 +23,7 @@ from model.phones import outputs_of
 from model.rescoring import spellings
 from model.shipped_weights import BACKBONES, shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, trains
+from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
 from pipeline.training.mining import ENGINE as MINED
 from pipeline.training.negative_set import STREAM_S, NegativePiece, rescored_pieces, rescoring_threshold, stream_row
 from pipeline.training.plan import Plan
@@ -106,7 +106,7 @@ def untrained_detector(config: RunConfig, window_s: float, negatives: Path | Non
         negative set: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder
         is asked.
     """
-    if trains(config):
+    if config.trains:
         return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
     said = outputs_of(config.keyphrase)
     window_s += BACKBONE_DELAY_S
@@ -146,7 +146,7 @@ def plan_examples(
         seed = int(rng.integers(2**62))
         specs.append(ExampleSpec(tuple(paths), aligned, condition, seed, receptive_samples, columns=columns, **more))
 
-    for split in SPLITS if trains(config) else SPLITS[1:]:
+    for split in SPLITS if config.trains else SPLITS[1:]:
         rows = clips[clips["split"] == split]
         plain = rows[rows["bucket"] == "plain_negative"]
         neighbours = plain["path"].to_numpy()

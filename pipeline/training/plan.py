@@ -30,7 +30,7 @@ from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from pipeline.training.clip_choice import Chooser, PlannedClip
-from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, trains
+from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
 from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.splits import (
     SPLITS,
@@ -191,8 +191,13 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
     return ready, missing
 
 
-def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
-    """The texts of a bucket: as many as are wanted, or as the phrase yields."""
+def run_texts(config: RunConfig, library: Library) -> dict[str, list[PhraseText]]:
+    """The texts of each bucket: as many as are wanted, or as the phrase yields."""
+    transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
+    return {bucket: _bucket_texts(bucket, config, transcripts) for bucket in BUCKETS}
+
+
+def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     from pipeline.training.negative_set import shipped_negatives
 
     effort = EFFORTS[config.effort]
@@ -202,7 +207,7 @@ def bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> 
         # Ask for more than needed: kinds whose end is unknown are left out.
         texts = positives(keyphrase, count * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
-    if not trains(config) and not (bucket == "plain_negative" and shipped_negatives(config.size) is None):
+    if not config.trains and not (bucket == "plain_negative" and shipped_negatives(config.size) is None):
         count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
     if bucket == "confuser":
         return confusers(keyphrase, count, seed)
@@ -218,7 +223,7 @@ def texts_of_splits(
 
     The phrase may be said in any, and so may what resembles it where nothing is trained.
     """
-    if bucket == "positive" or (bucket != "plain_negative" and not trains(config)):
+    if bucket == "positive" or (bucket != "plain_negative" and not config.trains):
         return {split: [text.text for text in texts] for split in SPLITS}
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
     for text in texts:
@@ -230,9 +235,9 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
     """How many clips of a bucket each split is to have, by the texts of each."""
     effort = EFFORTS[config.effort]
     each = effort.size(bucket).clips_per_phrase
-    if trains(config) and bucket == "positive":
+    if config.trains and bucket == "positive":
         return {split: round(len(texts[split]) * each * POSITIVE_SHARES[split]) for split in SPLITS}
-    if trains(config) or bucket == "plain_negative":
+    if config.trains or bucket == "plain_negative":
         return {split: each * len(texts[split]) for split in SPLITS}
     if bucket == "positive":
         return {
@@ -278,13 +283,15 @@ def draw_requests(
     return requests
 
 
-def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter) -> Plan:
-    """Decide everything. Reads the library, makes nothing."""
+def make_plan(
+    config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library, reporter: Reporter
+) -> Plan:
+    """Decide everything. Reads the library, makes nothing. ``texts_of``: see :func:`run_texts`."""
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     engines, missing = ready_engines(config.engines, config.language, config.hold_out)
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
-    splits = split_voices(voices, config.hold_out, trains(config))
-    for split in SPLITS if trains(config) else SPLITS[1:]:
+    splits = split_voices(voices, config.hold_out, config.trains)
+    for split in SPLITS if config.trains else SPLITS[1:]:
         if not splits.voices[split]:
             raise HarkError(
                 f"{config.phrase!r} cannot be trained with the voices that are here.",
@@ -293,17 +300,16 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
             )
     takes = library.clips_with_texts([config.phrase], config.language)
     recorded = splits_of_takes(takes)
-    if not trains(config):
+    if not config.trains:
         recorded = dict.fromkeys(recorded, "test")
     splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
-    transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
     chooser = Chooser(config, library, splits, engines)
     rows: list[BucketPlan] = []
     clips: list[PlannedClip] = []
     requests: list[PlannedRequest] = []
     real_hours = 0.0
     for position, bucket in enumerate(BUCKETS):
-        texts = bucket_texts(bucket, config, transcripts)
+        texts = texts_of[bucket]
         if bucket == "positive" and not texts:
             raise HarkError(
                 f"{config.phrase!r} cannot be spoken.", "No text could be made of it.", "Choose another phrase."
@@ -314,13 +320,13 @@ def make_plan(config: RunConfig, run: str, library: Library, reporter: Reporter)
         missing_clips = {split: max(0, wanted[split] - sum(c.split == split for c, _ in chosen)) for split in SPLITS}
         if bucket == "plain_negative":
             ordinary, real_hours = chooser.ordinary()
-            for split in SPLITS if trains(config) else ():
+            for split in SPLITS if config.trains else ():
                 # Real speech takes the place of at most half of the synthetic plain negatives: were all positives
                 # synthetic and all ordinary speech real, a detector would learn to tell machines from people.
                 real = sum(clip.split == split for clip, _ in ordinary)
                 missing_clips[split] -= min(real, missing_clips[split], wanted[split] // 2)
             chosen += ordinary
-        grown = "train" if trains(config) else "test"
+        grown = "train" if config.trains else "test"
         rest = config.growth_constant - sum(missing_clips.values())
         if texts and rest > 0:
             missing_clips[grown] += rest
@@ -375,7 +381,7 @@ def estimated_s(
         examples += 1 if one.bucket == "plain_negative" else effort.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
-    return max(speaking.values(), default=0.0) + hearing + (training if trains(config) else CALIBRATION_S[config.size])
+    return max(speaking.values(), default=0.0) + hearing + (training if config.trains else CALIBRATION_S[config.size])
 
 
 def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
@@ -398,7 +404,7 @@ def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
 def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
     """The division of voices that the plan was made with."""
     voices = {name: engine.voices(plan.config.language) for name, engine in engines.items()}
-    return split_voices(voices, plan.config.hold_out, trains(plan.config))
+    return split_voices(voices, plan.config.hold_out, plan.config.trains)
 
 
 def save_plan(plan: Plan, path: Path) -> None:

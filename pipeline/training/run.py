@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from db.records import Where
 from model.encoder_backbone import check_package
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
+from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.config import (
     AUTO_SIZE,
@@ -34,17 +35,16 @@ from pipeline.training.config import (
     RunConfig,
     job_folder,
     size_for,
-    trains,
 )
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
 from pipeline.training.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.plan import (
     Plan,
-    bucket_texts,
     config_of_run,
     load_plan,
     make_plan,
     ready_engines,
+    run_texts,
     save_plan,
     what_is_left,
 )
@@ -97,7 +97,7 @@ def prepare(config: RunConfig) -> RunConfig:
         config = replace(config, size=size_for(config))
     if config.size not in SIZES:
         raise HarkError(f"There is no size called {config.size!r}.", f"Known are: {', '.join(SIZES)}.", "Choose one.")
-    if config.size == "large" and trains(config):
+    if config.size == "large" and config.trains:
         raise HarkError(
             f"{config.phrase!r} cannot have a large detector.",
             "Its encoder knows English, and is not trained from nothing.",
@@ -128,7 +128,9 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
     config = prepare(config)
     folder = job_folder(data, config)
     with Library(data) as library:
-        return load_plan(folder / "plan.json") or make_plan(config, folder.name, library, reporter)
+        return load_plan(folder / "plan.json") or make_plan(
+            config, run_texts(config, library), folder.name, library, reporter
+        )
 
 
 def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     with Library(data) as library:
         left = what_is_left(plan, library, to_hear)
     planned = len(plan.requests)
-    last = "train" if trains(plan.config) else "calibrate"
+    last = "train" if plan.config.trains else "calibrate"
     goes_on_with = "synthesize" if left.requests else "features" if to_hear else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
     return {**left.summary(), "unfinished": unfinished}
@@ -193,10 +195,11 @@ def _run(
     if plan is not None:
         reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
     else:
+        texts = run_texts(config, library)
         with clock.stage("mine"):
-            _mine(config, library, reporter)
+            _mine(config, texts, library, reporter)
         with clock.stage("plan"):
-            plan = make_plan(config, folder.name, library, reporter)
+            plan = make_plan(config, texts, folder.name, library, reporter)
             save_plan(plan, folder / "plan.json")
     with clock.stage("synthesize"):
         engines, _ = ready_engines(tuple(plan.engines), config.language)
@@ -205,7 +208,7 @@ def _run(
         clips, detector, store = _features(plan, data, folder, library, before, reporter)
     trained: TrainResult | None = None
     anti_keywords = AntiKeywords()
-    if trains(config):
+    if config.trains:
         with clock.stage("train"):
             start = before.detector if before is not None else None
             detector, trained = _train(config, detector, store, folder, start, reporter, tensorboard)
@@ -280,7 +283,7 @@ def _version_before(config: RunConfig, data: Path, library: Library, reporter: R
     return _Before(detector, manifest["thresholds"], marked_audio(library, config.phrase, config.language))
 
 
-def _mine(config: RunConfig, library: Library, reporter: Reporter) -> None:
+def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
     """Cut the phrase, and what resembles it, out of the library's recordings of people; the plan finds the cuts."""
     if not config.mining or base_language(config.language) != BACKBONE_LANGUAGE:
         return  # the aligner, too, has heard English only
@@ -288,9 +291,9 @@ def _mine(config: RunConfig, library: Library, reporter: Reporter) -> None:
     if next(library.iter_clips(where), None) is None:
         return
     found = mine(config.keyphrase, library, reporter, MiningConfig(method=config.mining_method))
-    texts = [text.text for bucket in ("confuser", "inbetween") for text in bucket_texts(bucket, config, ())]
+    negatives = [text.text for bucket in ("confuser", "inbetween") for text in texts[bucket]]
     method = replace(MINED_NEGATIVES, method=config.mining_method)
-    near = mine_negatives(config.keyphrase, texts, library, reporter, method)
+    near = mine_negatives(config.keyphrase, negatives, library, reporter, method)
     reporter.log(
         worded(
             "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d confusers.",
@@ -316,13 +319,13 @@ def _features(
         _refuse_too_little(clips, plan)
         with atomic_path(table_file) as temporary:
             clips.to_csv(temporary, index=False)
-        negatives = None if trains(config) else shipped_negatives(config.size)
+        negatives = None if config.trains else shipped_negatives(config.size)
         window_s, phrase_s = window_seconds(clips, config.phrase)
         detector = before.detector if before is not None else untrained_detector(config, window_s, negatives)
         save_checkpoint(detector, str(start_file))
         examples = plan_examples(config, clips, data / NOISE_FOLDER, detector.config.receptive_samples, phrase_s)
         reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=len(examples.specs)))
-        if not trains(config) and complaint():
+        if not config.trains and complaint():
             reporter.log(complaint(), "warning")
         pieces = (
             negative_pieces(negatives, EFFORTS[config.effort].negative_hours, config.seed)
@@ -380,7 +383,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     from model.shipped_weights import about_front_end
     from pipeline.training.negative_set import about_negatives, shipped_negatives
 
-    if trains(config):
+    if config.trains:
         return {}
     rescored = isinstance(detector, EncoderDetector) and detector.rescorer is not None
     negatives = shipped_negatives(config.size)
@@ -393,7 +396,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
     """Raise HarkError where there is nothing to learn from or nothing to measure on."""
     needed = {("positive", "test"), ("plain_negative", "validation"), ("plain_negative", "test")}
-    if trains(plan.config):
+    if plan.config.trains:
         needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}
     for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
         raise HarkError(

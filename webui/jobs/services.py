@@ -20,7 +20,6 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
 from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, run_config
-from pipeline.training.config import trains
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import take_room
@@ -103,7 +102,7 @@ def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[st
     """
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
-        skipped = "calibrate" if trains(run_config({"phrase": "", **spec})) else "train"
+        skipped = "calibrate" if run_config({"phrase": "", **spec}).trains else "train"
         stages = tuple(stage for stage in stages if stage[0] != skipped)
     return [(name, shown(title)) for name, title in stages]
 

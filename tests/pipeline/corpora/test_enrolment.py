@@ -32,7 +32,7 @@ from pipeline.corpora.enrolment import (
 from pipeline.training import plan as planning
 from pipeline.training.config import RunConfig
 from pipeline.training.examples import clip_table
-from pipeline.training.plan import make_plan
+from pipeline.training.plan import make_plan, run_texts
 
 
 def speechlike(seconds: float = 0.8, level: float = 0.1, around_s: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -154,7 +154,7 @@ def run(library: Library, make_choir: type, tiny_effort: Any, monkeypatch: pytes
     """The table of a run's clips, the library as it is then."""
     choirs = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9))}
     monkeypatch.setattr(planning, "all_engines", lambda: dict(choirs))
-    return lambda: clip_table(make_plan(RUN, "run-1", library, silent_reporter()), library)
+    return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library, silent_reporter()), library)
 
 
 RUN = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5, from_scratch=True)
@@ -245,7 +245,7 @@ def test_what_is_put_aside_is_not_used_whatever_the_plan_said(
         for n, parent in enumerate(parents)
     )  # fmt: skip
     takes = kept_by_all(library, TRAIN)
-    plan = make_plan(RUN, "run-1", library, silent_reporter())
+    plan = make_plan(RUN, run_texts(RUN, library), "run-1", library, silent_reporter())
     assert {*plain, *cuts, *takes} <= set(clip_table(plan, library)["clip_id"])
     library.set_state([*plain, *parents, *takes], "rejected")
     assert not {*plain, *cuts, *takes} & set(clip_table(plan, library)["clip_id"])

@@ -267,12 +267,10 @@ def test_mining_real_speech(shared_data: Path, library: Library, method: str) ->
 def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.add_clips([recording(SENTENCE), recording("open the window seven", "bob")])
     near = {"confuser": ("the window", "wind"), "inbetween": ("open the",)}
-    monkeypatch.setattr(
-        "pipeline.training.run.bucket_texts", lambda bucket, *_: [PhraseText(text, "partial") for text in near[bucket]]
-    )
+    near_texts = {bucket: [PhraseText(text, "partial") for text in texts] for bucket, texts in near.items()}
     config = RunConfig("big window")
     events: list[dict[str, Any]] = []
-    _mine(config, library, Reporter(events.append))
+    _mine(config, near_texts, library, Reporter(events.append))
     assert {clip.text_normalized for clip in mined_clips(library, ["big window", "the window", "open the"])} == {
         "big window",
         "the window",
@@ -280,10 +278,10 @@ def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library, monkeypa
     }
     assert any("1 of the phrase" in event.get("message", "") for event in events)
     before = library.stats().slices
-    _mine(config, library, silent_reporter())
+    _mine(config, near_texts, library, silent_reporter())
     if find_spec("ctc_segmentation"):
-        _mine(replace(config, mining_method=CTC_SEGMENTATION), library, silent_reporter())
+        _mine(replace(config, mining_method=CTC_SEGMENTATION), near_texts, library, silent_reporter())
         assert library.stats().slices == 2 * before, "of the phrase and of what resembles it"
         before *= 2
-    _mine(replace(config, language="de"), library, silent_reporter())
+    _mine(replace(config, language="de"), near_texts, library, silent_reporter())
     assert library.stats().slices == before

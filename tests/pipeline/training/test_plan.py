@@ -33,6 +33,7 @@ from pipeline.training.plan import (
     ready_engines,
     remaining,
     run_splits,
+    run_texts,
     save_plan,
 )
 from pipeline.training.splits import SPLITS, split_of, split_voices
@@ -56,7 +57,7 @@ def choirs(make_choir: type, monkeypatch: pytest.MonkeyPatch) -> dict[str, objec
 
 
 def plan_of(library: Library, config: RunConfig = CONFIG, run: str = "run-1") -> Plan:
-    return make_plan(config, run, library, silent_reporter())
+    return make_plan(config, run_texts(config, library), run, library, silent_reporter())
 
 
 def speak(plan: Plan, library: Library, new_clip: Callable[..., NewClip]) -> None:
