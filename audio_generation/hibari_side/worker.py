@@ -47,19 +47,18 @@ class Speaker:
             value[0] for value in self.network.sess.run(None, {"ids": ids, "speed": speed})
         )
         factor, tract, tilt, breath = self._person(request["voice"])
+        factor *= float(settings.get("pitch", 1.0))
+        intonation = float(settings.get("intonation", 1.0))
         if tract != 1:
             harmonics, phase, noise, rest = (self._warp(part, tract) for part in (harmonics, phase, noise, rest))
             rest_phase = rest_phase[self._bins(tract).round().astype(int)]
         octaves = np.log2(np.maximum(np.arange(len(noise)), 5) / 50)[:, None]  # from 1 kHz; a bin has 20 Hz
         slope = (octaves * tilt * np.log(10) / 20).astype(np.float32)
-        if factor != 1:
+        if factor != 1 or intonation != 1:
             rest, noise = np.full_like(rest, -20), np.logaddexp(noise, rest - 0.35)  # its phase knows the old pitch
         voiced = pitch > 40
         mean = float(np.exp(np.log(pitch[voiced]).mean())) if voiced.any() else 1.0
-        factor *= float(settings.get("pitch", 1.0))
-        pitch = np.where(
-            voiced, mean * factor * (np.maximum(pitch, 1) / mean) ** float(settings.get("intonation", 1.0)), 0
-        )
+        pitch = np.where(voiced, mean * factor * (np.maximum(pitch, 1) / mean) ** intonation, 0)
         rng = np.random.default_rng(int(settings.get("seed", 0)))
         audio = self.dsp.synth(
             harmonics + slope, phase, noise + slope + breath * np.log(10) / 20, rest + slope, rest_phase,

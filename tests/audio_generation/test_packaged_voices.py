@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from audio_generation.hibari_side.hibari import COUNTS, Hibari
 from audio_generation.kokoro_int8_side.kokoro_int8 import BLENDS, STYLES, KokoroInt8
 from audio_generation.worker import WorkerEngine
 from core.audio_file import read_audio
+from core.data_folder import REPOSITORY
 
 # One formant at 1 kHz, a pitch of 200 Hz, some noise; 8 frames a letter.
 HIBARI = """
@@ -51,7 +53,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     folder = tmp_path / "packages"
     folder.mkdir()
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path / "engines"))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    paths = f"{REPOSITORY}{os.pathsep}{folder}"
+    monkeypatch.setattr(WorkerEngine, "worker_environment", lambda self: {"PYTHONPATH": paths})
     monkeypatch.syspath_prepend(folder)
 
     def write(name: str, content: str | bytes) -> None:
