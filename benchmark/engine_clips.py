@@ -53,7 +53,7 @@ def understood(engine: Engine, seed: int = 0) -> dict[str, float]:
     return {
         "clips": len(clips),
         "kept": _share(*kept.values()),
-        "phrases_kept": _share([np.mean(row) > 0.5 for row in kept.values()]),
+        "phrases_kept": _share([sum(row) > len(row) / 2 for row in kept.values()]),
         "written": _share(*written.values()),
         "phrases_written": _share([any(row) for row in written.values()]),
         **{f"caught_{how}": _share(row) for how, row in caught.items()},
