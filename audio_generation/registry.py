@@ -10,6 +10,8 @@ from audio_generation.espeak_side.espeak import Espeak
 from audio_generation.fake_side.fake import Fake
 from audio_generation.festival_side.festival import Festival
 from audio_generation.flite_side.flite import Flite
+from audio_generation.hibari_side.hibari import Hibari
+from audio_generation.kokoro_int8_side.kokoro_int8 import KokoroInt8
 from audio_generation.kokoro_side.kokoro import Kokoro
 from audio_generation.piper_side.piper import Piper
 from audio_generation.splice_side.splice import Splice
@@ -22,6 +24,8 @@ ENGINES = (
     Festival,
     Piper,
     Kokoro,
+    KokoroInt8,
+    Hibari,
     Splice,
     Suno,
     ElevenLabs,

@@ -97,6 +97,8 @@ class WorkerEngine:
                     f"The Python packages of {self.name} are not installed ({', '.join(lacks)}).",
                     f"./hark engines enable {self.name}",
                 )
+            if environments.is_enabled(self.name) and (why := environments.damaged(self.name)):
+                return Readiness(False, f"{why}.", f"./hark engines enable {self.name}")
             found = self.missing()
             if found is None and not self.loads_weights:
                 self.facts()

@@ -1,4 +1,4 @@
-"""Clips a second of each speech engine that is ready: by a persistent worker, and by one process a phrase."""
+"""Each speech engine that is ready: clips a second, by a persistent worker and one process each; how intelligible."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
 from audio_generation.registry import default_engines
 from benchmark import BenchOptions, Figures
+from benchmark.engine_clips import understood
 from core.errors import HarkError
 from core.events import Reporter
 from pipeline.training.plan import ready_engines
@@ -30,16 +31,17 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     requests, but ended after each, so that each phrase pays for starting a process and loading a voice.
 
     Returns:
-        For each engine: clips_per_s, clips_per_s_one_process_each, ratio, speech_s_per_s (seconds of speech a second).
+        For each engine: clips_per_s, clips_per_s_one_process_each, ratio, speech_s_per_s (seconds of speech a second),
+        and what :func:`benchmark.engine_clips.understood` finds.
     """
     if options.engines:
         ready_engines(options.engines, "en")  # says which one is unknown or not ready
-    reporter.stage("bench", "Measuring the speech engines (up to 40 s each)")
+    reporter.stage("bench", "Measuring the speech engines (some minutes each)")
     figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
         for name, engine in default_engines().items():
             if engine.voices("en") and (not options.engines or name in options.engines):
-                figures[name] = _measure(engine, options.seed, Path(folder))
+                figures[name] = _measure(engine, options.seed, Path(folder)) | understood(engine, options.seed)
     if not figures:
         raise HarkError(
             "There is nothing to measure.",

@@ -43,6 +43,7 @@ def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
     train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
     _run_here(train)
+    train.add_argument("--no-download", action="store_true", help="do not install neural voices that are missing")
     train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
     _run_here(plan)
@@ -128,9 +129,25 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     if options.tensorboard:
         require_tensorboard()
     config = _config(options)
+    if not options.no_download:
+        _install_voices(config, screen)
     if not screen.json_wanted:
         _show_plan(config, screen, short=True)
     return _train(config, screen, options.tensorboard)
+
+
+def _install_voices(config: RunConfig, screen: Screen) -> None:
+    """Neural voices that are missing, once: a run goes on without those that cannot be had."""
+    from pipeline.engine_setup import install_voices, voices_to_install
+
+    if wanted := voices_to_install(config):
+        screen.note(f"Installing neural voices: {_sizes(wanted)} to download, once. --no-download leaves them out.")
+        with screen.reporter() as reporter:
+            install_voices(wanted, reporter)
+
+
+def _sizes(megabytes: Mapping[str, int]) -> str:
+    return ", ".join(f"{engine} {size} MB" for engine, size in megabytes.items())
 
 
 def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
@@ -186,6 +203,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
         screen.note(*(f"{name}: {words}" for name, words in EFFORT_WORDS.items()))
         effort = Prompt.ask("Effort", console=screen.err, choices=list(EFFORTS), default=effort)
     config = _as_usual(advice.normalized, effort)
+    _install_voices(config, screen)
     if not screen.json_wanted:
         _show_plan(config, screen, short=True)
     return _train(config, screen, tensorboard=False)
@@ -224,11 +242,13 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     from rich.text import Text
 
     from command_line.console import command, duration, facts, table
+    from pipeline.engine_setup import voices_to_install
     from pipeline.training.run import plan_run, plan_summary
 
     with screen.reporter(passing=short) as reporter:
         plan = plan_summary(plan_run(config, data_folder(), reporter), data_folder())
-    screen.result(plan)
+    to_install = {} if short else voices_to_install(config)
+    screen.result({**plan, "to_install_mb": to_install})
     if screen.json_wanted:
         return
     columns = ("phrases", "target", "reused", "mined", "generate")
@@ -241,6 +261,8 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     if plan["held_out_engine"]:
         lines.append(("held out", f"{plan['held_out_engine']}: used in the test only"))
     lines += [("not used", f"{engine}: {why}") for engine, why in plan["engines_missing"].items()]
+    if to_install:
+        lines.append(("to install", f"{_sizes(to_install)}: neural voices, by {PROGRAM} train unless --no-download"))
     no_speech = f"none: {PROGRAM} library import FOLDER makes the detector better"
     lines.append(("real speech", f"{hours:.1f} h" if hours else no_speech))
     minutes = max(1, round(plan["estimate_s"] / 60))

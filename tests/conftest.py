@@ -16,6 +16,7 @@ from tests.support.mounting import mount
 # instead of 8.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HARK_SETTINGS_FILE"] = ""  # no .env of this machine reaches the tests
+os.environ["HARK_NO_DOWNLOAD"] = "1"  # no run of the tests installs voices
 
 
 # What takes the tests of a file their time, where they are not quick: `./hark test -m quick` leaves them out.
@@ -27,7 +28,8 @@ NOT_QUICK = {
         webui/accounts/test_owner_links webui/test_http_connection webui/test_rate_limits webui/test_setup
     """,
     "starts workers, jobs or a service": """
-        audio_generation/test_engine_contract audio_generation/test_environments audio_generation/test_splice_engine
+        audio_generation/test_engine_contract audio_generation/test_environments audio_generation/test_packaged_voices
+        audio_generation/test_splice_engine
         audio_generation/test_worker_failures db/test_db_processes pipeline/recordings/test_model_server
         pipeline/serving/test_wyoming pipeline/training/test_synthesis test_earlier_version webui/jobs/test_supervise
         webui/library/test_import

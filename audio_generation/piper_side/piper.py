@@ -1,8 +1,9 @@
-"""Piper as an engine: every voice in ``<data>/voices/piper`` and every speaker of each."""
+"""Piper as an engine: every voice in ``<data>/voices/piper`` or in a package beside it, and every speaker of each."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
+from core import environments
 from core.data_folder import installation_folder
 from core.readiness import Readiness
 
@@ -26,12 +28,23 @@ class Piper(WorkerEngine):
 
     @staticmethod
     def folder() -> Path:
-        """Where the voices lie."""
+        """Where pulled voices lie."""
         return installation_folder() / "voices" / "piper"
+
+    @staticmethod
+    def packaged() -> Path:
+        """Where packages with voices lie."""
+        return environments.packages_folder(Piper.name)
+
+    def models(self) -> list[Path]:
+        """The models of all voices; of two of one name the one that was pulled."""
+        paths = [*self.packaged().glob("*_piper_voice/data/*.onnx"), *self.folder().glob("*.onnx")]
+        found = {path.name: path for path in paths}
+        return [path for _, path in sorted(found.items())]
 
     def missing(self) -> Readiness | None:
         """At least one voice is needed."""
-        if any(path.with_suffix(".onnx.json").is_file() for path in self.folder().glob("*.onnx")):
+        if any(path.with_suffix(".onnx.json").is_file() for path in self.models()):
             return None
         return Readiness(
             False, f"There is no Piper voice in {self.folder()}.", "./hark voices pull piper en_US-libritts_r-medium"
@@ -39,12 +52,13 @@ class Piper(WorkerEngine):
 
     def worker_environment(self) -> Mapping[str, str]:
         """Where the voices lie."""
-        return {"HARK_VOICES": str(self.folder())}
+        folders = dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())])
+        return {"HARK_VOICES": os.pathsep.join(folders)}
 
     def find_voices(self, language: str) -> list[Voice]:
         """As the JSON files beside the models describe them; a file that cannot be read is no voice."""
         voices: list[Voice] = []
-        for path in sorted(self.folder().glob("*.onnx")):
+        for path in self.models():
             try:
                 config = json.loads(path.with_suffix(".onnx.json").read_text(encoding="utf-8"))
                 spoken = str(config.get("language", {}).get("code") or config["espeak"]["voice"])
@@ -56,7 +70,7 @@ class Piper(WorkerEngine):
                 continue
             # Qualities of one voice are one person: en_US-lessac-low and en_US-lessac-high.
             person = re.sub(r"-(x_low|low|medium|high)$", "", path.stem)
-            licence = _licence(path.with_suffix(".MODEL_CARD"))
+            licence = _licence(path)
             if len(speakers) < 2:
                 voices.append(Voice(self.name, path.stem, spoken, f"piper-{person}", licence, path.stem))
             else:
@@ -75,10 +89,13 @@ class Piper(WorkerEngine):
         }
 
 
-def _licence(card: Path) -> str:
-    """The licence that a Piper model card names, ``* License: ...``."""
-    try:
-        found = re.search(r"licen[sc]e\s*:\s*(.+)", card.read_text(encoding="utf-8"), re.IGNORECASE)
-    except (OSError, UnicodeDecodeError):
-        found = None
-    return found[1].strip() if found else "unknown: see the voice's model card"
+def _licence(model: Path) -> str:
+    """The licence that the model card beside a model names, ``* License: ...``."""
+    for card in (model.with_suffix(".MODEL_CARD"), model.parent / "MODEL_CARD"):
+        try:
+            found = re.search(r"licen[sc]e\s*:\s*(.+)", card.read_text(encoding="utf-8"), re.IGNORECASE)
+        except (OSError, UnicodeDecodeError):
+            continue
+        if found:
+            return found[1].strip()
+    return "unknown: see the voice's model card"

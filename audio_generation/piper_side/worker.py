@@ -13,15 +13,15 @@ LOADED_VOICES = 4  # kept in memory, 60 to 120 MB each; the oldest goes first
 
 
 class Speaker:
-    """The voices of one folder, loaded as they are asked for."""
+    """The voices of some folders, the first one first, loaded as they are asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folders: list[Path]) -> None:
         try:
             from piper import PiperVoice
         except ImportError as error:
             raise Unavailable(f"piper-tts cannot be imported: {error}") from error
         self.load = PiperVoice.load
-        self.folder = folder
+        self.folders = folders
         self.loaded: OrderedDict[str, Any] = OrderedDict()
 
     def speak(self, request: dict[str, Any]) -> None:
@@ -44,8 +44,9 @@ class Speaker:
 
     def _voice(self, key: str) -> Any:
         if key not in self.loaded:
-            path = self.folder / f"{key}.onnx"
-            if path.parent != self.folder or not path.is_file():
+            paths = [folder / f"{key}.onnx" for folder in self.folders]
+            path = next((path for path in paths if path.parent in self.folders and path.is_file()), None)
+            if path is None:
                 raise Refused(f"piper has no voice {key}")
             self.loaded[key] = self.load(path)
             if len(self.loaded) > LOADED_VOICES:
@@ -66,7 +67,7 @@ def _speaker_number(config: Any, speaker: str) -> int | None:
 
 def set_up() -> tuple[dict[str, Any], Any]:
     """For ``serve``."""
-    return {}, Speaker(Path(os.environ["HARK_VOICES"])).speak
+    return {}, Speaker([Path(folder) for folder in os.environ["HARK_VOICES"].split(os.pathsep)]).speak
 
 
 if __name__ == "__main__":

@@ -46,11 +46,12 @@ def fits(tokens: Sequence[int], frames: int) -> bool:
     return len(tokens) + same <= frames
 
 
-def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False) -> TokenPath:
-    """Align tokens (at least one) to an emission [time, outputs]; other speech may come before and after them.
+def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False, filler: bool = True) -> TokenPath:
+    """Align tokens (at least one) to an emission [time, outputs].
 
     Args:
         free_end: the emission may end before the tokens do.
+        filler: other speech may come before the first and after the last token.
 
     Raises:
         ValueError: no tokens, or more than can be written in that many frames.
@@ -63,8 +64,9 @@ def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False)
     states = len(labels)
     emitted = log_p[:, labels].astype(np.float32)
     top = log_p.max(axis=1).astype(np.float32)
-    emitted[:, 0] = np.maximum(emitted[:, 0], top - FILLER_COST)
-    if not free_end:
+    if filler:
+        emitted[:, 0] = np.maximum(emitted[:, 0], top - FILLER_COST)
+    if filler and not free_end:
         emitted[:, -1] = np.maximum(emitted[:, -1], top - FILLER_COST)
     jump = np.full(states, NEVER, np.float32)  # from one token to the next without a blank
     jump[3::2] = np.where(labels[3::2] != labels[1:-2:2], 0, NEVER)

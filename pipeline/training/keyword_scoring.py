@@ -8,6 +8,7 @@ exactly the phrase. The phrase may begin at any frame; the score of a frame is t
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from model.asr.emissions import Aligner, default_aligner
+from model.asr.viterbi import fits, token_path
 from model.phones import BLANK, outputs_of, phone_indices
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
@@ -90,11 +92,15 @@ def phone_score(audio: np.ndarray, keyphrase: Keyphrase) -> float:
 
 
 def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Aligner | None = None) -> float:
-    """How intelligible a text is in audio [samples], 0 to 1: :func:`phone_score` for texts of any length.
+    """How surely a text is what audio [samples] says, and all that it says, 0 to 1.
 
-    To be called on what splice said before it goes into the library; docs/splice.md says which scores are good ones.
+    As :func:`phone_score`, but the path goes from the first frame to the last: a clip that stutters or says more is no
+    good one either. To be called on what an engine said before it goes into the library.
     """
-    return best_score(_emission(audio, aligner), ways_to_say(normalize(text, language), language))
+    log_p = _emission(audio, aligner)
+    ways = [way for way in ways_to_say(normalize(text, language), language) if fits(way, len(log_p))]
+    nats = (token_path(log_p, way, filler=False).shortfall(0, len(log_p) - 1) / len(way) for way in ways)
+    return max((math.exp(-lost) for lost in nats), default=0.0)
 
 
 def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:

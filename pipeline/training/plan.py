@@ -52,6 +52,8 @@ SECONDS_PER_CLIP = {
     SPLICE: 0.1,
     "piper": 0.3,
     "kokoro": 2.0,
+    "kokoro_int8": 1.5,
+    "hibari": 0.1,
     "suno": 30.0,
     "elevenlabs": 1.5,
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from audio_generation.hibari_side.hibari import Hibari
 from core import environments
 from core.errors import HarkError
 
@@ -60,6 +63,37 @@ def test_what_cannot_be_imported_is_not_ready(requirements: Path) -> None:
     assert not environments.is_enabled("pyannote")
 
 
+def test_a_voice_that_is_missing_cut_off_or_altered_is_not_used(requirements: Path) -> None:
+    requirements.write_text("# nothing\n")
+    voice = environments.enable("hibari") / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "voice.bin"
+    voice.write_bytes(b"voice")
+    digest = hashlib.sha256(b"voice").hexdigest()
+    requirements.write_text(f"# sha256: voice.bin {digest}\n")
+    assert not environments.damaged("hibari")
+    (environments.environment("hibari") / environments.STAMP).write_text(environments._digest("hibari"))
+    voice.write_bytes(b"voi")
+    assert "voice.bin is cut off or altered" in environments.damaged("hibari")
+    engine = Hibari()
+    assert "cut off" in engine.available().why and engine.available().how_to_enable == "./hark engines enable hibari"
+    assert engine.voices("en") == []
+    voice.unlink()
+    assert engine.available().why == "voice.bin is missing."
+    with pytest.raises(HarkError, match="cannot be used"):  # made again, it lacks the file still: nothing brings it
+        environments.enable("hibari")
+    assert not environments.environment("hibari").exists(), "what is half made takes no room"
+
+
+def test_a_full_disk_leaves_nothing_half_made(requirements: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(command: list[str], name: str, report: object) -> None:
+        environments.environment(name).mkdir(parents=True)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(environments, "_run", full)
+    with pytest.raises(HarkError, match="disk is full"):
+        environments.enable("hibari")
+    assert not environments.environment("hibari").exists()
+
+
 def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(tmp_path: Path) -> None:
     """As its wheel is beside a CPU build of torch: the extension is looked for, and loading it fails."""
     (tmp_path / "torch.py").write_text("class version:\n    cuda = None\n")
@@ -77,7 +111,8 @@ def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(tmp_path: Pa
     assert (package / "lib").exists(), "beside a CUDA build it is another fault, which is told"
 
 
-ALL = ["piper", "kokoro", "suno", "elevenlabs", "tps", "funasr", "whisper-timestamped", "pyannote"]
+ALL = ["piper", "kokoro", "kokoro_int8", "hibari", "suno", "elevenlabs"]
+ALL += ["tps", "funasr", "whisper-timestamped", "pyannote"]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -122,14 +122,18 @@ def make_piper_voice(path: Path, speakers: int) -> None:
 
 
 def test_piper_speaks_every_speaker_of_every_voice(
-    driver: Callable[[WorkerEngine], WorkerEngine], tmp_path: Path
+    driver: Callable[[WorkerEngine], WorkerEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = driver(Piper())
+    monkeypatch.setattr(Piper, "packaged", staticmethod(lambda: tmp_path / "packages"))
     folder = tmp_path / "voices" / "piper"
     folder.mkdir(parents=True)
     assert "no Piper voice" in engine.available().why and "voices pull" in engine.available().how_to_enable
     make_piper_voice(folder / "en_US-tiny-low.onnx", 3)
-    make_piper_voice(folder / "en_US-alone-medium.onnx", 1)
+    packaged = tmp_path / "packages" / "alone_piper_voice" / "data"
+    packaged.mkdir(parents=True)
+    make_piper_voice(packaged / "en_US-alone-medium.onnx", 1)
+    (packaged / "MODEL_CARD").write_text("* License: MIT\n")
     (folder / "en_US-tiny-low.MODEL_CARD").write_text("# tiny\n* License: CC0\n")
     (folder / "en_US-broken-low.onnx.json").write_text("{")
     (folder / "en_US-broken-low.onnx").write_bytes(b"")
@@ -138,6 +142,7 @@ def test_piper_speaks_every_speaker_of_every_voice(
     voices = engine.voices("en")
     assert [voice.name for voice in voices] == ["en_US-alone-medium", *(f"en_US-tiny-low#p{n}" for n in range(3))]
     assert [voice.speaker for voice in voices[:2]] == ["piper-en_US-alone", "piper-en_US-tiny-p0"]
+    assert voices[0].licence == "MIT"
     assert (voices[1].licence, voices[1].language) == ("CC0", "en-us") and engine.voices("de") == []
 
     rng = np.random.default_rng(0)

@@ -109,6 +109,30 @@ def test_every_option_reaches_the_run(
     assert trained == [(expected, True)]
 
 
+def test_missing_neural_voices_are_installed_first_unless_told_otherwise(
+    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HARK_NO_DOWNLOAD")
+    monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path / "engines"))
+    asked: list[str] = []
+
+    def enable(name: str, report: Callable[[str], None]) -> Path:
+        asked.append(name)
+        raise HarkError(f"The environment of {name} could not be made.", "The disk is full.", "Free some space.")
+
+    monkeypatch.setattr("core.environments.enable", enable)
+    assert main("plan", "hey compass") == 0
+    planned = " ".join(capsys.readouterr().out.split())
+    assert "hibari 55 MB, kokoro_int8 80 MB, piper 95 MB" in planned and "--no-download" in planned and not asked
+    for options in ("--no-download", "--engines fake", "--effort trial", "--language de"):
+        assert main("train", "hey compass", *options.split(), "--json") == 0
+        capsys.readouterr()
+    assert not asked
+    assert main("train", "hey compass") == 0, "the run goes on without them"
+    said = capsys.readouterr().err
+    assert asked == ["hibari"] and "Going on without hibari: The disk is full." in said and len(trained) == 5
+
+
 def test_curves_need_tensorboard(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None)
     assert main("train", "hey compass", "--tensorboard", "--json") == 2

@@ -13,8 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_generation.engine import GeneratedClip, SpeechRequest
+from audio_generation.hibari_side.hibari import Hibari
+from audio_generation.kokoro_int8_side.kokoro_int8 import KokoroInt8
+from audio_generation.piper_side.piper import Piper
 from audio_generation.tps_side import peoples_speech
+from audio_generation.worker import WorkerEngine
 from core import environments
+from core.audio_file import read_audio
 
 HERE = Path(__file__).parent
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(8 * 16_000)).astype(np.float32)
@@ -57,6 +63,30 @@ def test_pyannote_tells_speakers_apart(tmp_path: Path, data_dir: Path, monkeypat
     found = pyannote_engine.diarize_pyannote(tmp_path / "a.flac", 2)
     assert found.method == "pyannote" and found.versions["pyannote.audio"].startswith("4.")
     assert found.turns and set(found.speakers) <= {"S1", "S2"} and found.turns[-1].end_s <= 8.1
+
+
+@pytest.mark.parametrize("engine", [Hibari(), KokoroInt8(), Piper()], ids=lambda engine: engine.name)
+def test_packaged_neural_voices_speak(engine: WorkerEngine, tmp_path: Path, data_dir: Path) -> None:
+    from pipeline.training.keyword_scoring import intelligible
+
+    python_of(engine.name)
+    voices = engine.voices("en")
+    assert engine.available().ok and voices
+    chosen = [voices[number * len(voices) // 4] for number in range(4)]
+    settings = [engine.draw_settings(voice, np.random.default_rng(0)) for voice in chosen]
+    requests = [
+        SpeechRequest(f"{number}", "hey compass", voice.name, "en", drawn)
+        for number, (voice, drawn) in enumerate(zip([*chosen, chosen[3]], [*settings, settings[3]]))
+    ]
+    try:
+        clips = list(engine.synthesize(requests, tmp_path))
+    finally:
+        engine.close()
+    audios = [read_audio(clip.path) for clip in clips if isinstance(clip, GeneratedClip)]
+    assert len(audios) == 5, clips
+    assert sorted(intelligible(audio, "hey compass") for audio in audios)[1] > 0.3
+    if engine.name != "piper":  # whose network draws its noise itself
+        assert np.array_equal(audios[3], audios[4])
 
 
 def test_the_peoples_speech_is_read(tmp_path: Path, data_dir: Path) -> None:

