@@ -57,6 +57,7 @@ SECONDS_PER_CLIP = {
     "suno": 30.0,
     "elevenlabs": 1.5,
 }
+SLOW_CLIP_S = 0.4  # an engine that takes longer speaks accordingly fewer clips
 # On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
 # in training; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
@@ -249,8 +250,10 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
 
 
 def draw_voice(by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator) -> tuple[str, Voice]:
-    """An engine (all alike), one of its speakers (all alike), one of that speaker's voices."""
-    engine = sorted(by_engine)[rng.integers(len(by_engine))]
+    """An engine (slow ones less often), one of its speakers (all alike), one of that speaker's voices."""
+    names = sorted(by_engine)
+    shares = np.array([min(1.0, SLOW_CLIP_S / SECONDS_PER_CLIP.get(name, SLOW_CLIP_S)) for name in names])
+    engine = names[rng.choice(len(names), p=shares / shares.sum())]
     speakers = by_engine[engine]
     voices = speakers[rng.integers(len(speakers))]
     return engine, voices[rng.integers(len(voices))]
