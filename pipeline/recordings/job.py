@@ -202,6 +202,8 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     from pipeline.recordings.summarization.polish import polish
 
     folder = data / spec["folder"]
+    if not (folder / TRANSCRIPT).is_file():
+        raise HarkError("The recording is gone.", "It was deleted before it was polished.", "Upload it again.")
     reporter.stage("polish", worded("Having the transcript written out by the language model"))
     polished = polish(load_transcript(folder / TRANSCRIPT))
     if not folder.is_dir():  # deleted meanwhile: nothing of it may come back

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.recordings.summarization import from_json
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from tests.support.command_line_samples import as_json, error_of
 
@@ -31,9 +30,9 @@ def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_text_is_summarized(main: Main, capsys: Shown, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text(TEXT)
-    summary = from_json(as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "notes.txt")))
-    assert summary.engine == "extractive LSA" and len(summary.key_points) == 3
-    assert [point.text for point in summary.action_items] == ["I'll write the policy by Friday."]
+    summary = as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "notes.txt"))
+    assert summary["engine"] == "extractive LSA" and len(summary["key_points"]) == 3
+    assert [point["text"] for point in summary["action_items"]] == ["I'll write the policy by Friday."]
     assert main("summarizer", "summarize", str(tmp_path / "notes.txt"), "--language", "de") == 0
     shown = capsys.readouterr()
     assert "To do\n  I'll write the policy by Friday.  [2]" in shown.out and "sounds" not in shown.out

@@ -101,7 +101,7 @@ def test_without_ffmpeg_nothing_is_opened_that_prints(
 
 def test_no_page_and_no_import_opens_an_upload_by_itself() -> None:
     allowed = {
-        "webui/compatibility/speaking.py",  # clips that an engine of this machine has just spoken
+        "webui/trainer/speech.py",  # clips that an engine of this machine has just spoken
         "webui/listening/services.py",  # samples of the inbox, which it wrote itself
         "pipeline/corpora/importing.py",  # a folder of one's own, by ./hark library import
     }
