@@ -14,7 +14,7 @@ import pandas as pd
 from audio_generation.splice_side import SPLICE
 from pipeline.training import retraining
 from pipeline.training.config import BUCKETS
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, ROBOT_ENGINES
 from pipeline.training.plan import Plan
 from pipeline.training.synthesis import GenerationReport
 
@@ -132,8 +132,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise. Near-phrases accepted: "
         f"{_rate(summary['confusers_accepted'])}.",
         ("No voice and no near-phrase of the test was used in training. " if trained else "")
-        + f"The test voices are {'synthetic and real' if set(engines) & set(REAL_ENGINES) else 'all synthetic'} "
-        f"({', '.join(engines)}).",
+        + _about_voices(results, engines),
     ]
     people = results["people"]
     if people["utterances"]:
@@ -201,6 +200,20 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     for engine, why in report["engines_missing"].items():
         sentences.append(f"The engine {engine} was not used: {why.rstrip('.')}.")
     return sentences
+
+
+def _about_voices(results: Mapping[str, Any], engines: Sequence[str]) -> str:
+    """Which voices the miss rate is of."""
+    near = [engine for engine in engines if engine not in ROBOT_ENGINES]
+    robots = [engine for engine in engines if engine in ROBOT_ENGINES]
+    kind = "synthetic and real" if set(engines) & set(REAL_ENGINES) else "all synthetic"
+    if not near or not robots:
+        return f"The test voices are {kind} ({', '.join(engines)})."
+    apart = results["robots"]
+    return (
+        f"The miss rate is that of the voices nearest to people ({', '.join(near)}; {kind}). Robot voices "
+        f"({', '.join(robots)}), measured apart: {_rate(apart['miss_rate'])} of {apart['utterances']} utterances."
+    )
 
 
 def _about_splice(report: Mapping[str, Any], trained: bool) -> str:

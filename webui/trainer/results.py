@@ -115,7 +115,7 @@ def headline(report: Report) -> list[dict[str, Any]]:
             "what": _("missed on voices it had not heard"),
             "figure": share(summary["miss_rate"]),
             "of": _("of %(n)d utterances by %(voices)d voices, %(kind)s")
-            % {"n": said["all"], "voices": len(results["by_speaker"]), "kind": kind},
+            % {"n": said["all"], "voices": results.get("voices", len(results["by_speaker"])), "kind": kind},
         },
         {
             "what": _("missed close and quiet"),
@@ -150,10 +150,14 @@ def headline(report: Report) -> list[dict[str, Any]]:
 def _trials(report: Report) -> dict[str, int]:
     """How many utterances of the phrase the test had, by condition: of all, each is counted once."""
     results = report["results"]
-    counts = {
-        name: sum(row["clips"] for row in results["by_engine"] if row["condition"] == name) for name in CONDITIONS[1:]
-    }
-    return {"all": int(results.get("utterances", results["positives"])), **counts}  # older reports count renderings
+    counts = (
+        results.get("clips")
+        or {  # older reports measure all voices together, and count renderings
+            name: sum(row["clips"] for row in results["by_engine"] if row["condition"] == name)
+            for name in CONDITIONS[1:]
+        }
+    )
+    return {**counts, "all": int(results.get("utterances", results["positives"]))}
 
 
 def operating_points(report: Report) -> list[OperatingPoint]:

@@ -143,6 +143,22 @@ def test_an_utterance_that_is_heard_twice_is_one_trial(
     assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
 
 
+def test_misses_are_of_the_voices_nearest_to_people(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    assert results["robots"]["utterances"] == results["utterances"] == 80, "no voice but robots: they are what there is"
+    table = test.table.copy()
+    neural = test.positive & (table["engine"] == "flite").to_numpy()
+    table.loc[neural, "engine"] = "hibari"
+    found = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    assert (found["utterances"], found["robots"]["utterances"]) == (40, 40)
+    assert found["clips"] == {"all": 40, "clean": 20, "noisy": 20}
+    own = {row["condition"]: row["miss_rate"] for row in found["by_engine"] if row["engine"] == "hibari"}
+    for row in found["at_rates"]:
+        if row["threshold"] == found["default_threshold"]:
+            assert row["miss_rate"]["clean"] == own["clean"] and row["miss_rate"]["noisy"] == own["noisy"]
+
+
 def test_tables_add_up(results: dict[str, Any]) -> None:
     assert results["positives"] == 80
     by_engine = {(r["engine"], r["condition"]): r for r in results["by_engine"]}
