@@ -109,7 +109,7 @@ def run_link(options: argparse.Namespace, screen: Screen) -> int:
 
     if options.user is None and owner() is None:
         link = owner_link(base_url=options.url)
-        says = "Whoever opens this link first becomes the owner:"
+        says = "The first person to open this link becomes the owner:"
     else:
         user = _user(options.user)
         link = password_link(user=user, base_url=options.url)

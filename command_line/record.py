@@ -75,7 +75,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     screen.result(result)
     screen.show(f'{len(kept)} recordings of "{phrase}" are in the library, {_meaning(options.role)}.')
     if detector is not None:
-        screen.show(f'"{detector.phrase}" hears {result["heard"]} of {len(kept)}.')
+        screen.show(f'"{detector.phrase}" detects {result["heard"]} of {len(kept)}.')
         for row in takes:
             if not row["heard"]:
                 screen.show_line(f"  missed: {row['file']}")
@@ -97,7 +97,7 @@ def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -
     if not sys.stdin.isatty():
         raise HarkError(
             "Hark cannot ask you to speak.",
-            "This command asks at a terminal, and there is none.",
+            "This command needs a terminal.",
             "Run it in a terminal, or give a folder of recordings with --from.",
         )
     for number, hint in enumerate(hints(options.count), 1):

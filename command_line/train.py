@@ -31,10 +31,10 @@ EFFORT_WORDS = {
     "thorough": "half an hour or more",
 }
 GOES_ON_WITH = {
-    "synthesize": "speaking the others",
-    "features": "putting them into rooms and noise",
-    "calibrate": "calibrating",
-    "train": "training",
+    "synthesize": "by synthesizing the rest",
+    "features": "by adding rooms and noise",
+    "calibrate": "with calibration",
+    "train": "with training",
 }
 LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning": ("✗", "red")}
 
@@ -119,7 +119,7 @@ def _check_hold_out(config: RunConfig) -> None:
     if config.hold_out not in ready:
         raise HarkError(
             f"The engine {config.hold_out!r} cannot be held out.",
-            f"It is none of the engines of this run: {', '.join(ready)}.",
+            f"It is not an engine of this run: {', '.join(ready)}.",
             f"Name one of these or none; {PROGRAM} engines shows all, --engines chooses.",
         )
 
@@ -271,7 +271,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     if unfinished := plan["unfinished"]:
         screen.show(
             f"An unfinished run is here: {unfinished['spoken']} of {unfinished['planned']} clips are spoken; "
-            f"it goes on with {GOES_ON_WITH[unfinished['goes_on_with']]}."
+            f"it continues {GOES_ON_WITH[unfinished['goes_on_with']]}."
         )
     headers = ["clips", "texts", "wanted", "in library", "real", "to make", "by"]
     screen.show(table(headers, rows, right=range(1, 6)), "", facts(lines))
@@ -314,7 +314,7 @@ def headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
     if misses_most(metrics):
         missed = percent(metrics["miss_rate_clean"]["value"])
         return Text.assemble(
-            ("✗ ", "red"), (phrase, "bold"), f" has a detector that misses {missed} of it in quiet: not for use"
+            ("✗ ", "red"), (phrase, "bold"), f" has a detector that misses {missed} of it in quiet: do not use it"
         )
     return Text.assemble(("✓ ", "green"), (phrase, "bold"), " has its detector")
 
@@ -358,7 +358,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         "",
         headline(result["phrase"], metrics),
         "",
-        table(["on voices it has never heard", "", "95 % interval"], measured, right=[1]),
+        table(["on held-out voices", "", "95 % interval"], measured, right=[1]),
         Text(f"measured in {hours:.2f} h of other speech and noise; the report says what was synthetic", "dim"),
         "",
         facts([*files, ("bundle, and its model.pt", "")]),

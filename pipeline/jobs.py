@@ -153,11 +153,11 @@ class Kind:
 TRAINING_STAGES = (
     ("mine", worded("Find the phrase in recordings")),
     ("plan", worded("Plan")),
-    ("synthesize", worded("Let voices speak it")),
-    ("features", worded("Put it into rooms and noise")),
+    ("synthesize", worded("Synthesize clips")),
+    ("features", worded("Add rooms and noise")),
     ("train", worded("Train")),
     ("calibrate", worded("Calibrate")),
-    ("report", worded("Measure on unheard voices")),
+    ("report", worded("Measure on held-out voices")),
     ("bundle", worded("Pack and check")),
 )
 TRANSCRIPTION_STAGES = (
@@ -168,8 +168,8 @@ TRANSCRIPTION_STAGES = (
     ("summarize", worded("Summarize")),
 )
 COMPARISON_STAGES = (
-    ("gather", worded("Find what none of them has heard")),
-    ("listen", worded("Let all of them listen")),
+    ("gather", worded("Find held-out recordings")),
+    ("listen", worded("Score all versions")),
 )
 IMPORT_STAGES = ("unpack", worded("Unpack")), ("import", worded("Take in the recordings"))
 RECOGNIZER_STAGES = (

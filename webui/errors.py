@@ -66,8 +66,8 @@ def unreadable() -> HarkError:
 def _full() -> HarkError:
     return HarkError(
         _("The disk of this server is full."),
-        _("What you sent could not be written down."),
-        _("Whoever runs Hark has to free some space. Then try again."),
+        _("Your request could not be stored."),
+        _("Ask the owner to free some space, then try again."),
     )
 
 
@@ -117,7 +117,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404; also for things of other users, so that ids tell nothing."""
     error = HarkError(
         _("There is nothing here."),
-        _("The address is wrong, or what was here is gone or not yours."),
+        _("The address is wrong, or the item was deleted or belongs to another user."),
         _("Go back to the start."),
     )
     return explain(request, error, 404)

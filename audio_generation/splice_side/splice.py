@@ -37,7 +37,7 @@ class Splice(WorkerEngine):
             return None
         return Readiness(
             False,
-            f"There are no recordings to cut: {self.shipped.name} is missing or damaged, and nobody in the library "
+            f"There are no recordings to cut: {self.shipped.name} is missing or damaged, and no speaker in the library "
             "has two minutes of aligned speech.",
             "git checkout model/shipped, or ./hark library import a corpus and ./hark mine a phrase of it.",
         )

@@ -580,7 +580,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.json:
             out.write(json.dumps({"detections": found, "frame_s": detector.score_period_s}) + "\n")
         elif not found:
-            out.write(f"{detector.phrase!r} was not heard.\n")
+            out.write(f"{detector.phrase!r} was not detected.\n")
     except BundleError as error:
         sys.stderr.write(f"{error.what}\n  Why: {error.why}\n  What to do: {error.what_to_do}\n")
         return 2

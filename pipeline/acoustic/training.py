@@ -86,7 +86,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     if not len(transcribed):
         raise HarkError(
             "There is nothing to learn from.",
-            f"None of the recordings that are for training has a transcript and is no longer than {LONGEST_S:g} s.",
+            f"No training recording has a transcript and lasts at most {LONGEST_S:g} s.",
             "Give a corpus with transcripts: ./hark asr train FOLDER.",
         )
     if run.kind == "encoder":
@@ -235,8 +235,8 @@ def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utteran
     held = {u.path for u in drawn[: part_of(len(known), 100 * MEASURED_SHARE) if len(known) > 1 else 0]}
     if held:
         reporter.log(
-            f"There are too few speakers to keep some out: {len(held)} of {len(known)} utterances are measured on, and "
-            "training hears their speakers in others.",
+            f"There are too few speakers to hold some out: {len(held)} of {len(known)} utterances are for testing, but "
+            "training has others by the same speakers.",
             "warning",
         )
     return [replace(u, split="validation" if u.path in held else "train") if u.text else u for u in utterances]

@@ -162,7 +162,7 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
     for take in takes:
         if not take.usable or take.seconds > LONGEST_TAKE_S:
             raise HarkError(
-                "That take cannot be kept.",
+                "That recording cannot be kept.",
                 PROBLEMS["nothing"] if not take.usable else f"It has more than {LONGEST_TAKE_S:.0f} s of speech.",
                 "Record it once more.",
             )

@@ -108,7 +108,7 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     wanted = spec.get("all")
     passages = list(collect(data, bool(wanted), reporter))
     if wanted is None and len(passages) < LEAST_PASSAGES:
-        reporter.log("Few words were checked by anybody, so what was recognized with confidence is learned from, too.")
+        reporter.log("Few transcripts were checked, so confidently recognized passages are used, too.")
         passages = list(collect(data, True, reporter))
     if len(passages) < LEAST_PASSAGES:
         raise HarkError(

@@ -84,7 +84,7 @@ def _prepare(folder: Path, originals: list[str], owner: bool, reporter: Reporter
         return
     missing = [name for name in originals if not (folder / name).is_file()]
     if missing or not originals:
-        raise HarkError("The recording is gone.", "Its file was removed before it was heard.", "Upload it again.")
+        raise HarkError("The recording is gone.", "Its file was removed before it was processed.", "Upload it again.")
     reporter.stage("normalize", worded("Preparing the audio"))
     limits = MediaLimits.from_environment(owner=owner)
     if len(originals) == 1:

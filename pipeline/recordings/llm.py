@@ -77,14 +77,14 @@ def settings() -> LlmSettings | None:
         address = (given[url] or OPENAI).rstrip("/")
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise HarkError(
-                "The address of the language model is none.",
+                "The address of the language model is not valid.",
                 f"{url} must begin with http:// or https://.",
                 f"Set {url} to the server's base address, such as http://localhost:8080/v1.",
             )
         if not given[key].isascii() or not given[key].isprintable():
             raise HarkError(
-                "The key of the language model is none.",
-                f"{key} holds characters that no key has (a line end, perhaps).",
+                "The key of the language model is not valid.",
+                f"{key} has characters that are not allowed in a key (perhaps a line end).",
                 f"Set {key} again.",
             )
         return LlmSettings(

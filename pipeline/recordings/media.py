@@ -331,8 +331,8 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
         raise _not_audio(f"Its header gives {facts.channels} channels.")
     if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
         raise HarkError(
-            "The recording's sample rate is not one that Hark takes.",
-            f"It is {facts.sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz are taken.",
+            "The recording's sample rate is not supported.",
+            f"It is {facts.sample_rate} Hz; Hark accepts {LOWEST_RATE} to {HIGHEST_RATE} Hz.",
             "Export it again from the original, at 16000 Hz or more.",
         )
     return facts, container

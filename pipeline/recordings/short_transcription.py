@@ -34,7 +34,7 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
 
     path = Path(str(request["audio_file"]))
     if not path.is_file():
-        raise HarkError("The recording is gone.", "It was removed before it was heard.", "Send it again.")
+        raise HarkError("The recording is gone.", "It was removed before it was processed.", "Send it again.")
     options = TranscribeOptions(
         engine=str(request.get("engine") or "auto"),
         language=request.get("language") or None,

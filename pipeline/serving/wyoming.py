@@ -61,7 +61,7 @@ def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) ->
         if detector.sample_rate != SAMPLE_RATE:
             raise HarkError(
                 f"{path} cannot be served.",
-                f"It hears {detector.sample_rate} samples a second, not {SAMPLE_RATE}.",
+                f"Its sample rate is {detector.sample_rate} Hz, not {SAMPLE_RATE} Hz.",
                 "Train the phrase again.",
             )
         stem = re.sub(r"\W+", "_", detector.phrase.lower()).strip("_") or "wake_word"

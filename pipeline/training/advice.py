@@ -219,7 +219,7 @@ def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
     seconds = round(duration, 1)
     if phones < SHORT_PHONES or syllables < SHORT_SYLLABLES:
         text = worded(
-            "It is too short: %(measure)s. So little turns up inside other words, and false alarms will be frequent.",
+            "It is too short: %(measure)s. It will occur inside other words, and false alarms will be frequent.",
             measure=measure,
         )
         return Note("warning", text)
@@ -250,7 +250,7 @@ def _note_on_commonness(per_million: float, known: bool) -> Note:
             else worded("once in %(hours)d h", hours=round(max(1.0, hours)))
         )
         text = worded(
-            "People say this all the time: in talk it may come up %(often)s without being meant.", often=often
+            "People say this all the time: in conversation it may occur %(often)s without being meant.", often=often
         )
         return Note("warning", text)
     if per_million >= COMMON_PER_MILLION:
@@ -272,7 +272,7 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
             "It is very near to %(texts)s: those are trained against, but expect mistakes.", texts=_listed(close)
         )
         notes.append(Note("caution", text))
-    return notes or [Note("good", worded("Nothing that people often say sounds nearly like it."))]
+    return notes or [Note("good", worded("No common phrase sounds like it."))]
 
 
 def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: bool) -> list[Note]:

@@ -236,7 +236,7 @@ def model_card(report: Mapping[str, Any]) -> str:
         [
             f"# Detector for “{report['phrase']}”",
             "",
-            f"{kind} ({summary['parameters']:,} parameters; {sizes}) that hears one phrase in 16 kHz audio, 80 ms "
+            f"{kind} ({summary['parameters']:,} parameters; {sizes}) that detects one phrase in 16 kHz audio, 80 ms "
             f"at a time. Made by Hark on {report['created'][:10]}, effort {report['effort']}, run `{report['run']}`.",
             "",
             "## Use",

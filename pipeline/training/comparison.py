@@ -86,7 +86,7 @@ def _going_on(holder: str) -> HarkError:
 
 
 def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) -> dict[str, Any]:
-    reporter.stage("gather", worded("Finding what none of the versions has heard in training"))
+    reporter.stage("gather", worded("Finding recordings that no version was trained on"))
     versions, left_out = _open(runs, data)
     if len(versions) < 2:
         raise HarkError(
@@ -102,7 +102,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         raise HarkError(
             "These versions cannot be compared on one stream.",
             "Every recording of the phrase was in the training of one of them, or is gone.",
-            "Record some takes of the phrase (Library > Record) that nobody trains on, and compare then.",
+            "Record the phrase (Library > Record), keep the recordings out of training, and compare then.",
         )
     examples = _examples(versions, clips, data / NOISE_FOLDER)
     negatives = _common_negatives(versions)
@@ -111,7 +111,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     figures: dict[str, dict[str, Any]] = {}
     test: ScoredSplit | None = None
     for number, group in enumerate(groups):
-        reporter.stage("listen", worded("Letting the versions hear %(n)d examples", n=len(examples.specs)))
+        reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
         store = _store(group[0], examples, negatives, folder / str(number), progress)
         for version in group:
             test = score_split(version.detector, store, "test")

@@ -146,7 +146,7 @@ def mine_negatives(
     language = keyphrase.language
     listener = ear(keyphrase.text, language)
     found: dict[str, MiningResult] = {}
-    reporter.stage("mine", worded("Looking in the recordings for what resembles “%(phrase)s”", phrase=keyphrase.text))
+    reporter.stage("mine", worded("Searching the recordings for phrases like “%(phrase)s”", phrase=keyphrase.text))
     normalized = dict.fromkeys(normalize(text, language) for text in texts)
     candidates = [text for text in normalized if text and not listener.hears([text])[0]]
     quiet = Reporter(lambda event: None)
@@ -212,7 +212,7 @@ def _mine_one(
     forbidden: Callable[[str], bool],
 ) -> MiningResult:
     started = time.perf_counter()
-    reporter.stage("mine", worded("Looking in the recordings for “%(phrase)s”", phrase=wanted.text))
+    reporter.stage("mine", worded("Searching the recordings for “%(phrase)s”", phrase=wanted.text))
     forms = word_forms(wanted) if config.word_forms else (wanted.text,)
     ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(wanted.language, config))})
     # A later mining that asks for more looks into the same recordings first.

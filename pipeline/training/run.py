@@ -273,7 +273,7 @@ def _version_before(config: RunConfig, data: Path, library: Library, reporter: R
 
     detector, manifest = version_before(data, config.start_from)
     if isinstance(detector, EncoderDetector) and detector.rescorer is None:
-        reporter.log("This detector is from before rescoring: train the phrase anew, and it will hear better.")
+        reporter.log("This detector is from before rescoring: train the phrase again, and it will miss less.")
     if detector.front_end_id != untrained_detector(config, 1.0, None).front_end_id:
         raise HarkError(
             "This detector cannot be retrained.",
@@ -324,7 +324,7 @@ def _features(
         detector = before.detector if before is not None else untrained_detector(config, window_s, negatives)
         save_checkpoint(detector, str(start_file))
         examples = plan_examples(config, clips, data / NOISE_FOLDER, detector.config.receptive_samples, phrase_s)
-        reporter.stage("features", worded("Putting %(n)d examples into rooms and noise", n=len(examples.specs)))
+        reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
         if not config.trains and complaint():
             reporter.log(complaint(), "warning")
         pieces = (

@@ -109,7 +109,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     heard = subprocess.run(
         [sys.executable, "detect.py", "--wav", str(recording)], cwd=folder, capture_output=True, text=True, check=True
     )
-    assert len(re.findall(r"\d", heard.stdout)) > 0 and "was not heard" not in heard.stdout, heard.stdout
+    assert len(re.findall(r"\d", heard.stdout)) > 0 and "was not detected" not in heard.stdout, heard.stdout
 
     # tried on a recording in the page, and a hit marked as a false alarm
     page.get_by_role("link", name="Try it").click()

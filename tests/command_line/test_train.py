@@ -161,7 +161,7 @@ def test_a_detector_that_misses_most_has_no_tick(
     monkeypatch.setitem(INTERVAL, "value", 0.97)
     assert main("train", "hey compass") == 0
     shown = capsys.readouterr().out
-    assert "✓" not in shown and "✗ hey compass has a detector that misses 97.0 % of it in quiet: not for use" in shown
+    assert "✓" not in shown and "✗ hey compass has a detector that misses 97.0 % of it in quiet: do not use it" in shown
     assert "Try it" not in shown and "run.zip" in shown
 
 
@@ -228,7 +228,7 @@ def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(
             for n, r in enumerate(plan.requests[:30])
         )
     planned = len(plan.requests)
-    said = f"An unfinished run is here: 30 of {planned} clips are spoken; it goes on with speaking the others."
+    said = f"An unfinished run is here: 30 of {planned} clips are spoken; it continues by synthesizing the rest."
     for command in ("plan", "train"):
         assert main(command, *words) == 0
         assert said in capsys.readouterr().out

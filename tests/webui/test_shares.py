@@ -64,12 +64,12 @@ def uploads(client: Client) -> dict[str, Any]:
 def test_all_that_is_kept_is_refused_in_words(full: Client) -> None:
     answers = uploads(full)
     said = {name: (answer.status_code, answer.json().get("what")) for name, answer in answers.items()}
-    assert said == dict.fromkeys(answers, (507, "There is no room for more of yours."))
+    assert said == dict.fromkeys(answers, (507, "Your storage quota is used up."))
 
 
 def test_what_is_kept_while_somebody_listens(full: Client, other: User, portal: Path) -> None:
     version = make_version(other, portal / "users" / str(other.pk))
-    with pytest.raises(HarkError, match="no room"):
+    with pytest.raises(HarkError, match="quota is used up"):
         keep_sample(user=other, version=version, verdict="missed", audio=np.zeros(SAMPLE_RATE, np.float32))
-    with pytest.raises(HarkError, match="no room"):
+    with pytest.raises(HarkError, match="quota is used up"):
         live.new_file(other)

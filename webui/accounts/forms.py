@@ -63,7 +63,9 @@ class PersonForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if email_fixed:
             self.fields["email"].disabled = True
-            self.fields["email"].help_text = _("It opens this account to whoever has it at Google: the owner sets it.")
+            self.fields["email"].help_text = _(
+                "Anyone with this Google address can sign in to this account, so only the owner can set it."
+            )
 
     def clean_username(self) -> str:
         """Names that differ in upper and lower case only are one."""

@@ -68,5 +68,5 @@ def sign_in_address(then: str) -> str:
 
 def _not_signed_in() -> HarkError:
     return HarkError(
-        _("You are not signed in."), _("Nobody is, or the session has ended."), _("Sign in, then try again.")
+        _("You are not signed in."), _("There is no session, or it has ended."), _("Sign in, then try again.")
     )

@@ -122,7 +122,7 @@ def set_active(*, user: User, active: bool) -> None:
     """
     if user.is_owner and not active:
         raise HarkError(
-            _("The owner cannot be deactivated."), _("Nobody could look after Hark then."), _("Leave it as it is.")
+            _("The owner cannot be deactivated."), _("Hark needs an owner who can sign in."), _("Leave it as it is.")
         )
     with transaction.atomic():
         if not active and user.is_active:
@@ -194,7 +194,7 @@ def _works(secret: str) -> Q:
 def _gone() -> LinkGone:
     return LinkGone(
         _("This link does not work any more."),
-        _("It was used, a newer one was made, its week is over, or a part of it is missing."),
+        _("It was used, replaced by a newer link, expired after a week, or is incomplete."),
         _("Ask the owner for a new one; on the machine itself: ./hark admin link."),
     )
 
@@ -345,7 +345,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
             SpentToken.objects.create(id=claims["jti"], expires_at=timezone.now() + REFRESH_LIFE)
     except IntegrityError as error:
         _end_family(claims)
-        raise _refused(_("The refresh token was used before, so nothing that came of it is accepted.")) from error
+        raise _refused(_("The refresh token was already used, so all tokens issued from it are revoked.")) from error
     return _pair(user, claims["scopes"], family=claims["fam"])
 
 
@@ -403,11 +403,9 @@ def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
     except jwt.ExpiredSignatureError as error:
         raise _refused(_("The token has expired.")) from error
     except (jwt.InvalidTokenError, ValueError) as error:
-        raise _refused(_("The token is none of Hark's.")) from error
+        raise _refused(_("Hark did not issue this token.")) from error
     if claims["kind"] != kind:
-        raise _refused(
-            _("It is the token for refreshing.") if kind == "access" else _("It is no token for refreshing.")
-        )
+        raise _refused(_("It is a refresh token.") if kind == "access" else _("It is not a refresh token."))
     return claims
 
 

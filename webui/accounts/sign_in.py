@@ -128,7 +128,7 @@ def _too_many(wait_s: int) -> TooManyFailures:
     minutes = -(-wait_s // 60)
     error = TooManyFailures(
         _("Too many failed sign-ins."),
-        _("A wrong name or password was given again and again."),
+        _("A wrong name or password was entered too many times."),
         ngettext("Wait %(n)d minute, then try again.", "Wait %(n)d minutes, then try again.", minutes) % {"n": minutes},
     )
     error.wait_s = wait_s

@@ -19,7 +19,7 @@ def latin_letters(name: str) -> None:
     """
     for letter in name:
         if not letter.isascii() and "LATIN" not in unicodedata.name(letter, ""):
-            raise ValidationError(_("The letters of a name are Latin ones; %(letter)s is not.") % {"letter": letter})
+            raise ValidationError(_("A name may have Latin letters only; %(letter)s is not one.") % {"letter": letter})
 
 
 class MoreThanTheName:
@@ -33,4 +33,4 @@ class MoreThanTheName:
 
     def get_help_text(self) -> str:
         """What the page says."""
-        return _("Your password must be more than your name.")
+        return _("Your password must contain more than your name.")

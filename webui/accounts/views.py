@@ -163,7 +163,7 @@ def password(request: HttpRequest) -> HttpResponse:
         return _page(request, password=form)
     user = form.save()
     update_session_auth_hash(request, user)
-    messages.success(request, _("Your password is changed. Whoever was signed in elsewhere has to sign in again."))
+    messages.success(request, _("Your password is changed. All other sessions have been signed out."))
     return redirect("accounts:me")
 
 

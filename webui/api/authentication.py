@@ -43,7 +43,7 @@ class Token(AuthBase):
             raise ApiError(
                 403,
                 _("That is not allowed."),
-                _("An API token makes and ends no tokens, unless it has the scope admin."),
+                _("An API token needs the scope admin to create or revoke tokens."),
                 _("Sign in, or get a pair with your name and password, and use that."),
             )
         request.user = caller.user
@@ -81,7 +81,7 @@ def _caller(request: HttpRequest) -> Caller:
             raise ApiError(
                 403,
                 _("The request was not accepted."),
-                _("With a session cookie, what changes something needs the header X-CSRFToken."),
+                _("A request with a session cookie needs the header X-CSRFToken to change anything."),
                 _("Send the value of the cookie csrftoken in it, or use a token."),
             )
         return Caller(user, frozenset(SCOPES if user.is_owner else set(SCOPES) - {"admin"}), person=True)

@@ -168,7 +168,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
             raise ApiError(
                 409,
                 _("The same request is being worked on."),
-                _("One with this Idempotency-Key came before it and is not answered yet."),
+                _("An earlier request with this Idempotency-Key is not answered yet."),
                 _("Send it again in a moment."),
                 wait_s=2,
             )

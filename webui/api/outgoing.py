@@ -121,15 +121,15 @@ def _look_up(host: str, port: int) -> list[str]:
             _refuse_private(host, address)
     except (OSError, UnicodeError, AddressRefused) as error:
         log.warning("nothing is sent to %s: %s", host, error)
-        raise NotSent(_("The name %(host)s leads to nothing on the open internet.") % {"host": host}) from error
+        raise NotSent(_("The name %(host)s does not resolve to a public address.") % {"host": host}) from error
     return addresses
 
 
 def _refuse_private(host: str, address: str) -> None:
     if not settings.WEBHOOKS_PRIVATE and not is_public(address):
         raise _refused(
-            _("%(host)s is not on the open internet.") % {"host": host},
-            _("Give a public address; whoever runs Hark can allow others with HARK_WEBHOOKS_PRIVATE=1."),
+            _("%(host)s is not a public address.") % {"host": host},
+            _("Give a public address. To allow private ones, start Hark with HARK_WEBHOOKS_PRIVATE=1."),
         )
 
 

@@ -78,7 +78,7 @@ def not_found() -> HarkError:
     """404; also for things of other users, so that ids tell nothing."""
     return HarkError(
         _("There is nothing here."),
-        _("The id is wrong, or what was here is gone or not yours."),
+        _("The id is wrong, or the item was deleted or belongs to another user."),
         _("List what you have, and take an id from there."),
     )
 
@@ -106,7 +106,7 @@ def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
             return response
         allowed = response.headers.get("Allow", "")
         if status == 405:
-            why = _("%(method)s is not for this address, but %(allowed)s.") % {
+            why = _("This address accepts %(allowed)s, not %(method)s.") % {
                 "method": request.method,
                 "allowed": allowed,
             }

@@ -65,7 +65,7 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
     if Webhook.objects.filter(user=user).count() >= MOST:
         raise HarkError(
             _("The webhook was not made."),
-            _("There are %(most)d, which is as many as there may be.") % {"most": MOST},
+            _("There are %(most)d already, which is the limit.") % {"most": MOST},
             _("Delete one first."),
         )
     secret = SECRET_START + secrets.token_urlsafe(32)

@@ -59,7 +59,7 @@ def too_many(most: int) -> HarkError:
     """For who begins one session more than a user may have."""
     return HarkError(
         _("You are transcribing live already."),
-        _("%(most)d sessions of one user may go on at once.") % {"most": most},
+        _("A user can have %(most)d sessions at once.") % {"most": most},
         _("End one of them, on another page or another machine, then start again."),
     )
 

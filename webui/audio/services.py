@@ -336,7 +336,7 @@ def transcript_of(recording: Recording) -> Transcript:
         if recording.now == Recording.State.FAILED:
             raise NotReady(
                 _("There is no transcript."),
-                _("The transcription did not end well; the recording's page says why."),
+                _("The transcription failed; the recording's page says why."),
                 _("Try again there."),
             )
         raise NotReady(_("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little."))
@@ -494,7 +494,9 @@ def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
 
 def _check_speaker(transcript: Transcript, speaker: str) -> None:
     if speaker not in transcript.speakers:
-        raise HarkError(_("There is no such speaker."), _("Nobody in it is called so."), _("Reload the page."))
+        raise HarkError(
+            _("There is no such speaker."), _("The recording has no speaker with that name."), _("Reload the page.")
+        )
 
 
 def assign_speaker(
@@ -662,8 +664,8 @@ def shared(token: str) -> Share:
     if not found.works or not found.recording.user.is_active:
         raise Gone(
             _("This link does not work any more."),
-            _("Its time has run out, or it was taken back."),
-            _("Ask whoever gave it to you for another one."),
+            _("It has expired or was revoked."),
+            _("Ask the person who sent it for a new one."),
         )
     return found
 

@@ -67,7 +67,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         raise Refused(
             _("Too many uploads at once."),
             _("%(most)d have not ended yet.") % {"most": MOST_AT_ONCE},
-            _("Wait until some have ended; those that nobody goes on with are forgotten after a day."),
+            _("Wait until some finish; idle uploads are deleted after a day."),
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     try:
@@ -117,7 +117,8 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
             if at != there:
                 error = WrongPlace(
                     _("This piece does not fit."),
-                    _("%(there)d bytes are there, and it begins at byte %(at)d.") % {"there": there, "at": at},
+                    _("The upload has %(there)d bytes, but the piece begins at byte %(at)d.")
+                    % {"there": there, "at": at},
                     _("Go on from byte %(there)d.") % {"there": there},
                 )
                 error.offset = there

@@ -34,8 +34,8 @@ def take_room(folder: Path, size: int) -> None:
         at, used = time.monotonic(), bytes_below(folder)
     if used + size >= settings.USER_MAX_BYTES:
         raise NoRoom(
-            _("There is no room for more of yours."),
-            _("Your recordings, clips and detectors have %(used).1f GB, and %(most).1f GB are your share.")
+            _("Your storage quota is used up."),
+            _("Your recordings, clips and detectors use %(used).1f GB; your quota is %(most).1f GB.")
             % {"used": used / 1e9, "most": settings.USER_MAX_BYTES / 1e9},
             _("Delete what you do not need, or ask whoever runs Hark."),
         )

@@ -85,9 +85,9 @@ def _check_queue(user: User) -> None:
         (
             waiting.filter(user=user),
             settings.JOBS_WAITING_PER_USER,
-            _("%(n)d jobs of yours are waiting, and no more than %(most)d may."),
+            _("%(n)d of your jobs are waiting; the limit is %(most)d."),
         ),
-        (waiting, settings.JOBS_WAITING, _("%(n)d jobs are waiting, and no more than %(most)d may.")),
+        (waiting, settings.JOBS_WAITING, _("%(n)d jobs are waiting; the limit is %(most)d.")),
     ):
         count = queue.count()
         if count >= most:

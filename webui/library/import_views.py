@@ -121,10 +121,10 @@ def allowed_folder(text: str, allowed: list[Path]) -> Path:
     except (OSError, ValueError, RuntimeError):  # no path at all, or a loop of links
         pass
     if allowed:
-        why = _("It is not there, or it is not below a folder that HARK_IMPORT_FOLDERS names (%(folders)s).")
+        why = _("It does not exist, or is not inside a folder that HARK_IMPORT_FOLDERS allows (%(folders)s).")
         why %= {"folders": ", ".join(str(root) for root in allowed)}
     else:
-        why = _("It is not there, or it is not below a folder that HARK_IMPORT_FOLDERS names, which is not set.")
+        why = _("It does not exist, or is not inside an allowed folder: HARK_IMPORT_FOLDERS is not set.")
     raise HarkError(
         _("That folder cannot be imported."),
         why,

@@ -81,7 +81,7 @@ def keep(request: HttpRequest) -> JsonResponse:
     try:
         identifier = str(UUID(request.POST.get("take", "")))
     except ValueError as error:
-        raise HarkError(_("That could not be read."), _("The take has no id."), _("Reload the page.")) from error
+        raise HarkError(_("That could not be read."), _("The recording has no id."), _("Reload the page.")) from error
     check_room(user, LARGEST_TAKE)
     take = recordings.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
     keyphrase = Keyphrase.of(request.POST.get("phrase", ""), request.POST.get("language") or "en")
@@ -96,7 +96,7 @@ def _audio(request: HttpRequest) -> Any:
     upload = request.FILES.get("audio")
     if upload is None or not upload.size or upload.size > LARGEST_TAKE:
         raise HarkError(
-            _("That take cannot be used."),
+            _("That recording cannot be used."),
             _("It is empty, or longer than %(most)d s.") % {"most": recordings.LONGEST_TAKE_S},
             _("Record it once more."),
         )

@@ -50,8 +50,8 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
     if len(audio) > LONGEST_FILE_S * SAMPLE_RATE:
         raise HarkError(
             _("The recording is too long for this page."),
-            _("It hears %(most)d minutes at most.") % {"most": LONGEST_FILE_S / 60},
-            _("Use ./hark detect, which hears any length."),
+            _("The limit is %(most)d minutes.") % {"most": LONGEST_FILE_S / 60},
+            _("Use ./hark detect, which has no limit."),
         )
     detector = runtime_of(version, fa_per_day)
     found = listen(detector, path, silent_reporter(), keep_scores=True)

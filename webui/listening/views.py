@@ -50,7 +50,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
         if not (start >= 0.0 and math.isfinite(end)):
             raise ValueError("not a time")
     except (KeyError, ValueError) as error:
-        why = _("The stretch has no start or no end.")
+        why = _("The selection has no start or no end.")
         raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
         sample = services.keep_stretch(

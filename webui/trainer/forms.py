@@ -20,10 +20,10 @@ EFFORT_WORDS = {
     "thorough": _("thorough: half an hour or more"),
 }
 SIZE_WORDS = {
-    "auto": _("the one that hears best here"),
-    "large": _("large: hears people far better; 34 MB, a twentieth of a computer's core; English only"),
+    "auto": _("the most accurate one here"),
+    "large": _("large: misses people far less; 34 MB, a twentieth of a computer's core; English only"),
     "standard": _("standard: 2 MB, for small computers and telephones"),
-    "micro": _("micro: 0.3 MB, for the smallest; hears much worse"),
+    "micro": _("micro: 0.3 MB, for the smallest devices; misses far more"),
 }
 METHOD_WORDS = {
     VITERBI: _("Hark's own alignment: faster, surer of what is right"),

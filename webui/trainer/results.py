@@ -112,7 +112,7 @@ def headline(report: Report) -> list[dict[str, Any]]:
         kind = _("synthetic and real") if people["utterances"] < said["all"] else _("all of real people")
     return [
         {
-            "what": _("missed on voices it had not heard"),
+            "what": _("missed on held-out voices"),
             "figure": share(summary["miss_rate"]),
             "of": _("of %(n)d utterances by %(voices)d voices, %(kind)s")
             % {"n": said["all"], "voices": results.get("voices", len(results["by_speaker"])), "kind": kind},
@@ -135,9 +135,9 @@ def headline(report: Report) -> list[dict[str, Any]]:
             else _("no recording of a person saying it was at hand"),
         },
         {
-            "what": _("of what sounds like it taken for it"),
+            "what": _("confusable phrases accepted"),
             "figure": share(summary["confusers_accepted"]),
-            "of": _("of %(n)d times that a confusing phrase was said") % {"n": confusers["said"]},
+            "of": _("of %(n)d utterances of confusable phrases") % {"n": confusers["said"]},
         },
         {
             "what": _("false alarms an hour"),

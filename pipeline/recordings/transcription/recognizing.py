@@ -41,7 +41,7 @@ def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str,
     if audio is None or len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
         raise HarkError(
             "The piece cannot be recognized.",
-            f"An engine hears {PIECE_S:g} s at once.",
+            f"An engine accepts at most {PIECE_S:g} s at once.",
             "Cut the recording into pieces first.",
         )
     language = request.get("language")

@@ -214,5 +214,5 @@ def test_where_all_was_trained_on_takes_are_asked_for(runs: Runs) -> None:
     table.write_text(table.read_text().replace(",test,", ",train,"))
     with pytest.raises(HarkError, match="cannot be compared on one stream") as raised:
         compare_versions(["new", "old"], runs.data, silent_reporter())
-    assert "Record some takes" in raised.value.what_to_do
+    assert "Record the phrase" in raised.value.what_to_do
     assert not (runs.data / "models/new" / COMPARISON).exists()

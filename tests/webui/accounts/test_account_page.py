@@ -134,7 +134,7 @@ def test_where_google_signs_people_in_addresses_are_the_owners_to_set(
 ) -> None:
     settings.GOOGLE_SIGN_IN = True
     client.force_login(other)
-    assert "the owner sets it" in client.get("/account/").content.decode()
+    assert "only the owner can set it" in client.get("/account/").content.decode()
     client.post("/account/", {"username": "oscar", "email": "victim@example.org"})
     other.refresh_from_db()
     assert other.email == "oscar@example.org"

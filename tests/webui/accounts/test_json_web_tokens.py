@@ -73,7 +73,7 @@ def test_forged(other: User) -> None:
         *(signed({name: value for name, value in good.items() if name != left_out}) for left_out in good),
     ]
     for forgery in forgeries:
-        assert "none of Hark's" in refused(forgery).why, forgery
+        assert "Hark did not issue" in refused(forgery).why, forgery
 
 
 def test_expired(other: User) -> None:
@@ -86,11 +86,11 @@ def test_expired(other: User) -> None:
 
 def test_each_kind_is_good_for_its_own_use(other: User) -> None:
     pair = issue_pair(user=other)
-    assert "for refreshing" in refused(pair.refresh).why
-    with pytest.raises(TokenRefused, match="no token for refreshing"):
+    assert "It is a refresh token" in refused(pair.refresh).why
+    with pytest.raises(TokenRefused, match="not a refresh token"):
         rotate_pair(refresh=pair.access)
     _, text = services.create_token(user=other, name="ci", scopes=["read"])
-    with pytest.raises(TokenRefused, match="none of Hark's"):
+    with pytest.raises(TokenRefused, match="Hark did not issue"):
         rotate_pair(refresh=text)
 
 
@@ -106,7 +106,7 @@ def test_one_used_twice_ends_the_family(other: User) -> None:
     stolen = issue_pair(user=other)
     apart = issue_pair(user=other)
     fresh = rotate_pair(refresh=stolen.refresh)
-    with pytest.raises(TokenRefused, match="used before"):
+    with pytest.raises(TokenRefused, match="already used"):
         rotate_pair(refresh=stolen.refresh)
     with pytest.raises(TokenRefused, match="ended"):
         rotate_pair(refresh=fresh.refresh)

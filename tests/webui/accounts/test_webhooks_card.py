@@ -86,4 +86,4 @@ def test_the_page_s_queries_do_not_grow(client: Client, other: User, django_asse
         add(client, url=f"https://example.org/{number}")
     with django_assert_num_queries(count):
         client.get("/account/")
-    assert "as many as there may be" in add(client, url="https://example.org/more").content.decode()
+    assert "which is the limit" in add(client, url="https://example.org/more").content.decode()

@@ -125,7 +125,7 @@ def test_the_answer_as_a_page_and_as_a_fragment(owners: Client, recording: Recor
     page = owners.post(f"/recordings/{recording.pk}/ask", form).content.decode()
     assert "<html" in page and "Anna brings the lantern and the map" in page
     fragment = owners.post(f"/recordings/{recording.pk}/ask", form, headers=HTMX).content.decode()
-    assert "<html" not in fragment and 'data-seek="2.000"' in fragment and "fits best" in fragment
+    assert "<html" not in fragment and 'data-seek="2.000"' in fragment and "best matching sentence" in fragment
     fragment = owners.post("/recordings/ask", form, headers=HTMX).content.decode()
     assert f'data-play="/recordings/{recording.pk}/audio#t=2.000,2.900"' in fragment
     fragment = owners.post("/recordings/ask", {"question": "Where is Atlantis?"}, headers=HTMX).content.decode()

@@ -70,4 +70,4 @@ def test_failed_second_transcription_is_shown_with_the_old_transcript(owners: Cl
     Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
     Recording.objects.update(state=Recording.State.FAILED)
     page = owners.get(f"/recordings/{recording.pk}").content.decode()
-    assert "The engine broke." in page and "the transcript from before" in page and "We meet in" in page
+    assert "The engine broke." in page and "this is the previous transcript" in page and "We meet in" in page

@@ -87,7 +87,7 @@ def test_summary_of_removed_segments_is_not_stored(
     after = services.summary_of(recording)
     assert after == {**before, **without_segment(before, 1)}
     shown = owners.get(f"/recordings/{recording.pk}").content.decode()
-    assert "Summarizing it again did not end well." in shown and "does not fit any more" in shown
+    assert "Summarizing it again failed." in shown and "does not fit any more" in shown
 
 
 def test_recording_without_a_summary_offers_one(owners: Client, recording: Recording) -> None:

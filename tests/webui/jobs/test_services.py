@@ -80,7 +80,7 @@ def test_when_too_many_wait_one_more_is_refused(owner: User, settings: Any) -> N
 def test_one_user_does_not_fill_the_queue_for_all(owner: User, other: User, settings: Any) -> None:
     settings.JOBS_WAITING_PER_USER = 3
     mine = [submit(other, number) for number in range(3)]
-    with pytest.raises(services.LimitReached, match="3 jobs of yours are waiting"):
+    with pytest.raises(services.LimitReached, match="3 of your jobs are waiting"):
         submit(other, 4)
     assert submit(owner, 5).state == Job.State.QUEUED  # there is room for somebody else's
     # nor by taking back what was cancelled
@@ -97,12 +97,12 @@ def test_a_users_share_of_the_disk(owner: User, other: User, settings: Any, monk
     folder = services.user_data(other)
     (folder / "clips").mkdir(parents=True)
     services.check_room(other, 900)
-    with pytest.raises(HarkError, match=r"no room for more of yours") as caught:
+    with pytest.raises(HarkError, match=r"quota is used up") as caught:
         services.check_room(other, 2000)
     assert getattr(caught.value, "status", 0) == 507
     services.check_room(owner, 2000)  # it is their disk
     (folder / "clips" / "a.flac").write_bytes(bytes(1000))
-    with pytest.raises(HarkError, match="no room"):
+    with pytest.raises(HarkError, match="quota is used up"):
         submit(other)
     (folder / "clips" / "a.flac").unlink()  # room is there again at once
     assert submit(other).state == Job.State.QUEUED

@@ -48,9 +48,9 @@ def test_search_and_filters(owners: Client, library: Library, make: Make) -> Non
         ("voice=READER", "from a person", "good evening"),
         ("state=rejected", "hey compass aside", "good evening"),
         ("state=any&q=aside", "hey compass aside", "good evening"),
-        ("language=de", "No clip is like that", "good evening"),
-        ("q=%22%20OR%20*", "No clip is like that", "good evening"),
-        ("q=%00%F0%9F%99%82", "No clip is like that", "good evening"),
+        ("language=de", "No clip matches", "good evening"),
+        ("q=%22%20OR%20*", "No clip matches", "good evening"),
+        ("q=%00%F0%9F%99%82", "No clip matches", "good evening"),
         ("origin=nonsense&state=nonsense&language=", "good evening", "aside"),
     ):
         page = text_of(owners.get(f"/library/?{query}"))

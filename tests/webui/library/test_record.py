@@ -103,7 +103,7 @@ def test_takes_are_given_for_training(owners: Client, library: Library) -> None:
         keep(owners, seed)
     keep(owners, 9, phrase="hey campus")
     fragment = owners.get("/library/record/takes?phrase=hey+compass&language=en").content.decode()
-    assert "3 of them are a test" in fragment and "Use them for training" in fragment
+    assert "3 of them are for testing" in fragment and "Use them for training" in fragment
     for _ in range(2):
         answer = owners.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
         assert answer.status_code == 302 and answer["Location"].startswith("/library/record?")
@@ -126,9 +126,9 @@ def test_it_hears_you_so_many_times(
     monkeypatch.setattr("webui.library.record_views.runtime_of", lambda version: asked.append(version.number))
     monkeypatch.setattr(recordings, "heard", lambda runtime, audio: [True, False, True][: len(audio)])
     address = "/library/record/takes?phrase=hey+compass&language=en"
-    assert "hears you" not in owners.get(address).content.decode() and asked == []
+    assert "It detects" not in owners.get(address).content.decode() and asked == []
     page = owners.get(address + "&try=1").content.decode()
-    assert "It hears you 2 of 3 times" in page and asked == [2], "the version in use"
+    assert "It detects 2 of 3 recordings" in page and asked == [2], "the version in use"
     assert page.count("missed") == 1
 
 

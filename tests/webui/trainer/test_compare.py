@@ -20,7 +20,7 @@ def test_versions_on_the_test_of_each(owners: Client, owner: User, version: Vers
     for number in range(2, 9):
         make_version(owner, portal, number)
     page = owners.get(address("compare", version)).content.decode()
-    assert "the tests of two runs differ" in page
+    assert "test sets differ in voices" in page
     assert page.count('class="c0"') == 1 and page.count("checked") == results.CURVES_COMPARED
     page = owners.get(address("compare", version), {"v": ["1", "3", "x"]}).content.decode()
     assert page.count("checked") == 2 and ">Version 8</a>" in page
@@ -60,7 +60,7 @@ def test_post_queues_a_job_that_leads_back(owners: Client, owner: User, version:
     assert job.spec["runs"] == [*newest, version.path.name], "the newest ones, and the one in use"
     assert owners.post(address("compare", version))["Location"] == response["Location"], "a double click is one job"
     page = owners.get(response["Location"]).content.decode()
-    assert "Let all of them listen" in page and "See the comparison" not in page
+    assert "Score all versions" in page and "See the comparison" not in page
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result={})
     page = owners.get(response["Location"]).content.decode()
     assert f'href="{address("compare", version)}">See the comparison' in page

@@ -22,10 +22,10 @@ PLAN = {
 @pytest.mark.parametrize(
     ("spoken", "goes_on_with", "said"),
     [
-        (12, "synthesize", "It goes on with speaking the others."),
-        (20, "features", "It goes on with putting them into rooms and noise."),
-        (20, "calibrate", "It goes on with calibrating."),
-        (20, "train", "It goes on with training."),
+        (12, "synthesize", "It continues by synthesizing the rest."),
+        (20, "features", "It continues by adding rooms and noise."),
+        (20, "calibrate", "It continues with calibration."),
+        (20, "train", "It continues with training."),
     ],
 )
 def test_a_run_that_was_stopped_is_said_and_counted(

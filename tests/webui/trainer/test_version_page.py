@@ -23,21 +23,21 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     assert "of 40 utterances by 12 voices, all synthetic" in page and "of 20 utterances at 10 dB" in page
     assert "not measured" in page and "no recording of a person" in page
     assert "0.50" in page and "0.01 to 2.79" in page and "in 2.00 h of test speech and noise" in page
-    assert "of 10 times that a confusing phrase was said" in page
+    assert "of 10 utterances of confusable phrases" in page
     assert "It was measured, and how." in page and "festival" in page and "(not heard in training)" in page
     assert "people: kitchen (negative set)" in page and "arctic: free (CMU)" in page and "GPL-3.0" in page
     assert "0.2500" in page and "0.1250" in page, "the training curve"
     assert "quick, 3, en" in page and "7.5 s" in page
     assert reverse("jobs:detail", args=[version.job_id]) in page
-    assert "4 more voices, heard better" in page
+    assert "4 more voices with fewer misses" in page
 
 
 def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
     pages = ("/", f"/detectors/{version.detector_id}/{version.number}")
-    assert not any("not for use" in owners.get(page).content.decode() for page in pages)
+    assert not any("do not use it" in owners.get(page).content.decode() for page in pages)
     version.summary["miss_rate_clean"] = {"value": 0.9, "low": 0.8, "high": 0.95}
     version.save()
-    assert all("not for use" in owners.get(page).content.decode() for page in pages)
+    assert all("do not use it" in owners.get(page).content.decode() for page in pages)
 
 
 def test_real_people_are_counted_apart_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:

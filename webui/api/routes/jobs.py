@@ -80,7 +80,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
     if (wish.plan is None) == (wish.phrase is None):
         raise ApiError(
             422,
-            _("It is not clear what shall be trained."),
+            _("It is not clear what to train."),
             _("There must be either a phrase or a plan."),
             _("Send one of them; /api/docs shows examples."),
         )
@@ -88,8 +88,8 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
         if wish.model_fields_set != {"plan"}:
             raise ApiError(
                 422,
-                _("It is not clear what shall be trained."),
-                _("A plan says everything already."),
+                _("It is not clear what to train."),
+                _("A plan already contains all choices."),
                 _("Send the plan alone, or the choices without it."),
             )
         chosen = dict(get_object_or_404(Job, id=wish.plan, user=user, kind="plan").spec)
@@ -162,7 +162,8 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
         raise ApiError(
             409,
             _("The job cannot be tried again."),
-            _("It is %(state)s; only what was cancelled, failed or interrupted can.") % {"state": found.state},
+            _("It is %(state)s; only a cancelled, failed or interrupted job can be tried again.")
+            % {"state": found.state},
             _("Look at it first."),
         )
     services.retry(job=found)

@@ -174,7 +174,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
         raise ApiError(
             409,
             _("There is no summary."),
-            _("Nobody asked for one, nothing was said, or no engine could write it."),
+            _("None was requested, the recording has no speech, or no engine could write one."),
             _("Have it summarized (POST), or look at the job of the recording."),
         )
     return found
