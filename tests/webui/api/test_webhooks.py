@@ -342,7 +342,7 @@ def test_a_name_that_stands_for_this_network_gets_nothing(owner: User, monkeypat
     work()
     delivery = Delivery.objects.get()
     assert delivery.state == "waiting" and tried == []
-    assert "inside.example leads to nothing on the open internet" in delivery.problem
+    assert "inside.example does not resolve to a public address" in delivery.problem
     assert "192.168.1.1" not in delivery.problem
 
 
