@@ -21,9 +21,9 @@ EFFORT_WORDS = {
 }
 SIZE_WORDS = {
     "auto": _("the most accurate one here"),
-    "large": _("large: misses people far less; 34 MB, a twentieth of a computer's core; English only"),
+    "large": _("large: far fewer misses with real people; 34 MB, a twentieth of a computer's core; English only"),
     "standard": _("standard: 2 MB, for small computers and telephones"),
-    "micro": _("micro: 0.3 MB, for the smallest devices; misses far more"),
+    "micro": _("micro: 0.3 MB, for the smallest devices; many more misses"),
 }
 METHOD_WORDS = {
     VITERBI: _("Hark's own alignment: faster, surer of what is right"),
