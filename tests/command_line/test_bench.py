@@ -65,7 +65,10 @@ def test_memory_of_a_process() -> None:
     [
         ["bench", "engines", "--engines", "nobody"],
         ["bench", "features", "bundle.zip"],
+        ["bench", "features", "--peers"],
         ["bench", "wakeword", "nothing.zip"],
+        ["bench", "confusables", "--peers"],
+        ["bench", "confusables", "nothing.zip"],
         ["bench", "training", "--phrase", "🦜"],
     ],
 )
