@@ -114,9 +114,9 @@ def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, s
     said: dict[str, Said] = {}
     if speakers := _voices(language, missing):
         near = [PhraseText(text, "vocabulary") for text in near_texts(phrase, language, seed) * TAKES]
-        for name, texts in (("phrase", positive_texts(phrase, language, seed)[:PHRASE_TAKES]), ("near", near)):
+        for name, texts in (("itself", positive_texts(phrase, language, seed)[:PHRASE_TAKES]), ("near", near)):
             stream = spoken(texts, speakers, language, seed, cache, f"{name} {phrase}", SAID_GAP_S)
-            said[name] = stream, [phrase if name == "phrase" else str(about["text"]) for about in stream.about]
+            said[name] = stream, [phrase if name == "itself" else str(about["text"]) for about in stream.about]
     corpus = evaluation.folder / WORDS
     if (corpus / "manifest.jsonl").is_file():
         rows = manifest_rows(corpus)
@@ -177,9 +177,9 @@ def table(figures: Mapping[str, Any]) -> str:
         lines += [*aligned(rows), f"The pairs are in {whole['list']}.", ""]
     for name, one in figures["bundles"].items():
         rows = [(f"{name}: “{one['phrase']}” at {one['threshold']:.3f}", "clips", *CONDITIONS)]
-        for kind, what in (("phrase", "the phrase, detected"), ("near", "near-phrases"), ("words", "real words")):
+        for kind, what in (("itself", "the phrase, detected"), ("near", "near-phrases"), ("words", "real words")):
             for part, at in one.get(kind, {}).get(CONDITIONS[0], {}).items():
-                if kind == "phrase" and part != "all":
+                if kind == "itself" and part != "all":
                     continue
                 where = f", {part} phones away, accepted" if part != "all" else ""
                 shares = (with_interval(one[kind][condition][part]) for condition in CONDITIONS)

@@ -113,7 +113,9 @@ def clips_in(folder: Path, reporter: Reporter) -> list[Clip]:
 def arpabet(texts: Sequence[str]) -> list[str]:
     """The letters of each text's phones in ARPAbet with a space between words: g2p_en's symbols, joined."""
     words = list(dict.fromkeys(word for text in texts for word in text.split()))
-    phones = ([PHONES[index - 1] for index in phone_indices(way)] for way in phonemes_of_words(words))
+    # espeak-ng writes "around" with two ɹ.
+    single = ([index for index, _ in itertools.groupby(phone_indices(way))] for way in phonemes_of_words(words))
+    phones = ([PHONES[index - 1] for index in way] for way in single)
     written = dict(zip(words, map(_letters, phones)))
     return [" ".join(written[word] for word in text.split()) for text in texts]
 
@@ -166,7 +168,7 @@ def draw_pairs(clips: Sequence[Clip], count: int, seed: int) -> list[Pair]:
         for number in rng.permutation(np.array(by_several, int))[: round(share * count)]:
             distance = letter_distances(letters[number], letters)
             nearest = np.lexsort((rng.random(len(texts)), distance))
-            chosen = {
+            chosen: dict[str, Iterable[int]] = {
                 "positive": [number] * CLIPS,
                 "easy": rng.permutation(np.delete(np.arange(len(texts)), number))[:CLIPS],
                 "hard": nearest[(distance[nearest] > 0) & (distance[nearest] <= 5 * (words + 2))][:CLIPS],
@@ -186,6 +188,7 @@ class LargeDetector:
     """A large detector of any phrase, without calibration. It hears each clip once and keeps what it heard."""
 
     def __init__(self) -> None:
+        self._encoder = loaded_backbone()  # torch cannot make its graph in several threads at once
         self._heard: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def keyword_hmm(self, audio: np.ndarray, phrase: str) -> float:
@@ -202,7 +205,7 @@ class LargeDetector:
     def _match(self, audio: np.ndarray, phrase: str) -> tuple[np.ndarray, np.ndarray]:
         digest = sha256(audio.tobytes()).digest()
         if digest not in self._heard:
-            self._heard[digest] = loaded_backbone().hear(audio)
+            self._heard[digest] = self._encoder.hear(audio)
         roots, states = self._heard[digest]
         return _detector(phrase).follow(roots), states
 

@@ -54,7 +54,7 @@ def test_a_bundle_is_measured(shared: Path, tmp_path: Path) -> None:
     bundles = tone_bundle(tmp_path / "first"), tone_bundle(tmp_path / "second", "hey dog", gain=0.0)
     figures = measure("confusables", BenchOptions(bundles=bundles), silent_reporter())
     one = figures["bundles"]["first"]
-    assert one["phrase"]["clean"]["all"] | {"low": 0, "high": 0} == {
+    assert one["itself"]["clean"]["all"] | {"low": 0, "high": 0} == {
         "clips": 5, "texts": 1, "value": 0.0, "low": 0, "high": 0,
     }  # fmt: skip
     assert one["near"]["kitchen"]["all"]["clips"] == 12 * confusables.TAKES

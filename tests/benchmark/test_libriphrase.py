@@ -37,10 +37,10 @@ def words_at(*rows: tuple[str, float, float], confidence: float = 0.8) -> list[A
 
 
 def test_a_run_has_no_pause_and_lasts_half_a_second_to_two() -> None:
-    words = words_at(("the", 0.0, 0.2), ("river", 0.2, 0.7), ("was", 1.0, 1.3), ("extraordinarily", 1.3, 3.1))
+    words = words_at(("the", 0.0, 0.2), ("river", 0.2, 0.75), ("was", 1.0, 1.3), ("extraordinarily", 1.3, 3.1))
     found = {clip.text: clip for clip in runs(words, "anna", "a.wav")}
     assert set(found) == {"river", "the river", "extraordinarily"}
-    assert found["the river"] == Clip("the river", "anna", "a.wav", 0.0, 0.7)
+    assert found["the river"] == Clip("the river", "anna", "a.wav", 0.0, 0.75)
     assert not list(runs(words_at(("river", 0.2, 0.8), confidence=0.1), "anna", "a.wav"))
 
 
