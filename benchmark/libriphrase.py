@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchmark import Figures, manifest_rows
+from benchmark import Figures, manifest_rows, on_one_core
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, storage_error
 from core.events import Progress, Reporter
@@ -212,7 +212,7 @@ class LargeDetector:
 
 @lru_cache(maxsize=THREADS)
 def _detector(phrase: str) -> EncoderDetector:
-    keyphrase = Keyphrase.of(phrase)
+    keyphrase = Keyphrase(phrase)  # a single letter may be one here
     return EncoderDetector.of_phrase(outputs_of(keyphrase), MOST_S, spellings(keyphrase.text), RESCORE_ABOVE)
 
 
@@ -317,6 +317,7 @@ def write_pairs(pairs: Sequence[Pair], scores: Mapping[str, np.ndarray], path: P
         raise storage_error(error, "writing the pairs of the benchmark") from error
 
 
+@on_one_core()  # several phrases at once are quicker than several cores for one
 def bench_libriphrase(
     folder: Path, count: int, scorers: Mapping[str, Scorer], table: Path, seed: int, reporter: Reporter
 ) -> Figures:
