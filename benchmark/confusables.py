@@ -34,7 +34,7 @@ from pipeline.training.splits import split_of
 
 VOICES = ("hibari", "kokoro_int8", "piper")  # neural ones that the package index has
 CANDIDATES = 2000  # confusers among which real words are looked for
-TEXTS, TAKES = 100, 4  # near-phrases of a phrase, and how often each is said
+TEXTS, TAKES = 100, 3  # near-phrases of a phrase, and how often each is said
 PHRASE_TAKES = 60
 MORE = 4  # phones away: what is farther counts as that
 WORD_TAKES = 60  # of each word of Speech Commands ...
@@ -86,8 +86,8 @@ def near_texts(phrase: str, language: str, seed: int) -> list[str]:
 
     Texts that no training may hear come first. Homophones are left out.
     """
-    every = confusers(Keyphrase(phrase, language), CANDIDATES, seed)
-    found = [text.text for text in every if text.kind == "vocabulary"]
+    every = (text for text in confusers(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
+    found = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # "calm pew ter" is no text
     rng = np.random.default_rng((seed, 27))
     at: dict[int, list[str]] = defaultdict(list)
     for text, phones in zip(found, phones_apart(phrase, found, language)):
