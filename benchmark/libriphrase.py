@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,6 @@ from model.encoder import loaded_backbone
 from model.encoder_detector import RESCORED_WEIGHT, EncoderDetector
 from model.phones import PHONES, outputs_of, phone_indices
 from model.rescoring import spellings
-from phrase_augmentation.distance import is_vowel
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import NotAligned, align
@@ -113,25 +113,12 @@ def clips_in(folder: Path, reporter: Reporter) -> list[Clip]:
 def arpabet(texts: Sequence[str]) -> list[str]:
     """The letters of each text's phones in ARPAbet with a space between words: g2p_en's symbols, joined."""
     words = list(dict.fromkeys(word for text in texts for word in text.split()))
-    # espeak-ng writes "around" with two ɹ.
-    single = ([index for index, _ in itertools.groupby(phone_indices(way))] for way in phonemes_of_words(words))
-    phones = ([PHONES[index - 1] for index in way] for way in single)
-    written = dict(zip(words, map(_letters, phones)))
+    written = {}
+    for word, phones in zip(words, phonemes_of_words(words)):
+        # Two equal ones are one: espeak-ng writes "around" with two ɹ.
+        symbols = " ".join(ARPABET[PHONES[index - 1]] for index, _ in itertools.groupby(phone_indices(phones)))
+        written[word] = re.sub(r"\bAH R\b(?! [AEIOU])", "ER", symbols).replace(" ", "")
     return [" ".join(written[word] for word in text.split()) for text in texts]
-
-
-def _letters(phones: Sequence[str]) -> str:
-    symbols: list[str] = []
-    for place, phone in enumerate(phones):
-        if (
-            phone == "ɹ"
-            and phones[place - 1 : place] == ["ə"]
-            and not any(map(is_vowel, phones[place + 1 : place + 2]))
-        ):
-            symbols[-1] = "ER"
-        else:
-            symbols.append(ARPABET[phone])
-    return "".join(symbols)
 
 
 def letter_distances(text: str, others: Sequence[str]) -> np.ndarray:

@@ -75,7 +75,7 @@ def _command(name: str, chosen: BenchOptions) -> str:
     """The command that gives these figures, without options that are the default."""
     from command_line.console import short_path
 
-    words = [PROGRAM, "bench", name]
+    words = [PROGRAM, "bench", name, *(short_path(bundle) for bundle in chosen.bundles)]  # argparse wants them first
     for option, value in (
         ("phrase", chosen.phrase),
         ("effort", chosen.effort),
@@ -88,7 +88,7 @@ def _command(name: str, chosen: BenchOptions) -> str:
         words += ["--peers"]
     if chosen.engines:
         words += ["--engines", ",".join(chosen.engines)]
-    return shlex.join([*words, *(short_path(bundle) for bundle in chosen.bundles)])
+    return shlex.join(words)
 
 
 def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
