@@ -32,7 +32,11 @@ class BenchOptions:
     effort: str = "quick"
     bundles: tuple[Path, ...] = ()
     peers: bool = False  # wakeword: other projects' detectors too
+    anchors: int = 400  # confusables: phrases of LibriPhrase, about
+    pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
 
+
+TABLES = {"wakeword": "wakeword_summary", "confusables": "confusables"}  # modules with a table of their own for people
 
 # Name: what it measures, for the command line's help. Each is a module of this package.
 BENCHMARKS = {
@@ -46,6 +50,7 @@ BENCHMARKS = {
     "questions": "answers found to 30 questions on real transcripts (needs the shared audio)",
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
     "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
+    "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
     "portal": "the portal's pages with many clips, jobs and detectors",
 }
 

@@ -23,7 +23,9 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.positives import positives
+from pipeline.training.keyword_scoring import intelligible
 from pipeline.training.splits import split_of, split_voices
+from pipeline.training.synthesis import LEAST_UNDERSTOOD
 
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # there wherever Hark is, so that figures can be compared
 CONFUSER_CLIPS = 200
@@ -83,7 +85,8 @@ def spoken(
 ) -> Stream:
     """The stream of the texts, each spoken once, by the engines in turn; kept like all streams.
 
-    Each clip's ``about`` holds text, kind, engine, voice. What an engine fails to speak is left out.
+    Each clip's ``about`` holds text, kind, engine, voice. What an engine fails to speak is left out, and
+    what an unsure one says badly.
 
     Raises:
         HarkError: no voice, or not one clip was made.
@@ -123,8 +126,11 @@ def _speak(texts: Sequence[PhraseText], speakers: Speakers, language: str, seed:
                 results = engines[name].synthesize((request for request, _ in asked), Path(folder))
                 for (request, text), result in zip(asked, results):
                     if isinstance(result, GeneratedClip):
+                        audio = read_audio(result.path)
+                        if engines[name].unsure and intelligible(audio, text.text, language) < LEAST_UNDERSTOOD:
+                            continue
                         about = {"text": text.text, "kind": text.kind, "engine": name, "voice": request.voice}
-                        yield StreamClip(read_audio(result.path), about)
+                        yield StreamClip(audio, about)
                     else:
                         logging.getLogger(__name__).warning("%s did not say %r: %s", name, text.text, result.why)
             finally:

@@ -297,7 +297,7 @@ def _measure_phrase(
             threshold = threshold_at(other, scores, positives.spans, period_s, rate)
             lost = ~heard(scores, positives.spans, threshold, period_s)
             missed[condition][f"{rate:g}"] = lost
-            at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": _share(lost).as_dict()}
+            at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": share_of(lost).as_dict()}
         conditions[condition] = {
             "clips": len(positives.spans),
             "hours": round(hours, 3),
@@ -309,7 +309,7 @@ def _measure_phrase(
             alarms = count_alarms(other, thresholds[column], period_s) + doubles
             conditions[condition][name] = {
                 "threshold": thresholds[column],
-                "miss_rate": _share(~heard(scores, positives.spans, thresholds[column], period_s)).as_dict(),
+                "miss_rate": share_of(~heard(scores, positives.spans, thresholds[column], period_s)).as_dict(),
                 "fa_per_hour": poisson_interval(alarms, hours).as_dict(),
                 "doubles": doubles,
             }
@@ -332,7 +332,7 @@ def _confusers(listener: Listener, column: int, threshold: float, evaluation: Ev
     return {
         "clips": len(best),
         "threshold": threshold,
-        "accepted": _share(accepted).as_dict(),
+        "accepted": share_of(accepted).as_dict(),
         "by_kind": {
             str(kind): {"clips": int((kinds == kind).sum()), "accepted": int(accepted[kinds == kind].sum())}
             for kind in np.unique(kinds)
@@ -348,7 +348,8 @@ def _by_engine(stream: Stream, missed: np.ndarray) -> dict[str, float]:
     return {str(engine): round(float(missed[engines == engine].mean()), 4) for engine in np.unique(engines)}
 
 
-def _share(events: np.ndarray) -> Interval:
+def share_of(events: np.ndarray) -> Interval:
+    """The share of events (bool) that happened."""
     return wilson_interval(int(events.sum()), len(events))
 
 
@@ -468,7 +469,7 @@ def bench_wakeword(
     folder = shared_folder()
     evaluation = EvaluationSet(folder, data_folder() / "cache" / "wakeword", seed, reporter)
     not_measured = dict(evaluation.missing)
-    named = dict(zip(_names(bundles), map(Path, bundles)))
+    named = names_of(bundles)
     measured = _measure_bundles(named, evaluation)
     figures: Figures = {
         "bundles": {one.name: one.figures for one in measured},
@@ -488,8 +489,9 @@ def bench_wakeword(
     return figures
 
 
-def _names(bundles: Sequence[Path]) -> list[str]:
-    """A name for each bundle: its file's, with a number where another one has that already."""
+def names_of(bundles: Sequence[Path]) -> dict[str, Path]:
+    """The bundles by name: their file's, with a number where another one has that already."""
     stems = [Path(bundle).stem for bundle in bundles]
     counts = [stems[:place].count(stem) for place, stem in enumerate(stems)]
-    return [f"{stem} ({count + 1})" if count else stem for stem, count in zip(stems, counts)]
+    names = (f"{stem} ({count + 1})" if count else stem for stem, count in zip(stems, counts))
+    return dict(zip(names, map(Path, bundles)))

@@ -114,8 +114,8 @@ def table(figures: Mapping[str, Any]) -> str:
         for condition in CONDITIONS:
             at = figures["average"][condition]
             what = f"average of {len(figures['average']['phrases'])} phrases" if condition == "clean" else ""
-            rows.append((what, condition, *(_percent(at[f"{rate:g}"]) for rate in RATES), "", ""))
-    lines = _aligned([HEADER, *rows])
+            rows.append((what, condition, *(percent(at[f"{rate:g}"]) for rate in RATES), "", ""))
+    lines = aligned([HEADER, *rows])
     lines += ["", "Missed at the threshold with that many false alarms an hour on the same stream, per cent."]
     lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
     for name, one in figures["bundles"].items():
@@ -144,9 +144,9 @@ def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
             (
                 name if condition == "clean" else clips,
                 condition,
-                *(_interval(at["miss_rate"]) for at in figures["at_fa_per_hour"].values()),
-                f"{_percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['doubles']}",
-                _interval(one["confusers"]["accepted"]) if condition == "clean" else "",
+                *(with_interval(at["miss_rate"]) for at in figures["at_fa_per_hour"].values()),
+                f"{percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['doubles']}",
+                with_interval(one["confusers"]["accepted"]) if condition == "clean" else "",
             )
         )
     return rows
@@ -156,24 +156,24 @@ def _rows_of_phrase(phrase: str, one: Mapping[str, Any]) -> list[tuple[str, ...]
     rows = []
     for condition in CONDITIONS:
         cells = [
-            _interval({"value": at["mean"], **at["interval"]})
-            + f" [{_percent(at['lowest'])}..{_percent(at['highest'])}]"
+            with_interval({"value": at["mean"], **at["interval"]})
+            + f" [{percent(at['lowest'])}..{percent(at['highest'])}]"
             for at in one["conditions"][condition].values()
         ]
         what = f"“{phrase}”, mean of {len(one['bundles'])} [range]" if condition == "clean" else ""
-        accepted = _percent(one["confusers_accepted"]["mean"]) if condition == "clean" else ""
+        accepted = percent(one["confusers_accepted"]["mean"]) if condition == "clean" else ""
         rows.append((what, condition, *cells, "", accepted))
     return rows
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return "?" if share is None else f"{100 * share:.1f}"
 
 
-def _interval(figures: Mapping[str, Any]) -> str:
-    return f"{_percent(figures['value'])} ({_percent(figures['low'])}–{_percent(figures['high'])})"
+def with_interval(figures: Mapping[str, Any]) -> str:
+    return f"{percent(figures['value'])} ({percent(figures['low'])}–{percent(figures['high'])})"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import BENCHMARKS, BenchOptions
-from command_line.options import Commands, Parser, add_command, names, seed
+from benchmark import BENCHMARKS, TABLES, BenchOptions
+from command_line.options import Commands, Parser, add_command, count_or_none, folder, names, seed
 from command_line.program import PROGRAM
 from core.errors import HarkError
 from pipeline.training.config import EFFORTS
@@ -23,26 +24,33 @@ def register(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "bench", "NAME [options]", "measure how fast Hark is here", run_bench)
     listed = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
     parser.add_argument("name", choices=list(BENCHMARKS), metavar="NAME", help=listed)
-    parser.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="wakeword: the bundles to measure")
+    parser.add_argument(
+        "bundles", nargs="*", type=Path, metavar="BUNDLE", help="wakeword, confusables: those to measure"
+    )
     parser.add_argument("--phrase", default=BenchOptions.phrase, help=f'training: default "{BenchOptions.phrase}"')
     parser.add_argument("--effort", choices=list(EFFORTS), default=BenchOptions.effort, help="training: default quick")
     parser.add_argument("--engines", type=names, default=(), metavar="A,B", help="engines, training: only these")
     parser.add_argument("--peers", action="store_true", help="wakeword: measure other projects' detectors too")
+    parser.add_argument(
+        "--anchors", type=count_or_none, default=BenchOptions.anchors, metavar="N",
+        help=f"confusables: phrases of LibriPhrase, about; default {BenchOptions.anchors}, 0 leaves it out",
+    )  # fmt: skip
+    parser.add_argument("--pairs", type=folder, metavar="FOLDER", help="confusables: write LibriPhrase's pairs there")
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
 def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     """``bench NAME``."""
     from benchmark import commit, machine, measure
-    from benchmark.wakeword_summary import table
     from command_line.console import facts
 
-    if (options.bundles or options.peers) and options.name != "wakeword":
-        what = f"The benchmark {options.name} takes neither bundles nor --peers."
-        raise HarkError(what, "Only wakeword does.", "Leave them out.")
+    if (options.bundles and options.name not in TABLES) or (options.peers and options.name != "wakeword"):
+        what = f"The benchmark {options.name} takes no {'bundles' if options.bundles else '--peers'}."
+        raise HarkError(what, "wakeword takes both, confusables takes bundles.", "Leave them out.")
     chosen = BenchOptions(
-        options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.peers
-    )
+        options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.peers,
+        options.anchors, options.pairs,
+    )  # fmt: skip
     with screen.reporter() as reporter:
         figures = measure(options.name, chosen, reporter)
     result = {
@@ -54,8 +62,9 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     }
     screen.result(result)
     about = ", ".join(f"{name} {value}" for name, value in result["machine"].items() if value is not None)
+    table = importlib.import_module(f"benchmark.{TABLES[options.name]}").table if options.name in TABLES else None
     screen.show(
-        table(figures) if options.name == "wakeword" else facts(_flat(figures)),
+        table(figures) if table else facts(_flat(figures)),
         "",
         facts([("command", result["command"]), ("commit", result["commit"]), ("machine", about)]),
     )
@@ -66,15 +75,20 @@ def _command(name: str, chosen: BenchOptions) -> str:
     """The command that gives these figures, without options that are the default."""
     from command_line.console import short_path
 
-    words = [PROGRAM, "bench", name]
-    for option, value in (("phrase", chosen.phrase), ("effort", chosen.effort), ("seed", str(chosen.seed))):
+    words = [PROGRAM, "bench", name, *(short_path(bundle) for bundle in chosen.bundles)]  # argparse wants them first
+    for option, value in (
+        ("phrase", chosen.phrase),
+        ("effort", chosen.effort),
+        ("seed", str(chosen.seed)),
+        ("anchors", str(chosen.anchors)),
+    ):
         if value != str(getattr(BenchOptions, option)):
             words += [f"--{option}", value]
     if chosen.peers:
         words += ["--peers"]
     if chosen.engines:
         words += ["--engines", ",".join(chosen.engines)]
-    return shlex.join([*words, *(short_path(bundle) for bundle in chosen.bundles)])
+    return shlex.join(words)
 
 
 def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:

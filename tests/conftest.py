@@ -35,6 +35,7 @@ NOT_QUICK = {
         webui/library/test_import
     """,
     "trains, or computes with torch or an encoder": """
+        benchmark/test_confusables benchmark/test_libriphrase
         benchmark/test_wakeword model/test_asr_train model/test_checkpoint model/test_encoder_detector model/test_gpu
         model/test_hostile_models model/test_keyword_hmm model/test_metrics model/test_rescoring model/test_scoring
         model/test_summarizer model/test_train model/test_backbone_detector pipeline/acoustic/test_training

@@ -23,6 +23,10 @@ def test_bench_says_what_was_measured_where(main: Main, capsys: Shown, monkeypat
     assert set(result) == {"name", "command", "commit", "machine", "figures"}
     assert result["command"] == "./hark bench training --phrase 'smart mirror' --engines espeak,flite"
     assert result["machine"]["cores"] >= 1 and result["commit"] == commit()
+    monkeypatch.setattr("benchmark.confusables.table", lambda figures: "a table")
+    assert main("bench", "confusables", "a.zip", "--anchors", "9") == 0
+    shown = capsys.readouterr().out
+    assert "a table" in shown and "./hark bench confusables a.zip --anchors 9" in shown
     assert main("bench", "detector") == 0
     assert "1,234,567" in capsys.readouterr().out
 
@@ -65,7 +69,10 @@ def test_memory_of_a_process() -> None:
     [
         ["bench", "engines", "--engines", "nobody"],
         ["bench", "features", "bundle.zip"],
+        ["bench", "features", "--peers"],
         ["bench", "wakeword", "nothing.zip"],
+        ["bench", "confusables", "--peers"],
+        ["bench", "confusables", "nothing.zip"],
         ["bench", "training", "--phrase", "🦜"],
     ],
 )
