@@ -32,7 +32,7 @@ DRAW_TRIES = 8  # pieces tried for one that can be read and is not digital silen
 def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """``audio`` with ``noise`` ``snr_db`` below it.
 
-    Both levels are taken over the parts that are not pauses (:func:`gain_speed.active_rms`), so that neither silence
+    Both levels are taken over the parts that are not pauses (:func:`active_rms`), so that neither silence
     around a word nor the gaps between barks change what an SNR means. If the sum would pass 1, all of it is turned
     down. Noise that is shorter is repeated, longer is cut. Where the audio is silent the noise comes as it is; silent
     noise leaves the audio as it is.

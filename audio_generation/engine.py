@@ -51,7 +51,6 @@ class GeneratedClip:
     duration_s: float
     sample_rate: int
     text: str
-    api_name: str
     model_name: str
     voice: str
     speaker: str
@@ -75,7 +74,7 @@ class Engine(Protocol):
         licence: SPDX identifier (or short name) of the program; each voice has its own.
         paid: costs money a character; speaks only when the user names it.
         by_default: used without being named where it is ready (false: paid, very slow, unproven, or a test double).
-        unsure: some of its clips cannot be understood; a run keeps those in which Hark's own ear hears the text.
+        unsure: some of its clips cannot be understood; a run keeps those in which Hark's recognizer finds the text.
     """
 
     name: str

@@ -253,7 +253,6 @@ class WorkerEngine:
             duration_s=facts.duration_s,
             sample_rate=facts.sample_rate,
             text=request.text,
-            api_name=self.name,
             model_name=voice.model,
             voice=voice.name,
             speaker=voice.speaker,

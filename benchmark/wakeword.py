@@ -440,7 +440,7 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """See :func:`bench_wakeword`."""
+    """Open every bundle first, then measure: see :func:`bench_wakeword`."""
     for bundle in options.bundles:
         open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
     reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
@@ -457,7 +457,7 @@ def bench_wakeword(
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
     ``average`` over phrases with real recordings, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why}
-    and ``streams`` (what was decoded and kept). :func:`wakeword_summary.table` sets them out for people.
+    and ``streams`` (what was decoded and kept). :func:`benchmark.wakeword_summary.table` sets them out for people.
 
     Raises:
         HarkError: nothing was asked for, the real audio is missing, or a bundle cannot be used.

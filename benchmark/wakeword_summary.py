@@ -103,7 +103,8 @@ HEADER = (
 
 
 def table(figures: Mapping[str, Any]) -> str:
-    """The figures of :func:`bench_wakeword` as text for people: per cent missed, with 95 % intervals."""
+    """The figures of :func:`benchmark.wakeword.bench_wakeword` as text for people: per cent missed, with 95 %
+    intervals."""
     rows: list[tuple[str, ...]] = []
     for phrase, one in figures["phrases"].items():
         if len(one["bundles"]) > 1:

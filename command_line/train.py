@@ -27,7 +27,7 @@ EXAMPLE = "hey compass"
 EFFORT_WORDS = {
     "trial": "a minute, only to see the whole way",
     "quick": "some minutes, to see whether the phrase works",
-    "standard": "about a quarter of an hour, what most want",
+    "standard": "about ten minutes; the default",
     "thorough": "half an hour or more",
 }
 GOES_ON_WITH = {

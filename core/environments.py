@@ -44,10 +44,10 @@ STAMP = "installed.txt"  # digest of the requirements that are in the environmen
 
 def requirements(name: str) -> Path:
     """The requirements file of an engine; it exists only where the engine can have its own environment."""
-    speaks = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
+    speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
     parts = (REPOSITORY / "pipeline" / "recordings" / part for part in ("transcription", "diarization"))
-    hears = (part / "environments" / f"{name}.txt" for part in parts)
-    return next((path for path in hears if path.is_file()), speaks)
+    recognizers = (part / "environments" / f"{name}.txt" for part in parts)
+    return next((path for path in recognizers if path.is_file()), speech_engine)
 
 
 def environment(name: str) -> Path:

@@ -154,7 +154,7 @@ class EncoderDetector(HMMDetector):
 
     @torch.no_grad()
     def window_score(self, phones: np.ndarray, states: np.ndarray) -> float:
-        """The score of a window of a stream, as :meth:`EncoderBackbone.window` gives it."""
+        """The score of a window of a stream, as :meth:`model.encoder_backbone.EncoderBackbone.window` gives it."""
         best, frame, match = self.window_match(torch.from_numpy(phones)[None])
         rescoring = torch.zeros_like(best)
         if self.rescorer is not None and float(best) > self.config.rescore_above:

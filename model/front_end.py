@@ -77,7 +77,7 @@ class EncoderFrontEnd(FrontEnd):
 
     Attributes:
         graph: ONNX file (:func:`model.encoder.window_graph`).
-        keyword HMM, decoder: ONNX files that say how frames are rescored, which is one column more; empty: nothing
+        keyword_hmm, decoder: ONNX files that say how frames are rescored, which is one column more; empty: nothing
         does.
         above, before: see :class:`model.encoder_backbone.Rescorer`.
         states: the encoder's states are stored beside the phones, for a negative set.

@@ -119,7 +119,7 @@ class HMMConfig(DetectorConfig):
     Attributes:
         pronunciations: of the phrase.
         window_frames: frames of 20 ms that a score depends on (the keyword HMM alone may remember more).
-        anti-keywords: likewise, of what was taken for the phrase and is not it.
+        anti_keywords: likewise, of what was taken for the phrase and is not it.
         anti_keyword_margin: match score by which an anti-keyword must match better than the phrase to count.
     """
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_noop as _
 
 from core.worded import Worded
 
+# Words that pages show by name, not by a sentence in the code: here so that makemessages finds them.
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
 CONDITIONS = (_("clean"), _("noisy"))
 TOOL_USES = (_("recognition"), _("speakers"), _("questions"), _("summaries"), _("corpora"))

@@ -103,7 +103,7 @@ def untrained_detector(config: RunConfig, window_s: float, negatives: Path | Non
     """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
 
     Args:
-        negative set: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder
+        negatives: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder
         is asked.
     """
     if config.trains:

@@ -110,7 +110,7 @@ def build_negative_set(
             seconds += seconds_of(root / group[index].path)
             if seconds >= STREAM_S or number == len(group) - 1:
                 conditions = ("train",) if split == "train" else ("clean", "noisy")
-                row = stream_row(split, f"bank:{corpus}")
+                row = stream_row(split, f"bank:{corpus}")  # "bank:" is in tables and reports that are kept
                 for condition in conditions:
                     seed_of_this = int(rng.integers(2**62))
                     specs.append(ExampleSpec(tuple(block), False, condition, seed_of_this, needed, columns=row))

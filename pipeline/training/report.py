@@ -307,7 +307,7 @@ def html_report(report: Mapping[str, Any]) -> str:
         (_percent(summary["miss_rate_clean"]["value"]), "missed, close and quiet"),
         (_percent(summary["miss_rate_noisy"]["value"]), "missed, in a room at 10 dB"),
         (f"{summary['fa_per_hour']['value']:.2f}", f"false alarms an hour in {results['hours']:.1f} h"),
-        (_percent(summary["confusers_accepted"]["value"]), "of confusing phrases accepted"),
+        (_percent(summary["confusers_accepted"]["value"]), "of near-phrases accepted"),
     ]
     rates = [
         (

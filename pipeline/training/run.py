@@ -296,7 +296,7 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     near = mine_negatives(config.keyphrase, negatives, library, reporter, method)
     reporter.log(
         worded(
-            "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d confusers.",
+            "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d near-phrases.",
             cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusers=len(near),
         )
     )  # fmt: skip

@@ -204,7 +204,7 @@ def _speak(
 
 
 def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
-    """The clip if Hark's own ear hears its text in it."""
+    """The clip if Hark's recognizer finds its text in it."""
     if isinstance(clip, FailedRequest):
         return clip
     from pipeline.training.keyword_scoring import intelligible

@@ -23,7 +23,8 @@ ASKED_EVERY = 24  # frames at least between two places where the decoder is aske
 
 
 class UntrainedDetector:
-    """Scores of a phrase in recordings; see :mod:`.keyword_scoring`, whose ``FrameScores`` :meth:`scores` is."""
+    """Scores of a phrase in recordings; see :mod:`pipeline.training.keyword_scoring`, whose ``FrameScores``
+    :meth:`scores` is."""
 
     name = "moonshine-tiny, untrained"
     frame_s = FRAME_SAMPLES / SAMPLE_RATE

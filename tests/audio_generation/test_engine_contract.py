@@ -79,7 +79,7 @@ def test_every_request_is_answered_in_order_with_sound_or_a_reason(name: str, tm
         assert isinstance(result, GeneratedClip), result
         assert result.path.parent == tmp_path.resolve() and result.path.is_file()
         assert (result.text, result.voice, dict(result.settings)) == (request.text, request.voice, request.settings)
-        assert result.api_name == name and result.model_name and result.speaker and result.licence
+        assert result.model_name and result.speaker and result.licence
         audio = read_audio(result.path)
         assert audio.shape == (pytest.approx(result.duration_s * 16_000, abs=2),)
         assert 0.005 < float(np.sqrt(np.mean(audio**2))) < 0.7

@@ -76,7 +76,7 @@ class Choir:
             audio = tone(f"{request.text}|{request.voice}|{number}")
             write_audio(path, audio)
             yield GeneratedClip(
-                request.request_id, path, len(audio) / SAMPLE_RATE, SAMPLE_RATE, request.text, self.name, voice.model,
+                request.request_id, path, len(audio) / SAMPLE_RATE, SAMPLE_RATE, request.text, voice.model,
                 voice.name, voice.speaker, dict(request.settings), voice.licence,
             )  # fmt: skip
 

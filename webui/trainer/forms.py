@@ -16,7 +16,7 @@ from webui.trainer.services import configuration
 EFFORT_WORDS = {
     "trial": _("trial: a minute, only to see the whole way"),
     "quick": _("quick: some minutes, to see whether the phrase works"),
-    "standard": _("standard: about a quarter of an hour, what most want"),
+    "standard": _("standard: about ten minutes; the default"),
     "thorough": _("thorough: half an hour or more"),
 }
 SIZE_WORDS = {
