@@ -50,16 +50,16 @@ def wait_for_nobody(session: int) -> list[str]:
 def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
     for stage, number, code in (
         ("Speaking", signal.SIGINT, 130),
-        ("Putting", signal.SIGINT, 130),
-        ("Putting", signal.SIGTERM, 130),
+        ("Adding", signal.SIGINT, 130),
+        ("Adding", signal.SIGTERM, 130),
         ("Measuring", signal.SIGTERM, 130),
-        ("Putting", signal.SIGKILL, -9),
+        ("Adding", signal.SIGKILL, -9),
     ):
         process = start(tmp_path, *TRAIN, *(["--seed", "1"] if number == signal.SIGKILL else []))
         assert process.stderr is not None
         while stage not in (line := process.stderr.readline()):
             assert line, f"it ended before {stage}"
-        time.sleep(1.0 if stage == "Putting" else 0.3)
+        time.sleep(1.0 if stage == "Adding" else 0.3)
         if number == signal.SIGKILL:
             process.send_signal(number)
         else:
