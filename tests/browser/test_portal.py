@@ -116,7 +116,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.set_input_files("#audio", recording)
     page.get_by_role("button", name="Hear it").click()
     mark = page.get_by_role("button", name="That was a false alarm")
-    mark.first.wait_for()
+    mark.first.wait_for(timeout=90_000)
     problems += axe(page)
     mark.first.click()
     page.get_by_text("kept in the inbox").wait_for()
