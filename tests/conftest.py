@@ -26,7 +26,6 @@ NOT_QUICK = {
         command_line/test_library command_line/test_mine command_line/test_record command_line/test_remote
         command_line/test_test command_line/test_train command_line/test_transcribe test_launcher
         webui/accounts/test_owner_links webui/test_http_connection webui/test_rate_limits webui/test_setup
-        command_line/test_summarizer command_line/test_server_part
     """,
     "starts workers, jobs or a service": """
         audio_generation/test_engine_contract audio_generation/test_environments audio_generation/test_packaged_voices
@@ -44,8 +43,7 @@ NOT_QUICK = {
         pipeline/training/test_keyword_scoring pipeline/training/test_mining pipeline/training/test_negative_set
         pipeline/training/test_retraining pipeline/training/test_run pipeline/training/test_bundle
         pipeline/training/test_report pipeline/corpora/test_alignment tools/test_make_unit_inventory
-        webui/listening/test_listening webui/library/test_record tools/test_make_negative_set model/test_detector
-        pipeline/training/test_zero_shot audio_augmentation/test_reverb pipeline/corpora/test_enrolment
+        webui/listening/test_listening webui/library/test_record
     """,
     "recognizes, summarizes or tells speakers apart": """
         pipeline/recordings/diarization/test_diarization pipeline/recordings/test_llm
@@ -64,7 +62,6 @@ NOT_QUICK = {
     """,
     "pronounces thousands of texts": """
         phrase_augmentation/test_confusers phrase_augmentation/test_texts phrase_augmentation/test_vocabulary
-        pipeline/training/test_splits webui/test_translations
         pipeline/training/test_advice pipeline/training/test_examples pipeline/training/test_plan
     """,
     "asks every page or operation": """
@@ -75,13 +72,6 @@ NOT_QUICK = {
         webui/trainer/test_version_files webui/trainer/test_version_page
     """,
 }
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-m quick`` the other files are not even imported: that takes as long as a third of the tests."""
-    name = collection_path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
-    quick = config.option.markexpr == "quick"
-    return True if quick and any(name in names.split() for names in NOT_QUICK.values()) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
