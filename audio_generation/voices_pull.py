@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.data_folder import atomic_path, installation_folder, storage_error
+from core.data_folder import atomic_path, installation_folder, storing
 from core.errors import HarkError
 from core.http import Server
 
@@ -148,18 +148,15 @@ def _listing(hub: Server, source: _Source) -> list[_RemoteFile]:
 
 
 def _download(hub: Server, path: str, target: Path, file: _RemoteFile, progress: Progress) -> None:
-    try:
-        with atomic_path(target) as temporary:
-            hub.download(path, temporary, progress=lambda done: progress(target.name, done, file.size))
-            found = _digest(temporary, file)
-            if found != file.digest:
-                raise HarkError(
-                    f"{target.name} was not kept: it is not the file that the repository names.",
-                    f"It has the digest {found[:16]}; {file.digest[:16]} was expected.",
-                    "Run the same command again; if it happens again, the network changes what it delivers.",
-                )
-    except OSError as error:
-        raise storage_error(error, f"pulling {target.name}") from error
+    with storing(f"pulling {target.name}"), atomic_path(target) as temporary:
+        hub.download(path, temporary, progress=lambda done: progress(target.name, done, file.size))
+        found = _digest(temporary, file)
+        if found != file.digest:
+            raise HarkError(
+                f"{target.name} was not kept: it is not the file that the repository names.",
+                f"It has the digest {found[:16]}; {file.digest[:16]} was expected.",
+                "Run the same command again; if it happens again, the network changes what it delivers.",
+            )
 
 
 def _digest(path: Path, file: _RemoteFile) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from audio_generation.clip_check import check_clip
 from audio_generation.engine import FailedRequest, GeneratedClip, Setting, SpeechRequest, Voice
 from core import environments
-from core.data_folder import storage_error
+from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from core.readiness import Readiness
 from core.worker_process import WorkerGone, WorkerProcess
@@ -123,10 +123,8 @@ class WorkerEngine:
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
         """See ``Engine.synthesize``."""
-        try:
+        with storing("speech generation"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, "speech generation") from error
         waiting = iter(requests)
         in_flight: deque[_InFlight] = deque()
         spoken = restarts = 0

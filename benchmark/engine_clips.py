@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
+from audio_generation.engine import Engine, GeneratedClip, SpeechRequest, Voice
 from core.audio_file import read_audio
 from phrase_augmentation.normalize import normalize
 from pipeline.training.keyword_scoring import intelligible, ways_to_say
+from pipeline.training.plan import draw_voice
 from pipeline.training.synthesis import LEAST_UNDERSTOOD
 
 TEXTS = (
@@ -62,15 +63,12 @@ def understood(engine: Engine, seed: int = 0) -> dict[str, float]:
 
 def _spoken(engine: Engine, seed: int, folder: Path) -> Iterator[GeneratedClip]:
     rng = np.random.default_rng(seed)
-    people: dict[str, list[str]] = {}
-    voices = {voice.name: voice for voice in engine.voices("en")}
-    for voice in voices.values():
-        people.setdefault(voice.speaker, []).append(voice.name)
-    names = sorted(people)
+    people: dict[str, list[Voice]] = {}
+    for voice in sorted(engine.voices("en"), key=lambda voice: voice.speaker):
+        people.setdefault(voice.speaker, []).append(voice)
     requests = []
     for number, text in enumerate(PHRASES * CLIPS):
-        its = people[names[rng.integers(len(names))]]
-        voice = voices[its[rng.integers(len(its))]]
+        _, voice = draw_voice({engine.name: list(people.values())}, rng)
         requests.append(SpeechRequest(str(number), text, voice.name, "en", engine.draw_settings(voice, rng)))
     return (clip for clip in engine.synthesize(requests, folder) if isinstance(clip, GeneratedClip))
 

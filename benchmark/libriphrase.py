@@ -25,7 +25,7 @@ from scipy import stats
 
 from benchmark import Figures, manifest_rows, on_one_core
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.events import Progress, Reporter
 from core.processors import usable_cores
 from db.records import AlignedUnit
@@ -293,15 +293,13 @@ def _errors(scores: np.ndarray, positive: np.ndarray, phrase: np.ndarray, seed: 
 
 def write_pairs(pairs: Sequence[Pair], scores: Mapping[str, np.ndarray], path: Path) -> None:
     """The pairs as a table with tabs, with their scores. Raises HarkError where it cannot be written."""
-    try:
+    with storing("writing the pairs of the benchmark"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, dialect="excel-tab")
             table.writerow(["phrase", "kind", "letters", *Clip._fields, *scores])
             for number, pair in enumerate(pairs):
                 table.writerow([*pair[:3], *pair.clip, *(f"{values[number]:.4f}" for values in scores.values())])
-    except OSError as error:
-        raise storage_error(error, "writing the pairs of the benchmark") from error
 
 
 @on_one_core()  # several phrases at once are quicker than several cores for one

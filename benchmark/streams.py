@@ -18,7 +18,7 @@ import numpy as np
 
 from audio_augmentation.noise import add_noise, colored_noise
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
 VERSION = 1  # of what a stream holds: raised with a change of the code that makes it, so that old ones are not used
@@ -127,10 +127,8 @@ def stream_of(
     folder = cache / digest
     stream = _open(folder, digest)
     if stream is None:
-        try:
+        with storing("decoding the streams of the benchmark"):
             stream = _write(clips(), folder, digest, gap_s)
-        except OSError as error:
-            raise storage_error(error, "decoding the streams of the benchmark") from error
     return stream
 
 

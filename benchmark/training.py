@@ -15,7 +15,7 @@ from typing import Any
 from benchmark import BenchOptions, Figures
 from benchmark.memory import PeakMemory
 from core.child_process import signal_group
-from core.data_folder import REPOSITORY, data_folder, storage_error
+from core.data_folder import REPOSITORY, data_folder, storing
 from core.errors import HarkError
 from core.events import Reporter
 from pipeline.training.config import RunConfig
@@ -29,11 +29,9 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """
     config = prepare(RunConfig(options.phrase, effort=options.effort, seed=options.seed, engines=options.engines))
     root = data_folder() / "tmp"
-    try:
+    with storing("the benchmark"):
         root.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="bench-", dir=root))
-    except OSError as error:
-        raise storage_error(error, "the benchmark") from error
     try:
         return _measure(config, folder, reporter)
     finally:

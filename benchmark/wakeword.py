@@ -27,7 +27,7 @@ from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, St
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
 from benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import atomic_path, data_folder, storage_error
+from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from core.processors import usable_cores
@@ -228,11 +228,8 @@ class EvaluationSet:
             scores: np.ndarray = np.load(kept)
         except (OSError, ValueError, EOFError):
             scores = self._scored(listener, stream, condition, seed)
-            try:
-                with atomic_path(kept) as temporary:
-                    np.save(temporary, scores)
-            except OSError as error:
-                raise storage_error(error, "keeping the scores of the benchmark") from error
+            with storing("keeping the scores of the benchmark"), atomic_path(kept) as temporary:
+                np.save(temporary, scores)
         return scores
 
     def _scored(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray:

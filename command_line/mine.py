@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from command_line.asr import add_method, add_weights, chosen_aligner
 from command_line.options import Commands, Parser, add_command, count, folder, language, score, seed
-from core.data_folder import atomic_path, data_folder, storage_error
+from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _player() -> tuple[str, ...]:
 def _export(target: Path, library: Library, found: MiningResult) -> None:
     """The cuts as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
     clips = {clip.id: clip for clip in library.clips(found.clip_ids)}
-    try:
+    with storing("the export"):
         target.mkdir(parents=True, exist_ok=True)
         with atomic_path(target / "manifest.jsonl") as temporary, temporary.open("w", encoding="utf-8") as lines:
             for cut in found.cuts:
@@ -132,5 +132,3 @@ def _export(target: Path, library: Library, found: MiningResult) -> None:
                 row |= {"speaker": cut.speaker, "confidence": cut.confidence, "licence": clips[cut.clip_id].licence}
                 row |= {"phrase_start_s": cut.phrase_start_s, "phrase_end_s": cut.phrase_end_s}
                 lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise storage_error(error, "the export") from error

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from command_line.options import Commands, Parser, add_command, add_group
 from command_line.program import PROGRAM
 from command_line.train import run_options, wanted_run
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
 if TYPE_CHECKING:
@@ -255,11 +255,8 @@ class Portal:
 
     def download(self, path: str, target: Path) -> Path:
         """Fetch a file, whole or not at all."""
-        try:
-            with self._explained(), atomic_path(target) as partial:
-                self.server.download(path, partial, {"Accept": "application/zip"})
-        except OSError as error:
-            raise storage_error(error, "writing the bundle") from error
+        with storing("writing the bundle"), self._explained(), atomic_path(target) as partial:
+            self.server.download(path, partial, {"Accept": "application/zip"})
         return target
 
     @contextmanager

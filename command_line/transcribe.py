@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.options import Commands, Parser, add_command, language, whole
-from core.data_folder import atomic_path, data_folder, storage_error
+from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 from pipeline.recordings.captions import FORMATS
 
@@ -127,8 +127,5 @@ def _free(target: Path) -> Path:
 
 
 def _save(target: Path, content: bytes) -> None:
-    try:
-        with atomic_path(target) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise storage_error(error, f"writing {target.name}") from error
+    with storing(f"writing {target.name}"), atomic_path(target) as temporary:
+        temporary.write_bytes(content)

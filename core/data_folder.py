@@ -80,11 +80,9 @@ def storage_error(error: OSError, doing: str) -> HarkError:
 
 @contextmanager
 def storing(doing: str) -> Iterator[None]:
-    """Raise the :func:`storage_error` of an OSError in the block; a time-out is not one of storage."""
+    """Raise the :func:`storage_error` of an OSError in the block."""
     try:
         yield
-    except TimeoutError:
-        raise
     except OSError as error:
         raise storage_error(error, doing) from error
 

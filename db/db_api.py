@@ -29,7 +29,7 @@ import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
 from core.processors import usable_cores
 from db import clip_files
@@ -94,10 +94,8 @@ class Library:
         self.data_dir = Path(data_dir)
         self.database = self.data_dir / DATABASE_NAME
         self._local = threading.local()
-        try:
+        with storing("opening the clip library"):
             self.data_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, "opening the clip library") from error
         self._rows("SELECT 1", doing="opening the clip library")
 
     def close(self) -> None:
@@ -438,7 +436,7 @@ class Library:
         """
         _check_name(aligner)
         rows: list[tuple[int, str, int, str]] = []
-        try:
+        with storing("storing emissions"):
             for clip_id, matrix in emissions:
                 found = self.clips([clip_id])
                 if not found:
@@ -447,8 +445,6 @@ class Library:
                 with atomic_path(self.data_dir / relative) as temporary:
                     np.save(temporary, np.asarray(matrix, dtype=np.uint8 if matrix.dtype == np.uint8 else np.float16))
                 rows.append((clip_id, aligner, len(matrix), relative))
-        except OSError as error:
-            raise storage_error(error, "storing emissions") from error
         with self._writing("storing emissions") as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO emission (clip_id, aligner, frames, file) VALUES (?, ?, ?, ?)", rows
@@ -929,10 +925,8 @@ def _no_such_clip(clip_id: int) -> HarkError:
 
 
 def _unlink(path: Path) -> None:
-    try:
+    with storing("mending the clip library"):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise storage_error(error, "mending the clip library") from error
 
 
 def _files_below(folder: Path) -> list[Path]:

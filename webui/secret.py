@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 
 SHORTEST = 32  # characters of what is a key
@@ -18,7 +18,7 @@ def secret_key(path: Path) -> str:
     Raises:
         HarkError: the data folder cannot be written, or the file is damaged.
     """
-    try:
+    with storing("starting the portal"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             mine = path.with_name(f".{path.name}-{os.getpid()}")
@@ -34,8 +34,6 @@ def secret_key(path: Path) -> str:
             finally:
                 mine.unlink()
         return _checked(path)
-    except OSError as error:
-        raise storage_error(error, "starting the portal") from error
 
 
 def _checked(path: Path) -> str:

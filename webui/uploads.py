@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 
 LONGEST_SUFFIX = 10
@@ -32,18 +32,14 @@ def on_disk(upload: UploadedFile) -> Iterator[Path]:
     """The upload's file; what goes wrong with it is said of the name that it was sent under."""
     name = Path(upload.name or "recording").name
     folder = Path(settings.FILE_UPLOAD_TEMP_DIR)
-    try:
+    with storing("receiving the recording"):
         folder.mkdir(parents=True, exist_ok=True)
         kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(name).suffix[:LONGEST_SUFFIX])  # noqa: SIM115
-    except OSError as error:
-        raise storage_error(error, "receiving the recording") from error
     with kept:
-        try:
+        with storing("receiving the recording"):
             for chunk in upload.chunks():
                 kept.write(chunk)
             kept.flush()
-        except OSError as error:
-            raise storage_error(error, "receiving the recording") from error
         try:
             yield Path(kept.name)
         except HarkError as error:

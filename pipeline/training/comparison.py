@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
@@ -68,15 +68,13 @@ def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dic
         HarkError: fewer than two versions can be compared, or there is nothing that none of them has heard.
     """
     folder = data / "jobs" / f"compare-{Path(runs[0]).name}"
-    try:
+    with storing("comparing the versions"):
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder / "lock", _going_on):
             try:
                 return _compare(runs, data, folder / "streams", reporter)
             finally:
                 shutil.rmtree(folder / "streams", ignore_errors=True)
-    except OSError as error:
-        raise storage_error(error, "comparing the versions") from error
 
 
 def _going_on(holder: str) -> HarkError:

@@ -130,15 +130,11 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
         results.append({"fa_per_hour_wanted": rate, **at_threshold(test, threshold_at(calibrated, 24 * rate))})
     threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
     return {
-        "people": {
-            "utterances": test.utterances(test.people),
-            "miss_rate": test.miss_rate(test.people, threshold),
+        **{
+            name: {"utterances": test.utterances(mask), "miss_rate": test.miss_rate(mask, threshold)}
+            for name, mask in (("people", test.people), ("robots", test.robots))
         },
         "hours": hours,
-        "robots": {
-            "utterances": test.utterances(test.robots),
-            "miss_rate": test.miss_rate(test.robots, threshold),
-        },
         "positives": int(test.headline.sum()),  # renderings
         "utterances": test.utterances(test.headline),
         "clips": {name: int((test.headline & mask).sum()) for name, mask in _conditions(condition)},

@@ -18,10 +18,8 @@ import numpy as np
 from audio_generation.engine import Engine, Setting, Voice
 from audio_generation.registry import engines as all_engines
 from audio_generation.splice_side import SPLICE
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
-from core.events import Reporter
-from core.worded import worded
 from db.db_api import Library
 from phrase_augmentation.confusers import confusers
 from phrase_augmentation.inbetween import inbetween
@@ -288,11 +286,8 @@ def draw_requests(
     return requests
 
 
-def make_plan(
-    config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library, reporter: Reporter
-) -> Plan:
+def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
     """Decide everything. Reads the library, makes nothing. ``texts_of``: see :func:`run_texts`."""
-    reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     engines, missing = ready_engines(config.engines, config.language, config.hold_out)
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
     splits = split_voices(voices, config.hold_out, config.trains)
@@ -414,11 +409,8 @@ def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
 
 def save_plan(plan: Plan, path: Path) -> None:
     """Write the plan as JSON, so that a run that was killed goes on with the same one."""
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(asdict(plan), ensure_ascii=False))
-    except OSError as error:
-        raise storage_error(error, "writing the plan") from error
+    with storing("writing the plan"), atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(asdict(plan), ensure_ascii=False))
 
 
 def load_plan(path: Path) -> Plan | None:

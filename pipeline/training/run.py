@@ -127,10 +127,10 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
     mining will find, the run need not speak."""
     config = prepare(config)
     folder = job_folder(data, config)
+    reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with Library(data) as library:
-        return load_plan(folder / "plan.json") or make_plan(
-            config, run_texts(config, library), folder.name, library, reporter
-        )
+        plan = load_plan(folder / "plan.json")
+        return plan or make_plan(config, run_texts(config, library), folder.name, library)
 
 
 def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
@@ -195,11 +195,13 @@ def _run(
     if plan is not None:
         reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
     else:
-        texts = run_texts(config, library)
+        with clock.stage("plan"):
+            texts = run_texts(config, library)
         with clock.stage("mine"):
             _mine(config, texts, library, reporter)
         with clock.stage("plan"):
-            plan = make_plan(config, texts, folder.name, library, reporter)
+            reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
+            plan = make_plan(config, texts, folder.name, library)
             save_plan(plan, folder / "plan.json")
     with clock.stage("synthesize"):
         engines, _ = ready_engines(tuple(plan.engines), config.language)

@@ -15,7 +15,7 @@ import numpy as np
 from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.worker import STORAGE_ERRORS
 from core.audio_file import read_audio
-from core.data_folder import storage_error
+from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.worded import worded
@@ -53,12 +53,10 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         return report
     reporter.stage("synthesize", worded("Speaking %(n)d clips", n=len(todo)))
     progress = Progress(reporter, len(todo))
-    try:
+    with storing("speech synthesis"):
         folder = library.data_dir / "tmp" / f"speech-{plan.run}"
         shutil.rmtree(folder, ignore_errors=True)  # of the same run, when it was killed
         folder.mkdir(parents=True)
-    except OSError as error:
-        raise storage_error(error, "speech synthesis") from error
     try:
         failed = _speak(todo, plan, engines, library, folder, progress, report, reporter)
         _tell_what_is_not_sayable(todo, failed, plan, engines, reporter)

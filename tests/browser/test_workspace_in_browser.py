@@ -39,7 +39,8 @@ def test_a_question_is_recorded_and_answered(tmp_path: Path) -> None:
             page.get_by_role("button", name="Stop", exact=True).click()
             with contextlib.suppress(TimeoutError):
                 answer.wait_for(timeout=ANSWER_MS)
-                break
+                if "morning" in answer.inner_text():
+                    break
         assert not wrong
-        assert "what about" in answer.inner_text().lower() and "typed" not in answer.inner_text()
+        assert "morning" in answer.inner_text() and "typed" not in answer.inner_text()
         assert answer.locator("audio").count() == 1

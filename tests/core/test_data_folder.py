@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from core.audio_file import read_audio, write_audio
-from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error
+from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error, storing
+from core.errors import HarkError
 
 
 @pytest.fixture
@@ -117,3 +118,10 @@ def test_every_storage_error_says_what_why_and_what_to_do(number: int, word: str
     assert "clip.wav" in error.why
     assert error.what_to_do
     assert storage_error(OSError(number, os.strerror(number)), "saving clips").why
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.ETIMEDOUT])  # the last: a network disk is away
+def test_what_a_disk_refuses_is_said(number: int) -> None:
+    with pytest.raises(HarkError) as caught, storing("saving clips"):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.as_dict() == storage_error(OSError(number, os.strerror(number)), "saving clips").as_dict()

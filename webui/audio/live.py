@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.audio import asking, services, uploads
@@ -94,22 +94,18 @@ class Session:
         self.path = keep
         self.file: wave.Wave_write | None = None
         if keep is not None:
-            try:
+            with storing("keeping what is heard"):
                 self.file = wave.open(str(keep), "wb")  # noqa: SIM115, closed by close()
                 self.file.setnchannels(1)
                 self.file.setsampwidth(2)
                 self.file.setframerate(SAMPLE_RATE)
-            except OSError as error:
-                raise storage_error(error, "keeping what is heard") from error
 
     def write(self, content: bytes) -> None:
         """Keep 16-bit samples as soon as they are there. Raises HarkError where the disk is full."""
         self.samples += len(content) // 2
         if self.file is not None:
-            try:
+            with storing("keeping what is heard"):
                 self.file.writeframesraw(content[: len(content) // 2 * 2])
-            except OSError as error:
-                raise storage_error(error, "keeping what is heard") from error
 
     def feed(self, content: bytes) -> list[dict[str, Any]]:
         """What is new after more 16-bit samples: ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
@@ -148,10 +144,8 @@ def _said(result: Any) -> dict[str, Any]:
 def new_file(user: User) -> Path:
     """Where the audio of a session is written until it is a recording. Raises HarkError."""
     check_room(user)
-    try:
+    with storing("keeping what is heard"):
         return uploads.folder_of(user) / f"live-{uuid.uuid4().hex}.wav"
-    except OSError as error:
-        raise storage_error(error, "keeping what is heard") from error
 
 
 def keep(*, user: User, path: Path, engine: str, language: str | None) -> Recording:

@@ -23,7 +23,7 @@ from django.http import FileResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits, clean_name, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT
@@ -122,10 +122,8 @@ def create_recording(
         originals=originals,
     )  # fmt: skip
     moved: list[tuple[Path, Path]] = []
-    try:
+    with storing("keeping the recording"):
         recording.path.mkdir(parents=True)  # of two who finish the same upload the second is refused here
-    except OSError as error:
-        raise storage_error(error, "keeping the recording") from error
     try:
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
@@ -311,15 +309,13 @@ def delete(*, recording: Recording) -> None:
     going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
     for job in going:
         jobs.cancel(job=job)
-    try:
+    with storing("deleting the recording"):
         remove_from_library(user_data(recording.user), str(recording.pk))
         if recording.path.exists():
             # Renamed first: a job that still writes cannot keep half of it here.
             doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
             recording.path.rename(doomed)
             shutil.rmtree(doomed)
-    except OSError as error:
-        raise storage_error(error, "deleting the recording") from error
     recording.delete()
     for job in going:
         job.refresh_from_db()
@@ -550,15 +546,13 @@ def _keep(recording: Recording, transcript: Transcript, summary: Mapping[str, An
     from pipeline.recordings.job import bring_up_to_date
 
     with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
-        try:
+        with storing("keeping the transcript"):
             save_transcript(transcript, recording.path / TRANSCRIPT)
             with atomic_path(recording.path / TEXT) as temporary:
                 temporary.write_bytes(write(transcript, "txt", recording.name))
             if summary is not None:
                 with atomic_path(recording.path / SUMMARY) as temporary:
                     temporary.write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
-        except OSError as error:
-            raise storage_error(error, "keeping the transcript") from error
         recording.version += 1
         recording.save(update_fields=["version", "speakers"])
         searching.index(recording, transcript)

@@ -19,7 +19,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from core.data_folder import storage_error
+from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import clean_name, suffix_of
 from webui.accounts.models import User
@@ -70,14 +70,12 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
             _("Wait until some finish; idle uploads are deleted after a day."),
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
-    try:
+    with storing("receiving the recording"):
         # What others have begun is not counted: it may never come. If it does, pieces are refused, and none is lost.
         promised = size + sum(one.size - offset(one) for one in going)
         check_room(user, promised)
         _check_room(folder_of(user), promised)
         upload.path.touch()
-    except OSError as error:
-        raise storage_error(error, "receiving the recording") from error
     upload.save(force_insert=True)
     return upload
 
@@ -229,14 +227,12 @@ def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
     folder = user_data(user) / RECEIVED
     path: Path | None = None
     try:
-        try:
+        with storing("receiving the recording"):
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(file.name or ""), delete=False) as kept:
                 path = Path(kept.name)
                 for chunk in file.chunks():
                     kept.write(chunk)
-        except OSError as error:
-            raise storage_error(error, "receiving the recording") from error
         yield path
     finally:
         if path is not None:

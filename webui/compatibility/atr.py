@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from core.data_folder import atomic_path, storage_error
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from model.training_options import training_options
 from pipeline.jobs import RECOGNIZER_STAGES
@@ -98,11 +98,8 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
             user=user, name=name_of(sound), source=path, options={"language": language, "session": SESSION}
         )
     if text.strip():
-        try:
-            with atomic_path(made.path / GIVEN_TEXT) as temporary:
-                temporary.write_text(" ".join(text.split()), encoding="utf-8")
-        except OSError as error:
-            raise storage_error(error, "keeping the text") from error
+        with storing("keeping the text"), atomic_path(made.path / GIVEN_TEXT) as temporary:
+            temporary.write_text(" ".join(text.split()), encoding="utf-8")
     return made
 
 
@@ -250,7 +247,7 @@ def interact(request: HttpRequest) -> HttpResponse:
 def _keep_reply(user: User, wav: bytes) -> UUID:
     """A spoken answer as a file for an hour; older ones go."""
     folder, name = user_data(user) / REPLIES, uuid4()
-    try:
+    with storing("keeping the spoken answer"):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.wav"):
             with suppress(FileNotFoundError):  # another answer is removing it, too
@@ -258,8 +255,6 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
                     old.unlink()
         with atomic_path(folder / f"{name}.wav") as temporary:
             temporary.write_bytes(wav)
-    except OSError as error:
-        raise storage_error(error, "keeping the spoken answer") from error
     return name
 
 

@@ -20,7 +20,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
@@ -149,7 +149,7 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
     jobs.check_room(user, sent.size or 0)
     data = jobs.user_data(user)
     uploads = data / UPLOADS
-    try:
+    with storing("keeping the upload"):
         uploads.mkdir(parents=True, exist_ok=True)
         _forget_old(user, uploads)
         digest = hashlib.sha256()
@@ -162,8 +162,6 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
-    except OSError as error:
-        raise storage_error(error, "keeping the upload") from error
     return f"{UPLOADS}/{place.name}/{name}", digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 from core.events import silent_reporter
 from core.foreign_audio import read_foreign_audio
@@ -84,11 +84,9 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
     check_room(user, 2 * len(audio))
     name = f"inbox/{uuid.uuid4().hex}.flac"
     path = user_data(user) / name
-    try:
+    with storing("keeping the sample"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, audio)
-    except OSError as error:
-        raise storage_error(error, "keeping the sample") from error
     return Sample.objects.create(
         user=user, detector=version.detector, verdict=verdict, file=name, seconds=seconds, version=version.number
     )

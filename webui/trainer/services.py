@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
-from core.data_folder import storage_error
+from core.data_folder import storing
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
@@ -319,10 +319,8 @@ def remove_detector(*, detector: Detector) -> None:
     for folder in folders:
         # Nothing but a run's own folder, whatever the database says.
         if folder.resolve().parent == models and folder.is_dir():
-            try:
+            with storing("removing the detector's files"):
                 shutil.rmtree(folder)
-            except OSError as error:
-                raise storage_error(error, "removing the detector's files") from error
 
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:

@@ -12,7 +12,6 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
-from core.events import silent_reporter
 from db.db_api import Library
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora import enrolment as recordings
@@ -154,7 +153,7 @@ def run(library: Library, make_choir: type, tiny_effort: Any, monkeypatch: pytes
     """The table of a run's clips, the library as it is then."""
     choirs = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9))}
     monkeypatch.setattr(planning, "all_engines", lambda: dict(choirs))
-    return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library, silent_reporter()), library)
+    return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library), library)
 
 
 RUN = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5, from_scratch=True)
@@ -245,7 +244,7 @@ def test_what_is_put_aside_is_not_used_whatever_the_plan_said(
         for n, parent in enumerate(parents)
     )  # fmt: skip
     takes = kept_by_all(library, TRAIN)
-    plan = make_plan(RUN, run_texts(RUN, library), "run-1", library, silent_reporter())
+    plan = make_plan(RUN, run_texts(RUN, library), "run-1", library)
     assert {*plain, *cuts, *takes} <= set(clip_table(plan, library)["clip_id"])
     library.set_state([*plain, *parents, *takes], "rejected")
     assert not {*plain, *cuts, *takes} & set(clip_table(plan, library)["clip_id"])

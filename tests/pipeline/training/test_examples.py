@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core.events import silent_reporter
 from db.db_api import Library
 from db.records import NewClip
 from model.backbone_detector import BackboneDetector
@@ -59,7 +58,7 @@ def speaker_of(voice: str) -> str:
 def planned(library: Library, choirs: dict[str, Any], tiny_effort: Effort, new_clip: Callable[..., NewClip]) -> Plan:
     """A plan that has been carried out, over a library with eight real recordings."""
     library.add_clips(new_clip(f"a sentence {n}", f"reader {n}", "corpus", 4.0, source=f"corpus:{n}") for n in range(8))
-    plan = make_plan(CONFIG, run_texts(CONFIG, library), "run-1", library, silent_reporter())
+    plan = make_plan(CONFIG, run_texts(CONFIG, library), "run-1", library)
     library.add_clips(
         new_clip(r.text, speaker_of(r.voice), r.engine, 0.5, request_id=r.request_id) for r in plan.requests
     )
@@ -90,7 +89,7 @@ def test_neither_a_voice_nor_a_confuser_is_on_both_sides(planned: Plan, library:
 def again(plan: Plan, library: Library, **changed: Any) -> pd.DataFrame:
     """The clips of the library that a second run of the phrase takes."""
     config = replace(plan.config, **changed)
-    second = make_plan(config, run_texts(config, library), "run-2", library, silent_reporter())
+    second = make_plan(config, run_texts(config, library), "run-2", library)
     return clip_table(second, library)
 
 
@@ -124,7 +123,7 @@ def test_cuts_of_real_recordings_take_part_with_their_place(
         new_clip("hey compass", f"reader {n}", "mined", 0.7, parent_id=parent, settings=settings)
         for n, parent in enumerate(parents)
     )
-    plan = make_plan(planned.config, run_texts(planned.config, library), "run-2", library, silent_reporter())
+    plan = make_plan(planned.config, run_texts(planned.config, library), "run-2", library)
     table = clip_table(plan, library)
     cuts = table[table["engine"] == "mined"]
     assert len(cuts) >= 10 and (cuts["bucket"] == "positive").all() and (cuts["label"] == 1).all()

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import HarkError
-from core.events import silent_reporter
 from db.db_api import Library
 from db.records import Clip, NewClip
 from phrase_augmentation.heard import can_be_heard_in
@@ -57,7 +56,7 @@ def choirs(make_choir: type, monkeypatch: pytest.MonkeyPatch) -> dict[str, objec
 
 
 def plan_of(library: Library, config: RunConfig = CONFIG, run: str = "run-1") -> Plan:
-    return make_plan(config, run_texts(config, library), run, library, silent_reporter())
+    return make_plan(config, run_texts(config, library), run, library)
 
 
 def speak(plan: Plan, library: Library, new_clip: Callable[..., NewClip]) -> None:
