@@ -106,15 +106,14 @@ def wanted_run(options: argparse.Namespace) -> RunConfig:
 def _config(options: argparse.Namespace) -> RunConfig:
     from pipeline.training.run import prepare
 
-    config = prepare(wanted_run(options))  # a phrase that cannot be used is said before anything slow begins
-    if config.hold_out not in ("", "none"):
-        _check_hold_out(config)
-    return config
+    return prepare(wanted_run(options))  # a phrase that cannot be used is said before anything slow begins
 
 
 def _check_hold_out(config: RunConfig) -> None:
     from pipeline.training.plan import ready_engines
 
+    if config.hold_out in ("", "none"):
+        return
     ready, _ = ready_engines(config.engines, config.language, config.hold_out)
     if config.hold_out not in ready:
         raise HarkError(
@@ -131,6 +130,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     config = _config(options)
     if not options.no_download:
         _install_voices(config, screen)
+    _check_hold_out(config)
     if not screen.json_wanted:
         _show_plan(config, screen, short=True)
     return _train(config, screen, options.tensorboard)
@@ -161,7 +161,9 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_plan(options: argparse.Namespace, screen: Screen) -> int:
     """``plan PHRASE``."""
-    _show_plan(_config(options), screen)
+    config = _config(options)
+    _check_hold_out(config)
+    _show_plan(config, screen)
     return 0
 
 

@@ -44,21 +44,27 @@ def run_config(values: Spec) -> RunConfig:
 
 
 def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.engine_setup import install_voices, voices_to_install
     from pipeline.training.run import run_training
 
-    return run_training(run_config(spec), data, reporter)
+    config = run_config(spec)
+    if spec.get("install_voices"):
+        install_voices(voices_to_install(config), reporter)
+    return run_training(config, data, reporter)
 
 
 def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from pipeline.engine_setup import voices_to_install
     from pipeline.training.run import plan_run, plan_summary
 
-    plan = plan_run(run_config(spec), data, reporter)
+    config = run_config(spec)
+    plan = plan_run(config, data, reporter)
     samples: dict[str, list[dict[str, Any]]] = {}
     for request in plan.requests:
         of_bucket = samples.setdefault(request.bucket, [])
         if len(of_bucket) < SAMPLES and request.engine not in {sample["engine"] for sample in of_bucket[-2:]}:
             of_bucket.append({"engine": request.engine, "voice": request.voice, "text": request.text})
-    return {**plan_summary(plan, data), "samples": samples}
+    return {**plan_summary(plan, data), "samples": samples, "to_install_mb": voices_to_install(config)}
 
 
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -151,6 +157,7 @@ class Kind:
 
 
 TRAINING_STAGES = (
+    ("enable", worded("Install neural voices")),
     ("mine", worded("Find the phrase in recordings")),
     ("plan", worded("Plan")),
     ("synthesize", worded("Synthesize clips")),

@@ -131,6 +131,7 @@ def test_missing_neural_voices_are_installed_first_unless_told_otherwise(
     assert main("train", "hey compass") == 0, "the run goes on without them"
     said = capsys.readouterr().err
     assert asked == ["hibari"] and "Going on without hibari: The disk is full." in said and len(trained) == 5
+    assert main("train", "hey compass", "--hold-out", "hibari") == 2 and len(asked) == 2, "not before it was tried"
 
 
 def test_curves_need_tensorboard(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

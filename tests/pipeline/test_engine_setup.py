@@ -9,7 +9,8 @@ import pytest
 
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline.engine_setup import PULLED_MODELS, pull_model
+from pipeline.engine_setup import NEURAL_VOICES, PULLED_MODELS, pull_model
+from pipeline.jobs import KINDS
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -89,3 +90,21 @@ def test_pyannotes_pipeline_needs_a_token(data_dir: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_TOKEN", "a token")
     (folder,) = pull_model("pyannote", "", silent_reporter())
     assert pyannote_engine.pipeline_path() == folder
+
+
+def test_a_portal_s_run_installs_the_voices_that_it_was_told_to(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.delenv("HARK_NO_DOWNLOAD")
+    monkeypatch.setenv("HARK_ENGINES_ENV", str(data_dir / "engines"))
+    monkeypatch.setattr("core.environments.enable", lambda name, report: done.append(name))
+
+    def run(*asked: object) -> dict[str, Any]:
+        done.append("run")
+        return {}
+
+    monkeypatch.setattr("pipeline.training.run.run_training", run)
+    for installs in (False, True):
+        KINDS["train"].run({"phrase": "hey compass", "install_voices": installs}, data_dir, silent_reporter())
+    assert done == ["run", *NEURAL_VOICES, "run"]

@@ -139,6 +139,9 @@ class TrainIn(RunIn):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"phrase": PHRASE, "effort": "quick"}})
     phrase: str | None = Field(None, max_length=300)  # type: ignore[assignment]
     plan: UUID | None = Field(None, description="Of a plan: everything else is taken from it.")
+    install_voices: bool = Field(
+        True, description="Install the neural voices that are missing first; the owner's runs alone do."
+    )
 
 
 class VersionPlace(Schema):

@@ -98,12 +98,13 @@ def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[st
     """Names and titles of the stages that a page lists before a job has reached them.
 
     Args:
-        spec: of a training job, which trains or calibrates; None: both.
+        spec: of a training job, which trains or calibrates, and may install voices; None: all of that.
     """
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
-        skipped = "calibrate" if run_config({"phrase": "", **spec}).trains else "train"
-        stages = tuple(stage for stage in stages if stage[0] != skipped)
+        skipped = {"calibrate" if run_config({"phrase": "", **spec}).trains else "train"}
+        skipped |= set() if spec.get("install_voices") else {"enable"}
+        stages = tuple(stage for stage in stages if stage[0] not in skipped)
     return [(name, shown(title)) for name, title in stages]
 
 

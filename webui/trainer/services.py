@@ -129,9 +129,13 @@ def plan(*, user: User, config: RunConfig) -> Job:
     return jobs.submit(user=user, kind="plan", title=config.phrase, spec=as_spec(config))
 
 
-def train(*, user: User, config: RunConfig) -> Job:
-    """A job that trains."""
-    return jobs.submit(user=user, kind="train", title=config.phrase, spec=as_spec(config))
+def train(*, user: User, config: RunConfig, install_voices: bool = False) -> Job:
+    """A job that trains; ``install_voices``: it installs the neural voices that are missing first, for the owner."""
+    from pipeline.engine_setup import voices_to_install
+
+    installs = install_voices and user.is_owner and bool(voices_to_install(config))
+    spec = {**as_spec(config), "install_voices": installs}
+    return jobs.submit(user=user, kind="train", title=config.phrase, spec=spec)
 
 
 def retrain(*, version: Version) -> Job:

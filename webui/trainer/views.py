@@ -90,6 +90,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
         "form": RunForm(engines=_choices(request, job.spec["language"])),
+        "megabytes": sum(found.get("to_install_mb", {}).values()),
     }
     return render(request, "trainer/plan.html", context)
 
@@ -115,7 +116,8 @@ def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: 
 def start(request: HttpRequest) -> HttpResponse:
     """Train what the plan page showed."""
     job = get_object_or_404(Job, id=uuid_of(request.POST.get("plan", "")), user=signed_in(request), kind="plan")
-    run = services.train(user=signed_in(request), config=services.configuration(**job.spec))
+    config = services.configuration(**job.spec)
+    run = services.train(user=signed_in(request), config=config, install_voices="install_voices" in request.POST)
     return redirect("jobs:detail", run.id)
 
 

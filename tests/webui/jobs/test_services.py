@@ -25,9 +25,9 @@ def submit(user: User, number: int = 0) -> Job:
 @pytest.mark.parametrize(
     ("kind", "spec", "missing"),
     [
-        ("train", {"phrase": "p"}, {"train"}),
-        ("train", {"phrase": "p", "from_scratch": True}, {"calibrate"}),
-        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"calibrate"}),
+        ("train", {"phrase": "p"}, {"train", "enable"}),
+        ("train", {"phrase": "p", "from_scratch": True, "install_voices": True}, {"calibrate"}),
+        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"calibrate", "enable"}),
         ("train", None, set()),
     ],
 )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
+from pipeline import engine_setup
 from webui.accounts.models import User
 from webui.jobs.models import Job
+from webui.jobs.services import stages_of
 from webui.trainer.services import as_spec, configuration
 
 PLAN = {
@@ -41,3 +44,23 @@ def test_a_run_that_was_stopped_is_said_and_counted(
         assert "Start training" in page
         assert (f"An unfinished run is here: {spoken} of 20 clips are spoken." in page) == bool(unfinished)
         assert (said in page) == bool(unfinished)
+
+
+def test_missing_neural_voices_are_installed_by_the_owner_s_run_unless_told_otherwise(
+    client: Client, owner: User, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_setup, "voices_to_install", lambda config: {"hibari": 55, "piper": 95})
+    spec = as_spec(configuration(phrase="hey compass"))
+    result = {**PLAN, "unfinished": None, "to_install_mb": {"hibari": 55, "piper": 95}}
+    for user, asked, installs in ((owner, True, True), (owner, False, False), (other, True, False)):
+        client.force_login(user)
+        job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec=spec, state="done")
+        job.result = result
+        job.save()
+        page = client.get(f"/plans/{job.id}").content.decode()
+        assert ("Install neural voices first (hibari, piper; 150 MB, once)" in page) == (user == owner)
+        client.post(reverse("trainer:start"), {"plan": job.id, **({"install_voices": "on"} if asked else {})})
+        run = Job.objects.get(kind="train", user=user, state="queued")
+        assert run.spec["install_voices"] is installs
+        assert ("enable" in dict(stages_of("train", run.spec))) is installs
+        run.delete()

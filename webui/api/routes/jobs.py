@@ -85,7 +85,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
             _("Send one of them; /api/docs shows examples."),
         )
     if wish.plan is not None:
-        if wish.model_fields_set != {"plan"}:
+        if wish.model_fields_set - {"install_voices"} != {"plan"}:
             raise ApiError(
                 422,
                 _("It is not clear what to train."),
@@ -94,8 +94,8 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
             )
         chosen = dict(get_object_or_404(Job, id=wish.plan, user=user, kind="plan").spec)
     else:
-        chosen = wish.model_dump(exclude={"plan"})
-    job = trainer.train(user=user, config=configuration(user, chosen))
+        chosen = wish.model_dump(exclude={"plan", "install_voices"})
+    job = trainer.train(user=user, config=configuration(user, chosen), install_voices=wish.install_voices)
     return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 
