@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from tests.support.mounting import mount
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HARK_SETTINGS_FILE"] = ""  # no .env of this machine reaches the tests
 os.environ["HARK_NO_DOWNLOAD"] = "1"  # no run of the tests installs voices
+# In memory where there is enough of it: on a disk, thousands of small databases wait for it to have written them.
+MEMORY = Path("/dev/shm")
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 # What takes the tests of a file their time, where they are not quick: `./hark test -m quick` leaves them out.

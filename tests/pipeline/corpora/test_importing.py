@@ -75,6 +75,7 @@ def test_a_corpus_that_disappears_half_way_is_said_and_gone_on_with(
     folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, limit_hours: float | None
 ) -> None:
     monkeypatch.setattr(corpus_module, "CHUNK", 4)
+    monkeypatch.setattr(corpus_module, "usable_cores", lambda: 1)  # the more there are, the later it stores
     rows = []
     for number in range(20):
         put(folder / "wavs" / f"{number}.wav", number)
@@ -90,12 +91,12 @@ def test_a_corpus_that_disappears_half_way_is_said_and_gone_on_with(
 
     monkeypatch.setattr(corpus_module, "store_clips", store_and_lose)
     with pytest.raises(HarkError, match="disappeared"):
-        run(folder, library, limit_hours=limit_hours)
+        run(folder, library, limit_hours=limit_hours, own=True)
     kept = len(by_place(library))
     assert 0 < kept < 20
     monkeypatch.setattr(corpus_module, "store_clips", store)
     away.rename(folder)
-    report = run(folder, library, limit_hours=limit_hours)
+    report = run(folder, library, limit_hours=limit_hours, own=True)
     assert (report.added, report.already_there, report.skipped) == (20 - kept, kept, {})
 
 
@@ -253,12 +254,12 @@ def test_a_limit_is_spread_over_the_corpus_and_counts_what_is_there(folder: Path
         for take in range(12):
             put(folder / f"s{speaker}" / f"{take}.wav", speaker * 100 + take)
     limit_hours = 24 * 0.5 / 3600
-    report = run(folder, library, limit_hours=limit_hours)
+    report = run(folder, library, limit_hours=limit_hours, own=True)  # each file is measured, and then decoded
     assert report.limit_reached and 24 <= report.added <= 30
     assert len({clip.speaker for clip in library.iter_clips()}) >= 6, "not the first speakers only"
-    again = run(folder, library, limit_hours=limit_hours)
+    again = run(folder, library, limit_hours=limit_hours, own=True)
     assert again.added == 0 and again.limit_reached
-    rest = run(folder, library)
+    rest = run(folder, library, own=True)
     assert report.added + rest.added == 96 and rest.already_there == report.added
 
 
@@ -319,13 +320,14 @@ import pipeline.corpora.importing as corpus
 from db.db_api import Library
 from core.events import Reporter
 corpus.CHUNK = 4
+corpus.usable_cores = lambda: 1
 with Library(Path(sys.argv[2])) as library:
     corpus.import_corpus(Path(sys.argv[1]), library, "en", Reporter(lambda event: print(event, flush=True)))
 """
 
 
 def test_an_import_goes_on_after_a_kill(folder: Path, tmp_path: Path) -> None:
-    for number in range(120):
+    for number in range(32):
         put(folder / f"{number}.wav", number)
         write(folder / f"{number}.txt", f"text {number}")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -340,11 +342,11 @@ def test_an_import_goes_on_after_a_kill(folder: Path, tmp_path: Path) -> None:
     assert process.wait() == -signal.SIGKILL
     with Library(tmp_path / "data") as library:
         kept = library.stats().clips
-        assert 8 <= kept < 120
+        assert 8 <= kept < 32
         report = run(folder, library)
-        assert (report.added, report.already_there) == (120 - kept, kept)
+        assert (report.added, report.already_there) == (32 - kept, kept)
         assert library.check(mend=True, left_over_after_s=0).ok
-        assert library.stats().clips == 120
+        assert library.stats().clips == 32
 
 
 def encoded(seed: int, rate: int = 16000) -> bytes:

@@ -60,7 +60,8 @@ def test_what_is_no_answer_is_said(double: Double, chosen: LlmSettings, body: by
         chat(MESSAGES, chosen)
 
 
-def test_a_connection_that_is_refused_is_said() -> None:
+def test_a_connection_that_is_refused_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(HarkError, match=rf"127\.0\.0\.1:{port}"):
