@@ -64,7 +64,7 @@ class SpeechService:
                     connection, _ = self._listener.accept()
                 except TimeoutError:
                     continue
-                if not of_this_user(connection):
+                if self._stopped.is_set() or not of_this_user(connection):
                     connection.close()
                     continue
                 with self._count:
@@ -104,6 +104,9 @@ class SpeechService:
                 with self._count:
                     self._active -= 1
                     self._last = time.monotonic()
+        if self._stopped.is_set():
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+                knock.connect(str(self.path))  # which ends the waiting for a connection
 
     def _answer(self, operation: str, request: dict[str, Any], audio: Any) -> dict[str, Any] | HarkError:
         if operation == "status":

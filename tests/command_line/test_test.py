@@ -14,17 +14,19 @@ Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
 
 
-def test_pytest_is_run_for_both_halves(hark: Run, tmp_path: Path) -> None:
+def test_pytest_is_run_for_both_halves(hark: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they would take most of the time
     (tmp_path / "test_sample.py").write_text(
         "import pytest\ndef test_fast(): pass\n@pytest.mark.slow\ndef test_slow(): assert 'HARK_FAIL' != 'x'\n"
     )
-    done = hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-p", "no:cacheprovider")
+    options = ("-n", "0", "-p", "xdist", "-p", "no:cacheprovider")
+    done = hark("test", str(tmp_path / "test_sample.py"), *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("1 passed, 1 deselected") == 2
-    done = hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-k", "fast", "-p", "no:cacheprovider")
+    done = hark("test", str(tmp_path / "test_sample.py"), "-k", "fast", *options)
     assert done.returncode == 0, "nothing left in one half is no failure"
     (tmp_path / "test_sample.py").write_text("def test_fails(): assert False\n")
-    assert hark("test", str(tmp_path / "test_sample.py"), "-n", "0", "-p", "no:cacheprovider").returncode == 1
+    assert hark("test", str(tmp_path / "test_sample.py"), *options).returncode == 1
 
 
 @pytest.mark.parametrize(

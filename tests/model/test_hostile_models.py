@@ -76,9 +76,25 @@ except detector.BundleError as error:
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_graph_that_never_ends_can_be_interrupted(tmp_path: Path, stop: signal.Signals) -> None:
     bundle = loop_bundle(tmp_path / "bundle")
-    command = [sys.executable, "main.py", "detect", str(bundle), "any.wav"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-    time.sleep(6)
+    program = f"""
+import sys
+from command_line.application import main
+from model.runtime import detector
+
+run = detector.Model.run
+
+def told(self, inputs, seconds):
+    print("it runs", flush=True)
+    return run(self, inputs, seconds)
+
+detector.Model.run = told
+sys.exit(main(["detect", {str(bundle)!r}, "any.wav"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "it runs\n", process.communicate()
+    time.sleep(0.3)
     assert process.poll() is None, process.communicate()
     process.send_signal(stop)
     _, said = process.communicate(timeout=20)
