@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from model.runtime.detector import Trigger, logit
 
@@ -62,7 +62,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
     """
     if trials == 0:
         return Interval(float("nan"), 0.0, 1.0)
-    z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+    z = float(special.ndtri(0.5 + CONFIDENCE / 2))
     p = successes / trials
     denominator = 1 + z * z / trials
     centre = (p + z * z / (2 * trials)) / denominator
@@ -71,12 +71,12 @@ def wilson_interval(successes: float, trials: int) -> Interval:
 
 
 def poisson_interval(events: int, exposure: float) -> Interval:
-    """A rate (events per unit of exposure) with its exact interval from the chi-squared distribution (Garwood 1936)."""
+    """A rate (events per unit of exposure) with its exact interval (Garwood 1936), by quantiles of the gamma distribution."""
     if exposure <= 0:
         return Interval(float("nan"), 0.0, float("inf"))
     tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if events == 0 else float(stats.chi2.ppf(tail, 2 * events)) / 2
-    high = float(stats.chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    low = 0.0 if events == 0 else float(special.gammaincinv(events, tail))
+    high = float(special.gammaincinv(events + 1, 1 - tail))
     return Interval(events / exposure, low / exposure, high / exposure)
 
 

@@ -21,7 +21,6 @@ from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
 from pipeline.training.config import AUTO_SIZE, RunConfig
-from pipeline.training.run import prepare
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -43,6 +42,8 @@ CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "mining_met
 
 def configuration(**choices: Any) -> RunConfig:
     """The run's configuration, its phrase normalized. Raises HarkError for what cannot be trained."""
+    from pipeline.training.run import prepare
+
     return prepare(run_config({"size": AUTO_SIZE, **{k: v for k, v in choices.items() if k in CHOICES}}))
 
 

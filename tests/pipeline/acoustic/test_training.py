@@ -17,6 +17,13 @@ from pipeline.acoustic.training import AcousticRun, train_acoustic_model
 from pipeline.training.negative_set import about_negatives, negative_pieces, shipped_negatives
 
 
+@pytest.fixture(autouse=True)
+def few_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One simulated room and one noise of each kind, which take longer than all the rest."""
+    for name in ("ROOMS", "CLATTER", "AMBIENT"):
+        monkeypatch.setattr(acoustic_training, name, 1)
+
+
 def corpus(folder: Path, transcripts: bool = True, speakers: int = 12, files: int = 24) -> Path:
     rng = np.random.default_rng(0)
     for number in range(files):
