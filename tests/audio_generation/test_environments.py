@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,32 @@ def requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment without packages of its own, as Python and pip make it."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "requirements.txt").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environments, "requirements", lambda name: folder / "requirements.txt")
+        patch.setenv("HARK_ENGINES_ENV", str(folder / "engines"))
+        return environments.enable("piper")
+
+
+@pytest.fixture
+def copied(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments are copies of that one, which is quicker; pip and Python then do what they do in any."""
+    run = environments._run
+
+    def copy(command: list[str], name: str, report: Callable[[str], None]) -> None:
+        if command[1:3] == ["-m", "venv"]:
+            shutil.copytree(made, command[3], symlinks=True, ignore=shutil.ignore_patterns(environments.STAMP))
+        else:
+            run(command, name, report)
+
+    monkeypatch.setattr(environments, "_run", copy)
+
+
+@pytest.mark.usefixtures("copied")
 def test_an_environment_is_made_once_and_again_when_its_requirements_change(requirements: Path) -> None:
     lines: list[str] = []
     assert not environments.is_enabled("piper")
@@ -38,6 +66,7 @@ def test_an_environment_is_made_once_and_again_when_its_requirements_change(requ
     assert environments.lacking("piper", ["no_such_module"]) == ["no_such_module"]
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_package_that_cannot_be_installed_is_explained(requirements: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
@@ -55,6 +84,7 @@ def test_engines_without_requirements_say_so(monkeypatch: pytest.MonkeyPatch, tm
     assert not environments.is_enabled("espeak")
 
 
+@pytest.mark.usefixtures("copied")
 def test_what_cannot_be_imported_is_not_ready(requirements: Path) -> None:
     requirements.write_text("# imports: json, no_such_module\n")
     with pytest.raises(HarkError) as caught:
@@ -63,6 +93,7 @@ def test_what_cannot_be_imported_is_not_ready(requirements: Path) -> None:
     assert not environments.is_enabled("pyannote")
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_voice_that_is_missing_cut_off_or_altered_is_not_used(requirements: Path) -> None:
     requirements.write_text("# nothing\n")
     voice = environments.enable("hibari") / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "voice.bin"

@@ -30,6 +30,7 @@ from db.records import NewClip
 from model import encoder_backbone
 from model.dataset import FeatureWriter
 from model.encoder_backbone import encoder_path
+from model.examples import SoundSources
 from model.runtime.detector import BundleError, Detector
 from pipeline.training import negative_set
 from pipeline.training import plan as planning
@@ -37,10 +38,11 @@ from pipeline.training import run as training_pipeline
 from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.plan import Plan, save_plan
 from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
-from tests.pipeline.training.tiny_run import TINY
+from tests.pipeline.training.tiny_run import FEW_ROOMS, TINY
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
 KILLS = ("plan:0", "synthesize:2", "features:2", "calibrate:0", "report:0", "bundle:0", "zip:3")
+FEW = {"confuser": BucketSize(15, 1), "inbetween": BucketSize(5, 1), "plain_negative": BucketSize(25, 1)}
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
 
 
@@ -389,7 +391,8 @@ def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, 
 def test_a_detector_is_trained_from_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
-    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10)))
+    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **FEW))
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     told: list[Event] = []
     config = replace(CONFIG, size="micro", from_scratch=True, engines=engines)
     result = run_training(config, tmp_path, Reporter(told.append))
@@ -406,9 +409,11 @@ def test_a_detector_is_trained_from_nothing(
 def test_a_large_detector_is_trained_and_hears_its_phrase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
-    few = {"confuser": BucketSize(15, 1), "inbetween": BucketSize(5, 1), "plain_negative": BucketSize(25, 1)}
-    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **few))
+    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **FEW))
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_set, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
+    pieces = negative_set.negative_pieces
+    monkeypatch.setattr(negative_set, "negative_pieces", lambda path, hours, seed: pieces(path, min(hours, 0.3), seed))
     result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
     assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3

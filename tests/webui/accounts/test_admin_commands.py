@@ -1,4 +1,4 @@
-"""``./hark admin`` and ``webui.setup.ready``, each in a process and a data folder of its own."""
+"""``./hark admin`` and ``webui.setup.ready``, in processes and data folders of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,55 @@ PASSWORD = "correct horse battery"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def hark(tmp_path: Path) -> Run:
-    """Runs ``python main.py admin ARGUMENTS`` with what stdin holds."""
+# Starting Django takes longer than any of these commands: one process does several, each as if it were alone.
+COMMANDS = """
+import contextlib, io, json, sys
+from command_line.application import main
+for line in sys.stdin:
+    arguments, says = json.loads(line)
+    sys.stdin = io.TextIOWrapper(io.BytesIO(says.encode()))
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as errors:
+        code = main(["admin", *arguments])
+    print(json.dumps([code, out.getvalue(), errors.getvalue()]), flush=True)
+"""
 
-    def run(*arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of those commands."""
+    return tmp_path_factory.mktemp("admin") / "data"
+
+
+@pytest.fixture(scope="module")
+def hark(data: Path) -> Iterator[Run]:
+    """Does what ``./hark admin ARGUMENTS`` does, with what stdin holds."""
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMANDS], cwd=REPOSITORY, env={**os.environ, "HARK_DATA": str(data)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        asked, told = process.stdin, process.stdout
+
+        def run(*arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
+            asked.write(json.dumps([arguments, says]) + "\n")
+            asked.flush()
+            done = subprocess.CompletedProcess[str](arguments, *json.loads(told.readline()))
+            assert "Traceback" not in done.stderr + done.stdout, done.stderr
+            return done
+
+        yield run
+        asked.close()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Run:
+    """Runs ``./hark admin ARGUMENTS`` in a process and a data folder of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, str(REPOSITORY / "main.py"), "admin", *arguments],
             cwd=tmp_path, env={**os.environ, "HARK_DATA": str(tmp_path / "data")},
-            input=says, capture_output=True, text=True, timeout=120,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         return done
@@ -54,8 +94,8 @@ def create(hark: Run, name: str, *more: str) -> subprocess.CompletedProcess[str]
     return hark("create", "--name", name, "--password-stdin", "--json", *more, says=PASSWORD + "\n")
 
 
-@pytest.mark.slow(reason="starts Django in a process per command")
-def test_from_nothing_to_a_token(hark: Run, tmp_path: Path) -> None:
+@pytest.mark.slow(reason="starts Django in a process")
+def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
     assert result(hark("--json")) == {"users": []}
     assert "admin create" in error(hark("token", "--name", "ci", "--json"))["what_to_do"]
     assert "/account/setup/" in result(hark("link", "--url", "http://hark.local:8000/", "--json"))["link"]
@@ -74,7 +114,7 @@ def test_from_nothing_to_a_token(hark: Run, tmp_path: Path) -> None:
     listed = hark().stdout
     assert "olga" in listed and "owner" in listed and "otto" in listed
 
-    database = tmp_path / "data" / "portal" / "portal.sqlite3"
+    database = data / "portal" / "portal.sqlite3"
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
     dump = "\n".join(sqlite3.connect(database).iterdump())
     assert "argon2$argon2id$" in dump and token not in dump and PASSWORD not in dump
@@ -126,31 +166,45 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     assert json.loads(out) == {"user": "olga", "is_owner": True}
 
 
-@pytest.mark.slow(reason="starts Django in four processes")
+@pytest.mark.slow(reason="prepares four databases")
 def test_several_may_prepare_the_database_at_once(tmp_path: Path) -> None:
-    program = "from webui.setup import ready; ready(); ready()\nfrom webui.accounts.services import *; print(owner())"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", program], cwd=REPOSITORY, text=True,
-            env={**os.environ, "HARK_DATA": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for _ in range(4)
-    ]  # fmt: skip
-    for process in processes:
-        out, said = process.communicate(timeout=120)
-        assert out == "None\n", said
+    program = """
+import os, sys
+import django
+django.setup()
+begin, begun = os.pipe()
+others = []
+for _ in range(4):
+    others.append(os.fork())
+    if not others[-1]:
+        os.close(begun)
+        os.read(begin, 1)  # until nobody holds the other end: all begin at once
+        from webui.setup import ready
+        ready()
+        ready()
+        from webui.accounts.services import owner
+        os.write(1, f"{owner()}\\n".encode())
+        os._exit(0)
+os.close(begun)
+sys.exit(any(os.waitpid(other, 0)[1] for other in others))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=REPOSITORY, text=True, timeout=120, capture_output=True,
+        env={**os.environ, "HARK_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "webui.settings"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, 4 * "None\n"), done.stderr
 
 
 @pytest.mark.slow(reason="starts Django in a process")
-def test_a_database_that_is_none(hark: Run, tmp_path: Path) -> None:
+def test_a_database_that_is_none(alone: Run, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "portal"
     folder.mkdir(parents=True)
     (folder / "portal.sqlite3").write_bytes(b"this is no database, and long enough to be looked at" * 50)
-    said = error(hark("--json"))
+    said = error(alone("--json"))
     assert said["what"] == "The portal's database cannot be used." and "portal.sqlite3" in said["why"]
 
 
 @pytest.mark.slow(reason="starts Django in a process")
-def test_a_data_folder_that_is_a_file(hark: Run, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file(alone: Run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    assert "Check the disk" in error(hark("--json"))["what_to_do"]
+    assert "Check the disk" in error(alone("--json"))["what_to_do"]
