@@ -29,7 +29,8 @@ MOST_AT_ONCE = 2048  # connections that are accepted in one go
 LARGEST_MESSAGE = 1 << 18  # bytes of a socket's: two seconds of sound are a quarter of it
 RECOVERY_EVERY_S = 5.0
 STUCK_AFTER_S = 60.0  # a lane that has just begun has something to catch up with
-STOPPING_S = 8.0  # for the web server and the workers to end by themselves
+IN_ORDER_S = 3.0  # for the web server and the workers to end in order, and ...
+STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give it back
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -146,15 +147,24 @@ def _look_after(parts: list[Part], screen: Screen) -> None:
 
 
 def _stop(parts: list[Part]) -> None:
+    # Not their children at first: some would end while they hold a lock, for which the others then wait for ever.
     for part in parts:
-        signal_group(part.process.pid, signal.SIGTERM)
-    until = time.monotonic() + STOPPING_S
+        part.process.terminate()
+    began = time.monotonic()
     for part in parts:
-        try:
-            part.process.wait(max(0.1, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
+        if not _has_ended(part, began + IN_ORDER_S):
+            signal_group(part.process.pid, signal.SIGTERM)
+    for part in parts:
+        _has_ended(part, began + STOPPING_S)
         part.kill()
+
+
+def _has_ended(part: Part, until: float) -> bool:
+    try:
+        part.process.wait(max(0.1, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

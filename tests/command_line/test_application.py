@@ -21,13 +21,17 @@ from command_line import application
 from core.errors import HarkError
 from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
 
-# A command line whose training takes for ever, so that it can be interrupted; nothing else is pretended.
+# A command line whose training takes for ever, so that it can be interrupted, of plans that are small.
 SLOW_TRAINING = """
 import signal, sys, time
+from dataclasses import replace
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv.pop(1)))  # whatever these tests were started with
 sys.path.insert(0, sys.argv.pop(1))
 import pipeline.training.run
-from pipeline.training.config import RunConfig
+from pipeline.training.config import EFFORTS
+
+for name in EFFORTS:
+    EFFORTS[name] = replace(EFFORTS["trial"], name=name)  # which is planned at once
 
 def training(config, data, reporter, tensorboard=False):
     reporter.stage("train", "Training for ever")

@@ -42,7 +42,12 @@ from tests.pipeline.training.tiny_run import FEW_ROOMS, TINY
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
 KILLS = ("plan:0", "synthesize:2", "features:2", "calibrate:0", "report:0", "bundle:0", "zip:3")
-FEW = {"confuser": BucketSize(15, 1), "inbetween": BucketSize(5, 1), "plain_negative": BucketSize(25, 1)}
+FEW = {
+    "confuser": BucketSize(8, 1),
+    "inbetween": BucketSize(3, 1),
+    "plain_negative": BucketSize(12, 1),
+    "test_clips": 12,
+}
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
 
 
