@@ -71,7 +71,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
 
 
 def poisson_interval(events: int, exposure: float) -> Interval:
-    """A rate (events per unit of exposure) with its exact interval (Garwood 1936), by quantiles of the gamma distribution."""
+    """A rate (events per unit of exposure) with its exact interval, by the gamma distribution (Garwood 1936)."""
     if exposure <= 0:
         return Interval(float("nan"), 0.0, float("inf"))
     tail = (1 - CONFIDENCE) / 2

@@ -36,7 +36,7 @@ def test_who_is_heard_for_what(tmp_path: Path) -> None:
     assert set.union(*by_speaker.values()) == {"train", "validation", "test"}
 
 
-def test_a_negatives_is_made_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_negative_set_is_made_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heard, unheard = corpus(tmp_path / "heard", 2), corpus(tmp_path / "unheard", 6)
     negatives = tmp_path / "negatives.zip"
     assert main([str(heard), "--held-out", str(unheard), "--size", "standard", "--out", str(negatives)]) == 0

@@ -124,7 +124,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "w.safetensors")
 
 
-def test_the_negatives_gives_as_much_as_is_asked_for() -> None:
+def test_the_negative_set_gives_as_much_as_is_asked_for() -> None:
     path = shipped_negatives("standard")
     assert path is not None and about_negatives(path)["hours"]["train"] > 10
     pieces = list(negative_pieces(path, 0.05, seed=3))
@@ -137,7 +137,7 @@ def test_the_negatives_gives_as_much_as_is_asked_for() -> None:
     assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
 
 
-def test_a_whole_negatives_sets_thresholds_but_for_its_test() -> None:
+def test_a_whole_negative_set_gives_thresholds_but_for_its_test() -> None:
     path = shipped_negatives("standard")
     assert path is not None
     in_all = about_negatives(path)["hours"]
@@ -149,7 +149,7 @@ def test_a_whole_negatives_sets_thresholds_but_for_its_test() -> None:
         assert hours["test"] == pytest.approx(in_all["test"], abs=0.01)
 
 
-def test_a_damaged_negatives_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_negative_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "negatives.zip").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be read"):
         next(negative_pieces(tmp_path / "negatives.zip", 1.0, 0))

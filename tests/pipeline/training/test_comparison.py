@@ -160,7 +160,7 @@ def test_each_version_hears_the_same_at_its_own_threshold(runs: Runs) -> None:
     assert {event["name"] for event in events if event["event"] == "stage"} == {"gather", "listen"}
 
 
-def test_the_negatives_is_heard_where_all_stand_on_its_backbone(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_negative_set_is_heard_where_all_stand_on_its_backbone(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     negatives = shipped_negatives("standard")
     if negatives is None:
         pytest.skip("this copy of Hark has no negative set")
