@@ -282,23 +282,31 @@ def test_a_disk_that_is_full_from_the_start(hark: Run, small_disk: Path) -> None
         assert "disk is full" in done.stderr
 
 
-def test_a_read_only_data_folder(hark: Run, small_disk: Path) -> None:
+def test_a_read_only_data_folder(
+    hark: Run, main: Main, capsys: Shown, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert mount("-o", "remount,ro", str(small_disk))
+    monkeypatch.setenv("HARK_DATA", str(small_disk))
     try:
-        for command in (TRAIN, ("library", "stats"), ("plan", "hey compass")):
-            done = hark(*command, data=small_disk)
-            assert_mendable(done)
-            assert "may not write" in done.stderr
-        doctor = hark("doctor", "--json", data=small_disk)
-        found = {finding["name"]: finding for finding in json.loads(doctor.stdout)["findings"]}
-        assert doctor.returncode == 2 and found["data folder"]["status"] == "broken"
+        done = hark(*TRAIN, data=small_disk)
+        assert_mendable(done)
+        assert "may not write" in done.stderr
+        for command in (("library", "stats"), ("plan", "hey compass")):
+            assert main(*command) == 2
+            said = capsys.readouterr().err
+            assert "  Why: " in said and "  What to do: " in said and "may not write" in said
+        assert main("doctor", "--json") == 2
+        found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+        assert found["data folder"]["status"] == "broken"
     finally:
         mount("-o", "remount,rw", str(small_disk))
 
 
-def test_a_data_folder_that_is_a_file(hark: Run, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file(main: Main, capsys: Shown, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     for command in (TRAIN, ("library", "stats")):
-        assert_mendable(hark(*command, "--data", str(blocked)))
-    assert hark("doctor", "--data", str(blocked)).returncode == 2
+        assert main(*command, "--data", str(blocked)) == 2
+        said = capsys.readouterr().err
+        assert "  Why: " in said and "  What to do: " in said
+    assert main("doctor", "--data", str(blocked)) == 2
