@@ -29,11 +29,13 @@ NOT_QUICK = {
     "starts Hark's command line or portal": """
         command_line/test_application command_line/test_detect command_line/test_doctor command_line/test_engines
         command_line/test_library command_line/test_mine command_line/test_record command_line/test_remote
-        command_line/test_test command_line/test_train command_line/test_transcribe test_launcher
+        command_line/test_summarizer command_line/test_test command_line/test_train command_line/test_transcribe
+        test_launcher
         webui/accounts/test_owner_links webui/test_http_connection webui/test_rate_limits webui/test_setup
     """,
     "starts workers, jobs or a service": """
-        audio_generation/test_engine_contract audio_generation/test_environments audio_generation/test_packaged_voices
+        audio_generation/test_embedded_engines audio_generation/test_engine_contract
+        audio_generation/test_environments audio_generation/test_packaged_voices
         audio_generation/test_splice_engine
         audio_generation/test_worker_failures db/test_db_processes pipeline/recordings/test_model_server
         pipeline/serving/test_wyoming pipeline/training/test_synthesis test_earlier_version webui/jobs/test_supervise
@@ -47,7 +49,8 @@ NOT_QUICK = {
         pipeline/training/test_calibration pipeline/training/test_comparison pipeline/training/test_evaluation
         pipeline/training/test_keyword_scoring pipeline/training/test_mining pipeline/training/test_negative_set
         pipeline/training/test_retraining pipeline/training/test_run pipeline/training/test_bundle
-        pipeline/training/test_report pipeline/corpora/test_alignment tools/test_make_unit_inventory
+        pipeline/training/test_report pipeline/training/test_zero_shot pipeline/corpora/test_alignment
+        tools/test_make_unit_inventory
         webui/listening/test_listening webui/library/test_record
     """,
     "recognizes, summarizes or tells speakers apart": """
