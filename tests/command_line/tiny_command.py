@@ -8,7 +8,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from model.examples import SoundSources
 from pipeline.training.config import EFFORTS, BucketSize
 
 EFFORTS["tiny"] = replace(
@@ -23,8 +22,6 @@ EFFORTS["tiny"] = replace(
     steps=4,
     batch_size=16,
 )
-
-SoundSources.__init__.__defaults__ = ("", 4, 0, ())  # four rooms: simulating more takes longer than all the rest
 
 if __name__ == "__main__":
     from command_line.application import main
