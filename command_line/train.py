@@ -348,7 +348,9 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     seconds = result["seconds"]
     stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
     bundle = short_path(result["bundle"])
+    fooled_by = ", ".join(f'"{text}"' for text in metrics.get("fooled_by", ()))
     files = [
+        *([("fooled most by", fooled_by)] if fooled_by else []),
         ("clips", made),
         ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
         ("report", short_path(result["report"])),

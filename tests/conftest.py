@@ -82,9 +82,17 @@ NOT_QUICK = {
 }
 
 
+# Files of a minute or two, which begin first: none is waited for at the end.
+LONGEST = (
+    "browser/test_portal.py", "pipeline/training/test_run.py", "command_line/test_whole_run.py",
+    "browser/test_recordings_in_browser.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is quick."""
+    """Mark what is quick, and begin with what takes longest."""
     here = Path(__file__).parent
+    items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)
     others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
     for item in items:
         if str(item.path.relative_to(here)) not in others and not item.get_closest_marker("slow"):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 WORST_SPEAKERS = 15  # shown in the page; report.json has all
+FOOLED_BY = 5  # near-phrases that a summary names
 
 
 def build_report(
@@ -67,6 +68,7 @@ def build_report(
         "fa_per_hour": at_default["fa_per_hour"],
         "threshold": at_default["threshold"],
         "confusers_accepted": results["confusers"]["rate"],
+        "fooled_by": [row["text"] for row in results["confusers"]["worst"][:FOOLED_BY]],
         "test_hours": results["hours"],
         "parameters": detector.parameter_count(),
     }
@@ -116,6 +118,11 @@ def _rate(interval: Mapping[str, float | None]) -> str:
     return f"{_percent(interval['value'])} (95 % interval {_percent(interval['low'])} to {_percent(interval['high'])})"
 
 
+def _fooled_by(summary: Mapping[str, Any]) -> str:
+    texts = ", ".join(f"“{text}”" for text in summary["fooled_by"])
+    return f", most often {texts}" if texts else ""
+
+
 def in_words(report: Mapping[str, Any]) -> list[str]:
     """What was measured on what, in sentences that claim nothing else."""
     results, summary = report["results"], report["summary"]
@@ -130,7 +137,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         "alarms per hour on the validation streams.",
         f"False alarms at that threshold: {alarms['value']:.2f} per hour (95 % interval {alarms['low']:.2f} to "
         f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise. Near-phrases accepted: "
-        f"{_rate(summary['confusers_accepted'])}.",
+        f"{_rate(summary['confusers_accepted'])}{_fooled_by(summary)}.",
         ("No voice and no near-phrase of the test was used in training. " if trained else "")
         + _about_voices(results, engines),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[RunCo
                 **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "confusers_accepted"), INTERVAL),
                 "fa_per_hour": {"value": 0.4, "low": 0.1, "high": 1.2},
                 "test_hours": 2.5,
+                "fooled_by": ["hey campus", "a compass"],
             },
         }
 
@@ -149,6 +151,7 @@ def test_what_people_see_of_a_run(
     assert "Plan for hey compass" in shown.out and "plain negative" in shown.out
     assert "3.1 %" in shown.out and "1.5 % to 6.0 %" in shown.out and "0.10 to 1.20" in shown.out
     assert "2 min 41 s (synthesize 1 min 1 s, train 1 min 40 s)" in shown.out
+    assert re.search('fooled most by +"hey campus", "a compass"', shown.out)
     lines = shown.out.splitlines()
     assert str(data_dir / "models" / "run" / "run.zip") in lines
     assert str(data_dir / "models" / "run" / "model.pt") in lines

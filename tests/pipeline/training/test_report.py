@@ -175,6 +175,14 @@ def test_what_the_people_of_the_unit_inventory_were_used_for_is_told() -> None:
     assert "voices nearest to people (splice; all synthetic). Robot voices (espeak), measured apart: 1" in said
 
 
+def test_what_fooled_it_is_named() -> None:
+    report = report_of()
+    assert report["summary"]["fooled_by"] == ["<script>alert(1)</script>"]
+    assert "to 100.0 %), most often “<script>alert(1)</script>”." in words(report)
+    report["summary"]["fooled_by"] = []
+    assert "most often" not in words(report)
+
+
 def test_what_was_not_measured_is_unknown() -> None:
     report = report_of()
     report["summary"]["confusers_accepted"] = interval(None)
