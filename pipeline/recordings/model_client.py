@@ -52,6 +52,10 @@ class ServiceGone(Exception):
     """The service ended, or was never there, before it had answered."""
 
 
+class _TooLate(Exception):
+    """The time for an answer is over. No TimeoutError: that is an OSError, which storage may have, too."""
+
+
 def call(
     operation: str, request: Mapping[str, Any], audio: np.ndarray | None = None, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def call(
     for last in (False, True):
         try:
             return _answer(_connected(deadline), (operation, dict(request), audio), deadline)
-        except TimeoutError:
+        except _TooLate:
             raise HarkError(
                 "The speech service did not answer in time.",
                 f"It had {timeout_s:g} s for {operation}.",
@@ -168,10 +172,8 @@ def _answer(connection: Connection, message: tuple[str, dict[str, Any], Any], de
         with connection:
             connection.send(message)
             if not connection.poll(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
+                raise _TooLate
             answer: dict[str, Any] | HarkError = connection.recv()
-    except TimeoutError:
-        raise
     except (OSError, EOFError) as error:
         raise ServiceGone(f"{type(error).__name__}: {error}") from error
     if isinstance(answer, HarkError):
@@ -192,12 +194,12 @@ def _connect(path: Path, deadline: float) -> Connection:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError
+            raise _TooLate
         try:
             opened.settimeout(left)
             opened.connect(str(path))
-        except TimeoutError:
-            raise
+        except TimeoutError as error:
+            raise _TooLate from error
         except OSError as error:
             raise ServiceGone(f"{type(error).__name__}: {error}") from error
         if not of_this_user(opened):

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,17 @@ def test_what_takes_too_long_is_told(service: Path) -> None:
     model_client.call("sleep", {"seconds": 0.0})
     with pytest.raises(HarkError, match="in time"):
         model_client.call("sleep", {"seconds": 3.0}, timeout_s=0.3)
+
+
+def test_one_that_is_started_too_late_is_no_fault_of_the_disk(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def late(*lock: object) -> Iterator[None]:
+        time.sleep(0.2)
+        yield
+
+    monkeypatch.setattr(model_client, "held", late)
+    with pytest.raises(HarkError, match="in time"):
+        model_client.call("sleep", {"seconds": 0.0}, timeout_s=0.1)
 
 
 @pytest.mark.parametrize(

@@ -169,24 +169,19 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
 @pytest.mark.slow(reason="prepares four databases")
 def test_several_may_prepare_the_database_at_once(tmp_path: Path) -> None:
     program = """
-import os, sys
+import sys
 import django
 django.setup()
-begin, begun = os.pipe()
-others = []
-for _ in range(4):
-    others.append(os.fork())
-    if not others[-1]:
-        os.close(begun)
-        os.read(begin, 1)  # until nobody holds the other end: all begin at once
-        from webui.setup import ready
-        ready()
-        ready()
-        from webui.accounts.services import owner
-        os.write(1, f"{owner()}\\n".encode())
-        os._exit(0)
-os.close(begun)
-sys.exit(any(os.waitpid(other, 0)[1] for other in others))
+from tests.support.racing import race
+
+def prepare(number):
+    from webui.setup import ready
+    ready()
+    ready()
+    from webui.accounts.services import owner
+    return owner()
+
+sys.exit(not race(prepare))
 """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=REPOSITORY, text=True, timeout=120, capture_output=True,

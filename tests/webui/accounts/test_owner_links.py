@@ -117,31 +117,24 @@ def test_the_link_itself_is_not_in_the_database() -> None:
 
 
 RACE = """
-import os, sys
+import sys
 from webui.setup import ready
 ready()
 from django.db import connection
 from core.errors import HarkError
+from tests.support.racing import race
 from webui.accounts import services
 from webui.accounts.models import User
 secret = services.owner_link(base_url="http://x").rpartition("/")[2]
 connection.close()  # each racer opens its own
-begin, begun = os.pipe()
-racers = []
-for number in range(4):
-    racers.append(os.fork())
-    if not racers[-1]:
-        os.close(begun)
-        os.read(begin, 1)  # until nobody holds the other end: all begin at once
-        try:
-            said = services.use_owner_link(secret=secret, username=f"racer-{number}", password=sys.argv[1]).username
-        except HarkError as error:
-            said = type(error).__name__
-        os.write(1, f"{said}\\n".encode())
-        os._exit(0)
-os.close(begun)
-for racer in racers:
-    os.waitpid(racer, 0)
+
+def use(number):
+    try:
+        return services.use_owner_link(secret=secret, username=f"racer-{number}", password=sys.argv[1]).username
+    except HarkError as error:
+        return type(error).__name__
+
+assert race(use)
 print(*User.objects.values_list("username", "is_owner"))
 """
 
