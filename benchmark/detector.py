@@ -57,13 +57,14 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     from model.encoder_detector import EncoderDetector
     from model.phones import outputs_of
     from model.rescoring import spellings
+    from model.second_pass import verifier_name
     from model.shipped_weights import BACKBONES, shipped_backbone
     from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
     from phrase_augmentation.keyphrase import Keyphrase
 
     phrase = outputs_of(Keyphrase(PHRASE))
     if encoder_path() is not None:
-        yield "large", EncoderDetector.of_phrase(phrase, WINDOW_S, spellings(PHRASE))
+        yield "large", EncoderDetector.of_phrase(phrase, WINDOW_S, spellings(PHRASE), verifier=verifier_name())
     for size in BACKBONES:
         yield size, BackboneDetector.of_phrase(shipped_backbone(size)[0], phrase, WINDOW_S)
     torch.manual_seed(seed)

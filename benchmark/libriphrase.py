@@ -31,9 +31,11 @@ from core.processors import usable_cores
 from db.records import AlignedUnit
 from model.asr.emissions import default_aligner
 from model.encoder import loaded_backbone
-from model.encoder_detector import RESCORED_WEIGHT, EncoderDetector
+from model.encoder_detector import EncoderDetector
+from model.metrics import equal_error_rate
 from model.phones import PHONES, outputs_of, phone_indices
 from model.rescoring import spellings
+from model.second_pass import verifier_name
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import NotAligned, align
@@ -183,24 +185,26 @@ class LargeDetector:
         return float(self._match(audio, phrase)[0].max())
 
     def second_pass(self, audio: np.ndarray, phrase: str) -> float:
-        """The same and what the decoder says to it, where the match is one that it is asked for."""
-        match, states = self._match(audio, phrase)
-        place, rescorer = int(match.argmax()), _detector(phrase).rescorer
-        asked = rescorer is not None and match[place] > RESCORE_ABOVE
-        return float(match[place]) + (RESCORED_WEIGHT * rescorer.at(states, place) if rescorer and asked else 0.0)
+        """The same with what the second pass adds to it, where the match is one that it is asked for."""
+        match, heard, states = self._match(audio, phrase)
+        place, second_pass = int(match.argmax()), _detector(phrase).second_pass
+        best = float(match[place])
+        asked = second_pass is not None and best > RESCORE_ABOVE
+        return best + (second_pass.gain(heard, states, place) if second_pass and asked else 0.0)
 
-    def _match(self, audio: np.ndarray, phrase: str) -> tuple[np.ndarray, np.ndarray]:
+    def _match(self, audio: np.ndarray, phrase: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         digest = sha256(audio.tobytes()).digest()
         if digest not in self._heard:
             self._heard[digest] = self._encoder.hear(audio)
         roots, states = self._heard[digest]
-        return _detector(phrase).follow(roots), states
+        return _detector(phrase).follow(roots), roots, states
 
 
 @lru_cache(maxsize=THREADS)
 def _detector(phrase: str) -> EncoderDetector:
     keyphrase = Keyphrase(phrase)  # a single letter may be one here
-    return EncoderDetector.of_phrase(outputs_of(keyphrase), MOST_S, spellings(keyphrase.text), RESCORE_ABOVE)
+    ways = outputs_of(keyphrase)
+    return EncoderDetector.of_phrase(ways, MOST_S, spellings(keyphrase.text), RESCORE_ABOVE, verifier_name())
 
 
 def score_pairs(
@@ -232,15 +236,6 @@ def _cut(file: Path, clips: Iterable[Clip]) -> Iterator[tuple[Clip, np.ndarray]]
     for clip in clips:
         first, last = round(clip.start_s * SAMPLE_RATE), round(clip.end_s * SAMPLE_RATE)
         yield clip, np.pad(audio[first:last], round(SILENCE_S * SAMPLE_RATE))
-
-
-def equal_error_rate(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """The share of errors at the threshold where as many positives are missed as negatives are accepted."""
-    thresholds = np.unique(np.concatenate([positives, negatives]))
-    missed = np.searchsorted(np.sort(positives), thresholds) / len(positives)
-    accepted = 1 - np.searchsorted(np.sort(negatives), thresholds) / len(negatives)
-    place = np.abs(missed - accepted).argmin()
-    return float(missed[place] + accepted[place]) / 2
 
 
 def area_under_curve(positives: np.ndarray, negatives: np.ndarray) -> float:

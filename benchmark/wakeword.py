@@ -21,16 +21,18 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from benchmark import BenchOptions, shared_folder
+from benchmark import BenchOptions, manifest_rows, shared_folder
+from benchmark.listening_together import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
-from benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled
+from benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled, predictions
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from core.processors import usable_cores
+from model.encoder_detector import EncoderDetector
 from model.metrics import (
     REFRACTORY_S,
     SCORE_PERIOD_S,
@@ -41,6 +43,7 @@ from model.metrics import (
 )
 from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, BundleError, Detector
+from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
 
 OTHER_SPEECH = (
@@ -50,6 +53,7 @@ OTHER_SPEECH = (
     "speech/barista-untranscribed",
 )
 KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
+WORDS = "speech/speech-commands"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
@@ -91,11 +95,17 @@ def folded(name: str) -> str:
 
 
 def recordings_of(phrase: str, folder: Path) -> list[Path]:
-    """Real recordings of a phrase: those in ``keyphrases/<phrase>``, written with or without spaces or underscores."""
+    """Real recordings of a phrase: those in ``keyphrases/<phrase>``, written with or without spaces or underscores, or
+    those of a word of Speech Commands by the few speakers whom no shipped weights have learned from."""
     for named in sorted((folder / "keyphrases").glob("*")):
         if named.is_dir() and folded(named.name) == folded(phrase):
             return audio_files(named)
-    return []
+    if not (folder / WORDS / "manifest.jsonl").is_file():
+        return []
+    rows = manifest_rows(folder / WORDS)
+    of_phrase = (row for row in rows if folded(str(row["text"])) == folded(phrase))
+    unheard = (row for row in of_phrase if acoustic_split(str(row["speaker"])) == "validation")
+    return sorted(folder / WORDS / str(row["audio_filepath"]) for row in unheard)
 
 
 def score_stream(scorer: Detector | Peer, audio_blocks: Iterable[np.ndarray]) -> np.ndarray:
@@ -221,27 +231,52 @@ class EvaluationSet:
     def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
         """Scores [n, phrases] of a stream of ``what`` in a condition; they are kept."""
         self.reporter.stage("measure", f"{listener.name}: {what}, {condition}")
-        kitchen = sha256(self.kitchen.tobytes()).hexdigest()
-        identity = [listener.digest, condition, seed, SNR_DB, CLEAN_FLOOR_DB, kitchen]
-        kept = stream.folder / f"scores-{sha256(json.dumps(identity).encode()).hexdigest()[:20]}.npy"
-        try:
-            scores: np.ndarray = np.load(kept)
-        except (OSError, ValueError, EOFError):
-            scores = self._scored(listener, stream, condition, seed)
-            with storing("keeping the scores of the benchmark"), atomic_path(kept) as temporary:
-                np.save(temporary, scores)
+        scores = self._kept(listener, stream, condition, seed)
+        if scores is None:
+            progress = Progress(self.reporter, len(stream.block_ends))
+
+            def blocks() -> Iterator[np.ndarray]:
+                for block in stream.blocks(condition, self.kitchen, seed):
+                    yield block
+                    progress.advance()
+
+            scores = score_stream(listener.scorer, blocks())
+            scores = self._keep(listener, stream, condition, seed, scores.reshape(len(scores), -1))
         return scores
 
-    def _scored(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray:
-        progress = Progress(self.reporter, len(stream.block_ends))
+    def scores_of_large(self, listeners: Sequence[Listener], stream: Stream, condition: str, seed: int) -> None:
+        """Keep the scores of large bundles, whose encoder hears the stream once for all with windows of one length."""
+        by_window: dict[int, list[tuple[Listener, EncoderDetector]]] = {}
+        for listener in listeners:
+            if not isinstance(listener.scorer, Detector) or self._kept(listener, stream, condition, seed) is not None:
+                continue
+            if (detector := large_detector(listener.scorer.bundle)) is not None:
+                by_window.setdefault(detector.config.window_samples, []).append((listener, detector))
+        for window, large in by_window.items():
+            self.reporter.stage("measure", f"{', '.join(listener.name for listener, _ in large)}: {condition}")
+            progress = Progress(self.reporter, len(stream.block_ends))
+            blocks = stream.blocks(condition, self.kitchen, seed)
+            found = scores_together([detector for _, detector in large], blocks, window, progress.advance)
+            for (listener, _), scores in zip(large, found):
+                self._keep(listener, stream, condition, seed, scores[:, None])
 
-        def blocks() -> Iterator[np.ndarray]:
-            for block in stream.blocks(condition, self.kitchen, seed):
-                yield block
-                progress.advance()
+    def _kept_at(self, listener: Listener, stream: Stream, condition: str, seed: int) -> Path:
+        kitchen = sha256(self.kitchen.tobytes()).hexdigest()
+        identity = [listener.digest, condition, seed, SNR_DB, CLEAN_FLOOR_DB, kitchen]
+        return stream.folder / f"scores-{sha256(json.dumps(identity).encode()).hexdigest()[:20]}.npy"
 
-        scores = score_stream(listener.scorer, blocks())
-        return scores.reshape(len(scores), -1)
+    def _kept(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray | None:
+        try:
+            scores: np.ndarray = np.load(self._kept_at(listener, stream, condition, seed))
+        except (OSError, ValueError, EOFError):
+            return None
+        return scores
+
+    def _keep(self, listener: Listener, stream: Stream, condition: str, seed: int, scores: np.ndarray) -> np.ndarray:
+        kept = self._kept_at(listener, stream, condition, seed)
+        with storing("keeping the scores of the benchmark"), atomic_path(kept) as temporary:
+            np.save(temporary, scores)
+        return scores
 
     def _note(self, stream: Stream) -> Stream:
         self._used[stream.digest] = stream
@@ -395,7 +430,9 @@ def peer_listener(peer: Peer) -> Listener:
 def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
     opened = Bundle(bundle)
     measured.figures["language"] = language
-    measured.figures["seed"] = _report(opened).get("seed")
+    report = _report(opened)
+    measured.figures["seed"] = report.get("seed")
+    measured.figures["predicted"] = _predicted(report)
     measured.figures["heard_in_training"] = heard_in_training(opened.manifest, measured.phrase)
     return measured
 
@@ -407,6 +444,15 @@ def _report(bundle: Bundle) -> Mapping[str, Any]:
     except (BundleError, ValueError):
         return {}
     return report if isinstance(report, dict) else {}
+
+
+def _predicted(report: Mapping[str, Any]) -> dict[str, float | None]:
+    """The miss rates at the shipped threshold that a bundle's report tells, by this benchmark's conditions."""
+    results = report.get("results", {})
+    for row in results.get("at_rates", ()):
+        if row["threshold"] == results.get("default_threshold"):
+            return {"clean": row["miss_rate"]["clean"]["value"], "kitchen": row["miss_rate"]["noisy"]["value"]}
+    return {}
 
 
 def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any]:
@@ -427,6 +473,9 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
     listeners = {name: bundle_listener(path, name) for name, path in bundles.items()}
     if len(listeners) > 1:
         _ = evaluation.other_speech, evaluation.kitchen  # decoded once, before threads ask for them
+        for condition in CONDITIONS:
+            speech, seed = evaluation.other_speech, evaluation.seed + 1
+            evaluation.scores_of_large(list(listeners.values()), speech, condition, seed)
         with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
             list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners.values()))
     return [
@@ -453,7 +502,8 @@ def bench_wakeword(
     """All bundles, and the peers where they are wanted, on the same streams.
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
-    ``average`` over phrases with real recordings, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why}
+    ``average`` over phrases with real recordings, ``predictions`` (what reports said against what real people were
+    missed), ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why}
     and ``streams`` (what was decoded and kept). :func:`benchmark.wakeword_summary.table` sets them out for people.
 
     Raises:
@@ -473,6 +523,7 @@ def bench_wakeword(
         "phrases": pooled(measured),
     }
     figures["average"] = average(figures["phrases"])
+    figures["predictions"] = predictions(figures["bundles"])
     if peers:
         opened, missing = open_peers(folder / "peers")
         not_measured.update(missing)

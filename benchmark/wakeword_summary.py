@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from benchmark.streams import CONDITIONS
 from model.metrics import wilson_interval
@@ -93,6 +94,33 @@ def average(phrases: Mapping[str, Any]) -> Figures:
     }
 
 
+def predictions(bundles: Mapping[str, Any]) -> Figures:
+    """How well the reports of bundles predict the miss rates of real people, at the shipped thresholds.
+
+    For each condition ``words`` {bundle: {predicted, missed}}, ``mean_error`` (of absolute differences) and
+    ``rank_correlation`` (Spearman's; None below three bundles, or where all are alike).
+    """
+    result: Figures = {}
+    for condition in CONDITIONS:
+        words = {
+            name: {"predicted": one["predicted"][condition], "missed": one["conditions"][condition]["as_shipped"]}
+            for name, one in bundles.items()
+            if one["positives"] == REAL and one.get("predicted", {}).get(condition) is not None
+        }
+        told = np.asarray([word["predicted"] for word in words.values()], float)
+        real = np.asarray([word["missed"]["miss_rate"]["value"] for word in words.values()], float)
+        alike = len(words) < 3 or len(set(told)) == 1 or len(set(real)) == 1
+        result[condition] = {
+            "words": {
+                name: {"predicted": told_of, "missed": missed}
+                for name, told_of, missed in zip(words, told.tolist(), real.tolist())
+            },
+            "mean_error": float(np.abs(told - real).mean()) if words else None,
+            "rank_correlation": None if alike else float(stats.spearmanr(told, real).statistic),
+        }
+    return result
+
+
 HEADER = (
     "what",
     "condition",
@@ -119,6 +147,17 @@ def table(figures: Mapping[str, Any]) -> str:
     lines = aligned([HEADER, *rows])
     lines += ["", "Missed at the threshold with that many false alarms an hour on the same stream, per cent."]
     lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
+    for condition, told in figures["predictions"].items():
+        words = ", ".join(
+            f"{name} {percent(word['predicted'])}/{percent(word['missed'])}" for name, word in told["words"].items()
+        )
+        if words:
+            correlation = told["rank_correlation"]
+            lines.append(
+                f"Predicted by the report / missed of real people, {condition}: {words}; mean error "
+                f"{percent(told['mean_error'])} points, rank correlation "
+                + (f"{correlation:.2f}." if correlation is not None else "not measured (three different ones or more).")
+            )
     for name, one in figures["bundles"].items():
         heard = one["heard_in_training"]
         if heard["corpora"]:

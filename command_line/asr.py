@@ -38,9 +38,9 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
     training.add_argument(
         "--kind",
-        choices=("recognizer", "backbone", "micro", "encoder"),
+        choices=("recognizer", "backbone", "micro", "encoder", "verifier"),
         default="recognizer",
-        help="encoder: the phone outputs of large detectors; default: recognizer",
+        help="encoder, verifier: the phone outputs and the verifier of large detectors; default: recognizer",
     )
     batch = "utterances a batch; default: as many as have 160 s together"
     training_options(training, above_zero, "30", batch, "each corpus, and of the synthetic clips")

@@ -17,15 +17,12 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from command_line.console import Screen
 
-NOTHING_SELECTED = 5  # pytest's exit code for it: in one of the two halves that is no failure
 STOPPING_S = 3.0
 
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
-    add_command(
-        commands, "test", "[PYTEST OPTIONS]", "run Hark's own tests: the fast ones, then the slow ones", run_tests
-    )
+    add_command(commands, "test", "[PYTEST OPTIONS]", "run Hark's own tests", run_tests)
 
 
 def run_tests(options: argparse.Namespace, screen: Screen) -> int:
@@ -36,16 +33,7 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
             "pytest is not installed in this environment.",
             "./hark test installs it; by hand: python -m pip install -r requirements-dev.txt -c constraints.txt.",
         )
-    arguments = getattr(options, "arguments", [])
-    if "-m" in arguments:  # the caller's own choice of marks
-        return _pytest(arguments)
-    codes = []
-    for which in ("not slow", "slow"):
-        screen.note(f"Tests that are {which}:")
-        codes.append(_pytest(["-m", which, *arguments]))
-        if codes[-1] not in (0, NOTHING_SELECTED):
-            return codes[-1]
-    return 0 if 0 in codes else codes[-1]
+    return _pytest(getattr(options, "arguments", []))
 
 
 def _pytest(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NAME = "moonshine-tiny-en"
 OPSET = 18
+TIME = {name: {1: "time"} for name in ("heard", "probabilities", "match")}  # of any length
 
 
 @cache
@@ -50,15 +51,14 @@ def to_onnx(
     example: tuple[Tensor, ...],
     inputs: Sequence[str],
     outputs: Sequence[str],
-    varying_time: bool = False,
+    open_axes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> onnx.ModelProto:
-    """A module as ONNX, in the encoder's version of it; ``varying_time``: the second dimension of all is open."""
+    """A module as ONNX, in the encoder's version of it. ``open_axes``: see :func:`model.export.write_onnx`."""
     import onnx
 
-    axes = {name: {1: "time"} for name in (*inputs, *outputs)} if varying_time else {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part.onnx"
-        write_onnx(module, example, path, inputs, outputs, axes, OPSET)
+        write_onnx(module, example, path, inputs, outputs, open_axes or {}, OPSET)
         return onnx.load(str(path))
 
 
@@ -94,7 +94,7 @@ def window_graph() -> onnx.ModelProto:
 
     encoder = _encoder()
     probabilities = nn.Sequential(shipped_head(), nn.Softmax(dim=2)).eval()
-    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], varying_time=True)
+    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], TIME)
     head = prefixed(made.graph, "head/")
     ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))
     nodes = [

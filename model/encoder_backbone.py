@@ -1,5 +1,5 @@
 """An encoder in a backbone's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out, and
-the encoder's states, of which a decoder says how probable a phrase is (:class:`Rescorer`)."""
+the encoder's states, of which a decoder says how probable a phrase is (:class:`SecondPass`)."""
 
 from __future__ import annotations
 
@@ -167,35 +167,39 @@ class EncoderBackbone:
         return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
 
 
-class Rescorer:
-    """Asks a decoder for the phrase wherever the keyword HMM has heard something like it (``model.rescoring``)."""
+class SecondPass:
+    """Asks about the phrase wherever the keyword HMM has heard something like it (``model.second_pass``)."""
 
-    def __init__(self, decoder: bytes | str, above: float, before: int) -> None:
-        """Load ``model.rescoring.rescoring_graph``, as bytes or as a file.
+    def __init__(self, graph: bytes | str, above: float, before: int) -> None:
+        """Load ``model.second_pass.second_pass_graph``, as bytes or as a file.
 
         Args:
             above: the match score to ask from.
             before: states before a match's end that are read.
         """
-        self._decoder, self._above, self._before = session(decoder), above, before
+        self._graph, self._above, self._before = session(graph), above, before
 
-    def frames(self, match: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """A rescoring, 0 to 1, of each frame [frames]; those of a stretch that matches have that of its best frame.
+    def gains(self, match: np.ndarray, heard: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """What is added to each frame's match [frames]; frames of a stretch that matches have that of its best one.
 
         Args:
             match: score of each frame [frames].
-            states: as from :meth:`EncoderBackbone.hear`.
+            heard, states: as from :meth:`EncoderBackbone.hear`.
         """
-        rescored = np.zeros(len(match), np.float32)
+        gains = np.zeros(len(match), np.float32)
         above = np.concatenate([[False], match > self._above, [False]])
         edges = np.flatnonzero(above[1:] != above[:-1])
         for first, end in zip(edges[::2], edges[1::2]):
             frame = int(first + match[first:end].argmax())
-            rescored[first:end] = self.at(states, frame)
-        return rescored
+            gains[first:end] = self.gain(heard, states, frame)
+        return gains
 
-    def at(self, states: np.ndarray, frame: int) -> float:
-        """The rescoring of a match that ends at that frame."""
+    def gain(self, heard: np.ndarray, states: np.ndarray, frame: int) -> float:
+        """What is added to a match that ends at that frame."""
         place = frame // STATE_FRAMES
-        near = np.asarray(states[max(0, place - self._before) : place + STATES_AFTER], np.float32)
-        return float(self._decoder.run(None, {"states": near[None]})[0][0, 0])
+        first, end = max(0, place - self._before), place + STATES_AFTER
+        given = {
+            "states": np.asarray(states[first:end], np.float32)[None],
+            "heard": np.asarray(heard[STATE_FRAMES * first : STATE_FRAMES * end], np.float32)[None],
+        }
+        return float(self._graph.run(None, given)[0][0, 0])

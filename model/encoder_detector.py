@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from model.backbone import STEM_STRIDE
-from model.encoder import OPSET, encoder_name, loaded_backbone, prefixed, to_onnx, window_graph
+from model.encoder import OPSET, TIME, encoder_name, loaded_backbone, prefixed, to_onnx, window_graph
 from model.encoder_backbone import (
     FRAME_SAMPLES,
     STATE_FRAMES,
     STATES_AFTER,
     STATES_BEFORE,
-    Rescorer,
+    SecondPass,
     frame_places,
 )
 from model.export import Call
@@ -34,7 +34,8 @@ from model.features import CHUNK_SAMPLES, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
 from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Ways, window_frames
 from model.phones import PHONE_OUTPUTS
-from model.rescoring import decoder_weights, rescoring_graph
+from model.rescoring import decoder_weights
+from model.second_pass import second_pass_graph, shipped_verifier
 
 if TYPE_CHECKING:
     import onnx
@@ -43,8 +44,8 @@ ENCODER_MATCH_FLOOR = -5.0  # an encoder is surer than a backbone of what it hea
 ENCODER_HOP = 7_680  # samples between two windows of a stream: 480 ms
 ENCODER_BEFORE = 8_000  # samples that are heard before the phrase
 ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: in noise, an encoder hears worse in 2.4
+LEAST_VERIFIED = 0.0  # match score; of near words by people whom the verifier has not heard, 23 % lie above
 ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: what is new in it, and as much heard once more
-RESCORED_WEIGHT = 4.0  # match score that a phrase gains of which the decoder is certain (model.rescoring)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +55,19 @@ class EncoderDetectorConfig(HMMConfig):
     Attributes:
         encoder: the name of the encoder (:func:`model.encoder.encoder_name`).
         spellings: of the phrase, as tokens of the decoder; none: nothing is rescored.
-        rescore_above: the match score from which the decoder is asked for the phrase.
+        rescore_above: the match score from which the second pass is asked for the phrase.
+        verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty: the decoder alone is asked.
     """
 
     kind = "encoder"
     encoder: str = field(default_factory=encoder_name)
     spellings: Ways = ()
     rescore_above: float = 0.0
+    verifier: str = ""
 
     @property
     def stored(self) -> StoredFrames:
-        """The last column says how frames were rescored."""
+        """The last column says what the second pass adds to a match."""
         width = PHONE_OUTPUTS + bool(self.spellings)
         return StoredFrames(width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, STEM_STRIDE)
 
@@ -92,19 +95,26 @@ class EncoderDetector(HMMDetector):
     """The most accurate one, and the largest: encoder and decoder come with it."""
 
     floor = ENCODER_MATCH_FLOOR
-    slope = 2.0  # gentle: from no to full rescoring is 8 logits
-    level = -1.1  # the mean of what three calibrated ones have (-1.9 to 0.2)
+    slope = 0.7  # gentle: from no to full rescoring is 8 logits
+    level = 1.0  # about what calibrated ones have
     quantizes = False
     config: EncoderDetectorConfig
 
     @classmethod
-    def of_phrase(cls, pronunciations: Ways, window_s: float, spellings: Ways = (), rescore_above: float = 0.0) -> Self:
+    def of_phrase(
+        cls, pronunciations: Ways, window_s: float, spellings: Ways = (), rescore_above: float = 0.0, verifier: str = ""
+    ) -> Self:
         """A detector that is not calibrated, for a phrase that fits into ``window_s`` seconds."""
         config = EncoderDetectorConfig(
             pronunciations=pronunciations, window_frames=window_frames(window_s), spellings=spellings,
-            rescore_above=rescore_above,
+            rescore_above=rescore_above, verifier=verifier,
         )  # fmt: skip
         return cls(config).eval()
+
+    @property
+    def least(self) -> float:  # type: ignore[override]
+        """Below it a verifier holds the phrase for less likely than another one that sounds alike."""
+        return LEAST_VERIFIED if self.config.verifier else -math.inf
 
     @property
     def front_end_id(self) -> str:
@@ -112,34 +122,41 @@ class EncoderDetector(HMMDetector):
 
     @property
     def stored_id(self) -> Hashable:
-        asked = (self.config.pronunciations, self.config.spellings, self.config.rescore_above)
-        return self.front_end_id, asked if self.config.spellings else ()
+        config = self.config
+        asked = (config.pronunciations, config.spellings, config.rescore_above, config.verifier)
+        return self.front_end_id, asked if config.spellings else ()
 
     @cached_property
-    def rescorer(self) -> Rescorer | None:
-        """What rescores the phrase; None without spellings."""
+    def second_pass(self) -> SecondPass | None:
+        """What is asked where the phrase matches; None without spellings."""
         if not self.config.spellings:
             return None
-        decoder = rescoring_graph(self.config.spellings).SerializeToString()
-        return Rescorer(decoder, self.config.rescore_above, self.config.states_before)
+        return SecondPass(self._second_pass_graph(), self.config.rescore_above, self.config.states_before)
+
+    def _second_pass_graph(self) -> bytes:
+        config = self.config
+        graph: bytes = second_pass_graph(config.pronunciations, config.spellings, config.verifier).SerializeToString()
+        return graph
 
     def front_end(self, folder: Path) -> EncoderFrontEnd:
-        graph, keyword_hmm, decoder = (str(folder / f"{name}.onnx") for name in ("encoder", "keyword_hmm", "decoder"))
+        graph, keyword_hmm, second = (
+            str(folder / f"{name}.onnx") for name in ("encoder", "keyword_hmm", "second_pass")
+        )
         Path(graph).write_bytes(window_graph().SerializeToString())
         if not self.config.spellings:
             return EncoderFrontEnd(self.config.stored, graph)
         Path(keyword_hmm).write_bytes(keyword_hmm_graph(self.config.pronunciations).SerializeToString())
-        Path(decoder).write_bytes(rescoring_graph(self.config.spellings).SerializeToString())
+        Path(second).write_bytes(self._second_pass_graph())
         above, before = self.config.rescore_above, self.config.states_before
-        return EncoderFrontEnd(self.config.stored, graph, keyword_hmm, decoder, above, before)
+        return EncoderFrontEnd(self.config.stored, graph, keyword_hmm, second, above, before)
 
     def hear(self, audio: np.ndarray) -> np.ndarray:
         return loaded_backbone().hear(audio)[0]
 
     @torch.no_grad()
     def matches(self, stored: np.ndarray) -> np.ndarray:
-        phones, rescored = torch.from_numpy(stored).tensor_split([PHONE_OUTPUTS], dim=2)
-        return self._matches(phones, RESCORED_WEIGHT * rescored.sum(dim=2))  # nothing, where there is no column
+        phones, gains = torch.from_numpy(stored).tensor_split([PHONE_OUTPUTS], dim=2)
+        return self._matches(phones, gains.sum(dim=2))  # nothing, where there is no column
 
     def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What was heard in a window of a stream [1, time, PHONE_OUTPUTS] to the best match of the phrase at its end,
@@ -148,18 +165,18 @@ class EncoderDetector(HMMDetector):
         best, place = scores[0].max(dim=2)
         return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
 
-    def rescored(self, match: Tensor, rescoring: Tensor) -> Tensor:
-        """The score of a window whose match was rescored [1, 1]."""
-        return torch.sigmoid(self.logits(match + RESCORED_WEIGHT * rescoring))
+    def window_total(self, match: Tensor, gain: Tensor) -> Tensor:
+        """The score of a window by its match and what the second pass adds [1, 1]."""
+        return torch.sigmoid(self.logits(match + gain))
 
     @torch.no_grad()
     def window_score(self, phones: np.ndarray, states: np.ndarray) -> float:
         """The score of a window of a stream, as :meth:`model.encoder_backbone.EncoderBackbone.window` gives it."""
         best, frame, match = self.window_match(torch.from_numpy(phones)[None])
-        rescoring = torch.zeros_like(best)
-        if self.rescorer is not None and float(best) > self.config.rescore_above:
-            rescoring += self.rescorer.at(states, int(frame))
-        return float(self.rescored(match, rescoring))
+        gain = torch.zeros_like(best)
+        if self.second_pass is not None and float(best) > self.config.rescore_above:
+            gain += self.second_pass.gain(phones, states, int(frame))
+        return float(self.window_total(match, gain))
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         encoder, window = loaded_backbone(), self.config.window_samples
@@ -183,7 +200,9 @@ class EncoderDetector(HMMDetector):
 
     def parameter_count(self) -> int:
         tensors = [*window_graph().graph.initializer, *(decoder_weights() if self.config.spellings else ())]
-        return super().parameter_count() + sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
+        verifier = sum(p.numel() for p in shipped_verifier().parameters()) if self.config.verifier else 0
+        others = sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
+        return super().parameter_count() + others + verifier
 
 
 def keyword_hmm_graph(pronunciations: Ways) -> onnx.ModelProto:
@@ -191,7 +210,7 @@ def keyword_hmm_graph(pronunciations: Ways) -> onnx.ModelProto:
     keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
     call = Call(keyword_hmm, lambda heard: keyword_hmm(heard)[0])
     example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
-    return to_onnx(call, (example,), ["heard"], ["match"], varying_time=True)
+    return to_onnx(call, (example,), ["heard"], ["match"], TIME)
 
 
 def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
@@ -208,9 +227,9 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
     one = torch.zeros(1, 1)
     hearing = prefixed(window_graph().graph, "hear/")
     heard = torch.zeros(1, frames, PHONE_OUTPUTS)
-    match, score = Call(detector, detector.window_match), Call(detector, detector.rescored)
+    match, score = Call(detector, detector.window_match), Call(detector, detector.window_total)
     following = prefixed(to_onnx(match, (heard,), ["heard"], ["best", "frame", "match"]).graph, "match/")
-    scoring = prefixed(to_onnx(score, (one, one), ["matched", "rescored"], ["score"]).graph, "score/")
+    scoring = prefixed(to_onnx(score, (one, one), ["matched", "gain"], ["score"]).graph, "score/")
     places = frame_places(window, frames)
     constants = {
         "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),
@@ -242,9 +261,10 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
     def copied(source: str, target: str) -> onnx.NodeProto:
         return helper.make_node("Identity", [source], [target])
 
-    rescored = [copied("zero", "rescored")]
+    second = [copied("zero", "gain")]
     if config.spellings:
-        asking = prefixed(rescoring_graph(config.spellings).graph, "ask/")
+        asking = second_pass_graph(config.pronunciations, config.spellings, config.verifier)
+        asking = prefixed(asking.graph, "ask/")
         made += asking.initializer
         ask = helper.make_graph(
             [
@@ -255,18 +275,21 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
                 helper.make_node("Max", ["place_before", "no_states"], ["states_from"]),
                 helper.make_node("Add", ["place", "states_after"], ["states_to"]),
                 helper.make_node("Slice", ["states_all", "states_from", "states_to", "axis"], ["ask/states"]),
+                helper.make_node("Mul", ["states_from", "state_frames"], ["frames_from"]),
+                helper.make_node("Mul", ["states_to", "state_frames"], ["frames_to"]),
+                helper.make_node("Slice", ["match/heard", "frames_from", "frames_to", "axis"], ["ask/heard"]),
                 *asking.node,
-                copied("ask/rescoring", "asked"),
+                copied("ask/gain", "asked"),
             ],
             "ask",
             [],
             [tensor("asked", [1, 1])],
         )
         none = helper.make_graph([copied("zero", "not_asked")], "none", [], [tensor("not_asked", [1, 1])])
-        rescored = [
+        second = [
             helper.make_node("Greater", ["match/best", "above"], ["matches"]),
             helper.make_node("Squeeze", ["matches"], ["is_match"]),
-            helper.make_node("If", ["is_match"], ["rescored"], then_branch=ask, else_branch=none),
+            helper.make_node("If", ["is_match"], ["gain"], then_branch=ask, else_branch=none),
         ]
     hear = helper.make_graph(
         [
@@ -275,9 +298,9 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
             helper.make_node("Gather", ["hear/probabilities", "places"], ["read"], axis=1),
             helper.make_node("Sqrt", ["read"], ["match/heard"]),
             *following.node,
-            *rescored,
+            *second,
             copied("match/match", "score/matched"),
-            copied("rescored", "score/rescored"),
+            copied("gain", "score/gain"),
             *scoring.node,
             copied("score/score", "new_score"),
         ],

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from core.onnx import CPU, session
-from model.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, Rescorer
+from model.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, SecondPass
 from model.features import StoredFrames, log_mel
 
 Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; of an encoder, phones and states
@@ -77,15 +77,15 @@ class EncoderFrontEnd(FrontEnd):
 
     Attributes:
         graph: ONNX file (:func:`model.encoder.window_graph`).
-        keyword_hmm, decoder: ONNX files that say how frames are rescored, which is one column more; empty: nothing
-        does.
-        above, before: see :class:`model.encoder_backbone.Rescorer`.
+        keyword_hmm, second_pass: ONNX files that say what a second pass adds to matches, which is one column more;
+            empty: nothing does.
+        above, before: see :class:`model.encoder_backbone.SecondPass`.
         states: the encoder's states are stored beside the phones, for a negative set.
     """
 
     graph: str
     keyword_hmm: str = ""
-    decoder: str = ""
+    second_pass: str = ""
     above: float = 0.0
     before: int = 0
     states: bool = False
@@ -100,14 +100,14 @@ class EncoderFrontEnd(FrontEnd):
 
     def storer(self) -> Store:
         keyword_hmm = session(self.keyword_hmm) if self.keyword_hmm else None
-        rescorer = Rescorer(self.decoder, self.above, self.before) if self.decoder else None
+        second_pass = SecondPass(self.second_pass, self.above, self.before) if self.second_pass else None
 
         def store(computed: Computed, low: int, high: int) -> np.ndarray:
             phones, states = computed
             columns = [phones]
-            if keyword_hmm is not None and rescorer is not None:
+            if keyword_hmm is not None and second_pass is not None:
                 match = keyword_hmm.run(None, {"heard": phones[None]})[0][0] if len(phones) else np.zeros(0, np.float32)
-                columns.append(rescorer.frames(match, states)[:, None])
+                columns.append(second_pass.gains(match, phones, states)[:, None])
             if self.states:
                 columns.append(np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)])
             return np.concatenate(columns, axis=1)[low // self.stored.step : high // self.stored.step]

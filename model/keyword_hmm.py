@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -143,11 +144,13 @@ class HMMDetector(Detector):
         floor: of the keyword HMMs.
         slope: logits a unit of match score.
         level: the match score that has 0.5 before calibration.
+        least: the lowest match score that calibration may give 0.5.
     """
 
     floor: ClassVar[float]
     slope: ClassVar[float]
     level: ClassVar[float]
+    least: float = -math.inf
     batch_frames = 40_000  # a keyword HMM goes from frame to frame
     config: HMMConfig
 

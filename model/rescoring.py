@@ -33,6 +33,7 @@ SPELLINGS_A_FORM = 2  # with and without capitals, that is
 MOST_WRITTEN = 20  # tokens that the decoder writes; the audio holds two or three seconds
 LATER_COST = 2.0  # nats that it costs the phrase to follow other words: what is wanted is seldom said so
 LEAST_LOG_PROBABILITY = -20.0  # a rescoring of 0; a phrase that is certain has 1
+LEAST_MARGIN, MOST_MARGIN = -12.0, 4.0
 
 
 def token_texts(content: bytes) -> list[bytes]:
@@ -185,7 +186,9 @@ class _Nodes:
 
 def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     """``states`` [1, time, 288] to ``rescoring`` [1, 1]: 1 where the phrase is certain, 0 where its probability is that
-    of :data:`LEAST_LOG_PROBABILITY` or less.
+    of :data:`LEAST_LOG_PROBABILITY` or less; and to ``evidence`` [1, 3] for a verifier: the logarithm of that
+    probability, the least margin of its tokens over the most probable other one (in the spelling where that is
+    greatest), and 1 where other words come first.
 
     Args:
         sequences: of tokens that write the phrase (:func:`spellings`); its probability is the sum of theirs.
@@ -228,6 +231,11 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         "complete": complete,
         "said": said,
         "over": over,
+        "not_said": 1e4 * (1 - said),
+        "never": np.full((count, longest, 1), -1e9),
+        "least_p": LEAST_LOG_PROBABILITY,
+        "least_margin": LEAST_MARGIN,
+        "most_margin": MOST_MARGIN,
         "later": LATER_COST,
         "least": -LATER_COST,
         "zero_f": [0.0],
@@ -291,10 +299,17 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         "each",
         axis=2,
     )
+    made.add("ScatterElements", ["but_last", "tokens_3", "never"], "others", axis=2)
+    made.add("ReduceMax", ["others", made.constant("third", [2])], "rival")
+    made.add("Sub", ["each", "rival"], "margins")
+    made.add("Add", ["margins", "not_said"], "margins_said")
+    made.add("ReduceMin", ["margins_said", made.constant("both", [1, 2])], "margin_each", keepdims=0)
+    made.add("ReduceMax", ["margin_each"], "margin_best", keepdims=0)
+    made.add("Clip", ["margin_best", "least_margin", "most_margin"], "margin")
     made.add("Mul", ["each", "said"], "each_said")
-    made.add("ReduceSum", ["each_said", made.constant("both", [1, 2])], "sequence_p", keepdims=0)
+    made.add("ReduceSum", ["each_said", "both"], "sequence_p", keepdims=0)
     made.add("Add", [log_p, "complete"], "complete_p")
-    made.add("ReduceLogSumExp", ["complete_p", made.constant("third", [2])], "complete_at", keepdims=0)
+    made.add("ReduceLogSumExp", ["complete_p", "third"], "complete_at", keepdims=0)
     made.add("Mul", ["complete_at", "over"], "complete_over")
     made.add("ReduceSum", ["complete_over", "one"], "complete_sequence", keepdims=0)
     made.add("Add", ["sequence_p", "complete_sequence"], "total_each")
@@ -306,12 +321,19 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     made.add("Add", ["share", "high"], "shifted")
     made.add("Clip", ["shifted", "low", "high"], "clipped")
     made.add("Reshape", ["clipped", "single"], "rescoring")
+    made.add("Max", ["log_probability", "least_p"], "probable")
+    made.add("Cast", ["is_later"], "later_f", to=TensorProto.FLOAT)
+    columns = [made.add("Reshape", [name, "single"], f"{name}_1") for name in ("probable", "margin", "later_f")]
+    made.add("Concat", columns, "evidence", axis=1)
     decoder = _decoder()
     graph = helper.make_graph(
         made.nodes,
         "rescoring",
         [helper.make_tensor_value_info("states", TensorProto.FLOAT, [1, "time", STATE_WIDTH])],
-        [helper.make_tensor_value_info("rescoring", TensorProto.FLOAT, [1, 1])],
+        [
+            helper.make_tensor_value_info("rescoring", TensorProto.FLOAT, [1, 1]),
+            helper.make_tensor_value_info("evidence", TensorProto.FLOAT, [1, 3]),
+        ],
         [*made.constants, *decoder.graph.initializer],
     )
     return helper.make_model(graph, opset_imports=list(decoder.opset_import), ir_version=decoder.ir_version)

@@ -15,17 +15,20 @@ from model.asr.network import Recognizer, RecognizerConfig
 from model.backbone import Backbone, BackboneConfig
 from model.phone_head import PhoneHead
 from model.plain import from_plain, plain
+from model.verifier import Verifier
 
 FOLDER = Path(__file__).parent / "shipped"
 BACKBONES = {"standard": "backbone-standard.safetensors", "micro": "backbone-micro.safetensors"}
 RECOGNIZER = "recognizer.safetensors"
 HEAD = "encoder-head.safetensors"
-AnyModel = Backbone | Recognizer | PhoneHead
+VERIFIER = "verifier.safetensors"
+AnyModel = Backbone | Recognizer | PhoneHead | Verifier
 KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
     "Backbone": lambda config: Backbone(from_plain(BackboneConfig, config)),
     "Trunk": lambda config: Backbone(from_plain(BackboneConfig, config)),  # as files of earlier versions call it
     "Recognizer": lambda config: Recognizer(from_plain(RecognizerConfig, config)),
     "PhoneHead": lambda config: PhoneHead(),
+    "Verifier": lambda config: Verifier(),
 }
 
 
@@ -42,7 +45,7 @@ def save_weights(model: AnyModel, path: Path, about: dict[str, Any], half: bool 
     for name, value in model.state_dict().items():
         value = value.detach().cpu().contiguous()
         tensors[name] = value.half() if half and value.dtype == torch.float32 and value.ndim > 1 else value
-    config = {} if isinstance(model, PhoneHead) else plain(model.config)
+    config = {} if isinstance(model, PhoneHead | Verifier) else plain(model.config)
     header = {"kind": type(model).__name__, "config": json.dumps(config), "about": json.dumps(about)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, header)
@@ -75,6 +78,13 @@ def shipped_head() -> tuple[PhoneHead, dict[str, Any]]:
     """The phone outputs of the encoder. Raises HarkError where their file is missing or damaged."""
     model, about = load_weights(FOLDER / HEAD)
     assert isinstance(model, PhoneHead)
+    return model, about
+
+
+def shipped_verifier() -> tuple[Verifier, dict[str, Any]]:
+    """The verifier of large detectors. Raises HarkError where its file is missing or damaged."""
+    model, about = load_weights(FOLDER / VERIFIER)
+    assert isinstance(model, Verifier)
     return model, about
 
 

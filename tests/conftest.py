@@ -42,10 +42,12 @@ NOT_QUICK = {
         webui/library/test_import
     """,
     "trains, or computes with torch or an encoder": """
-        benchmark/test_confusables benchmark/test_libriphrase
+        benchmark/test_confusables benchmark/test_libriphrase benchmark/test_listening_together
         benchmark/test_wakeword model/test_asr_train model/test_checkpoint model/test_encoder_detector model/test_gpu
         model/test_hostile_models model/test_keyword_hmm model/test_metrics model/test_rescoring model/test_scoring
+        model/test_second_pass
         model/test_summarizer model/test_train model/test_backbone_detector pipeline/acoustic/test_training
+        pipeline/acoustic/test_verifier_training
         pipeline/training/test_calibration pipeline/training/test_comparison pipeline/training/test_evaluation
         pipeline/training/test_keyword_scoring pipeline/training/test_mining pipeline/training/test_negative_set
         pipeline/training/test_retraining pipeline/training/test_run pipeline/training/test_bundle

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,9 +25,13 @@ from pipeline.acoustic.data import corpus_utterances, synthetic_utterances, tran
 from pipeline.corpora.importing import disappeared, unreadable
 from pipeline.corpora.layouts.utterance import files_below, is_audio
 
+if TYPE_CHECKING:
+    from model.phone_head import PhoneHead
+    from model.verifier import Verifier
+
 BATCH_SECONDS = 160.0
 MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
-KINDS = ("backbone", "micro", "recognizer", "encoder")
+KINDS = ("backbone", "micro", "recognizer", "encoder", "verifier")
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
@@ -40,7 +44,8 @@ class AcousticRun:
 
     Attributes:
         corpora: folders in any layout that ``library import`` reads.
-        kind: one of :data:`KINDS`; "encoder" trains the phone outputs that stand on it (``model.asr.encoder_head``).
+        kind: one of :data:`KINDS`; "encoder" trains the phone outputs that stand on it (``model.asr.encoder_head``),
+            "verifier" what verifies a large detector's matches (``pipeline.acoustic.verifier_training``).
         epochs: passes over the real speech; phone outputs take as many steps as they need.
         batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
         subset: per cent of each corpus, and of the synthetic clips, that are used.
@@ -89,8 +94,8 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
             f"No training recording has a transcript and lasts at most {LONGEST_S:g} s.",
             "Give a corpus with transcripts: ./hark asr train FOLDER.",
         )
-    if run.kind == "encoder":
-        return _train_head(run, packed, folder / run.kind, reporter)
+    if run.kind in ("encoder", "verifier"):
+        return _train_on_encoder(run, packed, folder / run.kind, reporter)
     real = [int(i) for i in transcribed if packed.utterances[i].real]
     hours = float(packed.length[real or transcribed].sum()) / 16_000 / 3600
     an_epoch = len(real or transcribed) / run.batch_size if run.batch_size else hours * 3600 / BATCH_SECONDS
@@ -159,12 +164,10 @@ def _about(run: AcousticRun, packed: Packed) -> dict[str, Any]:
     }
 
 
-def _train_head(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
+def _train_on_encoder(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
     from model.asr.encoder_head import HeadTrainConfig, train_head
-    from model.shipped_weights import save_weights
-
-    config = HeadTrainConfig(seed=run.seed)
-    reporter.stage("train", f"Training phone outputs on an encoder for {config.steps} steps")
+    from model.shipped_weights import HEAD, VERIFIER, save_weights
+    from pipeline.acoustic.verifier_training import VerifierTrainConfig, train_verifier
 
     last = None
 
@@ -176,13 +179,22 @@ def _train_head(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter)
             reporter.metric("loss", loss)
 
     board = curves_folder(out)
-    head, errors = train_head(packed, config, out, show, board)
-    weights = out / "encoder-head.safetensors"
-    save_weights(head, weights, _about(run, packed), half=True)
+    model: PhoneHead | Verifier
+    if run.kind == "verifier":
+        file, verifying = VERIFIER, VerifierTrainConfig(seed=run.seed)
+        steps = verifying.steps
+        reporter.stage("train", f"Training a verifier for {steps} steps")
+        model, errors = train_verifier(packed, verifying, out, show, board)
+    else:
+        file, hearing = HEAD, HeadTrainConfig(seed=run.seed)
+        steps = hearing.steps
+        reporter.stage("train", f"Training phone outputs on an encoder for {steps} steps")
+        model, errors = train_head(packed, hearing, out, show, board)
+    save_weights(model, out / file, _about(run, packed), half=True)
     hours = float(packed.length.sum()) / SAMPLE_RATE / 3600
     return {
-        "weights": str(weights), "curves": board, "loss": last, **word_errors(run.kind, errors), "errors": errors,
-        "hours": round(hours, 3), "steps": config.steps,
+        "weights": str(out / file), "curves": board, "loss": last, **word_errors(run.kind, errors), "errors": errors,
+        "hours": round(hours, 3), "steps": steps,
     }  # fmt: skip
 
 

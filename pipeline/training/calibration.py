@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def calibrated(detector: AnyHMM, store: FeatureStore) -> tuple[AnyHMM, list[dict[str, Any]], ScoredSplit]:
     """The detector whose default threshold is 0.5, its thresholds, and the validation split that they come from.
 
-    The phrase is followed through the split once: the line from match score to logit is set afterwards.
+    The phrase is followed through the split once: the line from match score to logit is set afterwards. No default
+    threshold lies below the match score ``detector.least``, however rare false alarms are there.
     """
     from model.detector import as_streams, in_batches
 
@@ -26,11 +27,12 @@ def calibrated(detector: AnyHMM, store: FeatureStore) -> tuple[AnyHMM, list[dict
     pieces = [store.features(row) for row in table.itertuples()]
     matches = in_batches(detector.matches, pieces, stored, detector.batch_frames)
 
-    def scored(level: float) -> tuple[AnyHMM, list[dict[str, Any]], ScoredSplit]:
+    def scored(level: float, least: float) -> tuple[AnyHMM, list[dict[str, Any]], ScoredSplit]:
         centred = detector.centred(level)
         scores = (centred.score(match) for match in matches)
         validation = ScoredSplit(table, as_streams(scores, table, stored))
-        return centred, calibrate(validation), validation
+        return centred, calibrate(validation, least=least), validation
 
-    _, thresholds, _ = scored(detector.level)
-    return scored(detector.level + float(logit(threshold_at(thresholds, DEFAULT_FA_PER_DAY))) / detector.slope)
+    _, thresholds, _ = scored(detector.level, 0.0)
+    level = detector.level + float(logit(threshold_at(thresholds, DEFAULT_FA_PER_DAY))) / detector.slope
+    return scored(detector.least, 0.5) if level < detector.least else scored(level, 0.0)

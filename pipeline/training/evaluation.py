@@ -84,13 +84,21 @@ def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSp
     return ScoredSplit(table, score_segments(detector, store, table))
 
 
-def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY) -> list[dict[str, Any]]:
-    """Thresholds for ``rates`` (false alarms a day, ascending), from the validation split's ordinary sound."""
+def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, least: float = 0.0) -> list[dict[str, Any]]:
+    """Thresholds for ``rates`` (false alarms a day, ascending), from the validation split's ordinary sound.
+
+    Args:
+        least: what the thresholds of the default rate and of rarer false alarms are at the least; those that are
+            ``raised`` to it say so.
+    """
     streams = validation.pick(validation.ordinary)
     rows = []
     for rate in rates:
         operating = metrics.threshold_for(streams, rate / 24)
-        rows.append({"fa_per_day": rate, "threshold": operating.threshold, "extrapolated": operating.extrapolated})
+        row = {"fa_per_day": rate, "threshold": operating.threshold, "extrapolated": operating.extrapolated}
+        if rate <= DEFAULT_FA_PER_DAY and operating.threshold < least:
+            row |= {"threshold": least, "extrapolated": False, "raised": True}
+        rows.append(row)
     # A rarer false alarm never has a lower threshold, whatever the tail's fit says.
     level = 0.0
     for row in reversed(rows):
@@ -125,10 +133,11 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
     condition = test.table["condition"].to_numpy()
     results: list[dict[str, Any]] = []
     # The same rule as for the bundle's thresholds, so that a rate that is in both has one threshold.
-    calibrated = calibrate(validation, sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)}))
+    threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
+    rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
+    calibrated = calibrate(validation, rates, threshold)
     for rate in REPORTED_FA_PER_HOUR:
         results.append({"fa_per_hour_wanted": rate, **at_threshold(test, threshold_at(calibrated, 24 * rate))})
-    threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
     return {
         **{
             name: {"utterances": test.utterances(mask), "miss_rate": test.miss_rate(mask, threshold)}

@@ -21,11 +21,12 @@ from model.encoder_detector import EncoderDetector
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
 from model.phones import outputs_of
 from model.rescoring import spellings
+from model.second_pass import verifier_name
 from model.shipped_weights import BACKBONES, shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
 from pipeline.training.mining import ENGINE as MINED
-from pipeline.training.negative_set import STREAM_S, NegativePiece, rescored_pieces, rescoring_threshold, stream_row
+from pipeline.training.negative_set import STREAM_S, NegativePiece, pieces_with_gains, rescoring_threshold, stream_row
 from pipeline.training.plan import Plan
 from pipeline.training.splits import SPLITS
 
@@ -114,7 +115,8 @@ def untrained_detector(config: RunConfig, window_s: float, negatives: Path | Non
         return BackboneDetector.of_phrase(shipped_backbone(config.size)[0], said, window_s)
     if negatives is None:
         return EncoderDetector.of_phrase(said, window_s)
-    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), rescoring_threshold(negatives, said))
+    above = rescoring_threshold(negatives, said)
+    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), above, verifier_name())
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def build_store(
         for features, row in built:
             writer.append(features, **row)
             progress.advance()
-    for piece in rescored_pieces(pieces, detector):
+    for piece in pieces_with_gains(pieces, detector):
         writer.append(piece.frames, **piece.row)
     writer.close()
     return open_store(folder, detector.config.stored.width)

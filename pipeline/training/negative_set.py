@@ -205,22 +205,22 @@ def negative_pieces(path: Path, hours: float, seed: int) -> Iterator[NegativePie
             yield NegativePiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
 
 
-def rescored_pieces(pieces: Iterable[NegativePiece], detector: Detector) -> Iterator[NegativePiece]:
-    """The pieces with a column that says how their frames were rescored; as they are where nothing rescores."""
+def pieces_with_gains(pieces: Iterable[NegativePiece], detector: Detector) -> Iterator[NegativePiece]:
+    """The pieces with a column of what the second pass adds to matches; as they are where there is none."""
     from model.encoder_detector import EncoderDetector
 
-    if not isinstance(detector, EncoderDetector) or detector.rescorer is None:
+    if not isinstance(detector, EncoderDetector) or detector.second_pass is None:
         yield from pieces
         return
-    rescorer = detector.rescorer
+    second_pass = detector.second_pass
 
-    def rescored(piece: NegativePiece, match: np.ndarray) -> NegativePiece:
-        column = rescorer.frames(match, piece.states()).astype(np.float16)
+    def with_gains(piece: NegativePiece, match: np.ndarray) -> NegativePiece:
+        column = second_pass.gains(match, piece.frames, piece.states()).astype(np.float16)
         return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
 
     chosen = list(pieces)
     with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
-        yield from pool.map(rescored, chosen, _matches(chosen, detector.config.pronunciations))
+        yield from pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations))
 
 
 def rescoring_threshold(path: Path, pronunciations: Ways) -> float:

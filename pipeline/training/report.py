@@ -134,7 +134,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         f"Miss rate of the detector for “{report['phrase']}”: {_rate(summary['miss_rate'])} of {results['utterances']} "
         f"test utterances; in quiet {_percent(summary['miss_rate_clean']['value'])}, in a room with noise at 10 dB SNR "
         f"{_percent(summary['miss_rate_noisy']['value'])}. The threshold was set for {DEFAULT_FA_PER_DAY / 24:g} false "
-        "alarms per hour on the validation streams.",
+        f"alarms per hour on the validation streams{_raised(report['thresholds'])}.",
         f"False alarms at that threshold: {alarms['value']:.2f} per hour (95 % interval {alarms['low']:.2f} to "
         f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise. Near-phrases accepted: "
         f"{_rate(summary['confusers_accepted'])}{_fooled_by(summary)}.",
@@ -159,7 +159,8 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         )
     if report.get("backbone"):
         backbone = report["backbone"]
-        second = ", with a second pass by its decoder" if backbone.get("rescored") else ""
+        by = "its decoder and a verifier" if backbone.get("verified") else "its decoder"
+        second = f", with a second pass by {by}" if backbone.get("rescored") else ""
         sentences.append(
             f"Phone model: {backbone['name']} {backbone['version']}"
             + (f" on the encoder {backbone['encoder']}{second}" if backbone.get("encoder") else "")
@@ -207,6 +208,12 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     for engine, why in report["engines_missing"].items():
         sentences.append(f"The engine {engine} was not used: {why.rstrip('.')}.")
     return sentences
+
+
+def _raised(thresholds: Sequence[Mapping[str, Any]]) -> str:
+    """That the default threshold is higher than its rate needs."""
+    raised = any(row.get("raised") for row in thresholds if row["fa_per_day"] == DEFAULT_FA_PER_DAY)
+    return ", and is higher than that needs: below it, too many similar phrases would wake it" if raised else ""
 
 
 def _about_voices(results: Mapping[str, Any], engines: Sequence[str]) -> str:
@@ -336,7 +343,11 @@ def html_report(report: Mapping[str, Any]) -> str:
     fooled = [(w["text"], w["accepted"], w["said"]) for w in results["confusers"]["worst"]]
     used = [(c["bucket"].replace("_", " "), c["engine"], c["split"], c["clips"]) for c in report["clips"]]
     thresholds = [
-        (f"{t['fa_per_day']:g}", f"{t['threshold']:.4f}", "extrapolated" if t["extrapolated"] else "observed")
+        (
+            f"{t['fa_per_day']:g}",
+            f"{t['threshold']:.4f}",
+            "raised" if t.get("raised") else "extrapolated" if t["extrapolated"] else "observed",
+        )
         for t in report["thresholds"]
     ]
     parts = [

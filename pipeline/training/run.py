@@ -274,8 +274,10 @@ def _version_before(config: RunConfig, data: Path, library: Library, reporter: R
     from pipeline.training.examples import untrained_detector
 
     detector, manifest = version_before(data, config.start_from)
-    if isinstance(detector, EncoderDetector) and detector.rescorer is None:
-        reporter.log("This detector is from before rescoring: train the phrase again, and it will miss less.")
+    if isinstance(detector, EncoderDetector) and not detector.config.verifier:
+        reporter.log(
+            "This detector is of an earlier version: train the phrase anew; fewer similar phrases wake it then."
+        )
     if detector.front_end_id != untrained_detector(config, 1.0, None).front_end_id:
         raise HarkError(
             "This detector cannot be retrained.",
@@ -387,10 +389,12 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
 
     if config.trains:
         return {}
-    rescored = isinstance(detector, EncoderDetector) and detector.rescorer is not None
+    passes = {"rescored": False, "verified": False}
+    if isinstance(detector, EncoderDetector):
+        passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
     negatives = shipped_negatives(config.size)
     return {
-        "backbone": {**about_front_end(config.size), "rescored": rescored},
+        "backbone": {**about_front_end(config.size), **passes},
         **({"negative_set": about_negatives(negatives)} if negatives is not None else {}),
     }
 

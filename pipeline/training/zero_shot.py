@@ -12,9 +12,10 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from model.encoder import loaded_backbone
 from model.encoder_backbone import FRAME_SAMPLES
-from model.encoder_detector import RESCORED_WEIGHT, EncoderDetector
+from model.encoder_detector import EncoderDetector
 from model.phones import outputs_of
 from model.rescoring import spellings
+from model.second_pass import verifier_name
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.keyword_scoring import keyword_scores, peaks
 
@@ -37,19 +38,19 @@ class UntrainedDetector:
             HarkError: the phrase has no phones, or the package with the encoder is missing.
         """
         ways = outputs_of(keyphrase)
-        self._detector = EncoderDetector.of_phrase(ways, 2.0, spellings(keyphrase.text), RESCORE_ABOVE)
+        self._detector = EncoderDetector.of_phrase(ways, 2.0, spellings(keyphrase.text), RESCORE_ABOVE, verifier_name())
 
     def scores(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it began."""
-        detector, rescorer = self._detector, self._detector.rescorer
-        assert rescorer is not None
+        detector, second_pass = self._detector, self._detector.second_pass
+        assert second_pass is not None
         roots, states = loaded_backbone().hear(audio)
         if not len(roots):
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         match = detector.follow(roots)
         scores = np.zeros(len(match), np.float32)
         asked = peaks(match, RESCORE_ABOVE, ASKED_EVERY)
-        rescored = np.asarray([rescorer.at(states, frame) for frame in asked], np.float32)
-        scores[asked] = detector.score(match[asked] + RESCORED_WEIGHT * rescored)
+        gains = [second_pass.gain(roots, states, frame) for frame in asked]
+        scores[asked] = detector.score(match[asked] + np.asarray(gains, np.float32))
         _, starts = keyword_scores(2 * np.log(np.maximum(roots, 1e-4)), detector.config.pronunciations[0])
         return scores, starts

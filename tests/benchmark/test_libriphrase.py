@@ -19,7 +19,6 @@ from benchmark.libriphrase import (
     arpabet,
     bench_libriphrase,
     draw_pairs,
-    equal_error_rate,
     letter_distances,
     runs,
     score_pairs,
@@ -29,6 +28,7 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import silent_reporter
 from db.records import AlignedUnit
+from model.metrics import equal_error_rate
 from tests.support.untrained_bundle import spoken
 
 
@@ -135,7 +135,8 @@ def test_a_spoken_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with (tmp_path / "lists" / "pairs.tsv").open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file, dialect="excel-tab"))
     assert len(written) == figures["pairs"] and {"phrase", "kind", "file", "start_s", "phones"} <= set(written[0])
-    assert all(float(row["words"]) >= float(row["phones"]) - 1e-3 for row in written)
+    gains = [float(row["words"]) - float(row["phones"]) for row in written]
+    assert min(gains) < 2.0 and 8.0 < max(gains) < 16.0
     (tmp_path / "file").touch()
     with pytest.raises(HarkError):
         libriphrase.write_pairs([], {}, tmp_path / "file" / "pairs.tsv")

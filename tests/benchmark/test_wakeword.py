@@ -25,12 +25,13 @@ from benchmark.wakeword import (
     score_stream,
     threshold_at,
 )
-from benchmark.wakeword_summary import Measured, average, pooled, table
+from benchmark.wakeword_summary import REAL, SYNTHESIZED, Measured, average, pooled, predictions, table
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Event, Reporter
 from model.metrics import wilson_interval
 from model.runtime.detector import Detector
+from pipeline.acoustic.data import acoustic_split
 from tests.support.untrained_bundle import keyword_hmm_bundle
 from tests.support.wakeword_samples import openwakeword_models, recordings, tone_bundle
 
@@ -123,6 +124,38 @@ def test_recordings_are_found_by_the_letters_of_the_phrase(tmp_path: Path) -> No
     assert [path.parent.name for path in recordings_of("smart mirror", tmp_path)] == ["smart_mirror"]
     assert [path.parent.name for path in recordings_of("hey chatterbox", tmp_path)] == ["heychatterbox"]
     assert recordings_of("mirror", tmp_path) == [] == recordings_of("alexa", tmp_path / "nowhere")
+
+
+def test_a_word_is_said_by_those_whom_no_weights_have_heard(tmp_path: Path) -> None:
+    corpus = tmp_path / "speech" / "speech-commands"
+    corpus.mkdir(parents=True)
+    rows = [
+        {"audio_filepath": f"{word}/{speaker}.ogg", "text": word, "speaker": f"speaker {speaker}", "duration": 1.0}
+        for word in ("right", "left")
+        for speaker in range(60)
+    ]
+    (corpus / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    unheard = [n for n in range(60) if acoustic_split(f"speaker {n}") == "validation"]
+    assert 0 < len(unheard) < 20
+    found = recordings_of("Right", tmp_path)
+    assert found == sorted(corpus / "right" / f"{n}.ogg" for n in unheard)
+    assert recordings_of("write", tmp_path) == []
+
+
+def test_what_reports_predict_is_held_against_people() -> None:
+    def bundle(told: float | None, missed: float, positives: str = REAL) -> dict[str, Any]:
+        conditions = {name: {"as_shipped": {"miss_rate": {"value": missed}}} for name in ("clean", "kitchen")}
+        return {"positives": positives, "conditions": conditions, "predicted": {"clean": told, "kitchen": told}}
+
+    found = predictions(
+        {"a": bundle(0.1, 0.0), "b": bundle(0.2, 0.1), "c": bundle(0.5, 0.6), "d": bundle(None, 0.5),
+         "e": bundle(0.9, 0.0, SYNTHESIZED)}
+    )["clean"]  # fmt: skip
+    assert found["words"]["c"] == {"predicted": 0.5, "missed": 0.6} and set(found["words"]) == {"a", "b", "c"}
+    assert found["mean_error"] == pytest.approx(0.1) and found["rank_correlation"] == pytest.approx(1.0)
+    alike = predictions({"a": bundle(0.1, 0.0), "b": bundle(0.2, 0.0)})["kitchen"]
+    assert alike["rank_correlation"] is None and alike["mean_error"] == pytest.approx(0.15)
+    assert predictions({})["clean"]["mean_error"] is None
 
 
 def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(

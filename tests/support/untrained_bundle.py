@@ -34,13 +34,15 @@ def keyword_hmm_model(phrase: str, size: str = "micro") -> Any:
     return BackboneDetector.of_phrase(shipped_backbone(size)[0], outputs_of(Keyphrase(phrase)), 1.2)
 
 
-def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2) -> Any:
-    """A large detector that asks its decoder from that match score on."""
+def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2, verified: bool = True) -> Any:
+    """A large detector whose second pass is asked from that match score on."""
     from model.encoder_detector import EncoderDetector
     from model.phones import outputs_of
     from model.rescoring import spellings
+    from model.second_pass import verifier_name
 
-    return EncoderDetector.of_phrase(outputs_of(Keyphrase(phrase)), window_s, spellings(phrase), above)
+    name = verifier_name() if verified else ""
+    return EncoderDetector.of_phrase(outputs_of(Keyphrase(phrase)), window_s, spellings(phrase), above, name)
 
 
 def line(model: Any, slope: float, bias: float) -> Any:
@@ -55,6 +57,7 @@ def line(model: Any, slope: float, bias: float) -> Any:
 
 def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes: Any) -> Path:
     """A model as a bundle's folder."""
+    from model.checkpoint import save_checkpoint
     from model.export import quantize_weights
     from model.features import CHUNK_SAMPLES
     from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
@@ -62,6 +65,7 @@ def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes
 
     folder.mkdir(parents=True)
     state_size = model.export(folder / "model.onnx")
+    save_checkpoint(model, str(folder / "model.pt"))
     if model.quantizes:
         quantize_weights(folder / "model.onnx", folder / "model.int8.onnx")
     manifest: dict[str, Any] = {
@@ -101,3 +105,12 @@ def spoken(text: str, lead_s: float = 1.0, tail_s: float = 1.0) -> np.ndarray:
         engine.close()
     padded = np.pad(audio, (round(lead_s * SAMPLE_RATE), round(tail_s * SAMPLE_RATE)))
     return np.asarray(padded + 3e-4 * np.random.default_rng(0).standard_normal(len(padded)), np.float32)
+
+
+def said_in_quiet(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
+    """A text between noise that is hardly heard."""
+    audio = spoken(text)
+    quiet = 1e-4 * np.random.default_rng(0).standard_normal(int(16_000 * (before_s + after_s)) + len(audio))
+    start = int(16_000 * before_s)
+    quiet[start : start + len(audio)] += audio
+    return quiet.astype(np.float32)

@@ -72,6 +72,24 @@ def test_the_default_threshold_is_a_half_and_every_alarm_stays_where_it_was(kind
     assert before.match.bias.item() == pytest.approx(-before.slope * before.level), "it is another detector"
 
 
+def test_no_default_threshold_is_lower_than_what_similar_phrases_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = detector_of("encoder")
+    store = store_of(detector, tmp_path, 12)
+    free, thresholds, _ = calibrated(detector, store)
+    level = -free.match.bias.item() / free.match.weight.item()
+    monkeypatch.setattr(EncoderDetector, "least", level + 0.5)
+    raised, higher, validation = calibrated(detector, store)
+    assert -raised.match.bias.item() / raised.match.weight.item() == pytest.approx(level + 0.5)
+    assert threshold_at(higher, 12.0) == 0.5 and [row["fa_per_day"] for row in higher if row.get("raised")][-1] == 12.0
+    assert not any(row.get("raised") for row in thresholds)
+    assert threshold_at(higher, 240.0) < 0.5, "who wants more false alarms gets them"
+    assert count_false_alarms(validation.streams, 0.5) <= 0.5 * sum(stream.hours for stream in validation.streams)
+    monkeypatch.setattr(EncoderDetector, "least", level - 0.5)
+    assert calibrated(detector, store)[1] == thresholds
+
+
 def test_a_line_of_before_is_replaced(tmp_path: Path) -> None:
     detector = detector_of("backbone")
     store = store_of(detector, tmp_path, 12)

@@ -22,7 +22,7 @@ from pipeline.training.negative_set import (
     about_negatives,
     build_negative_set,
     negative_pieces,
-    rescored_pieces,
+    pieces_with_gains,
     rescoring_threshold,
     shipped_negatives,
 )
@@ -74,17 +74,16 @@ def test_what_goes_in_comes_out(negatives: Path) -> None:
         assert np.median(likeness) == pytest.approx(1.0, abs=0.05)
 
 
-def test_matches_are_rescored(negatives: Path, detector: EncoderDetector) -> None:
+def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetector) -> None:
     pieces = list(negative_pieces(negatives, np.inf, 0))
-    rescored = list(rescored_pieces(pieces, detector))
-    assert [piece.row for piece in rescored] == [piece.row for piece in pieces]
-    columns = [piece.frames[:, -1] for piece in rescored]
-    assert all(piece.frames.shape[1] == detector.config.stored.width for piece in rescored)
-    assert all(column.min() >= 0 and column.max() <= 1 for column in columns)
+    judged = list(pieces_with_gains(pieces, detector))
+    assert [piece.row for piece in judged] == [piece.row for piece in pieces]
+    columns = [piece.frames[:, -1] for piece in judged]
+    assert all(piece.frames.shape[1] == detector.config.stored.width for piece in judged)
     quiet = [c for c, p in zip(columns, pieces, strict=True) if p.row["condition"] == "clean"]
     assert all(column.max() > 0.5 for column in quiet), "the sentence holds the phrase"
-    assert np.mean([np.mean(column > 0) for column in columns]) < 0.3, "and much else"
-    assert list(rescored_pieces(pieces, unasked(detector))) == pieces
+    assert np.mean([np.mean(column != 0) for column in columns]) < 0.3, "and much else"
+    assert list(pieces_with_gains(pieces, unasked(detector))) == pieces
 
 
 def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPatch, detector: EncoderDetector) -> None:

@@ -212,31 +212,21 @@ def processes_of_session(session: int) -> list[str]:
     return found
 
 
-def attempt(data: Path, engines: str, kill_at: str) -> Attempt:
-    script = Path(__file__).with_name("tiny_run.py")
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    # Into files, since children that outlive the process would hold pipes open.
+def attempt(runs: subprocess.Popen[str], data: Path, engines: str, kill_at: str) -> Attempt:
+    assert runs.stdin is not None and runs.stdout is not None
     output, errors = data.parent / "stdout", data.parent / "stderr"
-    with output.open("w") as out, errors.open("w") as err:
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(data), engines, kill_at],
-            stdout=out,
-            stderr=err,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            process.wait(timeout=120)
-        finally:
-            deadline = time.monotonic() + 3
-            while (left := processes_of_session(process.pid)) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            if left:
-                os.killpg(process.pid, signal.SIGKILL)
+    runs.stdin.write(json.dumps([str(data), engines, kill_at, str(output), str(errors)]) + "\n")
+    runs.stdin.flush()
+    session, returncode = (int(runs.stdout.readline()) for _ in range(2))
+    deadline = time.monotonic() + 3
+    while (left := processes_of_session(session)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if left:
+        os.killpg(session, signal.SIGKILL)
     with sqlite3.connect(data / "library.sqlite3") as connection:
         clips = dict(connection.execute("SELECT request_id, COUNT(*) FROM clip GROUP BY request_id").fetchall())
     events = [json.loads(line) for line in output.read_text().splitlines()]
-    return Attempt(kill_at, process.returncode, events, errors.read_text(), clips, left)
+    return Attempt(kill_at, returncode, events, errors.read_text(), clips, left)
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +249,13 @@ def engines() -> tuple[str, ...]:
 def attempts(tmp_path_factory: pytest.TempPathFactory, engines: tuple[str, ...]) -> tuple[Path, list[Attempt]]:
     """A run that is killed in each of its stages, and then is left alone."""
     data = tmp_path_factory.mktemp("run") / "data"
-    return data, [attempt(data, ",".join(engines), kill_at) for kill_at in (*KILLS, "")]
+    command = [sys.executable, str(Path(__file__).with_name("tiny_run.py"))]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as runs:
+        made = [attempt(runs, data, ",".join(engines), kill_at) for kill_at in (*KILLS, "")]
+        assert runs.stdin is not None
+        runs.stdin.close()
+    return data, made
 
 
 def result_of(attempts: tuple[Path, list[Attempt]]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""A whole training run, tiny, in a process of its own that can be told to die: `tiny_run.py DATA ENGINES [KILL_AT]`.
+"""Whole training runs, tiny, each in a process of its own that can be told to die.
 
-Each event is a JSON line on stdout. KILL_AT is `STAGE:N`: at the N-th event after that stage has begun (of synthesis:
-after 40 clips) the process kills itself, as `kill -9` would; or `zip:N`: while the N-th file of the bundle is written.
+For each line `[DATA, ENGINES, KILL_AT, OUTPUT, ERRORS]` of JSON on stdin a process is forked off, so that modules and
+pronunciations are loaded once; its number, then its exit code are written. Each event is a JSON line in OUTPUT. KILL_AT
+is `STAGE:N`: at the N-th event after that stage has begun (of synthesis: after 40 clips) the process kills itself, as
+`kill -9` would; or `zip:N`: while the N-th file of the bundle is written.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +37,7 @@ TINY = replace(
 )
 
 
+PHRASE = "hey compass"
 # Of the sound sources: no noise, four rooms, as simulating them takes longer than all the rest.
 FEW_ROOMS = ("", 4, 0, ())
 
@@ -84,12 +88,39 @@ def run(data: Path, engines: str, kill_at: str) -> None:
             killer.step("zip")
 
         zipfile.ZipFile.writestr = writestr  # type: ignore[method-assign]
-    run_config = RunConfig(
-        "hey compass", effort="tiny", size="micro", engines=tuple(engines.split(",")), growth_constant=5
-    )
+    run_config = RunConfig(PHRASE, effort="tiny", size="micro", engines=tuple(engines.split(",")), growth_constant=5)
     result = run_training(run_config, data, Reporter(sink))
     sys.stdout.write(json.dumps({"event": "result", **result}) + "\n")
 
 
+def serve() -> None:
+    """Do the runs that are asked for, one after the other."""
+    import pipeline.training.run  # noqa: F401 - what takes seconds is loaded before the first fork
+    from phrase_augmentation.confusers import confusers
+    from phrase_augmentation.keyphrase import Keyphrase
+
+    confusers(Keyphrase(PHRASE), 1, 0)
+    for line in sys.stdin:
+        data, engines, kill_at, output, errors = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            for stream, path in ((1, output), (2, errors)):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            code = 1
+            try:
+                run(Path(data), engines, kill_at)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            os._exit(code)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "")
+    serve()

@@ -1,0 +1,91 @@
+"""Large bundles that listen to a stream together: the encoder, which takes most of their time, hears it once for all.
+
+Each is scored by its ``model.pt``, which gives the scores of its ``model.onnx`` (``model.export.check_parity``)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, repeat
+
+import numpy as np
+import torch
+
+from core.processors import usable_cores
+from model.checkpoint import load_checkpoint
+from model.encoder import encoder_name, loaded_backbone
+from model.encoder_backbone import FRAME_SAMPLES
+from model.encoder_detector import ENCODER_HOP, EncoderDetector
+from model.features import CHUNK_SAMPLES
+from model.runtime.detector import SMOOTHING_FRAMES, Bundle, smooth_scores
+
+WINDOWS_AT_ONCE = 128
+
+
+def large_detector(bundle: Bundle) -> EncoderDetector | None:
+    """The detector of a large bundle; None for another kind, or one that was made with another encoder or smoothing."""
+    if "model.pt" not in bundle.manifest["files"] or bundle.manifest["smoothing_frames"] != SMOOTHING_FRAMES:
+        return None
+    detector, _ = load_checkpoint(io.BytesIO(bundle.read("model.pt")))
+    return detector if isinstance(detector, EncoderDetector) and detector.config.encoder == encoder_name() else None
+
+
+def scores_together(
+    detectors: Sequence[EncoderDetector],
+    blocks: Iterable[np.ndarray],
+    window: int,
+    advance: Callable[[], None] = lambda: None,
+) -> list[np.ndarray]:
+    """The smoothed scores [n] of each detector on consecutive blocks of one stream, from silence on.
+
+    Args:
+        window: samples of a window, the same for all of them.
+        advance: called after each block.
+    """
+    encoder, samples = loaded_backbone(), 0
+    frames = window // FRAME_SAMPLES
+    found: list[list[np.ndarray]] = [[] for _ in detectors]
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal samples
+        for block in blocks:
+            samples += len(block)
+            yield block
+            advance()
+
+    with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
+        windows = _windows(counted(), window)
+        while part := list(islice(windows, WINDOWS_AT_ONCE)):
+            heard = list(pool.map(lambda audio: encoder.window(audio, frames), part))
+            phones = torch.from_numpy(np.stack([each for each, _ in heard]))
+            states = [each for _, each in heard]
+            scored = pool.map(_window_scores, detectors, repeat(phones), repeat(states))
+            for scores, given in zip(found, scored):
+                scores.append(given)
+    hop = ENCODER_HOP // CHUNK_SAMPLES
+    before = SMOOTHING_FRAMES - 1  # scores of silence
+    raw = [np.repeat(np.concatenate(scores), hop)[1 : 1 + samples // CHUNK_SAMPLES] for scores in found]
+    return [smooth_scores(scores, np.repeat(given[0][:1], before)) for scores, given in zip(raw, found)]
+
+
+def _windows(blocks: Iterable[np.ndarray], window: int) -> Iterator[np.ndarray]:
+    """What is heard each :data:`ENCODER_HOP` samples, beginning with silence."""
+    held, new = np.zeros(window, np.float32), np.zeros(0, np.float32)
+    yield held
+    for block in blocks:
+        new = np.concatenate([new, block.astype(np.float32)])
+        while len(new) >= ENCODER_HOP:
+            held, new = np.concatenate([held[ENCODER_HOP:], new[:ENCODER_HOP]]), new[ENCODER_HOP:]
+            yield held
+
+
+@torch.no_grad()
+def _window_scores(detector: EncoderDetector, phones: torch.Tensor, states: Sequence[np.ndarray]) -> np.ndarray:
+    best, frame, match = detector.window_match(phones)
+    gain = torch.zeros_like(best)
+    if detector.second_pass is not None:
+        for row in torch.nonzero(best[:, 0] > detector.config.rescore_above)[:, 0].tolist():
+            gain[row] = detector.second_pass.gain(phones[row].numpy(), states[row], int(frame[row]))
+    scores: np.ndarray = detector.window_total(match, gain)[:, 0].numpy()
+    return scores

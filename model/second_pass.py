@@ -1,0 +1,131 @@
+"""The second pass of a large detector as one ONNX graph: what the decoder says of the phrase where its keyword HMM has
+matched (:mod:`model.rescoring`), and whether each of its phones was said there (:mod:`model.verifier`)."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import HarkError
+from model import shipped_weights
+from model.encoder import prefixed, to_onnx
+from model.keyword_hmm import Ways
+from model.phone_head import ENCODER_WIDTH
+from model.phones import PHONE_OUTPUTS
+from model.rescoring import rescoring_graph
+from model.verifier import DECODER_EVIDENCE, Verifier
+
+if TYPE_CHECKING:
+    import onnx
+
+RESCORED_WEIGHT = 4.0  # match score that a phrase gains of which the decoder is certain, where nothing verifies
+CERTAIN_WEIGHT = 12.0  # the same where a verifier does
+VERDICT_WEIGHT = 0.75  # match score that it gains, or loses, for each logit of the verifier ...
+VERDICTS = (-10.0, 4.0)  # within these bounds
+NOISE_WEIGHT = 0.1  # match score that it gains for each logit of noise, in which people are missed
+
+
+@cache
+def shipped_verifier() -> Verifier:
+    """The verifier that ships with Hark, in evaluation mode. Raises HarkError where it is missing or damaged."""
+    return shipped_weights.shipped_verifier()[0]
+
+
+@cache
+def verifier_name() -> str:
+    """Of the verifier that ships with Hark; it changes with its weights."""
+    digest = hashlib.sha256()
+    for _, value in sorted(shipped_verifier().state_dict().items()):
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+class PhraseVerifier(nn.Module):
+    """The verifier of a phrase by its pronunciations, of which the one that fits best counts."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        super().__init__()
+        self.verifier = verifier
+
+    def forward(self, heard: Tensor, states: Tensor, decoder: Tensor, phones: Tensor, lengths: Tensor) -> Tensor:
+        """What a phrase gains [1, 1]. What was heard has a batch of one; phones [pronunciations, phones] and their
+        lengths are as :class:`model.verifier.Verifier` takes them."""
+        ways = phones.shape[0]
+        evidence = self.verifier(heard.expand(ways, -1, -1), states.expand(ways, -1, -1), phones, lengths)[2]
+        best = evidence[:, 0].argmax(dim=0, keepdim=True)
+        verdict = self.verifier.verdict(torch.cat([evidence.index_select(0, best), decoder], dim=1))
+        gain = VERDICT_WEIGHT * verdict.clamp(*VERDICTS) + NOISE_WEIGHT * self.verifier.noisy(states)
+        return gain[:, None]
+
+
+def phones_and_lengths(pronunciations: Ways) -> tuple[Tensor, Tensor]:
+    """Pronunciations as a verifier takes them."""
+    longest = max(map(len, pronunciations))
+    phones = torch.tensor([[*way, *[0] * (longest - len(way))] for way in pronunciations])
+    return phones, torch.tensor([len(way) for way in pronunciations])
+
+
+@cache
+def _verifier_graph() -> onnx.GraphProto:
+    """:class:`PhraseVerifier` as ONNX, of any phrase; made once a process, as it takes seconds."""
+    ways = phones_and_lengths(((1, 2, 3), (4, 5)))
+    example = (
+        torch.full((1, 112, PHONE_OUTPUTS), 0.1), torch.zeros(1, 28, ENCODER_WIDTH),
+        torch.zeros(1, DECODER_EVIDENCE), *ways,
+    )  # fmt: skip
+    axes: dict[str, dict[int, str]] = {
+        "heard": {1: "frames"}, "states": {1: "time"}, "phones": {0: "ways", 1: "phones"}, "lengths": {0: "ways"}
+    }  # fmt: skip
+    module = PhraseVerifier(shipped_verifier()).eval()
+    return to_onnx(module, example, ["heard", "states", "decoder", "phones", "lengths"], ["gain"], axes).graph
+
+
+def second_pass_graph(pronunciations: Ways, spellings: Ways, verifier: str) -> onnx.ModelProto:
+    """``heard`` [1, time, PHONE_OUTPUTS] and ``states`` [1, time / 4, 288] to ``gain`` [1, 1], which is added to the
+    match score.
+
+    Args:
+        verifier: its name; empty: nothing verifies.
+
+    Raises:
+        HarkError: the verifier that ships with this version of Hark has another name.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    if verifier not in ("", verifier_name()):
+        raise HarkError(
+            "This detector cannot be used.",
+            "Its second pass came with another version of Hark.",
+            "Train the phrase anew.",
+        )
+    asked = rescoring_graph(spellings)
+    decoder = prefixed(asked.graph, "ask/")
+    nodes = [helper.make_node("Identity", ["states"], ["ask/states"]), *decoder.node]
+    weight = CERTAIN_WEIGHT if verifier else RESCORED_WEIGHT
+    constants = [*decoder.initializer, helper.make_tensor("weight", TensorProto.FLOAT, [], [weight])]
+    nodes.append(helper.make_node("Mul", ["ask/rescoring", "weight"], ["rescored"]))
+    if verifier:
+        verify = prefixed(_verifier_graph(), "verify/")
+        for name, value in zip(("phones", "lengths"), phones_and_lengths(pronunciations)):
+            constants.append(numpy_helper.from_array(value.numpy(), f"verify/{name}"))
+        for name, source in {"heard": "heard", "states": "states", "decoder": "ask/evidence"}.items():
+            nodes.append(helper.make_node("Identity", [source], [f"verify/{name}"]))
+        nodes += [*verify.node, helper.make_node("Add", ["rescored", "verify/gain"], ["gain"])]
+        constants += verify.initializer
+    else:
+        nodes.append(helper.make_node("Identity", ["rescored"], ["gain"]))
+    graph = helper.make_graph(
+        nodes,
+        "second_pass",
+        [
+            helper.make_tensor_value_info("heard", TensorProto.FLOAT, [1, "frames", PHONE_OUTPUTS]),
+            helper.make_tensor_value_info("states", TensorProto.FLOAT, [1, "time", ENCODER_WIDTH]),
+        ],
+        [helper.make_tensor_value_info("gain", TensorProto.FLOAT, [1, 1])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=list(asked.opset_import), ir_version=asked.ir_version)

@@ -1,0 +1,194 @@
+"""The verifier: whether each phone of a phrase was said where the keyword HMM has heard its phones.
+
+A keyword HMM adds its phones up, so one wrong phone among eight costs little, and near-phrases pass. The verifier
+locates the phrase anew, reads the speech encoder's states at each of its phones, and gives each phone a logit; all of
+them must be right. What the decoder says of the phrase (:mod:`model.rescoring`) is evidence beside it. It knows no
+phrase: it was trained once, on very many pairs of speech and a text that was said in it or nearly so
+(``python -m tools.make_verifier``), and it runs on hits alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.encoder_backbone import STATE_FRAMES
+from model.keyword_hmm import MATCH_LEAST, MATCH_RIVAL
+from model.phone_head import ENCODER_WIDTH
+from model.phones import PHONE_OUTPUTS
+
+HIDDEN = 96
+EMBEDDING = 32
+PHONE_FEATURES = 6
+LEAST = 0.02  # square root of the least phone probability that is told from nothing
+LEAK = 0.02  # nats that a frame costs
+JUMP = 1.0  # nats that going from phone to phone without a blank between costs
+JUDGED_FRAMES = 60  # before the end: how sure the encoder was there tells quiet from noise
+NO_PHONE = PHONE_OUTPUTS  # before the first and after the last
+NOISE = (-6.0, 4.0)  # bounds of the logit that it is noisy
+HEARD_EVIDENCE = 5  # see Verifier.forward
+DECODER_EVIDENCE = 3  # log-probability of the phrase, the least margin of its tokens, whether other words come first
+EVIDENCE = HEARD_EVIDENCE + DECODER_EVIDENCE
+JUDGE_WIDTH = 16
+
+
+# Scripted, so that ONNX gets loops of any length.
+@torch.jit.script
+def locate(cost: Tensor, skip: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Viterbi's best path through the phrase that begins and ends anywhere.
+
+    Args:
+        cost: of each state in each frame [batch, time, states]; states are phone, blank, phone, ..., phone, blank.
+        skip: of entering a state from the one before the last [batch, states].
+        last: the state that a path ends in [batch, 1].
+
+    Returns:
+        Score [batch], the frame of its end [batch], and that in which each state was entered [batch, states].
+    """
+    states = cost.size(2)
+    value = torch.full_like(skip, -1e4)
+    outside = torch.zeros_like(skip[:, :1])
+    never = torch.full_like(skip[:, :2], -1e4)
+    steps: list[Tensor] = []
+    ends: list[Tensor] = []
+    for time in range(cost.size(1)):
+        one = torch.cat([outside, value[:, : states - 1]], dim=1)
+        two = torch.cat([never, value[:, : states - 2]], dim=1) + skip
+        better = torch.maximum(value, one)
+        step = torch.where(two > better, 2, torch.where(one > value, 1, 0))
+        value = torch.maximum(better, two) + cost[:, time]
+        steps.append(step)
+        ends.append(value.gather(1, last))
+    taken = torch.stack(steps, dim=1)
+    score, end = torch.cat(ends, dim=1).max(dim=1)
+    numbers = torch.arange(states, device=cost.device).unsqueeze(0)
+    state = last
+    entered = torch.zeros_like(taken[:, 0])
+    for back in range(cost.size(1)):
+        time = cost.size(1) - 1 - back
+        step = taken[:, time].gather(1, state.clamp(min=0))
+        step = torch.where((state >= 0) & (end.unsqueeze(1) >= time), step, torch.zeros_like(step))
+        entered = torch.where((numbers == state) & (step > 0), torch.full_like(entered, time), entered)
+        state = state - step
+    return score, end, entered
+
+
+class Verifier(nn.Module):
+    """See the module. Phones of phrases are outputs [batch, phones], any behind their ``lengths`` [batch]; what was
+    heard are roots of phone probabilities [batch, time, PHONE_OUTPUTS] and states [batch, time / 4, ENCODER_WIDTH].
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Sequential(nn.Linear(ENCODER_WIDTH + PHONE_OUTPUTS, HIDDEN), nn.GELU(), nn.Dropout(0.1))
+        self.first = nn.Conv1d(HIDDEN, HIDDEN, 5, padding=2)
+        self.second = nn.Conv1d(HIDDEN, HIDDEN, 5, padding=2)
+        self.embed = nn.Embedding(PHONE_OUTPUTS + 1, EMBEDDING)
+        self.mix = nn.Sequential(
+            nn.Linear(3 * (HIDDEN + EMBEDDING) + PHONE_FEATURES, 128), nn.GELU(), nn.Dropout(0.1),
+            nn.Linear(128, HIDDEN), nn.GELU(),
+        )  # fmt: skip
+        # Two, not one that goes both ways: ONNX would want sequences packed by length.
+        self.onward = nn.GRU(HIDDEN, HIDDEN // 2, batch_first=True)
+        self.homeward = nn.GRU(HIDDEN, HIDDEN // 2, batch_first=True)
+        self.phone = nn.Linear(2 * HIDDEN, 1)
+        self.noise = nn.Linear(2 * ENCODER_WIDTH, 1)  # of mean and deviation of the states over time
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.bias = nn.Parameter(torch.tensor(0.0))
+        self.judge = nn.Sequential(nn.Linear(EVIDENCE, JUDGE_WIDTH), nn.Tanh(), nn.Linear(JUDGE_WIDTH, 1))
+        self.register_buffer("centre", torch.zeros(EVIDENCE))  # of the evidence in training, and its spread
+        self.register_buffer("spread", torch.ones(EVIDENCE))
+
+    def locate(self, heard: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score a phone [batch], the frame of the end [batch], and that in which each phone begins [batch, phones]."""
+        log_p = 2 * torch.log(heard.clamp(min=MATCH_LEAST))
+        cost = log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True) - LEAK
+        states = torch.stack([phones, torch.zeros_like(phones)], dim=2).flatten(1)
+        cost = cost.gather(2, states[:, None].expand(-1, heard.shape[1], -1))
+        follows = functional.pad((phones[:, 1:] != phones[:, :-1]).float(), (1, 0))
+        skip = torch.where(follows > 0, -JUMP, -1e4)
+        skip = torch.stack([skip, torch.full_like(skip, -1e4)], dim=2).flatten(1)
+        score, end, entered = locate(cost, skip, 2 * (lengths[:, None] - 1))
+        return score / lengths, end, entered[:, 0::2]
+
+    def forward(self, heard: Tensor, states: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The logit that all phones are right [batch], each phone's [batch, phones], and the evidence in what was heard
+        [batch, HEARD_EVIDENCE]: the score a phone, how sure the encoder was, the logit, the least phone's, the logit
+        that it is noisy."""
+        with torch.no_grad():
+            score, end, begins = self.locate(heard, phones, lengths)
+        time, count = heard.shape[1], phones.shape[1]
+        log_p = 2 * torch.log(heard.clamp(min=LEAST))
+        beside = states.repeat_interleave(STATE_FRAMES, dim=1)[:, :time]
+        x = self.read(torch.cat([beside, log_p / 4], dim=2)).transpose(1, 2)
+        x = x + functional.gelu(self.first(x))
+        x = (x + functional.gelu(self.second(x))).transpose(1, 2)
+
+        places = torch.arange(count, device=heard.device)[None]
+        is_last = places == lengths[:, None] - 1
+        ends = torch.where(is_last, end[:, None] + 1, torch.cat([begins[:, 1:], begins[:, -1:]], dim=1))
+        ends = torch.maximum(ends, begins + 1).clamp(max=time)
+        lead = (begins - 1).clamp(min=0)
+
+        def at(values: Tensor, frames: Tensor) -> Tensor:
+            return values.gather(1, frames[..., None].expand(-1, -1, values.shape[2]))
+
+        def summed(values: Tensor) -> Tensor:  # over each phone
+            running = functional.pad(values.cumsum(dim=1), (0, 0, 1, 0))
+            return at(running, ends) - at(running, lead)
+
+        own = log_p.gather(2, phones[:, None].expand(-1, time, -1))
+        best = log_p.amax(dim=2)
+        near = [(begins + d).clamp(0, time - 1) for d in (-1, 0, 1, 2)]
+        features = [
+            own.gather(1, begins[:, None])[:, 0] / 4,
+            torch.stack([own.gather(1, frames[:, None])[:, 0] for frames in near], dim=2).amax(dim=2) / 4,
+            torch.stack([best.gather(1, frames) for frames in near], dim=2).amin(dim=2) / 4,
+            torch.log((ends - begins).float()),
+            summed(log_p[:, :, 1:].amax(dim=2, keepdim=True).exp())[..., 0],
+            (places / lengths[:, None]).expand_as(begins),
+        ]
+        outside = torch.full_like(phones[:, :1], NO_PHONE)
+        before = torch.cat([outside, phones[:, :-1]], dim=1)
+        after = torch.where(is_last, NO_PHONE, torch.cat([phones[:, 1:], outside], dim=1))
+        x = self.mix(
+            torch.cat(
+                [
+                    summed(x) / (ends - lead)[..., None],
+                    at(x, (begins - 3).clamp(min=0)),
+                    at(x, (ends + 1).clamp(max=time - 1)),
+                    *(self.embed(each) for each in (phones, before, after)),
+                    torch.stack(features, dim=2),
+                ],
+                dim=2,
+            )
+        )
+        said = places < lengths[:, None]
+        mirrored = torch.where(said, lengths[:, None] - 1 - places, places)
+        context = [self.onward(x)[0], at(self.homeward(at(x, mirrored))[0], mirrored)]
+        each = self.phone(torch.cat([x, *context], dim=2))[..., 0]
+        any_wrong = torch.logsumexp(torch.where(said, -each, -1e4), dim=1)
+        logit = self.bias - any_wrong * functional.softplus(self.scale)
+
+        frames = torch.arange(time, device=heard.device)[None]
+        judged = ((frames > end[:, None] - JUDGED_FRAMES) & (frames <= end[:, None])).float()
+        sure = (2 * torch.log(heard.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
+        least = torch.where(said, each, 1e4).amin(dim=1)
+        return logit, each, torch.stack([score, sure, logit, least, self.noisy(states)], dim=1)
+
+    def noisy(self, states: Tensor) -> Tensor:
+        """The logit that speech is noisy or in a room [batch], from its states."""
+        mean = states.mean(dim=1)
+        deviation = (states.square().mean(dim=1) - mean.square()).clamp(min=0).sqrt()
+        logit: Tensor = self.noise(torch.cat([mean, deviation], dim=1))[:, 0].clamp(*NOISE)
+        return logit
+
+    def verdict(self, evidence: Tensor) -> Tensor:
+        """The logit that the phrase was said [batch], of all evidence [batch, EVIDENCE]: what :meth:`forward` gives,
+        then the decoder's."""
+        logit: Tensor = self.judge((evidence - self.centre) / self.spread)[:, 0]
+        return logit

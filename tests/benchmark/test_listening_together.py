@@ -1,0 +1,41 @@
+"""Large bundles that listen together hear what each hears alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.listening_together import large_detector, scores_together
+from model.encoder_backbone import encoder_path
+from model.runtime.detector import Bundle, Detector
+from tests.support.untrained_bundle import bundle_of, keyword_hmm_model, line, said_in_quiet
+
+needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+
+
+def large_bundle(folder: Path, phrase: str, size: str = "large") -> Path:
+    return bundle_of(folder, line(keyword_hmm_model(phrase, size), 0.5, 0.0), phrase, 0.5)
+
+
+@needs_encoder
+def test_the_scores_are_those_of_each_alone(tmp_path: Path) -> None:
+    bundles = [Bundle(large_bundle(tmp_path / phrase, phrase)) for phrase in ("computer", "river")]
+    detectors = [found for bundle in bundles if (found := large_detector(bundle)) is not None]
+    assert len(detectors) == 2
+    audio = np.concatenate([said_in_quiet(text) for text in ("we walked home", "computer", "along the river")])
+    blocks = np.split(audio, [17_000, 50_001, 50_002])
+    advanced: list[None] = []
+    together = scores_together(detectors, blocks, detectors[0].config.window_samples, lambda: advanced.append(None))
+    assert len(advanced) == len(blocks)
+    for bundle, scores in zip(bundles, together, strict=True):
+        alone = Detector(bundle.path)
+        expected = np.concatenate([alone.scores(block) for block in blocks])
+        assert np.ptp(expected) > 0.1
+        np.testing.assert_allclose(scores, expected, atol=5e-3)
+    assert scores_together(detectors, [], detectors[0].config.window_samples)[0].shape == (0,)
+
+
+def test_other_bundles_listen_alone(tmp_path: Path) -> None:
+    assert large_detector(Bundle(large_bundle(tmp_path / "small", "computer", "micro"))) is None
