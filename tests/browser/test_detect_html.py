@@ -264,10 +264,11 @@ def test_a_large_detector_hears_a_recording_as_by_detect_py(
     bundle = keyword_hmm_bundle(tmp_path / "bundle", PHRASE, "large", threshold=0.3)
     unpack_for_browser(bundle, tmp_path / "page", CACHE)
     # It has one model; what is chosen makes no difference.
-    heard_alike(page, tmp_path / "page", microphone, "model.int8.onnx")
+    # 8-bit products are rounded another way in WebAssembly.
+    heard_alike(page, tmp_path / "page", microphone, "model.int8.onnx", 0.02)
 
 
-def heard_alike(page: Any, served: Path, microphone: Path, model: str) -> None:
+def heard_alike(page: Any, served: Path, microphone: Path, model: str, tolerance: float = 1e-3) -> None:
     """The page finds in a recording what detect.py finds, once, and with the same score."""
     open_page(page, served)
     if model != "model.onnx":
@@ -280,7 +281,7 @@ def heard_alike(page: Any, served: Path, microphone: Path, model: str) -> None:
     expected = [hit for scores in detector.score_recording([audio]) for hit in detector.detections(scores)]
     found = detections(page, microphone.name)
     assert [float(hit["time"]) for hit in found] == pytest.approx([hit.time_s for hit in expected]) and len(found) == 1
-    assert [float(hit["score"]) for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-3)
+    assert [float(hit["score"]) for hit in found] == pytest.approx([hit.score for hit in expected], abs=tolerance)
 
 
 @pytest.mark.slow(reason="drives a browser")
