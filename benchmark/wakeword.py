@@ -230,9 +230,10 @@ class EvaluationSet:
 
     def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
         """Scores [n, phrases] of a stream of ``what`` in a condition; they are kept."""
-        self.reporter.stage("measure", f"{listener.name}: {what}, {condition}")
+        self.scores_of_large([listener], stream, condition, seed, what)
         scores = self._kept(listener, stream, condition, seed)
         if scores is None:
+            self.reporter.stage("measure", f"{listener.name}: {what}, {condition}")
             progress = Progress(self.reporter, len(stream.block_ends))
 
             def blocks() -> Iterator[np.ndarray]:
@@ -244,7 +245,9 @@ class EvaluationSet:
             scores = self._keep(listener, stream, condition, seed, scores.reshape(len(scores), -1))
         return scores
 
-    def scores_of_large(self, listeners: Sequence[Listener], stream: Stream, condition: str, seed: int) -> None:
+    def scores_of_large(
+        self, listeners: Sequence[Listener], stream: Stream, condition: str, seed: int, what: str
+    ) -> None:
         """Keep the scores of large bundles, whose encoder hears the stream once for all with windows of one length."""
         by_window: dict[int, list[tuple[Listener, EncoderDetector]]] = {}
         for listener in listeners:
@@ -253,7 +256,7 @@ class EvaluationSet:
             if (detector := large_detector(listener.scorer.bundle)) is not None:
                 by_window.setdefault(detector.config.window_samples, []).append((listener, detector))
         for window, large in by_window.items():
-            self.reporter.stage("measure", f"{', '.join(listener.name for listener, _ in large)}: {condition}")
+            self.reporter.stage("measure", f"{', '.join(listener.name for listener, _ in large)}: {what}, {condition}")
             progress = Progress(self.reporter, len(stream.block_ends))
             blocks = stream.blocks(condition, self.kitchen, seed)
             found = scores_together([detector for _, detector in large], blocks, window, progress.advance)
@@ -306,10 +309,14 @@ def measure(listener: Listener, evaluation: EvaluationSet) -> list[Measured]:
 def _other_scores(listener: Listener, evaluation: EvaluationSet) -> dict[str, np.ndarray]:
     """Scores [n, phrases] of the other speech in each condition."""
     speech = evaluation.other_speech
-    what = f"{speech.hours:.1f} hours of other speech"
     return {
-        condition: evaluation.scores(listener, speech, condition, evaluation.seed + 1, what) for condition in CONDITIONS
+        condition: evaluation.scores(listener, speech, condition, evaluation.seed + 1, _hours_of(speech))
+        for condition in CONDITIONS
     }
+
+
+def _hours_of(speech: Stream) -> str:
+    return f"{speech.hours:.1f} hours of other speech"
 
 
 def _measure_phrase(
@@ -475,7 +482,7 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
         _ = evaluation.other_speech, evaluation.kitchen  # decoded once, before threads ask for them
         for condition in CONDITIONS:
             speech, seed = evaluation.other_speech, evaluation.seed + 1
-            evaluation.scores_of_large(list(listeners.values()), speech, condition, seed)
+            evaluation.scores_of_large(list(listeners.values()), speech, condition, seed, _hours_of(speech))
         with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
             list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners.values()))
     return [
