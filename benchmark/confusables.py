@@ -18,7 +18,7 @@ from benchmark import BenchOptions, Figures, manifest_rows, shared_folder
 from benchmark.libriphrase import SOURCE, LargeDetector, bench_libriphrase
 from benchmark.streams import CONDITIONS, SAID_GAP_S, Stream, stream_of_files
 from benchmark.synthetic import Speakers, positive_texts, spoken, voices_for
-from benchmark.wakeword import EvaluationSet, Listener, bundle_listener, heard, names_of, share_of
+from benchmark.wakeword import WORDS, EvaluationSet, Listener, bundle_listener, heard, names_of, share_of
 from benchmark.wakeword_summary import aligned, percent, with_interval
 from core.data_folder import data_folder
 from core.events import Reporter
@@ -39,7 +39,6 @@ PHRASE_TAKES = 60
 MORE = 4  # phones away: what is farther counts as that
 WORD_TAKES = 60  # of each word of Speech Commands ...
 WORD_PHONES = 3  # ... that is at most so many phones away
-WORDS = "speech/speech-commands"
 WORST = 10  # texts that are named
 
 Said = tuple[Stream, list[str]]  # clips, and the text of each

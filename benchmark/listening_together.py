@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, repeat
 
 import numpy as np
-import torch
 
 from core.processors import usable_cores
 from model.checkpoint import load_checkpoint
@@ -58,9 +57,7 @@ def scores_together(
         windows = _windows(counted(), window)
         while part := list(islice(windows, WINDOWS_AT_ONCE)):
             heard = list(pool.map(lambda audio: encoder.window(audio, frames), part))
-            phones = torch.from_numpy(np.stack([each for each, _ in heard]))
-            states = [each for _, each in heard]
-            scored = pool.map(_window_scores, detectors, repeat(phones), repeat(states))
+            scored = pool.map(EncoderDetector.window_scores, detectors, repeat(heard))
             for scores, given in zip(found, scored):
                 scores.append(given)
     hop = ENCODER_HOP // CHUNK_SAMPLES
@@ -78,14 +75,3 @@ def _windows(blocks: Iterable[np.ndarray], window: int) -> Iterator[np.ndarray]:
         while len(new) >= ENCODER_HOP:
             held, new = np.concatenate([held[ENCODER_HOP:], new[:ENCODER_HOP]]), new[ENCODER_HOP:]
             yield held
-
-
-@torch.no_grad()
-def _window_scores(detector: EncoderDetector, phones: torch.Tensor, states: Sequence[np.ndarray]) -> np.ndarray:
-    best, frame, match = detector.window_match(phones)
-    gain = torch.zeros_like(best)
-    if detector.second_pass is not None:
-        for row in torch.nonzero(best[:, 0] > detector.config.rescore_above)[:, 0].tolist():
-            gain[row] = detector.second_pass.gain(phones[row].numpy(), states[row], int(frame[row]))
-    scores: np.ndarray = detector.window_total(match, gain)[:, 0].numpy()
-    return scores

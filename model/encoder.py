@@ -7,7 +7,6 @@ network (:class:`PhoneHead`) makes phone probabilities of its outputs.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -30,7 +29,11 @@ if TYPE_CHECKING:
 
 NAME = "moonshine-tiny-en"
 OPSET = 18
-TIME = {name: {1: "time"} for name in ("heard", "probabilities", "match")}  # of any length
+
+
+def any_time(*names: str) -> dict[str, dict[int, str]]:
+    """The second dimension of those inputs and outputs is open, for :func:`to_onnx`."""
+    return {name: {1: "time"} for name in names}
 
 
 @cache
@@ -94,7 +97,8 @@ def window_graph() -> onnx.ModelProto:
 
     encoder = _encoder()
     probabilities = nn.Sequential(shipped_head(), nn.Softmax(dim=2)).eval()
-    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], TIME)
+    axes = any_time("heard", "probabilities")
+    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], axes)
     head = prefixed(made.graph, "head/")
     ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))
     nodes = [
@@ -136,7 +140,4 @@ def loaded_backbone() -> EncoderBackbone:
 @cache
 def encoder_name() -> str:
     """Of the encoder with the phone outputs that ship with Hark; it changes with their weights."""
-    digest = hashlib.sha256()
-    for _, value in sorted(shipped_head().state_dict().items()):
-        digest.update(value.numpy().tobytes())
-    return f"{NAME}+{digest.hexdigest()[:12]}"
+    return f"{NAME}+{shipped_weights.weights_digest(shipped_head())}"

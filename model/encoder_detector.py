@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from model.backbone import STEM_STRIDE
-from model.encoder import OPSET, TIME, encoder_name, loaded_backbone, prefixed, to_onnx, window_graph
+from model.encoder import OPSET, any_time, encoder_name, loaded_backbone, prefixed, to_onnx, window_graph
 from model.encoder_backbone import (
     FRAME_SAMPLES,
     STATE_FRAMES,
@@ -112,7 +112,7 @@ class EncoderDetector(HMMDetector):
         return cls(config).eval()
 
     @property
-    def least(self) -> float:  # type: ignore[override]
+    def least(self) -> float:
         """Below it a verifier holds the phrase for less likely than another one that sounds alike."""
         return LEAST_VERIFIED if self.config.verifier else -math.inf
 
@@ -159,31 +159,34 @@ class EncoderDetector(HMMDetector):
         return self._matches(phones, gains.sum(dim=2))  # nothing, where there is no column
 
     def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What was heard in a window of a stream [1, time, PHONE_OUTPUTS] to the best match of the phrase at its end,
-        its frame, and the same match less what anti-keywords take, all [1, 1]."""
+        """What was heard in windows of a stream [n, time, PHONE_OUTPUTS] to the best match of the phrase at each one's
+        end, its frame, and the same match less what anti-keywords take, all [n, 1]."""
         scores = [keyword_hmm(heard)[0][:, None, -ENCODER_POOL:] for keyword_hmm in self.keyword_hmms]
         best, place = scores[0].max(dim=2)
         return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
 
     def window_total(self, match: Tensor, gain: Tensor) -> Tensor:
-        """The score of a window by its match and what the second pass adds [1, 1]."""
+        """The scores of windows by their matches and what the second pass adds [n, 1]."""
         return torch.sigmoid(self.logits(match + gain))
 
     @torch.no_grad()
-    def window_score(self, phones: np.ndarray, states: np.ndarray) -> float:
-        """The score of a window of a stream, as :meth:`model.encoder_backbone.EncoderBackbone.window` gives it."""
-        best, frame, match = self.window_match(torch.from_numpy(phones)[None])
+    def window_scores(self, heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """The scores [n] of windows, each as :meth:`model.encoder_backbone.EncoderBackbone.window` gives it."""
+        best, frame, match = self.window_match(torch.from_numpy(np.stack([phones for phones, _ in heard])))
         gain = torch.zeros_like(best)
-        if self.second_pass is not None and float(best) > self.config.rescore_above:
-            gain += self.second_pass.gain(phones, states, int(frame))
-        return float(self.window_total(match, gain))
+        if self.second_pass is not None:
+            for row in torch.nonzero(best[:, 0] > self.config.rescore_above)[:, 0].tolist():
+                phones, states = heard[row]
+                gain[row] = self.second_pass.gain(phones, states, int(frame[row]))
+        scores: np.ndarray = self.window_total(match, gain)[:, 0].numpy()
+        return scores
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         encoder, window = loaded_backbone(), self.config.window_samples
         padded = np.pad(np.asarray(audio, np.float32), (window, 0))
 
         def score(end: int) -> float:
-            return self.window_score(*encoder.window(padded[end - window : end], window // FRAME_SAMPLES))
+            return float(self.window_scores([encoder.window(padded[end - window : end], window // FRAME_SAMPLES)])[0])
 
         chunks = len(audio) // CHUNK_SAMPLES
         hop = ENCODER_HOP // CHUNK_SAMPLES
@@ -210,7 +213,7 @@ def keyword_hmm_graph(pronunciations: Ways) -> onnx.ModelProto:
     keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
     call = Call(keyword_hmm, lambda heard: keyword_hmm(heard)[0])
     example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
-    return to_onnx(call, (example,), ["heard"], ["match"], TIME)
+    return to_onnx(call, (example,), ["heard"], ["match"], any_time("heard", "match"))
 
 
 def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:

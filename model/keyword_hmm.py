@@ -144,13 +144,11 @@ class HMMDetector(Detector):
         floor: of the keyword HMMs.
         slope: logits a unit of match score.
         level: the match score that has 0.5 before calibration.
-        least: the lowest match score that calibration may give 0.5.
     """
 
     floor: ClassVar[float]
     slope: ClassVar[float]
     level: ClassVar[float]
-    least: float = -math.inf
     batch_frames = 40_000  # a keyword HMM goes from frame to frame
     config: HMMConfig
 
@@ -164,6 +162,11 @@ class HMMDetector(Detector):
         )  # of the phrase, and of anti-keywords where there are any
         self.match = nn.Linear(1, 1).requires_grad_(False)  # the line
         self.centre(self.level)
+
+    @property
+    def least(self) -> float:
+        """The lowest match score that calibration may give 0.5."""
+        return -math.inf
 
     @torch.no_grad()
     def centre(self, match: float) -> None:

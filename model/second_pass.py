@@ -3,7 +3,6 @@ matched (:mod:`model.rescoring`), and whether each of its phones was said there 
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -38,10 +37,7 @@ def shipped_verifier() -> Verifier:
 @cache
 def verifier_name() -> str:
     """Of the verifier that ships with Hark; it changes with its weights."""
-    digest = hashlib.sha256()
-    for _, value in sorted(shipped_verifier().state_dict().items()):
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()[:12]
+    return shipped_weights.weights_digest(shipped_verifier())
 
 
 class PhraseVerifier(nn.Module):
@@ -57,9 +53,9 @@ class PhraseVerifier(nn.Module):
         ways = phones.shape[0]
         evidence = self.verifier(heard.expand(ways, -1, -1), states.expand(ways, -1, -1), phones, lengths)[2]
         best = evidence[:, 0].argmax(dim=0, keepdim=True)
-        verdict = self.verifier.verdict(torch.cat([evidence.index_select(0, best), decoder], dim=1))
-        gain = VERDICT_WEIGHT * verdict.clamp(*VERDICTS) + NOISE_WEIGHT * self.verifier.noisy(states)
-        return gain[:, None]
+        heard_best = evidence.index_select(0, best)
+        verdict = self.verifier.verdict(torch.cat([heard_best, decoder], dim=1))
+        return VERDICT_WEIGHT * verdict.clamp(*VERDICTS)[:, None] + NOISE_WEIGHT * heard_best[:, -1:]
 
 
 def phones_and_lengths(pronunciations: Ways) -> tuple[Tensor, Tensor]:

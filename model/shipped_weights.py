@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,14 @@ def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
             f"{path}: {error}.",
             "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
         ) from error
+
+
+def weights_digest(model: AnyModel) -> str:
+    """Twelve hexadecimal digits that change with a model's weights."""
+    digest = hashlib.sha256()
+    for _, value in sorted(model.state_dict().items()):
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def shipped_head() -> tuple[PhoneHead, dict[str, Any]]:

@@ -4,7 +4,7 @@ A keyword HMM adds its phones up, so one wrong phone among eight costs little, a
 locates the phrase anew, reads the speech encoder's states at each of its phones, and gives each phone a logit; all of
 them must be right. What the decoder says of the phrase (:mod:`model.rescoring`) is evidence beside it. It knows no
 phrase: it was trained once, on very many pairs of speech and a text that was said in it or nearly so
-(``python -m tools.make_verifier``), and it runs on hits alone.
+(``./hark asr train CORPUS... --kind verifier``), and it runs on hits alone.
 """
 
 from __future__ import annotations
@@ -74,6 +74,20 @@ def locate(cost: Tensor, skip: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Te
     return score, end, entered
 
 
+def located(heard: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where phrases fit best, as :class:`Verifier` takes them: score a phone [batch], the frame of the end [batch], and
+    that in which each phone begins [batch, phones]."""
+    log_p = 2 * torch.log(heard.clamp(min=MATCH_LEAST))
+    cost = log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True) - LEAK
+    states = torch.stack([phones, torch.zeros_like(phones)], dim=2).flatten(1)
+    cost = cost.gather(2, states[:, None].expand(-1, heard.shape[1], -1))
+    follows = functional.pad((phones[:, 1:] != phones[:, :-1]).float(), (1, 0))
+    skip = torch.where(follows > 0, -JUMP, -1e4)
+    skip = torch.stack([skip, torch.full_like(skip, -1e4)], dim=2).flatten(1)
+    score, end, entered = locate(cost, skip, 2 * (lengths[:, None] - 1))
+    return score / lengths, end, entered[:, 0::2]
+
+
 class Verifier(nn.Module):
     """See the module. Phones of phrases are outputs [batch, phones], any behind their ``lengths`` [batch]; what was
     heard are roots of phone probabilities [batch, time, PHONE_OUTPUTS] and states [batch, time / 4, ENCODER_WIDTH].
@@ -103,24 +117,12 @@ class Verifier(nn.Module):
         self.register_buffer("centre", torch.zeros(EVIDENCE))  # of the evidence in training, and its spread
         self.register_buffer("spread", torch.ones(EVIDENCE))
 
-    def locate(self, heard: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score a phone [batch], the frame of the end [batch], and that in which each phone begins [batch, phones]."""
-        log_p = 2 * torch.log(heard.clamp(min=MATCH_LEAST))
-        cost = log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True) - LEAK
-        states = torch.stack([phones, torch.zeros_like(phones)], dim=2).flatten(1)
-        cost = cost.gather(2, states[:, None].expand(-1, heard.shape[1], -1))
-        follows = functional.pad((phones[:, 1:] != phones[:, :-1]).float(), (1, 0))
-        skip = torch.where(follows > 0, -JUMP, -1e4)
-        skip = torch.stack([skip, torch.full_like(skip, -1e4)], dim=2).flatten(1)
-        score, end, entered = locate(cost, skip, 2 * (lengths[:, None] - 1))
-        return score / lengths, end, entered[:, 0::2]
-
     def forward(self, heard: Tensor, states: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The logit that all phones are right [batch], each phone's [batch, phones], and the evidence in what was heard
         [batch, HEARD_EVIDENCE]: the score a phone, how sure the encoder was, the logit, the least phone's, the logit
         that it is noisy."""
         with torch.no_grad():
-            score, end, begins = self.locate(heard, phones, lengths)
+            score, end, begins = located(heard, phones, lengths)
         time, count = heard.shape[1], phones.shape[1]
         log_p = 2 * torch.log(heard.clamp(min=LEAST))
         beside = states.repeat_interleave(STATE_FRAMES, dim=1)[:, :time]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -27,17 +27,20 @@ from model.asr.encoder_head import HeadTrainConfig
 from model.asr.packed import Packed
 from model.encoder import loaded_backbone
 from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE
+from model.keyword_hmm import Ways
 from model.metrics import equal_error_rate
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS, PHONES, outputs_of, phones_of
 from model.rescoring import rescoring_graph, spellings
+from model.second_pass import phones_and_lengths
 from model.training_options import curves
-from model.verifier import Verifier
+from model.verifier import Verifier, located
 from phrase_augmentation.distance import exchange_cost, phone_distance
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.vocabulary import vocabulary
 from pipeline.corpora.alignment import NotAligned, align
 
+PHONES_FILE, STATES_FILE, TABLE_FILE = "phones.f16", "states.f16", "heard.json"
 LONGEST_S = 35.0  # of an utterance that is learned from
 FRAMES_A_SECOND = 50
 MOST_FRAMES = 160  # of a stretch
@@ -55,9 +58,8 @@ WINDOW_S = 2.9  # of other speech, in which the best match of several texts is a
 TEXTS_TRIED = 10
 HITS_SHARE = 8  # one item of so many is such a one in training ...
 JUDGED_HITS_SHARE = 3  # ... and where evidence is weighed, as false alarms are what a threshold is set by
+HITS_AT_ONCE = 20
 NOISE_PENALTY = 0.03
-
-Ways = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class Speech:
             text = self.texts[int(rng.integers(len(self.texts)))]
         return text, ways_of(text)
 
-    def hits(self, count: int, verifier: Verifier) -> list[Item]:
+    def hits(self, count: int) -> list[Item]:
         """False alarms: other speech where, of several texts, one fits best."""
         rng, windows, tried = self.rng, list[Item](), list[list[str]]()
         while len(windows) < count:
@@ -206,7 +208,7 @@ class Speech:
             return []
         batch = batch_of(windows)
         with torch.no_grad():
-            score, end, _ = verifier.locate(batch.given[0], *batch.given[2:])
+            score, end, _ = located(batch.given[0], *batch.given[2:])
         hits = []
         for number, row_of_best in enumerate(batch.best(score).tolist()):
             text = tried[number][row_of_best - int(np.flatnonzero(batch.owner == number)[0])]
@@ -216,9 +218,6 @@ class Speech:
             part = window.heard[STATE_FRAMES * first : STATE_FRAMES * last]
             hits.append(Item(part, window.states[first:last], ways_of(text), False, text, window.noisy))
         return hits
-
-
-PHONES_FILE, STATES_FILE, TABLE_FILE = "phones.f16", "states.f16", "heard.json"
 
 
 @cache
@@ -378,17 +377,15 @@ class Batch:
 def batch_of(items: Sequence[Item]) -> Batch:
     """Items as one batch."""
     rows = [(number, way) for number, item in enumerate(items) for way in item.ways]
-    frames, longest = max(len(item.heard) for item in items), max(len(way) for _, way in rows)
+    frames = max(len(item.heard) for item in items)
     heard = torch.zeros(len(rows), frames, PHONE_OUTPUTS)
     heard[:, :, 0] = 1.0  # behind an item: silence
     states = torch.zeros(len(rows), -(-frames // STATE_FRAMES), ENCODER_WIDTH)
-    phones = torch.zeros(len(rows), longest, dtype=torch.long)
-    for row, (number, way) in enumerate(rows):
+    for row, (number, _) in enumerate(rows):
         item = items[number]
         heard[row, : len(item.heard)] = torch.from_numpy(item.heard)
         states[row, : len(item.states)] = torch.from_numpy(item.states)
-        phones[row, : len(way)] = torch.tensor(way)
-    lengths = torch.tensor([len(way) for _, way in rows])
+    phones, lengths = phones_and_lengths(tuple(way for _, way in rows))
     return Batch((heard, states, phones, lengths), np.asarray([number for number, _ in rows]))
 
 
@@ -408,12 +405,12 @@ def _train(
     running = float("nan")
     with curves(tensorboard) as draw:
         for step in range(1, config.steps + 1):
-            items = speech.hits(config.batch // HITS_SHARE, verifier)
+            items = speech.hits(config.batch // HITS_SHARE)
             while len(items) < config.batch:
                 items += speech.drawn()
             batch = batch_of(items)
             with torch.no_grad():
-                chosen = batch.best(verifier.locate(batch.given[0], *batch.given[2:])[0])
+                chosen = batch.best(located(batch.given[0], *batch.given[2:])[0])
             said = torch.tensor([float(item.said) for item in items])
             given = batch.rows(chosen)
             logit, each, _ = verifier.train()(*given)
@@ -434,26 +431,18 @@ def _train(
     verifier.eval()
 
 
-@dataclass
-class Cases:
-    """Items with what the decoder says of them [items, 3]."""
-
-    items: list[Item] = field(default_factory=list)
-    decoder: list[np.ndarray] = field(default_factory=list)
-
-
-def _cases(speech: Speech, count: int) -> Cases:
-    """Items whose texts the decoder can write."""
-    cases = Cases()
-    drawn = speech.hits(count // JUDGED_HITS_SHARE, Verifier())
-    while len(cases.items) < count:
-        for item in drawn:
+def _cases(speech: Speech, count: int) -> list[tuple[Item, np.ndarray]]:
+    """Items whose texts the decoder can write, and what it says of them [3]."""
+    cases: list[tuple[Item, np.ndarray]] = []
+    false_alarms = count // JUDGED_HITS_SHARE
+    while len(cases) < count:
+        left = min(HITS_AT_ONCE, false_alarms)
+        false_alarms -= left
+        for item in speech.hits(left) if left else speech.drawn():
             ways = spellings(item.text) if item.text else ()
             if ways:
                 asked = session(rescoring_graph(ways).SerializeToString())
-                cases.decoder.append(asked.run(["evidence"], {"states": item.states[None]})[0][0])
-                cases.items.append(item)
-        drawn = speech.drawn()
+                cases.append((item, asked.run(["evidence"], {"states": item.states[None]})[0][0]))
     return cases
 
 
@@ -495,11 +484,12 @@ def _fit_logistic(
         schedule.step()
 
 
-def _fit_judge(verifier: Verifier, cases: Cases, config: VerifierTrainConfig) -> None:
+def _fit_judge(verifier: Verifier, cases: Sequence[tuple[Item, np.ndarray]], config: VerifierTrainConfig) -> None:
     """Fit what weighs the evidence, on speakers from whom nothing else was learned."""
-    _fit_noise(verifier, cases.items, config)
-    evidence = torch.cat([_evidence(verifier, cases.items), torch.from_numpy(np.stack(cases.decoder))], dim=1)
-    said = torch.tensor([float(item.said) for item in cases.items])
+    items = [item for item, _ in cases]
+    _fit_noise(verifier, items, config)
+    evidence = torch.cat([_evidence(verifier, items), torch.from_numpy(np.stack([told for _, told in cases]))], dim=1)
+    said = torch.tensor([float(item.said) for item in items])
     verifier.centre.copy_(evidence.mean(dim=0))
     verifier.spread.copy_(evidence.std(dim=0).clamp(min=1e-3))
     _fit_logistic(verifier.judge, (evidence - verifier.centre) / verifier.spread, said, config)

@@ -34,7 +34,7 @@ from model.second_pass import (
     shipped_verifier,
     verifier_name,
 )
-from model.verifier import NOISE
+from model.verifier import NOISE, located
 from phrase_augmentation.keyphrase import Keyphrase
 from tests.support.untrained_bundle import large_detector, line, said_in_quiet
 
@@ -83,7 +83,7 @@ def test_a_phrase_is_located_as_the_keyword_hmm_finds_it() -> None:
             probabilities[row, 40 + 6 * place, phone] += 0.95
             probabilities[row, 41 + 6 * place : 46 + 6 * place, 0] += 0.95
     heard = torch.from_numpy(np.sqrt(probabilities)).float()
-    score, end, begins = shipped_verifier().locate(heard, phones, lengths)
+    score, end, begins = located(heard, phones, lengths)
     assert end.tolist() == [58, 52]
     assert begins[0].tolist() == [40, 46, 52, 58] and begins[1, :3].tolist() == [40, 46, 52]
     for row, count in enumerate(lengths.tolist()):

@@ -82,7 +82,7 @@ def test_what_is_drawn_was_said_or_was_not(packed: Packed, tmp_path: Path) -> No
     assert all(item.ways == ways_of(item.text) for item in said)
     assert 0.4 < 1 - len(said) / len(items) < 0.7
     assert all(-(-len(item.heard) // 4) == len(item.states) for item in items)
-    hits = speech.hits(5, Verifier())
+    hits = speech.hits(5)
     assert len(hits) == 5 and not any(item.said for item in hits)
     batch = batch_of(items[:7])
     assert len(batch.given[0]) == sum(len(item.ways) for item in items[:7])
