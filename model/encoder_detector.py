@@ -160,9 +160,15 @@ class EncoderDetector(HMMDetector):
 
     def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What was heard in windows of a stream [n, time, PHONE_OUTPUTS] to the best match of the phrase at each one's
-        end, its frame, and the same match less what anti-keywords take, all [n, 1]."""
-        scores = [keyword_hmm(heard)[0][:, None, -ENCODER_POOL:] for keyword_hmm in self.keyword_hmms]
+        end, its frame, and the same match less what anti-keywords take, all [n, 1].
+
+        A match that only fades ended before: the windows before had it, so its best is the floor here.
+        """
+        followed = [keyword_hmm(heard)[0][:, None] for keyword_hmm in self.keyword_hmms]
+        scores = [match[:, :, -ENCODER_POOL:] for match in followed]
         best, place = scores[0].max(dim=2)
+        fades = followed[0][:, :, -ENCODER_POOL - 1] > best
+        best = torch.where(fades, torch.full_like(best, self.floor), best)
         return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
 
     def window_total(self, match: Tensor, gain: Tensor) -> Tensor:

@@ -66,6 +66,19 @@ def test_a_window_holds_the_phrase_what_was_before_it_and_a_hop_and_is_never_sho
 
 
 @needs_encoder
+def test_a_window_in_which_a_match_only_fades_has_no_second_pass(detector: EncoderDetector) -> None:
+    heard = torch.zeros(3, 144, PHONE_OUTPUTS)
+    heard[:, :, 0] = 1.0
+    for window, end in enumerate((143, 96, 95)):  # the last 48 frames are what a window may find a match in
+        for back, phone in enumerate(reversed(PHRASE[0])):
+            heard[window, end - 6 * back] = torch.eye(PHONE_OUTPUTS)[phone]
+    best, frame, match = detector.window_match(heard)
+    assert frame[:2, 0].tolist() == [143, 96]
+    assert best[0, 0] == best[1, 0] == match[0, 0]
+    assert best[2, 0] == detector.floor < match[2, 0]
+
+
+@needs_encoder
 def test_nothing_older_than_the_receptive_field_matters(detector: EncoderDetector, exported: tuple[Path, int]) -> None:
     need = detector.config.stream_samples
     assert need % ENCODER_HOP == 0 and need >= detector.config.window_samples
