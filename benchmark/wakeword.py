@@ -26,7 +26,17 @@ from benchmark.listening_together import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
-from benchmark.wakeword_summary import RATES, REAL, SYNTHESIZED, Figures, Measured, average, pooled, predictions
+from benchmark.wakeword_summary import (
+    RATES,
+    REAL,
+    SYNTHESIZED,
+    Figures,
+    Measured,
+    average,
+    pooled,
+    predictions,
+    promises,
+)
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
@@ -43,8 +53,10 @@ from model.metrics import (
 )
 from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, BundleError, Detector
+from phrase_augmentation.normalize import base_language
 from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
+from pipeline.training.advice import advise
 
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",
@@ -57,6 +69,7 @@ WORDS = "speech/speech-commands"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
+LEVELS = {"good": 0, "caution": 1, "warning": 2}  # what a note of the adviser counts
 
 
 @dataclass(frozen=True)
@@ -440,6 +453,9 @@ def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
     report = _report(opened)
     measured.figures["seed"] = report.get("seed")
     measured.figures["predicted"] = _predicted(report)
+    notes = advise(measured.phrase, base_language(language)).notes
+    measured.figures["warnings"] = sum(LEVELS[note.level] for note in notes)
+    measured.figures["wanted_fa_per_hour"] = float(opened.manifest["default_fa_per_day"]) / 24
     measured.figures["heard_in_training"] = heard_in_training(opened.manifest, measured.phrase)
     return measured
 
@@ -510,8 +526,9 @@ def bench_wakeword(
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
     ``average`` over phrases with real recordings, ``predictions`` (what reports said against what real people were
-    missed), ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why}
-    and ``streams`` (what was decoded and kept). :func:`benchmark.wakeword_summary.table` sets them out for people.
+    missed), ``promises`` (false alarms against those that were wanted), ``peers`` {"project: phrase": figures},
+    ``not_measured`` {what: why} and ``streams`` (what was decoded and kept).
+    :func:`benchmark.wakeword_summary.table` sets them out for people.
 
     Raises:
         HarkError: nothing was asked for, the real audio is missing, or a bundle cannot be used.
@@ -531,6 +548,7 @@ def bench_wakeword(
     }
     figures["average"] = average(figures["phrases"])
     figures["predictions"] = predictions(figures["bundles"])
+    figures["promises"] = promises(figures["bundles"])
     if peers:
         opened, missing = open_peers(folder / "peers")
         not_measured.update(missing)

@@ -97,27 +97,56 @@ def average(phrases: Mapping[str, Any]) -> Figures:
 def predictions(bundles: Mapping[str, Any]) -> Figures:
     """How well the reports of bundles predict the miss rates of real people, at the shipped thresholds.
 
-    For each condition ``words`` {bundle: {predicted, missed}}, ``mean_error`` (of absolute differences) and
-    ``rank_correlation`` (Spearman's; None below three bundles, or where all are alike).
+    For each condition ``words`` {bundle: {predicted, missed, warnings}}, ``mean_error`` (of absolute differences),
+    ``rank_correlation`` (Spearman's; None below three bundles, or where all are alike), and that of the adviser's
+    ``warnings`` with the miss rates.
     """
     result: Figures = {}
     for condition in CONDITIONS:
         words = {
-            name: {"predicted": one["predicted"][condition], "missed": one["conditions"][condition]["as_shipped"]}
+            name: {
+                "predicted": one["predicted"][condition],
+                "missed": one["conditions"][condition]["as_shipped"]["miss_rate"]["value"],
+                "warnings": one["warnings"],
+            }
             for name, one in bundles.items()
             if one["positives"] == REAL and one.get("predicted", {}).get(condition) is not None
         }
-        told = np.asarray([word["predicted"] for word in words.values()], float)
-        real = np.asarray([word["missed"]["miss_rate"]["value"] for word in words.values()], float)
-        alike = len(words) < 3 or len(set(told)) == 1 or len(set(real)) == 1
+        told, missed, warnings = (
+            [float(word[name]) for word in words.values()] for name in ("predicted", "missed", "warnings")
+        )
         result[condition] = {
-            "words": {
-                name: {"predicted": told_of, "missed": missed}
-                for name, told_of, missed in zip(words, told.tolist(), real.tolist())
-            },
-            "mean_error": float(np.abs(told - real).mean()) if words else None,
-            "rank_correlation": None if alike else float(stats.spearmanr(told, real).statistic),
+            "words": words,
+            "mean_error": float(np.abs(np.subtract(told, missed)).mean()) if words else None,
+            "rank_correlation": _rank_correlation(told, missed),
+            "rank_correlation_of_warnings": _rank_correlation(warnings, missed),
         }
+    return result
+
+
+def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    alike = len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1
+    return None if alike else float(stats.spearmanr(first, second).statistic)
+
+
+def promises(bundles: Mapping[str, Any]) -> Figures:
+    """Whether shipped thresholds give the false alarms an hour that they were set for.
+
+    For each condition ``bundles`` {name: {wanted, got, kept, lost}}, and ``kept``, how many did: they give what was
+    wanted within a factor of two, or its interval holds that. ``lost`` is the share that is missed beyond what the
+    threshold with exactly that rate on the same speech misses.
+    """
+    result: Figures = {}
+    for condition in CONDITIONS:
+        rows: Figures = {}
+        for name, one in bundles.items():
+            wanted, figures = one["wanted_fa_per_hour"], one["conditions"][condition]
+            shipped, best = figures["as_shipped"], figures["at_fa_per_hour"].get(f"{wanted:g}")
+            got = shipped["fa_per_hour"]
+            kept = wanted / 2 <= got["value"] <= 2 * wanted or got["low"] <= wanted <= got["high"]
+            lost = shipped["miss_rate"]["value"] - best["miss_rate"]["value"] if best else None
+            rows[name] = {"wanted": wanted, "got": got, "kept": kept, "lost": lost}
+        result[condition] = {"bundles": rows, "kept": sum(row["kept"] for row in rows.values())}
     return result
 
 
@@ -152,11 +181,18 @@ def table(figures: Mapping[str, Any]) -> str:
             f"{name} {percent(word['predicted'])}/{percent(word['missed'])}" for name, word in told["words"].items()
         )
         if words:
-            correlation = told["rank_correlation"]
             lines.append(
                 f"Predicted by the report / missed of real people, {condition}: {words}; mean error "
-                f"{percent(told['mean_error'])} points, rank correlation "
-                + (f"{correlation:.2f}." if correlation is not None else "not measured (three different ones or more).")
+                f"{percent(told['mean_error'])} points, rank correlation {_correlation(told['rank_correlation'])}; "
+                f"that of the adviser's warnings {_correlation(told['rank_correlation_of_warnings'])}."
+            )
+    for condition, told in figures["promises"].items():
+        if told["bundles"]:
+            lost = [row["lost"] for row in told["bundles"].values() if row["lost"] is not None]
+            lines.append(
+                f"Thresholds, {condition}: {told['kept']} of {len(told['bundles'])} give the false alarms that were "
+                "wanted, within a factor of 2 or the interval; missed beyond the best threshold at that rate: "
+                + (f"mean {percent(float(np.mean(lost)))}, most {percent(max(lost))} points." if lost else "?")
             )
     for name, one in figures["bundles"].items():
         heard = one["heard_in_training"]
@@ -204,6 +240,10 @@ def _rows_of_phrase(phrase: str, one: Mapping[str, Any]) -> list[tuple[str, ...]
         accepted = percent(one["confusers_accepted"]["mean"]) if condition == "clean" else ""
         rows.append((what, condition, *cells, "", accepted))
     return rows
+
+
+def _correlation(value: float | None) -> str:
+    return "not known (fewer than three, or all alike)" if value is None else f"{value:.2f}"
 
 
 def percent(share: float | None) -> str:

@@ -25,7 +25,7 @@ from benchmark.wakeword import (
     score_stream,
     threshold_at,
 )
-from benchmark.wakeword_summary import REAL, SYNTHESIZED, Measured, average, pooled, predictions, table
+from benchmark.wakeword_summary import REAL, SYNTHESIZED, Measured, average, pooled, predictions, promises, table
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Event, Reporter
@@ -145,17 +145,36 @@ def test_a_word_is_said_by_those_whom_no_weights_have_heard(tmp_path: Path) -> N
 def test_what_reports_predict_is_held_against_people() -> None:
     def bundle(told: float | None, missed: float, positives: str = REAL) -> dict[str, Any]:
         conditions = {name: {"as_shipped": {"miss_rate": {"value": missed}}} for name in ("clean", "kitchen")}
-        return {"positives": positives, "conditions": conditions, "predicted": {"clean": told, "kitchen": told}}
+        predicted = {"clean": told, "kitchen": told}
+        return {"positives": positives, "conditions": conditions, "predicted": predicted, "warnings": int(missed > 0)}
 
     found = predictions(
         {"a": bundle(0.1, 0.0), "b": bundle(0.2, 0.1), "c": bundle(0.5, 0.6), "d": bundle(None, 0.5),
          "e": bundle(0.9, 0.0, SYNTHESIZED)}
     )["clean"]  # fmt: skip
-    assert found["words"]["c"] == {"predicted": 0.5, "missed": 0.6} and set(found["words"]) == {"a", "b", "c"}
+    assert found["words"]["c"] == {"predicted": 0.5, "missed": 0.6, "warnings": 1} and set(found["words"]) == {
+        "a",
+        "b",
+        "c",
+    }
     assert found["mean_error"] == pytest.approx(0.1) and found["rank_correlation"] == pytest.approx(1.0)
     alike = predictions({"a": bundle(0.1, 0.0), "b": bundle(0.2, 0.0)})["kitchen"]
     assert alike["rank_correlation"] is None and alike["mean_error"] == pytest.approx(0.15)
     assert predictions({})["clean"]["mean_error"] is None
+    assert found["rank_correlation_of_warnings"] == pytest.approx(0.866, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("got", "kept"),
+    [((0.5, 0.2, 1.0), True), ((0.26, 0.25, 0.27), True), ((0.0, 0.0, 0.9), True), ((1.4, 0.7, 2.5), False)],
+)
+def test_false_alarms_are_held_against_those_that_were_wanted(got: tuple[float, float, float], kept: bool) -> None:
+    shipped = {"fa_per_hour": dict(zip(("value", "low", "high"), got)), "miss_rate": {"value": 0.3}}
+    condition = {"as_shipped": shipped, "at_fa_per_hour": {"0.5": {"miss_rate": {"value": 0.1}}}}
+    bundle = {"wanted_fa_per_hour": 0.5, "conditions": {"clean": condition, "kitchen": condition}}
+    told = promises({"one": bundle})["kitchen"]
+    assert told["kept"] == int(kept) == int(told["bundles"]["one"]["kept"])
+    assert told["bundles"]["one"]["lost"] == pytest.approx(0.2)
 
 
 def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
