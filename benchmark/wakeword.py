@@ -486,7 +486,7 @@ def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any
     """
     told = manifest.get("training_corpora")
     names = {folded(Path(name).name) for name in told or ()}
-    tested = (*OTHER_SPEECH, KITCHEN_NOISE, f"keyphrases/{phrase}")
+    tested = (*OTHER_SPEECH, Path(KITCHEN_NOISE).name, f"keyphrases/{phrase}")
     heard = [place for place in tested if names & {folded(part) for part in Path(place).with_suffix("").parts}]
     return {"corpora": heard, "known": told is not None}
 

@@ -339,7 +339,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     hours = metrics["test_hours"]
     measured = [
         ("missed, close and quiet", *rate("miss_rate_clean")),
-        ("missed, across a noisy room", *rate("miss_rate_noisy")),
+        ("missed, in noise at 10 dB", *rate("miss_rate_noisy")),
         ("confusing phrases accepted", *rate("confusers_accepted")),
         ("false alarms an hour", f"{alarms['value']:.2f}", f"{alarms['low']:.2f} to {alarms['high']:.2f}"),
     ]
@@ -363,7 +363,8 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         headline(result["phrase"], metrics),
         "",
         table(["on held-out voices", "", "95 % interval"], measured, right=[1]),
-        Text(f"measured in {hours:.2f} h of other speech and noise; the report says what was synthetic", "dim"),
+        Text("Of real people, expect what the intervals say. The report says what was synthetic;", "dim"),
+        Text(f"false alarms were counted in {hours:.2f} h of other speech and noise.", "dim"),
         "",
         facts([*files, ("bundle, and its model.pt", "")]),
     )

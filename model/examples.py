@@ -37,7 +37,7 @@ from model.gpu import providers
 GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU computes
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
-TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4}  # after the phrase; tests watch for a hit that long
+TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}  # after the phrase; tests watch for a hit that long
 FASTEST = 1.35  # speed and tempo together at their fastest: how much audio may shrink
 BEFORE_SHARE = 0.6  # of aligned examples have speech before the phrase
 AFTER_SHARE = 0.4
@@ -57,9 +57,15 @@ CONDITIONS: dict[str, AugmentationConfig] = {
         speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.0, noise_share=0.0,
         equalizer_share=0.0, overload_share=0.0, telephone_share=0.0, opus_share=0.0, gain_db=(-6.0, 0.0),
     ),
-    # Across a room at 10 dB.
+    # The same with noise at 10 dB.
     "noisy": AugmentationConfig(
-        speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.5, noise_share=1.0,
+        speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.0, noise_share=1.0,
+        snr_db=(10.0, 10.0), usual_snr_db=(10.0, 10.0), equalizer_share=0.0, overload_share=0.0, telephone_share=0.0,
+        opus_share=0.0, gain_db=(-12.0, 0.0),
+    ),
+    # That noise across a room.
+    "far": AugmentationConfig(
+        speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=1.0, noise_share=1.0,
         snr_db=(10.0, 10.0), usual_snr_db=(10.0, 10.0), equalizer_share=0.3, overload_share=0.0, telephone_share=0.0,
         opus_share=0.0, gain_db=(-12.0, 0.0),
     ),

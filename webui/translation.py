@@ -17,7 +17,7 @@ from core.worded import Worded
 
 # Words that pages show by name, not by a sentence in the code: here so that makemessages finds them.
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
-CONDITIONS = (_("clean"), _("noisy"))
+CONDITIONS = (_("clean"), _("noisy"), _("far"))
 TOOL_USES = (_("recognition"), _("speakers"), _("questions"), _("summaries"), _("corpora"))
 SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries
 

@@ -49,16 +49,28 @@ class ScoredSplit:
         return self.table["label"].to_numpy() == 1
 
     @property
+    def alone(self) -> np.ndarray:
+        """Mask of the segments that hold the phrase and no other speech."""
+        return self.positive & (self.table["condition"] != "far").to_numpy()
+
+    @property
     def robots(self) -> np.ndarray:
-        """Mask of the segments that hold the phrase, spoken by a robot voice."""
-        return self.positive & self.table["engine"].isin(ROBOT_ENGINES).to_numpy()
+        """Mask of the phrase alone, spoken by a robot voice."""
+        return self.alone & self.table["engine"].isin(ROBOT_ENGINES).to_numpy()
 
     @property
     def headline(self) -> np.ndarray:
-        """Mask of the segments that miss rates are measured on: the phrase by people and by the voices nearest to them
-        (neural and spliced); where there are none, by any voice."""
-        near = self.positive & ~self.robots
-        return near if near.any() else self.positive
+        """Mask of the segments that miss rates are measured on: the phrase alone, by people and by the voices nearest
+        to them (neural and spliced); where there are none, by any voice."""
+        near = self.alone & ~self.robots
+        return near if near.any() else self.alone
+
+    @property
+    def far(self) -> np.ndarray:
+        """Mask of the phrase among other speech, across a room in noise, by the same voices."""
+        far = self.positive & ~self.alone
+        near = far & ~self.table["engine"].isin(ROBOT_ENGINES).to_numpy()
+        return near if near.any() else far
 
     @property
     def ordinary(self) -> np.ndarray:
@@ -141,7 +153,7 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
     return {
         **{
             name: {"utterances": test.utterances(mask), "miss_rate": test.miss_rate(mask, threshold)}
-            for name, mask in (("people", test.people), ("robots", test.robots))
+            for name, mask in (("people", test.people), ("robots", test.robots), ("far", test.far))
         },
         "hours": hours,
         "positives": int(test.headline.sum()),  # renderings

@@ -152,15 +152,16 @@ def plan_examples(
         rows = clips[clips["split"] == split]
         plain = rows[rows["bucket"] == "plain_negative"]
         neighbours = plain["path"].to_numpy()
-        conditions = ["train"] * variants if split == "train" else ["clean", "noisy"]
         for row in rows[rows["bucket"] != "plain_negative"].itertuples():
             columns = _columns(row, split)
             carried = row.bucket == "positive" and row.text != config.phrase
+            # People call a device after a pause: but for training and the hardest condition, clips are heard alone.
+            conditions = ["train"] * variants if split == "train" else ["far"] if carried else ["clean", "noisy"]
             for condition in conditions:
                 drawn = {
                     side: str(neighbours[rng.integers(len(neighbours))])
                     for side, share in (("before", BEFORE_SHARE), ("after", AFTER_SHARE))
-                    if len(neighbours) and rng.random() < share
+                    if condition in ("train", "far") and len(neighbours) and rng.random() < share
                 }
                 start_s, end_s = float(str(row.phrase_start_s)), float(str(row.phrase_end_s))
                 place = (start_s, end_s) if end_s >= 0 else None
@@ -174,7 +175,7 @@ def plan_examples(
             for index in order:
                 block.append(group.iloc[index])
                 if sum(r.seconds for r in block) >= STREAM_S or index == order[-1]:
-                    condition = "train" if split == "train" else ("clean", "noisy")[number % 2]
+                    condition = "train" if split == "train" else ("clean", "noisy", "far")[number % 3]
                     speakers = {r.speaker for r in block}
                     speaker = speakers.pop() if len(speakers) == 1 else ""
                     spec([r.path for r in block], False, condition, stream_row(split, str(engine), speaker))

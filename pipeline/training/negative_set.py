@@ -109,7 +109,7 @@ def build_negative_set(
             block.append(str(root / group[index].path))
             seconds += seconds_of(root / group[index].path)
             if seconds >= STREAM_S or number == len(group) - 1:
-                conditions = ("train",) if split == "train" else ("clean", "noisy")
+                conditions = ("train",) if split == "train" else ("clean", "far")
                 row = stream_row(split, f"bank:{corpus}")  # "bank:" is in tables and reports that are kept
                 for condition in conditions:
                     seed_of_this = int(rng.integers(2**62))

@@ -188,7 +188,7 @@ def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
     """What a version did on a test, which it has scored, and on what was marked.
 
-    An utterance is in the test in several renderings (quiet, across a room): ``missed`` counts these.
+    An utterance is in the test in several renderings (quiet, in noise): ``missed`` counts these.
     """
     from model import metrics
 

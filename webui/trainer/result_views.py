@@ -90,7 +90,7 @@ def _together(shown: Version, comparison: results.Report | None, versions: list[
 
 
 def _conditions() -> list[tuple[str, str]]:
-    return [("all", _("all")), ("clean", _("close and quiet")), ("noisy", _("across a room in noise"))]
+    return [("all", _("all")), ("clean", _("close and quiet")), ("noisy", _("in noise"))]
 
 
 @require_POST

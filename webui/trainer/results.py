@@ -123,16 +123,16 @@ def headline(report: Report) -> list[dict[str, Any]]:
             "of": _("of %(n)d utterances") % {"n": said["clean"]},
         },
         {
-            "what": _("missed across a room in noise"),
+            "what": _("missed in noise"),
             "figure": share(summary["miss_rate_noisy"]),
             "of": _("of %(n)d utterances at 10 dB signal-to-noise") % {"n": said["noisy"]},
         },
         {
             "what": _("missed of real people"),
-            "figure": share(people["miss_rate"]) if people["utterances"] else Figure(_("not measured"), ""),
+            "figure": share(people["miss_rate"]) if people["utterances"] else _expected(summary),
             "of": _("of %(n)d utterances") % {"n": people["utterances"]}
             if people["utterances"]
-            else _("no recording of a person saying it was at hand"),
+            else _("expected, close and quiet; no recording of a person saying it was at hand"),
         },
         {
             "what": _("confusable phrases accepted"),
@@ -145,6 +145,15 @@ def headline(report: Report) -> list[dict[str, Any]]:
             "of": _("in %(hours)s h of test speech and noise") % {"hours": _number(results["hours"])},
         },
     ]
+
+
+def _expected(summary: Mapping[str, Any]) -> Figure:
+    """What to expect of real people: the interval of what was missed of the voices nearest to them."""
+    missed = summary["miss_rate_clean"]
+    if missed["value"] is None:
+        return Figure(_("not measured"), "")
+    low, high = (_number(100 * (missed[name] or 0.0), 0) for name in ("low", "high"))
+    return Figure(_("%(low)s to %(high)s %%") % {"low": low, "high": high}, "")
 
 
 def _trials(report: Report) -> dict[str, int]:

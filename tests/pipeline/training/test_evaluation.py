@@ -157,6 +157,10 @@ def test_misses_are_of_the_voices_nearest_to_people(
     for row in found["at_rates"]:
         if row["threshold"] == found["default_threshold"]:
             assert row["miss_rate"]["clean"] == own["clean"] and row["miss_rate"]["noisy"] == own["noisy"]
+    assert found["far"]["utterances"] == 0 and found["far"]["miss_rate"]["value"] is None
+    table.loc[np.flatnonzero(neural)[:10], "condition"] = "far"
+    apart = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    assert (apart["utterances"], apart["far"]["utterances"], apart["robots"]["utterances"]) == (30, 10, 40)
 
 
 def test_tables_add_up(results: dict[str, Any]) -> None:

@@ -195,11 +195,21 @@ def test_every_clip_becomes_its_examples(planned: Plan, library: Library, tiny_e
     clips = clip_table(plan, library)
     specs = examples_of(plan, clips).specs
     aligned = clips[clips["bucket"] != "plain_negative"]
-    for split, versions in (("train", tiny_effort.variants), ("validation", 2), ("test", 2)):
-        wanted = aligned[aligned["split"] == split]["path"].tolist() * versions
-        assert sorted(spec.clips[0] for spec in specs if spec.aligned and spec.columns["split"] == split) == sorted(
-            wanted
-        )
+    carried = (aligned["bucket"] == "positive") & (aligned["text"] != "hey compass")
+    for split in ("train", "validation", "test"):
+        of_split = [spec for spec in specs if spec.aligned and spec.columns["split"] == split]
+        heard_alone = [spec for spec in of_split if not spec.before and not spec.after]
+        own = aligned["split"] == split
+        if split == "train":
+            wanted = {"train": aligned[own]["path"].tolist() * tiny_effort.variants}
+            assert 0 < len(heard_alone) < len(of_split)
+        else:
+            alone, among = (aligned[own & mask]["path"].tolist() for mask in (~carried, carried))
+            wanted = {"clean": alone, "noisy": alone, "far": among}
+            assert all(spec.condition == "far" for spec in of_split if spec not in heard_alone)
+        for condition, paths in wanted.items():
+            assert sorted(spec.clips[0] for spec in of_split if spec.condition == condition) == sorted(paths)
+        assert sum(map(len, wanted.values())) == len(of_split)
     streamed = [path for spec in specs if not spec.aligned for path in spec.clips]
     assert sorted(streamed) == sorted(clips[clips["bucket"] == "plain_negative"]["path"])
     for split in ("train", "validation", "test"):
