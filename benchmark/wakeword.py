@@ -469,12 +469,13 @@ def _report(bundle: Bundle) -> Mapping[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def _predicted(report: Mapping[str, Any]) -> dict[str, float | None]:
-    """The miss rates at the shipped threshold that a bundle's report tells, by this benchmark's conditions."""
+def _predicted(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """The miss rates at the shipped threshold that a bundle's report tells, with intervals, by this benchmark's
+    conditions."""
     results = report.get("results", {})
     for row in results.get("at_rates", ()):
         if row["threshold"] == results.get("default_threshold"):
-            return {"clean": row["miss_rate"]["clean"]["value"], "kitchen": row["miss_rate"]["noisy"]["value"]}
+            return {"clean": row["miss_rate"]["clean"], "kitchen": row["miss_rate"]["noisy"]}
     return {}
 
 

@@ -97,29 +97,29 @@ def average(phrases: Mapping[str, Any]) -> Figures:
 def predictions(bundles: Mapping[str, Any]) -> Figures:
     """How well the reports of bundles predict the miss rates of real people, at the shipped thresholds.
 
-    For each condition ``words`` {bundle: {predicted, missed, warnings}}, ``mean_error`` (of absolute differences),
-    ``rank_correlation`` (Spearman's; None below three bundles, or where all are alike), and that of the adviser's
-    ``warnings`` with the miss rates.
+    For each condition ``words`` {bundle: {predicted, missed, inside, warnings}}, ``inside``, of how many what is missed
+    lies within the predicted interval, ``mean_error`` (of absolute differences), ``rank_correlation`` (Spearman's; None
+    below three bundles, or where all are alike), and that of the adviser's ``warnings`` with the miss rates.
     """
     result: Figures = {}
     for condition in CONDITIONS:
-        words = {
-            name: {
-                "predicted": one["predicted"][condition],
-                "missed": one["conditions"][condition]["as_shipped"]["miss_rate"]["value"],
-                "warnings": one["warnings"],
-            }
-            for name, one in bundles.items()
-            if one["positives"] == REAL and one.get("predicted", {}).get(condition) is not None
-        }
-        told, missed, warnings = (
-            [float(word[name]) for word in words.values()] for name in ("predicted", "missed", "warnings")
-        )
+        words: Figures = {}
+        for name, one in bundles.items():
+            told = one["predicted"].get(condition, {})
+            if one["positives"] != REAL or told.get("value") is None:
+                continue
+            missed = one["conditions"][condition]["as_shipped"]["miss_rate"]["value"]
+            # A report says whole per cents.
+            inside = round(told["low"], 2) <= round(missed, 2) <= round(told["high"], 2)
+            words[name] = {"predicted": told, "missed": missed, "inside": inside, "warnings": one["warnings"]}
+        values = [word["predicted"]["value"] for word in words.values()]
+        missed_of, warnings = ([word[name] for word in words.values()] for name in ("missed", "warnings"))
         result[condition] = {
             "words": words,
-            "mean_error": float(np.abs(np.subtract(told, missed)).mean()) if words else None,
-            "rank_correlation": _rank_correlation(told, missed),
-            "rank_correlation_of_warnings": _rank_correlation(warnings, missed),
+            "inside": sum(word["inside"] for word in words.values()),
+            "mean_error": float(np.abs(np.subtract(values, missed_of)).mean()) if words else None,
+            "rank_correlation": _rank_correlation(values, missed_of),
+            "rank_correlation_of_warnings": _rank_correlation(warnings, missed_of),
         }
     return result
 
@@ -178,13 +178,14 @@ def table(figures: Mapping[str, Any]) -> str:
     lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
     for condition, told in figures["predictions"].items():
         words = ", ".join(
-            f"{name} {percent(word['predicted'])}/{percent(word['missed'])}" for name, word in told["words"].items()
+            f"{name} {with_interval(word['predicted'])} / {percent(word['missed'])}"
+            for name, word in told["words"].items()
         )
         if words:
             lines.append(
-                f"Predicted by the report / missed of real people, {condition}: {words}; mean error "
-                f"{percent(told['mean_error'])} points, rank correlation {_correlation(told['rank_correlation'])}; "
-                f"that of the adviser's warnings {_correlation(told['rank_correlation_of_warnings'])}."
+                f"Predicted by the report / missed of real people, {condition}: {words}. Inside the interval "
+                f"{told['inside']} of {len(told['words'])}; mean error {percent(told['mean_error'])} points, rank "
+                f"correlation {_correlation(told['rank_correlation'])}; that of the adviser's warnings {_correlation(told['rank_correlation_of_warnings'])}."
             )
     for condition, told in figures["promises"].items():
         if told["bundles"]:
