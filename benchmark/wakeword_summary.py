@@ -185,7 +185,8 @@ def table(figures: Mapping[str, Any]) -> str:
             lines.append(
                 f"Predicted by the report / missed of real people, {condition}: {words}. Inside the interval "
                 f"{told['inside']} of {len(told['words'])}; mean error {percent(told['mean_error'])} points, rank "
-                f"correlation {_correlation(told['rank_correlation'])}; that of the adviser's warnings {_correlation(told['rank_correlation_of_warnings'])}."
+                f"correlation {_correlation(told['rank_correlation'])}; that of the adviser's warnings "
+                f"{_correlation(told['rank_correlation_of_warnings'])}."
             )
     for condition, told in figures["promises"].items():
         if told["bundles"]:

@@ -156,7 +156,12 @@ def plan_examples(
             columns = _columns(row, split)
             carried = row.bucket == "positive" and row.text != config.phrase
             # People call a device after a pause: but for training and the hardest condition, clips are heard alone.
-            conditions = ["train"] * variants if split == "train" else ["far"] if carried else ["clean", "noisy"]
+            if split == "train":
+                conditions = ["train"] * variants
+            elif row.bucket == "positive":
+                conditions = ["far"] if carried else ["clean", "noisy"]
+            else:
+                conditions = [("clean", "noisy")[int(rng.integers(2))]]
             for condition in conditions:
                 drawn = {
                     side: str(neighbours[rng.integers(len(neighbours))])

@@ -378,7 +378,8 @@ def estimated_s(
     examples = 0
     heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
     for one in heard if to_hear else ():
-        examples += 1 if one.bucket == "plain_negative" else effort.variants if one.split == "train" else 2
+        once = one.bucket == "plain_negative" or (one.split != "train" and one.bucket != "positive")
+        examples += 1 if once else effort.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     return max(speaking.values(), default=0.0) + hearing + (training if config.trains else CALIBRATION_S[config.size])

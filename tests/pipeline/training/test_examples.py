@@ -204,9 +204,14 @@ def test_every_clip_becomes_its_examples(planned: Plan, library: Library, tiny_e
             wanted = {"train": aligned[own]["path"].tolist() * tiny_effort.variants}
             assert 0 < len(heard_alone) < len(of_split)
         else:
-            alone, among = (aligned[own & mask]["path"].tolist() for mask in (~carried, carried))
+            phrase = own & (aligned["bucket"] == "positive")
+            alone, among = (aligned[phrase & mask]["path"].tolist() for mask in (~carried, carried))
             wanted = {"clean": alone, "noisy": alone, "far": among}
             assert all(spec.condition == "far" for spec in of_split if spec not in heard_alone)
+            near = [spec for spec in of_split if spec.columns["bucket"] != "positive"]
+            assert {spec.condition for spec in near} <= {"clean", "noisy"}
+            assert sorted(spec.clips[0] for spec in near) == sorted(aligned[own & ~phrase]["path"])
+            of_split = [spec for spec in of_split if spec.columns["bucket"] == "positive"]
         for condition, paths in wanted.items():
             assert sorted(spec.clips[0] for spec in of_split if spec.condition == condition) == sorted(paths)
         assert sum(map(len, wanted.values())) == len(of_split)
