@@ -38,7 +38,7 @@ GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU comp
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
 TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}  # after the phrase; tests watch for a hit that long
-FASTEST = 1.35  # speed and tempo together at their fastest: how much audio may shrink
+FASTEST = 1.35  # speed and tempo of training together at their fastest: how much audio may shrink
 BEFORE_SHARE = 0.6  # of aligned examples have speech before the phrase
 AFTER_SHARE = 0.4
 VOICE_SHARE = 0.6  # of training clips are spoken by a changed voice (pitch and formants): there are few voices
@@ -195,8 +195,9 @@ class ExampleBuilder:
         slack = SLACK_FRAMES * HOP
         if spec.condition == "train" and spec.columns.get("label"):
             slack += min(end - start, LONGEST_PREFIX)  # windows that end early in the phrase are negatives
-        lead = int((spec.receptive_samples + slack) * FASTEST)
-        tail = int((TAIL_S[spec.condition] + 0.2) * FASTEST * SAMPLE_RATE)
+        fastest = FASTEST if spec.condition == "train" else 1.0
+        lead = int((spec.receptive_samples + slack) * fastest)
+        tail = int((TAIL_S[spec.condition] + 0.2) * fastest * SAMPLE_RATE)
         shift = lead - end  # the phrase's end comes to lie at sample ``lead``
         audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
         start, end = start + shift, lead
