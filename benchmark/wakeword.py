@@ -7,6 +7,7 @@ projects' detectors (:mod:`benchmark.peers`) score the same streams.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
@@ -53,6 +54,7 @@ from model.metrics import (
 )
 from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, BundleError, Detector
+from phrase_augmentation.heard import ear
 from phrase_augmentation.normalize import base_language
 from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
@@ -100,6 +102,16 @@ class Listener:
 def audio_files(folder: Path) -> list[Path]:
     """The recordings under a folder, in a fixed order."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".ogg", ".wav", ".flac", ".mp3"))
+
+
+def transcripts(corpus: Path) -> dict[str, str]:
+    """What is said in a corpus's recordings, by their names without ending; empty where it has no list of that."""
+    if (corpus / "manifest.jsonl").is_file():
+        return {Path(row["audio_filepath"]).stem: str(row["text"]) for row in manifest_rows(corpus)}
+    if not (corpus / "transcripts.tsv").is_file():
+        return {}
+    with (corpus / "transcripts.tsv").open(encoding="utf-8", newline="") as lines:
+        return {row[0]: row[1] for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)}
 
 
 def folded(name: str) -> str:
@@ -226,6 +238,21 @@ class EvaluationSet:
         order = np.random.default_rng(self.seed).permutation(len(files))
         return self._note(stream_of_files([files[i] for i in order], self.folder, self.cache))
 
+    @cached_property
+    def _texts(self) -> list[str]:
+        """What is said in each clip of the other speech; empty where that is not known."""
+        known = {name: transcripts(self.folder / name) for name in OTHER_SPEECH}
+        files = [Path(about["file"]) for about in self.other_speech.about]
+        return [known["/".join(file.parts[:2])].get(file.stem, "") for file in files]
+
+    def without_the_phrase(self, scores: np.ndarray, phrase: str, language: str, period_s: float) -> np.ndarray:
+        """Scores [n] of the other speech, 0 where the phrase is said: to detect it there is no false alarm."""
+        said = np.asarray(ear(phrase, language).hears(self._texts))
+        scores = scores.copy()
+        for first, last in zip(*(ends[said] for ends in _windows(self.other_speech.spans, period_s))):
+            scores[first:last] = 0.0
+        return scores
+
     def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:
         """The phrase, and whether those are :data:`REAL` recordings or :data:`SYNTHESIZED` by ``speakers``."""
         files = recordings_of(phrase, self.folder)
@@ -341,6 +368,7 @@ def _measure_phrase(
     missed: dict[str, dict[str, np.ndarray]] = {}
     for condition in CONDITIONS:
         other = others[condition][:, column]
+        other = evaluation.without_the_phrase(other, phrase, listener.language, period_s)
         hours = len(other) * period_s / 3600
         scores = evaluation.scores(listener, positives, condition, evaluation.seed, f"“{phrase}”")[:, column]
         at: Figures = {}

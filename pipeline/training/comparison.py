@@ -223,7 +223,7 @@ def _store(
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     folder.mkdir(parents=True)
-    pieces = negative_pieces(negatives, ALL_NEGATIVES_H, 0) if negatives is not None else ()
+    pieces = negative_pieces(negatives, ALL_NEGATIVES_H, 0, one.config.keyphrase) if negatives is not None else ()
     of_test = (piece for piece in pieces if piece.row["split"] == "test")
     return build_store(one.detector, examples, of_test, folder, folder, progress)
 

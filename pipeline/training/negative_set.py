@@ -30,6 +30,8 @@ from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW, StoredFrames
 from model.plain import with_current_names
 from model.product_quantization import ProductQuantizer
+from phrase_augmentation.heard import ear
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.config import SIZES
 
 if TYPE_CHECKING:
@@ -103,17 +105,19 @@ def build_negative_set(
     for utterance in utterances:
         by_corpus.setdefault((utterance.split, utterance.corpus), []).append(utterance)
     for (split, corpus), group in sorted(by_corpus.items()):
-        block: list[str] = []
+        block: list[Utterance] = []
         seconds = 0.0
         for number, index in enumerate(rng.permutation(len(group))):
-            block.append(str(root / group[index].path))
+            block.append(group[index])
             seconds += seconds_of(root / group[index].path)
             if seconds >= STREAM_S or number == len(group) - 1:
                 conditions = ("train",) if split == "train" else ("clean", "far")
                 row = stream_row(split, f"bank:{corpus}")  # "bank:" is in tables and reports that are kept
+                row["text"] = " ".join(utterance.text for utterance in block)
+                paths = tuple(str(root / utterance.path) for utterance in block)
                 for condition in conditions:
                     seed_of_this = int(rng.integers(2**62))
-                    specs.append(ExampleSpec(tuple(block), False, condition, seed_of_this, needed, columns=row))
+                    specs.append(ExampleSpec(paths, False, condition, seed_of_this, needed, columns=row))
                 block, seconds = [], 0.0
     progress = Progress(reporter, len(specs))
     parts: list[np.ndarray] = []
@@ -174,8 +178,9 @@ def about_negatives(path: Path) -> dict[str, Any]:
         return with_current_names(json.loads(archive.read("about.json")))
 
 
-def negative_pieces(path: Path, hours: float, seed: int) -> Iterator[NegativePiece]:
-    """Pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
+def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:
+    """Pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part; without those in
+    which the phrase is said, as its detection there is no false alarm.
 
     What was put aside for training sets thresholds too: one false alarm in some hours wants many hours, and peaks of
     people whom the front end has learned from lie where those of others do (docs/experiments.md). With less than an
@@ -194,8 +199,13 @@ def negative_pieces(path: Path, hours: float, seed: int) -> Iterator[NegativePie
     firsts = np.cumsum([0, *(row["frames"] for row in table)])
     first_states = np.cumsum([0, *(-(-row["frames"] // STATE_FRAMES) for row in table)])
     left = {"validation": hours, "test": np.inf if hours >= 1.0 else hours}
+    said = [False] * len(table)
+    if keyphrase is not None:
+        said = ear(keyphrase.text, keyphrase.language).hears([row["text"] for row in table])
     for index in rng.permutation(len(table)):
-        row = dict(table[index])
+        if said[index]:
+            continue
+        row = {**table[index], "text": ""}
         count = row.pop("frames")
         row["split"] = "test" if row["split"] == "test" else "validation"
         if left[row["split"]] > 0:

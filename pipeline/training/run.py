@@ -332,7 +332,7 @@ def _features(
         if not config.trains and complaint():
             reporter.log(complaint(), "warning")
         pieces = (
-            negative_pieces(negatives, EFFORTS[config.effort].negative_hours, config.seed)
+            negative_pieces(negatives, EFFORTS[config.effort].negative_hours, config.seed, config.keyphrase)
             if negatives is not None
             else ()
         )

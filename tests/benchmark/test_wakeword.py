@@ -14,7 +14,9 @@ from benchmark import synthetic, wakeword
 from benchmark.streams import StreamClip, stream_of, stream_of_files
 from benchmark.wakeword import (
     KITCHEN_NOISE,
+    EvaluationSet,
     alarms_in,
+    audio_files,
     bench_wakeword,
     best_scores,
     count_alarms,
@@ -179,6 +181,25 @@ def test_false_alarms_are_held_against_those_that_were_wanted(got: tuple[float, 
     told = promises({"one": bundle})["kitchen"]
     assert told["kept"] == int(kept) == int(told["bundles"]["one"]["kept"])
     assert told["bundles"]["one"]["lost"] == pytest.approx(0.2)
+
+
+def test_to_detect_the_phrase_in_other_speech_is_no_false_alarm(shared: Path, tmp_path: Path) -> None:
+    corpus, tsv = shared / "speech" / "librispeech-dev-clean", shared / "speech" / "commonvoice-mini"
+    files = audio_files(corpus)
+    texts = ["two supercomputers", *["it is late"] * (len(files) - 1)]
+    rows = [{"audio_filepath": str(file.relative_to(corpus)), "text": text} for file, text in zip(files, texts)]
+    (corpus / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tsv / "transcripts.tsv").write_text("".join(f"{file.stem}\tno computer\tmale\n" for file in audio_files(tsv)[:1]))
+    evaluation = EvaluationSet(shared, tmp_path / "cache")
+    stream = evaluation.other_speech
+    scores = np.ones(round(stream.hours * 3600 / 0.08), np.float32)
+    left = evaluation.without_the_phrase(scores, "computer", "en", 0.08)
+    assert scores.all() and 0 < left.sum() < len(left)
+    saying = {audio_files(folder)[0].relative_to(shared).as_posix() for folder in (corpus, tsv)}
+    for (start, end), about in zip(stream.spans, stream.about):
+        heard_of_it = left[round(start / 1280) + 1 : round(end / 1280)]
+        assert not (heard_of_it.any() if about["file"] in saying else (heard_of_it == 0).all()), about
+    assert evaluation.without_the_phrase(scores, "kettle", "en", 0.08).all()
 
 
 def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(

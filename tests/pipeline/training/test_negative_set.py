@@ -16,6 +16,7 @@ from model.encoder_backbone import STATE_FRAMES, encoder_path
 from model.encoder_detector import EncoderDetector
 from model.examples import SoundSources
 from model.phones import PHONE_OUTPUTS
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import negative_set
 from pipeline.training.negative_set import (
     NegativePiece,
@@ -29,6 +30,7 @@ from pipeline.training.negative_set import (
 from tests.support.untrained_bundle import large_detector, spoken
 
 pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+PHRASES = ("computer", "evening is over", "kettle")
 SENTENCE = "please ask the computer for another cup of tea before the long winter evening is over "
 
 
@@ -72,6 +74,11 @@ def test_what_goes_in_comes_out(negatives: Path) -> None:
         assert piece.states().shape == (-(-len(piece.frames) // STATE_FRAMES), encoder.ENCODER_WIDTH)
         likeness = np.square(piece.frames.astype(np.float32)).sum(1)
         assert np.median(likeness) == pytest.approx(1.0, abs=0.05)
+
+
+def test_where_the_phrase_is_said_is_no_negative(negatives: Path) -> None:
+    count = {phrase: len(list(negative_pieces(negatives, np.inf, 0, Keyphrase(phrase)))) for phrase in PHRASES}
+    assert count == {"computer": 0, "evening is over": 0, "kettle": 5}
 
 
 def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetector) -> None:
