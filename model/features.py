@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples, 25 ms
@@ -87,6 +86,8 @@ def log_mel(audio: np.ndarray, block_frames: int = 4096) -> np.ndarray:
     The natural logarithm of power plus :data:`POWER_FLOOR`. Audio shorter than one window gives zero frames.
     Worked in blocks, so that memory does not grow beyond the result.
     """
+    import scipy.fft  # takes longer to load than a portal's other imports
+
     audio = np.ascontiguousarray(audio, dtype=np.float32)
     total = frame_count(len(audio))
     result = np.empty((total, MELS), dtype=np.float32)

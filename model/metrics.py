@@ -7,9 +7,9 @@ deployed: the same smoothing, the same refractory time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import special
 
 from model.runtime.detector import Trigger, logit
 
@@ -62,7 +62,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
     """
     if trials == 0:
         return Interval(float("nan"), 0.0, 1.0)
-    z = float(special.ndtri(0.5 + CONFIDENCE / 2))
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
     p = successes / trials
     denominator = 1 + z * z / trials
     centre = (p + z * z / (2 * trials)) / denominator
@@ -72,6 +72,8 @@ def wilson_interval(successes: float, trials: int) -> Interval:
 
 def poisson_interval(events: int, exposure: float) -> Interval:
     """A rate (events per unit of exposure) with its exact interval, by the gamma distribution (Garwood 1936)."""
+    from scipy import special
+
     if exposure <= 0:
         return Interval(float("nan"), 0.0, float("inf"))
     tail = (1 - CONFIDENCE) / 2

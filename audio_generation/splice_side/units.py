@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import fft, ndimage
 
 from core.audio_file import SAMPLE_RATE
 from db.records import AlignedUnit
@@ -108,6 +107,8 @@ def unit_table(recordings: Sequence[Recording]) -> UnitTable:
     Raises:
         ValueError: nothing is left.
     """
+    from scipy import fft, ndimage
+
     kept = [r for r in recordings if _usable(r)]
     if not kept:
         raise ValueError("no recording with phones")
@@ -163,6 +164,8 @@ def even_out(audios: Sequence[np.ndarray]) -> list[np.ndarray]:
     The gain is smooth over frequency (a band is about 500 Hz wide) and at most 6 dB either way, so that it takes out
     rooms and microphones, not what is said; recordings below ten seconds are changed less.
     """
+    from scipy import fft, ndimage
+
     spectra = []
     for audio in audios:
         frames = _frames(audio.astype(np.float32), FFT, FFT // 2) * np.hanning(FFT).astype(np.float32)
@@ -208,6 +211,8 @@ _FILTERS = _mel_filters()
 
 def log_mel(audio: np.ndarray) -> np.ndarray:
     """Natural logarithms of mel band powers [frames, BANDS]; frame k is centred at sample k * HOP."""
+    from scipy import fft
+
     padded = np.pad(audio.astype(np.float32), (WINDOW // 2, WINDOW))
     frames = _frames(padded, WINDOW, HOP)[: len(audio) // HOP + 1] * np.hanning(WINDOW).astype(np.float32)
     power = np.abs(fft.rfft(frames, FFT, axis=1)) ** 2
@@ -219,6 +224,8 @@ def pitch_at(audio: np.ndarray, places: np.ndarray) -> np.ndarray:
 
     The highest peak of the normalized autocorrelation (Boersma 1993), higher pitches being preferred a little.
     """
+    from scipy import fft
+
     half = F0_WINDOW // 2
     padded = np.pad(audio.astype(np.float32), half)
     frames = padded[np.asarray(places)[:, None] + np.arange(F0_WINDOW)]
@@ -299,6 +306,8 @@ def _words_of(recording: Recording) -> list[int]:
 
 def _cuts(rows: dict[str, np.ndarray], labels: Sequence[str], mel: np.ndarray) -> np.ndarray:
     """Where each segment is cut [samples], ascending."""
+    from scipy import ndimage
+
     level = np.logaddexp.reduce(mel, axis=1)
     quiet = ndimage.uniform_filter1d(level, 9)
     level = ndimage.uniform_filter1d(level, 3)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from model import metrics
 from model.metrics import ScoredStream
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from model.dataset import FeatureStore
     from model.detector import Detector
 

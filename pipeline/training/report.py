@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from audio_generation.splice_side import SPLICE
 from pipeline.training import retraining
 from pipeline.training.config import BUCKETS
@@ -19,6 +17,8 @@ from pipeline.training.plan import Plan
 from pipeline.training.synthesis import GenerationReport
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from model.dataset import FeatureStore
     from model.detector import Detector
     from model.train import TrainResult
