@@ -11,6 +11,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
-VERSION = 1  # of what a stream holds: raised with a change of the code that makes it, so that old ones are not used
+VERSION = 2  # of what a stream holds and how it sounds: raised with a change of that code, so that nothing old is used
 SNR_DB = 10.0  # of kitchen noise
 CLEAN_FLOOR_DB = 50.0  # below the speech: the self-noise of a microphone
 GAP_S = 1.5  # before, between and after clips ...
@@ -73,7 +75,8 @@ class Stream:
     def blocks(self, condition: str, kitchen: np.ndarray, seed: int) -> Iterator[np.ndarray]:
         """The stream as consecutive blocks of about a minute, float32, in one of :data:`CONDITIONS`.
 
-        "clean" adds pink noise 50 dB below the speech, "kitchen" a piece of ``kitchen`` [samples] 10 dB below it.
+        "clean" adds pink noise 50 dB below each clip, "kitchen" a piece of ``kitchen`` [samples] 10 dB below it: people
+        do not speak equally loud into their microphones.
         """
         if condition not in CONDITIONS:
             raise ValueError(f"{condition!r} is none of {CONDITIONS}")
@@ -84,10 +87,17 @@ class Stream:
             if condition == "kitchen":
                 first = int(rng.integers(0, len(kitchen)))
                 repeats = -(-(first + len(speech)) // len(kitchen))
-                yield add_noise(speech, np.tile(kitchen, repeats)[first : first + len(speech)], SNR_DB)
+                noise, snr_db = np.tile(kitchen, repeats)[first : first + len(speech)], SNR_DB
             else:
-                yield add_noise(speech, colored_noise(len(speech), 1.0, rng), CLEAN_FLOOR_DB)
+                noise, snr_db = colored_noise(len(speech), 1.0, rng), CLEAN_FLOOR_DB
+            edges = [0, *(border - start for border in self._borders if start < border < end), end - start]
+            yield np.concatenate([add_noise(speech[a:b], noise[a:b], snr_db) for a, b in pairwise(edges)])
             start = end
+
+    @cached_property
+    def _borders(self) -> list[int]:
+        """The middle of each pause between two clips."""
+        return [(end + first) // 2 for (_, end), (first, _) in pairwise(self.spans)]
 
 
 def stream_of_files(files: Sequence[Path], folder: Path, cache: Path, gap_s: float = GAP_S) -> Stream:
