@@ -67,7 +67,7 @@ EFFORTS = {
         ),
         Effort(
             "quick", BucketSize(40, 25), BucketSize(700, 1), BucketSize(200, 1), BucketSize(1000, 1),
-            corpus_hours=1.0, variants=1, steps=1500, batch_size=64, test_clips=200,
+            corpus_hours=1.0, variants=1, steps=1500, batch_size=64, test_clips=200, negative_hours=5.0,
         ),
         Effort(
             "standard", BucketSize(80, 60), BucketSize(2000, 1), BucketSize(700, 1), BucketSize(5000, 1),

@@ -115,7 +115,7 @@ def untrained_detector(config: RunConfig, window_s: float, negatives: Path | Non
         return BackboneDetector.of_phrase(shipped_backbone(config.size)[0], said, window_s)
     if negatives is None:
         return EncoderDetector.of_phrase(said, window_s)
-    above = rescoring_threshold(negatives, said)
+    above = rescoring_threshold(negatives, config.keyphrase)
     return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), above, verifier_name())
 
 

@@ -28,6 +28,7 @@ from model.asr.packed import Utterance
 from model.encoder_backbone import STATE_FRAMES
 from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW, StoredFrames
+from model.phones import outputs_of
 from model.plain import with_current_names
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.heard import ear
@@ -48,6 +49,7 @@ FITTED_STATES = 60_000
 RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder is asked about
 PEAK_FRAMES = 50  # of which the best match is one
 MATCHED_AT_ONCE = 160_000  # frames
+MOST_SAYING = 0.9  # of the pieces may be left out because the phrase is said in them
 LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the negative set small
 
 
@@ -180,7 +182,7 @@ def about_negatives(path: Path) -> dict[str, Any]:
 
 def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:
     """Pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part; without those in
-    which the phrase is said, as its detection there is no false alarm.
+    which the phrase is said, as its detection there is no false alarm, unless they are nearly all.
 
     What was put aside for training sets thresholds too: one false alarm in some hours wants many hours, and peaks of
     people whom the front end has learned from lie where those of others do (docs/experiments.md). With less than an
@@ -202,6 +204,8 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
     said = [False] * len(table)
     if keyphrase is not None:
         said = ear(keyphrase.text, keyphrase.language).hears([row["text"] for row in table])
+        if sum(said) > MOST_SAYING * len(said):
+            said = [False] * len(table)
     for index in rng.permutation(len(table)):
         if said[index]:
             continue
@@ -233,10 +237,10 @@ def pieces_with_gains(pieces: Iterable[NegativePiece], detector: Detector) -> It
         yield from pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations))
 
 
-def rescoring_threshold(path: Path, pronunciations: Ways) -> float:
+def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
     """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the negative set's speech
     exceed."""
-    matches = _matches(list(negative_pieces(path, np.inf, 0)), pronunciations)
+    matches = _matches(list(negative_pieces(path, np.inf, 0, keyphrase)), outputs_of(keyphrase))
     blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
     peaks = np.sort(np.concatenate([block.max(axis=1) for block in blocks]))[::-1]
     hours = sum(map(len, matches)) * FRAME_S / 3600

@@ -30,7 +30,7 @@ from pipeline.training.negative_set import (
 from tests.support.untrained_bundle import large_detector, spoken
 
 pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
-PHRASES = ("computer", "evening is over", "kettle")
+PHRASES = ("computer", "evening is over", "kettle", "hey compass", "the")
 SENTENCE = "please ask the computer for another cup of tea before the long winter evening is over "
 
 
@@ -50,7 +50,8 @@ def negatives(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactor
     utterances = []
     for split in ("train", "validation", "test"):
         write_audio(folder / f"{split}.wav", spoken(SENTENCE * 2))
-        utterances.append(Utterance(f"{split}.wav", SENTENCE, (), split, "espeak", False, split))
+        text = "the kettle sings" if split == "train" else SENTENCE
+        utterances.append(Utterance(f"{split}.wav", text, (), split, "espeak", False, split))
     hours = build_negative_set(
         utterances,
         folder,
@@ -78,7 +79,7 @@ def test_what_goes_in_comes_out(negatives: Path) -> None:
 
 def test_where_the_phrase_is_said_is_no_negative(negatives: Path) -> None:
     count = {phrase: len(list(negative_pieces(negatives, np.inf, 0, Keyphrase(phrase)))) for phrase in PHRASES}
-    assert count == {"computer": 0, "evening is over": 0, "kettle": 5}
+    assert count == {"computer": 1, "evening is over": 1, "kettle": 4, "hey compass": 5, "the": 5}, "nearly all say it"
 
 
 def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetector) -> None:
@@ -98,7 +99,7 @@ def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPa
     frames = rng.dirichlet(np.full(41, 0.05), (40, 3000)).astype(np.float16)
     pieces = [NegativePiece(np.sqrt(part), {}) for part in frames]
     monkeypatch.setattr(negative_set, "negative_pieces", lambda *_: iter(pieces))
-    threshold = rescoring_threshold(Path("negatives.zip"), detector.config.pronunciations)
+    threshold = rescoring_threshold(Path("negatives.zip"), Keyphrase("computer"))
     matches = negative_set._matches(pieces, detector.config.pronunciations)
     blocks = sum(int((match.reshape(-1, 50).max(1) > threshold).sum()) for match in matches)
     hours = 40 * 3000 * 0.02 / 3600
