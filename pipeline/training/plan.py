@@ -55,7 +55,7 @@ SECONDS_PER_CLIP = {
     "suno": 30.0,
     "elevenlabs": 1.5,
 }
-SLOW_CLIP_S = 0.4  # an engine that takes longer speaks accordingly fewer clips
+SLOW_CLIP_S = 0.25  # an engine that takes longer speaks accordingly fewer clips
 # On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
 # in training; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
