@@ -168,7 +168,8 @@ def test_the_negative_set_is_heard_where_all_stand_on_its_backbone(runs: Runs, m
     runs.add("old", 0.5, about)
     runs.add("new", 0.5, about)
 
-    def few(path: Path, hours: float, seed: int) -> Any:
+    def few(path: Path, hours: float, seed: int, keyphrase: Keyphrase) -> Any:
+        assert keyphrase == Keyphrase(PHRASE)
         row = {"label": 0, "bucket": "plain_negative", "engine": "bank:x", "condition": "clean", "voice": "",
                "speaker": "", "clip_id": -1, "text": "", "phrase_start": -1, "phrase_end": -1}  # fmt: skip
         frames = np.zeros((9_000, runs.backbone.config.width), np.float16)  # three minutes

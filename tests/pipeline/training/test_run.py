@@ -414,7 +414,9 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_set, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
     pieces = negative_set.negative_pieces
-    monkeypatch.setattr(negative_set, "negative_pieces", lambda path, hours, seed: pieces(path, min(hours, 0.3), seed))
+    monkeypatch.setattr(
+        negative_set, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest)
+    )
     result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
     assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
