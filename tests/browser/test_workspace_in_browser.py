@@ -28,7 +28,7 @@ def test_a_question_is_recorded_and_answered(tmp_path: Path) -> None:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         make_owner(page, portal)
         answer = page.locator("section[role=status]")
-        for _ in range(3):  # Chromium's microphone stutters where the machine is busy
+        for _ in range(8):  # Chromium's microphone stutters where the machine is busy
             page.goto(f"{portal.address}/workspace/interact")
             assert not axe(page)
             page.get_by_label("Question", exact=True).fill("typed before, and not what is asked")
@@ -39,9 +39,8 @@ def test_a_question_is_recorded_and_answered(tmp_path: Path) -> None:
             page.get_by_role("button", name="Stop", exact=True).click()
             with contextlib.suppress(TimeoutError):
                 answer.wait_for(timeout=ANSWER_MS)
-                if "What about the" in answer.inner_text():
+                if "morning" in answer.inner_text():
                     break
         assert not wrong
-        # How well it is recognized is measured elsewhere: a stutter makes another word of "morning".
-        assert "What about the" in answer.inner_text() and "typed" not in answer.inner_text()
+        assert "morning" in answer.inner_text() and "typed" not in answer.inner_text()
         assert answer.locator("audio").count() == 1
