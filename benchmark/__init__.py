@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import os
@@ -91,6 +92,13 @@ def manifest_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows of a corpus's ``manifest.jsonl``. Raises OSError, ValueError."""
     with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def transcripts(folder: Path) -> dict[str, str]:
+    """The rows of a corpus's ``transcripts.tsv``: what is said by the recording's name without ending. Raises
+    OSError."""
+    with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as lines:
+        return {row[0]: row[1] for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row}
 
 
 def commit() -> str:

@@ -5,7 +5,6 @@ librispeech-dev-clean and -test-other were not trained on; which words follow ea
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures, manifest_rows, on_one_core, shared_folder
+from benchmark import BenchOptions, Figures, manifest_rows, on_one_core, shared_folder, transcripts
 from benchmark.memory import resident_mib
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
@@ -90,9 +89,4 @@ def _dev_clean(speech: Path) -> list[tuple[Path, str]]:
 def _test_other(speech: Path) -> list[tuple[Path, str]]:
     folder = speech / "librispeech-test-other"
     files = {path.stem: path for path in folder.rglob("*") if path.suffix in (".ogg", ".flac", ".wav")}
-    with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as lines:
-        return [
-            (files[row[0]], row[1])
-            for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-            if row and row[0] in files
-        ]
+    return [(files[name], text) for name, text in transcripts(folder).items() if name in files]

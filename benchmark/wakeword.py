@@ -7,7 +7,6 @@ projects' detectors (:mod:`benchmark.peers`) score the same streams.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from benchmark import BenchOptions, manifest_rows, shared_folder
+from benchmark import BenchOptions, manifest_rows, shared_folder, transcripts
 from benchmark.listening_together import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
@@ -104,14 +103,11 @@ def audio_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".ogg", ".wav", ".flac", ".mp3"))
 
 
-def transcripts(corpus: Path) -> dict[str, str]:
+def texts_of(corpus: Path) -> dict[str, str]:
     """What is said in a corpus's recordings, by their names without ending; empty where it has no list of that."""
     if (corpus / "manifest.jsonl").is_file():
         return {Path(row["audio_filepath"]).stem: str(row["text"]) for row in manifest_rows(corpus)}
-    if not (corpus / "transcripts.tsv").is_file():
-        return {}
-    with (corpus / "transcripts.tsv").open(encoding="utf-8", newline="") as lines:
-        return {row[0]: row[1] for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)}
+    return transcripts(corpus) if (corpus / "transcripts.tsv").is_file() else {}
 
 
 def folded(name: str) -> str:
@@ -149,6 +145,14 @@ def _windows(spans: Sequence[tuple[int, int]], period_s: float) -> tuple[np.ndar
     """The first score [clips] that counts for each clip, and the one after the last: a second after its end."""
     starts, ends = np.asarray(spans, float).reshape(-1, 2).T / SAMPLE_RATE
     return (starts / period_s).astype(int), np.ceil(ends / period_s + HIT_AFTER_S / period_s).astype(int)
+
+
+def without(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
+    """Scores [n] with 0 where a detection counts for one of the clips: it is no false alarm there."""
+    scores = scores.copy()
+    for first, last in zip(*_windows(spans, period_s)):
+        scores[first:last] = 0.0
+    return scores
 
 
 def _fired(scores: np.ndarray, threshold: float, period_s: float) -> np.ndarray:
@@ -241,17 +245,14 @@ class EvaluationSet:
     @cached_property
     def _texts(self) -> list[str]:
         """What is said in each clip of the other speech; empty where that is not known."""
-        known = {name: transcripts(self.folder / name) for name in OTHER_SPEECH}
+        known = {name: texts_of(self.folder / name) for name in OTHER_SPEECH}
         files = [Path(about["file"]) for about in self.other_speech.about]
         return [known["/".join(file.parts[:2])].get(file.stem, "") for file in files]
 
-    def without_the_phrase(self, scores: np.ndarray, phrase: str, language: str, period_s: float) -> np.ndarray:
-        """Scores [n] of the other speech, 0 where the phrase is said: to detect it there is no false alarm."""
-        said = np.asarray(ear(phrase, language).hears(self._texts))
-        scores = scores.copy()
-        for first, last in zip(*(ends[said] for ends in _windows(self.other_speech.spans, period_s))):
-            scores[first:last] = 0.0
-        return scores
+    def spans_saying(self, phrase: str, language: str) -> list[tuple[int, int]]:
+        """The spans of the other speech's clips in which the phrase is said."""
+        said = ear(phrase, language).hears(self._texts)
+        return [span for span, says in zip(self.other_speech.spans, said) if says]
 
     def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:
         """The phrase, and whether those are :data:`REAL` recordings or :data:`SYNTHESIZED` by ``speakers``."""
@@ -364,11 +365,11 @@ def _measure_phrase(
 ) -> Measured:
     phrase, period_s = listener.phrases[column], listener.period_s
     positives, kind = evaluation.positives(phrase, listener.language, listener.speakers[column])
+    saying = evaluation.spans_saying(phrase, listener.language)
     conditions: Figures = {}
     missed: dict[str, dict[str, np.ndarray]] = {}
     for condition in CONDITIONS:
-        other = others[condition][:, column]
-        other = evaluation.without_the_phrase(other, phrase, listener.language, period_s)
+        other = without(others[condition][:, column], saying, period_s)
         hours = len(other) * period_s / 3600
         scores = evaluation.scores(listener, positives, condition, evaluation.seed, f"“{phrase}”")[:, column]
         at: Figures = {}

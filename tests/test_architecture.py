@@ -36,7 +36,7 @@ OWNED = {
     "main.py",
 }  # first parts of the paths of the product's Python files
 LARGEST_FILE = 4_000_000  # bytes
-SHIPPED_WEIGHTS = 25_000_000  # the largest: hours of speech as a negative set
+SHIPPED_WEIGHTS = 25_000_000  # bytes, of one file under model/shipped: the largest is a negative set
 # Homes of people and of machines, written so that this line is none itself.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|home/\w+|Users/\w+)/\w|\b[A-Z]:\\Users\\")
 

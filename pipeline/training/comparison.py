@@ -187,8 +187,8 @@ def _usable(clip: Clip, seen: set[str], library: Library) -> bool:
 
 
 def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> ExamplePlan:
-    """The examples that all versions hear: the phrase alone in quiet and in noise, or among other
-    speech across a room that no version has heard."""
+    """The examples that all versions hear: the phrase alone in quiet and in noise, or among other speech across a room
+    that no version has heard."""
     from pipeline.training.examples import plan_examples, window_seconds
 
     seed = 1 + max(version.config.seed for version in versions)

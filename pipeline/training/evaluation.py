@@ -55,23 +55,29 @@ class ScoredSplit:
         return self.positive & (self.table["condition"] != "far").to_numpy()
 
     @property
+    def _by_robots(self) -> np.ndarray:
+        return self.table["engine"].isin(ROBOT_ENGINES).to_numpy()
+
+    def _nearest(self, mask: np.ndarray) -> np.ndarray:
+        """Of the masked segments those by people and by the voices nearest to them (neural and spliced); where there
+        are none, all."""
+        near = mask & ~self._by_robots
+        return near if near.any() else mask
+
+    @property
     def robots(self) -> np.ndarray:
         """Mask of the phrase alone, spoken by a robot voice."""
-        return self.alone & self.table["engine"].isin(ROBOT_ENGINES).to_numpy()
+        return self.alone & self._by_robots
 
     @property
     def headline(self) -> np.ndarray:
-        """Mask of the segments that miss rates are measured on: the phrase alone, by people and by the voices nearest
-        to them (neural and spliced); where there are none, by any voice."""
-        near = self.alone & ~self.robots
-        return near if near.any() else self.alone
+        """Mask of the segments that miss rates are measured on: the phrase alone, by the voices nearest to people."""
+        return self._nearest(self.alone)
 
     @property
     def far(self) -> np.ndarray:
-        """Mask of the phrase among other speech, across a room in noise, by the same voices."""
-        far = self.positive & ~self.alone
-        near = far & ~self.table["engine"].isin(ROBOT_ENGINES).to_numpy()
-        return near if near.any() else far
+        """Mask of the phrase among other speech, across a room in noise, by the voices nearest to people."""
+        return self._nearest(self.positive & ~self.alone)
 
     @property
     def ordinary(self) -> np.ndarray:

@@ -26,6 +26,7 @@ from benchmark.wakeword import (
     recordings_of,
     score_stream,
     threshold_at,
+    without,
 )
 from benchmark.wakeword_summary import REAL, SYNTHESIZED, Measured, average, pooled, predictions, promises, table
 from core.audio_file import SAMPLE_RATE, read_audio
@@ -193,13 +194,13 @@ def test_to_detect_the_phrase_in_other_speech_is_no_false_alarm(shared: Path, tm
     evaluation = EvaluationSet(shared, tmp_path / "cache")
     stream = evaluation.other_speech
     scores = np.ones(round(stream.hours * 3600 / 0.08), np.float32)
-    left = evaluation.without_the_phrase(scores, "computer", "en", 0.08)
+    left = without(scores, evaluation.spans_saying("computer", "en"), 0.08)
     assert scores.all() and 0 < left.sum() < len(left)
     saying = {audio_files(folder)[0].relative_to(shared).as_posix() for folder in (corpus, tsv)}
     for (start, end), about in zip(stream.spans, stream.about):
         heard_of_it = left[round(start / 1280) + 1 : round(end / 1280)]
         assert not (heard_of_it.any() if about["file"] in saying else (heard_of_it == 0).all()), about
-    assert evaluation.without_the_phrase(scores, "kettle", "en", 0.08).all()
+    assert without(scores, evaluation.spans_saying("kettle", "en"), 0.08).all()
 
 
 def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
