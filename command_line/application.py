@@ -99,6 +99,9 @@ def _run(options: argparse.Namespace) -> int:
                 screen.error(_lacking(error))
                 return MENDABLE
             except Exception as error:
+                if isinstance(error.__cause__, KeyboardInterrupt):  # as pybind11 tells of one while it is imported
+                    screen.stopped(STOPPED)
+                    return INTERRUPTED
                 screen.bug(write_bug(error))
                 return BUG
             finally:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from command_line.options import Commands, Parser, add_command
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from core.processors import usable_cores
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -38,8 +39,9 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 
 def _pytest(arguments: list[str]) -> int:
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
-        # Files in the order of tests/conftest.py, not those of many tests first: no long one is left for the end.
-        arguments = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
+        # One process more than cores, as tests wait for browsers and servers. Files in the order of tests/conftest.py, not
+        # those of many tests first: no long one is left for the end.
+        arguments = ["-n", str(usable_cores() + 1), "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
     # Not in this process: Hark's handlers of signals and warnings are none of the tests' business. Ctrl-C reaches both;
     # pytest then says how far it came.
     environment = {name: value for name, value in os.environ.items() if name != "HARK_DATA"}

@@ -72,6 +72,7 @@ def is_vowel(phone: str) -> bool:
     return phone[:1] in VOWEL_LETTERS
 
 
+@lru_cache(maxsize=4096)
 def without_marks(phone: str) -> str:
     """A phone without tone digits and diacritics ("ɑ" for "ɑ̃" and "ɑ2")."""
     return "".join(c for c in unicodedata.normalize("NFD", phone) if unicodedata.category(c)[:1] != "M" and c.islower())

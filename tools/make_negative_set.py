@@ -23,7 +23,8 @@ from model.phones import outputs_of
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.importing import licence_of
-from pipeline.training.negative_set import FOLDER, NEGATIVE_SETS, build_negative_set, seconds_of
+from pipeline.training.config import NEGATIVE_SETS
+from pipeline.training.negative_set import build_negative_set, seconds_of
 
 WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for the silence before a piece
 
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, choices=range(1000), default=0, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the one that ships")
     options = parser.parse_args(arguments)
-    out = options.out or FOLDER / NEGATIVE_SETS[options.size]
+    out = options.out or NEGATIVE_SETS[options.size]
     try:
         about = make_negative_set(
             options.size, options.training, options.held_out, out, options.noise, options.hours, options.seed

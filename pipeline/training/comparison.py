@@ -28,9 +28,9 @@ from db.records import Clip
 from model.metrics import det_curve
 from model.plain import with_current_names
 from pipeline.corpora.enrolment import kept_takes
-from pipeline.training.config import NOISE_FOLDER, RunConfig
+from pipeline.training.config import NOISE_FOLDER, RunConfig, shipped_negatives
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, accepted_confusers, score_split, threshold_at
-from pipeline.training.negative_set import about_negatives, negative_pieces, shipped_negatives
+from pipeline.training.negative_set import about_negatives, negative_pieces
 from pipeline.training.plan import config_of_run
 from pipeline.training.retraining import Marked, counted, marked_audio, version_before
 from pipeline.training.splits import real_speaker

@@ -9,6 +9,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.data_folder import REPOSITORY
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import VITERBI
@@ -81,6 +82,7 @@ EFFORTS = {
 }  # fmt: skip
 
 SIZES = ("large", "standard", "micro")
+NEGATIVE_SETS = {size: REPOSITORY / "model" / "shipped" / f"negative-set-{size}.zip" for size in SIZES}
 AUTO_SIZE = "auto"  # large where it can be had, else standard
 BACKBONE_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
@@ -121,6 +123,11 @@ class RunConfig:
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
         content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
+
+
+def shipped_negatives(size: str) -> Path | None:
+    """The negative set for detectors of that size; None where there is none."""
+    return NEGATIVE_SETS[size] if NEGATIVE_SETS[size].is_file() else None
 
 
 def size_for(config: RunConfig) -> str:

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data_folder import REPOSITORY, atomic_path
+from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.processors import usable_cores
@@ -33,15 +34,12 @@ from model.plain import with_current_names
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.config import SIZES
 
 if TYPE_CHECKING:
     from model.detector import Detector
     from model.front_end import FrontEnd
     from model.keyword_hmm import Ways
 
-FOLDER = REPOSITORY / "model" / "shipped"
-NEGATIVE_SETS = {size: f"negative-set-{size}.zip" for size in SIZES}
 STREAM_S = 25.0  # speech in one piece
 FRAME_S = 0.02  # of a backbone
 CODE_BYTES = 24  # a state
@@ -167,12 +165,6 @@ def seconds_of(path: Path) -> float:
     return float(soundfile.info(path).duration)
 
 
-def shipped_negatives(size: str) -> Path | None:
-    """The negative set for detectors of that size; None where there is none."""
-    path = FOLDER / NEGATIVE_SETS[size]
-    return path if path.is_file() else None
-
-
 def about_negatives(path: Path) -> dict[str, Any]:
     """What is said about a negative set: its backbone, corpora, licences and hours. Raises HarkError where it is
     damaged."""
@@ -201,11 +193,9 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
     firsts = np.cumsum([0, *(row["frames"] for row in table)])
     first_states = np.cumsum([0, *(-(-row["frames"] // STATE_FRAMES) for row in table)])
     left = {"validation": hours, "test": np.inf if hours >= 1.0 else hours}
-    said = [False] * len(table)
+    said = (False,) * len(table)
     if keyphrase is not None:
-        said = ear(keyphrase.text, keyphrase.language).hears([row["text"] for row in table])
-        if sum(said) > MOST_SAYING * len(said):
-            said = [False] * len(table)
+        said = _saying(tuple(row["text"] for row in table), keyphrase)
     for index in rng.permutation(len(table)):
         if said[index]:
             continue
@@ -217,6 +207,13 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
             part = frames[firsts[index] : firsts[index] + count]
             own = None if codes is None else codes[first_states[index] : first_states[index + 1]]
             yield NegativePiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
+
+
+@lru_cache(maxsize=2)  # a run goes through its negatives several times
+def _saying(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
+    """For each text, whether it is left out because the phrase is said in it."""
+    said = tuple(ear(keyphrase.text, keyphrase.language).hears(texts))
+    return (False,) * len(said) if sum(said) > MOST_SAYING * len(said) else said
 
 
 def pieces_with_gains(pieces: Iterable[NegativePiece], detector: Detector) -> Iterator[NegativePiece]:

@@ -28,7 +28,7 @@ from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from pipeline.training.clip_choice import Chooser, PlannedClip
-from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
+from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, shipped_negatives
 from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.splits import (
     SPLITS,
@@ -199,8 +199,6 @@ def run_texts(config: RunConfig, library: Library) -> dict[str, list[PhraseText]
 
 
 def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
-    from pipeline.training.negative_set import shipped_negatives
-
     effort = EFFORTS[config.effort]
     keyphrase, seed = config.keyphrase, config.seed
     count = effort.size(bucket).phrases

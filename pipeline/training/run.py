@@ -34,6 +34,7 @@ from pipeline.training.config import (
     SIZES,
     RunConfig,
     job_folder,
+    shipped_negatives,
     size_for,
 )
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
@@ -314,7 +315,7 @@ def _features(
     from model.dataset import open_store, store_is_complete
     from model.gpu import complaint
     from pipeline.training.examples import build_store, clip_table, plan_examples, untrained_detector, window_seconds
-    from pipeline.training.negative_set import negative_pieces, shipped_negatives
+    from pipeline.training.negative_set import negative_pieces
 
     config = plan.config
     table_file, start_file, store_folder = folder / "clips.csv", folder / "start.pt", folder / "features"
@@ -385,7 +386,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """What the report says of the shipped weights and negatives that the run built on."""
     from model.encoder_detector import EncoderDetector
     from model.shipped_weights import about_front_end
-    from pipeline.training.negative_set import about_negatives, shipped_negatives
+    from pipeline.training.negative_set import about_negatives
 
     if config.trains:
         return {}

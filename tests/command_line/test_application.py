@@ -249,6 +249,16 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     assert error_of(output)["what"] == "Stopped."
 
 
+def test_an_interrupt_that_an_import_tells_of_is_no_bug(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ImportError("initialization failed")  # pybind11's words, whatever interrupted it
+    error.__cause__ = KeyboardInterrupt()
+    monkeypatch.setattr("command_line.library.run_stats", failing(error))
+    assert main("library", "stats") == application.INTERRUPTED
+    assert "stopped; run the same command again" in capsys.readouterr().err
+
+
 def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
     with slow_training(tmp_path, "SIG_IGN") as process:
         assert process.stderr is not None

@@ -14,7 +14,8 @@ from model.shipped_weights import load_weights, shipped_backbone, shipped_recogn
 from pipeline.acoustic import training as acoustic_training
 from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model
-from pipeline.training.negative_set import about_negatives, negative_pieces, shipped_negatives
+from pipeline.training.config import shipped_negatives
+from pipeline.training.negative_set import about_negatives, negative_pieces
 
 
 @pytest.fixture(autouse=True)

@@ -23,9 +23,9 @@ from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import comparison
 from pipeline.training.comparison import COMPARISON, Trained, compare_versions, unheard
-from pipeline.training.config import BUCKETS, RunConfig
+from pipeline.training.config import BUCKETS, RunConfig, shipped_negatives
 from pipeline.training.examples import clip_row
-from pipeline.training.negative_set import NegativePiece, about_negatives, shipped_negatives
+from pipeline.training.negative_set import NegativePiece, about_negatives
 from pipeline.training.plan import BucketPlan, Plan, save_plan
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from tests.support.untrained_bundle import spoken

@@ -18,6 +18,7 @@ from model.examples import SoundSources
 from model.phones import PHONE_OUTPUTS
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import negative_set
+from pipeline.training.config import shipped_negatives
 from pipeline.training.negative_set import (
     NegativePiece,
     about_negatives,
@@ -25,7 +26,6 @@ from pipeline.training.negative_set import (
     negative_pieces,
     pieces_with_gains,
     rescoring_threshold,
-    shipped_negatives,
 )
 from tests.support.untrained_bundle import large_detector, spoken
 
