@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 import soundfile
 import soxr
-from scipy import signal
 
 from audio_augmentation.equalizer import apply_response, high_pass_response, low_pass_response
 from core.audio_file import SAMPLE_RATE
@@ -72,7 +71,7 @@ def _opus_delay(bitrate: int) -> int:
     burst = np.random.default_rng(0).standard_normal(SAMPLE_RATE // 2).astype(np.float32)
     burst = 0.2 * burst * np.hanning(len(burst)).astype(np.float32)
     decoded = _opus_round_trip(np.pad(burst, (0, SAMPLE_RATE // 4)), bitrate)
-    return max(0, int(np.argmax(signal.correlate(decoded, burst))) - (len(burst) - 1))
+    return max(0, int(np.argmax(np.correlate(decoded, burst, "full"))) - (len(burst) - 1))
 
 
 def _same_length(audio: np.ndarray, samples: int) -> np.ndarray:

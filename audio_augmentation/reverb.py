@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft, signal
+from scipy import fft
 
 from audio_augmentation.gain_speed import SILENCE, limit_peak, rms
 from core.audio_file import SAMPLE_RATE
@@ -35,6 +35,8 @@ def reverberate(audio: np.ndarray, rir: np.ndarray) -> np.ndarray:
     Args:
         rir: impulse response [samples] at 16 kHz, of any delay and level.
     """
+    from scipy import signal  # takes a second to load
+
     audio = audio.astype(np.float32)
     if not len(audio) or not np.any(rir):
         return audio

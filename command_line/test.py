@@ -39,8 +39,8 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 
 def _pytest(arguments: list[str]) -> int:
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
-        # One process more than cores, as tests wait for browsers and servers. Files in the order of tests/conftest.py, not
-        # those of many tests first: no long one is left for the end.
+        # One process more than cores, as tests wait for browsers and servers. Files in the order of tests/conftest.py,
+        # not those of many tests first: no long one is left for the end.
         arguments = ["-n", str(usable_cores() + 1), "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
     # Not in this process: Hark's handlers of signals and warnings are none of the tests' business. Ctrl-C reaches both;
     # pytest then says how far it came.

@@ -146,29 +146,3 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         page.get_by_text("Pomegranates").first.wait_for()
         problems += axe(page)
     assert not problems, "\n".join(problems)
-
-
-def test_what_is_too_long_is_said_before_it_is_sent(tmp_path: Path) -> None:
-    short, long = tmp_path / "short.wav", tmp_path / "long.wav"
-    for path, seconds in ((short, 2), (long, 5)):
-        write_audio(path, np.zeros(seconds * SAMPLE_RATE, np.float32))
-    data = tmp_path / "data"
-    data.mkdir()
-    limit = {"HARK_UPLOAD_MAX_SECONDS": "3"}
-    with served(data, **limit) as portal, chromium_running() as browser, watched(browser) as page:
-        make_owner(page, portal)
-        sent: list[str] = []
-        page.on("request", lambda request: sent.append(request.url) if "/recordings/uploads" in request.url else None)
-        page.goto(f"{portal.address}/recordings")
-        page.set_input_files("#audio", long)
-        page.get_by_role("button", name="Transcribe").click()
-        page.locator(".uploads .error", has_text="longer than 0.05 minutes").wait_for()
-        page.set_input_files("#audio", [short, long])
-        page.get_by_label("These belong together").check()
-        page.get_by_role("button", name="Transcribe").click()
-        page.locator(".uploads .error", has_text="together they are longer").first.wait_for()
-        assert sent == []
-        page.set_input_files("#audio", short)
-        page.get_by_role("button", name="Transcribe").click()
-        page.wait_for_url(re.compile(r"/recordings/[0-9a-f-]{36}$"))
-        assert sent

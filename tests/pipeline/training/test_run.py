@@ -32,7 +32,7 @@ from model.dataset import FeatureWriter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
 from model.runtime.detector import BundleError, Detector
-from pipeline.training import negative_set
+from pipeline.training import bundle, negative_set
 from pipeline.training import plan as planning
 from pipeline.training import run as training_pipeline
 from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
@@ -413,6 +413,7 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
     monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **FEW))
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_set, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
+    monkeypatch.setattr(bundle, "PARITY_CLIPS", 4)
     pieces = negative_set.negative_pieces
     monkeypatch.setattr(
         negative_set, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest)

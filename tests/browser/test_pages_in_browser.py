@@ -1,0 +1,66 @@
+"""Single pages of a portal in a real browser: the documentation of the API, and an upload that is too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from tests.support.portal_driver import Portal, make_owner, served, watched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow(reason="drives a browser")
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    with served(tmp_path_factory.mktemp("portal"), HARK_UPLOAD_MAX_SECONDS="3") as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Browser, portal: Portal) -> Iterator[Page]:
+    with watched(chromium) as page:
+        make_owner(page, portal)
+        yield page
+
+
+def test_operations_are_listed_and_called_with_the_session(page: Page, portal: Portal) -> None:
+    page.goto(f"{portal.address}/api/docs")
+    page.locator(".opblock").first.wait_for()
+    assert page.locator(".opblock").count() > 40
+    block = page.locator("#operations-Tokens-tokens_me")
+    block.locator(".opblock-summary-control").click()
+    block.get_by_role("button", name="Try it out").click()
+    block.get_by_role("button", name="Execute").click()
+    block.locator(".live-responses-table").wait_for()
+    assert "curl -X" in block.locator(".curl-command").inner_text()
+    assert '"is_owner": true' in block.locator(".live-responses-table").inner_text()
+
+
+def test_what_is_too_long_is_said_before_it_is_sent(page: Page, portal: Portal, tmp_path: Path) -> None:
+    short, long = tmp_path / "short.wav", tmp_path / "long.wav"
+    for path, seconds in ((short, 2), (long, 5)):
+        write_audio(path, np.zeros(seconds * SAMPLE_RATE, np.float32))
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "/recordings/uploads" in request.url else None)
+    page.goto(f"{portal.address}/recordings")
+    page.set_input_files("#audio", long)
+    page.get_by_role("button", name="Transcribe").click()
+    page.locator(".uploads .error", has_text="longer than 0.05 minutes").wait_for()
+    page.set_input_files("#audio", [short, long])
+    page.get_by_label("These belong together").check()
+    page.get_by_role("button", name="Transcribe").click()
+    page.locator(".uploads .error", has_text="together they are longer").first.wait_for()
+    assert sent == []
+    page.set_input_files("#audio", short)
+    page.get_by_role("button", name="Transcribe").click()
+    page.wait_for_url(re.compile(r"/recordings/[0-9a-f-]{36}$"))
+    assert sent
