@@ -65,7 +65,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
 
     # the plan is changed: two voices less take less time
     page.locator("summary", has_text="Change the plan").click()
-    for engine in ("splice", "festival"):
+    for engine in ("splice", "festival", "flite"):
         if (box := page.locator(f"input[name=engines][value={engine}]")).count():
             box.uncheck()
     with page.expect_navigation():

@@ -134,12 +134,12 @@ def test_log_mel_on_the_device_is_the_one_definition(packed: Packed) -> None:
 
 
 @pytest.mark.slow(reason="trains for 220 steps")
-@pytest.mark.parametrize("kind", ["backbone", "recognizer"])
-def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "steps"), [("backbone", 220), ("recognizer", 80)])
+def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path, kind: str, steps: int) -> None:
     torch.manual_seed(0)
     mild = SpeechAugmentation(time_masks=0, band_masks=0, telephone_share=0.0, snr_db=(20.0, 30.0), warp=(0.99, 1.01))
     config = AcousticTrainConfig(
-        steps=220, batch_seconds=20, easy_steps=120, easy_seconds=10, warmup_steps=20, learning_rate=5e-3,
+        steps=steps, batch_seconds=20, easy_steps=steps // 2, easy_seconds=10, warmup_steps=20, learning_rate=5e-3,
         ema_decay=0.95, evaluations=4, augmentation=mild,
     )  # fmt: skip
     model = Backbone(BACKBONE) if kind == "backbone" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
@@ -157,7 +157,7 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
     assert (tmp_path / "last.pt").is_file()
     again = Backbone(BACKBONE) if kind == "backbone" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
     errors = train_acoustic(again, packed, config, tmp_path, lambda p: seen.append((p.step, p.loss)))
-    assert min(seen)[0] > 55, "it went on from where it was"
+    assert min(seen)[0] > steps // 4, "it went on from where it was"
     if kind == "backbone":
         assert errors["per/real/tones"] < 0.5
     else:  # a recurrent network is still at all-blank after so few steps

@@ -25,7 +25,7 @@ def main() -> None:
     sys.path[:0] = [str(REPOSITORY)]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
     threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
-    execute_from_command_line(["manage.py", "qcluster"])
+    execute_from_command_line(["manage.py", "qcluster", "--skip-checks"])  # which would load every page
 
 
 def _end_after(parent: int) -> None:
