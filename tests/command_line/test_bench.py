@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import BENCHMARKS, commit
+from benchmark import BENCHMARKS, commit, detector, features
 from benchmark.memory import resident_kib
 from core.data_folder import REPOSITORY
 from tests.support.command_line_samples import as_json, error_of
@@ -38,7 +38,9 @@ def test_every_benchmark_has_its_module() -> None:
 
 @pytest.mark.slow(reason="measures for several seconds")
 @pytest.mark.parametrize("name", ["features", "detector"])
-def test_quick_benchmarks_run(main: Main, capsys: Shown, name: str) -> None:
+def test_quick_benchmarks_run(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(detector, "STREAM_S", 6.0)
+    monkeypatch.setattr(features, "MEASURED_S", 0.2)
     figures = as_json(main, capsys, "bench", name)["figures"]
     if name == "features":
         assert all(row["times_real_time_a_core"] > 1 for row in figures.values())

@@ -15,7 +15,7 @@ from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import Trigger, smooth_scores
 from tests.support.untrained_bundle import keyword_hmm_model
 
-CLIPS = 20
+CLIPS = 12
 APART = 3 * SAMPLE_RATE
 RECORDINGS = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data") / "keyphrases"
 
