@@ -128,8 +128,8 @@ def test_a_spoken_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(libriphrase, "RESAMPLES", 20)
     detector = LargeDetector()
     scorers = {"phones": detector.keyword_hmm, "words": detector.second_pass}
-    figures = bench_libriphrase(tmp_path, 9, scorers, tmp_path / "lists" / "pairs.tsv", 0, silent_reporter())
-    assert figures["phrases"] > 5 and figures["pairs"] > 25
+    figures = bench_libriphrase(tmp_path, 20, scorers, tmp_path / "lists" / "pairs.tsv", 0, silent_reporter())
+    assert figures["phrases"] > 8 and figures["pairs"] > 40
     for kinds in figures["scorers"].values():
         assert kinds["easy"]["all"]["auc"] > 0.9 and kinds["easy"]["all"]["eer"]["value"] < 0.15
     with (tmp_path / "lists" / "pairs.tsv").open(encoding="utf-8", newline="") as file:
