@@ -22,6 +22,7 @@ HIT_AFTER_S = 1.0  # ... and this long after it
 CONFIDENCE = 0.95
 DET_POINTS = 120
 TAIL_PEAKS = 50  # highest false-alarm peaks that the tail is fitted to
+TAIL_PRIOR = 0.1  # what is added to the shape of a tail: half of its standard error (docs/experiments.md)
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,8 @@ class Operating:
 def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
     """The lowest threshold whose false-alarm rate on the negative ``streams`` is at most ``fa_per_hour``.
 
-    Where the streams are too short to observe the rate (fewer than three expected events), it is extrapolated: the
-    highest peaks' excess in logits is taken as exponential (the usual peaks-over-threshold tail with shape 0, Coles
-    2001, ch. 4).
+    Where the streams are too short to observe the rate (fewer than three expected events), it is extrapolated from the
+    highest peaks (:func:`_tail_height`).
     """
     hours = sum(s.hours for s in streams)
     peaks = false_alarm_peaks(streams)
@@ -150,10 +150,28 @@ def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
     top = logit(peaks[: max(10, min(TAIL_PEAKS, len(peaks) // 10))])
     if len(top) < 2 or hours == 0:
         return Operating(fa_per_hour, 0.5, True)
-    base = float(top[-1])
-    scale = max(float(np.mean(top[:-1] - base)), 1e-3)
-    height = base + scale * np.log(len(top) / hours / fa_per_hour)
+    height = _tail_height(top, len(top) / hours / fa_per_hour)
     return Operating(fa_per_hour, float(1.0 / (1.0 + np.exp(-min(height, 18.0)))), True)
+
+
+def _tail_height(peaks: np.ndarray, rarer: float) -> float:
+    """The height that is exceeded ``rarer`` times less often than the lowest of the ``peaks`` (logits, highest first).
+
+    The excess over the lowest is generalized Pareto (peaks over threshold, Coles 2001, ch. 4), fitted by
+    probability-weighted moments (Hosking and Wallis 1987). A shape below 0 is a tail that ends: the second pass bounds
+    the scores of words that are like many others. It is drawn towards 0, an exponential tail, by :data:`TAIL_PRIOR`,
+    and is never above: so few peaks prove nothing heavier.
+    """
+    base = float(peaks[-1])
+    excess = np.sort(peaks[:-1] - base)
+    count = len(excess)
+    mean = max(float(excess.mean()), 1e-3)
+    weighted = float(excess @ np.arange(count - 1, -1, -1)) / (count * max(count - 1, 1))  # E[x (1 - F(x))]
+    shape = float(np.clip(2.0 - mean / max(mean - 2.0 * weighted, 1e-9) + TAIL_PRIOR, -1.0, 0.0))
+    scale = mean * (1.0 - shape)
+    if shape > -1e-6:
+        return base + scale * float(np.log(rarer))
+    return base + scale / shape * float(rarer**shape - 1.0)
 
 
 def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: int | None = None) -> Interval:

@@ -211,8 +211,10 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
 
 @lru_cache(maxsize=2)  # a run goes through its negatives several times
 def _saying(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
-    """For each text, whether it is left out because the phrase is said in it."""
-    said = tuple(ear(keyphrase.text, keyphrase.language).hears(texts))
+    """For each text, whether it is left out because the phrase is said in it. Where it is said in some, it may be said
+    in what has not been transcribed, too."""
+    heard = ear(keyphrase.text, keyphrase.language).hears(texts)
+    said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
     return (False,) * len(said) if sum(said) > MOST_SAYING * len(said) else said
 
 

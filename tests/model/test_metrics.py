@@ -191,6 +191,22 @@ def test_an_exponential_tail_gives_back_its_threshold(rate: float) -> None:
     assert np.std(errors) < 1.2
 
 
+def test_a_tail_that_ends_is_not_extrapolated_beyond_its_end() -> None:
+    """Words that are said all the time: their second pass gives no more than so much, and people get no more either."""
+    end, rate, hours = 2.0, 0.5, 2.0
+    heights = []
+    for seed in range(30):
+        excess = np.random.default_rng(seed).exponential(1.0, 800)
+        peaks = end - 6.0 * np.exp(-0.5 * excess)  # generalized Pareto, shape -0.5
+        streams = [negative(np.repeat(sigmoid(peak), 2 * GAP).astype(np.float32)) for peak in peaks]
+        streams.append(negative(np.full(round(hours * HOUR) - 2 * GAP * len(peaks), 1e-4, np.float32)))
+        operating = threshold_for(streams, rate)
+        assert operating.extrapolated
+        heights.append(float(logit(operating.threshold)))
+    right = end - 6.0 * (rate * hours / 800) ** 0.5
+    assert abs(np.mean(heights) - right) < 0.2  # an exponential tail is 0.63 above, beyond the end
+
+
 def test_rates_too_rare_have_higher_thresholds_and_few_peaks_still_give_one() -> None:
     streams = exponential_tail(1.0, 300.0, 0.7, -3.0, 0)
     thresholds = [threshold_for(streams, rate).threshold for rate in (0.02, 0.1, 0.5, 2.0)]

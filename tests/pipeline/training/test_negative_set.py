@@ -82,6 +82,12 @@ def test_where_the_phrase_is_said_is_no_negative(negatives: Path) -> None:
     assert count == {"computer": 1, "evening is over": 1, "kettle": 4, "hey compass": 5, "the": 5}, "nearly all say it"
 
 
+def test_what_was_not_transcribed_may_say_a_common_word() -> None:
+    phrase = Keyphrase("computer")
+    assert negative_set._saying(("tea", "a computer", "", "milk"), phrase) == (False, True, True, False)
+    assert negative_set._saying(("tea", "", "milk"), phrase) == (False, False, False)
+
+
 def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetector) -> None:
     pieces = list(negative_pieces(negatives, np.inf, 0))
     judged = list(pieces_with_gains(pieces, detector))
