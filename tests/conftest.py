@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -89,6 +90,12 @@ LONGEST = (
     "browser/test_portal.py", "pipeline/training/test_run.py", "command_line/test_whole_run.py",
     "browser/test_recordings_in_browser.py",
 )  # fmt: skip
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: collecting garbage need not walk it again and again."""
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
