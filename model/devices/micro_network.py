@@ -1,0 +1,335 @@
+"""A network for microcontrollers in microWakeWord's contract, which ESPHome's ``micro_wake_word`` loads: 40 features a
+10 ms, three at a time, to a probability, all in 8 bits, with what it remembers in variables of the file.
+
+It is trained twice: as :class:`MicroNetwork` in floating point with batch normalization, then as
+:class:`QuantizedMicroNetwork`, whose every number is one of those that the file computes with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tflite
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.devices.tflite_file import Graph, Quantization, TFLiteFile
+
+FEATURES = 40
+STRIDE = 3  # frames of 10 ms that the network hears at once
+FEATURE_SCALE, FEATURE_ZERO = float(np.float32(26 / 255)), -128  # real features are 0 to 26
+LEVELS = 255
+OUTPUT_SCALE = 1 / 256
+RANGE_SHARE = 0.02  # of a new batch in the running range of a layer
+
+
+@dataclass(frozen=True)
+class MicroShape:
+    """Sizes of the network.
+
+    Attributes:
+        first_kernel: frames of 10 ms that the first convolution spans.
+        channels: of the first convolution and of each block after it.
+        kernels: steps of 30 ms that the depthwise convolution of each block spans.
+        last_kernel: steps that the last layer sees.
+    """
+
+    first_kernel: int = 5
+    channels: tuple[int, ...] = (32, 64, 64, 64, 64)
+    kernels: tuple[int, ...] = (5, 9, 13, 21)
+    last_kernel: int = 5
+
+    @property
+    def steps(self) -> int:
+        """Steps of 30 ms that a score depends on."""
+        return 1 + sum(kernel - 1 for kernel in (*self.kernels, self.last_kernel))
+
+
+def _convolutions(shape: MicroShape) -> list[nn.Conv1d]:
+    """The layers in order: the first, a depthwise and a pointwise one of each block, the last."""
+    first, *others = shape.channels
+    layers = [nn.Conv1d(FEATURES, first, shape.first_kernel, stride=STRIDE)]
+    before = first
+    for channels, kernel in zip(others, shape.kernels, strict=True):
+        layers += [nn.Conv1d(before, before, kernel, groups=before), nn.Conv1d(before, channels, 1)]
+        before = channels
+    return [*layers, nn.Conv1d(before, 1, shape.last_kernel)]
+
+
+def _before(layer: nn.Conv1d) -> int:
+    """Frames of its input that a layer remembers."""
+    return layer.kernel_size[0] - layer.stride[0]
+
+
+def _is_depthwise(layer: nn.Conv1d) -> bool:
+    return layer.groups > 1
+
+
+class _Convolutions(nn.Module):
+    """The layers of both networks; each sees the past only."""
+
+    def __init__(self, shape: MicroShape | None = None) -> None:
+        super().__init__()
+        self.shape = shape or MicroShape()
+        self.convolutions = _convolutions(self.shape)
+        self.layers = nn.ModuleList(self.convolutions)
+
+    def _is_last(self, number: int) -> bool:
+        return number == len(self.convolutions) - 1
+
+    def _rectified(self, number: int) -> bool:
+        """Whether a rectifier follows a layer: all but depthwise ones and the last."""
+        return not _is_depthwise(self.convolutions[number]) and not self._is_last(number)
+
+
+class MicroNetwork(_Convolutions):
+    """The network in floating point; what a rectifier follows is normalized."""
+
+    def __init__(self, shape: MicroShape | None = None) -> None:
+        super().__init__(shape)
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(layer.out_channels) if self._rectified(number) else nn.Identity()
+            for number, layer in enumerate(self.convolutions)
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
+        heard = frames.transpose(1, 2)
+        for number, (layer, norm) in enumerate(zip(self.convolutions, self.norms)):
+            heard = norm(layer(functional.pad(heard, (_before(layer), 0))))
+            if self._rectified(number):
+                heard = torch.relu(heard)
+        return heard[:, 0]
+
+    @torch.no_grad()
+    def quantized(self, frames: Tensor) -> QuantizedMicroNetwork:
+        """The same network in 8 bits, batch normalization folded into weights; ``frames`` [batch, time, FEATURES] are
+        heard for the ranges that its layers begin with."""
+        made = QuantizedMicroNetwork(self.shape)
+        for layer, norm, into in zip(self.convolutions, self.norms, made.convolutions):
+            assert layer.bias is not None and into.bias is not None
+            weight, bias = layer.weight, layer.bias
+            if isinstance(norm, nn.BatchNorm1d):
+                assert norm.running_mean is not None and norm.running_var is not None
+                gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+                weight, bias = weight * gain[:, None, None], (bias - norm.running_mean) * gain + norm.bias
+            into.weight.copy_(weight)
+            into.bias.copy_(bias)
+        made.train()
+        made(frames)
+        return made.eval()
+
+
+class QuantizedMicroNetwork(_Convolutions):
+    """The network with every weight and every value rounded to the 8 bits of the file (quantization-aware training,
+    Jacob et al. 2018): gradients pass the rounding. In training, ranges follow what layers give."""
+
+    def __init__(self, shape: MicroShape | None = None) -> None:
+        super().__init__(shape)
+        # The lowest and the highest value of each layer.
+        self.ranges: Tensor
+        self.register_buffer("ranges", torch.zeros(len(self.convolutions), 2))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
+        scale, zero = FEATURE_SCALE, FEATURE_ZERO
+        heard = torch.fake_quantize_per_tensor_affine(frames.transpose(1, 2), scale, zero, -128, 127)
+        for number, layer in enumerate(self.convolutions):
+            weight, bias = self._rounded(layer, scale)
+            heard = functional.conv1d(
+                functional.pad(heard, (_before(layer), 0)), weight, bias, layer.stride, groups=layer.groups
+            )
+            if self._rectified(number):
+                heard = torch.relu(heard)
+            if self.training:
+                self._follow(number, heard)
+            scale, zero = self._scale(number)
+            heard = torch.fake_quantize_per_tensor_affine(heard, scale, zero, -128, 127)
+        return heard[:, 0]
+
+    @torch.no_grad()
+    def device_scores(self, frames: Tensor) -> Tensor:
+        """Features [batch, time, FEATURES] to what the file gives, 256 times the probability [batch, time / STRIDE], in
+        the integers of TFLite's reference kernels, which microcontrollers compute with."""
+        scale, zero = FEATURE_SCALE, FEATURE_ZERO
+        # Less their zero, so that nothing is 0.
+        heard = (torch.round(frames.transpose(1, 2).double() / scale) + zero).clamp(-128, 127) - zero
+        for number, layer in enumerate(self.convolutions):
+            weight, bias, steps = self._integers(layer, scale)
+            # Whole numbers below 2^53 are exact.
+            total = functional.conv1d(
+                functional.pad(heard, (_before(layer), 0)), weight.double(), bias.double(), layer.stride, 0, 1,
+                layer.groups,
+            )  # fmt: skip
+            gives, zero = self._scale(number)
+            # TFLite multiplies the two scales of a fully connected layer in single precision.
+            both = (steps * scale).double() if self._is_last(number) else steps.double() * scale
+            heard = _requantized(total.long(), both / gives)
+            lowest = 0 if self._rectified(number) else -128 - zero
+            heard = heard.clamp(lowest, 127 - zero).double()
+            scale = gives
+        probability = torch.sigmoid((heard * scale).float())
+        return torch.round(probability / OUTPUT_SCALE).clamp(0, LEVELS)[:, 0]
+
+    @torch.no_grad()
+    def _follow(self, number: int, values: Tensor) -> None:
+        seen = torch.stack([values.amin().clamp(max=0.0), values.amax().clamp(min=1e-3)])
+        known = self.ranges[number]
+        share = RANGE_SHARE if bool(known.any()) else 1.0
+        self.ranges[number] = known + share * (seen - known)
+
+    def _scale(self, number: int) -> tuple[float, int]:
+        """Scale and zero of what a layer gives; 0 is one of its values."""
+        low, high = self.ranges[number].tolist()
+        scale = float(np.float32((high - low) / LEVELS))
+        return scale, round(-128 - low / scale)
+
+    def _weight_scale(self, layer: nn.Conv1d) -> Tensor:
+        """Of each output channel; the last layer, which is fully connected in the file, has one."""
+        largest = layer.weight.detach().abs().amax(dim=(1, 2))
+        return (largest / 127).clamp(min=1e-8)
+
+    def _rounded(self, layer: nn.Conv1d, input_scale: float) -> tuple[Tensor, Tensor]:
+        """Weights and bias as the file has them; gradients pass."""
+        scale = self._weight_scale(layer)
+        zeros = torch.zeros(len(scale), dtype=torch.int32)
+        weight = torch.fake_quantize_per_channel_affine(layer.weight, scale, zeros, 0, -127, 127)
+        assert layer.bias is not None
+        step = scale * input_scale
+        bias = layer.bias
+        return weight, bias + (torch.round(bias / step) * step - bias).detach()
+
+    def _integers(self, layer: nn.Conv1d, input_scale: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, bias and, for each output channel, the scale of weights."""
+        scale = self._weight_scale(layer)
+        assert layer.bias is not None
+        weight = torch.round(layer.weight / scale[:, None, None]).clamp(-127, 127)
+        return weight.to(torch.int8), torch.round(layer.bias / (scale * input_scale)).to(torch.int32), scale
+
+    @torch.no_grad()
+    def tflite(self) -> bytes:
+        """The TFLite file: int8 [1, STRIDE, FEATURES] to uint8 [1, 1], 256 times the probability."""
+        made = TFLiteFile("microWakeWord network by Hark")
+        graph, beginning = made.graph("main"), made.graph("beginning")
+        known = Quantization((FEATURE_SCALE,), FEATURE_ZERO)
+        heard = graph.tensor("features", (1, STRIDE, FEATURES), "int8", known)
+        graph.inputs = (heard,)
+        graph.add("CALL_ONCE", (), (), "CallOnceOptions", InitSubgraphIndex=1)
+        heard = _reshaped(graph, "frames", heard, (1, STRIDE, 1, FEATURES), known)
+        frames = STRIDE
+        for number, layer in enumerate(self.convolutions):
+            if before := _before(layer):
+                heard = _remembered(graph, beginning, number, heard, (before, frames, layer.in_channels), known)
+            heard, known = self._written(graph, number, layer, heard, known)
+            frames = 1
+        probability = Quantization((OUTPUT_SCALE,), -128)
+        signed = graph.tensor("probability/signed", (1, 1), "int8", probability)
+        graph.add("LOGISTIC", (heard,), (signed,), version=2)
+        unsigned = graph.tensor("probability", (1, 1), "uint8", Quantization((OUTPUT_SCALE,), 0))
+        graph.add("QUANTIZE", (signed,), (unsigned,), "QuantizeOptions")
+        graph.outputs = (unsigned,)
+        return made.to_bytes()
+
+    def _written(
+        self, graph: Graph, number: int, layer: nn.Conv1d, heard: int, known: Quantization
+    ) -> tuple[int, Quantization]:
+        """A layer's operation on ``heard``; its output and that one's quantization."""
+        scale, zero = self._scale(number)
+        gives = Quantization((scale,), zero)
+        integers, bias, steps = self._integers(layer, known.scale[0])
+        weight = integers.numpy().transpose(0, 2, 1)[:, :, None]  # [out, time, 1, in]
+        biases = bias.numpy()
+        name = f"layer{number}"
+        each = tuple(steps.tolist())
+        in_bias = Quantization(tuple((steps * known.scale[0]).tolist()))
+        relu = tflite.ActivationFunctionType.RELU if self._rectified(number) else tflite.ActivationFunctionType.NONE
+        common = {"FusedActivationFunction": relu}
+        if self._is_last(number):
+            flat = layer.kernel_size[0] * layer.in_channels
+            heard = _reshaped(graph, f"{name}/flat", heard, (1, flat), known)
+            constants = (
+                graph.constant(f"{name}/weight", weight.reshape(1, flat), Quantization(each)),
+                graph.constant(f"{name}/bias", biases, in_bias),
+            )
+            made = graph.tensor(name, (1, 1), "int8", gives)
+            graph.add("FULLY_CONNECTED", (heard, *constants), (made,), "FullyConnectedOptions", version=4, **common)
+            return made, gives
+        made = graph.tensor(name, (1, 1, 1, layer.out_channels), "int8", gives)
+        common |= {"Padding": tflite.Padding.VALID, "StrideW": 1, "DilationWFactor": 1, "DilationHFactor": 1}
+        if _is_depthwise(layer):
+            constants = (
+                graph.constant(f"{name}/weight", weight.transpose(3, 1, 2, 0), Quantization(each, 0, 3)),
+                graph.constant(f"{name}/bias", biases, in_bias),
+            )
+            graph.add(
+                "DEPTHWISE_CONV_2D", (heard, *constants), (made,), "DepthwiseConv2DOptions", version=3, StrideH=1,
+                DepthMultiplier=1, **common,
+            )  # fmt: skip
+        else:
+            constants = (
+                graph.constant(f"{name}/weight", weight, Quantization(each)),
+                graph.constant(f"{name}/bias", biases, in_bias),
+            )
+            graph.add(
+                "CONV_2D", (heard, *constants), (made,), "Conv2DOptions", version=3, StrideH=layer.stride[0], **common
+            )
+        return made, gives
+
+
+def _requantized(total: Tensor, multiplier: Tensor) -> Tensor:
+    """Integers [batch, channels, time] times a number for each channel as TFLite multiplies them: in 32 bits, rounded
+    twice (``MultiplyByQuantizedMultiplier``)."""
+    mantissa, exponent = torch.frexp(multiplier)
+    factor = torch.round(mantissa * 2**31).long()
+    carried = factor == 2**31
+    factor, exponent = torch.where(carried, factor // 2, factor), exponent.long() + carried
+    left, right = exponent.clamp(min=0)[:, None], (-exponent).clamp(min=0)[:, None]
+    product = (total << left) * factor[:, None]
+    nudge = torch.where(product >= 0, 2**30, 1 - 2**30)
+    high = torch.div(product + nudge, 2**31, rounding_mode="trunc")
+    mask = (torch.ones_like(right) << right) - 1
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0).long()).long()
+
+
+def _reshaped(graph: Graph, name: str, heard: int, shape: tuple[int, ...], known: Quantization) -> int:
+    made = graph.tensor(name, shape, "int8", known)
+    graph.add(
+        "RESHAPE", (heard, graph.constant(f"{name}/shape", np.asarray(shape, np.int32))), (made,), "ReshapeOptions"
+    )
+    return made
+
+
+def _remembered(
+    graph: Graph, beginning: Graph, number: int, heard: int, sizes: tuple[int, int, int], known: Quantization
+) -> int:
+    """What a layer remembers followed by what it hears now; the newest part of both is remembered for the next time.
+
+    Args:
+        sizes: frames before, frames now, channels.
+    """
+    before, now, channels = sizes
+    name = f"layer{number}/past"
+    shape = (1, before, 1, channels)
+    zeros = beginning.constant(f"{name}/zeros", np.full(shape, known.zero, np.int8), known)
+    handle = beginning.tensor(name, (), "resource")
+    beginning.add("VAR_HANDLE", (), (handle,), "VarHandleOptions", SharedName=name)
+    beginning.add("ASSIGN_VARIABLE", (handle, zeros), (), "AssignVariableOptions")
+    handle = graph.tensor(name, (), "resource")
+    graph.add("VAR_HANDLE", (), (handle,), "VarHandleOptions", SharedName=name)
+    past = graph.tensor(f"{name}/read", shape, "int8", known)
+    graph.add("READ_VARIABLE", (handle,), (past,), "ReadVariableOptions")
+    both = graph.tensor(f"{name}/both", (1, before + now, 1, channels), "int8", known)
+    graph.add("CONCATENATION", (past, heard), (both,), "ConcatenationOptions", version=2, Axis=1)
+    first, end, step = (
+        graph.constant(f"{name}/{part}", np.asarray(values, np.int32))
+        for part, values in (("first", (0, now, 0, 0)), ("end", (0, 0, 0, 0)), ("step", (1, 1, 1, 1)))
+    )
+    newest = graph.tensor(f"{name}/newest", shape, "int8", known)
+    graph.add(
+        "STRIDED_SLICE", (both, first, end, step), (newest,), "StridedSliceOptions", version=2,
+        BeginMask=0b1101, EndMask=0b1111,
+    )  # fmt: skip
+    graph.add("ASSIGN_VARIABLE", (handle, newest), (), "AssignVariableOptions")
+    return both

@@ -1,0 +1,191 @@
+"""TFLite files, made of the format's own schema (the package ``tflite``): TensorFlow is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import tflite
+
+SCHEMA_VERSION = 3
+ALIGNMENT = 16  # bytes: runtimes on microcontrollers read constants where they lie in the file
+KINDS = {"float32": tflite.TensorType.FLOAT32, "int32": tflite.TensorType.INT32, "int8": tflite.TensorType.INT8,
+         "uint8": tflite.TensorType.UINT8, "resource": tflite.TensorType.RESOURCE}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Real values of integers: ``scale * (integer - zero)``, with one scale, or one for each channel of ``axis``."""
+
+    scale: tuple[float, ...]
+    zero: int = 0
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    buffer: int
+    quantization: Quantization | None
+
+
+@dataclass(frozen=True)
+class _Operation:
+    code: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: str
+    values: Mapping[str, Any]
+
+
+@dataclass
+class Graph:
+    """One graph of a file: tensors are known by the numbers that :meth:`tensor` and :meth:`constant` give."""
+
+    name: str
+    _buffers: list[bytes]
+    _codes: list[tuple[int, int]]
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    _tensors: list[_Tensor] = field(default_factory=list)
+    _operations: list[_Operation] = field(default_factory=list)
+
+    def tensor(self, name: str, shape: Sequence[int], kind: str, quantization: Quantization | None = None) -> int:
+        """A tensor that an operation makes, or that comes from outside; ``kind`` is one of :data:`KINDS`."""
+        # Every tensor has a buffer of its own, as converters write them: of those without constants it is empty.
+        self._buffers.append(b"")
+        self._tensors.append(_Tensor(name, tuple(shape), kind, len(self._buffers) - 1, quantization))
+        return len(self._tensors) - 1
+
+    def constant(self, name: str, values: np.ndarray, quantization: Quantization | None = None) -> int:
+        """A tensor that the file holds."""
+        number = self.tensor(name, values.shape, str(values.dtype), quantization)
+        self._buffers[self._tensors[number].buffer] = np.ascontiguousarray(values).tobytes()
+        return number
+
+    def add(
+        self,
+        operator: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: str = "",
+        version: int = 1,
+        **values: Any,
+    ) -> None:
+        """An operation, by its name in the schema's ``BuiltinOperator``, in the order of execution.
+
+        Args:
+            options: the schema's table of its options, with ``values`` by the names of its fields.
+            version: of the operator, as the runtime registers it.
+        """
+        code = (int(getattr(tflite.BuiltinOperator, operator)), version)
+        if code not in self._codes:
+            self._codes.append(code)
+        self._operations.append(_Operation(self._codes.index(code), tuple(inputs), tuple(outputs), options, values))
+
+
+class TFLiteFile:
+    """A file that is put together graph by graph; the first one is what runs."""
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self._buffers = [b""]  # the first one is nothing, by the schema
+        self._codes: list[tuple[int, int]] = []
+        self._graphs: list[Graph] = []
+
+    def graph(self, name: str) -> Graph:
+        """A new graph."""
+        self._graphs.append(Graph(name, self._buffers, self._codes))
+        return self._graphs[-1]
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        builder = flatbuffers.Builder(1 << 16)
+        buffers = [_table(builder, "Buffer", Data=_aligned(builder, data)) for data in self._buffers]
+        codes = [
+            _table(builder, "OperatorCode", DeprecatedBuiltinCode=min(code, 127), BuiltinCode=code, Version=version)
+            for code, version in self._codes
+        ]
+        graphs = [_written(builder, graph) for graph in self._graphs]
+        model = _table(
+            builder, "Model", Version=SCHEMA_VERSION, OperatorCodes=_offsets(builder, codes),
+            Subgraphs=_offsets(builder, graphs), Description=builder.CreateString(self.description),
+            Buffers=_offsets(builder, buffers),
+        )  # fmt: skip
+        builder.Finish(model, b"TFL3")
+        return bytes(builder.Output())
+
+
+def _written(builder: flatbuffers.Builder, graph: Graph) -> int:
+    tensors = [_written_tensor(builder, tensor) for tensor in graph._tensors]
+    operations = []
+    for operation in graph._operations:
+        values: dict[str, Any] = {
+            "OpcodeIndex": operation.code,
+            "Inputs": _numbers(builder, operation.inputs, np.int32),
+            "Outputs": _numbers(builder, operation.outputs, np.int32),
+        }
+        if operation.options:
+            values["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, operation.options)
+            texts = {
+                name: builder.CreateString(value) for name, value in operation.values.items() if isinstance(value, str)
+            }
+            values["BuiltinOptions"] = _table(builder, operation.options, **{**operation.values, **texts})
+        operations.append(_table(builder, "Operator", **values))
+    return _table(
+        builder, "SubGraph", Tensors=_offsets(builder, tensors), Inputs=_numbers(builder, graph.inputs, np.int32),
+        Outputs=_numbers(builder, graph.outputs, np.int32), Operators=_offsets(builder, operations),
+        Name=builder.CreateString(graph.name),
+    )  # fmt: skip
+
+
+def _written_tensor(builder: flatbuffers.Builder, tensor: _Tensor) -> int:
+    values: dict[str, Any] = {
+        "Shape": _numbers(builder, tensor.shape, np.int32),
+        "Type": KINDS[tensor.kind],
+        "Buffer": tensor.buffer,
+        "Name": builder.CreateString(tensor.name),
+        "HasRank": True,
+    }
+    if tensor.quantization is not None:
+        scale = np.asarray(tensor.quantization.scale, np.float32)
+        values["Quantization"] = _table(
+            builder, "QuantizationParameters", Scale=_numbers(builder, scale, np.float32),
+            ZeroPoint=_numbers(builder, [tensor.quantization.zero] * len(scale), np.int64),
+            QuantizedDimension=tensor.quantization.axis,
+        )  # fmt: skip
+    return _table(builder, "Tensor", **values)
+
+
+def _table(builder: flatbuffers.Builder, kind: str, **values: Any) -> int:
+    """A table of the schema; values of None are left out."""
+    getattr(tflite, f"{kind}Start")(builder)
+    for name, value in values.items():
+        if value is not None:
+            getattr(tflite, f"{kind}Add{name}")(builder, value)
+    return int(getattr(tflite, f"{kind}End")(builder))
+
+
+def _numbers(builder: flatbuffers.Builder, numbers: Sequence[int] | np.ndarray, kind: type) -> int:
+    return int(builder.CreateNumpyVector(np.asarray(numbers, kind)))
+
+
+def _offsets(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _aligned(builder: flatbuffers.Builder, data: bytes) -> int | None:
+    if not data:
+        return None
+    builder.StartVector(1, len(data), ALIGNMENT)
+    builder.head = builder.head - len(data)
+    builder.Bytes[builder.head : builder.head + len(data)] = data
+    return int(builder.EndVector())
