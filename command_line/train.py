@@ -15,7 +15,7 @@ from command_line.options import Commands, Parser, add_command, language, names,
 from command_line.program import PROGRAM
 from core.data_folder import data_folder
 from core.errors import HarkError
-from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
+from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES, RunConfig
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -74,6 +74,15 @@ def run_options(parser: Parser) -> None:
         help="of the detector: large (34 MB) misses far less, standard (2 MB) suits small computers, micro is the "
         "smallest (default: large for English, else standard, and standard for a trial)",
     )
+    parser.add_argument(
+        "--for",
+        dest="devices",
+        action="append",
+        choices=DEVICES,
+        default=[],
+        help="train a detector for such a device too, and put its files into the bundle: esphome (Voice PE, ESP32-S3: "
+        "micro_wake_word), openwakeword (Home Assistant's add-on); may be given twice",
+    )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped backbone and negative set")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
     add_method(parser, "--mining-method")
@@ -99,6 +108,7 @@ def wanted_run(options: argparse.Namespace) -> RunConfig:
         mining_method=options.mining_method,
         from_scratch=options.from_scratch,
         engines=options.engines,
+        devices=tuple(sorted(set(options.devices))),
         hold_out=getattr(options, "hold_out", ""),
     )
 
@@ -351,6 +361,14 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     fooled_by = ", ".join(f'"{text}"' for text in metrics.get("fooled_by", ()))
     files = [
         *([("fooled most by", fooled_by)] if fooled_by else []),
+        *(
+            (
+                f"for {device['title']}",
+                f"missed {percent(device['miss_rate_clean']['value'])}, in noise "
+                f"{percent(device['miss_rate_noisy']['value'])}; in the bundle {', '.join(device['bytes'])}",
+            )
+            for device in result.get("devices", {}).values()
+        ),
         ("clips", made),
         ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
         ("report", short_path(result["report"])),

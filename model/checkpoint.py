@@ -10,6 +10,9 @@ from torch import nn
 from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import Detector, DetectorConfig
+from model.devices.micro_network import MicroShape
+from model.devices.microwakeword import MicroConfig, MicroDetector
+from model.devices.openwakeword import OpenWakeWordConfig, OpenWakeWordDetector
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.plain import from_plain, with_current_names
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
@@ -18,6 +21,8 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "crnn": (TinyCRNNConfig, TinyCRNN),
     "backbone": (BackboneDetectorConfig, BackboneDetector),
     "encoder": (EncoderDetectorConfig, EncoderDetector),
+    "microwakeword": (MicroConfig, MicroDetector),
+    "openwakeword": (OpenWakeWordConfig, OpenWakeWordDetector),
 }
 
 
@@ -29,6 +34,8 @@ def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
         values = {**values, "kind": "backbone"}
     if "backbone" in values:
         values = {**values, "backbone": from_plain(BackboneConfig, values["backbone"])}
+    if "shape" in values:
+        values = {**values, "shape": from_plain(MicroShape, values["shape"])}
     config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)
     return config
 

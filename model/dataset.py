@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core.data_folder import atomic_path
-from model.features import MELS
+from model.features import MELS, StoredFrames
 
 FRAMES_FILE = "frames.f16"
 SEGMENTS_FILE = "segments.csv"
@@ -105,9 +105,13 @@ def open_store(folder: Path, width: int = MELS) -> FeatureStore:
 class AudioDataset:
     """Windows of stored frames with their labels over a table of segments."""
 
-    def __init__(self, segments: pd.DataFrame, frames: np.ndarray, receptive_frames: int) -> None:
+    def __init__(
+        self, segments: pd.DataFrame, frames: np.ndarray, stored: StoredFrames, end_jitter: tuple[int, int] = END_JITTER
+    ) -> None:
+        """Windows of the frames of some segments; ``end_jitter``: see :data:`END_JITTER`."""
         self.frames = frames
-        self.receptive_frames = receptive_frames
+        self.window = stored.window
+        self._end_jitter = [round(frame / stored.step) for frame in end_jitter]
         self.first = segments["first"].to_numpy(np.int64)
         self.length = segments["frames"].to_numpy(np.int64)
         self.phrase_start = segments["phrase_start"].to_numpy(np.int64)
@@ -115,26 +119,26 @@ class AudioDataset:
         self.labels = segments["label"].to_numpy(np.float32)
 
     def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Windows [batch, receptive_frames, width] float32 that end just before frame ``end`` of segments ``index``."""
-        end = np.clip(end, self.receptive_frames, np.maximum(self.length[index], self.receptive_frames))
-        first = self.first[index] + end - self.receptive_frames
-        batch = np.empty((len(index), self.receptive_frames, self.frames.shape[1]), np.float32)
+        """Windows [batch, window, width] float32 that end just before stored frame ``end`` of segments ``index``."""
+        end = np.clip(end, self.window, np.maximum(self.length[index], self.window))
+        first = self.first[index] + end - self.window
+        batch = np.empty((len(index), self.window, self.frames.shape[1]), np.float32)
         for row, start in enumerate(first):
-            part = self.frames[start : start + min(self.receptive_frames, self.length[index[row]])]
-            missing = self.receptive_frames - len(part)
+            part = self.frames[start : start + min(self.window, self.length[index[row]])]
+            missing = self.window - len(part)
             batch[row, missing:] = part
             batch[row, :missing] = part[0] if len(part) else 0.0  # a short segment goes on backwards as it began
         return batch
 
     def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Window ends up to 200 ms after aligned phrases; random ends in segments without an aligned phrase."""
-        jitter = rng.integers(END_JITTER[0], END_JITTER[1] + 1, len(index))
+        jitter = rng.integers(self._end_jitter[0], self._end_jitter[1] + 1, len(index))
         aligned = self.phrase_end[index]
         return np.where(aligned >= 0, aligned + jitter, self.random_ends(index, rng))
 
     def random_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Window ends anywhere in the segments."""
-        return rng.integers(self.receptive_frames, np.maximum(self.length[index], self.receptive_frames) + 1)
+        return rng.integers(self.window, np.maximum(self.length[index], self.window) + 1)
 
     def prefix_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Window ends in the first part of aligned phrases: too early to be the phrase."""
@@ -171,7 +175,7 @@ class BatchSampler:
         self.hard = (index, end) if len(index) else None
 
     def draw(self) -> tuple[Tensor, Tensor]:
-        """A batch: windows [batch, receptive_frames, width] and labels [batch]."""
+        """A batch: windows [batch, window, width] and labels [batch]."""
         data, rng, size = self.dataset, self.rng, self.batch_size
         index: list[np.ndarray] = []
         ends: list[np.ndarray] = []

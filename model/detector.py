@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from model.dataset import FeatureStore
+from model.dataset import END_JITTER, FeatureStore
 from model.features import HOP, WINDOW, StoredFrames
 from model.front_end import FrontEnd
 from model.metrics import ScoredStream
@@ -93,6 +93,24 @@ class Detector(nn.Module, ABC):
     def parameter_count(self) -> int:
         """Parameters of all that it runs."""
         return sum(p.numel() for p in self.parameters())
+
+
+class TrainedDetector(Detector):
+    """A detector that learns the phrase (:mod:`model.train`).
+
+    Attributes:
+        end_jitter: log-mel frames between which its windows end after the phrase does, in training.
+    """
+
+    end_jitter: tuple[int, int] = END_JITTER
+
+    def augmented(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
+        """Windows [batch, window, width] as they are heard in training, each time another way."""
+        return windows
+
+    @abstractmethod
+    def forward(self, stored: Tensor) -> Tensor:
+        """Logits [batch, n] of stored frames [batch, window + chunk (n - 1), width]."""
 
 
 def in_batches(

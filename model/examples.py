@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from audio_augmentation import codec
 from audio_augmentation.augment import AugmentationConfig, Augmenter
 from audio_augmentation.compose import compose_stream, surround
 from audio_augmentation.gain_speed import change_voice, limit_peak
@@ -85,6 +86,7 @@ class ExampleSpec:
         condition: a key of :data:`CONDITIONS`.
         receptive_samples: audio that a detector needs before the clip's end.
         last_seconds: of an aligned clip that matter (the phrase after a carrier); 0 for the whole clip.
+        bitrate: of Opus, bit/s, which an aligned clip goes through first; 0: none.
         columns: the rest of the segment's row in the feature store.
     """
 
@@ -97,6 +99,7 @@ class ExampleSpec:
     before: str = ""
     after: str = ""
     place_s: tuple[float, float] | None = None
+    bitrate: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
 
 
@@ -184,6 +187,8 @@ class ExampleBuilder:
     def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int, int, int]:
         """Audio, the first and last log-mel frame of it that are wanted, and the phrase's place among these."""
         audio = read_audio(spec.clips[0])
+        if spec.bitrate:
+            audio = codec.opus(limit_peak(audio), spec.bitrate)
         clip = self._voiced(audio if spec.place_s else _spoken(audio), spec, rng)
         before = _spoken(read_audio(spec.before)) if spec.before else None
         after = _spoken(read_audio(spec.after)) if spec.after else None

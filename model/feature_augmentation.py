@@ -43,7 +43,7 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.bmm(batch, torch.from_numpy(weights))
 
 
-def mask(batch: Tensor, rng: np.random.Generator) -> Tensor:
+def mask(batch: Tensor, rng: np.random.Generator, silence: float = SILENCE) -> Tensor:
     """Mask a stretch of time and of mel bands in half of the windows (SpecAugment, Park et al. 2019); in place."""
     size, frames, mels = batch.shape
     for row in np.flatnonzero(rng.random(size) < MASK_SHARE):
@@ -52,5 +52,5 @@ def mask(batch: Tensor, rng: np.random.Generator) -> Tensor:
         batch[row, :, low : low + bands] = batch[row].mean()
         length = int(rng.integers(0, MASK_FRAMES + 1))
         start = int(rng.integers(0, frames - length + 1))
-        batch[row, start : start + length] = SILENCE
+        batch[row, start : start + length] = silence
     return batch

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from model.backbone import STEM_STRIDE, Backbone, BackboneConfig
-from model.detector import Detector, DetectorConfig, scores_of_many
+from model.detector import DetectorConfig, TrainedDetector, scores_of_many
 from model.export import Carried, export_streaming
+from model.feature_augmentation import augment_features
 from model.features import CHUNK_FRAMES, MELS, StoredFrames, lead_in, log_mel
 from model.front_end import FrontEnd
 
@@ -54,7 +55,7 @@ class TinyCRNNConfig(DetectorConfig):
         return StoredFrames(MELS, 1, frames, CHUNK_FRAMES, 1)
 
 
-class TinyCRNN(Detector):
+class TinyCRNN(TrainedDetector):
     """A backbone of its own, and on it a recurrent layer with an MLP head."""
 
     batch_frames = 160_000
@@ -92,6 +93,9 @@ class TinyCRNN(Detector):
         encoded = self.to_recurrent(self.backbone(log_mel).transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])
+
+    def augmented(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
+        return augment_features(windows, rng)
 
     def front_end(self, folder: Path) -> FrontEnd:
         return FrontEnd(self.config.stored)

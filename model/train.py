@@ -1,4 +1,4 @@
-"""Training of a TinyCRNN: one loop, read from top to bottom. The other detectors learn nothing."""
+"""Training of a detector that learns: one loop, read from top to bottom."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from torch.nn import functional
 
 from core.data_folder import atomic_path
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore
-from model.detector import score_segments, scores_of_many
-from model.feature_augmentation import augment_features
-from model.features import CHUNK_FRAMES
+from model.detector import TrainedDetector, score_segments, scores_of_many
 from model.metrics import selection_measure
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.training_options import curves
 
 LABEL_SMOOTHING = 0.05
+FRAMES_A_SECOND = 100  # of log-mel
 
 
 @dataclass(frozen=True)
@@ -85,18 +83,18 @@ def detection_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def find_hard_windows(
-    model: TinyCRNN, dataset: AudioDataset, sampler: BatchSampler, config: TrainConfig, rng: np.random.Generator
+    model: TrainedDetector, dataset: AudioDataset, sampler: BatchSampler, config: TrainConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the detector over negatives as a stream; the segments and window ends where it comes nearest to firing."""
+    stored = model.config.stored
     order = rng.permutation(sampler.negatives)
-    budget = config.mining_hours * 3600 * 100
+    budget = config.mining_hours * 3600 * FRAMES_A_SECOND / stored.step
     order = order[np.cumsum(dataset.length[order]) <= budget]
-    need = dataset.receptive_frames
     found: list[tuple[float, int, int]] = []
     pieces = [dataset.frames[dataset.first[i] : dataset.first[i] + dataset.length[i]] for i in order]
     for index, scores in zip(order, scores_of_many(model, pieces)):
         for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one a second
-            found.append((float(scores[position]), int(index), int(need + position * CHUNK_FRAMES)))
+            found.append((float(scores[position]), int(index), int(stored.window + position * stored.chunk)))
     found.sort(reverse=True)
     kept = found[: config.hard_windows]
     return np.asarray([k[1] for k in kept], np.int64), np.asarray([k[2] for k in kept], np.int64)
@@ -104,34 +102,29 @@ def find_hard_windows(
 
 def train(
     store: FeatureStore,
-    model_config: TinyCRNNConfig,
+    detector: TrainedDetector,
     config: TrainConfig,
     folder: Path,
     on_progress: Callable[[TrainProgress], None],
-    start: TinyCRNN | None = None,
 ) -> TrainResult:
-    """Train on the store's ``train`` split and choose the checkpoint on its ``validation`` split.
+    """Train a detector, which begins with the weights that it has, on the store's ``train`` split and choose the
+    checkpoint on its ``validation`` split.
 
     Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
     needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
-
-    With a ``start`` the weights begin as those of that detector.
     """
     device = best_device()
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")
-    dataset = AudioDataset(segments, store.frames, model_config.receptive_frames)
+    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter)
     sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
     validation = store.where(split="validation")
     val_positive = validation[validation["label"] == 1]
     # Confusers are said far more densely than in life: false alarms per hour are counted on ordinary speech and noise.
     val_negative = validation[validation["bucket"].isin(["plain_negative", "noise"])]
 
-    model = TinyCRNN(model_config)
-    if start is not None:
-        model.load_state_dict(start.state_dict())
-    model = model.to(device)
+    model = copy.deepcopy(detector).to(device)
     average = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     warmup = max(1, int(config.steps * config.warmup_share))
@@ -144,7 +137,7 @@ def train(
     history: list[dict[str, float]] = []
     first_step, spent, stale = 0, 0.0, 0  # stale: evaluations since the best one
     identity = {
-        "model": model_config.as_dict(),
+        "model": detector.config.as_dict(),
         "train": repr(asdict(replace(config, tensorboard=""))),
         "segments": len(segments),
     }
@@ -171,7 +164,7 @@ def train(
             step += 1
             model.train()
             batch, labels = sampler.draw()
-            batch = augment_features(batch, rng).to(device)
+            batch = model.augmented(batch, rng).to(device)
             labels = labels.to(device)
             with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
                 logits = model(batch)[:, 0]
@@ -197,7 +190,7 @@ def train(
                     best = (measure, step)
                     write_checkpoint(
                         folder / "best.pt",
-                        {"config": model_config.as_dict(), "weights": cpu_weights(average), "step": step},
+                        {"config": detector.config.as_dict(), "weights": cpu_weights(average), "step": step},
                     )
                 write_checkpoint(
                     last,

@@ -8,14 +8,15 @@ It is trained twice: as :class:`MicroNetwork` in floating point with batch norma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tflite
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.devices.tflite_file import Graph, Quantization, TFLiteFile
+if TYPE_CHECKING:
+    from model.devices.tflite_file import Graph, Quantization
 
 FEATURES = 40
 STRIDE = 3  # frames of 10 ms that the network hears at once
@@ -150,9 +151,9 @@ class QuantizedMicroNetwork(_Convolutions):
         return heard[:, 0]
 
     @torch.no_grad()
-    def device_scores(self, frames: Tensor) -> Tensor:
-        """Features [batch, time, FEATURES] to what the file gives, 256 times the probability [batch, time / STRIDE], in
-        the integers of TFLite's reference kernels, which microcontrollers compute with."""
+    def device_logits(self, frames: Tensor) -> Tensor:
+        """Features [batch, time, FEATURES] to logits [batch, time / STRIDE] as the file computes them, in the integers
+        of TFLite's reference kernels, which microcontrollers compute with."""
         scale, zero = FEATURE_SCALE, FEATURE_ZERO
         # Less their zero, so that nothing is 0.
         heard = (torch.round(frames.transpose(1, 2).double() / scale) + zero).clamp(-128, 127) - zero
@@ -170,8 +171,11 @@ class QuantizedMicroNetwork(_Convolutions):
             lowest = 0 if self._rectified(number) else -128 - zero
             heard = heard.clamp(lowest, 127 - zero).double()
             scale = gives
-        probability = torch.sigmoid((heard * scale).float())
-        return torch.round(probability / OUTPUT_SCALE).clamp(0, LEVELS)[:, 0]
+        return (heard * scale).float()[:, 0]
+
+    def device_scores(self, frames: Tensor) -> Tensor:
+        """Features [batch, time, FEATURES] to what the file gives: 256 times the probability [batch, time / STRIDE]."""
+        return torch.round(torch.sigmoid(self.device_logits(frames)) / OUTPUT_SCALE).clamp(0, LEVELS)
 
     @torch.no_grad()
     def _follow(self, number: int, values: Tensor) -> None:
@@ -179,6 +183,11 @@ class QuantizedMicroNetwork(_Convolutions):
         known = self.ranges[number]
         share = RANGE_SHARE if bool(known.any()) else 1.0
         self.ranges[number] = known + share * (seen - known)
+
+    @property
+    def logit_step(self) -> float:
+        """How far two logits in 8 bits are apart."""
+        return self._scale(len(self.convolutions) - 1)[0]
 
     def _scale(self, number: int) -> tuple[float, int]:
         """Scale and zero of what a layer gives; 0 is one of its values."""
@@ -211,6 +220,8 @@ class QuantizedMicroNetwork(_Convolutions):
     @torch.no_grad()
     def tflite(self) -> bytes:
         """The TFLite file: int8 [1, STRIDE, FEATURES] to uint8 [1, 1], 256 times the probability."""
+        from model.devices.tflite_file import Quantization, TFLiteFile
+
         made = TFLiteFile("microWakeWord network by Hark")
         graph, beginning = made.graph("main"), made.graph("beginning")
         known = Quantization((FEATURE_SCALE,), FEATURE_ZERO)
@@ -236,6 +247,10 @@ class QuantizedMicroNetwork(_Convolutions):
         self, graph: Graph, number: int, layer: nn.Conv1d, heard: int, known: Quantization
     ) -> tuple[int, Quantization]:
         """A layer's operation on ``heard``; its output and that one's quantization."""
+        import tflite
+
+        from model.devices.tflite_file import Quantization
+
         scale, zero = self._scale(number)
         gives = Quantization((scale,), zero)
         integers, bias, steps = self._integers(layer, known.scale[0])

@@ -23,11 +23,12 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.training.plan import Plan
-from pipeline.training.report import det_plot, html_report
+from pipeline.training.report import det_plot, devices_in_words, html_report
 
 if TYPE_CHECKING:
     from model.detector import Detector
     from model.export import Parity
+    from pipeline.training.devices import DeviceDetector
 
 PARITY_CLIPS = 12  # of the test, spoken one after the other
 KINDS = {  # what a detector is, by the kind of its configuration
@@ -54,6 +55,7 @@ def write_bundle(
     detector: Detector,
     thresholds: Sequence[Mapping[str, Any]],
     report: dict[str, Any],
+    devices: Mapping[str, DeviceDetector],
     reporter: Reporter,
 ) -> BundleFiles:
     """Export the detector, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
@@ -99,8 +101,11 @@ def write_bundle(
     save_checkpoint(detector, str(pt_path), {"manifest": manifest})
     sizes = {path.name: path.stat().st_size for path in models}
     report["parity"], report["bytes"] = parity.as_dict(), sizes
+    report["devices"] = {name: device.report for name, device in devices.items()}
+    report["in_words"] += devices_in_words(report["devices"])
     contents: dict[str, bytes] = {
         **{path.name: path.read_bytes() for path in models},
+        **{name: content for device in devices.values() for name, content in device.files.items()},
         **programs(),
         "det.png": det_plot(report, "png"),
         "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),

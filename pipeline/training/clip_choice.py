@@ -136,7 +136,7 @@ class Chooser:
         ]
         chosen = [(planned, clip) for planned, clip in chosen if planned.split == "test" or not is_for_test(clip)]
         self._seen |= {clip.id for _, clip in chosen}
-        for clip in marked_false_alarms(self._library, config.phrase) if config.trains else ():
+        for clip in marked_false_alarms(self._library, config.phrase) if config.learns else ():
             if clip.id not in self._seen and splits.speaker_split.get(real_speaker(clip)) != "test":
                 chosen.append((PlannedClip(clip.id, "plain_negative", "train"), clip))
         return chosen, hours
@@ -148,7 +148,7 @@ class Chooser:
             return ""  # nor as a voice that the run does not have
         real = clip.engine in REAL_ENGINES
         split = splits.split_of_speaker(real_speaker(clip))
-        if not config.trains:
+        if not config.learns:
             if (clip.source or "").startswith(f"{CORPUS}:"):
                 return ""  # chosen because a detector got it wrong: no test
             if bucket != "plain_negative":

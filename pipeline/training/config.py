@@ -50,6 +50,10 @@ class Effort:
     # Of a detector that is calibrated: clips of the phrase in its test, and of confusers. Of 400, a miss rate of 3 % is
     # known to 2 points.
     test_clips: int
+    # Of the detectors for devices, which are small and learn from fewer clips: the size of each of `BUCKETS`, and
+    # training steps.
+    device_buckets: tuple[BucketSize, ...]
+    device_steps: int
     negative_hours: float = math.inf  # of the shipped negative set that its threshold is set on, at most
 
     def size(self, bucket: str) -> BucketSize:
@@ -65,22 +69,31 @@ EFFORTS = {
         Effort(  # to see the whole way in a minute; what it trains hears badly
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
             corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, negative_hours=2.0,
+            device_buckets=(BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(60, 1)),
+            device_steps=150,
         ),
         Effort(
             "quick", BucketSize(40, 25), BucketSize(700, 1), BucketSize(200, 1), BucketSize(1000, 1),
             corpus_hours=1.0, variants=1, steps=1500, batch_size=64, test_clips=200, negative_hours=5.0,
+            device_buckets=(BucketSize(40, 25), BucketSize(500, 1), BucketSize(150, 1), BucketSize(150, 1)),
+            device_steps=1200,
         ),
         Effort(
             "standard", BucketSize(80, 60), BucketSize(2000, 1), BucketSize(700, 1), BucketSize(5000, 1),
             corpus_hours=4.0, variants=2, steps=5000, batch_size=64, test_clips=400,
+            device_buckets=(BucketSize(40, 60), BucketSize(900, 1), BucketSize(250, 1), BucketSize(300, 1)),
+            device_steps=2500,
         ),
         Effort(
             "thorough", BucketSize(120, 100), BucketSize(3000, 2), BucketSize(1000, 2), BucketSize(12000, 1),
             corpus_hours=12.0, variants=3, steps=16000, batch_size=64, test_clips=1000,
+            device_buckets=(BucketSize(120, 60), BucketSize(2000, 1), BucketSize(600, 1), BucketSize(1000, 1)),
+            device_steps=6000,
         ),
     )
 }  # fmt: skip
 
+DEVICES = ("esphome", "openwakeword")  # devices with a detector of their own, in the file that they load
 SIZES = ("large", "standard", "micro")
 NEGATIVE_SETS = {size: REPOSITORY / "model" / "shipped" / f"negative-set-{size}.zip" for size in SIZES}
 AUTO_SIZE = "auto"  # large where it can be had, else standard
@@ -104,6 +117,7 @@ class RunConfig:
     engines: tuple[str, ...] = ()  # empty: every free engine that is ready
     hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
     growth_constant: int = GROWTH_CONSTANT
+    devices: tuple[str, ...] = ()  # of DEVICES: those that detectors are trained for beside this one
     start_from: str = ""  # the finished run whose detector this one makes better (./hark retrain)
 
     @property
@@ -116,6 +130,17 @@ class RunConfig:
         """Whether the run trains a detector from nothing. On the shipped backbone, which knows English only, it
         calibrates one."""
         return self.from_scratch or base_language(self.language) != BACKBONE_LANGUAGE
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything of the run is trained on clips: the detector, or one for a device."""
+        return self.trains or bool(self.devices)
+
+    def bucket_size(self, bucket: str) -> BucketSize:
+        """How many texts and clips of a bucket the run wants."""
+        if self.devices and not self.trains:
+            return EFFORTS[self.effort].device_buckets[BUCKETS.index(bucket)]
+        return EFFORTS[self.effort].size(bucket)
 
     @property
     def run_name(self) -> str:

@@ -24,7 +24,7 @@ from model.rescoring import spellings
 from model.second_pass import verifier_name
 from model.shipped_weights import BACKBONES, shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
+from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.mining import ENGINE as MINED
 from pipeline.training.negative_set import STREAM_S, NegativePiece, pieces_with_gains, rescoring_threshold, stream_row
 from pipeline.training.plan import Plan
@@ -108,6 +108,9 @@ def untrained_detector(config: RunConfig, window_s: float, negatives: Path | Non
         is asked.
     """
     if config.trains:
+        import torch
+
+        torch.manual_seed(config.seed)
         return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
     said = outputs_of(config.keyphrase)
     window_s += BACKBONE_DELAY_S
@@ -133,14 +136,17 @@ def plan_examples(
     noise_folder: Path | None,
     receptive_samples: int,
     phrase_s: float,
+    variants: int = 0,
+    bitrate: int = 0,
 ) -> ExamplePlan:
     """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
 
     Args:
+        variants: augmented versions of each aligned clip that is trained on; 0: nothing is trained.
+        bitrate: of Opus, which these go through where ordinary speech has, bit/s; 0: none.
         receptive_samples: what a detector must hear before a clip's end.
         phrase_s: the phrase's length, seconds.
     """
-    variants = EFFORTS[config.effort].variants
     rng = np.random.default_rng((config.seed, 5))
     specs: list[ExampleSpec] = []
 
@@ -148,7 +154,7 @@ def plan_examples(
         seed = int(rng.integers(2**62))
         specs.append(ExampleSpec(tuple(paths), aligned, condition, seed, receptive_samples, columns=columns, **more))
 
-    for split in SPLITS if config.trains else SPLITS[1:]:
+    for split in SPLITS if variants else SPLITS[1:]:
         rows = clips[clips["split"] == split]
         plain = rows[rows["bucket"] == "plain_negative"]
         neighbours = plain["path"].to_numpy()
@@ -171,7 +177,9 @@ def plan_examples(
                 start_s, end_s = float(str(row.phrase_start_s)), float(str(row.phrase_end_s))
                 place = (start_s, end_s) if end_s >= 0 else None
                 last_seconds = phrase_s if carried else 0.0
-                spec([str(row.path)], True, condition, columns, last_seconds=last_seconds, place_s=place, **drawn)
+                coded = bitrate if split == "train" else 0
+                words = {"last_seconds": last_seconds, "place_s": place, "bitrate": coded}
+                spec([str(row.path)], True, condition, columns, **words, **drawn)
         # One engine's or one corpus's speech a block, so that false alarms can be told by where they came from.
         for engine, group in plain.groupby("engine"):
             order = rng.permutation(len(group))

@@ -195,7 +195,7 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
     left = {"validation": hours, "test": np.inf if hours >= 1.0 else hours}
     said = (False,) * len(table)
     if keyphrase is not None:
-        said = _saying(tuple(row["text"] for row in table), keyphrase)
+        said = saying(tuple(row["text"] for row in table), keyphrase)
     for index in rng.permutation(len(table)):
         if said[index]:
             continue
@@ -210,7 +210,7 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
 
 
 @lru_cache(maxsize=2)  # a run goes through its negatives several times
-def _saying(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
+def saying(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
     """For each text, whether it is left out because the phrase is said in it. Where it is said in some, it may be said
     in what has not been transcribed, too."""
     heard = ear(keyphrase.text, keyphrase.language).hears(texts)

@@ -66,6 +66,7 @@ POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a dete
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test. Without a negative set there are
 # as many plain negatives as there are texts: what engines say is then most of what the threshold is set on.
 CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
+DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
 VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
 
 
@@ -201,12 +202,12 @@ def run_texts(config: RunConfig, library: Library) -> dict[str, list[PhraseText]
 def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     effort = EFFORTS[config.effort]
     keyphrase, seed = config.keyphrase, config.seed
-    count = effort.size(bucket).phrases
+    count = config.bucket_size(bucket).phrases
     if bucket == "positive":
         # Ask for more than needed: kinds whose end is unknown are left out.
         texts = positives(keyphrase, count * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
-    if not config.trains and not (bucket == "plain_negative" and shipped_negatives(config.size) is None):
+    if not config.learns and not (bucket == "plain_negative" and shipped_negatives(config.size) is None):
         count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
     if bucket == "confuser":
         return confusers(keyphrase, count, seed)
@@ -222,7 +223,7 @@ def texts_of_splits(
 
     The phrase may be said in any, and so may what resembles it where nothing is trained.
     """
-    if bucket == "positive" or (bucket != "plain_negative" and not config.trains):
+    if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
         return {split: [text.text for text in texts] for split in SPLITS}
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
     for text in texts:
@@ -233,10 +234,10 @@ def texts_of_splits(
 def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunConfig) -> dict[str, int]:
     """How many clips of a bucket each split is to have, by the texts of each."""
     effort = EFFORTS[config.effort]
-    each = effort.size(bucket).clips_per_phrase
-    if config.trains and bucket == "positive":
+    each = config.bucket_size(bucket).clips_per_phrase
+    if config.learns and bucket == "positive":
         return {split: round(len(texts[split]) * each * POSITIVE_SHARES[split]) for split in SPLITS}
-    if config.trains or bucket == "plain_negative":
+    if config.learns or bucket == "plain_negative":
         return {split: each * len(texts[split]) for split in SPLITS}
     if bucket == "positive":
         return {
@@ -288,8 +289,8 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
     """Decide everything. Reads the library, makes nothing. ``texts_of``: see :func:`run_texts`."""
     engines, missing = ready_engines(config.engines, config.language, config.hold_out)
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
-    splits = split_voices(voices, config.hold_out, config.trains)
-    for split in SPLITS if config.trains else SPLITS[1:]:
+    splits = split_voices(voices, config.hold_out, config.learns)
+    for split in SPLITS if config.learns else SPLITS[1:]:
         if not splits.voices[split]:
             raise HarkError(
                 f"{config.phrase!r} cannot be trained with the voices that are here.",
@@ -298,7 +299,7 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
             )
     takes = library.clips_with_texts([config.phrase], config.language)
     recorded = splits_of_takes(takes)
-    if not config.trains:
+    if not config.learns:
         recorded = dict.fromkeys(recorded, "test")
     splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
     chooser = Chooser(config, library, splits, engines)
@@ -318,13 +319,13 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
         missing_clips = {split: max(0, wanted[split] - sum(c.split == split for c, _ in chosen)) for split in SPLITS}
         if bucket == "plain_negative":
             ordinary, real_hours = chooser.ordinary()
-            for split in SPLITS if config.trains else ():
+            for split in SPLITS if config.learns else ():
                 # Real speech takes the place of at most half of the synthetic plain negatives: were all positives
                 # synthetic and all ordinary speech real, a detector would learn to tell machines from people.
                 real = sum(clip.split == split for clip, _ in ordinary)
                 missing_clips[split] -= min(real, missing_clips[split], wanted[split] // 2)
             chosen += ordinary
-        grown = "train" if config.trains else "test"
+        grown = "train" if config.learns else "test"
         rest = config.growth_constant - sum(missing_clips.values())
         if texts and rest > 0:
             missing_clips[grown] += rest
@@ -376,11 +377,14 @@ def estimated_s(
     examples = 0
     heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
     for one in heard if to_hear else ():
+        if one.split == "train" and not config.trains:
+            continue  # for devices
         once = one.bucket == "plain_negative" or (one.split != "train" and one.bucket != "positive")
         examples += 1 if once else effort.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
-    return max(speaking.values(), default=0.0) + hearing + (training if config.trains else CALIBRATION_S[config.size])
+    after = training if config.trains else CALIBRATION_S[config.size]
+    return max(speaking.values(), default=0.0) + hearing + after + DEVICE_S * len(config.devices)
 
 
 def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
@@ -403,7 +407,7 @@ def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
 def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
     """The division of voices that the plan was made with."""
     voices = {name: engine.voices(plan.config.language) for name, engine in engines.items()}
-    return split_voices(voices, plan.config.hold_out, plan.config.trains)
+    return split_voices(voices, plan.config.hold_out, plan.config.learns)
 
 
 def save_plan(plan: Plan, path: Path) -> None:
@@ -436,7 +440,7 @@ def config_of_run(folder: Path) -> RunConfig | None:
 
 
 def _config_of(values: dict[str, Any]) -> RunConfig:
-    return RunConfig(**{**values, "engines": tuple(values["engines"])})
+    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values.get("devices", ()))})
 
 
 def remaining(requests: Iterable[PlannedRequest], library: Library) -> list[PlannedRequest]:

@@ -212,6 +212,19 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def devices_in_words(devices: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the detectors for devices did, a sentence each."""
+    return [
+        f"The detector for {about['title']} ({', '.join(about['bytes'])}; {about['parameters']:,} parameters) missed "
+        f"{_range(about['miss_rate_clean'])} close and quiet, and {_range(about['miss_rate_noisy'])} in noise at 10 dB "
+        f"SNR, of {about['utterances']} test utterances by voices that it has not heard. It gave "
+        f"{about['fa_per_hour']['value']:.2f} false alarms per hour in {about['test_hours']:.1f} hours; the threshold "
+        f"in its file was set for {DEFAULT_FA_PER_DAY / 24:g}. Near-phrases accepted: "
+        f"{_percent(about['confusers_accepted']['value'])}."
+        for about in devices.values()
+    ]
+
+
 def _range(interval: Mapping[str, float | None]) -> str:
     """What a miss rate may be, without false precision."""
     if interval["value"] is None or interval["low"] is None or interval["high"] is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,9 +56,8 @@ from pipeline.training.synthesis import generate
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
-    from model.detector import Detector
+    from model.detector import Detector, TrainedDetector
     from model.keyword_hmm import HMMDetector
-    from model.tiny_crnn import TinyCRNN
     from model.train import TrainResult
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
@@ -188,6 +188,7 @@ def _run(
     config: RunConfig, data: Path, folder: Path, library: Library, reporter: Reporter, tensorboard: bool
 ) -> dict[str, Any]:
     from pipeline.training.bundle import write_bundle
+    from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
     from pipeline.training.report import build_report
 
     clock = StageClock(folder / "seconds.json")
@@ -213,8 +214,7 @@ def _run(
     anti_keywords = AntiKeywords()
     if config.trains:
         with clock.stage("train"):
-            start = before.detector if before is not None else None
-            detector, trained = _train(config, detector, store, folder, start, reporter, tensorboard)
+            detector, trained = _train(config, detector, store, folder, reporter, tensorboard)
             validation = score_split(detector, store, "validation")
             thresholds = calibrate(validation)
     else:
@@ -232,9 +232,17 @@ def _run(
             compared = compare(before.detector, before.thresholds, detector, thresholds, store, before.marked)
             foundation["compared"] = {**compared, "run": config.start_from, "anti_keywords": asdict(anti_keywords)}
         report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
+    devices: dict[str, DeviceDetector] = {}
+    for device in config.devices:
+        with clock.stage(device):
+            try:
+                devices[device] = make_for_device(device, config, clips, data, folder, reporter)
+            except NoRuntimeError as error:
+                reporter.log(str(error), "warning")
+                report["in_words"].append(str(error))
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
-        files = write_bundle(data, folder, plan, clips, detector, thresholds, report, reporter)
+        files = write_bundle(data, folder, plan, clips, detector, thresholds, report, devices, reporter)
     result = {
         "phrase": config.phrase,
         "bundle": str(files.bundle),
@@ -243,6 +251,7 @@ def _run(
         "seconds": clock.seconds,
         "counts": report["counts"],
         "metrics": report["summary"],
+        "devices": report["devices"],
         **({"compared": report["compared"]} if before is not None else {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -251,6 +260,8 @@ def _run(
     # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
     for name in ("features/frames.f16", "start.pt", "last.pt", *(path.name for path in folder.glob("*.onnx"))):
         (folder / name).unlink(missing_ok=True)
+    for device in config.devices:
+        shutil.rmtree(folder / device, ignore_errors=True)
     reporter.artifact("bundle", result["bundle"])
     reporter.artifact("report", result["report"])
     return result
@@ -328,7 +339,8 @@ def _features(
         window_s, phrase_s = window_seconds(clips, config.phrase)
         detector = before.detector if before is not None else untrained_detector(config, window_s, negatives)
         save_checkpoint(detector, str(start_file))
-        examples = plan_examples(config, clips, data / NOISE_FOLDER, detector.config.receptive_samples, phrase_s)
+        need, variants = detector.config.receptive_samples, EFFORTS[config.effort].variants if config.trains else 0
+        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, variants)
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
         if not config.trains and complaint():
             reporter.log(complaint(), "warning")
@@ -356,10 +368,9 @@ def _calibrate(
 
 def _train(
     config: RunConfig,
-    detector: TinyCRNN,
+    detector: TrainedDetector,
     store: FeatureStore,
     folder: Path,
-    start: TinyCRNN | None,
     reporter: Reporter,
     tensorboard: bool,
 ) -> tuple[Detector, TrainResult]:
@@ -378,7 +389,7 @@ def _train(
         if state.measure is not None:
             reporter.metric("validation_miss_rate", state.measure)
 
-    result = train(store, detector.config, train_config, folder, on_progress, start)
+    result = train(store, detector, train_config, folder, on_progress)
     return load_checkpoint(str(folder / "best.pt"))[0], result
 
 
@@ -403,7 +414,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
     """Raise HarkError where there is nothing to learn from or nothing to measure on."""
     needed = {("positive", "test"), ("plain_negative", "validation"), ("plain_negative", "test")}
-    if plan.config.trains:
+    if plan.config.learns:
         needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}
     for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
         raise HarkError(

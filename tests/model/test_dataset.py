@@ -18,9 +18,10 @@ from model.dataset import (
     open_store,
     store_is_complete,
 )
-from model.features import MELS
+from model.features import MELS, StoredFrames
 
 NEED = 40  # frames of a window in these tests
+STORED = StoredFrames(MELS, 1, NEED, 8, 1)
 COLUMNS = {
     "split": "train", "condition": "train", "engine": "fake", "voice": "low", "speaker": "s", "clip_id": 1,
 }  # fmt: skip
@@ -79,7 +80,7 @@ def test_an_empty_store_opens(tmp_path: Path) -> None:
 
 
 def test_windows_end_just_after_the_phrase(store: FeatureStore) -> None:
-    dataset = AudioDataset(store.segments, store.frames, NEED)
+    dataset = AudioDataset(store.segments, store.frames, STORED)
     index = np.arange(len(store.segments))
     ends = set()
     for seed in range(40):
@@ -102,7 +103,7 @@ def test_a_window_of_a_short_segment_takes_nothing_from_its_neighbour(tmp_path: 
         add(writer, number, frames, "plain_negative")
     writer.close()
     store = open_store(tmp_path)
-    dataset = AudioDataset(store.segments, store.frames, NEED)
+    dataset = AudioDataset(store.segments, store.frames, STORED)
     index = np.arange(3)
     for number, window in enumerate(dataset.windows(index, dataset.random_ends(index, np.random.default_rng(0)))):
         assert set(window[:, 0].tolist()) <= {float(number), 0.0}
@@ -110,7 +111,7 @@ def test_a_window_of_a_short_segment_takes_nothing_from_its_neighbour(tmp_path: 
 
 def test_prefixes_end_before_the_phrase_has_been_heard(store: FeatureStore) -> None:
     positives = store.where(label=1)
-    dataset = AudioDataset(positives, store.frames, NEED)
+    dataset = AudioDataset(positives, store.frames, STORED)
     index = np.repeat(np.arange(len(positives)), 50)
     ends = dataset.prefix_ends(index, np.random.default_rng(0))
     start, end = dataset.phrase_start[index], dataset.phrase_end[index]
@@ -122,7 +123,7 @@ RECIPE = BatchRecipe(positive=0.25, aligned_negative=0.25, hard=0.125, prefix=0.
 
 
 def sampler_of(store: FeatureStore, seed: int = 0) -> BatchSampler:
-    dataset = AudioDataset(store.segments, store.frames, NEED)
+    dataset = AudioDataset(store.segments, store.frames, STORED)
     return BatchSampler(dataset, RECIPE, 64, np.random.default_rng(seed))
 
 
@@ -163,6 +164,6 @@ def test_the_same_generator_draws_the_same_batches(store: FeatureStore) -> None:
 
 
 def test_there_may_be_no_confusers(store: FeatureStore) -> None:
-    dataset = AudioDataset(store.segments[store.segments["bucket"] != "confuser"], store.frames, NEED)
+    dataset = AudioDataset(store.segments[store.segments["bucket"] != "confuser"], store.frames, STORED)
     batch, labels = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
     assert len(batch) == 32 and labels.sum() == 8

@@ -120,7 +120,7 @@ def test_the_beginning_of_a_phrase_is_only_its_beginning(builder: ExampleBuilder
     writer.append(features, **row)
     writer.close()
     store = open_store(tmp_path)
-    dataset = AudioDataset(store.segments, store.frames, CONFIG.receptive_frames)
+    dataset = AudioDataset(store.segments, store.frames, CONFIG.stored)
     index = np.zeros(100, np.int64)
     ends = dataset.prefix_ends(index, np.random.default_rng(0))
     assert ends.min() >= CONFIG.receptive_frames, "the segment begins early enough"

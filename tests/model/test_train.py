@@ -32,6 +32,13 @@ CONFIG = TinyCRNNConfig(
     window_frames=12,
 )  # fmt: skip
 NEED = CONFIG.receptive_frames
+
+
+def untrained(seed: int = 0) -> TinyCRNN:
+    torch.manual_seed(seed)
+    return TinyCRNN(CONFIG)
+
+
 STEPS = TrainConfig(steps=150, batch_size=24, learning_rate=5e-3, evaluations=4, ema_decay=0.9, seed=1)
 SHORT = replace(STEPS, steps=20, batch_size=8, evaluations=4)
 NOTES = (500.0, 1100.0, 2300.0)  # Hz: the "phrase" is these three one after the other
@@ -82,7 +89,7 @@ def trained(
 ) -> tuple[Path, TrainResult, list[TrainProgress]]:
     folder = tmp_path_factory.mktemp("trained")
     told: list[TrainProgress] = []
-    return folder, train(store, CONFIG, STEPS, folder, told.append), told
+    return folder, train(store, untrained(), STEPS, folder, told.append), told
 
 
 def test_a_small_detector_learns_a_melody_in_seconds(
@@ -117,7 +124,7 @@ def test_checkpoints_load_without_running_code(trained: tuple[Path, TrainResult,
 
 def test_the_same_seed_gives_the_same_detector(store: FeatureStore, tmp_path: Path) -> None:
     def weights(name: str, seed: int) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-        result = train(store, CONFIG, replace(SHORT, seed=seed), tmp_path / name, silent)
+        result = train(store, untrained(seed), replace(SHORT, seed=seed), tmp_path / name, silent)
         return result.history, load_checkpoint(str(tmp_path / name / "best.pt"))[0].state_dict()
 
     (history, one), (again, other) = weights("one", 4), weights("other", 4)
@@ -136,15 +143,15 @@ def test_training_goes_on_from_where_it_was_stopped(store: FeatureStore, tmp_pat
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(store, CONFIG, SHORT, tmp_path, stop_at_12)
+        train(store, untrained(), SHORT, tmp_path, stop_at_12)
     told: list[TrainProgress] = []
-    result = train(store, CONFIG, SHORT, tmp_path, told.append)
+    result = train(store, untrained(), SHORT, tmp_path, told.append)
     assert told[0].step == 11, "the last evaluation before the stop was at step 10"
     assert [row["step"] for row in result.history] == [5, 10, 15, 20]
     assert result.best_measure == min(row["measure"] for row in result.history)
     assert load_checkpoint(str(tmp_path / "best.pt"))[1]["step"] == result.best_step
     nothing: list[TrainProgress] = []
-    finished = train(store, CONFIG, SHORT, tmp_path, nothing.append)
+    finished = train(store, untrained(), SHORT, tmp_path, nothing.append)
     assert nothing == [] and finished.history == result.history and finished.best_step == result.best_step
 
 
@@ -154,7 +161,7 @@ def test_another_configuration_starts_anew(
     (tmp_path / "last.pt").write_bytes((trained[0] / "last.pt").read_bytes())
     told: list[TrainProgress] = []
     other = TrainConfig(steps=4, batch_size=8, evaluations=1, seed=2)
-    train(store, CONFIG, other, tmp_path, told.append)
+    train(store, untrained(), other, tmp_path, told.append)
     assert [p.step for p in told] == [1, 2, 3, 4]
 
 
@@ -164,7 +171,7 @@ def test_it_stops_when_nothing_gets_better(
     monkeypatch.setattr(train_module, "selection_measure", lambda positives, negatives: 0.5)
     config = TrainConfig(steps=20, batch_size=8, evaluations=10, patience=3, seed=2)
     told: list[TrainProgress] = []
-    result = train(store, CONFIG, config, tmp_path, told.append)
+    result = train(store, untrained(), config, tmp_path, told.append)
     assert told[-1].step == 11 and len(result.history) == 5, "not before the second half"
 
 
@@ -173,8 +180,8 @@ def test_a_run_that_stopped_early_does_not_go_on_when_it_is_called_again(
 ) -> None:
     monkeypatch.setattr(train_module, "selection_measure", lambda positives, negatives: 0.5)
     config = TrainConfig(steps=20, batch_size=8, evaluations=10, patience=3, seed=2)
-    first = train(store, CONFIG, config, tmp_path, silent)
-    again = train(store, CONFIG, config, tmp_path, silent)
+    first = train(store, untrained(), config, tmp_path, silent)
+    again = train(store, untrained(), config, tmp_path, silent)
     assert again.history == first.history
 
 
@@ -198,7 +205,7 @@ def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(
 ) -> None:
     model, _ = load_checkpoint(str(trained[0] / "best.pt"))
     segments = store.where(split="train")
-    dataset = AudioDataset(segments, store.frames, NEED)
+    dataset = AudioDataset(segments, store.frames, CONFIG.stored)
     sampler = BatchSampler(dataset, BatchRecipe(), 32, np.random.default_rng(0))
     config = TrainConfig(hard_windows=25)
     index, end = find_hard_windows(model, dataset, sampler, config, np.random.default_rng(0))
@@ -217,7 +224,7 @@ def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_it_trains_on_a_gpu_too(store: FeatureStore, tmp_path: Path) -> None:
-    result = train(store, CONFIG, STEPS, tmp_path, silent)
+    result = train(store, untrained(), STEPS, tmp_path, silent)
     assert result.device == "cuda" and result.best_measure < 0.5
     model, _ = load_checkpoint(str(tmp_path / "best.pt"))
     assert isinstance(model, TinyCRNN) and next(model.parameters()).device.type == "cpu"

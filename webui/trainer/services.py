@@ -37,7 +37,18 @@ log = logging.getLogger(__name__)
 
 TRAINING_KINDS = ("train", "retrain")  # of jobs that end in a version
 # What a person may choose; the rest of RunConfig has one right value in the portal.
-CHOICES = ("phrase", "language", "effort", "seed", "size", "mining", "mining_method", "from_scratch", "engines")
+CHOICES = (
+    "phrase",
+    "language",
+    "effort",
+    "seed",
+    "size",
+    "mining",
+    "mining_method",
+    "from_scratch",
+    "engines",
+    "devices",
+)
 
 
 def configuration(**choices: Any) -> RunConfig:

@@ -11,7 +11,7 @@ import tflite
 import torch
 
 from model.devices.micro_network import STRIDE, MicroNetwork, QuantizedMicroNetwork
-from model.devices.openwakeword_head import EMBEDDING, WINDOW, OpenWakeWordHead
+from model.devices.openwakeword import EMBEDDING, WINDOW, OpenWakeWordDetector
 
 # What ESPHome's micro_wake_word registers; any other operator keeps the device from starting.
 REGISTERED = {
@@ -120,11 +120,11 @@ def test_a_micro_file_keeps_the_contract(micro: QuantizedMicroNetwork) -> None:
 def test_openwakeword_hears_what_the_head_hears(tmp_path: Path) -> None:
     runtime = pytest.importorskip("pyopen_wakeword")
     torch.manual_seed(1)
-    head = OpenWakeWordHead().eval()
+    head = OpenWakeWordDetector().eval()
     embeddings = torch.randn(30, EMBEDDING) * 20
     windows = embeddings.unfold(0, WINDOW, 1).transpose(1, 2)
     with torch.no_grad():
-        logits = head(windows)
+        logits = head(windows)[:, 0]
     threshold = logits.median().item()
     expected = torch.sigmoid(logits - threshold).numpy()
     (tmp_path / "head.tflite").write_bytes(head.tflite(threshold))

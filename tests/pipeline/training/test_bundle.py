@@ -83,7 +83,7 @@ def write(
     monkeypatch.setattr(bundling, "html_report", lambda report: "<!doctype html>page")
     job = tmp_path / "job"
     job.mkdir()
-    return lambda: write_bundle(tmp_path, job, PLAN, clips, model, THRESHOLDS, report(), Reporter(told.append))
+    return lambda: write_bundle(tmp_path, job, PLAN, clips, model, THRESHOLDS, report(), {}, Reporter(told.append))
 
 
 def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFiles], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from model.backbone_detector import BackboneDetector
 from model.encoder_detector import EncoderDetector
 from model.tiny_crnn import TinyCRNN
 from pipeline.training import plan as planning
-from pipeline.training.config import BUCKETS, Effort, RunConfig
+from pipeline.training.config import BUCKETS, EFFORTS, Effort, RunConfig
 from pipeline.training.examples import (
     CLIP_COLUMNS,
     WINDOW_S,
@@ -34,7 +34,8 @@ RECEPTIVE, PHRASE_S = 32_000, 0.8
 
 
 def examples_of(plan: Plan, clips: pd.DataFrame, noise: Path | None = None) -> ExamplePlan:
-    return plan_examples(plan.config, clips, noise, RECEPTIVE, PHRASE_S)
+    variants = EFFORTS[plan.config.effort].variants if plan.config.trains else 0
+    return plan_examples(plan.config, clips, noise, RECEPTIVE, PHRASE_S, variants)
 
 
 @pytest.fixture

@@ -84,8 +84,8 @@ def test_where_the_phrase_is_said_is_no_negative(negatives: Path) -> None:
 
 def test_what_was_not_transcribed_may_say_a_common_word() -> None:
     phrase = Keyphrase("computer")
-    assert negative_set._saying(("tea", "a computer", "", "milk"), phrase) == (False, True, True, False)
-    assert negative_set._saying(("tea", "", "milk"), phrase) == (False, False, False)
+    assert negative_set.saying(("tea", "a computer", "", "milk"), phrase) == (False, True, True, False)
+    assert negative_set.saying(("tea", "", "milk"), phrase) == (False, False, False)
 
 
 def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetector) -> None:

@@ -128,6 +128,18 @@ def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
     assert sum(asked.values()) < len(plan_of(library).requests)
 
 
+def test_a_detector_for_a_device_learns_from_clips_of_voices_that_the_test_does_not_hear(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, replace(CALIBRATED, devices=("esphome",)))
+    for bucket, size in zip(BUCKETS, tiny_effort.device_buckets):
+        assert plan.bucket(bucket).target <= size.target
+    voices = {split: {r.voice for r in plan.requests if r.split == split} for split in SPLITS}
+    assert all(voices.values()) and not voices["train"] & voices["test"]
+    said = Counter(r.split for r in plan.requests if r.bucket == "positive")
+    assert said["train"] > said["test"] > 0
+
+
 def test_a_retraining_keeps_some_of_the_phrase_to_say_what_anti_keywords_cost(
     library: Library, choirs: dict[str, object], tiny_effort: Effort
 ) -> None:

@@ -1,0 +1,141 @@
+"""A detector in microWakeWord's contract (:mod:`model.devices.micro_network`), for ESPHome's ``micro_wake_word``."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.detector import DetectorConfig, TrainedDetector, scores_of_many
+from model.devices.micro_network import FEATURES, STRIDE, MicroNetwork, MicroShape, QuantizedMicroNetwork
+from model.feature_augmentation import mask, warp_frequency
+from model.features import CHUNK_FRAMES, HOP, SAMPLE_RATE, StoredFrames, lead_in
+from model.front_end import FrontEnd
+
+AVERAGED = 5  # probabilities, one every 30 ms: what a device compares with its cutoff is their mean
+WARM_UP_S = 1.0  # in which the features get used to a noise
+CERTAIN = 1e-5  # no probability is nearer to 0 or 1 in training
+FULL_SCALE = 32767.0
+
+
+@dataclass(frozen=True)
+class MicroConfig(DetectorConfig):
+    """The shape of the network. ``quantized``: its numbers are those of the file."""
+
+    kind = "microwakeword"
+    shape: MicroShape = field(default_factory=MicroShape)
+    quantized: bool = False
+
+    @property
+    def stored(self) -> StoredFrames:
+        window = STRIDE * (self.shape.steps + AVERAGED - 1) + CHUNK_FRAMES
+        return StoredFrames(FEATURES, 1, window, CHUNK_FRAMES, 1)
+
+    @property
+    def receptive_samples(self) -> int:
+        return super().receptive_samples + round(WARM_UP_S * SAMPLE_RATE)
+
+
+@dataclass(frozen=True)
+class MicroFeatures(FrontEnd):
+    """The 40 features every 10 ms of TensorFlow's microfrontend, from 0 to 26: a microphone's noise and level are taken
+    out of them as it runs."""
+
+    network: ClassVar[bool] = False
+
+    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
+        features: np.ndarray = micro_features()(audio[: (high + 2) * HOP])[low:high]
+        return features
+
+
+def micro_features() -> Any:
+    """What makes features [frames, FEATURES] of audio [samples].
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from pymicro_features import MicroFrontend
+
+    def hear(audio: np.ndarray) -> np.ndarray:
+        frontend = MicroFrontend()
+        raw = (np.clip(audio, -1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes()
+        step = 2 * HOP
+        given = (frontend.process_samples(raw[at : at + step]).features for at in range(0, len(raw) - step + 1, step))
+        frames = [frame for frame in given if frame]  # none before the first window is full
+        return np.asarray(frames, np.float32).reshape(-1, FEATURES)
+
+    return hear
+
+
+class MicroDetector(TrainedDetector):
+    """A streaming convolutional network of 25,000 parameters, in 8 bits on its device."""
+
+    batch_frames = 200_000
+    quantizes = False
+    front_end_id = "micro-features"
+    end_jitter = (4, 24)
+    config: MicroConfig
+
+    def __init__(self, config: MicroConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MicroConfig()
+        kind = QuantizedMicroNetwork if self.config.quantized else MicroNetwork
+        self.network: MicroNetwork | QuantizedMicroNetwork = kind(self.config.shape)
+
+    def forward(self, stored: Tensor) -> Tensor:
+        """Features [batch, window + 8 (n - 1), FEATURES] to logits [batch, n]: of the highest mean within 80 ms."""
+        means = functional.avg_pool1d(torch.sigmoid(self.network(stored))[:, None], AVERAGED, 1)[:, 0]
+        count = self.config.stored.scores(stored.shape[1])
+        last = (self.config.stored.window + CHUNK_FRAMES * torch.arange(count)) // STRIDE - AVERAGED
+        within = last[:, None] - torch.arange(-(-CHUNK_FRAMES // STRIDE))
+        best = means[:, within.to(means.device)].amax(dim=2)
+        return torch.logit(best, CERTAIN)
+
+    def augmented(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
+        return mask(warp_frequency(windows, rng), rng, 0.0)
+
+    def front_end(self, folder: Path) -> FrontEnd:
+        return MicroFeatures(self.config.stored)
+
+    @torch.no_grad()
+    def scores(self, stored: np.ndarray) -> np.ndarray:
+        self.eval()
+        scores: np.ndarray = torch.sigmoid(self(torch.from_numpy(stored))).numpy()
+        return scores
+
+    def stream_scores(self, audio: np.ndarray) -> np.ndarray:
+        need = self.config.receptive_samples
+        heard = micro_features()(lead_in(audio, need))
+        return scores_of_many(self, [heard])[0][-(len(audio) // (CHUNK_FRAMES * HOP)) :]
+
+    def export(self, path: Path) -> int:
+        assert isinstance(self.network, QuantizedMicroNetwork)
+        path.write_bytes(self.network.tflite())
+        return 0
+
+    def in_8_bits(self, features: np.ndarray) -> MicroDetector:
+        """The same detector with the numbers of its file; ``features`` [batch, time, FEATURES] give their ranges."""
+        assert isinstance(self.network, MicroNetwork)
+        made = MicroDetector(MicroConfig(self.config.shape, quantized=True))
+        made.network = self.network.eval().quantized(torch.from_numpy(features))
+        return made
+
+    @torch.no_grad()
+    def lowered(self, by: float) -> MicroDetector:
+        """The detector of 8 bits whose logits are lower."""
+        assert isinstance(self.network, QuantizedMicroNetwork)
+        made = copy.deepcopy(self)
+        network = made.network
+        assert isinstance(network, QuantizedMicroNetwork)
+        bias = network.convolutions[-1].bias
+        assert bias is not None
+        bias -= by
+        low, high = (network.ranges[-1] - by).tolist()
+        network.ranges[-1] = torch.tensor([min(low, 0.0), max(high, 1e-3)])
+        return made

@@ -1,0 +1,192 @@
+"""A detector in openWakeWord's contract: a perceptron on a window of 16 speech embeddings of 96 numbers, in a TFLite
+file that Home Assistant's add-on and every other user of openWakeWord loads."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.onnx import CPU
+from model.detector import DetectorConfig, TrainedDetector, scores_of_many
+from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, StoredFrames, lead_in
+from model.front_end import Compute, FrontEnd
+
+WINDOW = 16  # embeddings, one every 80 ms
+EMBEDDING = 96  # numbers
+EMBEDDED_FRAMES = 76  # of 10 ms, that an embedding depends on
+MEL_SAMPLES = 480  # after a chunk, that its last frames of 10 ms reach into
+WIDTHS = (128, 64)
+MEL_BANDS = 32
+BLOCK = 64  # embeddings that are computed at once
+FULL_SCALE = 32767.0
+
+
+@dataclass(frozen=True)
+class OpenWakeWordConfig(DetectorConfig):
+    """The shape of the perceptron: ``widths`` of its hidden layers."""
+
+    kind = "openwakeword"
+    widths: tuple[int, ...] = WIDTHS
+    dropout: float = 0.2
+
+    @property
+    def stored(self) -> StoredFrames:
+        return StoredFrames(EMBEDDING, CHUNK_FRAMES, WINDOW, 1, EMBEDDED_FRAMES)
+
+
+@dataclass(frozen=True)
+class SpeechEmbedding(FrontEnd):
+    """Google's public speech embedding, as openWakeWord computes it: 96 numbers every 80 ms."""
+
+    network: ClassVar[bool] = True
+
+    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
+        return audio[low * HOP : high * HOP + MEL_SAMPLES]
+
+    def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
+        embed = embedding()
+        return lambda sounds: [embed(sound) for sound in sounds]
+
+
+def embedding() -> Callable[[np.ndarray], np.ndarray]:
+    """What makes embeddings [n, EMBEDDING] of audio [samples], by openWakeWord's own networks.
+
+    The embedding's network is convolutional without padding, so it hears a block at once: the same numbers as window by
+    window, twelve times as fast.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from pyopen_wakeword import OpenWakeWordFeatures
+
+    features = OpenWakeWordFeatures.from_builtin()
+    block = EMBEDDED_FRAMES + CHUNK_FRAMES * (BLOCK - 1)
+    mel = _interpreter(features.lib, features.mel_model, (1, CHUNK_SAMPLES + MEL_SAMPLES))
+    embedder = _interpreter(features.lib, features.emb_model, (1, block, MEL_BANDS, 1))
+
+    def embed(audio: np.ndarray) -> np.ndarray:
+        assert features is not None  # it holds the models that the interpreters run
+        samples = np.trunc(np.clip(audio, -1.0, 1.0) * FULL_SCALE)
+        # A chunk a call, as in a stream: the network limits its range to 80 dB below the loudest frame of a call.
+        starts = range(0, len(samples) - CHUNK_SAMPLES - MEL_SAMPLES + 1, CHUNK_SAMPLES)
+        chunks = [samples[start : start + CHUNK_SAMPLES + MEL_SAMPLES] for start in starts]
+        mels = [mel(chunk).reshape(-1, MEL_BANDS) / 10 + 2 for chunk in chunks]
+        frames = np.concatenate([*mels, np.zeros((block, MEL_BANDS), np.float32)])
+        count = max(0, (len(mels) * CHUNK_FRAMES - EMBEDDED_FRAMES) // CHUNK_FRAMES + 1)
+        blocks = range(0, count * CHUNK_FRAMES, BLOCK * CHUNK_FRAMES)
+        found = [embedder(frames[at : at + block]).reshape(-1, EMBEDDING) for at in blocks]
+        return np.concatenate([*found, np.zeros((0, EMBEDDING), np.float32)])[:count]
+
+    return embed
+
+
+def _interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """A network of openWakeWord's runtime for inputs of a shape, on one thread: by itself it takes four, which wait for
+    each other in every call."""
+    pointer, whole = ctypes.c_void_p, ctypes.c_int32
+    library.TfLiteInterpreterOptionsCreate.restype = pointer
+    library.TfLiteInterpreterOptionsSetNumThreads.argtypes = [pointer, whole]
+    options = library.TfLiteInterpreterOptionsCreate()
+    library.TfLiteInterpreterOptionsSetNumThreads(options, 1)
+    interpreter = library.TfLiteInterpreterCreate(model, options)
+    sizes = (whole * len(shape))(*shape)
+    library.TfLiteInterpreterResizeInputTensor(interpreter, whole(0), sizes, whole(len(shape)))
+    library.TfLiteInterpreterAllocateTensors(interpreter)
+    given = library.TfLiteInterpreterGetInputTensor(interpreter, whole(0))
+    made = library.TfLiteInterpreterGetOutputTensor(interpreter, whole(0))
+
+    def run(values: np.ndarray) -> np.ndarray:
+        values = np.ascontiguousarray(values, np.float32)
+        outcome = np.empty(library.TfLiteTensorByteSize(made) // 4, np.float32)
+        library.TfLiteTensorCopyFromBuffer(given, values.ctypes.data_as(pointer), ctypes.c_size_t(values.nbytes))
+        library.TfLiteInterpreterInvoke(interpreter)
+        library.TfLiteTensorCopyToBuffer(made, outcome.ctypes.data_as(pointer), ctypes.c_size_t(outcome.nbytes))
+        return outcome
+
+    return run
+
+
+class OpenWakeWordDetector(TrainedDetector):
+    """A perceptron with two hidden layers on a window of the public speech embedding."""
+
+    batch_frames = 200_000
+    quantizes = False
+    front_end_id = "speech-embedding"
+    config: OpenWakeWordConfig
+
+    def __init__(self, config: OpenWakeWordConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or OpenWakeWordConfig()
+        sizes = (WINDOW * EMBEDDING, *self.config.widths, 1)
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.dropout = nn.Dropout(self.config.dropout)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Embeddings [batch, WINDOW + n - 1, EMBEDDING] to logits [batch, n]."""
+        heard = embeddings.unfold(1, WINDOW, 1).transpose(2, 3).flatten(2)
+        for layer in self.layers[:-1]:
+            heard = self.dropout(torch.relu(layer(heard)))
+        logits: Tensor = self.layers[-1](heard)[..., 0]
+        return logits
+
+    def front_end(self, folder: Path) -> FrontEnd:
+        return SpeechEmbedding(self.config.stored)
+
+    @torch.no_grad()
+    def scores(self, stored: np.ndarray) -> np.ndarray:
+        self.eval()
+        scores: np.ndarray = torch.sigmoid(self(torch.from_numpy(stored))).numpy()
+        return scores
+
+    def stream_scores(self, audio: np.ndarray) -> np.ndarray:
+        heard = embedding()(lead_in(audio, self.config.receptive_samples + MEL_SAMPLES))
+        return scores_of_many(self, [heard])[0]
+
+    def export(self, path: Path) -> int:
+        path.write_bytes(self.tflite())
+        return 0
+
+    @torch.no_grad()
+    def tflite(self, threshold: float = 0.0) -> bytes:
+        """The TFLite file: float32 [1, WINDOW, EMBEDDING] to a probability [1, 1].
+
+        Args:
+            threshold: the logit that gets the probability 0.5, which is where openWakeWord's users detect.
+        """
+        import tflite
+
+        from model.devices.tflite_file import TFLiteFile
+
+        made = TFLiteFile("openWakeWord head by Hark")
+        graph = made.graph("main")
+        heard = graph.tensor("embeddings", (1, WINDOW, EMBEDDING), "float32")
+        graph.inputs = (heard,)
+        flat = graph.tensor("flat", (1, WINDOW * EMBEDDING), "float32")
+        shape = graph.constant("flat/shape", np.asarray([1, WINDOW * EMBEDDING], np.int32))
+        graph.add("RESHAPE", (heard, shape), (flat,), "ReshapeOptions")
+        heard = flat
+        for number, layer in enumerate(self.layers):
+            last = number == len(self.layers) - 1
+            assert isinstance(layer, nn.Linear)
+            bias = layer.bias.numpy() - np.float32(threshold if last else 0.0)
+            weights = graph.constant(f"layer{number}/weight", layer.weight.numpy())
+            biases = graph.constant(f"layer{number}/bias", bias)
+            made_here = graph.tensor(f"layer{number}", (1, layer.out_features), "float32")
+            activation = tflite.ActivationFunctionType.NONE if last else tflite.ActivationFunctionType.RELU
+            graph.add(
+                "FULLY_CONNECTED", (heard, weights, biases), (made_here,), "FullyConnectedOptions",
+                FusedActivationFunction=activation,
+            )  # fmt: skip
+            heard = made_here
+        probability = graph.tensor("probability", (1, 1), "float32")
+        graph.add("LOGISTIC", (heard,), (probability,))
+        graph.outputs = (probability,)
+        return made.to_bytes()

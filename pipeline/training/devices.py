@@ -1,0 +1,316 @@
+"""Detectors for devices: trained on a run's clips beside its own detector, and written as the files that devices
+load."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.worded import worded
+from model.runtime.detector import logit
+from pipeline.training.config import EFFORTS, NOISE_FOLDER, RunConfig
+from pipeline.training.evaluation import calibrate, measure, score_split, threshold_at
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.detector import TrainedDetector
+
+TITLES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
+PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}
+VARIANTS = 2  # augmented versions of each clip that is trained on
+LEARNING_RATES = {"esphome": 3e-3, "openwakeword": 1e-3}
+EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
+BATCH = 96
+RANGE_WINDOWS = 256  # heard for the ranges of 8 bits
+CUTOFF = 0.9  # of the probability, that a threshold beyond what 8 bits can tell apart is moved to
+HIGHEST_CUTOFF = 0.97
+TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # between a file in its device's runtime and the detector here
+ARENA = 30_000  # bytes of memory that a device reserves for the network
+KERNEL_STEPS = 4  # of a logit's 8 bits, by which a computer's kernels differ from the reference, which devices run
+CHECKED_S = 20.0  # of sound
+
+
+class NoRuntimeError(HarkError):
+    """What a device's detector hears with, or its runtime, is not installed; the run goes on without it."""
+
+
+@dataclass(frozen=True)
+class DeviceDetector:
+    """What a run leaves for a device.
+
+    Attributes:
+        files: by their names in the bundle.
+        report: what was measured, as plain values.
+    """
+
+    files: dict[str, bytes]
+    report: dict[str, Any]
+
+
+def untrained(device: str, seed: int) -> TrainedDetector:
+    """The detector for a device, before it has learned. Raises NoRuntimeError where what it hears with is missing."""
+    import torch
+
+    from model.devices.microwakeword import MicroDetector, micro_features
+    from model.devices.openwakeword import OpenWakeWordDetector, embedding
+
+    torch.manual_seed(seed)
+    try:
+        if device == "esphome":
+            micro_features()
+            return MicroDetector()
+        embedding()
+        return OpenWakeWordDetector()
+    except ImportError as error:
+        raise _not_installed(device, error) from error
+
+
+def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
+    return NoRuntimeError(
+        f"There is no detector for {TITLES[device]} in the bundle.",
+        f"What it hears with is not installed: {error}.",
+        f"Install it (.venv/bin/python -m pip install {PACKAGES[device]} -c constraints.txt) and train again.",
+    )
+
+
+def make_for_device(
+    device: str, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
+) -> DeviceDetector:
+    """Train, calibrate, measure and write the detector for one of :data:`pipeline.training.config.DEVICES`. Stopped at
+    any point, the same call goes on from there.
+
+    Args:
+        clips: of the run (:data:`pipeline.training.examples.CLIP_COLUMNS`).
+        job: the run's folder.
+
+    Raises:
+        NoRuntimeError: a package that the device's files need is missing.
+        HarkError: the file says other than the detector.
+    """
+    from model.devices.microwakeword import MicroDetector
+    from model.devices.openwakeword import OpenWakeWordDetector
+
+    folder = job / device
+    folder.mkdir(exist_ok=True)
+    detector = untrained(device, config.seed)
+    store = _features(detector, config, clips, data, folder, reporter)
+    steps = EFFORTS[config.effort].device_steps
+    detector = _train(detector, store, config, folder, device, steps, LEARNING_RATES[device], reporter)
+    if isinstance(detector, MicroDetector):
+        small = detector.in_8_bits(_windows(store, detector, config.seed))
+        rounded = folder / "8-bit"
+        rounded.mkdir(exist_ok=True)
+        steps = max(1, round(EIGHT_BIT_SHARE * steps))
+        small = _train(small, store, config, rounded, device, steps, LEARNING_RATES[device] / 10, reporter)
+        assert isinstance(small, MicroDetector)
+        detector = _within_8_bits(small, store)
+    validation = score_split(detector, store, "validation")
+    thresholds = calibrate(validation)
+    results = measure(score_split(detector, store, "test"), thresholds, validation)
+    name = re.sub(r"[^a-z0-9]+", "_", config.phrase.encode("ascii", "ignore").decode().lower()).strip("_") or "phrase"
+    cutoff = results["default_threshold"]
+    if isinstance(detector, MicroDetector):
+        files = _esphome_files(detector, config, name, cutoff)
+    else:
+        assert isinstance(detector, OpenWakeWordDetector)
+        files = {f"openwakeword/{name}.tflite": detector.tflite(float(logit(cutoff)))}
+    off = difference(detector, files, _sound(clips), cutoff)
+    if off > TOLERANCE[device]:
+        raise HarkError(
+            f"The file for {TITLES[device]} was not made.",
+            f"In its own runtime it gives scores that are {off:.3f} off ({TOLERANCE[device]:.3f} are accepted).",
+            "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor.",
+        )
+    return DeviceDetector(files, _about(device, files, results, thresholds, detector, off))
+
+
+def _features(
+    detector: TrainedDetector, config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter
+) -> FeatureStore:
+    from model.dataset import open_store, store_is_complete
+    from pipeline.training.examples import build_store, plan_examples, window_seconds
+    from pipeline.training.negative_speech import BITRATE, heard_negatives
+
+    if not store_is_complete(folder / "features"):
+        negatives = list(heard_negatives(detector, config.keyphrase, data, reporter))
+        _, phrase_s = window_seconds(clips, config.phrase)
+        need = detector.config.receptive_samples
+        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
+        reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
+        progress = Progress(reporter, len(examples.specs))
+        build_store(detector, examples, negatives, folder, folder / "features", progress)
+    return open_store(folder / "features", detector.config.stored.width)
+
+
+def _train(
+    detector: TrainedDetector,
+    store: FeatureStore,
+    config: RunConfig,
+    folder: Path,
+    device: str,
+    steps: int,
+    learning_rate: float,
+    reporter: Reporter,
+) -> Any:
+    from model.checkpoint import load_checkpoint
+    from model.train import TrainConfig, TrainProgress, train
+
+    title = worded("Training for %(device)s, %(n)d steps", device=TITLES[device], n=steps)
+    reporter.stage("train", title)
+
+    def on_progress(state: TrainProgress) -> None:
+        if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
+            reporter.progress(state.step, state.steps, state.eta_s)
+
+    train(store, detector, TrainConfig(steps, BATCH, learning_rate, seed=config.seed), folder, on_progress)
+    return load_checkpoint(str(folder / "best.pt"))[0]
+
+
+def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:
+    """Windows of training, as many as are heard for the ranges of 8 bits."""
+    from model.dataset import AudioDataset, BatchRecipe, BatchSampler
+
+    segments = store.where(split="train")
+    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter)
+    sampler = BatchSampler(dataset, BatchRecipe(), RANGE_WINDOWS, np.random.default_rng(seed))
+    windows: np.ndarray = sampler.draw()[0].numpy()
+    return windows
+
+
+def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
+    """The detector with its threshold where probabilities of 8 bits are still told apart."""
+    threshold = threshold_at(calibrate(score_split(detector, store, "validation")), 12.0)
+    if threshold > HIGHEST_CUTOFF:
+        detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
+    return detector
+
+
+def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -> dict[str, bytes]:
+    """The network and its manifest (ESPHome, ``micro_wake_word``, version 2)."""
+    from model.devices.microwakeword import AVERAGED
+
+    manifest = {
+        "type": "micro",
+        "wake_word": config.phrase.title(),
+        "author": "Hark",
+        "model": f"{name}.tflite",
+        "trained_languages": [config.language],
+        "version": 2,
+        "micro": {
+            "probability_cutoff": round((int(cutoff * 256) + 0.5) / 255, 4),  # a device takes whole steps of 1/255
+            "feature_step_size": 10,
+            "sliding_window_size": AVERAGED,
+            "tensor_arena_size": ARENA,
+            "minimum_esphome_version": "2024.7.0",
+        },
+    }
+    return {
+        f"esphome/{name}.json": json.dumps(manifest, indent=2).encode(),
+        f"esphome/{name}.tflite": detector.network.tflite(),
+    }
+
+
+def _sound(clips: pd.DataFrame) -> np.ndarray:
+    """Speech of the test, the phrase among it."""
+    from audio_augmentation.compose import compose_stream
+    from core.audio_file import SAMPLE_RATE, read_audio
+
+    test = clips[clips["split"] == "test"]
+    said, other = (test[test["label"] == label]["path"].head(8) for label in (1, 0))
+    spoken = [read_audio(path) for pair in zip(said, other) for path in pair]
+    return compose_stream(spoken, np.random.default_rng(0))[: round(CHECKED_S * SAMPLE_RATE)]
+
+
+def difference(detector: TrainedDetector, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
+    """How far probabilities of a device's files in its own runtime lie from the detector's, at most. For ESPHome what
+    counts is beyond :data:`KERNEL_STEPS`.
+
+    Args:
+        cutoff: the detector's score that the file gives as 0.5, in openWakeWord.
+
+    Raises:
+        NoRuntimeError: the runtime is not installed.
+    """
+    from model.devices.microwakeword import MicroDetector
+
+    with tempfile.TemporaryDirectory(prefix="hark-device-") as folder:
+        paths = {Path(name).suffix: Path(folder) / Path(name).name for name in files}
+        for name, content in files.items():
+            paths[Path(name).suffix].write_bytes(content)
+        try:
+            if isinstance(detector, MicroDetector):
+                return _off_in_esphome(detector, paths[".json"], audio)
+            return _off_in_openwakeword(detector, paths[".tflite"], audio, cutoff)
+        except ImportError as error:
+            device = "esphome" if isinstance(detector, MicroDetector) else "openwakeword"
+            raise _not_installed(device, error) from error
+
+
+def _off_in_esphome(detector: Any, path: Path, audio: np.ndarray) -> float:
+    import torch
+    from pymicro_wakeword import MicroWakeWord
+
+    from model.devices.micro_network import STRIDE
+    from model.devices.microwakeword import micro_features
+
+    manifest = json.loads(path.read_text())
+    manifest["micro"]["sliding_window_size"] = 1  # each probability, not means
+    path.write_text(json.dumps(manifest))
+    features = micro_features()(audio)
+    features = features[: len(features) // STRIDE * STRIDE]
+    runtime = MicroWakeWord.from_config(path)
+    there = [runtime.process_streaming_prob(frame[None, None]) for frame in features][STRIDE - 1 :: STRIDE]
+    logits = detector.network.device_logits(torch.from_numpy(features)[None])[0].numpy()
+    low, high = (
+        1.0 / (1.0 + np.exp(-logits - by * detector.network.logit_step)) for by in (-KERNEL_STEPS, KERNEL_STEPS)
+    )
+    outside = np.maximum(low - np.asarray(there), np.asarray(there) - high)
+    return float(np.maximum(outside, 0.0).max())
+
+
+def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: float) -> float:
+    from pyopen_wakeword import OpenWakeWord
+
+    from model.devices.openwakeword import embedding
+
+    embeddings = embedding()(audio)
+    runtime = OpenWakeWord.from_model(path)
+    there = [score for one in embeddings for score in runtime.process_streaming(one[None, None, None])]
+    logits = logit(detector.scores(embeddings[None])[0]) - logit(cutoff)
+    here = 1.0 / (1.0 + np.exp(-logits))
+    return float(np.abs(here - np.asarray(there)[-len(here) :]).max())
+
+
+def _about(
+    device: str,
+    files: Mapping[str, bytes],
+    results: Mapping[str, Any],
+    thresholds: Any,
+    detector: Any,
+    off: float,
+) -> dict[str, Any]:
+    at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == 0.5)
+    return {
+        "title": TITLES[device],
+        "bytes": {name: len(content) for name, content in files.items()},
+        "parameters": detector.parameter_count(),
+        "threshold": results["default_threshold"],
+        "thresholds": [dict(row) for row in thresholds],
+        "miss_rate_clean": at_default["miss_rate"]["clean"],
+        "miss_rate_noisy": at_default["miss_rate"]["noisy"],
+        "fa_per_hour": at_default["fa_per_hour"],
+        "confusers_accepted": results["confusers"]["rate"],
+        "utterances": results["utterances"],
+        "test_hours": results["hours"],
+        "difference": off,
+    }

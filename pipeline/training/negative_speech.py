@@ -1,0 +1,189 @@
+"""The real speech that ships as sound, for detectors that learn: hours of many people, in Opus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+
+from audio_augmentation.codec import opus_bytes
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import REPOSITORY, atomic_path
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.lock import held
+from core.worded import worded
+from model.asr.packed import Utterance
+from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
+from model.examples import ExampleSpec, SoundSources, build_examples
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.negative_set import NegativePiece, saying, stream_row
+
+if TYPE_CHECKING:
+    from model.detector import Detector
+
+NEGATIVE_SPEECH = REPOSITORY / "model" / "shipped" / "negative-speech.zip"
+BITRATE = 10_000  # of Opus, bit/s: the lowest at which it keeps what is above 6 kHz
+PIECE_S = 40.0  # of one speaker, at most
+GAP_S = 0.25
+LOUDEST = 0.5
+TESTED = ("clean", "noisy", "far")  # conditions of what is not trained on, in turn
+PATIENCE_S = 900.0  # for another run that is hearing it
+VERSION = 1  # of how it is heard: raised with a change of that code
+SHARES = {"test": 0.15, "validation": 0.30}  # of the speakers; the others are trained on
+
+
+def split_of(speaker: str) -> str:
+    """The split of a speaker, by a hash of the name."""
+    drawn = int.from_bytes(hashlib.sha256(f"negative speech {speaker}".encode()).digest()[:8], "big") / 2**64
+    if drawn < SHARES["test"]:
+        return "test"
+    return "validation" if drawn < SHARES["test"] + SHARES["validation"] else "train"
+
+
+def chosen_utterances(corpora: Mapping[str, Sequence[Utterance]], hours: float, seed: int) -> list[Utterance]:
+    """Utterances of some hours: in turn one of the corpus, and of its speaker, that has said least so far."""
+    rng = np.random.default_rng(seed)
+    waiting: dict[str, dict[str, list[Utterance]]] = {}
+    for name, utterances in corpora.items():
+        for index in rng.permutation(len(utterances)):
+            waiting.setdefault(name, {}).setdefault(utterances[index].speaker, []).append(utterances[index])
+    said = {name: dict.fromkeys(speakers, 0.0) for name, speakers in waiting.items()}
+    chosen: list[Utterance] = []
+    left_s = hours * 3600
+    while left_s > 0 and waiting:
+        name = min(waiting, key=lambda corpus: sum(said[corpus].values()))
+        speaker = min(waiting[name], key=lambda person: said[name][person])
+        utterance = waiting[name][speaker].pop()
+        seconds = float(soundfile.info(utterance.path).duration)
+        if not waiting[name][speaker]:
+            del waiting[name][speaker]
+        if not waiting[name]:
+            del waiting[name]
+        said[name][speaker] += seconds
+        left_s -= seconds
+        chosen.append(utterance)
+    return chosen
+
+
+def write_negative_speech(utterances: Sequence[Utterance], path: Path, about: Mapping[str, Any]) -> dict[str, float]:
+    """Write the speech of utterances, each speaker's joined to pieces; returns hours by split."""
+    by_speaker: dict[tuple[str, str], list[Utterance]] = {}
+    for utterance in utterances:
+        by_speaker.setdefault((utterance.corpus, utterance.speaker), []).append(utterance)
+    table: list[dict[str, Any]] = []
+    hours: dict[str, float] = {}
+    gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+
+        def write(corpus: str, speaker: str, parts: Sequence[tuple[np.ndarray, str]]) -> None:
+            audio = np.concatenate([half for sound, _ in parts for half in (sound, gap)])
+            split, name = split_of(speaker), f"{len(table)}.ogg"
+            # What a voice is called is not needed, only who is the same.
+            person = hashlib.sha256(speaker.encode()).hexdigest()[:12]
+            text = " ".join(text for _, text in parts)
+            if not all(text for _, text in parts):
+                text = ""  # known in part is not known
+            table.append({"file": name, "corpus": corpus, "speaker": person, "text": text, "split": split})
+            archive.writestr(name, opus_bytes(audio, BITRATE))
+            hours[split] = hours.get(split, 0.0) + len(audio) / SAMPLE_RATE / 3600
+
+        for (corpus, speaker), group in sorted(by_speaker.items()):
+            parts: list[tuple[np.ndarray, str]] = []
+            for utterance in group:
+                sound = read_audio(Path(utterance.path))
+                peak = float(np.abs(sound).max(initial=0.0))
+                if not peak:
+                    continue
+                parts.append(((sound * (LOUDEST / peak)).astype(np.float32), utterance.text))
+                if sum(len(part) for part, _ in parts) >= PIECE_S * SAMPLE_RATE:
+                    write(corpus, speaker, parts)
+                    parts = []
+            if parts:
+                write(corpus, speaker, parts)
+        archive.writestr("table.json", json.dumps(table))
+        archive.writestr("about.json", json.dumps({**about, "hours": {k: round(v, 2) for k, v in hours.items()}}))
+    return hours
+
+
+def heard_negatives(
+    detector: Detector, keyphrase: Keyphrase, data: Path, reporter: Reporter, path: Path | None = None
+) -> Iterator[NegativePiece]:
+    """The negative speech as a detector's front end gives it, without what holds the phrase; for training twice, in
+    rooms and noise, as clips are. It is heard once and kept in the data folder for all phrases.
+
+    Raises:
+        HarkError: the file is missing or damaged.
+    """
+    path = path or NEGATIVE_SPEECH
+    _opened(path).close()
+    digest = hashlib.sha256(f"{VERSION} {detector.front_end_id} {path.stat().st_size}".encode()).hexdigest()[:16]
+    folder = data / "cache" / "negative-speech" / digest
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def being_heard(holder: str) -> HarkError:
+        return HarkError(
+            "The negative speech is not ready yet.",
+            f"Process {holder} is preparing it.",
+            "Give the same command again in some minutes; it goes on where it was.",
+        )
+
+    with held(folder / "lock", being_heard, PATIENCE_S):
+        if not store_is_complete(folder):
+            reporter.stage("features", worded("Hearing hours of real speech, once for all phrases"))
+            _hear(detector, folder, path, reporter)
+    store = open_store(folder, detector.config.stored.width)
+    said = saying(tuple(store.segments["text"]), keyphrase)
+    for row, holds in zip(store.segments.itertuples(), said):
+        if not holds:
+            columns = {name: getattr(row, name) for name in SEGMENT_COLUMNS[2:]}
+            yield NegativePiece(store.features(row), columns | {"text": ""})
+
+
+def _hear(detector: Detector, folder: Path, path: Path, reporter: Reporter) -> None:
+    sounds = folder / "sound"
+    sounds.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    specs: list[ExampleSpec] = []
+    with _opened(path) as archive:
+        for number, row in enumerate(json.loads(archive.read("table.json"))):
+            sound = sounds / row["file"]
+            sound.write_bytes(archive.read(row["file"]))
+            columns = {**stream_row(row["split"], f"bank:{row['corpus']}", row["speaker"]), "text": row["text"]}
+            for condition in ("train", "train") if row["split"] == "train" else (TESTED[number % len(TESTED)],):
+                seed, need = int(rng.integers(2**62)), detector.config.receptive_samples
+                specs.append(ExampleSpec((str(sound),), False, condition, seed, need, columns=columns))
+    writer = FeatureWriter(folder)
+    progress = Progress(reporter, len(specs))
+    with closing(build_examples(specs, SoundSources(), detector.front_end(folder))) as built:
+        for frames, columns in built:
+            writer.append(frames, **columns)
+            progress.advance()
+    writer.close()
+    shutil.rmtree(sounds)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise HarkError(
+            f"The negative speech {path.name} cannot be read.",
+            f"{path}: {error}.",
+            "Get Hark's files again (git checkout model/shipped).",
+        ) from error
+
+
+def about_negative_speech(path: Path = NEGATIVE_SPEECH) -> dict[str, Any]:
+    """Its corpora, licences and hours. Raises HarkError where the file is missing or damaged."""
+    with _opened(path) as archive:
+        about: dict[str, Any] = json.loads(archive.read("about.json"))
+        return about

@@ -1,0 +1,195 @@
+"""Detectors for devices: each hears its phrase, said by a voice that nothing heard, in the device's own runtime."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.errors import HarkError
+from core.events import Event, Reporter, silent_reporter
+from model.asr.packed import Utterance
+from model.examples import SoundSources
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training import devices, negative_speech
+from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
+from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
+from pipeline.training.evaluation import FA_PER_DAY
+from pipeline.training.examples import CLIP_COLUMNS
+from pipeline.training.negative_speech import heard_negatives, write_negative_speech
+from tests.pipeline.training.tiny_run import FEW_ROOMS
+
+PHRASE = "hey compass"
+MELODY = (600.0, 1500.0, 900.0)  # Hz: how the phrase sounds here
+CONFIG = RunConfig(PHRASE, effort="tiny", devices=DEVICES)
+
+
+def sung(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """Notes of 200 ms, each with two overtones, in a voice and at a level of its own."""
+    time = np.arange(int(0.2 * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch, parts = rng.uniform(0.97, 1.03), rng.uniform(0.2, 1.0, 3)
+    tones = [sum(p * np.sin(2 * np.pi * n * k * pitch * time) for k, p in enumerate(parts, 1)) for n in notes]
+    audio = np.concatenate(tones) * np.minimum(
+        1.0, np.minimum(np.arange(3 * len(time)), np.arange(3 * len(time))[::-1]) / 400
+    )
+    return np.pad(0.2 * audio / np.abs(audio).max(), 1600).astype(np.float32)
+
+
+def others(rng: np.random.Generator) -> tuple[float, ...]:
+    """Another melody: one note at least is another."""
+    notes = list(MELODY)
+    for place in rng.permutation(3)[: rng.integers(1, 4)]:
+        notes[place] = float(rng.choice([350.0, 1150.0, 2100.0, 2700.0]))
+    return tuple(notes)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> pd.DataFrame:
+    """The phrase and what is like it in three splits."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, count in (("train", 40), ("validation", 12), ("test", 12)):
+        for number in range(2 * count):
+            said = number % 2 == 0
+            path = tmp_path / f"{split}-{number}.wav"
+            write_audio(path, sung(MELODY if said else others(rng), rng))
+            bucket = "positive" if said else ("confuser", "plain_negative")[number // 2 % 2]
+            text = PHRASE if said else f"another melody {number}"
+            rows.append(
+                {**dict.fromkeys(CLIP_COLUMNS, 0), "clip_id": len(rows), "path": str(path), "label": int(said),
+                 "bucket": bucket, "engine": "organ", "voice": split, "speaker": split, "split": split, "text": text,
+                 "licence": "CC0-1.0", "seconds": 0.8, "corpus": "", "phrase_start_s": -1.0, "phrase_end_s": -1.0}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Other melodies of fifteen singers in the place of the real speech that ships; one of them sings the phrase."""
+    rng = np.random.default_rng(1)
+    utterances = []
+    for number in range(90):
+        path, singer = tmp_path / f"melody-{number}.wav", f"singer {number % 15}"
+        text = "well hey compass" if number == 7 else f"melody {number}"
+        write_audio(path, np.concatenate([sung(MELODY if number == 7 else others(rng), rng) for _ in range(3)]))
+        utterances.append(Utterance(str(path), text, (), singer, "songs", True, ""))
+    made = tmp_path / "negative-speech.zip"
+    hours = write_negative_speech(utterances, made, {"licences": {"songs": "CC0-1.0"}})
+    assert set(hours) == {"train", "validation", "test"}
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
+    return made
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Effort:
+    effort = replace(EFFORTS["quick"], name="tiny", device_buckets=(BucketSize(4, 4),) * 4, device_steps=160)
+    monkeypatch.setitem(EFFORTS, "tiny", effort)
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+    return effort
+
+
+def detections(device: str, made: DeviceDetector, audio: np.ndarray, folder: Path) -> int:
+    """How often the device's own runtime detects the phrase in a recording."""
+    for name, content in made.files.items():
+        (folder / Path(name).name).write_bytes(content)
+    samples = (np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes()
+    blocks = [samples[at : at + 2560] for at in range(0, len(samples) - 2559, 2560)]
+    if device == "esphome":
+        from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
+
+        micro, hear = MicroWakeWord.from_config(folder / "hey_compass.json"), MicroWakeWordFeatures()
+        fired = [any(micro.process_streaming(frame) for frame in hear.process_streaming(block)) for block in blocks]
+    else:
+        from pyopen_wakeword import OpenWakeWord, OpenWakeWordFeatures
+
+        head, embed = OpenWakeWord.from_model(folder / "hey_compass.tflite"), OpenWakeWordFeatures.from_builtin()
+        fired = [
+            any(score > 0.5 for made in embed.process_streaming(block) for score in head.process_streaming(made))
+            for block in blocks
+        ]
+    count, quiet_until = 0, 13  # what they hear in the first second does not count
+    for number, detected in enumerate(fired):
+        if detected and number >= quiet_until:
+            count, quiet_until = count + 1, number + 25  # two seconds, as devices wait
+    return count
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
+    device: str, clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
+    half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
+    monkeypatch.setattr(devices, "calibrate", lambda validation: half)
+    job = tmp_path / "job"
+    job.mkdir()
+    made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())
+    about = made.report
+    assert about["bytes"] == {name: len(content) for name, content in made.files.items()}
+    assert all(name.startswith(f"{device}/hey_compass.") for name in made.files)
+    assert about["difference"] < devices.TOLERANCE[device] and about["utterances"] == 12
+    rng = np.random.default_rng(9)
+    pause = np.zeros(2 * SAMPLE_RATE, np.float32)
+    noise = (0.003 * rng.standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
+    said = np.concatenate([noise[: 5 * SAMPLE_RATE]] + [part for _ in range(6) for part in (sung(MELODY, rng), pause)])
+    said[: len(noise)] += 0.1 * noise
+    other = np.concatenate([noise] + [part for _ in range(20) for part in (sung(others(rng), rng), pause[::2])])
+    assert detections(device, made, said, tmp_path) >= 4
+    assert detections(device, made, other, tmp_path) <= 6
+    if device == "esphome":
+        assert len(made.files["esphome/hey_compass.tflite"]) < 60_000
+        manifest = json.loads(made.files["esphome/hey_compass.json"])
+        assert (manifest["type"], manifest["version"], manifest["wake_word"]) == ("micro", 2, "Hey Compass")
+        assert manifest["model"] == "hey_compass.tflite" and 0 < manifest["micro"]["probability_cutoff"] < 1
+
+
+def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
+    speech: Path, tiny: Effort, tmp_path: Path
+) -> None:
+    detector = devices.untrained("esphome", 0)
+    told: list[Event] = []
+    pieces = list(heard_negatives(detector, Keyphrase(PHRASE), tmp_path / "data", Reporter(told.append)))
+    again = list(heard_negatives(detector, Keyphrase("some melody"), tmp_path / "data", Reporter(told.append)))
+    assert len(again) > len(pieces) and len({event["event"] for event in told if event["event"] == "stage"}) == 1
+    assert {piece.row["split"] for piece in pieces} == {"train", "validation", "test"}
+    assert all(piece.frames.shape[1] == 40 and piece.row["text"] == "" for piece in pieces)
+    assert {piece.row["condition"] for piece in pieces if piece.row["split"] == "train"} == {"train"}
+
+
+def test_damaged_negative_speech_is_said(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.zip"
+    for content in (None, b"no zip"):
+        if content is not None:
+            broken.write_bytes(content)
+        with pytest.raises(HarkError, match=r"broken\.zip cannot be read"):
+            list(
+                heard_negatives(devices.untrained("esphome", 0), Keyphrase(PHRASE), tmp_path, silent_reporter(), broken)
+            )
+
+
+@pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])
+def test_a_missing_runtime_is_said(device: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(NoRuntimeError) as raised:
+        devices.untrained(device, 0)
+    assert devices.TITLES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
+
+
+def test_a_file_that_says_something_else_is_not_handed_out(
+    clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(*arguments: Any) -> float:
+        return 0.2
+
+    monkeypatch.setattr(devices, "difference", other)
+    monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=2))
+    (tmp_path / "job").mkdir()
+    with pytest.raises(HarkError, match="file for ESPHome was not made"):
+        make_for_device("esphome", CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter())
