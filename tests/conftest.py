@@ -46,7 +46,7 @@ NOT_QUICK = {
         benchmark/test_confusables benchmark/test_libriphrase benchmark/test_listening_together
         benchmark/test_wakeword model/test_asr_train model/test_checkpoint model/test_encoder_detector model/test_gpu
         model/test_hostile_models model/test_keyword_hmm model/test_metrics model/test_rescoring model/test_scoring
-        model/test_second_pass
+        model/test_second_pass pipeline/training/test_devices
         model/test_summarizer model/test_train model/test_backbone_detector pipeline/acoustic/test_training
         pipeline/acoustic/test_verifier_training
         pipeline/training/test_calibration pipeline/training/test_comparison pipeline/training/test_evaluation

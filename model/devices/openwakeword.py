@@ -24,6 +24,7 @@ EMBEDDING = 96  # numbers
 EMBEDDED_FRAMES = 76  # of 10 ms, that an embedding depends on
 MEL_SAMPLES = 480  # after a chunk, that its last frames of 10 ms reach into
 WIDTHS = (128, 64)
+NOISE = 1.5  # standard deviations that are added to an embedding in training: voices that nobody has made
 MEL_BANDS = 32
 BLOCK = 64  # embeddings that are computed at once
 FULL_SCALE = 32767.0
@@ -136,6 +137,10 @@ class OpenWakeWordDetector(TrainedDetector):
             heard = self.dropout(torch.relu(layer(heard)))
         logits: Tensor = self.layers[-1](heard)[..., 0]
         return logits
+
+    def augmented(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
+        noise = torch.from_numpy(rng.standard_normal(windows.shape).astype(np.float32))
+        return windows + NOISE * windows.std(dim=(0, 1)) * noise
 
     def front_end(self, folder: Path) -> FrontEnd:
         return SpeechEmbedding(self.config.stored)

@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,13 @@ from pipeline.training.evaluation import calibrate, measure, score_split, thresh
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import TrainedDetector
+    from model.train import TrainConfig
 
 TITLES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
 PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}
 VARIANTS = 2  # augmented versions of each clip that is trained on
-LEARNING_RATES = {"esphome": 3e-3, "openwakeword": 1e-3}
+STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.4}  # of the effort's steps
 EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
-BATCH = 96
 RANGE_WINDOWS = 256  # heard for the ranges of 8 bits
 CUTOFF = 0.9  # of the probability, that a threshold beyond what 8 bits can tell apart is moved to
 HIGHEST_CUTOFF = 0.97
@@ -104,14 +104,15 @@ def make_for_device(
     folder.mkdir(exist_ok=True)
     detector = untrained(device, config.seed)
     store = _features(detector, config, clips, data, folder, reporter)
-    steps = EFFORTS[config.effort].device_steps
-    detector = _train(detector, store, config, folder, device, steps, LEARNING_RATES[device], reporter)
+    steps = max(2, round(STEP_SHARES[device] * EFFORTS[config.effort].device_steps))
+    detector = _train(detector, store, training_of(device, steps, config.seed), folder, device, reporter)
     if isinstance(detector, MicroDetector):
         small = detector.in_8_bits(_windows(store, detector, config.seed))
         rounded = folder / "8-bit"
         rounded.mkdir(exist_ok=True)
-        steps = max(1, round(EIGHT_BIT_SHARE * steps))
-        small = _train(small, store, config, rounded, device, steps, LEARNING_RATES[device] / 10, reporter)
+        again = training_of(device, max(2, round(EIGHT_BIT_SHARE * steps)), config.seed)
+        again = replace(again, learning_rate=again.learning_rate / 10)
+        small = _train(small, store, again, rounded, device, reporter)
         assert isinstance(small, MicroDetector)
         detector = _within_8_bits(small, store)
     validation = score_split(detector, store, "validation")
@@ -152,27 +153,30 @@ def _features(
     return open_store(folder / "features", detector.config.stored.width)
 
 
+def training_of(device: str, steps: int, seed: int) -> TrainConfig:
+    """How the detector for a device is trained. Near-phrases are few in a batch: with more, people are missed."""
+    from model.dataset import BatchRecipe
+    from model.train import TrainConfig
+
+    recipe = BatchRecipe(aligned_negative=0.05)
+    if device == "openwakeword":
+        return TrainConfig(steps, 128, 1e-3, weight_decay=1.0, recipe=recipe, seed=seed)
+    return TrainConfig(steps, 96, 3e-3, recipe=recipe, seed=seed)
+
+
 def _train(
-    detector: TrainedDetector,
-    store: FeatureStore,
-    config: RunConfig,
-    folder: Path,
-    device: str,
-    steps: int,
-    learning_rate: float,
-    reporter: Reporter,
+    detector: TrainedDetector, store: FeatureStore, config: TrainConfig, folder: Path, device: str, reporter: Reporter
 ) -> Any:
     from model.checkpoint import load_checkpoint
-    from model.train import TrainConfig, TrainProgress, train
+    from model.train import TrainProgress, train
 
-    title = worded("Training for %(device)s, %(n)d steps", device=TITLES[device], n=steps)
-    reporter.stage("train", title)
+    reporter.stage("train", worded("Training for %(device)s, %(n)d steps", device=TITLES[device], n=config.steps))
 
     def on_progress(state: TrainProgress) -> None:
         if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
             reporter.progress(state.step, state.steps, state.eta_s)
 
-    train(store, detector, TrainConfig(steps, BATCH, learning_rate, seed=config.seed), folder, on_progress)
+    train(store, detector, config, folder, on_progress)
     return load_checkpoint(str(folder / "best.pt"))[0]
 
 

@@ -42,10 +42,10 @@ def sung(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     return np.pad(0.2 * audio / np.abs(audio).max(), 1600).astype(np.float32)
 
 
-def others(rng: np.random.Generator) -> tuple[float, ...]:
-    """Another melody: one note at least is another."""
+def others(rng: np.random.Generator, least: int = 1) -> tuple[float, ...]:
+    """Another melody: ``least`` notes at least are others."""
     notes = list(MELODY)
-    for place in rng.permutation(3)[: rng.integers(1, 4)]:
+    for place in rng.permutation(3)[: rng.integers(least, 4)]:
         notes[place] = float(rng.choice([350.0, 1150.0, 2100.0, 2700.0]))
     return tuple(notes)
 
@@ -140,9 +140,9 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
     noise = (0.003 * rng.standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
     said = np.concatenate([noise[: 5 * SAMPLE_RATE]] + [part for _ in range(6) for part in (sung(MELODY, rng), pause)])
     said[: len(noise)] += 0.1 * noise
-    other = np.concatenate([noise] + [part for _ in range(20) for part in (sung(others(rng), rng), pause[::2])])
+    other = np.concatenate([noise] + [part for _ in range(20) for part in (sung(others(rng, 3), rng), pause[::2])])
     assert detections(device, made, said, tmp_path) >= 4
-    assert detections(device, made, other, tmp_path) <= 6
+    assert detections(device, made, other, tmp_path) <= 4  # of twenty
     if device == "esphome":
         assert len(made.files["esphome/hey_compass.tflite"]) < 60_000
         manifest = json.loads(made.files["esphome/hey_compass.json"])
