@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark import BenchOptions, Figures, shared_folder
-from core.errors import HarkError
+from benchmark import BenchOptions, Figures
 from core.events import Reporter
 
 if TYPE_CHECKING:
@@ -72,19 +71,32 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
 
 
 def _openwakeword(audio: np.ndarray) -> Figures:
-    """openWakeWord's three models with one head, or why they are not measured."""
-    from benchmark.peers import SHARED_MODELS, OpenWakeWord
+    """openWakeWord's networks with one head, in its own runtime, on one thread."""
+    from pyopen_wakeword import Model, OpenWakeWord, OpenWakeWordFeatures
 
-    try:
-        folder = shared_folder() / "peers" / "openwakeword"
-    except HarkError as error:
-        return {"not_measured": error.why}
-    heads = sorted(folder.glob("*_v0*.onnx"))[:1]
-    files = [*(folder / name for name in SHARED_MODELS), *heads]
-    if not heads or not all(path.is_file() for path in files):
-        return {"not_measured": f"{folder} does not hold its models"}
-    peer = OpenWakeWord(folder, heads)
-    return {"bytes": sum(path.stat().st_size for path in files), **_cost(peer.scores, audio)}
+    from model.devices.openwakeword import EMBEDDED_FRAMES, EMBEDDING, MEL_BANDS, MEL_SAMPLES, WINDOW, interpreter
+    from model.features import CHUNK_FRAMES, CHUNK_SAMPLES
+
+    features, head = OpenWakeWordFeatures.from_builtin(), OpenWakeWord.from_builtin(Model.ALEXA)
+    mel = interpreter(features.lib, features.mel_model, (1, CHUNK_SAMPLES + MEL_SAMPLES))
+    embed = interpreter(features.lib, features.emb_model, (1, EMBEDDED_FRAMES, MEL_BANDS, 1))
+    score = interpreter(features.lib, head.model, (1, WINDOW, EMBEDDING))
+    samples = np.zeros(CHUNK_SAMPLES + MEL_SAMPLES, np.float32)
+    frames = np.zeros((EMBEDDED_FRAMES, MEL_BANDS), np.float32)
+    window = np.zeros((WINDOW, EMBEDDING), np.float32)
+
+    def push(kept: np.ndarray, new: np.ndarray) -> None:
+        kept[: -len(new)] = kept[len(new) :]
+        kept[-len(new) :] = new
+
+    def hear(chunk: np.ndarray) -> None:
+        push(samples, np.trunc(32767 * chunk))
+        push(frames, mel(samples).reshape(CHUNK_FRAMES, MEL_BANDS) / 10 + 2)
+        push(window, embed(frames)[None])
+        score(window)
+
+    files = (features.mel_path, features.emb_path, head.tflite_model)
+    return {"bytes": sum(path.stat().st_size for path in files), **_cost(hear, audio)}
 
 
 def _stream(path: Path, state_size: int) -> Callable[[np.ndarray], object]:

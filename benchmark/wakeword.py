@@ -1,8 +1,8 @@
 """The wake-word benchmark: detectors on real recordings of their phrase, against hours of other speech.
 
 The audio lies outside the repository (``../shared/data`` or HARK_SHARED). None of it may have been trained on: the
-folders named here are kept for testing, and a bundle that names one of them as training data is reported so. Other
-projects' detectors (:mod:`benchmark.peers`) score the same streams.
+folders named here are kept for testing, and a bundle that names one of them as training data is reported so. A bundle's
+files for devices and other projects' detectors (:mod:`benchmark.peers`) score the same streams.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,7 @@ import onnxruntime
 
 from benchmark import BenchOptions, manifest_rows, shared_folder, transcripts
 from benchmark.listening_together import large_detector, scores_together
-from benchmark.peers import USUAL_THRESHOLD, Peer, open_peers
+from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, packaged_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
 from benchmark.wakeword_summary import (
@@ -461,6 +461,36 @@ def _digest(detector: Detector) -> str:
     return "-".join(sha256(part).hexdigest() for part in parts)
 
 
+def device_listeners(bundle: Bundle, of: Listener, folder: Path) -> dict[str, Listener]:
+    """A bundle's files for devices, by the device, each in its device's own runtime.
+
+    Args:
+        of: the bundle's own detector.
+        folder: in which the files are kept, for runtimes read them where they lie.
+    """
+    devices: dict[str, Listener] = {}
+    files = [name for name in bundle.manifest["files"] if name.startswith(("esphome/", "openwakeword/"))]
+    contents = {name: bundle.read(name) for name in files}
+    kept = folder / sha256(b"".join(contents.values())).hexdigest()[:20]
+    for name, content in contents.items():
+        (kept / name).parent.mkdir(parents=True, exist_ok=True)
+        with storing("unpacking files for devices"), atomic_path(kept / name) as temporary:
+            temporary.write_bytes(content)
+    for name in files:
+        scorer: Peer
+        if name.startswith("esphome/") and name.endswith(".json"):
+            scorer, device = MicroWakeWord(kept / name), "ESPHome"
+        elif name.startswith("openwakeword/"):
+            scorer, device = OpenWakeWord([kept / name]), "openWakeWord"
+        else:
+            continue
+        devices[device] = replace(
+            of, name=f"{of.name}, {device}", scorer=scorer, period_s=scorer.score_period_s,
+            thresholds={"as_shipped": scorer.thresholds}, digest=scorer.digest,
+        )  # fmt: skip
+    return devices
+
+
 def peer_listener(peer: Peer) -> Listener:
     """A peer, to be measured: at its own thresholds, and at 0.5."""
     voices = voices_for("en")["all"]  # it has heard none of them
@@ -476,12 +506,12 @@ def peer_listener(peer: Peer) -> Listener:
     )
 
 
-def _with_facts(measured: Measured, bundle: Path, language: str) -> Measured:
+def _with_facts(measured: Measured, bundle: Path, language: str, form: str) -> Measured:
     opened = Bundle(bundle)
     measured.figures["language"] = language
     report = _report(opened)
     measured.figures["seed"] = report.get("seed")
-    measured.figures["predicted"] = _predicted(report)
+    measured.figures["predicted"] = {} if form else _predicted(report)
     notes = advise(measured.phrase, base_language(language)).notes
     measured.figures["warnings"] = sum(LEVELS[note.level] for note in notes)
     measured.figures["wanted_fa_per_hour"] = float(opened.manifest["default_fa_per_day"]) / 24
@@ -521,8 +551,8 @@ def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any
     return {"corpora": heard, "known": told is not None}
 
 
-def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> list[Measured]:
-    """Each bundle, by name, with its own detector."""
+def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> dict[str, list[Measured]]:
+    """Each bundle, by name, with its own detector under "", and its files for devices under the devices' names."""
     listeners = {name: bundle_listener(path, name) for name, path in bundles.items()}
     if len(listeners) > 1:
         _ = evaluation.other_speech, evaluation.kitchen  # decoded once, before threads ask for them
@@ -531,11 +561,13 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
             evaluation.scores_of_large(list(listeners.values()), speech, condition, seed, _hours_of(speech))
         with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
             list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners.values()))
-    return [
-        _with_facts(measured, bundles[name], listener.language)
-        for name, listener in listeners.items()
-        for measured in measure(listener, evaluation)
-    ]
+    measured: dict[str, list[Measured]] = {"": []}
+    for name, path in bundles.items():
+        forms = {"": listeners[name], **device_listeners(Bundle(path), listeners[name], evaluation.cache / "devices")}
+        for form, listener in forms.items():
+            found = [_with_facts(one, path, listener.language, form) for one in measure(listener, evaluation)]
+            measured.setdefault(form, []).extend(found)
+    return measured
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
@@ -556,8 +588,9 @@ def bench_wakeword(
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
     ``average`` over phrases with real recordings, ``predictions`` (what reports said against what real people were
-    missed), ``promises`` (false alarms against those that were wanted), ``peers`` {"project: phrase": figures},
-    ``not_measured`` {what: why} and ``streams`` (what was decoded and kept).
+    missed), ``promises`` (false alarms against those that were wanted), ``devices`` {device: ``bundles``, ``phrases``
+    and ``average`` of the bundles' files for it}, ``peers`` {"project: phrase": figures}, ``not_measured``
+    {what: why} and ``streams`` (what was decoded and kept).
     :func:`benchmark.wakeword_summary.table` sets them out for people.
 
     Raises:
@@ -572,24 +605,26 @@ def bench_wakeword(
     not_measured = dict(evaluation.missing)
     named = names_of(bundles)
     measured = _measure_bundles(named, evaluation)
-    figures: Figures = {
-        "bundles": {one.name: one.figures for one in measured},
-        "phrases": pooled(measured),
-    }
-    figures["average"] = average(figures["phrases"])
+    figures: Figures = _of_form(measured.pop(""))
     figures["predictions"] = predictions(figures["bundles"])
     figures["promises"] = promises(figures["bundles"])
+    figures["devices"] = {device: _of_form(ones) for device, ones in measured.items()}
     if peers:
-        opened, missing = open_peers(folder / "peers")
-        not_measured.update(missing)
         figures["peers"] = {
             f"{one.name}: {one.phrase}": one.figures
-            for peer in opened
+            for peer in packaged_peers()
             for one in measure(peer_listener(peer), evaluation)
         }
     figures["not_measured"] = not_measured
     figures["streams"] = evaluation.facts()
     return figures
+
+
+def _of_form(measured: Sequence[Measured]) -> Figures:
+    phrases = pooled(measured)
+    return {
+        "bundles": {one.name: one.figures for one in measured}, "phrases": phrases, "average": average(phrases),
+    }  # fmt: skip
 
 
 def names_of(bundles: Sequence[Path]) -> dict[str, Path]:

@@ -163,16 +163,10 @@ def table(figures: Mapping[str, Any]) -> str:
     """The figures of :func:`benchmark.wakeword.bench_wakeword` as text for people: per cent missed, with 95 %
     intervals."""
     rows: list[tuple[str, ...]] = []
-    for phrase, one in figures["phrases"].items():
-        if len(one["bundles"]) > 1:
-            rows += _rows_of_phrase(phrase, one)
-    for name, one in (*figures["bundles"].items(), *figures.get("peers", {}).items()):
+    for device, form in {"": figures, **figures["devices"]}.items():
+        rows += _rows_of_form(device, form)
+    for name, one in figures.get("peers", {}).items():
         rows += _rows(name, one)
-    if figures["average"]:
-        for condition in CONDITIONS:
-            at = figures["average"][condition]
-            what = f"average of {len(figures['average']['phrases'])} phrases" if condition == "clean" else ""
-            rows.append((what, condition, *(percent(at[f"{rate:g}"]) for rate in RATES), "", ""))
     lines = aligned([HEADER, *rows])
     lines += ["", "Missed at the threshold with that many false alarms an hour on the same stream, per cent."]
     lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
@@ -208,6 +202,22 @@ def table(figures: Mapping[str, Any]) -> str:
         f"{kept['hours']:.1f} hours of decoded audio are kept in {kept['folder']} ({kept['mebibytes']:.0f} MiB)."
     )
     return "\n".join(lines)
+
+
+def _rows_of_form(device: str, form: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Of the bundles' own detectors (``device`` is empty), or of their files for a device."""
+    rows: list[tuple[str, ...]] = []
+    where = f" ({device})" if device else ""
+    for phrase, one in form["phrases"].items():
+        if len(one["bundles"]) > 1:
+            rows += _rows_of_phrase(phrase + where, one)
+    for name, one in form["bundles"].items():
+        rows += _rows(name, one)
+    for condition in CONDITIONS if form["average"] else ():
+        at = form["average"][condition]
+        what = f"average of {len(form['average']['phrases'])} phrases{where}" if condition == "clean" else ""
+        rows.append((what, condition, *(percent(at[f"{rate:g}"]) for rate in RATES), "", ""))
+    return rows
 
 
 def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:

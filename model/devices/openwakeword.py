@@ -70,8 +70,8 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
 
     features = OpenWakeWordFeatures.from_builtin()
     block = EMBEDDED_FRAMES + CHUNK_FRAMES * (BLOCK - 1)
-    mel = _interpreter(features.lib, features.mel_model, (1, CHUNK_SAMPLES + MEL_SAMPLES))
-    embedder = _interpreter(features.lib, features.emb_model, (1, block, MEL_BANDS, 1))
+    mel = interpreter(features.lib, features.mel_model, (1, CHUNK_SAMPLES + MEL_SAMPLES))
+    embedder = interpreter(features.lib, features.emb_model, (1, block, MEL_BANDS, 1))
 
     def embed(audio: np.ndarray) -> np.ndarray:
         assert features is not None  # it holds the models that the interpreters run
@@ -89,7 +89,7 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
     return embed
 
 
-def _interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
     """A network of openWakeWord's runtime for inputs of a shape, on one thread: by itself it takes four, which wait for
     each other in every call."""
     pointer, whole = ctypes.c_void_p, ctypes.c_int32
@@ -97,18 +97,18 @@ def _interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[
     library.TfLiteInterpreterOptionsSetNumThreads.argtypes = [pointer, whole]
     options = library.TfLiteInterpreterOptionsCreate()
     library.TfLiteInterpreterOptionsSetNumThreads(options, 1)
-    interpreter = library.TfLiteInterpreterCreate(model, options)
+    network = library.TfLiteInterpreterCreate(model, options)
     sizes = (whole * len(shape))(*shape)
-    library.TfLiteInterpreterResizeInputTensor(interpreter, whole(0), sizes, whole(len(shape)))
-    library.TfLiteInterpreterAllocateTensors(interpreter)
-    given = library.TfLiteInterpreterGetInputTensor(interpreter, whole(0))
-    made = library.TfLiteInterpreterGetOutputTensor(interpreter, whole(0))
+    library.TfLiteInterpreterResizeInputTensor(network, whole(0), sizes, whole(len(shape)))
+    library.TfLiteInterpreterAllocateTensors(network)
+    given = library.TfLiteInterpreterGetInputTensor(network, whole(0))
+    made = library.TfLiteInterpreterGetOutputTensor(network, whole(0))
 
     def run(values: np.ndarray) -> np.ndarray:
         values = np.ascontiguousarray(values, np.float32)
         outcome = np.empty(library.TfLiteTensorByteSize(made) // 4, np.float32)
         library.TfLiteTensorCopyFromBuffer(given, values.ctypes.data_as(pointer), ctypes.c_size_t(values.nbytes))
-        library.TfLiteInterpreterInvoke(interpreter)
+        library.TfLiteInterpreterInvoke(network)
         library.TfLiteTensorCopyToBuffer(made, outcome.ctypes.data_as(pointer), ctypes.c_size_t(outcome.nbytes))
         return outcome
 

@@ -89,6 +89,14 @@ class Graph:
         self._operations.append(_Operation(self._codes.index(code), tuple(inputs), tuple(outputs), options, values))
 
 
+class _Builder(flatbuffers.Builder):  # type: ignore[misc]
+    """Knows where the vectors of numbers lie that it has written."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.vectors: dict[tuple[str, bytes], int] = {}
+
+
 class TFLiteFile:
     """A file that is put together graph by graph; the first one is what runs."""
 
@@ -105,7 +113,7 @@ class TFLiteFile:
 
     def to_bytes(self) -> bytes:
         """The file."""
-        builder = flatbuffers.Builder(1 << 16)
+        builder = _Builder(1 << 16)
         buffers = [_table(builder, "Buffer", Data=_aligned(builder, data)) for data in self._buffers]
         codes = [
             _table(builder, "OperatorCode", DeprecatedBuiltinCode=min(code, 127), BuiltinCode=code, Version=version)
@@ -121,7 +129,7 @@ class TFLiteFile:
         return bytes(builder.Output())
 
 
-def _written(builder: flatbuffers.Builder, graph: Graph) -> int:
+def _written(builder: _Builder, graph: Graph) -> int:
     tensors = [_written_tensor(builder, tensor) for tensor in graph._tensors]
     operations = []
     for operation in graph._operations:
@@ -144,7 +152,7 @@ def _written(builder: flatbuffers.Builder, graph: Graph) -> int:
     )  # fmt: skip
 
 
-def _written_tensor(builder: flatbuffers.Builder, tensor: _Tensor) -> int:
+def _written_tensor(builder: _Builder, tensor: _Tensor) -> int:
     values: dict[str, Any] = {
         "Shape": _numbers(builder, tensor.shape, np.int32),
         "Type": KINDS[tensor.kind],
@@ -162,7 +170,7 @@ def _written_tensor(builder: flatbuffers.Builder, tensor: _Tensor) -> int:
     return _table(builder, "Tensor", **values)
 
 
-def _table(builder: flatbuffers.Builder, kind: str, **values: Any) -> int:
+def _table(builder: _Builder, kind: str, **values: Any) -> int:
     """A table of the schema; values of None are left out."""
     getattr(tflite, f"{kind}Start")(builder)
     for name, value in values.items():
@@ -171,18 +179,23 @@ def _table(builder: flatbuffers.Builder, kind: str, **values: Any) -> int:
     return int(getattr(tflite, f"{kind}End")(builder))
 
 
-def _numbers(builder: flatbuffers.Builder, numbers: Sequence[int] | np.ndarray, kind: type) -> int:
-    return int(builder.CreateNumpyVector(np.asarray(numbers, kind)))
+def _numbers(builder: _Builder, numbers: Sequence[int] | np.ndarray, kind: type) -> int:
+    """A vector. One that the file has already is not written again: a layer's zeros are a third of a small file."""
+    values = np.asarray(numbers, kind)
+    known = (values.dtype.str, values.tobytes())
+    if known not in builder.vectors:
+        builder.vectors[known] = int(builder.CreateNumpyVector(values))
+    return builder.vectors[known]
 
 
-def _offsets(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
+def _offsets(builder: _Builder, offsets: Sequence[int]) -> int:
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)
     return int(builder.EndVector())
 
 
-def _aligned(builder: flatbuffers.Builder, data: bytes) -> int | None:
+def _aligned(builder: _Builder, data: bytes) -> int | None:
     if not data:
         return None
     builder.StartVector(1, len(data), ALIGNMENT)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark import synthetic, wakeword
+from benchmark.peers import OpenWakeWord
 from benchmark.streams import StreamClip, stream_of, stream_of_files
 from benchmark.wakeword import (
     KITCHEN_NOISE,
@@ -36,7 +37,7 @@ from model.metrics import wilson_interval
 from model.runtime.detector import Detector
 from pipeline.acoustic.data import acoustic_split
 from tests.support.untrained_bundle import keyword_hmm_bundle
-from tests.support.wakeword_samples import openwakeword_models, recordings, tone_bundle
+from tests.support.wakeword_samples import device_files, recordings, tone_bundle
 
 
 @pytest.fixture
@@ -297,17 +298,33 @@ def test_a_phrase_without_recordings_is_synthesized_and_says_so(shared: Path, tm
     assert "SYNTHESIZED" in table(figures)
 
 
+def test_files_for_devices_are_measured_in_their_runtimes(shared: Path, tmp_path: Path) -> None:
+    figures = bench_wakeword([tone_bundle(tmp_path / "computer", files=device_files())])
+    own = figures["bundles"]["computer"]["conditions"]["clean"]
+    assert set(figures["devices"]) == {"ESPHome", "openWakeWord"}
+    for device, threshold in (("ESPHome", 0.97), ("openWakeWord", 0.5)):
+        one = figures["devices"][device]["bundles"][f"computer, {device}"]
+        assert one["phrase"] == "computer" and one["positives"] == "real recordings"
+        clean = one["conditions"]["clean"]
+        assert clean["clips"] == own["clips"] and clean["hours"] == pytest.approx(own["hours"], abs=1e-3)
+        assert clean["as_shipped"]["threshold"] == threshold
+        assert f"average of 1 phrases ({device})" in table(figures)
+
+
 def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    openwakeword_models(shared / "peers" / "openwakeword")
+    for name, content in device_files("hey_robot").items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    head = tmp_path / "openwakeword" / "hey_robot.tflite"
+    monkeypatch.setattr(wakeword, "packaged_peers", lambda: [OpenWakeWord([head])])
     bundle = tone_bundle(tmp_path / "computer")
     figures = bench_wakeword([bundle], peers=True)
-    assert set(figures["peers"]) == {"openWakeWord: alexa", "openWakeWord: hey robot"}
-    alexa = figures["peers"]["openWakeWord: alexa"]
-    assert alexa["positives"] == "synthesized" and alexa["confusers"]["clips"] > 10
+    assert set(figures["peers"]) == {"openWakeWord: hey robot"}
+    robot = figures["peers"]["openWakeWord: hey robot"]
+    assert robot["positives"] == "synthesized" and robot["confusers"]["clips"] > 10
     hours = figures["bundles"]["computer"]["conditions"]["clean"]["hours"]
-    assert alexa["conditions"]["clean"]["hours"] == pytest.approx(hours, abs=1e-3)
-    assert alexa["conditions"]["kitchen"]["at_half"]["threshold"] == 0.5
-    assert "microWakeWord" in figures["not_measured"]
+    assert robot["conditions"]["clean"]["hours"] == pytest.approx(hours, abs=1e-3)
+    assert robot["conditions"]["kitchen"]["at_half"]["threshold"] == 0.5
     assert "openWakeWord: hey robot" in table(figures)
 
     def not_again(*arguments: object) -> Iterator[np.ndarray]:

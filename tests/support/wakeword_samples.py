@@ -1,4 +1,4 @@
-"""A detector of a 1 kHz tone as a real bundle, peers' models of a few numbers, and a folder of recordings to hear."""
+"""A detector of a 1 kHz tone as a real bundle, files for devices, and a folder of recordings to hear."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from core.audio_file import SAMPLE_RATE, write_audio
+from model.devices.micro_network import MicroNetwork
+from model.devices.openwakeword import OpenWakeWordDetector
 from model.runtime.detector import manifest_digest
 
 CHUNK = 1280
@@ -43,9 +46,10 @@ def save_model(path: Path, nodes: list[Any], inputs: Mapping[str, list[Any]], ou
 
 def tone_bundle(
     folder: Path, phrase: str = "computer", gain: float = 60.0, report: Mapping[str, Any] | None = None,
-    **manifest: Any,
+    files: Mapping[str, bytes] | None = None, **manifest: Any,
 ) -> Path:  # fmt: skip
-    """A bundle (an unpacked one) whose score is ``gain`` times the power of 1 kHz in each 80 ms, at most 1."""
+    """A bundle (an unpacked one) whose score is ``gain`` times the power of 1 kHz in each 80 ms, at most 1, and more
+    ``files``."""
     time = np.arange(CHUNK) / SAMPLE_RATE
     waves = np.stack([np.sin(2 * np.pi * 1000 * time), np.cos(2 * np.pi * 1000 * time)], axis=1) / CHUNK
     nodes = [
@@ -70,7 +74,10 @@ def tone_bundle(
     )  # fmt: skip
     (folder / "model.int8.onnx").write_bytes(model.read_bytes())
     (folder / "report.json").write_text(json.dumps(report or {}))
-    names = ("model.onnx", "model.int8.onnx", "report.json")
+    for name, data in (files or {}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+    names = ("model.onnx", "model.int8.onnx", "report.json", *(files or ()))
     content = {
         "schema": 1, "phrase": phrase, "language": "en", "sample_rate": SAMPLE_RATE, "chunk_samples": CHUNK,
         "score_period_s": 0.08, "smoothing_frames": 2, "refractory_s": 1.0, "receptive_samples": CHUNK, "state_size": 1,
@@ -82,47 +89,22 @@ def tone_bundle(
     return folder
 
 
-def openwakeword_models(folder: Path) -> Path:
-    """The three models of openWakeWord with its shapes: a score rises with the level of the last 1.9 s."""
-    kernel = np.zeros((32, 1, 512), np.float32)
-    kernel[:, 0, :] = np.random.default_rng(0).normal(size=(32, 512)) / 2000
-    save_model(
-        folder / "melspectrogram.onnx",
-        [
-            helper.make_node("Unsqueeze", ["input", "second"], ["channel"]),
-            helper.make_node("Conv", ["channel", "kernel"], ["bands"], strides=[160]),
-            helper.make_node("Abs", ["bands"], ["power"]),
-            helper.make_node("Transpose", ["power"], ["frames"], perm=[0, 2, 1]),
-            helper.make_node("Unsqueeze", ["frames", "second"], ["output"]),
-        ],
-        {"input": [1, "samples"]},
-        {"output": [1, 1, "t", 32]},
-        {"second": np.array([1], np.int64), "kernel": kernel},
-    )
-    save_model(
-        folder / "embedding_model.onnx",
-        [
-            helper.make_node("ReduceMean", ["input_1"], ["mean"], axes=[1, 2], keepdims=1),
-            helper.make_node("Mul", ["mean", "ones"], ["out"]),
-        ],
-        {"input_1": ["b", 76, 32, 1]},
-        {"out": ["b", 1, 1, 96]},
-        {"ones": np.ones((1, 1, 1, 96), np.float32)},
-    )
-    for name, bias in (("alexa_v0.1", -2.5), ("hey_robot_v0.1", -4.0)):
-        save_model(
-            folder / f"{name}.onnx",
-            [
-                helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=0),
-                helper.make_node("Add", ["mean", "bias"], ["moved"]),
-                helper.make_node("Sigmoid", ["moved"], ["sure"]),
-                helper.make_node("Unsqueeze", ["sure", "second"], ["y"]),
-            ],
-            {"x": [1, 16, 96]},
-            {"y": [1, 1]},
-            {"bias": np.array([bias], np.float32), "second": np.array([1], np.int64)},
-        )
-    return folder
+def device_files(name: str = "computer") -> dict[str, bytes]:
+    """Files for devices, of networks that have learned nothing, by their names in a bundle."""
+    torch.manual_seed(0)
+    micro = MicroNetwork().eval()
+    with torch.no_grad():
+        micro.convolutions[-1].weight *= 100.0  # else its scores lie closely around 0.5
+    network = micro.quantized(26 * torch.rand(4, 200, 40))
+    manifest = {
+        "wake_word": name.title(), "model": f"{name}.tflite",
+        "micro": {"probability_cutoff": 0.97, "sliding_window_size": 5},
+    }  # fmt: skip
+    return {
+        f"esphome/{name}.json": json.dumps(manifest).encode(),
+        f"esphome/{name}.tflite": network.tflite(),
+        f"openwakeword/{name}.tflite": OpenWakeWordDetector().tflite(),
+    }
 
 
 def recordings(folder: Path) -> Path:
