@@ -350,7 +350,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     measured = [
         ("missed, close and quiet", *rate("miss_rate_clean")),
         ("missed, in noise at 10 dB", *rate("miss_rate_noisy")),
-        ("confusing phrases accepted", *rate("confusers_accepted")),
+        ("near-phrases accepted", *rate("confusers_accepted")),
         ("false alarms an hour", f"{alarms['value']:.2f}", f"{alarms['low']:.2f} to {alarms['high']:.2f}"),
     ]
     counts = result["counts"].values()

@@ -181,7 +181,7 @@ def _table(builder: _Builder, kind: str, **values: Any) -> int:
 
 def _numbers(builder: _Builder, numbers: Sequence[int] | np.ndarray, kind: type) -> int:
     """A vector. One that the file has already is not written again: a layer's zeros are a third of a small file."""
-    values = np.asarray(numbers, kind)
+    values: np.ndarray = np.asarray(numbers, kind)
     known = (values.dtype.str, values.tobytes())
     if known not in builder.vectors:
         builder.vectors[known] = int(builder.CreateNumpyVector(values))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from model.export import Parity
     from pipeline.training.devices import DeviceDetector
 
+# Parts of a report that say what real speech a detector has from what ships: `training_corpora` and `licences`.
+SHIPPED_SPEECH = ("backbone", "negative_set", "negative_speech")
 PARITY_CLIPS = 12  # of the test, spoken one after the other
 KINDS = {  # what a detector is, by the kind of its configuration
     "crnn": "A TinyCRNN",
@@ -200,13 +202,11 @@ def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
 
 
 def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
-    """The corpora of real speech that went into training: the run's own, the backbone's and the negative set's."""
+    """The corpora of real speech that went into training: the run's own, and those of what ships."""
     own: Iterable[str] = (
         clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
     )
-    shipped = [
-        name for part in ("backbone", "negative_set") for name in report.get(part, {}).get("training_corpora", [])
-    ]
+    shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]
     return sorted({*map(str, own), *shipped})
 
 
@@ -219,7 +219,7 @@ def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
     ]
     for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
         lines.append(f"{engine}: {len(group)} clips, {group['voice'].nunique()} voices, licence: {licence}")
-    for part in ("backbone", "negative_set"):
+    for part in SHIPPED_SPEECH:
         for name, licence in sorted(report.get(part, {}).get("licences", {}).items()):
             lines.append(f"{part.replace('_', ' ')}: {name}, licence: {licence}")
     if notice := report.get("backbone", {}).get("notice"):

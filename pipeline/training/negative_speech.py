@@ -37,7 +37,9 @@ GAP_S = 0.25
 LOUDEST = 0.5
 TESTED = ("clean", "noisy", "far")  # conditions of what is not trained on, in turn
 PATIENCE_S = 900.0  # for another run that is hearing it
-VERSION = 1  # of how it is heard: raised with a change of that code
+# Corpora of the file that `./hark bench wakeword` counts false alarms on: they train nothing.
+KEPT_FOR_MEASURING = ("librispeech-dev-clean",)
+VERSION = 2  # of how it is heard: raised with a change of that code
 SHARES = {"test": 0.15, "validation": 0.30}  # of the speakers; the others are trained on
 
 
@@ -155,6 +157,8 @@ def _hear(detector: Detector, folder: Path, path: Path, reporter: Reporter) -> N
     specs: list[ExampleSpec] = []
     with _opened(path) as archive:
         for number, row in enumerate(json.loads(archive.read("table.json"))):
+            if row["corpus"] in KEPT_FOR_MEASURING:
+                continue
             sound = sounds / row["file"]
             sound.write_bytes(archive.read(row["file"]))
             columns = {**stream_row(row["split"], f"bank:{row['corpus']}", row["speaker"]), "text": row["text"]}
@@ -182,8 +186,9 @@ def _opened(path: Path) -> zipfile.ZipFile:
         ) from error
 
 
-def about_negative_speech(path: Path = NEGATIVE_SPEECH) -> dict[str, Any]:
-    """Its corpora, licences and hours. Raises HarkError where the file is missing or damaged."""
-    with _opened(path) as archive:
-        about: dict[str, Any] = json.loads(archive.read("about.json"))
-        return about
+def about_negative_speech() -> dict[str, Any]:
+    """Its ``training_corpora`` and their ``licences``. Raises HarkError where the file is missing or damaged."""
+    with _opened(NEGATIVE_SPEECH) as archive:
+        about = json.loads(archive.read("about.json"))
+    licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}
+    return {"training_corpora": sorted(licences), "licences": licences}

@@ -394,13 +394,15 @@ def _train(
 
 
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
-    """What the report says of the shipped weights and negatives that the run built on."""
+    """What the report says of the shipped weights and speech that the run built on."""
     from model.encoder_detector import EncoderDetector
     from model.shipped_weights import about_front_end
     from pipeline.training.negative_set import about_negatives
+    from pipeline.training.negative_speech import about_negative_speech
 
+    heard = {"negative_speech": about_negative_speech()} if config.devices else {}
     if config.trains:
-        return {}
+        return heard
     passes = {"rescored": False, "verified": False}
     if isinstance(detector, EncoderDetector):
         passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
@@ -408,6 +410,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     return {
         "backbone": {**about_front_end(config.size), **passes},
         **({"negative_set": about_negatives(negatives)} if negatives is not None else {}),
+        **heard,
     }
 
 
