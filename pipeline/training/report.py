@@ -115,6 +115,8 @@ def _percent(value: float | None) -> str:
 
 
 def _rate(interval: Mapping[str, float | None]) -> str:
+    if interval["value"] is None:
+        return "unknown"
     return f"{_percent(interval['value'])} (95 % interval {_percent(interval['low'])} to {_percent(interval['high'])})"
 
 
