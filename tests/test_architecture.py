@@ -261,7 +261,7 @@ def test_files_that_are_not_quick_are_there() -> None:
 def test_the_map_names_files_that_are_there() -> None:
     """Names in the table of files lie in the row's room, paths elsewhere in the repository."""
     page = (REPOSITORY / "docs" / "architecture.md").read_text()
-    table = page[page.index("## What is in each file") : page.index("## To add X")]
+    table = page[page.index("## What is where") : page.index("## To add X")]
     room, gone = "", []
     for row in (line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")):
         room = (re.findall(r"`([^`]+)`", row[0]) or [room])[0]
