@@ -125,7 +125,7 @@ def _follow(server: Portal, job: Mapping[str, Any], options: argparse.Namespace,
             raise HarkError(
                 "There is no bundle.", f"A job of the kind {job['kind']} makes none.", f"{PROGRAM} remote list"
             )
-        return _fetch(server, job, options.out, screen)
+        return _fetch(server, job, options, screen)
     except KeyboardInterrupt:
         screen.result(
             {
@@ -176,13 +176,14 @@ def _not_done(job: Mapping[str, Any]) -> HarkError:
     )
 
 
-def _fetch(server: Portal, job: Mapping[str, Any], out: Path | None, screen: Screen) -> int:
+def _fetch(server: Portal, job: Mapping[str, Any], options: argparse.Namespace, screen: Screen) -> int:
     from command_line.console import facts, percent, short_path
-    from command_line.train import headline
+    from command_line.train import chosen_targets, headline, show_targets
 
     place = f"/detectors/{job['result']['detector']}/versions/{job['result']['version']}"
     version = server.ask("GET", place)
-    bundle = server.download(f"{place}/bundle", _target(out, version["bundle"]))
+    bundle = server.download(f"{place}/bundle", _target(options.out, version["bundle"]))
+    chosen = chosen_targets(bundle.absolute(), getattr(options, "targets", ()))
     result = {
         "phrase": job["title"],
         "job": job["id"],
@@ -191,6 +192,8 @@ def _fetch(server: Portal, job: Mapping[str, Any], out: Path | None, screen: Scr
         "bundle": str(bundle.absolute()),
         "metrics": version["metrics"],
     }
+    if chosen:
+        result["for"] = {target.name: target.as_dict() for target in chosen}
     screen.result(result)
     rows = [
         ("missed", percent(version["metrics"]["miss_rate"]["value"])),
@@ -200,6 +203,7 @@ def _fetch(server: Portal, job: Mapping[str, Any], out: Path | None, screen: Scr
     ]
     screen.show("", headline(job["title"], version["metrics"]), "", facts(rows))
     screen.show_line(short_path(bundle.absolute()))
+    show_targets(chosen, screen)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ from command_line.options import Commands, Parser, add_command, language, names,
 from command_line.program import PROGRAM
 from core.data_folder import data_folder
 from core.errors import HarkError
-from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES, RunConfig
+from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES, TARGETS, RunConfig
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from command_line.console import Screen
     from pipeline.training.advice import Advice
+    from pipeline.training.targets import Target
 
 EXAMPLE = "hey compass"
 EFFORT_WORDS = {
@@ -76,12 +77,13 @@ def run_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--for",
-        dest="devices",
+        dest="targets",
         action="append",
-        choices=DEVICES,
+        choices=TARGETS,
         default=[],
-        help="train a detector for such a device too, and put its files into the bundle: esphome (Voice PE, ESP32-S3: "
-        "micro_wake_word), openwakeword (Home Assistant's add-on); may be given twice",
+        help="where it shall run; the closing screen says which file to take and what to type. For esphome (Voice PE, "
+        "ESP32-S3: micro_wake_word) and openwakeword (Home Assistant's add-on) a detector of their own is trained too; "
+        "browser, pi and python take the usual one. May be given several times",
     )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped backbone and negative set")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
@@ -108,7 +110,7 @@ def wanted_run(options: argparse.Namespace) -> RunConfig:
         mining_method=options.mining_method,
         from_scratch=options.from_scratch,
         engines=options.engines,
-        devices=tuple(sorted(set(options.devices))),
+        devices=tuple(sorted({target for target in options.targets if target in DEVICES})),
         hold_out=getattr(options, "hold_out", ""),
     )
 
@@ -143,7 +145,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     _check_hold_out(config)
     if not screen.json_wanted:
         _show_plan(config, screen, short=True)
-    return _train(config, screen, options.tensorboard)
+    return _train(config, screen, options.tensorboard, options.targets)
 
 
 def _install_voices(config: RunConfig, screen: Screen) -> None:
@@ -306,14 +308,44 @@ def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
     return prepare(RunConfig(phrase=phrase, effort=effort, size=AUTO_SIZE))
 
 
-def _train(config: RunConfig, screen: Screen, tensorboard: bool) -> int:
+def _train(config: RunConfig, screen: Screen, tensorboard: bool, targets: Collection[str] = ()) -> int:
     from pipeline.training.run import run_training
 
     with screen.reporter() as reporter:
         result = run_training(config, data_folder(), reporter, tensorboard)
-    screen.result(result)
+    chosen = chosen_targets(Path(result["bundle"]), targets, result.get("devices_left_out", ()))
+    screen.result({**result, "for": {target.name: target.as_dict() for target in chosen}} if chosen else result)
     _show_result(result, screen, tensorboard)
+    show_targets(chosen, screen)
     return 0
+
+
+def chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[str] = ()) -> list[Target]:
+    """What the devices that were named take of a bundle."""
+    from command_line.console import short_path
+    from pipeline.training.targets import targets_of_bundle
+
+    if not names:
+        return []
+    return [target for name, target in targets_of_bundle(bundle, short_path(bundle), left_out).items() if name in names]
+
+
+def show_targets(chosen: Iterable[Target], screen: Screen) -> None:
+    """Which file each of them takes, and what is typed there."""
+    from rich.text import Text
+
+    if screen.json_wanted:
+        return
+    for target in chosen:
+        screen.show(
+            "", Text.assemble((target.title, "bold"), "  ", ", ".join(target.files)), Text(str(target.size), "dim")
+        )
+        if target.missing:
+            screen.show(str(target.missing))
+        for step in target.steps:
+            screen.show(str(step.about))
+            for line in step.code.splitlines():
+                screen.show_line(f"  {line}")
 
 
 def headline(phrase: str, metrics: Mapping[str, Any]) -> Text:

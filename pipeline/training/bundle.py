@@ -24,6 +24,7 @@ from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.training.plan import Plan
 from pipeline.training.report import det_plot, devices_in_words, html_report
+from pipeline.training.targets import readme
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -115,6 +116,8 @@ def write_bundle(
         "MODEL_CARD.md": model_card(report).encode(),
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
+    about = readme(config.phrase, f"{plan.run}.zip", contents, report.get("devices_left_out", ()))
+    contents["README.md"] = about.encode()
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
     folder = data / "models" / plan.run
@@ -247,14 +250,8 @@ def model_card(report: Mapping[str, Any]) -> str:
             "",
             "## Use",
             "",
-            "```sh",
-            "pip install numpy onnxruntime soundfile",
-            "python detect.py --wav recording.wav",
-            "python detect.py --mic            # needs sounddevice",
-            "python detect.py --wav recording.wav --fa-per-day 2",
-            "```",
-            "",
-            "In a browser: detect.html, with onnxruntime-web beside it, which Hark's `./hark bundle-web` adds.",
+            "README.md says which device takes which file, and what is typed there. `--fa-per-day` of detect.py "
+            "chooses another of these thresholds:",
             "",
             *table,
             "",

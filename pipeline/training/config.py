@@ -94,6 +94,7 @@ EFFORTS = {
 }  # fmt: skip
 
 DEVICES = ("esphome", "openwakeword")  # devices with a detector of their own, in the file that they load
+TARGETS = (*DEVICES, "browser", "pi", "python")  # where a detector may run: the others take the run's own
 SIZES = ("large", "standard", "micro")
 NEGATIVE_SETS = {size: REPOSITORY / "model" / "shipped" / f"negative-set-{size}.zip" for size in SIZES}
 AUTO_SIZE = "auto"  # large where it can be had, else standard

@@ -20,6 +20,7 @@ from core.worded import worded
 from model.runtime.detector import logit
 from pipeline.training.config import EFFORTS, NOISE_FOLDER, RunConfig
 from pipeline.training.evaluation import calibrate, measure, score_split, threshold_at
+from pipeline.training.targets import PACKAGES
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from model.train import TrainConfig
 
 TITLES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
-PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}
 VARIANTS = 2  # augmented versions of each clip that is trained on
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.4}  # of the effort's steps
 EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file

@@ -233,6 +233,7 @@ def _run(
             foundation["compared"] = {**compared, "run": config.start_from, "anti_keywords": asdict(anti_keywords)}
         report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
     devices: dict[str, DeviceDetector] = {}
+    report["devices_left_out"] = []
     for device in config.devices:
         with clock.stage(device):
             try:
@@ -240,6 +241,7 @@ def _run(
             except NoRuntimeError as error:
                 reporter.log(str(error), "warning")
                 report["in_words"].append(str(error))
+                report["devices_left_out"].append(device)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
         files = write_bundle(data, folder, plan, clips, detector, thresholds, report, devices, reporter)
@@ -252,6 +254,7 @@ def _run(
         "counts": report["counts"],
         "metrics": report["summary"],
         "devices": report["devices"],
+        "devices_left_out": report["devices_left_out"],
         **({"compared": report["compared"]} if before is not None else {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

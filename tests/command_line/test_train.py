@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,34 @@ def test_every_option_reaches_the_run(
         hold_out="fake",
     )
     assert trained == [(expected, True)]
+
+
+def test_where_it_shall_run_is_answered(
+    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], data_dir: Path
+) -> None:
+    bundle = data_dir / "models" / "run" / "run.zip"
+    bundle.parent.mkdir(parents=True)
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for name in ("model.onnx", "detect.py", "openwakeword/hey_compass.tflite"):
+            archive.writestr(name, "")
+    wish = (
+        "train",
+        "hey compass",
+        "--no-download",
+        *("--for", "pi"),
+        *("--for", "esphome"),
+        *("--for", "openwakeword"),
+    )
+    assert main(*wish) == 0
+    shown = capsys.readouterr().out
+    assert trained[-1][0].devices == ("esphome", "openwakeword"), "the others take the run's own detector"
+    assert "venv/bin/python detect.py --mic" in shown and "wyoming --uri tcp://0.0.0.0:10400" in shown
+    assert "cp openwakeword/hey_compass.tflite /share/openwakeword" in shown and "(--for esphome)" in shown
+    assert "bundle-web" not in shown
+    assert main(*wish, "--json") == 0
+    said = json.loads(capsys.readouterr().out)["for"]
+    assert set(said) == {"esphome", "openwakeword", "pi"} and said["pi"]["files"] == ["detect.py", "model.onnx"]
+    assert said["esphome"]["files"] == [] and said["esphome"]["missing"]
 
 
 def test_missing_neural_voices_are_installed_first_unless_told_otherwise(

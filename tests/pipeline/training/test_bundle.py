@@ -97,6 +97,7 @@ def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFile
     assert set(contents) == {
         "model.pt", "model.onnx", "model.int8.onnx", "manifest.json", "detect.py", "detect.html", "detect.js",
         "det.png", "report.json", "report.html", "MODEL_CARD.md", "LICENSES.txt",
+        "README.md",
     }  # fmt: skip
     manifest = json.loads(contents.pop("manifest.json"))
     assert manifest["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}

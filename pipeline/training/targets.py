@@ -1,0 +1,212 @@
+"""Where a detector runs: which file of its bundle a device takes, and what is typed there."""
+
+from __future__ import annotations
+
+import shlex
+import zipfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from core.worded import Worded, worded
+from pipeline.training.config import DEVICES, TARGETS
+
+TITLES = {
+    "esphome": "ESPHome: Voice PE, ESP32-S3",
+    "openwakeword": "Home Assistant: openWakeWord",
+    "browser": "Browser",
+    "pi": "Raspberry Pi, Wyoming",
+    "python": "Python",
+}
+PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # without which there are no files
+NEEDED = {
+    "browser": ("detect.html", "detect.js", "model.onnx"),
+    "pi": ("detect.py", "model.onnx"),
+    "python": ("detect.py", "model.onnx"),
+}
+SHARE = "/share/openwakeword"  # where the add-on looks for models
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do, and the lines to copy for it."""
+
+    about: Worded
+    code: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device and what it takes of one bundle.
+
+    Attributes:
+        name: of :data:`pipeline.training.config.TARGETS`.
+        files: by their names in the bundle; none where it lacks them.
+        size: which ``--size`` suits it.
+        steps: none where there are no files.
+        missing: how to get the files; None where they are there.
+    """
+
+    name: str
+    title: str
+    files: tuple[str, ...]
+    size: Worded
+    steps: tuple[Step, ...]
+    missing: Worded | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        steps = [{"about": str(step.about), "code": step.code} for step in self.steps]
+        missing = str(self.missing) if self.missing else None
+        return {
+            "title": self.title, "files": list(self.files), "size": str(self.size), "steps": steps, "missing": missing
+        }  # fmt: skip
+
+
+def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
+    """What a target takes of a bundle's files; none where it lacks one of them."""
+    if target in DEVICES:
+        return tuple(sorted(name for name in names if name.startswith(f"{target}/")))
+    there = set(names)
+    return NEEDED[target] if there.issuperset(NEEDED[target]) else ()
+
+
+def targets_of(
+    bundle: str, names: Collection[str], left_out: Collection[str] = (), address: str = ""
+) -> dict[str, Target]:
+    """Every target by its name.
+
+    Args:
+        bundle: the path of the zip where its steps begin.
+        names: of the files in it.
+        left_out: devices whose package was not installed when the bundle was made.
+        address: where the files of devices are served, up to and with the last slash; "" where they are not.
+    """
+    found = {}
+    for target in TARGETS:
+        files = files_for(target, names)
+        steps = tuple(_steps(target, bundle, files, address)) if files else ()
+        missing = None if files else _missing(target, target in left_out)
+        found[target] = Target(target, TITLES[target], files, _size(target), steps, missing)
+    return found
+
+
+def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = ()) -> dict[str, Target]:
+    """The same of a zip on this machine."""
+    with zipfile.ZipFile(bundle) as archive:
+        return targets_of(shown_as, archive.namelist(), left_out)
+
+
+def _missing(target: str, left_out: bool) -> Worded:
+    if left_out:
+        return worded(
+            "The package %(package)s was not installed. Install it (.venv/bin/python -m pip install %(package)s "
+            "-c constraints.txt), then train the phrase again for this device (--for %(target)s).",
+            package=PACKAGES[target], target=target,
+        )  # fmt: skip
+    if target in DEVICES:
+        return worded(
+            "It has a detector of its own, which this bundle lacks. Train the phrase again for it (--for %(target)s).",
+            target=target,
+        )
+    return worded("This bundle is of an earlier version of Hark. Train the phrase again.")
+
+
+def _size(target: str) -> Worded:
+    if target in DEVICES:
+        return worded("It has a detector of its own; --size is for the other devices.")
+    if target == "browser":
+        return worded("Size large: 34 MB, loaded once. Size standard (2 MB) suits slow networks and misses more.")
+    if target == "pi":
+        return worded("Size large for a Raspberry Pi 4 or 5, size standard for a smaller one, which misses more.")
+    return worded("Size large. Size standard (2 MB) suits small computers and misses more.")
+
+
+def _step(about: Worded, *lines: str) -> Step:
+    return Step(about, "\n".join(lines))
+
+
+def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iterable[Step]:
+    bundle = shlex.quote(path)
+    if target == "esphome":
+        manifest = next(name for name in files if name.endswith(".json"))
+        place = address + manifest if address else PurePosixPath(manifest).name
+        yield _step(
+            worded("Add this to the configuration of the device, then install it.")
+            if address
+            else worded(
+                "Unpack the bundle and copy both files into the folder of the ESPHome configuration. Add this to the "
+                "configuration of the device, then install it."
+            ),
+            "micro_wake_word:",
+            "  models:",
+            f"    - model: {place}",
+        )
+    elif target == "openwakeword":
+        (model,) = files
+        place = f"{SHARE}/{PurePosixPath(model).name}"
+        yield _step(
+            worded("On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on.")
+            if address
+            else worded(
+                "Unpack the bundle on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the "
+                "add-on openWakeWord."
+            ),
+            f"mkdir -p {SHARE}",
+            f"wget -O {place} {address}{model}" if address else f"cp {model} {place}",
+        )
+    elif target == "browser":
+        yield _step(
+            worded(
+                "In the folder of Hark. The first line adds onnxruntime-web, which it downloads once. Then open "
+                "http://localhost:8080/detect.html. Any other web server can serve the folder."
+            ),
+            f"./hark bundle-web {bundle} --to web",
+            "python -m http.server --bind 127.0.0.1 --directory web 8080",
+        )
+    elif target == "pi":
+        yield _step(
+            worded("On a Raspberry Pi with the 64-bit system and a microphone."),
+            "sudo apt-get install python3-venv libportaudio2 unzip",
+            *_unpacked(path),
+            "python3 -m venv venv",
+            "venv/bin/pip install numpy onnxruntime sounddevice",
+            "venv/bin/python detect.py --mic",
+        )
+        yield _step(
+            worded(
+                "As a wake-word service for Home Assistant, in the folder of Hark. In Home Assistant: Settings, "
+                "Devices & services, Add integration, Wyoming Protocol; the host is this machine, the port 10400."
+            ),
+            f"./hark wyoming --uri tcp://0.0.0.0:10400 {bundle}",
+        )
+    else:
+        yield _step(
+            worded("A recording, then the microphone until Ctrl-C."),
+            *_unpacked(path),
+            "pip install numpy onnxruntime soundfile sounddevice",
+            "python detect.py --wav recording.wav",
+            "python detect.py --mic",
+        )
+
+
+def _unpacked(path: str) -> tuple[str, str]:
+    folder = shlex.quote(Path(path).stem)
+    return f"unzip {shlex.quote(path)} -d {folder}", f"cd {folder}"
+
+
+def readme(phrase: str, bundle: str, names: Collection[str], left_out: Collection[str]) -> str:
+    """The bundle's ``README.md``: which device takes which file, and what is typed there."""
+    targets = targets_of(bundle, names, left_out).values()
+    lines = [f"# Where “{phrase}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
+    for target in targets:
+        files = ", ".join(f"`{name}`" for name in target.files) or "not in this bundle"
+        lines.append(f"| {target.title} | {files} | {target.size} |")
+    for target in targets:
+        lines += ["", f"## {target.title}", ""]
+        lines += [str(target.missing), ""] if target.missing else []
+        for step in target.steps:
+            lines += [str(step.about), "", "```yaml" if target.name == "esphome" else "```sh", step.code, "```", ""]
+        lines.pop()
+    return "\n".join([*lines, "", "MODEL_CARD.md says what was measured, LICENSES.txt what went in.", ""])

@@ -1,0 +1,71 @@
+"""Which device takes which file of a bundle."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from command_line.application import build_parser
+from pipeline.training.config import DEVICES, TARGETS
+from pipeline.training.targets import PACKAGES, Target, readme, targets_of
+
+USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
+OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")
+ADDRESS = "https://hark.example.org/models/1/1/token/"
+
+
+def found(*names: str, **more: object) -> dict[str, Target]:
+    return targets_of("hey-compass.zip", names, **more)  # type: ignore[arg-type]
+
+
+def test_a_whole_bundle_runs_everywhere() -> None:
+    targets = found(*USUAL, *OF_DEVICES)
+    assert tuple(targets) == TARGETS
+    for target in targets.values():
+        assert target.files and target.steps and not target.missing
+    assert set(targets["esphome"].files) == set(OF_DEVICES[:2])
+    assert "- model: hey_compass.json" in targets["esphome"].steps[0].code
+    assert (
+        "cp openwakeword/hey_compass.tflite /share/openwakeword/hey_compass.tflite"
+        in targets["openwakeword"].steps[0].code
+    )
+
+
+def test_an_address_is_all_that_a_device_is_told() -> None:
+    targets = found(*USUAL, *OF_DEVICES, address=ADDRESS)
+    assert f"    - model: {ADDRESS}esphome/hey_compass.json" in targets["esphome"].steps[0].code
+    assert f"{ADDRESS}openwakeword/hey_compass.tflite" in targets["openwakeword"].steps[0].code
+
+
+def test_what_is_missing_is_said_with_the_way_to_it() -> None:
+    for device in DEVICES:
+        target = found(*USUAL)[device]
+        assert not target.files and not target.steps and f"--for {device}" in str(target.missing)
+        target = found(*USUAL, left_out=[device])[device]
+        assert f"pip install {PACKAGES[device]}" in str(target.missing) and f"--for {device}" in str(target.missing)
+    assert "earlier version" in str(found("model.onnx", "detect.py")["browser"].missing)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_typed_is_there(target: str) -> None:
+    """The commands of Hark that a step names are parsed as they stand."""
+    parser = build_parser()
+    code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES)[target].steps)
+    named = re.findall(r"^\./hark (.*)", code, re.MULTILINE)
+    for line in named:
+        parser.parse_args(line.split())
+    assert len(named) == {"browser": 1, "pi": 1}.get(target, 0)
+
+
+def test_a_path_with_spaces_can_be_typed() -> None:
+    steps = targets_of("my bundles/hey compass.zip", USUAL)["python"].steps
+    assert steps[0].code.startswith("unzip 'my bundles/hey compass.zip' -d 'hey compass'\ncd 'hey compass'\n")
+
+
+def test_the_readme_has_every_device() -> None:
+    text = readme("hey compass", "hey-compass.zip", USUAL, ["esphome"])
+    for target in found(*USUAL).values():
+        assert f"## {target.title}" in text
+    assert text.count("not in this bundle") == 2 and "pip install pymicro-wakeword" in text
+    assert "python detect.py --mic" in text and "```\n\n##" in text
