@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,12 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_bundle(path: Path, phrase: str) -> None:
-    """A bundle whose digests hold; its model is none."""
+def make_bundle(path: Path, phrase: str, files: Mapping[str, bytes] | None = None) -> None:
+    """A bundle whose digests hold, with more ``files``; its model is none."""
     contents = {
         name: name.encode()
         for name in ("model.onnx", "model.int8.onnx", "model.pt", "detect.py", "det.png", "MODEL_CARD.md")
-    }
+    } | dict(files or {})
     manifest: dict[str, Any] = dict.fromkeys(MANIFEST_KEYS, 1) | {
         "sample_rate": 16_000,
         "schema": SCHEMA,

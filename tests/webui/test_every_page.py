@@ -23,7 +23,13 @@ from webui.trainer.services import as_spec, configuration
 
 SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with a token that nobody can guess
 OPEN = {"compatibility:health", "compatibility:nothing", "compatibility:token"}
-PUBLIC = {"accounts:login", "accounts:setup", *SHARED, *OPEN}  # and what allauth brings, which is under sign-in/
+PUBLIC = {
+    "accounts:login",
+    "accounts:setup",
+    "trainer:device_file",
+    *SHARED,
+    *OPEN,
+}  # and what allauth brings, which is under sign-in/
 VALUES = {"job_id": None, "detector_id": None, "sample_id": None, "number": "1", "clip_id": "1", "name": "report.json"}
 
 

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
-from pipeline.training.config import AUTO_SIZE, EFFORTS, SIZES, RunConfig
+from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES, TARGETS, RunConfig
+from pipeline.training.targets import TITLES
 from webui.trainer.services import configuration
 
 EFFORT_WORDS = {
@@ -49,6 +50,9 @@ class RunForm(forms.Form):
     size = forms.ChoiceField(
         label=_("Size"), choices=[(name, SIZE_WORDS[name]) for name in (AUTO_SIZE, *SIZES)], required=False
     )
+    targets = forms.MultipleChoiceField(
+        label=_("Where shall it run?"), choices=[(name, TITLES[name]) for name in TARGETS], required=False
+    )
     engines = forms.MultipleChoiceField(label=_("Voices by"), required=False)
     mining = forms.BooleanField(label=_("Use recordings of the library"), required=False, initial=True)
     mining_method = forms.ChoiceField(
@@ -72,6 +76,7 @@ class RunForm(forms.Form):
             try:
                 chosen = {name: value for name, value in values.items() if value not in (None, "", [])}
                 chosen["engines"] = sorted(values.get("engines") or ())
+                chosen["devices"] = sorted(set(DEVICES) & set(values.get("targets") or ()))
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)

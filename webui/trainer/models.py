@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.verdict import misses_most
 from webui.jobs.models import Job
+
+PUBLIC_KEY = "public"  # in an address, in the place of the token
 
 
 class Detector(models.Model):
@@ -46,6 +50,13 @@ def in_use_of(versions: Sequence[Version]) -> Version | None:
 class Version(models.Model):
     """One trained detector: a folder of files under the user's data, and the figures that lists show."""
 
+    class Served(models.TextChoices):
+        """Who may fetch its files for devices, without an account."""
+
+        LINK = "link"  # who has the address, which holds a token
+        PUBLIC = "public"  # anyone: another address, without a token, works too
+        NOBODY = "nobody"
+
     detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="versions")
     number = models.IntegerField()
     job = models.OneToOneField(Job, on_delete=models.SET_NULL, null=True, related_name="version")
@@ -53,6 +64,8 @@ class Version(models.Model):
     bundle = models.CharField(max_length=200)  # name of the file in it
     summary = models.JSONField(default=dict)  # the report's summary
     offered = models.BooleanField(default=True)  # false: not found better than what is in use
+    served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
+    link_number = models.PositiveIntegerField(default=1)  # of the token: another number makes another one
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -76,6 +89,20 @@ class Version(models.Model):
     def misses_most(self) -> bool:
         """Whether it is no use."""
         return misses_most(self.summary)
+
+    @property
+    def token(self) -> str:
+        """What the address for devices holds: nobody can guess it without the portal's secret key."""
+        digest = salted_hmac(
+            "hark.trainer.device_address", f"{self.pk}:{self.link_number}", algorithm="sha256"
+        ).digest()
+        return base64.urlsafe_b64encode(digest[:24]).decode()
+
+    def opens_with(self, key: str) -> bool:
+        """Whether its files for devices may be fetched under an address with that token, or with "public"."""
+        if self.served == self.Served.NOBODY:
+            return False
+        return (self.served == self.Served.PUBLIC and key == PUBLIC_KEY) or constant_time_compare(key, self.token)
 
     @property
     def path(self) -> Path:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
+from pipeline.training.config import DEVICES
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
 from webui.trainer import results, services
-from webui.trainer.models import Detector, Version, in_use_of
+from webui.trainer.models import PUBLIC_KEY, Detector, Version, in_use_of
 from webui.trainer.views import BUCKET_WORDS
 from webui.translation import shown
+
+HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
 
 
 def _detector(request: HttpRequest, detector_id: int) -> Detector:
@@ -76,11 +80,40 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "counts": [(BUCKET_WORDS[bucket][0], row) for bucket, row in report["counts"].items()],
         "parity": results.parity(report),
         "corpora": results.corpora(report),
+        **_where(request, shown, report),
         "bundle_bytes": results.bundle_size(shown),
         "downloads": results.downloads(shown),
         "stages": [(words, taken[stage]) for stage, words in stages_of("train") if stage in taken],
     }
     return render(request, "trainer/version.html", context)
+
+
+def _where(request: HttpRequest, version: Version, report: results.Report) -> dict[str, Any]:
+    """The devices, and the address of what is served to them."""
+    address = ""
+    if version.served != Version.Served.NOBODY:
+        key = PUBLIC_KEY if version.served == Version.Served.PUBLIC else version.token
+        numbers = [version.detector_id, version.number, key, "device", "name"]
+        address = request.build_absolute_uri(reverse("trainer:device_file", args=numbers)).removesuffix("device/name")
+    rows = results.targets(version, report, address)
+    return {
+        "targets": rows,
+        "again_for": urlencode(
+            {
+                "phrase": version.detector.phrase,
+                "language": version.detector.language,
+                "targets": [row["target"].name for row in rows if row["chosen"]],
+            },
+            doseq=True,
+        ),
+        "has_address": any(row["files"] for row in rows if row["target"].name in DEVICES),
+        "only_here": bool(address) and urlsplit(f"//{request.get_host()}").hostname in HERE,
+        "served_choices": [
+            (Version.Served.LINK, _("whoever has the secret address")),
+            (Version.Served.PUBLIC, _("anyone: the address holds no secret")),
+            (Version.Served.NOBODY, _("nobody: the addresses stop working")),
+        ],
+    }
 
 
 def _together(shown: Version, comparison: results.Report | None, versions: list[Version]) -> list[dict[str, Any]]:
@@ -147,14 +180,12 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
 
 @require_safe
 def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Commands and code for this very bundle."""
+    """Commands and code for programs that use this very bundle."""
     shown = _version(request, detector_id, number)
     results.bundle_file(shown)
     context = {
         "version": shown,
         "detector": shown.detector,
-        "folder": Path(shown.bundle).stem,
-        "in_browser": "detect.html" in results.sizes_in_bundle(shown),
     }
     return render(request, "trainer/use.html", context)
 

@@ -18,7 +18,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import HarkError
+from pipeline.training.config import DEVICES
+from pipeline.training.targets import files_for, targets_of
 from webui.trainer.models import Version
+from webui.translation import shown
 
 Report = Mapping[str, Any]
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
@@ -38,10 +41,21 @@ FILES = {
     "report.html": gettext_lazy("this report as one file"),
     "report.json": gettext_lazy("this report for programs"),
     "det.png": gettext_lazy("the DET curve as a picture"),
+    "README.md": gettext_lazy("which device takes which file, and what is typed there"),
     "MODEL_CARD.md": gettext_lazy("what it is, how it was measured, its limits"),
     "LICENSES.txt": gettext_lazy("every voice and corpus that went in"),
     DATASET: gettext_lazy("the clips used, as a NeMo manifest (JSON lines; paths from your data folder)"),
 }
+
+
+@dataclass(frozen=True)
+class DeviceFile:
+    """A file for a device, as it is served: ``digest`` (SHA-256) of its content, ``modified`` [s since 1970]."""
+
+    content: bytes
+    suffix: str
+    digest: str
+    modified: int
 
 
 class FileGone(HarkError):
@@ -418,12 +432,71 @@ def content(version: Version, name: str) -> bytes | Path:
     try:
         return Bundle(version.path / version.bundle).read(name)
     except BundleError as error:
-        raise FileGone(
-            _("%(file)s is gone.") % {"file": name},
-            _("It is no longer in the folder of this version, nor to be read from its bundle %(bundle)s.")
-            % {"bundle": version.bundle},
-            _("Bring the folder back from a backup, or train the phrase again."),
-        ) from error
+        raise _gone(version, name) from error
+
+
+def device_file(version: Version, name: str) -> DeviceFile:
+    """A manifest or a model that a device loads, by its name in the bundle.
+
+    Raises:
+        Http404: there is no file for a device of that name.
+        FileGone: the bundle is gone or damaged.
+    """
+    from model.runtime.detector import Bundle, BundleError
+
+    path = version.path / version.bundle
+    try:
+        bundle = Bundle(path)
+        names = [each for device in DEVICES for each in files_for(device, bundle.manifest["files"])]
+        if name not in names:
+            raise Http404
+        content = bundle.read(name)
+        modified = int(path.stat().st_mtime)
+    except (BundleError, OSError) as error:
+        raise _gone(version, name) from error
+    return DeviceFile(content, Path(name).suffix, bundle.manifest["files"][name], modified)
+
+
+def _gone(version: Version, name: str) -> FileGone:
+    return FileGone(
+        _("%(file)s is gone.") % {"file": name},
+        _("It is no longer in the folder of this version, nor to be read from its bundle %(bundle)s.")
+        % {"bundle": version.bundle},
+        _("Bring the folder back from a backup, or train the phrase again."),
+    )
+
+
+def targets(version: Version, report: Report, address: str) -> list[dict[str, Any]]:
+    """Where a version runs, a row for each device, those that were chosen for it first.
+
+    Args:
+        address: under which its files for devices are served; "" where they are not.
+    """
+    sizes = sizes_in_bundle(version)
+    chosen = {*report.get("devices", ()), *(version.job.spec.get("targets", ()) if version.job else ())}
+    found = targets_of(version.bundle, sizes, report.get("devices_left_out", ()), address)
+    rows = [
+        {
+            "target": target,
+            "chosen": target.name in chosen,
+            "files": [
+                {
+                    "name": name,
+                    "bytes": sizes[name],
+                    "address": address + name if address and target.name in DEVICES else "",
+                }
+                for name in target.files
+            ],
+            "size": shown(target.size),
+            "missing": shown(target.missing) if target.missing else "",
+            "steps": [
+                {"about": shown(step.about), "code": step.code, "rows": step.code.count("\n") + 1}
+                for step in target.steps
+            ],
+        }
+        for target in found.values()
+    ]
+    return sorted(rows, key=lambda row: not row["chosen"])
 
 
 def file_response(version: Version, name: str) -> FileResponse:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils.translation import get_language_info
@@ -136,17 +136,40 @@ def version_of(*, user: User, detector_id: int, number: int) -> Version:
     return get_object_or_404(versions, detector__id=detector_id, number=number, detector__user=user)
 
 
-def plan(*, user: User, config: RunConfig) -> Job:
-    """A job that works out what training would do."""
-    return jobs.submit(user=user, kind="plan", title=config.phrase, spec=as_spec(config))
+def served_version(*, detector_id: int, number: int, key: str) -> Version:
+    """The version whose files for devices the key opens. Raises Http404 where there is none."""
+    versions = Version.objects.select_related("detector__user")
+    found = versions.filter(detector__id=detector_id, number=number, detector__user__is_active=True).first()
+    if found is None or not found.opens_with(key):
+        raise Http404
+    return found
 
 
-def train(*, user: User, config: RunConfig, install_voices: bool = False) -> Job:
+def serve(*, version: Version, to: Version.Served) -> None:
+    """Choose who may fetch the files for devices. A token that was taken back is never valid again."""
+    version.served = to
+    version.save(update_fields=["served"])
+    if to == Version.Served.NOBODY:
+        renew_link(version=version)
+
+
+def renew_link(*, version: Version) -> None:
+    """Another token for devices: the address with the one before stops working."""
+    Version.objects.filter(pk=version.pk).update(link_number=F("link_number") + 1)
+
+
+def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
+    """A job that works out what training would do; ``targets``: where the detector shall run, for its page."""
+    spec = {**as_spec(config), "targets": list(targets)}
+    return jobs.submit(user=user, kind="plan", title=config.phrase, spec=spec)
+
+
+def train(*, user: User, config: RunConfig, install_voices: bool = False, targets: Sequence[str] = ()) -> Job:
     """A job that trains; ``install_voices``: it installs the neural voices that are missing first, for the owner."""
     from pipeline.engine_setup import voices_to_install
 
     installs = install_voices and user.is_owner and bool(voices_to_install(config))
-    spec = {**as_spec(config), "install_voices": installs}
+    spec = {**as_spec(config), "install_voices": installs, "targets": list(targets)}
     return jobs.submit(user=user, kind="train", title=config.phrase, spec=spec)
 
 

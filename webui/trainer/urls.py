@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webui.trainer import result_views, views
+from webui.trainer import device_views, result_views, views
 
 app_name = "trainer"
 urlpatterns = [
@@ -27,6 +27,12 @@ urlpatterns = [
     path("detectors/<int:detector_id>/<int:number>/retrain", result_views.retrain, name="retrain"),
     path("detectors/<int:detector_id>/<int:number>/make-current", result_views.make_current, name="make_current"),
     path("detectors/<int:detector_id>/<int:number>/use", result_views.use, name="use"),
+    path("detectors/<int:detector_id>/<int:number>/address", device_views.address, name="address"),
     path("detectors/<int:detector_id>/<int:number>/bundle", result_views.bundle, name="bundle"),
     path("detectors/<int:detector_id>/<int:number>/files/<str:name>", result_views.file, name="file"),
+    path(
+        "models/<int:detector_id>/<int:number>/<str:key>/<str:device>/<str:name>",
+        device_views.device_file,
+        name="device_file",
+    ),
 ]

@@ -43,11 +43,16 @@ def new(request: HttpRequest) -> HttpResponse:
     language = services.nearest_language(asked.get("language") or "en", dict(languages))
     form = RunForm(
         request.POST or None,
-        initial={"phrase": asked.get("phrase", "")[:300], "language": language},
+        initial={
+            "phrase": asked.get("phrase", "")[:300],
+            "language": language,
+            "targets": asked.getlist("targets"),
+        },
         engines=_choices(request, language),
     )
     if request.method == "POST" and form.is_valid():
-        job = services.plan(user=signed_in(request), config=form.config)
+        targets = form.cleaned_data["targets"]
+        job = services.plan(user=signed_in(request), config=form.config, targets=targets)
         return redirect("trainer:plan", job.id)
     status = 422 if form.is_bound else 200
     return render(request, "trainer/new.html", {"form": form, "languages": languages}, status=status)
@@ -117,7 +122,12 @@ def start(request: HttpRequest) -> HttpResponse:
     """Train what the plan page showed."""
     job = get_object_or_404(Job, id=uuid_of(request.POST.get("plan", "")), user=signed_in(request), kind="plan")
     config = services.configuration(**job.spec)
-    run = services.train(user=signed_in(request), config=config, install_voices="install_voices" in request.POST)
+    run = services.train(
+        user=signed_in(request),
+        config=config,
+        install_voices="install_voices" in request.POST,
+        targets=job.spec.get("targets", ()),
+    )
     return redirect("jobs:detail", run.id)
 
 

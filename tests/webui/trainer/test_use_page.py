@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import html
 
 from django.test import Client
 
@@ -10,11 +10,7 @@ from tests.support.detector_versions import RUN, address
 from webui.trainer.models import Version
 
 
-def test_commands_name_this_bundle(owners: Client, version: Version) -> None:
-    page = owners.get(address("use", version)).content.decode()
-    assert f"unzip {RUN}.zip -d {RUN}" in page
-    assert f"./hark wyoming --uri tcp://0.0.0.0:10400 {RUN}.zip" in page
-    assert "pip install numpy onnxruntime sounddevice" in page and "detect.html" not in page
-    with zipfile.ZipFile(version.path / version.bundle, "a") as archive:
-        archive.writestr("detect.html", "")
-    assert "detect.html" in owners.get(address("use", version)).content.decode()
+def test_programs_name_this_bundle(owners: Client, version: Version) -> None:
+    page = html.unescape(owners.get(address("use", version)).content.decode())
+    assert f"./hark detect {RUN}.zip recording.wav" in page and f'Detector("{RUN}.zip"' in page
+    assert f'href="{address("version", version)}#where"' in page

@@ -1,0 +1,193 @@
+"""Where a version runs, and the address of its files for devices, which needs no account."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from django.test import Client
+
+from tests.support.detector_versions import address, make_bundle, make_version
+from tests.support.wakeword_samples import device_files
+from webui.accounts.models import User
+from webui.trainer.models import Version
+
+FILES = device_files("hey_compass")
+MANIFEST, NETWORK, HEAD = FILES
+
+
+@pytest.fixture
+def version(owner: User, portal: Path) -> Version:
+    """A version with files for both devices."""
+    made = make_version(owner, portal)
+    more = {name: name.encode() for name in ("detect.html", "detect.js")}
+    make_bundle(made.path / made.bundle, "hey compass", FILES | more)
+    return made
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    """A device: no session, no token of an account."""
+    return Client()
+
+
+def served_at(client: Client, version: Version) -> str:
+    """The manifest's path, as the YAML on the page has it."""
+    page = html.unescape(client.get(address("version", version)).content.decode())
+    found = re.search(r"micro_wake_word:\n  models:\n    - model: (\S+\.json)", page)
+    assert found is not None
+    return urlsplit(found[1]).path
+
+
+def choose(client: Client, version: Version, **sent: str) -> Any:
+    return client.post(address("address", version), sent)
+
+
+def test_the_yaml_on_the_page_leads_to_manifest_and_model(owners: Client, version: Version, stranger: Client) -> None:
+    manifest = served_at(owners, version)
+    answer = stranger.get(manifest)
+    assert answer.status_code == 200 and answer["Content-Type"] == "application/json"
+    assert answer.content == FILES[MANIFEST]
+    model = stranger.get(urljoin(manifest, json.loads(answer.content)["model"]))  # as ESPHome looks for it
+    assert model.content == FILES[NETWORK]
+    root = manifest.removesuffix(MANIFEST)
+    assert stranger.get(root + HEAD).content == FILES[HEAD]
+    assert stranger.head(manifest).status_code == 200 and "sessionid" not in stranger.cookies
+
+
+def test_only_files_of_devices_are_served(owners: Client, version: Version, stranger: Client) -> None:
+    root = served_at(owners, version).removesuffix(MANIFEST)
+    for name in (
+        "model.onnx",
+        "x/model.onnx",
+        "esphome/model.onnx",
+        "esphome/..%2Fmodel.onnx",
+        "openwakeword/x.tflite",
+    ):
+        assert stranger.get(root + name).status_code == 404, name
+    assert stranger.post(root + MANIFEST).status_code == 405
+
+
+def test_a_wrong_token_finds_nothing(
+    owners: Client, version: Version, stranger: Client, other: User, portal: Path
+) -> None:
+    manifest = served_at(owners, version)
+    for token in ("public", "x" * 32, version.token[:-1], "é", ""):
+        assert stranger.get(manifest.replace(version.token, token)).status_code == 404, token
+    theirs = make_version(other, portal / "users" / str(other.pk))
+    assert stranger.get(manifest.replace(f"/{version.detector_id}/", f"/{theirs.detector_id}/")).status_code == 404
+    assert stranger.get(manifest.replace(f"/{version.number}/", "/2/")).status_code == 404
+    assert theirs.token != version.token
+
+
+def test_it_is_revalidated_not_sent_again(owners: Client, version: Version, stranger: Client) -> None:
+    manifest = served_at(owners, version)
+    answer = stranger.get(manifest)
+    assert answer["ETag"] == f'"{hashlib.sha256(FILES[MANIFEST]).hexdigest()}"'
+    assert answer["Cache-Control"] == "private, no-cache"
+    for header in ({"If-None-Match": answer["ETag"]}, {"If-Modified-Since": answer["Last-Modified"]}):
+        again = stranger.get(manifest, headers=header)
+        assert again.status_code == 304 and not again.content
+    assert stranger.get(manifest, headers={"If-None-Match": '"x"'}).status_code == 200
+
+
+def test_public_by_choice(owners: Client, version: Version, stranger: Client) -> None:
+    secret = served_at(owners, version)
+    assert choose(owners, version, served="public").status_code == 302
+    public = served_at(owners, version)
+    assert public == f"/models/{version.detector_id}/1/public/{MANIFEST}"
+    assert stranger.get(public)["Cache-Control"] == "public, no-cache"
+    assert stranger.get(secret).status_code == 200, "devices that have the secret address go on"
+    choose(owners, version, served="link")
+    assert stranger.get(public).status_code == 404 and stranger.get(secret).status_code == 200
+
+
+def test_taken_back_and_made_anew(owners: Client, version: Version, stranger: Client) -> None:
+    first = served_at(owners, version)
+    choose(owners, version, renew="")
+    second = served_at(owners, version)
+    assert stranger.get(first).status_code == 404 and stranger.get(second).status_code == 200
+    choose(owners, version, served="nobody")
+    assert stranger.get(second).status_code == 404
+    page = owners.get(address("version", version)).content.decode()
+    assert "- model: hey_compass.json" in page and "/models/" not in page
+    choose(owners, version, served="link")
+    assert stranger.get(second).status_code == 404, "a token that was taken back is never valid again"
+    assert stranger.get(served_at(owners, version)).status_code == 200
+    assert choose(owners, version, served="x").status_code == 422
+
+
+def test_only_its_owner_chooses(client: Client, version: Version, other: User) -> None:
+    client.force_login(other)
+    assert choose(client, version, served="public").status_code == 404
+    assert choose(client, version, renew="").status_code == 404
+    version.refresh_from_db()
+    assert version.served == "link" and version.link_number == 1
+
+
+def test_nothing_of_a_user_who_was_deactivated(owners: Client, owner: User, version: Version, stranger: Client) -> None:
+    manifest = served_at(owners, version)
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    assert stranger.get(manifest).status_code == 404
+
+
+def test_a_bundle_that_is_gone_is_said(owners: Client, version: Version, stranger: Client) -> None:
+    manifest = served_at(owners, version)
+    (version.path / version.bundle).unlink()
+    answer = stranger.get(manifest, headers={"Accept": "application/json"})
+    assert answer.status_code == 410 and str(version.path) not in answer.content.decode()
+
+
+def test_each_device_has_its_card(owners: Client, version: Version) -> None:
+    page = html.unescape(owners.get(address("version", version)).content.decode())
+    for device in ("esphome", "openwakeword", "browser", "pi", "python"):
+        assert f'id="target-{device}"' in page and f'data-copy="code-{device}-1"' in page
+    assert f"wget -O /share/openwakeword/hey_compass.tflite http://testserver/models/{version.detector_id}/1/" in page
+    assert f"./hark wyoming --uri tcp://0.0.0.0:10400 {version.bundle}" in page
+    assert "opened as localhost" not in page
+    here = owners.get(address("version", version), headers={"Host": "localhost:8000"}).content.decode()
+    assert "opened as localhost" in here
+
+
+def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User, portal: Path) -> None:
+    version = make_version(owner, portal)
+    report = json.loads((version.path / "report.json").read_text())
+    (version.path / "report.json").write_text(json.dumps(report | {"devices_left_out": ["esphome"]}))
+    page = html.unescape(owners.get(address("version", version)).content.decode())
+    assert "pip install pymicro-wakeword" in page and "(--for openwakeword)" in page
+    again = re.search(r'href="(/new\?[^"]*targets=openwakeword)"', page)
+    assert again is not None
+    form = owners.get(again[1]).content.decode()
+    assert 'value="openwakeword" checked' in form and 'value="esphome" checked' not in form
+    assert "Who may fetch" not in page
+
+
+def test_devices_are_chosen_on_the_form(owners: Client, owner: User) -> None:
+    from webui.jobs.models import Job
+
+    wish = {"phrase": "hey compass", "language": "en", "effort": "trial", "mining": "on"}
+    owners.post("/new", {**wish, "targets": ["pi", "esphome"]})
+    plan = Job.objects.get()
+    assert plan.spec["devices"] == ["esphome"] and plan.spec["targets"] == ["pi", "esphome"]
+    Job.objects.filter(pk=plan.pk).update(state="done", result={"buckets": {}, "effort": "trial", "engines": {}})
+    page = owners.get(f"/plans/{plan.id}").content.decode()
+    assert 'value="pi" checked' in page and 'value="browser" checked' not in page
+    owners.post("/start", {"plan": str(plan.id)})
+    run = Job.objects.get(kind="train")
+    assert run.spec["devices"] == ["esphome"] and run.spec["targets"] == ["pi", "esphome"]
+    assert owners.post("/new", {**wish, "targets": ["toaster"]}).status_code == 422
+
+
+def test_what_was_chosen_comes_first(owners: Client, version: Version) -> None:
+    assert version.job is not None
+    version.job.spec = {"targets": ["python"]}
+    version.job.save()
+    page = owners.get(address("version", version)).content.decode()
+    order = re.findall(r'<h3 id="target-(\w+)"', page)
+    assert order == ["python", "esphome", "openwakeword", "browser", "pi"]

@@ -1,0 +1,55 @@
+"""Files for devices: their address, which needs no account, and who may use it."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.cache import get_conditional_response
+from django.utils.http import http_date, quote_etag
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from core.errors import HarkError
+from webui.accounts.signed_in import signed_in
+from webui.trainer import results, services
+from webui.trainer.models import Version
+
+CONTENT_TYPES = {".json": "application/json", ".tflite": "application/octet-stream"}
+
+
+@login_not_required
+@require_safe
+def device_file(
+    request: HttpRequest, detector_id: int, number: int, key: str, device: str, name: str
+) -> HttpResponseBase:
+    """A manifest or a model, for a device that has the address; nothing else of the bundle. It is revalidated each
+    time, so that an address that was taken back stops working at once."""
+    version = services.served_version(detector_id=detector_id, number=number, key=key)
+    found = results.device_file(version, f"{device}/{name}")
+    response = HttpResponse(found.content, content_type=CONTENT_TYPES[found.suffix])
+    response["ETag"] = quote_etag(found.digest)
+    response["Last-Modified"] = http_date(found.modified)
+    public = version.served == Version.Served.PUBLIC
+    response["Cache-Control"] = f"{'public' if public else 'private'}, no-cache"
+    response["X-Robots-Tag"] = "noindex"
+    answer = get_conditional_response(request, etag=response["ETag"], last_modified=found.modified, response=response)
+    assert answer is not None
+    return answer
+
+
+@require_POST
+def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """Who may fetch the files for devices: ``served``; with ``renew``, under another address than before."""
+    version = services.version_of(user=signed_in(request), detector_id=detector_id, number=number)
+    if "renew" in request.POST:
+        services.renew_link(version=version)
+    else:
+        try:
+            services.serve(version=version, to=Version.Served(request.POST.get("served", "")))
+        except ValueError as error:
+            raise HarkError(
+                _("That cannot be chosen."), _("The form was changed."), _("Load the page again, then choose.")
+            ) from error
+    return redirect(reverse("trainer:version", args=[detector_id, number]) + "#where")
