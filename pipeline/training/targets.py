@@ -115,7 +115,7 @@ def _missing(target: str, left_out: bool) -> Worded:
 
 def _size(target: str) -> Worded:
     if target in DEVICES:
-        return worded("It has a detector of its own; --size is for the other devices.")
+        return worded("It has a detector of its own, whatever the size of the usual one.")
     if target == "browser":
         return worded("Size large: 34 MB, loaded once. Size standard (2 MB) suits slow networks and misses more.")
     if target == "pi":
