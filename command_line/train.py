@@ -13,7 +13,7 @@ from command_line.asr import add_method
 from command_line.curves import curves_line, require_tensorboard
 from command_line.options import Commands, Parser, add_command, language, names, seed
 from command_line.program import PROGRAM
-from core.data_folder import data_folder
+from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES, TARGETS, RunConfig
 
@@ -327,7 +327,9 @@ def chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[st
 
     if not names:
         return []
-    return [target for name, target in targets_of_bundle(bundle, short_path(bundle), left_out).items() if name in names]
+    # Some of the lines are typed in the folder of Hark.
+    typed = short_path(bundle) if Path.cwd() == REPOSITORY else str(bundle.absolute())
+    return [target for name, target in targets_of_bundle(bundle, typed, left_out).items() if name in names]
 
 
 def show_targets(chosen: Iterable[Target], screen: Screen) -> None:

@@ -167,9 +167,9 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
         )
     elif target == "pi":
         yield _step(
-            worded("On a Raspberry Pi with the 64-bit system and a microphone."),
+            worded("Copy the bundle to a Raspberry Pi with the 64-bit system and a microphone. There:"),
             "sudo apt-get install python3-venv libportaudio2 unzip",
-            *_unpacked(path),
+            *_unpacked(Path(path).name),
             "python3 -m venv venv",
             "venv/bin/pip install numpy onnxruntime sounddevice",
             "venv/bin/python detect.py --mic",
