@@ -147,7 +147,9 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
         (model,) = files
         place = f"{SHARE}/{PurePosixPath(model).name}"
         yield _step(
-            worded("On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on.")
+            worded(
+                "On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on openWakeWord."
+            )
             if address
             else worded(
                 "Unpack the bundle on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the "
