@@ -32,7 +32,6 @@ class BenchOptions:
     phrase: str = "hey compass"
     effort: str = "quick"
     bundles: tuple[Path, ...] = ()
-    peers: bool = False  # wakeword: other projects' detectors too
     anchors: int = 400  # confusables: phrases of LibriPhrase, about
     pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
 

@@ -4,24 +4,30 @@ packages carry, and the files for devices that a bundle holds."""
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pocketsphinx
 import pymicro_wakeword
 import pyopen_wakeword
 from pymicro_features import MicroFrontend
 
+from benchmark.libriphrase import ARPABET
 from core.audio_file import SAMPLE_RATE
 from model.devices.openwakeword import embedding
 from model.features import CHUNK_SAMPLES, HOP
+from model.phones import PHONES, phone_indices
 from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phonemes import phonemes_of_words
 
 VERSION = 2  # of the code here: raised with a change that changes scores, so that kept ones are not used
 USUAL_THRESHOLD = 0.5  # openWakeWord's default
 WARM_UP_S = 4.0  # of silence before the stream; longer than anything here remembers
 FULL_SCALE = 32767.0
+SPHINX_THRESHOLD = 1e-30  # pocketsphinx's default for keyphrases
 NOT_HEADS = ("melspectrogram", "embedding_model")
 
 
@@ -123,7 +129,57 @@ class MicroWakeWord:
         return np.asarray(scores, np.float32)[:, None]
 
 
-Peer = OpenWakeWord | MicroWakeWord
+class PocketSphinx:
+    """pocketsphinx: hidden Markov models of US English phones, and any phrase against a loop of them.
+
+    Attributes as of :class:`OpenWakeWord`.
+    """
+
+    name = "pocketsphinx"
+    score_period_s = CHUNK_SAMPLES / SAMPLE_RATE
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        """Listen for English phrases; words that its dictionary lacks are said as Hark's phonemes say."""
+        self.phrases = tuple(phrases)
+        self.thresholds = (SPHINX_THRESHOLD,) * len(self.phrases)
+        self.digest = _digest("pocketsphinx", []) + hashlib.sha256("/".join(self.phrases).encode()).hexdigest()[:20]
+        self._decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
+        for word in {word for phrase in self.phrases for word in phrase.split()}:
+            if self._decoder.lookup_word(word) is None:
+                (phones,) = phonemes_of_words([word])
+                symbols = " ".join(ARPABET[PHONES[index - 1]] for index in phone_indices(phones))
+                self._decoder.add_word(word, symbols, True)
+        with tempfile.NamedTemporaryFile("w", suffix=".kws") as listed:
+            listed.write("".join(f"{phrase}/{SPHINX_THRESHOLD}/\n" for phrase in self.phrases))
+            listed.flush()
+            self._decoder.add_kws("phrases", listed.name)
+        self._decoder.activate_search("phrases")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything heard."""
+        self._pending = np.zeros(0, np.int16)
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Scores [n, phrases]: where it detects a phrase, how probable it is; else 0. A call is an utterance."""
+        given = np.round(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
+        self._pending = np.concatenate([self._pending, given])
+        count = len(self._pending) // CHUNK_SAMPLES
+        whole, self._pending = np.split(self._pending, [count * CHUNK_SAMPLES])
+        found = np.zeros((count, len(self.phrases)), np.float32)
+        if not count:
+            return found
+        self._decoder.start_utt()
+        self._decoder.process_raw(whole.tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        for segment in self._decoder.seg() or ():
+            chunk = min(count - 1, segment.end_frame * HOP // CHUNK_SAMPLES)
+            column = self.phrases.index(segment.word)
+            found[chunk, column] = max(found[chunk, column], segment.prob)
+        return found
+
+
+Peer = OpenWakeWord | MicroWakeWord | PocketSphinx
 
 
 def packaged_peers() -> list[Peer]:

@@ -23,7 +23,7 @@ import onnxruntime
 
 from benchmark import BenchOptions, manifest_rows, shared_folder, transcripts
 from benchmark.listening_together import large_detector, scores_together
-from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, packaged_peers
+from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, PocketSphinx, packaged_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
 from benchmark.wakeword_summary import (
@@ -575,7 +575,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     for bundle in options.bundles:
         open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
     reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
-    return bench_wakeword(options.bundles, options.peers, options.seed, reporter)
+    return bench_wakeword(options.bundles, bool(options.engines), options.seed, reporter)
 
 
 def bench_wakeword(
@@ -598,7 +598,9 @@ def bench_wakeword(
     """
     if not bundles and not peers:
         raise HarkError(
-            "There is nothing to measure.", "No bundle was given.", "./hark bench wakeword BUNDLE [BUNDLE ...]"
+            "There is nothing to measure.",
+            "No bundle was given.",
+            "./hark bench wakeword BUNDLE [BUNDLE ...]; --engines all measures other projects' detectors.",
         )
     folder = shared_folder()
     evaluation = EvaluationSet(folder, data_folder() / "cache" / "wakeword", seed, reporter)
@@ -612,12 +614,18 @@ def bench_wakeword(
     if peers:
         figures["peers"] = {
             f"{one.name}: {one.phrase}": one.figures
-            for peer in packaged_peers()
+            for peer in [*packaged_peers(), *_of_any_phrase(figures["bundles"])]
             for one in measure(peer_listener(peer), evaluation)
         }
     figures["not_measured"] = not_measured
     figures["streams"] = evaluation.facts()
     return figures
+
+
+def _of_any_phrase(bundles: Figures) -> list[Peer]:
+    """The peers that listen for any English phrase, for those of the bundles."""
+    phrases = sorted({str(one["phrase"]) for one in bundles.values() if base_language(one["language"]) == "en"})
+    return [PocketSphinx(phrases)] if phrases else []
 
 
 def _of_form(measured: Sequence[Measured]) -> Figures:

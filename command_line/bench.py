@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from command_line.console import Screen
 
 
+ALL = ("all",)  # of wakeword's --engines
+
+
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
     parser = add_command(commands, "bench", "NAME [options]", "measure how fast Hark is here", run_bench)
@@ -29,8 +32,13 @@ def register(commands: Commands[Parser]) -> None:
     )
     parser.add_argument("--phrase", default=BenchOptions.phrase, help=f'training: default "{BenchOptions.phrase}"')
     parser.add_argument("--effort", choices=list(EFFORTS), default=BenchOptions.effort, help="training: default quick")
-    parser.add_argument("--engines", type=names, default=(), metavar="A,B", help="engines, training: only these")
-    parser.add_argument("--peers", action="store_true", help="wakeword: measure other projects' detectors too")
+    parser.add_argument(
+        "--engines",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help='engines, training: only these; wakeword: "all" measures other projects\' detectors too',
+    )
     parser.add_argument(
         "--anchors", type=count_or_none, default=BenchOptions.anchors, metavar="N",
         help=f"confusables: phrases of LibriPhrase, about; default {BenchOptions.anchors}, 0 leaves it out",
@@ -44,12 +52,20 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     from benchmark import commit, machine, measure
     from command_line.console import facts
 
-    if (options.bundles and options.name not in TABLES) or (options.peers and options.name != "wakeword"):
-        what = f"The benchmark {options.name} takes no {'bundles' if options.bundles else '--peers'}."
-        raise HarkError(what, "wakeword takes both, confusables takes bundles.", "Leave them out.")
+    if options.bundles and options.name not in TABLES:
+        raise HarkError(
+            f"The benchmark {options.name} takes no bundles.", "wakeword and confusables do.", "Leave them out."
+        )
+    taken = options.name == "wakeword" and options.engines == ALL
+    if options.engines and not taken and options.name not in ("engines", "training"):
+        raise HarkError(
+            f"The benchmark {options.name} takes no --engines {','.join(options.engines)}.",
+            "engines and training take engines, wakeword takes all.",
+            "Leave it out.",
+        )
     chosen = BenchOptions(
-        options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.peers,
-        options.anchors, options.pairs,
+        options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.anchors,
+        options.pairs,
     )  # fmt: skip
     with screen.reporter() as reporter:
         figures = measure(options.name, chosen, reporter)
@@ -84,8 +100,6 @@ def _command(name: str, chosen: BenchOptions) -> str:
     ):
         if value != str(getattr(BenchOptions, option)):
             words += [f"--{option}", value]
-    if chosen.peers:
-        words += ["--peers"]
     if chosen.engines:
         words += ["--engines", ",".join(chosen.engines)]
     return shlex.join(words)

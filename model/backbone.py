@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from model.features import LOG_MEL_MEAN, LOG_MEL_SCALE, MELS
+from model.features import (
+    FFT,
+    HOP,
+    LOG_MEL_MEAN,
+    LOG_MEL_SCALE,
+    MELS,
+    POWER_FLOOR,
+    WINDOW,
+    hann_window,
+    mel_filterbank,
+)
 
 STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
 STEM_STRIDE = 2
+AUDIO_TAIL = WINDOW - HOP  # samples that the next chunk's first frame still needs
+
+
+class Past(Protocol):
+    """What a stream carries from chunk to chunk (:class:`model.export.Carried`)."""
+
+    def extended(self, x: Tensor, dim: int) -> Tensor:
+        """``x`` behind its past; as much of its end is kept."""
+        ...
+
+
+class LogMel(nn.Module):
+    """model/features.py as a graph: audio [1, samples] to log-mel [1, frames, MELS]."""
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.from_numpy(hann_window()), persistent=False)
+        self.register_buffer("filterbank", torch.from_numpy(mel_filterbank()), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        # STFT centres the 400-sample window in its 512 points; padding by half the rest lines the frames up.
+        margin = (FFT - WINDOW) // 2
+        padded = functional.pad(audio, (margin, margin))
+        spectrum = torch.stft(padded, FFT, HOP, WINDOW, self.window, center=False, return_complex=False)
+        power = spectrum.square().sum(-1).transpose(1, 2)
+        return torch.log(power @ self.filterbank + POWER_FLOOR)
 
 
 @dataclass(frozen=True)
@@ -33,6 +74,11 @@ class BackboneConfig:
     def width(self) -> int:
         """Numbers in an output frame."""
         return self.phones or self.channels
+
+    @property
+    def at_once(self) -> int:
+        """Output frames that come together."""
+        return 1
 
     @property
     def receptive_frames(self) -> int:
@@ -73,8 +119,7 @@ class Backbone(nn.Module):
         self.stem_out_norm = nn.BatchNorm1d(channels)
         self.blocks = nn.ModuleList(BackboneBlock(channels, config.kernel, d) for d in config.dilations)
         self.phones = nn.Conv1d(channels, config.phones, 1) if config.phones else None
-
-    # The stages are separate methods because a stream (model/export.py) keeps what each still needs between chunks.
+        self.log_mel = LogMel()
 
     def stem_first(self, log_mel: Tensor) -> Tensor:
         """[batch, frames, MELS] log-mel to [batch, channels, frames / 2, MELS / 2]."""
@@ -113,3 +158,28 @@ class Backbone(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, receptive_frames + 2 (n - 1), MELS] to output frames [batch, n, width]."""
         return self.outputs(self.hidden(log_mel)).transpose(1, 2)
+
+    def hear(self, audio: Tensor, past: Past | None = None) -> Tensor:
+        """Audio [batch, samples] to output frames [batch, time at 20 ms, width].
+
+        With a ``past``, which holds what :meth:`stream_shapes` names, audio is whole chunks of 80 ms, and so is what
+        comes out.
+        """
+        if past is None:
+            heard: Tensor = self(self.log_mel(audio))
+            return heard
+        x = self.stem_first(past.extended(self.log_mel(past.extended(audio, 1)), 1))
+        x = self.stem_second(past.extended(x, 2))
+        for block in self.blocks:
+            x = block(past.extended(x, 2))
+        return self.outputs(x).transpose(1, 2)
+
+    def stream_shapes(self) -> list[tuple[int, ...]]:
+        """What is carried from chunk to chunk, in the order of its use."""
+        config = self.config
+        return [
+            (1, AUDIO_TAIL),
+            (1, STEM_KERNELS[0] - STEM_STRIDE, MELS),
+            (1, config.stem_channels[0], STEM_KERNELS[1] - 1, MELS // 2),
+            *((1, config.channels, (config.kernel - 1) * d) for d in config.dilations),
+        ]

@@ -13,8 +13,9 @@ from torch import Tensor
 from model.asr.emissions import weights_digest
 from model.backbone import STEM_STRIDE, Backbone, BackboneConfig
 from model.detector import scores_of_many
+from model.embedding_backbone import MEL_TAIL, EmbeddingBackbone, EmbeddingBackboneConfig
 from model.export import Carried, export_backbone, export_streaming
-from model.features import StoredFrames, lead_in, log_mel
+from model.features import CHUNK_SAMPLES, StoredFrames, lead_in
 from model.front_end import BackboneFrontEnd
 from model.keyword_hmm import (
     CHUNK_STEPS,
@@ -33,12 +34,22 @@ class BackboneDetectorConfig(HMMConfig):
     """The shape of a detector on a backbone."""
 
     kind = "backbone"
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    backbone: BackboneConfig | EmbeddingBackboneConfig = field(default_factory=BackboneConfig)
 
     @property
     def stored(self) -> StoredFrames:
-        lead = self.backbone.receptive_frames
-        return StoredFrames(self.backbone.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead)
+        backbone = self.backbone
+        lead, at_once = backbone.receptive_frames, backbone.at_once
+        return StoredFrames(backbone.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead, at_once)
+
+    @property
+    def receptive_samples(self) -> int:
+        """Audio samples that one score depends on; whole chunks and a tail where frames come as a stream's do only
+        then."""
+        samples = super().receptive_samples
+        if self.backbone.at_once == 1:
+            return samples
+        return MEL_TAIL - (MEL_TAIL - samples) // CHUNK_SAMPLES * CHUNK_SAMPLES
 
 
 class BackboneDetector(HMMDetector):
@@ -52,10 +63,11 @@ class BackboneDetector(HMMDetector):
 
     def __init__(self, config: BackboneDetectorConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone)
+        shape = config.backbone
+        self.backbone = EmbeddingBackbone(shape) if isinstance(shape, EmbeddingBackboneConfig) else Backbone(shape)
 
     @classmethod
-    def of_phrase(cls, backbone: Backbone, pronunciations: Ways, window_s: float) -> Self:
+    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Ways, window_s: float) -> Self:
         """A detector that is not calibrated, for a phrase that fits into ``window_s`` seconds."""
         frames = window_frames(window_s)
         made = cls(
@@ -74,9 +86,11 @@ class BackboneDetector(HMMDetector):
 
     @torch.no_grad()
     def hear(self, audio: np.ndarray) -> np.ndarray:
-        frames = log_mel(lead_in(audio, self.config.receptive_samples))
-        heard: np.ndarray = self.backbone.eval()(torch.from_numpy(frames)[None])[0].numpy()
-        return heard
+        count = len(audio) // CHUNK_SAMPLES
+        sound = lead_in(audio[: count * CHUNK_SAMPLES], self.config.receptive_samples)
+        heard: np.ndarray = self.backbone.eval().hear(torch.from_numpy(sound)[None])[0].numpy()
+        # A stream's frames end with its chunks.
+        return heard[max(0, len(heard) - self.config.window_frames - CHUNK_STEPS * (count - 1)) :]
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         return scores_of_many(self, [self.hear(audio)])[0]

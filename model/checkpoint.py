@@ -13,6 +13,7 @@ from model.detector import Detector, DetectorConfig
 from model.devices.micro_network import MicroShape
 from model.devices.microwakeword import MicroConfig, MicroDetector
 from model.devices.openwakeword import OpenWakeWordConfig, OpenWakeWordDetector
+from model.embedding_backbone import EmbeddingBackboneConfig
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.plain import from_plain, with_current_names
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
@@ -33,7 +34,8 @@ def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
     if values["kind"] == "trunk":  # its name in earlier versions
         values = {**values, "kind": "backbone"}
     if "backbone" in values:
-        values = {**values, "backbone": from_plain(BackboneConfig, values["backbone"])}
+        kind = EmbeddingBackboneConfig if values["backbone"].get("kind") == "embedding" else BackboneConfig
+        values = {**values, "backbone": from_plain(kind, values["backbone"])}
     if "shape" in values:
         values = {**values, "shape": from_plain(MicroShape, values["shape"])}
     config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)

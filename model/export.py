@@ -11,41 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.errors import HarkError
 from core.onnx import session
-from model.backbone import STEM_KERNELS, STEM_STRIDE, Backbone
+from model.backbone import Backbone
 from model.detector import Detector
-from model.features import CHUNK_SAMPLES, FFT, HOP, MELS, POWER_FLOOR, WINDOW, hann_window, mel_filterbank
+from model.embedding_backbone import EmbeddingBackbone
+from model.features import CHUNK_SAMPLES, HOP
 from model.runtime.detector import smooth_scores
 
 OPSET = 17  # the first with STFT
 PARITY_TOLERANCE = 1e-3  # largest difference in score between .pt, .onnx and streaming that is accepted
 INT8_TOLERANCE = 0.25  # of the 8-bit weights; a detector is handed over without them where they are further off
 INT8_SHIFT = 1  # scores (of 80 ms) that an edge may move by there: rounding can move it by a frame of 20 ms
-AUDIO_TAIL = WINDOW - HOP  # samples that the next chunk's first frame still needs
 INT8_MIN_VALUES = 512  # smaller tensors (biases, norms) stay float
-
-
-class LogMel(nn.Module):
-    """model/features.py as a graph: audio [1, samples] to log-mel [1, frames, MELS]."""
-
-    window: Tensor
-    filterbank: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("window", torch.from_numpy(hann_window()))
-        self.register_buffer("filterbank", torch.from_numpy(mel_filterbank()))
-
-    def forward(self, audio: Tensor) -> Tensor:
-        # STFT centres the 400-sample window in its 512 points; padding by half the rest lines the frames up.
-        margin = (FFT - WINDOW) // 2
-        padded = functional.pad(audio, (margin, margin))
-        spectrum = torch.stft(padded, FFT, HOP, WINDOW, self.window, center=False, return_complex=False)
-        power = spectrum.square().sum(-1).transpose(1, 2)
-        return torch.log(power @ self.filterbank + POWER_FLOOR)
 
 
 class Carried:
@@ -81,34 +60,21 @@ class Streaming(nn.Module):
 
     Of the detector it needs ``backbone``, ``stream_shapes()`` of what it carries from chunk to chunk beside the
     backbone's part, and ``stream_logits(heard, carried)``: new outputs of the backbone [1, width, time] to logits [1,
-    n]. The state
-    is, flattened: the audio tail, what each convolution still needs of its input, and the detector's own part. Nothing
-    else is carried on, so the state forgets what is old.
+    n]. The state is, flattened: what the backbone still needs of audio and of each layer's input, and the detector's
+    own part. Nothing else is carried on, so the state forgets what is old.
     """
 
     def __init__(self, detector: Any) -> None:
         super().__init__()
         self.detector = detector
-        self.log_mel = LogMel()
-        backbone = detector.backbone.config
-        self.shapes: list[tuple[int, ...]] = [
-            (1, AUDIO_TAIL),
-            (1, STEM_KERNELS[0] - STEM_STRIDE, MELS),
-            (1, backbone.stem_channels[0], STEM_KERNELS[1] - 1, MELS // 2),
-            *((1, backbone.channels, (backbone.kernel - 1) * d) for d in backbone.dilations),
-            *detector.stream_shapes(),
-        ]
+        self.shapes: list[tuple[int, ...]] = [*detector.backbone.stream_shapes(), *detector.stream_shapes()]
         self.state_size = sum(int(np.prod(shape)) for shape in self.shapes)
         self.eval()
 
     def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        backbone, carried = self.detector.backbone, Carried(state, self.shapes)
-        features = self.log_mel(carried.extended(audio, 1))
-        x = backbone.stem_first(carried.extended(features, 1))
-        x = backbone.stem_second(carried.extended(x, 2))
-        for block in backbone.blocks:
-            x = block(carried.extended(x, 2))
-        logits = self.detector.stream_logits(backbone.outputs(x), carried)
+        carried = Carried(state, self.shapes)
+        heard = self.detector.backbone.hear(audio, carried).transpose(1, 2)
+        logits = self.detector.stream_logits(heard, carried)
         return torch.sigmoid(logits), carried.state()
 
 
@@ -157,11 +123,11 @@ class Call(nn.Module):
         return self.function(*inputs)
 
 
-def export_backbone(backbone: Backbone, path: Path) -> None:
-    """Write a backbone alone as ONNX, for a front end: ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
-    axes = {"log_mel": {0: "batch", 1: "frames"}, "heard": {0: "batch", 1: "time"}}
-    example = torch.zeros(1, backbone.config.receptive_frames + 16, MELS)
-    write_onnx(backbone.eval(), (example,), path, ("log_mel",), ("heard",), axes)
+def export_backbone(backbone: Backbone | EmbeddingBackbone, path: Path) -> None:
+    """Write a backbone alone as ONNX, for a front end: ``audio`` [n, samples] to ``heard`` [n, time, width]."""
+    axes = {"audio": {0: "batch", 1: "samples"}, "heard": {0: "batch", 1: "time"}}
+    example = torch.zeros(1, (backbone.config.receptive_frames + 16) * HOP)
+    write_onnx(Call(backbone.eval(), backbone.hear), (example,), path, ("audio",), ("heard",), axes)
 
 
 def quantize_weights(source: Path, target: Path) -> None:
@@ -175,6 +141,12 @@ def quantize_weights(source: Path, target: Path) -> None:
 
     proto = onnx.load(str(source))
     nodes, kept = [], []
+    constants = [node for node in proto.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
+    for node in constants:
+        tensor = proto.graph.initializer.add()
+        tensor.CopyFrom(node.attribute[0].t)
+        tensor.name = node.output[0]
+        proto.graph.node.remove(node)
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < INT8_MIN_VALUES or values.ndim < 2:

@@ -34,6 +34,7 @@ class StoredFrames:
     window: int  # stored frames that one logit depends on
     chunk: int  # stored frames from one score to the next
     lead: int  # log-mel frames that the first stored frame depends on
+    at_once: int = 1  # stored frames that come together
 
     def scores(self, frames: int) -> int:
         """Number of scores of this many stored frames."""
@@ -41,7 +42,7 @@ class StoredFrames:
 
     def position(self, frame: int) -> int:
         """Stored frames that end before log-mel frame ``frame`` of a segment."""
-        return (frame - self.lead) // self.step + 1
+        return ((frame - self.lead) // (self.step * self.at_once) + 1) * self.at_once
 
 
 def lead_in(audio: np.ndarray, receptive_samples: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from core.onnx import CPU, session
 from model.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, SecondPass
-from model.features import StoredFrames, log_mel
+from model.features import HOP, WINDOW, StoredFrames, frame_count, log_mel
 
 Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; of an encoder, phones and states
 Compute = Callable[[Sequence[np.ndarray]], list[Computed]]
@@ -48,10 +48,13 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class BackboneFrontEnd(FrontEnd):
-    """A backbone's outputs. ``graph``: its ONNX file, ``log_mel`` [n, frames, MELS] to ``heard`` [n, time, width]."""
+    """A backbone's outputs. ``graph``: its ONNX file, ``audio`` [n, samples] to ``heard`` [n, time, width]."""
 
     graph: str
     network: ClassVar[bool] = True
+
+    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
+        return audio[low * HOP : (high - 1) * HOP + WINDOW]
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
         backbone = session(self.graph, providers=providers)
@@ -61,11 +64,11 @@ class BackboneFrontEnd(FrontEnd):
             computed: list[Computed] = []
             for start in range(0, len(sounds), at_once):
                 part = sounds[start : start + at_once]
-                batch = np.zeros((len(part), max(map(len, part)), part[0].shape[1]), np.float32)
-                for row, mel in zip(batch, part):
-                    row[: len(mel)] = mel  # a backbone is causal: what is padded at the end changes nothing before
-                given = backbone.run(None, {"log_mel": batch})[0]
-                computed += [row[: self.stored.position(len(mel))] for row, mel in zip(given, part)]
+                batch = np.zeros((len(part), max(map(len, part))), np.float32)
+                for row, sound in zip(batch, part):
+                    row[: len(sound)] = sound  # a backbone is causal: what is padded at the end changes nothing before
+                given = backbone.run(None, {"audio": batch})[0]
+                computed += [row[: self.stored.position(frame_count(len(sound)))] for row, sound in zip(given, part)]
             return computed
 
         return compute

@@ -14,6 +14,7 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.asr.network import Recognizer, RecognizerConfig
 from model.backbone import Backbone, BackboneConfig
+from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 from model.phone_head import PhoneHead
 from model.plain import from_plain, plain
 from model.verifier import Verifier
@@ -23,10 +24,11 @@ BACKBONES = {"standard": "backbone-standard.safetensors", "micro": "backbone-mic
 RECOGNIZER = "recognizer.safetensors"
 HEAD = "encoder-head.safetensors"
 VERIFIER = "verifier.safetensors"
-AnyModel = Backbone | Recognizer | PhoneHead | Verifier
+AnyModel = Backbone | EmbeddingBackbone | Recognizer | PhoneHead | Verifier
 KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
     "Backbone": lambda config: Backbone(from_plain(BackboneConfig, config)),
     "Trunk": lambda config: Backbone(from_plain(BackboneConfig, config)),  # as files of earlier versions call it
+    "EmbeddingBackbone": lambda config: EmbeddingBackbone(from_plain(EmbeddingBackboneConfig, config)),
     "Recognizer": lambda config: Recognizer(from_plain(RecognizerConfig, config)),
     "PhoneHead": lambda config: PhoneHead(),
     "Verifier": lambda config: Verifier(),
@@ -104,10 +106,10 @@ def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
     return model, about
 
 
-def shipped_backbone(size: str) -> tuple[Backbone, dict[str, Any]]:
+def shipped_backbone(size: str) -> tuple[Backbone | EmbeddingBackbone, dict[str, Any]]:
     """The backbone of ``standard`` or ``micro`` detectors. Raises HarkError where its file is missing or damaged."""
     model, about = load_weights(FOLDER / BACKBONES[size])
-    assert isinstance(model, Backbone)
+    assert isinstance(model, Backbone | EmbeddingBackbone)
     return model, about
 
 

@@ -20,6 +20,7 @@ from model.asr.decoding import error_rate, greedy
 from model.asr.network import Recognizer
 from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.backbone import STEM_STRIDE, Backbone
+from model.embedding_backbone import STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.plain import plain
@@ -66,15 +67,24 @@ class AcousticProgress:
     errors: dict[str, float] | None  # by group, where an evaluation was made
 
 
-def acoustic_logits(model: Recognizer | Backbone, log_mel: Tensor) -> dict[str, Tensor]:
+AcousticModel = Recognizer | Backbone | EmbeddingBackbone
+
+
+def mel_of(model: AcousticModel, augmenter: BatchAugmenter, audio: Tensor) -> Tensor:
+    """What a model hears of audio [batch, samples]: log-mel [batch, frames, bands]."""
+    return model.mel(audio) if isinstance(model, EmbeddingBackbone) else augmenter.log_mel(audio)
+
+
+def acoustic_logits(model: AcousticModel, log_mel: Tensor) -> dict[str, Tensor]:
     """Logits [batch, time, outputs] by target. A backbone hears silence before the item, so that times agree."""
     if isinstance(model, Recognizer):
         return model(log_mel)  # type: ignore[no-any-return]
-    lead = model.config.receptive_frames - STEM_STRIDE
+    embedding = isinstance(model, EmbeddingBackbone)
+    lead = model.config.receptive_frames - (STEP_FRAMES if embedding else STEM_STRIDE)
     # The mean over the item's quiet frames is nearer to what comes before it than digital silence.
     quiet = log_mel.quantile(0.1, dim=1, keepdim=True) if log_mel.shape[1] else log_mel.new_full((1,), LOG_MEL_MEAN)
     padded = torch.cat([quiet.expand(-1, lead, -1), log_mel], dim=1)
-    return {"phones": model.phone_logits(padded)}
+    return {"phones": model(padded) if isinstance(model, EmbeddingBackbone) else model.phone_logits(padded)}
 
 
 def output_length(samples: Tensor) -> Tensor:
@@ -95,7 +105,7 @@ def _targets(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Ten
 
 
 def train_acoustic(
-    model: Recognizer | Backbone,
+    model: AcousticModel,
     packed: Packed,
     config: AcousticTrainConfig,
     folder: Path,
@@ -211,7 +221,7 @@ def _phone_errors(errors: Mapping[str, float]) -> float:
 
 
 def _losses(
-    model: Recognizer | Backbone,
+    model: AcousticModel,
     augmenter: BatchAugmenter,
     packed: Packed,
     batch: SpeechBatch,
@@ -229,7 +239,7 @@ def _losses(
         else:
             audio, lengths = augmenter.waveform(audio, lengths)
         audio = functional.pad(audio, (0, int(TAIL_S * SAMPLE_RATE)))
-        log_mel = augmenter.log_mel(audio)
+        log_mel = mel_of(model, augmenter, audio)
         if not easy:
             log_mel = augmenter.features(log_mel)
         outputs = output_length(lengths + int(TAIL_S * SAMPLE_RATE))
@@ -252,7 +262,7 @@ def _losses(
 
 @torch.no_grad()
 def evaluate(
-    model: Recognizer | Backbone, packed: Packed, split: str, device: str, augmenter: BatchAugmenter
+    model: AcousticModel, packed: Packed, split: str, device: str, augmenter: BatchAugmenter
 ) -> dict[str, float]:
     """Phone error rates ``per/<real|synthetic>/<corpus>`` of a split, and word and character error of a recognizer."""
     model.eval()
@@ -272,7 +282,7 @@ def evaluate(
                 row[: packed.length[index]] = packed.audio(index)
             samples = torch.from_numpy(packed.length[part] + int(TAIL_S * SAMPLE_RATE))
             noise = 1e-4 * torch.randn(audio.shape, device=device)
-            logits = acoustic_logits(model, augmenter.log_mel(torch.from_numpy(audio).to(device) + noise))
+            logits = acoustic_logits(model, mel_of(model, augmenter, torch.from_numpy(audio).to(device) + noise))
             for target, values in logits.items():
                 log_p = values.float().log_softmax(-1).cpu().numpy()
                 found[target] += [greedy(row[:n]) for row, n in zip(log_p, output_length(samples).tolist())]

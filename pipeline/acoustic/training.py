@@ -73,6 +73,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     from model.asr.network import Recognizer, RecognizerConfig
     from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
     from model.backbone import Backbone, BackboneConfig
+    from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig, with_public_embedding
     from model.phones import PHONE_OUTPUTS
     from model.shipped_weights import load_weights, save_weights
     from model.train import best_device
@@ -105,14 +106,14 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         warmup_steps=min(300, max(1, steps // 10)), evaluations=min(20, max(1, steps // 5)), seed=run.seed,
         real_share=0.65 if real else 0.0,
     )  # fmt: skip
-    model: Recognizer | Backbone
+    model: Recognizer | Backbone | EmbeddingBackbone
     if run.kind == "recognizer":
         model = Recognizer(RecognizerConfig())
     elif run.kind == "micro":
         dilations = (1, 2, 4, 8, 1, 2, 4)
         model = Backbone(BackboneConfig(stem_channels=(8, 8), channels=48, dilations=dilations, phones=PHONE_OUTPUTS))
     else:
-        model = Backbone(BackboneConfig(channels=192, dilations=(1, 2, 4, 8) * 3, phones=PHONE_OUTPUTS))
+        model = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
     reporter.stage("train", f"Training a {run.kind} on {hours:.2f} hours of speech for {steps} steps")
 
     loss = None

@@ -10,7 +10,7 @@ import pyopen_wakeword
 import pytest
 
 from audio_generation.registry import default_engines
-from benchmark.peers import MicroWakeWord, OpenWakeWord, Peer, packaged_peers
+from benchmark.peers import MicroWakeWord, OpenWakeWord, Peer, PocketSphinx, packaged_peers
 from benchmark.streams import CONDITIONS, Stream
 from benchmark.synthetic import spoken, voices_for
 from benchmark.wakeword import best_scores, score_stream
@@ -100,3 +100,14 @@ def test_scores_are_those_of_the_projects_own_pipeline(alexa: Stream, name: str)
     best, their_best = (best_scores(scores, alexa.spans, peer.score_period_s) for scores in (ours, their_scores))
     assert (best >= 0.5).all()
     np.testing.assert_allclose(best, their_best, atol=0.02)
+
+
+def test_pocketsphinx_listens_for_any_phrase(alexa: Stream) -> None:
+    blocks = list(alexa.blocks(CONDITIONS[0], np.zeros(0, np.float32), 0))
+    peer = PocketSphinx(["alexa", "snowboy"])  # its dictionary has neither
+    scores = score_stream(peer, blocks)
+    assert scores.shape[1] == 2 and scores.dtype == np.float32
+    assert abs(len(scores) - sum(map(len, blocks)) / SAMPLE_RATE / peer.score_period_s) <= 1
+    said, other = (best_scores(scores[:, column], alexa.spans, peer.score_period_s) for column in (0, 1))
+    assert (said > 0).mean() >= 0.75 and (said > other).mean() >= 0.75
+    assert PocketSphinx(["alexa"]).digest != peer.digest

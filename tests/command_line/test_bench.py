@@ -71,9 +71,9 @@ def test_memory_of_a_process() -> None:
     [
         ["bench", "engines", "--engines", "nobody"],
         ["bench", "features", "bundle.zip"],
-        ["bench", "features", "--peers"],
+        ["bench", "features", "--engines", "all"],
         ["bench", "wakeword", "nothing.zip"],
-        ["bench", "confusables", "--peers"],
+        ["bench", "wakeword", "--engines", "espeak"],
         ["bench", "confusables", "nothing.zip"],
         ["bench", "training", "--phrase", "🦜"],
     ],

@@ -18,8 +18,9 @@ from model.asr.decoding import edit_distance, error_rate, greedy
 from model.asr.encoder_head import HeadTrainConfig, train_head
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
-from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
+from model.asr.train import BEST, FINAL, AcousticModel, AcousticProgress, AcousticTrainConfig, train_acoustic
 from model.backbone import Backbone, BackboneConfig
+from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig, with_public_embedding
 from model.encoder_backbone import encoder_path
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
@@ -133,8 +134,17 @@ def test_log_mel_on_the_device_is_the_one_definition(packed: Packed) -> None:
     np.testing.assert_allclose(there, log_mel(audio), atol=2e-3)
 
 
+def untrained(kind: str) -> AcousticModel:
+    """A model that has learned nothing of these tones."""
+    if kind == "recognizer":
+        return Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
+    if kind == "backbone":
+        return Backbone(BACKBONE)
+    return with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig(channels=32, dilations=(1, 2))))
+
+
 @pytest.mark.slow(reason="trains for 220 steps")
-@pytest.mark.parametrize(("kind", "steps"), [("backbone", 220), ("recognizer", 80)])
+@pytest.mark.parametrize(("kind", "steps"), [("backbone", 220), ("embedding", 120), ("recognizer", 80)])
 def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path, kind: str, steps: int) -> None:
     torch.manual_seed(0)
     mild = SpeechAugmentation(time_masks=0, band_masks=0, telephone_share=0.0, snr_db=(20.0, 30.0), warp=(0.99, 1.01))
@@ -142,7 +152,7 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
         steps=steps, batch_seconds=20, easy_steps=steps // 2, easy_seconds=10, warmup_steps=20, learning_rate=5e-3,
         ema_decay=0.95, evaluations=4, augmentation=mild,
     )  # fmt: skip
-    model = Backbone(BACKBONE) if kind == "backbone" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
+    model = untrained(kind)
     seen: list[tuple[int, float]] = []
 
     class Stop(Exception):
@@ -155,10 +165,10 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
     with pytest.raises(Stop):
         train_acoustic(model, packed, config, tmp_path, stop)
     assert (tmp_path / "last.pt").is_file()
-    again = Backbone(BACKBONE) if kind == "backbone" else Recognizer(RecognizerConfig((4, 8), 48, 48, 2, 0.0))
+    again = untrained(kind)
     errors = train_acoustic(again, packed, config, tmp_path, lambda p: seen.append((p.step, p.loss)))
     assert min(seen)[0] > steps // 4, "it went on from where it was"
-    if kind == "backbone":
+    if kind != "recognizer":
         assert errors["per/real/tones"] < 0.5
     else:  # a recurrent network is still at all-blank after so few steps
         assert (

@@ -54,7 +54,7 @@ def test_a_checkpoint_of_before_gives_the_scores_of_before(name: str, kind: type
         if "stream" in extra["expected"]:
             scores = detector.stream_scores(sound(3.0))
             assert np.std(extra["expected"]["stream"]) > 0.02
-            np.testing.assert_allclose(scores, extra["expected"]["stream"], atol=1e-6)
+            np.testing.assert_allclose(scores, extra["expected"]["stream"], atol=1e-4)
         if "stored" in extra["expected"]:
             frames = phones(100 if name == "encoder" else 60, name == "encoder")
             frames[:, PHONE_OUTPUTS:] *= RESCORED_WEIGHT  # what it stored had this for a unit

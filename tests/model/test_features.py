@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.export import LogMel
+from model.backbone import LogMel
 from model.features import (
     F_MAX,
     F_MIN,

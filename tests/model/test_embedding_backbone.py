@@ -1,0 +1,92 @@
+"""The backbone on the public speech embedding: its numbers are that one's, and a stream's are those of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from model.backbone_detector import BackboneDetector
+from model.checkpoint import load_checkpoint, save_checkpoint
+from model.devices.openwakeword import EMBEDDED_FRAMES, embedding
+from model.embedding_backbone import (
+    FLOOR,
+    SLOPE,
+    EmbeddingBackbone,
+    EmbeddingBackboneConfig,
+    public_convolutions,
+    with_public_embedding,
+)
+from model.export import Carried, check_parity, quantize_weights
+from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, FFT, HOP
+from model.phones import phone_indices
+from model.shipped_weights import shipped_backbone
+
+SNOWBOY = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
+
+
+@pytest.fixture(scope="module")
+def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+    return speech(6.0, 5)[: 70 * CHUNK_SAMPLES]
+
+
+@torch.no_grad()
+def test_with_the_last_two_convolutions_it_is_the_public_embedding(audio: np.ndarray) -> None:
+    backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig())).eval()
+    samples = (CHUNK_FRAMES * 20 + EMBEDDED_FRAMES - 1) * HOP + FFT
+    loud = np.trunc(audio * 32767)[None, :samples] / 32767  # the embedding hears 16-bit samples
+    convolved = backbone.convolved(backbone.mel(torch.from_numpy(loud.astype(np.float32))))
+    x = convolved[..., convolved.shape[2] // 2 :].unflatten(2, (2, -1)).permute(0, 3, 1, 2)
+    (kernel, bias), (last_kernel, last_bias) = public_convolutions()[len(backbone.convs) :]
+    x = functional.leaky_relu(functional.conv2d(x, kernel, bias), SLOPE).clamp(min=FLOOR)
+    x = functional.conv2d(functional.max_pool2d(x, (2, 2)), last_kernel, last_bias)
+    expected = embedding()(audio)[:20]
+    assert expected.std() > 5
+    np.testing.assert_allclose(x[0, :, :20, 0].T, expected, atol=0.05 * expected.std())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_stream_hears_what_the_whole_hears(audio: np.ndarray, chunks: int) -> None:
+    backbone, _ = shipped_backbone("standard")
+    state = torch.zeros(1, sum(int(np.prod(shape)) for shape in backbone.stream_shapes()))
+    heard = []
+    for part in torch.from_numpy(audio[: 60 * CHUNK_SAMPLES])[None].split(chunks * CHUNK_SAMPLES, dim=1):
+        carried = Carried(state, backbone.stream_shapes())
+        heard.append(backbone.hear(part, carried))
+        state = carried.state()
+    stream = torch.cat(heard, dim=1)[0]
+    lead = CHUNK_SAMPLES - (FFT - HOP)  # its frames end with chunks
+    whole = backbone.hear(torch.from_numpy(audio[lead : 60 * CHUNK_SAMPLES])[None])[0]
+    assert len(stream) == 240 and whole.std() > 0.1
+    np.testing.assert_allclose(stream[-len(whole) :], whole, atol=1e-5)
+
+
+def test_all_forms_of_a_detector_agree(audio: np.ndarray, tmp_path: Path) -> None:
+    backbone, _ = shipped_backbone("standard")
+    detector = BackboneDetector.of_phrase(backbone, (SNOWBOY, SNOWBOY[:3]), 1.2)
+    detector.centre(-2.0)
+    detector.export(tmp_path / "a.onnx")
+    quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert (tmp_path / "b.onnx").stat().st_size < 900_000
+    parity = check_parity(detector, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
+    assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
+    save_checkpoint(detector, str(tmp_path / "model.pt"))
+    again, _ = load_checkpoint(str(tmp_path / "model.pt"))
+    assert again.config == detector.config
+    np.testing.assert_array_equal(again.stream_scores(audio), detector.stream_scores(audio))
+
+
+def test_a_front_end_stores_as_many_frames_as_it_says(audio: np.ndarray, tmp_path: Path) -> None:
+    backbone, _ = shipped_backbone("standard")
+    detector = BackboneDetector.of_phrase(backbone, (SNOWBOY,), 1.2)
+    front_end = detector.front_end(tmp_path)
+    compute, store = front_end.computer(), front_end.storer()
+    for frames in (129, 130, 133, 200, 303):
+        (computed,) = compute([front_end.sound(audio, 10, 10 + frames)])
+        stored = store(computed, 10, 10 + frames)
+        assert stored.shape == (detector.config.stored.position(frames), 41)
