@@ -340,7 +340,7 @@ def remove_detector(*, detector: Detector) -> None:
 
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:
-    """The newest clips that a training run has had spoken so far."""
+    """Clips that a training run has had spoken so far: the newest of the phrase, then the newest others."""
     from db.db_api import Library, library_exists
     from pipeline.training.config import job_folder
 
@@ -349,7 +349,8 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
         return []
     run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
     with Library(data) as library:
-        return library.generated_by(run, most)
+        found = [*library.generated_by(f"{run}:positive", most // 2), *library.generated_by(run, most)]
+    return list({clip.id: clip for clip in found}.values())[:most]
 
 
 def enable_engine(*, user: User, engine: str) -> Job:

@@ -403,6 +403,8 @@ def test_a_detector_is_trained_from_nothing(
     assert "train" in result["seconds"] and "calibrate" not in result["seconds"]
     metrics = {event["name"] for event in told if event["event"] == "metric"}
     assert metrics == {"loss", "validation_miss_rate"}
+    kinds = [event["event"] for event in told]
+    assert kinds.count("estimate") == 1 and told[kinds.index("estimate")]["seconds"] > 0
 
 
 @pytest.mark.slow(reason="runs a whole training")

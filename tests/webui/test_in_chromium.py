@@ -1,0 +1,138 @@
+"""Pages in a real browser, of a test's own data: what fits a phone, the reader's clock, the page of a job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from db.db_api import Library
+from db.records import NewClip
+from tests.support.detector_versions import address, make_comparison, make_version
+from tests.support.rendered_pages import ADDRESS, in_chromium
+from tests.webui.audio.conftest import ready_recording
+from webui.accounts.models import User
+from webui.audio.services import share
+from webui.jobs.models import Job, JobEvent
+from webui.listening.models import Sample
+
+pytestmark = pytest.mark.slow(reason="drives a browser")
+
+PHONE = {"width": 390, "height": 844}
+# What can be pressed and is not whole: beyond the window, cut off by a box around it, or below another thing to press.
+CUT_OFF = """() => {
+  const shown = [...document.querySelectorAll('main :is(button, a.button, input, select, audio)')]
+    .filter((node) => node.checkVisibility() && node.type !== 'hidden' && node.type !== 'file');
+  const names = (node) => `${node.tagName} ${node.textContent.trim() || node.name || node.src || node.type}`;
+  const bad = [];
+  for (const node of shown) {
+    const box = node.getBoundingClientRect();
+    if (box.left < 0 || box.right > innerWidth + 0.5 || box.width < 16) bad.push(`${names(node)}: beyond the window`);
+    for (let around = node.parentElement; around; around = around.parentElement) {
+      const limit = around.getBoundingClientRect();
+      const cuts = getComputedStyle(around).overflowX !== 'visible' && box.right > limit.right + 0.5;
+      if (cuts) bad.push(`${names(node)}: cut off`);
+    }
+    for (const other of shown) {
+      const next = other.getBoundingClientRect();
+      const across = Math.min(box.right, next.right) - Math.max(box.left, next.left);
+      const down = Math.min(box.bottom, next.bottom) - Math.max(box.top, next.top);
+      if (node !== other && across > 1 && down > 1) bad.push(`${names(node)}: over ${names(other)}`);
+    }
+  }
+  return bad;
+}"""
+
+
+def test_nothing_to_press_is_cut_off_on_a_phone(owners: Client, owner: User, other: User, portal: Path) -> None:
+    with Library(portal) as library:
+        library.add_clips(
+            NewClip(np.full(160 + n, 0.1, np.float32), "Hey!", "hey campus", "en", "espeak", request_id=f"r:{n}")
+            for n in range(5)
+        )
+    versions = [make_version(owner, portal, number) for number in (1, 2, 3)]
+    make_comparison(*versions)
+    detector = versions[0].detector
+    for verdict, state in (("missed", "new"), ("false_alarm", "new"), ("missed", "taken")):
+        Sample.objects.create(
+            user=owner, detector=detector, verdict=verdict, file="x", seconds=1.0, version=1, state=state
+        )
+    recording = ready_recording(owner)
+    for _ in range(2):
+        share(recording=recording)
+    pages = {
+        "inbox": "/inbox",
+        "users": "/account/users",
+        "jobs": "/jobs/",
+        "compare": address("compare", versions[0]),
+        "version": address("version", versions[0]),
+        "recording": reverse("audio:recording", args=[recording.pk]),
+    }
+    with in_chromium(owners, {path: path for path in pages.values()}, viewport=PHONE) as page:
+        found = {}
+        for name, path in pages.items():
+            page.goto(ADDRESS + path)
+            found[name] = page.evaluate(CUT_OFF)
+    assert found == {name: [] for name in pages}
+
+
+def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job:
+    """A training run that said that at four in the afternoon of a winter's day in New York."""
+    spec = {"phrase": "hello robin", "effort": "trial"}
+    values = {"kind": "train", "lane": "training", "title": "hello robin", "spec": spec, "state": state, **fields}
+    job = Job.objects.create(user=user, **values)
+    when = datetime(2026, 1, 2, 21, 4, 30, tzinfo=UTC)
+    Job.objects.filter(pk=job.pk).update(created_at=when)
+    for event in events:
+        JobEvent.objects.create(job=job, event={"time": when.timestamp(), **event})
+    return job
+
+
+def test_times_are_those_of_the_reader(owners: Client, owner: User) -> None:
+    job = a_job(owner, "done", {"event": "stage", "name": "plan", "message": "Planning"})
+    assert "2026-01-02 21:04 UTC" in owners.get("/jobs/").content.decode(), "without scripts"
+    events = reverse("jobs:events", args=[job.pk])
+    paths = {"/jobs/": "/jobs/", f"/jobs/{job.pk}": reverse("jobs:detail", args=[job.pk]), events: events}
+    with in_chromium(owners, paths, timezone_id="America/New_York", locale="en-US") as page:
+        page.goto(ADDRESS + "/jobs/")
+        assert page.locator("td.wide time").inner_text() == "2026-01-02 16:04"
+        page.goto(f"{ADDRESS}/jobs/{job.pk}")
+        page.get_by_text("16:04:30 Planning").wait_for()
+
+
+def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner: User) -> None:
+    loss = [{"event": "metric", "name": "loss", "value": value} for value in (0.058, 0.05)]
+    going = a_job(
+        owner, "cancelling", {"event": "estimate", "seconds": 200}, {"event": "stage", "name": "train", "message": "T"},
+        *loss, stage="train", message="Training for 60 steps", done=30, total=60, eta_s=34.0,
+    )  # fmt: skip
+    ended = {
+        state: a_job(owner, state, stage="bundle", message="Exporting and checking that all forms agree")
+        for state in ("done", "cancelled", "failed")
+    }
+    jobs = [going, *ended.values()]
+    paths = {reverse(f"jobs:{name}", args=[job.pk]): "" for job in jobs for name in ("detail", "events")}
+    paths = {path: path for path in paths}
+    with in_chromium(owners, paths) as page:
+        page.goto(ADDRESS + reverse("jobs:detail", args=[going.pk]))
+        chip = page.locator("[data-state]")
+        loaded = chip.inner_text()
+        page.get_by_text("34 s left of this stage, about 3 min in all").wait_for()
+        assert chip.inner_text() == loaded == "Cancelling"
+        assert page.locator("h1").inner_text() == "hello robin train, effort trial"
+        assert page.locator("nav [aria-current]").inner_text() == "Jobs"
+        figure = page.locator("figure:visible")
+        assert figure.count() == 1 and figure.bounding_box()["width"] < 520  # type: ignore[index]
+        most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()
+        assert most and axis and most["x"] >= 0 and most["x"] + most["width"] < axis["x"]
+        for state, job in ended.items():
+            page.goto(ADDRESS + reverse("jobs:detail", args=[job.pk]))
+            page.locator("li.past").first.wait_for()
+            assert page.locator("[data-message]").inner_text() == chip.inner_text() == state.capitalize()
+            marked = {"done": "past", "cancelled": "stopped", "failed": "broken"}[state]
+            assert page.locator("[data-stage=bundle]").get_attribute("class") == marked
