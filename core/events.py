@@ -18,8 +18,8 @@ class Reporter:
     """Emits events to a sink. Each event has ``event`` (its kind) and ``time`` (seconds since the epoch).
 
     Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``estimate`` (seconds), ``log`` (message,
-    level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside a message that
-    can be translated stands ``said``: its template and values (``core.worded``).
+    level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside a
+    message that can be translated stands ``said``: its template and values (``core.worded``).
     """
 
     def __init__(self, sink: Callable[[Event], None]) -> None:

@@ -15,7 +15,15 @@ from tests.support.portal_driver import chromium_running
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
-ADDRESS = "http://portal.test"
+ADDRESS = "http://localhost"  # a browser gives the microphone to it
+
+# What an audio worklet loads does not come past the page's routes; what the page itself loads does.
+WORKLETS = """
+const load = AudioWorklet.prototype.addModule;
+AudioWorklet.prototype.addModule = async function (address) {
+  return load.call(this, URL.createObjectURL(await (await fetch(address)).blob()));
+};
+"""
 
 
 @contextmanager
@@ -46,4 +54,5 @@ def in_chromium(client: Client, paths: Mapping[str, str], **options: Any) -> Ite
     with chromium_running() as browser:
         page = browser.new_context(**options).new_page()
         page.route("**/*", fulfil)
+        page.add_init_script(WORKLETS)
         yield page

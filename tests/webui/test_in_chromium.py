@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.detector_versions import address, make_comparison, make_version
@@ -20,10 +23,21 @@ from webui.accounts.models import User
 from webui.audio.services import share
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
+from webui.trainer.models import Version
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route, WebSocketRoute
 
 pytestmark = pytest.mark.slow(reason="drives a browser")
 
 PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def version(owner: User, portal: Path) -> Version:
+    return make_version(owner, portal)
+
+
 # What can be pressed and is not whole: beyond the window, cut off by a box around it, or below another thing to press.
 CUT_OFF = """() => {
   const shown = [...document.querySelectorAll('main :is(button, a.button, input, select, audio)')]
@@ -136,3 +150,77 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
             assert page.locator("[data-message]").inner_text() == chip.inner_text() == state.capitalize()
             marked = {"done": "past", "cancelled": "stopped", "failed": "broken"}[state]
             assert page.locator("[data-stage=bundle]").get_attribute("class") == marked
+
+
+def test_a_bad_file_leaves_nothing_of_the_one_before(owners: Client, version: Version, tmp_path: Path) -> None:
+    said = tmp_path / "said.wav"
+    write_audio(said, np.zeros(SAMPLE_RATE, np.float32))
+    heard = {"seconds": 1.0, "frame_s": 0.08, "threshold": 0.5, "peaks": [0.1], "scores": [0.9], "detections": []}
+    problem = {"what": "That is no sound.", "why": "It is a letter.", "what_to_do": "Choose another file."}
+    path = reverse("listening:try", args=[version.detector_id, 1])
+    answers = [(200, heard), (422, problem), (200, heard)]
+    with in_chromium(owners, {path: path}) as page:
+        page.route("**/file", lambda route: route.fulfill(status=answers[0][0], json=answers.pop(0)[1]))
+        page.goto(ADDRESS + path)
+        for wave, words, kind in ((True, "Not detected", ""), (False, "That is no sound.", "error"), (True, "Not", "")):
+            page.set_input_files("#audio", said)
+            page.get_by_role("button", name="Hear it").click()
+            page.locator("[data-words]", has_text=words).wait_for()
+            assert page.locator("[data-wave]").is_visible() == page.locator("[data-player]").is_visible() == wave
+            assert page.locator("[data-words]").get_attribute("class") == kind
+
+
+def test_what_was_said_live_can_still_be_kept_after_stop(owners: Client, portal: Path) -> None:
+    path = reverse("audio:live")
+    sent: list[bytes] = []
+
+    def listen(socket: WebSocketRoute) -> None:
+        def hear(message: str | bytes) -> None:
+            if message == '{"stop":true}':
+                socket.send('{"ended": true}')
+                socket.close()
+            elif isinstance(message, str):
+                socket.send('{"ready": true, "engine": "x"}')
+                for start, text in ((0.0, "We meet on the pier."), (61.0, "At nine.")):
+                    socket.send(json.dumps({"final": {"text": text, "start_s": start, "end_s": start + 1}}))
+
+        socket.on_message(hear)
+
+    def take(route: Route) -> None:
+        sent.append(route.request.post_data_buffer or b"")
+        if len(sent) == 1:
+            route.fulfill(status=507, json={"what": "The disk is full.", "why": "It is.", "what_to_do": "Free some."})
+        else:
+            route.fulfill(body="")  # really redirected to the recording, which a route cannot be
+
+    with in_chromium(owners, {path: path}, permissions=["microphone", "clipboard-read", "clipboard-write"]) as page:
+        page.route_web_socket("**/ws/transcribe", listen)
+        page.route("**/recordings/upload", take)
+        page.goto(ADDRESS + path)
+        assert not page.get_by_role("button", name="Copy the text").is_visible()
+        page.get_by_role("button", name="Start", exact=True).click()
+        page.get_by_text("At nine.").wait_for()
+        page.wait_for_timeout(700)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.get_by_role("button", name="Copy the text").click()
+        page.get_by_text("Copied").wait_for()
+        said = "0:00 We meet on the pier.\n1:01 At nine.\n"
+        assert page.evaluate("navigator.clipboard.readText()") == said
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download the text").click()
+        assert Path(download.value.path()).read_text() == said
+        page.get_by_role("button", name="Keep it as a recording").click()
+        page.get_by_text("The disk is full.").wait_for()  # and nothing is lost
+        page.get_by_role("button", name="Keep it as a recording").click()
+        page.get_by_role("link", name="open it").wait_for()
+        assert not page.get_by_role("button", name="Keep it as a recording").is_visible()
+    assert b'name="csrfmiddlewaretoken"' in sent[1] and b'filename="Live.wav"' in sent[1]
+    wav = portal / "sent.wav"
+    wav.write_bytes(sent[1][sent[1].index(b"RIFF") :])
+    assert len(read_audio(wav)) > 0.3 * SAMPLE_RATE and np.abs(read_audio(wav)).max() > 0.01
+
+
+def test_no_answer_is_spoken_unasked(owners: Client, owner: User) -> None:
+    page = owners.get(reverse("audio:recording", args=[ready_recording(owner).pk])).content.decode()
+    box = re.search(r"<input[^>]*data-speak-answer[^>]*>", page)
+    assert box is not None and "checked" not in box[0]

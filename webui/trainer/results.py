@@ -442,7 +442,7 @@ def file_response(version: Version, name: str) -> FileResponse:
 
 def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
     """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises FileGone where it is not there."""
-    path = bundle_file(version)
+    path, name = bundle_file(version), version.bundle
     file: IO[bytes]
     if fa_per_day is None:
         file = path.open("rb")
@@ -456,7 +456,8 @@ def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
             file.close()
             raise
         file.seek(0)
-    return FileResponse(file, as_attachment=True, filename=version.bundle)
+        name = f"{path.stem}-{fa_per_day:g}-a-day.zip"
+    return FileResponse(file, as_attachment=True, filename=name)
 
 
 def bundle_file(version: Version) -> Path:

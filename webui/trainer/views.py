@@ -26,6 +26,7 @@ from webui.translation import shown
 
 SAMPLES = 12  # clips of a run that its page offers
 LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
+SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
 
 
 @require_GET
@@ -68,7 +69,7 @@ def advice(request: HttpRequest) -> HttpResponse:
         return render(request, "trainer/advice.html", {"problem": error, "other_language": other_language})
     context = {
         "advice": found,
-        "notes": [(note.level, shown(note.message)) for note in found.notes],
+        "notes": [(*SEVERITY[note.level], shown(note.message)) for note in found.notes],
         "suggestions": [shown(suggestion) for suggestion in found.suggestions],
     }
     return render(request, "trainer/advice.html", context)
