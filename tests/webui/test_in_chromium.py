@@ -18,7 +18,7 @@ from db.db_api import Library
 from db.records import NewClip
 from tests.support.detector_versions import address, make_comparison, make_version
 from tests.support.rendered_pages import ADDRESS, in_chromium
-from tests.webui.audio.conftest import ready_recording
+from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio.services import share
 from webui.jobs.models import Job, JobEvent
@@ -224,3 +224,19 @@ def test_no_answer_is_spoken_unasked(owners: Client, owner: User) -> None:
     page = owners.get(reverse("audio:recording", args=[ready_recording(owner).pk])).content.decode()
     box = re.search(r"<input[^>]*data-speak-answer[^>]*>", page)
     assert box is not None and "checked" not in box[0]
+
+
+def test_a_correction_begins_with_the_first_words_and_buttons_keep_their_distance(owners: Client, owner: User) -> None:
+    said = tuple(("S1", " ".join(f"word{n}" for n in range(200)), 0.9) for _ in range(2))
+    recording = ready_recording(owner, transcript=transcript_of_words(said))
+    owners.post(reverse("audio:share", args=[recording.pk]), {"days": "7"})
+    path = reverse("audio:recording", args=[recording.pk])
+    words = reverse("audio:words", args=[recording.pk])
+    with in_chromium(owners, {path: path, words: words}, viewport=PHONE) as page:
+        page.goto(ADDRESS + path)
+        copy, days = page.locator("[data-copy=new-link]").bounding_box(), page.locator("label[for=days]").bounding_box()
+        assert copy and days and days["y"] - copy["y"] - copy["height"] >= 8
+        page.get_by_role("button", name=re.compile("^Correct")).first.click()
+        field = page.get_by_label("What is said")
+        assert field.evaluate("field => [field.scrollTop, field.selectionStart]") == [0, 0]
+        assert field.evaluate("field => field.scrollHeight > field.clientHeight")

@@ -28,7 +28,7 @@ from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.speech import spoken
 
 if TYPE_CHECKING:
-    from audio_generation.engine import Engine
+    from audio_generation.engine import Engine, Voice
     from core.readiness import Readiness
     from db.records import Clip
 
@@ -82,12 +82,12 @@ def _ready_engines(user: User) -> dict[str, Engine]:
     }
 
 
-def all_engines(language: str) -> list[tuple[Engine, Readiness, int]]:
-    """Every speech engine, whether it is ready, and how many voices of the language it has; ready ones first."""
+def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
+    """Every speech engine, whether it is ready, and its voices of the language; ready ones first."""
     from audio_generation.registry import engines
 
     found = [(engine, engine.available()) for name, engine in engines().items() if name != "fake"]
-    rows = [(engine, ready, len(engine.voices(language)) if ready.ok else 0) for engine, ready in found]
+    rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in found]
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
 

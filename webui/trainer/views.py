@@ -162,7 +162,8 @@ def engines(request: HttpRequest) -> HttpResponse:
             "name": engine.name,
             "engine": engine,
             "readiness": readiness,
-            "voices": voices,
+            "voices": len(voices),
+            "speakers": len({voice.speaker for voice in voices}),
             "can_be_enabled": requirements(engine.name).is_file() and not is_enabled(engine.name),
             "example": services.PULLED.get(engine.name),
         }

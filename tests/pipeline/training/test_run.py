@@ -45,8 +45,8 @@ KILLS = ("plan:0", "synthesize:2", "features:2", "calibrate:0", "report:0", "bun
 FEW = {
     "confuser": BucketSize(8, 1),
     "inbetween": BucketSize(3, 1),
-    "plain_negative": BucketSize(12, 1),
-    "test_clips": 12,
+    "plain_negative": BucketSize(16, 1),
+    "test_clips": 16,
 }
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
 

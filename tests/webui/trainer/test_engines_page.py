@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from audio_generation.registry import engines
 from webui.accounts.models import User
 from webui.jobs.models import Job
 
@@ -16,6 +17,13 @@ def test_the_owner_enables_an_engine_as_a_job(owners: Client) -> None:
     job = Job.objects.get()
     assert answer["Location"] == f"/jobs/{job.id}" and (job.kind, job.spec) == ("enable", {"engine": "kokoro"})
     assert owners.get(f"/jobs/{job.id}").status_code == 200
+
+
+def test_voices_and_speakers_are_counted_as_a_plan_counts_them(owners: Client) -> None:
+    voices = engines()["espeak"].voices("en")
+    speakers = len({voice.speaker for voice in voices})
+    assert len(voices) > speakers > 1
+    assert f"{len(voices)} English voices of {speakers} speakers" in owners.get("/engines").content.decode()
 
 
 def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:

@@ -98,3 +98,9 @@ def test_a_bad_phrase_is_refused_once(owners: Client) -> None:
     assert trigger is not None and "load" not in trigger[1] and "input changed" in trigger[1]
     page = owners.get(reverse("trainer:new"), {"phrase": "hey compass"}).content.decode()
     assert 'hx-trigger="load, input' in page
+
+
+def test_a_length_is_told_in_one_way(owners: Client) -> None:
+    said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
+    (first, second) = re.findall(r"about ([\d.]+) s", said)
+    assert first == second
