@@ -126,7 +126,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["webui.moments"],
+            "builtins": ["webui.template_filters"],
         },
     }
 ]

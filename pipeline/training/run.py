@@ -314,8 +314,8 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     near = mine_negatives(config.keyphrase, negatives, library, reporter, method)
     reporter.log(
         worded(
-            "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d near-phrases. Those of the test "
-            "train nothing.",
+            "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d near-phrases. Those of the "
+            "test train nothing.",
             cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusers=len(near),
         )
     )  # fmt: skip

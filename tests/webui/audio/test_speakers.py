@@ -140,3 +140,14 @@ def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, 
     assert page.count("The name is kept.") == 1
     assert page.index('id="who-speaks"') < page.index("The name is kept.") < page.index('id="sharing"')
     assert "The name is kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()
+
+
+def test_whom_nobody_named_is_called_in_the_reader_s_language(owners: Client, recording: Recording) -> None:
+    place = f"/recordings/{recording.pk}"
+    owners.post(f"{place}/segments/2/speaker", {"speaker": "new"})
+    german = {"Accept-Language": "de"}
+    for page in (place, f"{place}/segments/2/speaker"):
+        said = owners.get(page, headers=german).content.decode()
+        assert "Sprecher 3" in said and "Speaker 3</" not in said
+        assert "Speaker 3" in owners.get(page).content.decode()
+    assert b"Speaker 3" in owners.get(f"{place}/export?format=txt", headers=german).getvalue(), "as it is kept"

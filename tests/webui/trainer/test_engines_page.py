@@ -65,3 +65,13 @@ def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Cl
     ]
     for kind, size in (("faster-whisper", "../x"), ("nothing", "")):
         assert owners.post(f"/engines/models/{kind}/pull", {"size": size}).status_code == 404
+
+
+def test_what_is_missing_is_said_in_german_too(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HARK_ASR_URL", "HARK_LLM_URL", "OPENAI_BASE_URL", "HARK_QA_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    page = owners.get("/engines", headers={"Accept-Language": "de"}).content.decode()
+    for said in ("Es ist kein Endpunkt eingerichtet.", "die des Endpunkts", "Es ist kein Sprachmodell eingerichtet."):
+        assert said in page
+    for said in ("are not installed", "is not here", "No endpoint", "of the endpoint", "There is no", "is not made"):
+        assert said not in page
