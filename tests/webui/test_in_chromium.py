@@ -240,3 +240,22 @@ def test_a_correction_begins_with_the_first_words_and_buttons_keep_their_distanc
         field = page.get_by_label("What is said")
         assert field.evaluate("field => [field.scrollTop, field.selectionStart]") == [0, 0]
         assert field.evaluate("field => field.scrollHeight > field.clientHeight")
+
+
+def test_a_recorded_utterance_is_sent_whole(owners: Client, portal: Path) -> None:
+    path, sent = "/library/record", []
+
+    def check(route: Route) -> None:
+        sent.append(route.request.post_data_buffer or b"")
+        route.fulfill(json={"problems": [], "good": True})
+
+    with in_chromium(owners, {path: f"{path}?phrase=hey+compass&language=en"}, permissions=["microphone"]) as page:
+        page.route("**" + reverse("library:check"), check)
+        page.goto(ADDRESS + path)
+        seconds = float(page.locator("#record").get_attribute("data-seconds") or 0)
+        page.get_by_role("button", name="Record", exact=True).click()
+        page.get_by_role("button", name="Keep", exact=True).wait_for()
+    wav = portal / "sent.wav"
+    wav.write_bytes(sent[0][sent[0].index(b"RIFF") :])
+    said = read_audio(wav)
+    assert len(said) == pytest.approx(seconds * SAMPLE_RATE, rel=0.1) and np.abs(said).max() > 0.01
