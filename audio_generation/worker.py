@@ -24,6 +24,7 @@ from core import environments
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
 
 FREE_RESTARTS = 3  # crashes and hangs that are forgiven anyway
@@ -94,7 +95,11 @@ class WorkerEngine:
             if lacks:
                 return Readiness(
                     False,
-                    f"The Python packages of {self.name} are not installed ({', '.join(lacks)}).",
+                    worded(
+                        "The Python packages of %(engine)s are not installed (%(packages)s).",
+                        engine=self.name,
+                        packages=", ".join(lacks),
+                    ),
                     f"./hark engines enable {self.name}",
                 )
             if environments.is_enabled(self.name) and (why := environments.damaged(self.name)):
@@ -103,7 +108,7 @@ class WorkerEngine:
             if found is None and not self.loads_weights:
                 self.facts()
         except (WorkerGone, OSError) as reason:
-            return Readiness(False, str(reason), "./hark doctor shows what is missing.")
+            return Readiness(False, str(reason), worded("./hark doctor shows what is missing."))
         return found or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:

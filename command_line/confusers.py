@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from command_line.console import Screen
     from db.db_api import Library
+    from db.records import Clip
     from phrase_augmentation.keyphrase import Keyphrase
 
 TEXTS, PLACES = 40, 10
@@ -51,7 +52,7 @@ def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
     texts = [text.text for text in confusers(keyphrase, options.texts)]
     try:
         with screen.reporter() as reporter:
-            reporter.stage("confusers", f"Speaking {len(texts)} texts that resemble “{options.phrase}”")
+            reporter.stage("confusers", f"Speaking “{options.phrase}” and {len(texts)} texts that resemble it")
             spoken, voice = _spoken([keyphrase.text, *texts], keyphrase.language)
             ranked = ranked_confusers(spoken, keyphrase)
     finally:
@@ -59,8 +60,11 @@ def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
     found: list[dict[str, Any]] = []
     if options.hours and (data_folder() / DATABASE_NAME).is_file():
         with Library(data_folder()) as library, screen.reporter() as reporter:
-            reporter.stage("recordings", f"Listening to {options.hours:g} hours of the library's recordings")
-            found = _in_recordings(library, keyphrase, options.hours)
+            clips = _recordings(library, keyphrase, options.hours)
+            if clips:
+                hours = sum(clip.duration_s for clip in clips) / 3600
+                reporter.stage("recordings", f"Listening to {hours:.2g} h of the library's recordings")
+                found = _in_recordings(library, keyphrase, clips)
     screen.result(
         {
             "phrase": options.phrase,
@@ -100,26 +104,26 @@ def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.nda
     )
 
 
-def _in_recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[dict[str, Any]]:
-    """Where recordings in which the phrase is not said sound most like it."""
+def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Clip]:
+    """Recordings in which the phrase is not said, as many as there are up to so many hours."""
     from db.records import Where
     from phrase_augmentation.heard import ear
-    from pipeline.training.keyword_scoring import hardest_in
 
     listener = ear(keyphrase.text, keyphrase.language)
-    texts: dict[int, str] = {}
+    found, seconds = [], 0.0
+    for clip in library.iter_clips(Where(language=keyphrase.language, imported=True, slices=False, text_known=True)):
+        if seconds >= hours * 3600:
+            break
+        if not listener.hears([clip.text_normalized])[0]:
+            seconds += clip.duration_s
+            found.append(clip)
+    return found
 
-    def streams() -> Iterator[tuple[int, np.ndarray]]:
-        seconds = 0.0
-        for clip in library.iter_clips(
-            Where(language=keyphrase.language, imported=True, slices=False, text_known=True)
-        ):
-            if seconds >= hours * 3600:
-                return
-            if not listener.hears([clip.text_normalized])[0]:
-                seconds += clip.duration_s
-                texts[clip.id] = clip.text_normalized
-                yield clip.id, library.read_audio(clip)
 
-    places = hardest_in(streams(), keyphrase, PLACES)
+def _in_recordings(library: Library, keyphrase: Keyphrase, clips: Sequence[Clip]) -> list[dict[str, Any]]:
+    """Where these recordings sound most like the phrase."""
+    from pipeline.training.keyword_scoring import hardest_in
+
+    texts = {clip.id: clip.text_normalized for clip in clips}
+    places = hardest_in(((clip.id, library.read_audio(clip)) for clip in clips), keyphrase, PLACES)
     return [{"clip": clip_id, "text": texts[clip_id], **asdict(guess)} for clip_id, guess in places]

@@ -17,9 +17,9 @@ Event = dict[str, Any]
 class Reporter:
     """Emits events to a sink. Each event has ``event`` (its kind) and ``time`` (seconds since the epoch).
 
-    Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``log`` (message, level), ``metric`` (name,
-    value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside a message that can be translated stands
-    ``said``: its template and values (``core.worded``).
+    Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``estimate`` (seconds), ``log`` (message,
+    level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside a
+    message that can be translated stands ``said``: its template and values (``core.worded``).
     """
 
     def __init__(self, sink: Callable[[Event], None]) -> None:
@@ -35,6 +35,10 @@ class Reporter:
     def progress(self, done: float, total: float, eta_s: float | None = None) -> None:
         """How far the stage is; ``eta_s`` seconds are left where that is known."""
         self._emit("progress", done=done, total=total, eta_s=None if eta_s is None else round(eta_s, 1))
+
+    def estimate(self, seconds: float) -> None:
+        """How long all stages take from now on, told once."""
+        self._emit("estimate", seconds=round(seconds))
 
     def log(self, message: str, level: str = "info") -> None:
         """Something a person may want to know; ``level`` is info or warning."""

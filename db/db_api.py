@@ -340,7 +340,7 @@ class Library:
             after_id = page[-1].id
 
     def generated_by(self, run: str, limit: int) -> list[Clip]:
-        """The newest clips that a run has generated, at most ``limit``."""
+        """The newest clips that a run ("run:bucket": for a bucket) has generated, at most ``limit``."""
         # request ids are "run:bucket:number", and a range of them is found through their index
         condition = "id IN (SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?)"
         return self._select(condition, [f"{run}:", f"{run};", limit], Where())

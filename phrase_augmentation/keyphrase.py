@@ -16,6 +16,10 @@ class OtherScript(HarkError):
     """A keyphrase in letters in which its language is not written: most likely it is of another language."""
 
 
+def _script_name(script: str) -> str:
+    return {"": "of another script", "CJK": "Chinese", "HANGUL": "Korean"}.get(script, script.title())
+
+
 @dataclass(frozen=True)
 class Keyphrase:
     """A phrase that can be spoken, normalized. :meth:`of` makes one from typed text; nothing checks it again.
@@ -51,10 +55,10 @@ class Keyphrase:
         allowed = scripts_of(language)
         foreign = next((letter for letter in letters if script_of(letter) not in allowed), None)
         if foreign is not None:
-            names = " or ".join(sorted(name.title() for name in allowed))
+            names = " or ".join(sorted(map(_script_name, allowed)))
             raise OtherScript(
                 f'"{shown}" is not written as the language "{language}" is.',
-                f'The letter "{foreign}" is {script_of(foreign).title() or "of another script"}; '
+                f'The letter "{foreign}" is {_script_name(script_of(foreign))}; '
                 f"this language is read in {names} letters.",
                 "Choose the phrase's own language, or write the phrase as it sounds in this one.",
             )

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from phrase_augmentation.normalize import base_language
+from phrase_augmentation.unfit_words import UNFIT
 from phrase_augmentation.vocabulary import vocabulary
 
 SENTENCE_WORDS = 5_000  # generated sentences use the most frequent ones, which every voice reads well
@@ -143,9 +144,11 @@ class _Words:
 @lru_cache(maxsize=4)
 def _sentence_words(language: str) -> _Words:
     known = vocabulary(language)
-    weights = known.frequency[:SENTENCE_WORDS] ** FLATTENING
-    cumulated = np.cumsum(weights)
-    return _Words(known.words[:SENTENCE_WORDS], cumulated / cumulated[-1] if len(cumulated) else cumulated)
+    unfit = UNFIT.get(language, frozenset())
+    fit = [index for index, word in enumerate(known.words[:SENTENCE_WORDS]) if word not in unfit]
+    cumulated = np.cumsum(known.frequency[fit] ** FLATTENING)
+    words = tuple(known.words[index] for index in fit)
+    return _Words(words, cumulated / cumulated[-1] if len(cumulated) else cumulated)
 
 
 def random_words(count: int, language: str, rng: np.random.Generator) -> list[str]:

@@ -13,6 +13,7 @@ from audio_generation.engine import Setting, SpeechRequest, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
 from core.readiness import Readiness
+from core.worded import worded
 
 KEY = "ELEVENLABS_API_KEY"
 LIMIT = "ELEVENLABS_CHARACTER_LIMIT"
@@ -38,12 +39,21 @@ class ElevenLabs(WorkerEngine):
     def missing(self) -> Readiness | None:
         """A key is needed, and characters that may still be spent."""
         if not _configured(KEY):
-            return Readiness(False, "There is no key for ElevenLabs.", f"Put {KEY}=... into {ENV_FILE}.")
+            return Readiness(
+                False,
+                worded("There is no key for ElevenLabs."),
+                worded("Put %(key)s=... into %(file)s.", key=KEY, file=str(ENV_FILE)),
+            )
         if self.characters_left() <= 0:
             return Readiness(
                 False,
-                f"The limit of {self.limit()} characters is spent.",
-                f"Raise {LIMIT} in {ENV_FILE}, or empty {self._spent_file()}.",
+                worded("The limit of %(n)d characters is spent.", n=self.limit()),
+                worded(
+                    "Raise %(limit)s in %(file)s, or empty %(spent)s.",
+                    limit=LIMIT,
+                    file=str(ENV_FILE),
+                    spent=str(self._spent_file()),
+                ),
             )
         return None
 

@@ -7,6 +7,7 @@ import numpy as np
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.readiness import Readiness
+from core.worded import worded
 
 DEBIAN_PACKAGES = "festival festvox-us-slt-hts festvox-kallpc16k festvox-kdlpc16k"
 # Voice: speaker (as other engines name the same person), language, licence.
@@ -27,7 +28,7 @@ class Festival(WorkerEngine):
         """Names the Debian packages where festival or its voices are missing."""
         ready = super().available()
         if ready.ok and not any(voice in KNOWN for voice in self.facts()["voices"]):
-            ready = Readiness(False, "festival is installed without an English voice that Hark knows.")
+            ready = Readiness(False, worded("festival is installed without an English voice that Hark knows."))
         return ready if ready.ok else Readiness(False, ready.why, f"apt-get install {DEBIAN_PACKAGES}")
 
     def find_voices(self, language: str) -> list[Voice]:

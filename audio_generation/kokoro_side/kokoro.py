@@ -11,6 +11,7 @@ from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
 from core.readiness import Readiness
+from core.worded import worded
 
 # The first letter of a voice's name; Japanese (j) and Mandarin (z) need packages that are not installed.
 LANGUAGES = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
@@ -38,7 +39,11 @@ class Kokoro(WorkerEngine):
         lacking = [name for name in ("*.pth", "config.json", "voices/*.pt") if not any(folder.glob(name))]
         if not lacking:
             return None
-        return Readiness(False, f"There is no {lacking[0]} in {folder}.", "./hark voices pull kokoro all")
+        return Readiness(
+            False,
+            worded("There is no %(file)s in %(folder)s.", file=lacking[0], folder=str(folder)),
+            "./hark voices pull kokoro all",
+        )
 
     def worker_environment(self) -> Mapping[str, str]:
         """Where the voices lie."""

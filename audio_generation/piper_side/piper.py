@@ -15,6 +15,7 @@ from audio_generation.worker import WorkerEngine
 from core import environments
 from core.data_folder import installation_folder
 from core.readiness import Readiness
+from core.worded import worded
 
 
 class Piper(WorkerEngine):
@@ -47,7 +48,9 @@ class Piper(WorkerEngine):
         if any(path.with_suffix(".onnx.json").is_file() for path in self.models()):
             return None
         return Readiness(
-            False, f"There is no Piper voice in {self.folder()}.", "./hark voices pull piper en_US-libritts_r-medium"
+            False,
+            worded("There is no Piper voice in %(folder)s.", folder=str(self.folder())),
+            "./hark voices pull piper en_US-libritts_r-medium",
         )
 
     def worker_environment(self) -> Mapping[str, str]:

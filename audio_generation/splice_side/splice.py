@@ -15,6 +15,7 @@ from audio_generation.splice_side.inventory import SHIPPED, library_people, peop
 from audio_generation.worker import WorkerEngine
 from core.data_folder import data_folder
 from core.readiness import Readiness
+from core.worded import worded
 
 
 class Splice(WorkerEngine):
@@ -37,8 +38,11 @@ class Splice(WorkerEngine):
             return None
         return Readiness(
             False,
-            f"There are no recordings to cut: {self.shipped.name} is missing or damaged, and no speaker in the library "
-            "has two minutes of aligned speech.",
+            worded(
+                "There are no recordings to cut: %(file)s is missing or damaged, and no speaker in the library has two "
+                "minutes of aligned speech.",
+                file=self.shipped.name,
+            ),
             "git checkout model/shipped, or ./hark library import a corpus and ./hark mine a phrase of it.",
         )
 

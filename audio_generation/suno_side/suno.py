@@ -11,6 +11,7 @@ from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
 from core.readiness import Readiness
+from core.worded import worded
 
 LICENCE = "MIT (Bark)"
 
@@ -36,7 +37,11 @@ class Suno(WorkerEngine):
         weights = ("pytorch_model.bin", "model.safetensors")
         if (self.folder() / "config.json").is_file() and any((self.folder() / name).is_file() for name in weights):
             return None
-        return Readiness(False, f"There is no Bark model in {self.folder()}.", "./hark voices pull suno bark-small")
+        return Readiness(
+            False,
+            worded("There is no Bark model in %(folder)s.", folder=str(self.folder())),
+            "./hark voices pull suno bark-small",
+        )
 
     def worker_environment(self) -> Mapping[str, str]:
         """Where the model lies."""

@@ -23,6 +23,7 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import data_folder
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
 
 REPOSITORY = "MLCommons/peoples_speech"
@@ -31,7 +32,7 @@ CORPUS = "peoples-speech"
 LICENCES = {"clean": "CC-BY", "dirty": "CC-BY", "clean_sa": "CC-BY-SA", "dirty_sa": "CC-BY-SA"}
 CONFIGURATION = "clean"  # checked by a recognizer, and free of share-alike
 NAME = "tps"  # of its environment: ./hark engines enable tps
-HOW_TO_ENABLE = f"./hark engines enable {NAME}, then run the same command again."
+HOW_TO_ENABLE = worded("./hark engines enable tps, then run the same command again.")
 START_TIMEOUT_S, ROWS_TIMEOUT_S = 120.0, 900.0  # of the worker; a slow network brings a large file first
 
 
@@ -49,7 +50,7 @@ def available() -> Readiness:
     """Whether its environment is made, in which the package ``datasets`` was imported; nothing is imported here."""
     if environments.is_enabled(NAME):
         return Readiness(True)
-    return Readiness(False, "The package datasets is not here: the environment tps is not made.", HOW_TO_ENABLE)
+    return Readiness(False, worded("The package datasets is not here: the environment tps is not made."), HOW_TO_ENABLE)
 
 
 def rows(

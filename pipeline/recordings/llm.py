@@ -18,6 +18,7 @@ from core.errors import HarkError
 from core.http import Server
 from core.readiness import Readiness
 from core.settings_file import positive_number
+from core.worded import worded
 
 OPENAI = "https://api.openai.com/v1"  # where only a key and a model are given, as the official client does
 TIMEOUT_S = 120.0  # of one request; HARK_LLM_TIMEOUT_S
@@ -97,9 +98,11 @@ def settings() -> LlmSettings | None:
 
 def available() -> Readiness:
     """Whether a model is set up (not whether it answers); never raises."""
-    enable = "Set HARK_LLM_URL, HARK_LLM_MODEL and, where it needs one, HARK_LLM_KEY (any OpenAI-compatible server)."
+    enable = worded(
+        "Set HARK_LLM_URL, HARK_LLM_MODEL and, where it needs one, HARK_LLM_KEY (any OpenAI-compatible server)."
+    )
     try:
-        return Readiness(True) if settings() else Readiness(False, "No language model is set up.", enable)
+        return Readiness(True) if settings() else Readiness(False, worded("No language model is set up."), enable)
     except HarkError as error:
         return Readiness(False, f"{error.what} {error.why}", error.what_to_do)
 

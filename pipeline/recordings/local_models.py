@@ -12,6 +12,7 @@ from typing import Any
 from core.data_folder import installation_folder, storage_error
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 
 
 def hub_folder() -> Path:
@@ -62,9 +63,16 @@ class LocalModel:
         if self.folder() is not None:
             return Readiness(True)
         given = os.environ.get(self.variable)
-        why = f"{self.variable} names {given}, which holds no model" if given else f"{self.repository} is not here"
-        where = f"Put the files of {self.repository} into {self.own_folder}, or name their folder in {self.variable}."
-        return Readiness(False, f"{self.without}: {why}.", where)
+        names = {"without": self.without, "variable": self.variable, "repository": self.repository}
+        if given:
+            why = worded("%(without)s: %(variable)s names %(given)s, which holds no model.", **names, given=given)
+        else:
+            why = worded("%(without)s: %(repository)s is not here.", **names)
+        where = worded(
+            "Put the files of %(repository)s into %(folder)s, or name their folder in %(variable)s.",
+            **names, folder=str(self.own_folder),
+        )  # fmt: skip
+        return Readiness(False, why, where)
 
 
 def complete(folder: Path) -> bool:

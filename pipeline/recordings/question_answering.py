@@ -20,6 +20,7 @@ from itertools import zip_longest
 from typing import Any
 
 from core.errors import HarkError
+from core.worded import worded
 from pipeline.recordings.local_models import LocalModel, load
 from pipeline.recordings.transcript import Transcript
 
@@ -41,7 +42,7 @@ READER = LocalModel(
     "distilbert/distilbert-base-cased-distilled-squad",
     "models/question-answering",
     "HARK_QA_MODEL",
-    "Answers are the best matching sentence",
+    worded("Answers are the best matching sentence"),
 )
 LONGEST_ANSWER = 30  # tokens
 WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as the model was trained

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from core.worded import worded
 from pipeline.recordings.local_models import LocalModel, load
 
 EMBEDDING = LocalModel(
     "sentence-transformers/all-MiniLM-L6-v2",
     "models/embedding",
     "HARK_EMBEDDING_MODEL",
-    "Passages are found by their words alone",
+    worded("Passages are found by their words alone"),
 )
 LONGEST_TOKENS = 256
 BATCH = 32

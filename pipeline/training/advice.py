@@ -120,7 +120,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
     near = _near_homophones(words, phones, language, known)
     notes = [
         _note_on_length(len(all_phones), syllables, duration),
-        _note_on_commonness(per_million, bool(known.words)),
+        _note_on_commonness(per_million, bool(known.words), any(common.zipf == 0.0 for common in commonness)),
         *_notes_on_neighbours(near, language),
         *_notes_on_words(normalized, commonness, bool(known.words)),
     ]
@@ -238,9 +238,12 @@ def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
     return Note("good", text)
 
 
-def _note_on_commonness(per_million: float, known: bool) -> Note:
+def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> Note:
     if not known:
         text = worded("How common its words are is not known for this language: listen for it in everyday talk.")
+        return Note("caution", text)
+    if unknown_word and not per_million:  # not listed is not rare
+        text = worded("How common it is is not known: listen for it in everyday talk.")
         return Note("caution", text)
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
     if per_million >= FREQUENT_PER_MILLION:
@@ -272,7 +275,9 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
             "It is very near to %(texts)s: those are trained against, but expect mistakes.", texts=_listed(close)
         )
         notes.append(Note("caution", text))
-    return notes or [Note("good", worded("No common phrase sounds like it."))]
+    if near and not notes:
+        return [Note("good", worded("Only phrases that people seldom say sound like it."))]
+    return notes or [Note("good", worded("No real phrase sounds like it."))]
 
 
 def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: bool) -> list[Note]:

@@ -106,6 +106,7 @@ def write_bundle(
     report["parity"], report["bytes"] = parity.as_dict(), sizes
     report["devices"] = {name: device.report for name, device in devices.items()}
     report["in_words"] += devices_in_words(report["devices"])
+    report["in_words_said"] = [one.parts() if isinstance(one, Worded) else one for one in report["in_words"]]
     contents: dict[str, bytes] = {
         **{path.name: path.read_bytes() for path in models},
         **{name: content for device in devices.values() for name, content in device.files.items()},

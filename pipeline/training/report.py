@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from audio_generation.splice_side import SPLICE
+from core.worded import worded
 from pipeline.training import retraining
 from pipeline.training.config import BUCKETS
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, ROBOT_ENGINES
@@ -111,13 +112,14 @@ def build_report(
 
 
 def _percent(value: float | None) -> str:
-    return "unknown" if value is None else f"{100 * value:.1f} %"
+    return worded("unknown") if value is None else f"{100 * value:.1f} %"
 
 
 def _rate(interval: Mapping[str, float | None]) -> str:
     if interval["value"] is None:
-        return "unknown"
-    return f"{_percent(interval['value'])} (95 % interval {_percent(interval['low'])} to {_percent(interval['high'])})"
+        return worded("unknown")
+    shares = {name: _percent(interval[name]) for name in ("value", "low", "high")}
+    return worded("%(value)s (95 %% interval %(low)s to %(high)s)", **shares)
 
 
 def predicts_people(report: Mapping[str, Any]) -> bool:
@@ -132,22 +134,25 @@ def _misses(report: Mapping[str, Any]) -> str:
     results, summary = report["results"], report["summary"]
     quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
     if not predicts_people(report):
-        return (
-            f"Of {results['utterances']} test utterances of “{report['phrase']}” alone, the detector missed "
-            f"{_rate(quiet)} in quiet and {_rate(noisy)} in noise at 10 dB SNR{_far(results)}. It may miss real people "
-            "more often: such tests have not predicted that for detectors of this kind."
-        )
-    return (
-        f"Of real people who say “{report['phrase']}”, expect the detector to miss {_range(quiet)} close and quiet, "
-        f"and {_range(noisy)} in noise at 10 dB SNR. Those are the 95 % intervals of what it missed of "
-        f"{results['utterances']} test utterances alone: {_percent(quiet['value'])} in quiet and "
-        f"{_percent(noisy['value'])} in noise{_far(results)}."
-    )
+        return worded(
+            "Of %(said)d test utterances of “%(phrase)s” alone, the detector missed %(quiet)s in quiet and %(noisy)s "
+            "in noise at 10 dB SNR%(far)s. It may miss real people more often: such tests have not predicted that for "
+            "detectors of this kind.",
+            said=results["utterances"], phrase=report["phrase"], quiet=_rate(quiet), noisy=_rate(noisy),
+            far=_far(results),
+        )  # fmt: skip
+    return worded(
+        "Of real people who say “%(phrase)s”, expect the detector to miss %(people_quiet)s close and quiet, and "
+        "%(people_noisy)s in noise at 10 dB SNR. Those are the 95 %% intervals of what it missed of %(said)d test "
+        "utterances alone: %(quiet)s in quiet and %(noisy)s in noise%(far)s.",
+        phrase=report["phrase"], people_quiet=_range(quiet), people_noisy=_range(noisy), said=results["utterances"],
+        quiet=_percent(quiet["value"]), noisy=_percent(noisy["value"]), far=_far(results),
+    )  # fmt: skip
 
 
 def _fooled_by(summary: Mapping[str, Any]) -> str:
     texts = ", ".join(f"“{text}”" for text in summary["fooled_by"])
-    return f", most often {texts}" if texts else ""
+    return worded(", most often %(texts)s", texts=texts) if texts else ""
 
 
 def in_words(report: Mapping[str, Any]) -> list[str]:
@@ -156,83 +161,126 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     trained = bool(report["training"]["steps"])
     real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
     engines = sorted({row["engine"] for row in results["by_engine"]})
-    alarms = summary["fa_per_hour"]
+    voices = _about_voices(results, engines)
+    figures = {name: f"{summary['fa_per_hour'][name]:.2f}" for name in ("value", "low", "high")}
+    figures["hours"] = f"{results['hours']:.2f}"
     sentences = [
-        f"{_misses(report)} The threshold was set for {DEFAULT_FA_PER_DAY / 24:g} false alarms per hour on the "
-        f"validation streams{_raised(report['thresholds'])}.",
-        f"False alarms at that threshold: {alarms['value']:.2f} per hour (95 % interval {alarms['low']:.2f} to "
-        f"{alarms['high']:.2f}) in {results['hours']:.2f} hours of test speech and noise. Near-phrases accepted: "
-        f"{_rate(summary['confusers_accepted'])}{_fooled_by(summary)}.",
-        ("No voice and no near-phrase of the test was used in training. " if trained else "")
-        + _about_voices(results, engines),
+        worded(
+            "%(misses)s The threshold was set for %(rate)s false alarms per hour on the validation streams%(raised)s.",
+            misses=_misses(report),
+            rate=f"{DEFAULT_FA_PER_DAY / 24:g}",
+            raised=_raised(report["thresholds"]),
+        ),
+        worded(
+            "False alarms at that threshold: %(value)s per hour (95 %% interval %(low)s to %(high)s) in %(hours)s "
+            "hours of test speech and noise. Near-phrases accepted: %(accepted)s%(most)s.",
+            **figures,
+            accepted=_rate(summary["confusers_accepted"]),
+            most=_fooled_by(summary),
+        ),
+        worded("No voice and no near-phrase of the test was used in training. %(voices)s", voices=voices)
+        if trained
+        else voices,
     ]
     people = results["people"]
     if people["utterances"]:
-        not_used = " who were not used in training" if trained else ""
+        not_used = worded(" who were not used in training") if trained else ""
         sentences.append(
-            f"Miss rate on {people['utterances']} utterances by people{not_used}: {_rate(people['miss_rate'])}."
-        )
+            worded(
+                "Miss rate on %(said)d utterances by people%(not_used)s: %(rate)s.",
+                said=people["utterances"], not_used=not_used, rate=_rate(people["miss_rate"]),
+            )
+        )  # fmt: skip
     else:
         sentences.append(
-            "The test has no recording of a person saying the phrase: what people will be missed is estimated from "
-            "synthetic voices, and docs/results.md says how well that has predicted. To measure your own voice: "
-            f'./hark record "{report["phrase"]}".'
+            worded(
+                "The test has no recording of a person saying the phrase: what people will be missed is estimated from "
+                "synthetic voices, and docs/results.md says how well that has predicted. To measure your own voice: "
+                './hark record "%(phrase)s".',
+                phrase=report["phrase"],
+            )
         )
     if not trained:
         sentences.append(
-            "This detector was not trained on the phrase: a pretrained phone model scores its phones, and only the "
-            "threshold was set."
+            worded(
+                "This detector was not trained on the phrase: a pretrained phone model scores its phones, and only the "
+                "threshold was set."
+            )
         )
     if report.get("backbone"):
         backbone = report["backbone"]
-        by = "its decoder and a verifier" if backbone.get("verified") else "its decoder"
-        second = f", with a second pass by {by}" if backbone.get("rescored") else ""
+        second = ""
+        if backbone.get("rescored"):
+            second = worded(", with a second pass by its decoder")
+            if backbone.get("verified"):
+                second = worded(", with a second pass by its decoder and a verifier")
+        encoder = ""
+        if backbone.get("encoder"):
+            encoder = worded(" on the encoder %(name)s%(second)s", name=backbone["encoder"], second=second)
         sentences.append(
-            f"Phone model: {backbone['name']} {backbone['version']}"
-            + (f" on the encoder {backbone['encoder']}{second}" if backbone.get("encoder") else "")
-            + f", trained on real speech ({', '.join(backbone['training_corpora'])}) and on the engines "
-            f"{', '.join(backbone['training_engines'])}."
-        )
+            worded(
+                "Phone model: %(name)s %(version)s%(encoder)s, trained on real speech (%(corpora)s) and on the engines "
+                "%(engines)s.",
+                name=backbone["name"], version=str(backbone["version"]), encoder=encoder,
+                corpora=", ".join(backbone["training_corpora"]), engines=", ".join(backbone["training_engines"]),
+            )
+        )  # fmt: skip
     if report.get("negative_set"):
         hours = report["negative_set"]["hours"]
+        shares = {name: f"{hours[name]:.1f}" for name in ("train", "test")}
+        shares["set"] = f"{hours['train'] + hours['validation']:.1f}"
         sentences.append(
-            f"The shipped negative set is real speech: up to {hours['train'] + hours['validation']:.1f} hours set the "
-            f"thresholds, {hours['test']:.1f} are in this test. The phone model was not trained on the speakers of the "
-            f"test, but on those of {hours['train']:.1f} hours of the others."
-        )
+            worded(
+                "The shipped negative set is real speech: up to %(set)s hours set the thresholds, %(test)s are in this "
+                "test. The phone model was not trained on the speakers of the test, but on those of %(train)s hours of "
+                "the others.",
+                **shares,
+            )
+        )  # fmt: skip
     mined = sum(row["mined"] for row in report["counts"].values())
     sentences.append(
-        f"{mined} clips are recordings of your library, or segments that the aligner cut out of them."
+        worded("%(n)d clips are recordings of your library, or segments that the aligner cut out of them.", n=mined)
         if mined
-        else "No clip comes from recordings of your library."
+        else worded("No clip comes from recordings of your library.")
     )
     sentences.append(_about_splice(report, trained))
     if not real_test:
         sentences.append(
-            "False alarms were counted on synthetic speech and noise only. Import real speech for a figure that holds: "
-            "./hark library import FOLDER."
+            worded(
+                "False alarms were counted on synthetic speech and noise only. Import real speech for a figure that "
+                "holds: ./hark library import FOLDER."
+            )
         )
     else:
-        kept_out = " that was kept out of training, by speaker where the speaker is known" if trained else ""
+        kept_out = worded(" that was kept out of training, by speaker where the speaker is known") if trained else ""
+        real_hours = f"{sum(row['hours'] for row in real_test):.2f}"
         sentences.append(
-            f"{sum(row['hours'] for row in real_test):.2f} hours of the false-alarm streams are real speech{kept_out}."
-        )
+            worded(
+                "%(hours)s hours of the false-alarm streams are real speech%(kept_out)s.",
+                hours=real_hours, kept_out=kept_out,
+            )
+        )  # fmt: skip
     if trained and report["held_out_engine"] in engines:
-        sentences.append(f"The engine {report['held_out_engine']} is in the test only.")
+        sentences.append(worded("The engine %(engine)s is in the test only.", engine=report["held_out_engine"]))
     extrapolated = [row for row in report["thresholds"] if row["extrapolated"]]
     if extrapolated:
         rates = ", ".join(f"{row['fa_per_day']:g}" for row in extrapolated)
         sentences.append(
-            f"The thresholds for {rates} false alarms per day are extrapolated: the validation streams are too short "
-            "to observe such low rates."
+            worded(
+                "The thresholds for %(rates)s false alarms per day are extrapolated: the validation streams are too "
+                "short to observe such low rates.",
+                rates=rates,
+            )
         )
     if report["unknown_transcripts"]:
         sentences.append(
-            f"{report['unknown_transcripts']} recordings of ordinary speech have no transcript; the phrase could occur "
-            "in them."
+            worded(
+                "%(n)d recordings of ordinary speech have no transcript; the phrase could occur in them.",
+                n=report["unknown_transcripts"],
+            )
         )
     for engine, why in report["engines_missing"].items():
-        sentences.append(f"The engine {engine} was not used: {why.rstrip('.')}.")
+        sentences.append(worded("The engine %(engine)s was not used: %(why)s.", engine=engine, why=why.rstrip(".")))
     return sentences
 
 
@@ -258,8 +306,9 @@ def _extrapolated(thresholds: Sequence[Mapping[str, Any]]) -> str:
 def _range(interval: Mapping[str, float | None]) -> str:
     """What a miss rate may be, without false precision."""
     if interval["value"] is None or interval["low"] is None or interval["high"] is None:
-        return "an unknown share"
-    return f"{100 * interval['low']:.0f} to {100 * interval['high']:.0f} %"
+        return worded("an unknown share")
+    low, high = (f"{100 * interval[name]:.0f}" for name in ("low", "high"))  # type: ignore[operator]
+    return worded("%(low)s to %(high)s %%", low=low, high=high)
 
 
 def _far(results: Mapping[str, Any]) -> str:
@@ -267,44 +316,56 @@ def _far(results: Mapping[str, Any]) -> str:
     far = results.get("far", {"utterances": 0})
     if not far["utterances"]:
         return ""
-    return f"; across a room in noise and among other speech {_rate(far['miss_rate'])} of {far['utterances']}"
+    return worded(
+        "; across a room in noise and among other speech %(rate)s of %(said)d",
+        rate=_rate(far["miss_rate"]), said=far["utterances"],
+    )  # fmt: skip
 
 
 def _raised(thresholds: Sequence[Mapping[str, Any]]) -> str:
     """That the default threshold is higher than its rate needs."""
     raised = any(row.get("raised") for row in thresholds if row["fa_per_day"] == DEFAULT_FA_PER_DAY)
-    return ", and is higher than that needs: below it, too many similar phrases would wake it" if raised else ""
+    if not raised:
+        return ""
+    return worded(", and is higher than that needs: below it, too many similar phrases would wake it")
 
 
 def _about_voices(results: Mapping[str, Any], engines: Sequence[str]) -> str:
     """Which voices the miss rate is of."""
     near = [engine for engine in engines if engine not in ROBOT_ENGINES]
     robots = [engine for engine in engines if engine in ROBOT_ENGINES]
-    kind = "synthetic and real" if set(engines) & set(REAL_ENGINES) else "all synthetic"
+    kind = worded("synthetic and real") if set(engines) & set(REAL_ENGINES) else worded("all synthetic")
     if not near or not robots:
-        return f"The test voices are {kind} ({', '.join(engines)})."
+        return worded("The test voices are %(kind)s (%(engines)s).", kind=kind, engines=", ".join(engines))
     apart = results["robots"]
-    return (
-        f"The miss rate is that of the voices nearest to people ({', '.join(near)}; {kind}). Robot voices "
-        f"({', '.join(robots)}), measured apart: {_rate(apart['miss_rate'])} of {apart['utterances']} utterances."
-    )
+    names = {"near": ", ".join(near), "robots": ", ".join(robots)}
+    return worded(
+        "The miss rate is that of the voices nearest to people (%(near)s; %(kind)s). Robot voices (%(robots)s), "
+        "measured apart: %(rate)s of %(said)d utterances.",
+        **names, kind=kind, rate=_rate(apart["miss_rate"]),
+        said=apart["utterances"],
+    )  # fmt: skip
 
 
 def _about_splice(report: Mapping[str, Any], trained: bool) -> str:
     """What the concatenative voices were used for."""
     clips = sum(row["clips"] for row in report["clips"] if row["engine"] == SPLICE)
     if not clips:
-        return "No clip was joined from pieces of real recordings (the engine splice)."
-    in_test = " of the test" if not trained or report["held_out_engine"] == SPLICE else ""
-    what = f"{clips} clips{in_test} are joined from pieces of real recordings (the engine splice)"
+        return worded("No clip was joined from pieces of real recordings (the engine splice).")
+    in_test = worded(" of the test") if not trained or report["held_out_engine"] == SPLICE else ""
+    what = worded(
+        "%(n)d clips%(in_test)s are joined from pieces of real recordings (the engine splice)", n=clips, in_test=in_test
+    )
     missed = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
     if not in_test or not missed:
-        return f"{what}."
-    return (
-        f"{what}, the voices nearest to real people. Miss rate on {missed['clean']['utterances']} such utterances: in "
-        f"quiet {_rate(missed['clean']['miss_rate'])}, in noise {_rate(missed['noisy']['miss_rate'])}."
-        + (" The phone model was trained on these speakers, among others." if report.get("backbone") else "")
-    )
+        return worded("%(what)s.", what=what)
+    known = worded(" The phone model was trained on these speakers, among others.") if report.get("backbone") else ""
+    return worded(
+        "%(what)s, the voices nearest to real people. Miss rate on %(said)d such utterances: in quiet %(quiet)s, in "
+        "noise %(noisy)s.%(known)s",
+        what=what, said=missed["clean"]["utterances"], quiet=_rate(missed["clean"]["miss_rate"]),
+        noisy=_rate(missed["noisy"]["miss_rate"]), known=known,
+    )  # fmt: skip
 
 
 def det_plot(report: Mapping[str, Any], image_format: str) -> bytes:

@@ -187,6 +187,7 @@ def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard:
 def _run(
     config: RunConfig, data: Path, folder: Path, library: Library, reporter: Reporter, tensorboard: bool
 ) -> dict[str, Any]:
+    from model.dataset import store_is_complete
     from pipeline.training.bundle import write_bundle
     from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
     from pipeline.training.report import build_report
@@ -205,6 +206,7 @@ def _run(
             reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
             plan = make_plan(config, texts, folder.name, library)
             save_plan(plan, folder / "plan.json")
+    reporter.estimate(what_is_left(plan, library, not store_is_complete(folder / "features")).estimate_s)
     with clock.stage("synthesize"):
         engines, _ = ready_engines(tuple(plan.engines), config.language)
         generated = generate(plan, engines, library, reporter)
@@ -315,7 +317,8 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     near = mine_negatives(config.keyphrase, negatives, library, reporter, method)
     reporter.log(
         worded(
-            "Real recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d near-phrases.",
+            "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d near-phrases. Those of the "
+            "test train nothing.",
             cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusers=len(near),
         )
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -121,8 +122,15 @@ def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path)
     assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the big window"
     said = as_json(main, capsys, "confusers", "big window", "--texts", "3")
     assert said["recordings"] == [], "where the phrase is said, it is no confuser"
+    assert main("confusers", "big winter", "--texts", "3") == 0
+    shown = capsys.readouterr()
+    assert "scored by Hark's recognizer" in shown.out
+    assert "Speaking “big winter” and 3 texts that resemble it" in shown.err
+    heard = re.search(r"Listening to ([\d.e-]+) h of the library's recordings", shown.err)
+    assert heard is not None and float(heard[1]) < 0.1, "there are some seconds"
+    assert main("confusers", "big window", "--texts", "3") == 0
+    assert "Listening" not in capsys.readouterr().err, "there is nothing to listen to"
     assert main("confusers", "big winter", "--texts", "3", "--hours", "0") == 0
-    assert "scored by Hark's recognizer" in capsys.readouterr().out
 
 
 def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Path) -> None:

@@ -44,6 +44,12 @@ def test_refused_keyphrases_say_what_why_and_what_to_do(text: str, language: str
     assert len(str(caught.value)) < 400
 
 
+def test_scripts_have_names() -> None:
+    for text, name in (("你好", "Chinese"), ("pаypal", "Cyrillic"), ("안녕하세요", "Korean")):
+        with pytest.raises(HarkError, match=f"is {name}; this language is read in Latin letters"):
+            Keyphrase.of(text)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=120))
 def test_any_text_is_a_phrase_or_a_hark_error(text: str) -> None:

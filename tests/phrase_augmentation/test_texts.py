@@ -14,6 +14,7 @@ from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from phrase_augmentation.punctuation import punctuated
 from phrase_augmentation.sentences import CARRIERS, PLACES, generated_sentence, generator
+from phrase_augmentation.unfit_words import UNFIT
 
 
 def test_punctuated() -> None:
@@ -91,6 +92,14 @@ def test_generated_sentences_are_varied() -> None:
     assert len(words) > 800
     assert words["the"] > words.most_common(60)[-1][1]
     assert generated_sentence("sw", rng) == ""
+
+
+@pytest.mark.parametrize("language", sorted(UNFIT))
+def test_generated_sentences_are_fit_for_anybody_s_ears(language: str) -> None:
+    rng = generator(0, "fit")
+    said = Counter(word for _ in range(3000) for word in normalize(generated_sentence(language, rng), language).split())
+    assert len(said) > 1000
+    assert not UNFIT[language] & set(said)
 
 
 def test_a_language_without_words_runs_out_quietly() -> None:

@@ -110,7 +110,11 @@ def test_nothing_has_been_added_since() -> None:
     """Else, in webui/: manage.py makemessages -l de --add-location file, translate, manage.py compilemessages."""
     portal = REPOSITORY / "webui"
     said: dict[str, str] = {}
-    for path in (*portal.rglob("*.py"), *(REPOSITORY / "pipeline").rglob("*.py")):
+    for path in (
+        *portal.rglob("*.py"),
+        *(REPOSITORY / "pipeline").rglob("*.py"),
+        *(REPOSITORY / "audio_generation").rglob("*.py"),
+    ):
         said |= said_in_code(path)
     known = {parts["msgid"]: parts.get("msgid_plural", "") for _, parts in ENTRIES}
     assert said == {text: known.get(text) for text in said}

@@ -84,13 +84,15 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
     """Who speaks in a passage: the form, as a page or a fragment; POST: ``speaker`` (an id, "", or ``new``), ``start``
-    of the passage that was seen, ``all``: in all other passages of its speaker, too."""
+    of the passage that was seen, ``from_word``: only from this word on, ``all``: in all other passages of its speaker,
+    too."""
     found = recording_of(request, recording_id)
     if request.method == "POST":
         who = request.POST.get("speaker", "")
         services.assign_speaker(
             recording=found, number=number, speaker=None if who == NEW_SPEAKER else who,
-            start_s=request.POST.get("start", ""), all_of_theirs="all" in request.POST,
+            start_s=request.POST.get("start", ""), from_word=whole_number(request.POST.get("from_word")) or 0,
+            all_of_theirs="all" in request.POST,
         )  # fmt: skip
         return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
     transcript = services.transcript_of(found)

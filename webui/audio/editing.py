@@ -38,6 +38,19 @@ def corrected(segment: Segment, text: str) -> Segment:
     return replace(segment, text=" ".join(new), words=tuple(words), confidence=round(confidence, 4), edited=True)
 
 
+def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
+    """The segment as two, of which the second begins with this word (its number in ``words``, neither first nor
+    beyond the last)."""
+
+    def part(words: tuple[Word, ...]) -> Segment:
+        confidence = round(sum(one.confidence for one in words) / len(words), 4)
+        text = " ".join(one.text for one in words)
+        return replace(segment, text=text, words=words, confidence=confidence)
+
+    first, second = part(segment.words[:word]), part(segment.words[word:])
+    return replace(first, end_s=first.words[-1].end_s), replace(second, start_s=second.words[0].start_s)
+
+
 def _bare(word: str) -> str:
     """A word without case and without the punctuation around it: these change nothing about when it was said."""
     return _EDGES.sub("", word).casefold() or word
@@ -67,4 +80,15 @@ def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
     points = {
         name: [new for new in map(changed, summary[name]) if new["segments"]] for name in ("key_points", "action_items")
     }
+    return {**changed(summary), **points}
+
+
+def with_divided_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A summary after a segment became two: what rests on it rests on both, and later ones have a larger number."""
+
+    def changed(point: Mapping[str, Any]) -> dict[str, Any]:
+        places = [place for n in point["segments"] for place in ([n, n + 1] if n == number else [n + (n > number)])]
+        return {**point, "segments": places}
+
+    points = {name: [changed(point) for point in summary[name]] for name in ("key_points", "action_items")}
     return {**changed(summary), **points}

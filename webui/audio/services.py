@@ -31,7 +31,7 @@ from pipeline.recordings.transcript import Segment, Transcript, load_transcript,
 from webui.accounts.models import User
 from webui.accounts.services import digest
 from webui.audio import search as searching
-from webui.audio.editing import corrected, without_segment
+from webui.audio.editing import corrected, divided, with_divided_segment, without_segment
 from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
@@ -496,17 +496,24 @@ def _check_speaker(transcript: Transcript, speaker: str) -> None:
 
 
 def assign_speaker(
-    *, recording: Recording, number: int, speaker: str | None, start_s: str = "", all_of_theirs: bool = False
+    *,
+    recording: Recording,
+    number: int,
+    speaker: str | None,
+    start_s: str = "",
+    from_word: int = 0,
+    all_of_theirs: bool = False,
 ) -> None:
     """Say who speaks in a passage; it can be undone by assigning it back.
 
     Args:
         speaker: an id of the transcript's, "" (unknown), or None: a new speaker.
         start_s: where the passage begins that the person saw, as the page has it.
+        from_word: the passage becomes two, and the second, which begins with this word, is assigned; 0: all of it.
         all_of_theirs: also assign all passages of its present speaker: two speakers become one.
 
     Raises:
-        HarkError: no such passage or speaker.
+        HarkError: no such passage, word or speaker.
     """
     with transaction.atomic():
         recording, transcript = _to_change(recording)
@@ -520,12 +527,19 @@ def assign_speaker(
             speakers[speaker] = f"Speaker {new}"
         elif speaker:
             _check_speaker(transcript, speaker)
-        before = segments[number].speaker
+        before, summary = segments[number].speaker, None
+        if from_word:
+            if not 0 < from_word < len(segments[number].words):
+                raise HarkError(_("There is no such word."), _("The passage was corrected."), _("Reload the page."))
+            segments[number : number + 1] = divided(segments[number], from_word)
+            summary = summary_of(recording)
+            summary = None if summary is None else with_divided_segment(summary, number)
+            number += 1
         for n, one in enumerate(segments):
-            if n == number or (all_of_theirs and one.speaker == before):
+            if n == number or (all_of_theirs and not from_word and one.speaker == before):
                 segments[n] = replace(one, speaker=speaker)
         recording.speakers = len({one.speaker for one in segments} - {""})
-        _keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers))
+        _keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), summary)
 
 
 def _to_change(recording: Recording) -> tuple[Recording, Transcript]:

@@ -98,6 +98,7 @@ class Job(models.Model):
             "kind": self.kind,
             "title": self.title,
             "state": self.state,
+            "state_words": self.get_state_display(),
             "stage": self.stage,
             "message": self.shown_message,
             "done": self.done,

@@ -15,7 +15,7 @@ from typing import IO, Any
 from django.http import FileResponse, Http404
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from core.errors import HarkError
 from pipeline.training.config import DEVICES
@@ -243,7 +243,14 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
     rates = {"rate": number_format(point.rate), "hour": number_format(f"{fa_per_day / 24:.2g}")}
     names = {**rates, "threshold": point.threshold, "n": point.count}
     figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": _number(hours)}
-    setting = _("%(rate)s false alarms a day (%(hour)s an hour)") % names
+    # "n" of the plural is whole; a rate such as 0.5 has the form of many
+    many = 1 if fa_per_day == 1 else 2
+    setting = (
+        ngettext(
+            "%(rate)s false alarm a day (%(hour)s an hour)", "%(rate)s false alarms a day (%(hour)s an hour)", many
+        )
+        % names
+    )
     return {
         "rate": rates["rate"],
         "setting": setting,
@@ -256,9 +263,12 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
         % names
         if point.extrapolated
         else _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.") % names,
-        "download": _(
+        "download": ngettext(
+            "The bundle with %(rate)s false alarm a day as its default: it fires from a score of %(threshold)s on. "
+            "Its other thresholds stay in it (--fa-per-day).",
             "The bundle with %(rate)s false alarms a day as its default: it fires from a score of %(threshold)s on. "
-            "Its other thresholds stay in it (--fa-per-day)."
+            "Its other thresholds stay in it (--fa-per-day).",
+            many,
         )
         % names,
     }
@@ -515,7 +525,7 @@ def file_response(version: Version, name: str) -> FileResponse:
 
 def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
     """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises FileGone where it is not there."""
-    path = bundle_file(version)
+    path, name = bundle_file(version), version.bundle
     file: IO[bytes]
     if fa_per_day is None:
         file = path.open("rb")
@@ -529,7 +539,8 @@ def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
             file.close()
             raise
         file.seek(0)
-    return FileResponse(file, as_attachment=True, filename=version.bundle)
+        name = f"{path.stem}-{fa_per_day:g}-a-day.zip"
+    return FileResponse(file, as_attachment=True, filename=name)
 
 
 def bundle_file(version: Version) -> Path:

@@ -28,7 +28,7 @@ from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.speech import spoken
 
 if TYPE_CHECKING:
-    from audio_generation.engine import Engine
+    from audio_generation.engine import Engine, Voice
     from core.readiness import Readiness
     from db.records import Clip
 
@@ -82,12 +82,12 @@ def _ready_engines(user: User) -> dict[str, Engine]:
     }
 
 
-def all_engines(language: str) -> list[tuple[Engine, Readiness, int]]:
-    """Every speech engine, whether it is ready, and how many voices of the language it has; ready ones first."""
+def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
+    """Every speech engine, whether it is ready, and its voices of the language; ready ones first."""
     from audio_generation.registry import engines
 
     found = [(engine, engine.available()) for name, engine in engines().items() if name != "fake"]
-    rows = [(engine, ready, len(engine.voices(language)) if ready.ok else 0) for engine, ready in found]
+    rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in found]
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
 
@@ -363,7 +363,7 @@ def remove_detector(*, detector: Detector) -> None:
 
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:
-    """The newest clips that a training run has had spoken so far."""
+    """Clips that a training run has had spoken so far: the newest of the phrase, then the newest others."""
     from db.db_api import Library, library_exists
     from pipeline.training.config import job_folder
 
@@ -372,7 +372,8 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
         return []
     run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
     with Library(data) as library:
-        return library.generated_by(run, most)
+        found = [*library.generated_by(f"{run}:positive", most // 2), *library.generated_by(run, most)]
+    return list({clip.id: clip for clip in found}.values())[:most]
 
 
 def enable_engine(*, user: User, engine: str) -> Job:

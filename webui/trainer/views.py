@@ -26,6 +26,7 @@ from webui.translation import shown
 
 SAMPLES = 12  # clips of a run that its page offers
 LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
+SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
 
 
 @require_GET
@@ -73,7 +74,7 @@ def advice(request: HttpRequest) -> HttpResponse:
         return render(request, "trainer/advice.html", {"problem": error, "other_language": other_language})
     context = {
         "advice": found,
-        "notes": [(note.level, shown(note.message)) for note in found.notes],
+        "notes": [(*SEVERITY[note.level], shown(note.message)) for note in found.notes],
         "suggestions": [shown(suggestion) for suggestion in found.suggestions],
     }
     return render(request, "trainer/advice.html", context)
@@ -171,7 +172,8 @@ def engines(request: HttpRequest) -> HttpResponse:
             "name": engine.name,
             "engine": engine,
             "readiness": readiness,
-            "voices": voices,
+            "voices": len(voices),
+            "speakers": len({voice.speaker for voice in voices}),
             "can_be_enabled": requirements(engine.name).is_file() and not is_enabled(engine.name),
             "example": services.PULLED.get(engine.name),
         }

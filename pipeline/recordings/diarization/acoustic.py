@@ -18,6 +18,7 @@ from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from core.readiness import Readiness
 from core.voice_activity import FRAME_S, speech_probabilities
+from core.worded import worded
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.turns import Diarization, Turn
 
@@ -118,7 +119,7 @@ def readiness() -> Readiness:
     """Whether resemblyzer is installed; imports nothing."""
     if find_spec("resemblyzer") is not None:
         return Readiness(True)
-    return Readiness(False, "The package resemblyzer is not installed.", INSTALL)
+    return Readiness(False, worded("The package %(name)s is not installed.", name=PACKAGES[0]), INSTALL)
 
 
 def versions(*packages: str) -> dict[str, str]:

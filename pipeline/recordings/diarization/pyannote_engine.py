@@ -16,6 +16,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
 from pipeline.recordings import worker_audio
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
@@ -42,13 +43,19 @@ def pipeline_path() -> Path | None:
 def readiness() -> Readiness:
     """Whether the environment is made (its packages were imported then) and the pipeline is there; loads nothing."""
     if not environments.is_enabled(NAME):
-        return Readiness(False, "The environment of pyannote.audio is not made.", f"./hark engines enable {NAME}")
+        return Readiness(
+            False, worded("The environment of pyannote.audio is not made."), f"./hark engines enable {NAME}"
+        )
     if pipeline_path() is None:
         return Readiness(
             False,
-            "There is no pipeline of pyannote's on this machine.",
-            f"Accept the terms on the page of {REPOSITORY}, set HF_TOKEN and run ./hark engines pull {NAME}; or name a "
-            f"pipeline in {MODEL}.",
+            worded("There is no pipeline of pyannote's on this machine."),
+            worded(
+                "Accept the terms on the page of %(repository)s, set HF_TOKEN and run ./hark engines pull pyannote; or "
+                "name a pipeline in %(variable)s.",
+                repository=REPOSITORY,
+                variable=MODEL,
+            ),
         )
     return Readiness(True)
 

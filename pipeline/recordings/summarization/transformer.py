@@ -16,6 +16,7 @@ from typing import Any
 from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 from pipeline.recordings import model_client
 from pipeline.recordings.local_models import load
 from pipeline.recordings.summarization.action_items import action_items
@@ -77,7 +78,7 @@ class LocalTransformer(_Local):
     """A summarizing model in a folder: BART, T5, Pegasus ..., as transformers saves them."""
 
     name = "transformers"
-    licence = "that of the model"
+    licence: str = worded("that of the model")
 
     def available(self) -> Readiness:
         """Ready where the folder holds a model."""
@@ -86,8 +87,11 @@ class LocalTransformer(_Local):
             return Readiness(True)
         return Readiness(
             False,
-            f"There is no summarizing model in {folder}.",
-            "Put a model of transformers there (config, weights, tokenizer), or name its folder in HARK_SUMMARY_MODEL.",
+            worded("There is no summarizing model in %(folder)s.", folder=str(folder)),
+            worded(
+                "Put a model of transformers there (config, weights, tokenizer), or name its folder in "
+                "HARK_SUMMARY_MODEL."
+            ),
         )
 
 
@@ -104,8 +108,8 @@ class Character(_Local):
             return Readiness(True)
         return Readiness(
             False,
-            f"Hark's own summarizer has not been trained ({path} is not there).",
-            "Train it: ./hark summarizer train PAIRS, with lines of text and summary.",
+            worded("Hark's own summarizer has not been trained (%(file)s is not there).", file=str(path)),
+            worded("Train it: ./hark summarizer train PAIRS, with lines of text and summary."),
         )
 
 

@@ -15,6 +15,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.processors import usable_cores
 from core.readiness import Readiness
+from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import whisper_models
@@ -48,17 +49,22 @@ class FasterWhisper(whisper_models.WhisperEngine):
         if find_spec("faster_whisper") is None:
             return Readiness(
                 False,
-                "The package faster-whisper is not installed.",
+                worded("The package %(name)s is not installed.", name=self.name),
                 "python -m pip install faster-whisper -c constraints.txt",
             )
         if self.file() is None:
             model = self.model
             size = model if model in whisper_models.SIZES else "small"
-            why = f"The Whisper model {model} is" if model else "No Whisper model is"
+            why = worded("No Whisper model is on this machine in the form that it reads.")
+            if model:
+                why = worded("The Whisper model %(name)s is not on this machine in the form that it reads.", name=model)
             return Readiness(
                 False,
-                f"{why}{' not' if model else ''} on this machine in the form that it reads.",
-                f"./hark transcribe --pull {size}, or set HARK_WHISPER_MODEL to a folder with a converted model.",
+                why,
+                worded(
+                    "./hark transcribe --pull %(size)s, or set HARK_WHISPER_MODEL to a folder with a converted model.",
+                    size=size,
+                ),
             )
         return Readiness(True)
 

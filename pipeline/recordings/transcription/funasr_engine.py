@@ -15,6 +15,7 @@ from pathlib import Path
 from core import environments
 from core.data_folder import installation_folder
 from core.readiness import Readiness
+from core.worded import worded
 from pipeline.recordings.transcription.worker_engine import WorkerEngine
 
 PARAFORMER, VAD, PUNCTUATION = "paraformer-zh", "fsmn-vad", "ct-punc"  # as their repositories are called
@@ -47,8 +48,8 @@ class FunAsr(WorkerEngine):
         if self._folder() is None:
             return Readiness(
                 False,
-                "There is no Paraformer model on this machine.",
-                "./hark engines pull funasr, or name the folder of one in HARK_FUNASR_MODEL.",
+                worded("There is no Paraformer model on this machine."),
+                worded("./hark engines pull funasr, or name the folder of one in HARK_FUNASR_MODEL."),
             )
         return Readiness(True)
 

@@ -22,6 +22,7 @@ from core.errors import HarkError
 from core.onnx import session
 from core.processors import usable_cores
 from core.readiness import Readiness
+from core.worded import worded
 from db.records import AlignedUnit
 from model.encoder_backbone import ASSETS, PACKAGE
 from model.rescoring import BEGIN, END, FIRST_TEXT, NO_TEXT, SPACE, token_texts
@@ -78,11 +79,17 @@ class Moonshine(RecognitionEngine):
     def available(self) -> Readiness:
         folder = _folder()
         if folder is None:
-            return Readiness(False, f"The package {DISTRIBUTION} is not installed.", INSTALL)
+            return Readiness(False, worded("The package %(name)s is not installed.", name=DISTRIBUTION), INSTALL)
         lacking = [name for name in (ENCODER, DECODER, TOKENIZER) if not (folder / name).is_file()]
         if lacking:
             return Readiness(
-                False, f"The package {DISTRIBUTION} is here without its model ({', '.join(lacking)}).", INSTALL
+                False,
+                worded(
+                    "The package %(name)s is here without its model (%(files)s).",
+                    name=DISTRIBUTION,
+                    files=", ".join(lacking),
+                ),
+                INSTALL,
             )
         return Readiness(True)
 

@@ -19,6 +19,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.http import Server
 from core.readiness import Readiness
+from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import LONGEST_TEXT_A_SECOND, RecognitionEngine
@@ -43,7 +44,7 @@ class OpenAiEndpoint(RecognitionEngine):
 
     name = "openai"
     why = "no Whisper model is on this machine, and an endpoint is configured"
-    licence = "of the endpoint"
+    licence: str = worded("of the endpoint")
     hosted = True
     translates = True
 
@@ -55,12 +56,16 @@ class OpenAiEndpoint(RecognitionEngine):
         address = _address()
         if not address:
             return Readiness(
-                False, "No endpoint is configured.", "Set HARK_ASR_URL (and HARK_ASR_KEY, HARK_ASR_MODEL) and restart."
+                False,
+                worded("No endpoint is configured."),
+                worded("Set HARK_ASR_URL (and HARK_ASR_KEY, HARK_ASR_MODEL) and restart."),
             )
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return Readiness(
-                False, "HARK_ASR_URL is no address of an endpoint.", "Give it as https://host/v1, and restart."
+                False,
+                worded("HARK_ASR_URL is no address of an endpoint."),
+                worded("Give it as https://host/v1, and restart."),
             )
         return Readiness(True)
 

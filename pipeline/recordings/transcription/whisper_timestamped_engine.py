@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.readiness import Readiness
+from core.worded import worded
 from pipeline.recordings.transcription import whisper_models
 from pipeline.recordings.transcription.worker_engine import WorkerEngine
 
@@ -30,11 +31,12 @@ class WhisperTimestamped(whisper_models.WhisperEngine, WorkerEngine):
         if not there.ok:
             return there
         if self.file() is None:
-            return Readiness(
-                False,
-                f"There is no Whisper model in openai-whisper's form{f' called {self.model}' if self.model else ''}.",
-                f"Copy a .pt file into {whisper_models.own_folder()}, or name one in HARK_WHISPER_MODEL.",
-            )
+            why = worded("There is no Whisper model in openai-whisper's form.")
+            if self.model:
+                why = worded("There is no Whisper model in openai-whisper's form called %(name)s.", name=self.model)
+            folder = str(whisper_models.own_folder())
+            enable = worded("Copy a .pt file into %(folder)s, or name one in HARK_WHISPER_MODEL.", folder=folder)
+            return Readiness(False, why, enable)
         return Readiness(True)
 
     def versions(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from core import environments
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
 from pipeline.recordings import worker_audio
 from pipeline.recordings.model_client import PATIENT_THREADS
@@ -46,7 +47,11 @@ class WorkerEngine(RecognitionEngine):
         lacking = self.lacking()
         if not lacking:
             return Readiness(True)
-        why = f"The packages of {self.name} are not installed ({', '.join(lacking)})."
+        why = worded(
+            "The Python packages of %(engine)s are not installed (%(packages)s).",
+            engine=self.name,
+            packages=", ".join(lacking),
+        )
         return Readiness(False, why, f"./hark engines enable {self.name}")
 
     def load(self) -> Any:

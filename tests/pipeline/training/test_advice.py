@@ -48,6 +48,20 @@ def test_homophones_and_longer_words_count() -> None:
     assert flower.heard_per_million > 1.2 * 10 ** (flower.commonness[0].zipf - 3)
 
 
+def test_a_word_that_is_not_listed_is_not_called_rare() -> None:
+    notes = advise("xqzt").notes
+    assert not any("hardly ever" in note.message for note in notes)
+    assert any(note.level == "caution" and "is not known" in note.message for note in notes)
+    assert any("hardly ever" in note.message for note in advise("hey compass").notes)
+
+
+def test_neighbours_are_not_denied_above_their_list() -> None:
+    advice = advise("hello robin")
+    assert advice.near_homophones, "the page lists them"
+    assert any("seldom say" in note.message for note in advice.notes)
+    assert not any("No real phrase" in note.message for note in advice.notes)
+
+
 def test_suggestions_help() -> None:
     advice = advise("snowboy")
     assert 'try "hey snowboy"' in advice.suggestions

@@ -19,6 +19,7 @@ from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter
+from core.worded import worded
 from model.checkpoint import load_checkpoint
 from model.runtime.detector import SCHEMA, Bundle, Detector
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
@@ -63,7 +64,7 @@ def clips(tmp_path: Path) -> pd.DataFrame:
 def report() -> dict[str, Any]:
     return {
         "phrase": "hey compass", "effort": "quick", "run": "hey-compass-run", "created": "2026-01-02T03:04:05+00:00",
-        "summary": {"parameters": 12_961}, "thresholds": THRESHOLDS, "in_words": ["It was measured."],
+        "summary": {"parameters": 12_961}, "thresholds": THRESHOLDS, "in_words": [worded("It was measured.")],
         "licences": ["GPL-3.0"], "model": {"kind": "crnn"},
     }  # fmt: skip
 
@@ -106,6 +107,8 @@ def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFile
     assert manifest["thresholds"] == THRESHOLDS and manifest["default_fa_per_day"] == DEFAULT_FA_PER_DAY
     assert contents["detect.py"] == (REPOSITORY / "model" / "runtime" / "detector.py").read_bytes()
     in_report = json.loads(contents["report.json"])
+    said = in_report["in_words_said"]
+    assert len(said) == len(in_report["in_words"]) and all(set(one) == {"template", "plural", "values"} for one in said)
     assert max(in_report["parity"]["pt_against_onnx"], in_report["parity"]["pt_against_streaming"]) < 1e-3
     assert in_report["bytes"]["model.int8.onnx"] == len(contents["model.int8.onnx"]) <= 60_000
     for path, name in ((files.model_pt, "model.pt"), (files.report, "report.html")):

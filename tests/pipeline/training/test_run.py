@@ -45,8 +45,8 @@ KILLS = ("plan:0", "synthesize:2", "features:2", "calibrate:0", "report:0", "bun
 FEW = {
     "confuser": BucketSize(8, 1),
     "inbetween": BucketSize(3, 1),
-    "plain_negative": BucketSize(12, 1),
-    "test_clips": 12,
+    "plain_negative": BucketSize(16, 1),
+    "test_clips": 16,
 }
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
 
@@ -408,6 +408,8 @@ def test_a_detector_is_trained_from_nothing(
     with zipfile.ZipFile(result["bundle"]) as archive:
         assert not [name for name in archive.namelist() if name.startswith("esphome/")]
         assert "pip install pymicro-wakeword" in archive.read("README.md").decode()
+    kinds = [event["event"] for event in told]
+    assert kinds.count("estimate") == 1 and told[kinds.index("estimate")]["seconds"] > 0
 
 
 @pytest.mark.slow(reason="runs a whole training")

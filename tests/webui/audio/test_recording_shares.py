@@ -101,3 +101,14 @@ def test_of_another_s_recording_nobody_makes_or_takes_links(client: Client, othe
     assert client.post(f"/recordings/{recording.pk}/share/{share.pk}/revoke").status_code == 404
     share.refresh_from_db()
     assert share.works
+
+
+def test_words_that_were_corrected_are_not_shown_in_a_summary_from_before(owners: Client, recording: Recording) -> None:
+    token = services.share(recording=recording)[1]
+    shared = f"/recordings/shared/{token}"
+    assert "Tuesday, in the harbour." in Client().get(shared).content.decode()
+    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+    page = Client().get(shared).content.decode()
+    assert "We meet on the pier" in page and "harbour" not in page
+    own = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "Tuesday, in the harbour." in own and "Who has a link does not see it." in own

@@ -68,8 +68,36 @@ def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, reco
     assert who_says(recording) == ["S1", "", "S1"]
 
 
+def test_a_passage_of_two_speakers_is_divided_at_a_word(owners: Client, owner: User, recording: Recording) -> None:
+    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet at the pier on Tuesday"})  # a correction
+    address = f"/recordings/{recording.pk}/segments/0/speaker"
+    assert '<option value="2">… at</option>' in owners.get(address).content.decode()
+    before = services.transcript_of(recording)
+    answer = owners.post(address, {"speaker": "S2", "start": "0.000", "from_word": "2", "all": "on"})
+    assert answer.status_code == 302
+    after = services.transcript_of(recording)
+    assert who_says(recording) == ["S1", "S2", "S2", "S1"]
+    first, second = after.segments[:2]
+    assert (first.text, second.text) == ("We meet", "at the pier on Tuesday") and first.edited and second.edited
+    assert first.words + second.words == before.segments[0].words
+    assert (first.start_s, second.end_s) == (before.segments[0].start_s, before.segments[0].end_s)
+    assert first.end_s <= second.start_s
+    summary = services.summary_of(recording)
+    assert summary is not None and summary["key_points"][0]["segments"] == [0, 1]
+    assert [point["segments"] for point in summary["action_items"]] == [[3]]
+    assert services.search(user=owner, query="pier")[0].start_s == second.start_s
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert 'id="passage-3"' in page and "We meet" in page
+
+
 @pytest.mark.parametrize(
-    ("number", "form"), [(0, {"speaker": "S9"}), (7, {"speaker": "S1"}), (0, {"speaker": "S2", "start": "1.000"})]
+    ("number", "form"),
+    [
+        (0, {"speaker": "S9"}),
+        (7, {"speaker": "S1"}),
+        (0, {"speaker": "S2", "start": "1.000"}),
+        (0, {"speaker": "S2", "from_word": "7"}),
+    ],
 )
 def test_unknown_speaker_or_segment_changes_nothing(
     owners: Client, recording: Recording, number: int, form: dict[str, str]
@@ -112,3 +140,14 @@ def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, 
     assert page.count("The name is kept.") == 1
     assert page.index('id="who-speaks"') < page.index("The name is kept.") < page.index('id="sharing"')
     assert "The name is kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()
+
+
+def test_whom_nobody_named_is_called_in_the_reader_s_language(owners: Client, recording: Recording) -> None:
+    place = f"/recordings/{recording.pk}"
+    owners.post(f"{place}/segments/2/speaker", {"speaker": "new"})
+    german = {"Accept-Language": "de"}
+    for page in (place, f"{place}/segments/2/speaker"):
+        said = owners.get(page, headers=german).content.decode()
+        assert "Sprecher 3" in said and "Speaker 3</" not in said
+        assert "Speaker 3" in owners.get(page).content.decode()
+    assert b"Speaker 3" in owners.get(f"{place}/export?format=txt", headers=german).getvalue(), "as it is kept"

@@ -20,7 +20,10 @@ def test_stored_bundle_is_sent_unchanged(owners: Client, version: Version) -> No
 
 def test_bundle_of_another_rate_is_valid(owners: Client, version: Version, tmp_path: Path) -> None:
     got = tmp_path / "got.zip"
-    got.write_bytes(body(owners.get(address("bundle", version), {"fa_per_day": "48"})))
+    answer = owners.get(address("bundle", version), {"fa_per_day": "48"})
+    got.write_bytes(body(answer))
+    named = f'attachment; filename="{version.bundle.removesuffix(".zip")}-48-a-day.zip"'
+    assert answer["Content-Disposition"] == named, "two settings are two files"
     bundle = Bundle(got)
     assert bundle.manifest["default_fa_per_day"] == 48.0 and bundle.threshold() == pytest.approx(0.4)
     for name in bundle.manifest["files"]:

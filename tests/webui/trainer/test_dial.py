@@ -68,3 +68,12 @@ def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Vers
     assert data["curves"][2]["missed"] == [0, 0.1, 0.15, 0.3, 0.7] and data["lowest"] == 0.5 and data["top"] == 1.0
     assert data["points"][1]["rate"] == "2" and data["points"][1]["y"]["all"] == pytest.approx(0.6)
     assert "2 false alarms a day" in data["points"][1]["words"]["download"]
+
+
+def test_one_false_alarm_is_one(owners: Client, version: Version) -> None:
+    report = make_report()
+    report["thresholds"][1]["fa_per_day"] = 1.0
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert ">1 false alarm a day (" in page and "1 false alarm a day as its default" in page
+    assert ">0.5 false alarms a day (" in page and not re.search(r"\b1 false alarms a day", page)

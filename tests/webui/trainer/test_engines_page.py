@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from audio_generation.registry import engines
 from webui.accounts.models import User
 from webui.jobs.models import Job
 
@@ -16,6 +17,13 @@ def test_the_owner_enables_an_engine_as_a_job(owners: Client) -> None:
     job = Job.objects.get()
     assert answer["Location"] == f"/jobs/{job.id}" and (job.kind, job.spec) == ("enable", {"engine": "kokoro"})
     assert owners.get(f"/jobs/{job.id}").status_code == 200
+
+
+def test_voices_and_speakers_are_counted_as_a_plan_counts_them(owners: Client) -> None:
+    voices = engines()["espeak"].voices("en")
+    speakers = len({voice.speaker for voice in voices})
+    assert len(voices) > speakers > 1
+    assert f"{len(voices)} English voices of {speakers} speakers" in owners.get("/engines").content.decode()
 
 
 def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:
@@ -57,3 +65,13 @@ def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Cl
     ]
     for kind, size in (("faster-whisper", "../x"), ("nothing", "")):
         assert owners.post(f"/engines/models/{kind}/pull", {"size": size}).status_code == 404
+
+
+def test_what_is_missing_is_said_in_german_too(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HARK_ASR_URL", "HARK_LLM_URL", "OPENAI_BASE_URL", "HARK_QA_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    page = owners.get("/engines", headers={"Accept-Language": "de"}).content.decode()
+    for said in ("Es ist kein Endpunkt eingerichtet.", "die des Endpunkts", "Es ist kein Sprachmodell eingerichtet."):
+        assert said in page
+    for said in ("are not installed", "is not here", "No endpoint", "of the endpoint", "There is no", "is not made"):
+        assert said not in page

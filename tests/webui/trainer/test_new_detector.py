@@ -79,3 +79,28 @@ def test_letters_of_another_script_lead_to_the_menu(owners: Client, owner: User)
 
 def test_a_language_without_a_name_is_its_code() -> None:
     assert services.language_name("xx") == "xx"
+
+
+def test_severities_are_those_of_the_command_line(owners: Client) -> None:
+    said = owners.get(reverse("trainer:advice"), {"phrase": "go"}).content.decode()
+    assert '<p class="note bad">✗ It is too short' in said
+    said = owners.get(reverse("trainer:advice"), {"phrase": "xqzt"}).content.decode()
+    assert '<p class="note warning">! How common it is is not known' in said
+    said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
+    assert '<p class="note good">✓ Its length is good' in said
+
+
+def test_a_bad_phrase_is_refused_once(owners: Client) -> None:
+    answer = owners.post(reverse("trainer:new"), {"phrase": "🙂", "language": "en", "effort": "trial"})
+    page = answer.content.decode()
+    assert answer.status_code == 422 and page.count('class="error"') == 1
+    trigger = re.search(r'hx-trigger="([^"]*)" hx-target="#advice"', page)
+    assert trigger is not None and "load" not in trigger[1] and "input changed" in trigger[1]
+    page = owners.get(reverse("trainer:new"), {"phrase": "hey compass"}).content.decode()
+    assert 'hx-trigger="load, input' in page
+
+
+def test_a_length_is_told_in_one_way(owners: Client) -> None:
+    said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
+    (first, second) = re.findall(r"about ([\d.]+) s", said)
+    assert first == second

@@ -9,6 +9,7 @@ import numpy as np
 from django.test import Client
 from django.urls import reverse
 
+from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.detector_versions import a_share, address, make_report, make_version
@@ -99,3 +100,15 @@ def test_utterances_are_counted_not_renderings(owners: Client, version: Version)
     strict = results.operating_points(report)[0]
     assert strict.y["all"] == 1.0
     assert strict.missed["all"].interval == "83.9 to 100.0 %", "of twenty, not of forty"
+
+
+def test_the_sentences_of_the_report_are_in_the_reader_s_language(owners: Client, version: Version) -> None:
+    report = make_report()
+    said = worded("The engine %(engine)s is in the test only.", engine="festival")
+    report["in_words"] = [str(said), "Of an earlier Hark."]
+    (version.path / "report.json").write_text(json.dumps({**report, "in_words_said": [said.parts(), "Of a device."]}))
+    german = owners.get(address("version", version), headers={"Accept-Language": "de"}).content.decode()
+    assert "<p>Die Engine festival kommt nur im Test vor.</p>" in german and '<p lang="en">Of a device.</p>' in german
+    assert "<p>The engine festival is in the test only.</p>" in owners.get(address("version", version)).content.decode()
+    (version.path / "report.json").write_text(json.dumps(report))
+    assert "Of an earlier Hark." in owners.get(address("version", version)).content.decode()

@@ -45,7 +45,7 @@ def engines(request: HttpRequest, language: str = Query("en", max_length=20, exa
             how_to_enable=readiness.how_to_enable,
             licence=engine.licence,
             paid=engine.paid,
-            voices=voices,
+            voices=len(voices),
         )
         for engine, readiness, voices in services.all_engines(language)
     ]

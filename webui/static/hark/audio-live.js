@@ -4,7 +4,9 @@
 const page = document.getElementById("live");
 const part = (name) => page.querySelector(`[data-${name}]`);
 const form = part("form");
-let socket = null, microphone = null, ended = false, failed = false;
+let socket = null, microphone = null, ended = false, failed = false, saved = false;
+let heard = []; // the samples of this session: buffers, older ones put together in blobs, which need no memory
+const PUT_TOGETHER = 750; // messages of 80 ms: a minute
 
 const say = (text, ...more) => part("state").replaceChildren(text, ...more);
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
@@ -45,6 +47,7 @@ function hear(news) {
     assist(question, made("b", news.answer.text), " ", ...places.flatMap((place) => [place, " "]));
   }
   if (news.error) { failed = true; say(`${news.error.what} ${news.error.why} ${news.error.what_to_do}`); }
+  if (news.saved) saved = true;
   if (news.saved) say(page.dataset.saved + " ", linked(page.dataset.open, news.saved.address));
   if (news.ended) { ended = true; if (!failed && !part("state").querySelector("a")) say(page.dataset.ended); }
 }
@@ -52,6 +55,8 @@ function hear(news) {
 function toggle(on) {
   part("start").hidden = on;
   part("stop").hidden = !on;
+  part("keeping").hidden = on || !heard.length;
+  part("keep").hidden = saved;
   for (const field of form.elements) field.disabled = on;
 }
 
@@ -64,7 +69,10 @@ part("start").addEventListener("click", async () => {
   part("start").disabled = true;
   try {
     microphone = await openMicrophone(page.dataset.worklet, (samples) => {
-      if (socket && socket.readyState === WebSocket.OPEN) socket.send(samples);
+      if (!socket || socket.readyState !== WebSocket.OPEN) return;
+      socket.send(samples);
+      heard.push(samples);
+      if (heard.length > PUT_TOGETHER) heard = [new Blob(heard)];
     });
   } catch {
     say(page.dataset.refused);
@@ -77,7 +85,8 @@ part("start").addEventListener("click", async () => {
     engine: values.get("engine"), language: values.get("language").trim() || null, answer: values.has("answer"),
     save: values.has("save"), detectors: values.getAll("detector").map(Number),
   };
-  ended = failed = false;
+  ended = failed = saved = false;
+  heard = [];
   part("finals").replaceChildren();
   part("assist").replaceChildren();
   say(page.dataset.loading);
@@ -99,5 +108,39 @@ part("stop").addEventListener("click", () => {
   closeMicrophone();
   say(page.dataset.ending);
   if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ stop: true }));
+});
+
+// ---- what was said, after Stop: it is on this page only until somebody takes it
+
+const text = () => [...part("finals").children].map((line) => line.textContent).join("\n") + "\n";
+
+part("copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText(text());
+  say(page.dataset.copied);
+});
+part("download").addEventListener("click", () => {
+  const link = linked("", URL.createObjectURL(new Blob([text()], { type: "text/plain" })));
+  link.download = `${part("keeping").dataset.name}.txt`;
+  link.click();
+});
+part("keep").addEventListener("click", async () => {
+  part("keep").disabled = true;
+  say("…");
+  const sent = new FormData(part("keeping"));
+  sent.set("audio", asWav(heard, `${part("keeping").dataset.name}.wav`));
+  for (const name of ["engine", "language"]) sent.set(name, form.elements[name].value);
+  try {
+    const answer = await fetch(part("keeping").action, { method: "POST", body: sent, headers: { Accept: "application/json" } });
+    if (!answer.ok) {
+      const error = await answer.json();
+      throw new Error(`${error.what} ${error.why} ${error.what_to_do}`);
+    }
+    saved = part("keep").hidden = true;
+    say(page.dataset.saved + " ", linked(page.dataset.open, answer.url));
+  } catch (error) {
+    say(error instanceof TypeError || error instanceof SyntaxError ? page.dataset.unsent : error.message);
+  } finally {
+    part("keep").disabled = false;
+  }
 });
 addEventListener("pagehide", closeMicrophone);

@@ -291,6 +291,8 @@ function correct(item) {
   place.hidden = edit.hidden = true;
   place.after(box);
   field.focus();
+  field.setSelectionRange(0, 0); // where it begins, also where not all of it is to be seen
+  field.scrollTop = 0;
   const close = () => { box.remove(); place.hidden = edit.hidden = false; edit.focus(); };
   cancel.addEventListener("click", close);
   field.addEventListener("keydown", (event) => {

@@ -18,27 +18,28 @@ function show(news) {
   for (const event of news.events) hear(event);
   const job = news.job;
   const state = page.querySelector("[data-state]");
-  state.textContent = page.dataset["word" + job.state[0].toUpperCase() + job.state.slice(1)] || job.state;
+  state.textContent = job.state_words;
   state.className = "state " + job.state;
-  if (job.message) page.querySelector("[data-message]").textContent = job.message;
+  if (job.message && job.going) page.querySelector("[data-message]").textContent = job.message;
   const bar = page.querySelector("progress");
   bar.hidden = !job.going;
   if (job.total > 0) { bar.max = job.total; bar.value = job.done; } else bar.removeAttribute("value");
-  page.querySelector("[data-eta]").textContent = job.eta_s === null || !job.going ? "" : clock(job.eta_s) + " " + page.dataset.left;
+  const left = job.eta_s !== null && job.eta_s >= 1 ? `${clock(job.eta_s)} ${page.dataset.left}` : "";
+  page.querySelector("[data-eta]").textContent = job.going ? [left, whole].filter(Boolean).join(", ") : "";
   mark(job);
   if (!job.going && !ended) { ended = true; location.reload(); }
 }
 
 const begun = {};
-let current = null;
 let latest = 0;
+let whole = ""; // how long the run takes in all
 
 function mark(job) {
   const items = [...page.querySelectorAll("[data-stage]")];
   const at = items.findIndex((item) => item.dataset.stage === job.stage);
   items.forEach((item, index) => {
     const past = index < at || job.state === "done";
-    item.className = past ? "past" : index === at ? (job.going ? "now" : "broken") : "";
+    item.className = past ? "past" : index === at ? (job.going ? "now" : job.state === "cancelled" ? "stopped" : "broken") : "";
     const start = begun[item.dataset.stage];
     const next = items.slice(index + 1).map((later) => begun[later.dataset.stage]).find((time) => time);
     const time = item.querySelector(".time");
@@ -52,11 +53,12 @@ function hear(event) {
   latest = event.time;
   if (event.event === "stage") {
     if (begun[event.name] === undefined) begun[event.name] = event.time;
-    current = event.name;
     write(event.message, "info", event.time);
   } else if (event.event === "log") write(event.message, event.level, event.time);
   else if (event.event === "error") write(event.what + " " + event.why, "warning", event.time);
-  else if (event.event === "metric") {
+  else if (event.event === "estimate") {
+    whole = page.dataset.whole.replace("#", event.seconds < 90 ? clock(event.seconds) : `${Math.round(event.seconds / 60)} min`);
+  } else if (event.event === "metric") {
     (series[event.name] = series[event.name] || []).push(event.value);
     draw(event.name);
   }
@@ -65,7 +67,8 @@ function hear(event) {
 function write(text, level, time) {
   const item = document.createElement("li");
   item.className = level;
-  item.textContent = new Date(time * 1000).toLocaleTimeString() + "  " + text;
+  const at = new Date(time * 1000);
+  item.textContent = `${clockOf(at)}:${padded(at.getSeconds())}  ${text}`;
   const log = page.querySelector(".log");
   const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
   log.append(item);
@@ -77,16 +80,16 @@ function draw(name) {
   if (!chart) return;
   chart.closest("figure").hidden = false;
   const values = series[name];
-  const width = 320, height = 120;
+  const width = 330, height = 120;
   const highest = Math.max(...values, 1e-9);
   const points = values.map((value, index) => {
-    const x = values.length > 1 ? 34 + (width - 44) * index / (values.length - 1) : width / 2;
+    const x = values.length > 1 ? 44 + (width - 54) * index / (values.length - 1) : width / 2;
     return `${x.toFixed(1)},${(10 + (height - 24) * (1 - value / highest)).toFixed(1)}`;
   });
   chart.replaceChildren(
-    element("path", { class: "axis", d: `M34 10V${height - 14}H${width - 10}` }),
-    element("text", { x: 2, y: 16 }, highest.toPrecision(2)),
-    element("text", { x: 2, y: height - 12 }, "0"),
+    element("path", { class: "axis", d: `M44 10V${height - 14}H${width - 10}` }),
+    element("text", { x: 38, y: 16, "text-anchor": "end" }, String(Number(highest.toPrecision(2)))),
+    element("text", { x: 38, y: height - 12, "text-anchor": "end" }, "0"),
     points.length > 1 ? element("polyline", { class: "curve", points: points.join(" ") })
       : element("circle", { class: "dot", cx: points[0].split(",")[0], cy: points[0].split(",")[1], r: 3 }),
   );

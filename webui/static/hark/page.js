@@ -43,3 +43,16 @@ function element(name, attributes, text) {
   if (text !== undefined) made.textContent = text;
   return made;
 }
+
+// Points in time in the reader's own zone: the server writes UTC. 24 hours everywhere.
+const padded = (...parts) => parts.map((part) => String(part).padStart(2, "0"));
+const dayOf = (time) => padded(time.getFullYear(), time.getMonth() + 1, time.getDate()).join("-");
+const clockOf = (time) => padded(time.getHours(), time.getMinutes()).join(":");
+function inOwnZone(part) {
+  for (const place of part.querySelectorAll("time[data-moment]")) {
+    const time = new Date(place.dateTime);
+    place.textContent = place.dataset.moment === "day" ? dayOf(time) : `${dayOf(time)} ${clockOf(time)}`;
+  }
+}
+inOwnZone(document);
+document.addEventListener("htmx:load", (event) => inOwnZone(event.target));

@@ -3,7 +3,7 @@
 
 const page = document.getElementById("record");
 const part = (name) => page.querySelector(`[data-${name}]`);
-const RATE = 16000, WALK_S = 5;
+const WALK_S = 5;
 const hints = JSON.parse(page.dataset.hints);
 const wanted = Number(page.dataset.seconds) * RATE;
 let number = 0, microphone = null, chunks = null, gathered = 0, ended = null, take = null;
@@ -44,17 +44,6 @@ function hear(samples) {
   chunks.push(samples);
   gathered += samples.length;
   if (gathered >= wanted) ended();
-}
-
-function asWav(pieces, length) {
-  const view = new DataView(new ArrayBuffer(44 + 2 * length));
-  const word = (at, text) => { for (let i = 0; i < text.length; i++) view.setUint8(at + i, text.charCodeAt(i)); };
-  word(0, "RIFF"); view.setUint32(4, 36 + 2 * length, true); word(8, "WAVEfmt "); view.setUint32(16, 16, true);
-  view.setUint16(20, 1, true); view.setUint16(22, 1, true); view.setUint32(24, RATE, true); view.setUint32(28, 2 * RATE, true);
-  view.setUint16(32, 2, true); view.setUint16(34, 16, true); word(36, "data"); view.setUint32(40, 2 * length, true);
-  let at = 44;
-  for (const piece of pieces) for (const value of piece) { view.setInt16(at, value, true); at += 2; }
-  return new Blob([view], { type: "audio/wav" });
 }
 
 async function post(address, fields) {
@@ -107,7 +96,7 @@ part("start").addEventListener("click", async () => {
   const pieces = chunks;
   chunks = null;
   say(`${page.dataset.listening} …`);
-  const audio = asWav(pieces, gathered);
+  const audio = asWav(pieces, "take.wav");
   drawTake(pieces);
   if (part("player").src) URL.revokeObjectURL(part("player").src);
   part("player").src = URL.createObjectURL(audio);

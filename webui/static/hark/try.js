@@ -5,7 +5,6 @@ const page = document.getElementById("try");
 const part = (name) => page.querySelector(`[data-${name}]`);
 const SHOWN = 250; // scores: twenty seconds
 const BEFORE_S = 2.5, AFTER_S = 0.2; // around a hit that is marked
-const RATE = 16000, WAV_HEADER = 44;
 const KEPT = 750; // messages of 80 ms from the microphone: a minute
 
 function button(text, act) {
@@ -52,17 +51,7 @@ function before(time) {
   const all = new Int16Array(blocks.reduce((sum, block) => sum + block.length, 0));
   blocks.reduce((at, block) => { all.set(block, at); return at + block.length; }, 0);
   const end = Math.max(0, Math.round(time * RATE) - (sent - all.length));
-  return wav(all.slice(Math.max(0, end - BEFORE_S * RATE), end));
-}
-
-function wav(samples) {
-  const header = new DataView(new ArrayBuffer(WAV_HEADER));
-  const text = (at, letters) => [...letters].forEach((letter, index) => header.setUint8(at + index, letter.charCodeAt(0)));
-  text(0, "RIFF"); header.setUint32(4, WAV_HEADER - 8 + samples.byteLength, true); text(8, "WAVEfmt ");
-  header.setUint32(16, 16, true); header.setUint16(20, 1, true); header.setUint16(22, 1, true);
-  header.setUint32(24, RATE, true); header.setUint32(28, 2 * RATE, true); header.setUint16(32, 2, true); header.setUint16(34, 16, true);
-  text(36, "data"); header.setUint32(40, samples.byteLength, true);
-  return new File([header, samples], "live.wav", { type: "audio/wav" });
+  return asWav([all.slice(Math.max(0, end - BEFORE_S * RATE), end)], "live.wav");
 }
 
 async function keepLive(verdict, time, sound) {
@@ -160,12 +149,17 @@ function drawFile() {
   );
 }
 
+function tell(text, wrong = false) {
+  part("words").textContent = text;
+  part("words").className = wrong ? "error" : "";
+}
+
 async function keep(verdict, start, end, pressed) {
   try {
     await post(page.dataset.mark, { verdict, start_s: Math.max(0, start), end_s: Math.min(end, heard.seconds) });
     pressed.textContent = page.dataset.kept;
   } catch (error) {
-    part("words").textContent = error.message;
+    tell(error.message, true);
     pressed.disabled = false;
   }
 }
@@ -174,20 +168,22 @@ part("upload").addEventListener("submit", async (event) => {
   event.preventDefault();
   const send = part("upload").querySelector("button");
   send.disabled = true;
-  part("result").hidden = false;
-  part("words").textContent = "…";
+  part("result").hidden = true; // what is there is of the file before
+  tell("…");
   part("file-hits").replaceChildren();
+  part("player").pause();
   try {
     heard = await post(page.dataset.file);
+    part("result").hidden = false;
     drawFile();
     part("player").src = URL.createObjectURL(part("upload").querySelector("input[type=file]").files[0]);
-    part("words").textContent = heard.detections.length ? "" : page.dataset.none;
+    tell(heard.detections.length ? "" : page.dataset.none);
     for (const hit of [...heard.detections].reverse()) {
       line(part("file-hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`,
         button(page.dataset.alarm, (pressed) => keep("false_alarm", hit.time_s - BEFORE_S, hit.time_s + AFTER_S, pressed)));
     }
   } catch (error) {
-    part("words").textContent = error.message;
+    tell(error.message, true);
   } finally {
     send.disabled = false;
   }

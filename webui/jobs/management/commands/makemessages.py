@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.commands import makemessages
 
-SAYING = ("pipeline",)  # packages beside webui/ that say something to be translated
+SAYING = ("audio_generation", "pipeline")  # packages beside webui/ that say something to be translated
 
 
 class Command(makemessages.Command):

@@ -1,0 +1,58 @@
+"""Pages that Django has rendered, in a real browser without a server: a test's own data."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.staticfiles.finders import find
+from django.test import Client
+
+from tests.support.portal_driver import chromium_running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+ADDRESS = "http://localhost"  # a browser gives the microphone to it
+
+# What an audio worklet loads does not come past the page's routes; what the page itself loads does.
+WORKLETS = """
+const load = AudioWorklet.prototype.addModule;
+AudioWorklet.prototype.addModule = async function (address) {
+  return load.call(this, URL.createObjectURL(await (await fetch(address)).blob()));
+};
+"""
+
+
+@contextmanager
+def in_chromium(client: Client, paths: Mapping[str, str], **options: Any) -> Iterator[Page]:
+    """A page of a browser that finds these paths, and nothing else, at :data:`ADDRESS`.
+
+    Args:
+        paths: what the browser asks for, and what the client is asked for, before the browser starts: it has an event
+            loop in which the database does not work.
+        options: of the browser's context.
+    """
+    rendered = {}
+    for path, asked in paths.items():
+        answer = client.get(asked)
+        assert answer.status_code == 200, (asked, answer.status_code)
+        rendered[path] = (answer.headers["Content-Type"], answer.getvalue())
+
+    def fulfil(route: Route) -> None:
+        path = route.request.url.removeprefix(ADDRESS).split("?")[0]
+        if path in rendered:
+            kind, content = rendered[path]
+            route.fulfill(body=content, content_type=kind)
+        elif path.startswith("/static/") and (file := find(path.removeprefix("/static/"))):
+            route.fulfill(path=str(file), content_type=mimetypes.guess_type(path)[0])
+        else:
+            route.fulfill(status=204)
+
+    with chromium_running() as browser:
+        page = browser.new_context(**options).new_page()
+        page.route("**/*", fulfil)
+        page.add_init_script(WORKLETS)
+        yield page

@@ -1,0 +1,261 @@
+"""Pages in a real browser, of a test's own data: what fits a phone, the reader's clock, the page of a job."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from db.db_api import Library
+from db.records import NewClip
+from tests.support.detector_versions import address, make_comparison, make_version
+from tests.support.rendered_pages import ADDRESS, in_chromium
+from tests.webui.audio.conftest import ready_recording, transcript_of_words
+from webui.accounts.models import User
+from webui.audio.services import share
+from webui.jobs.models import Job, JobEvent
+from webui.listening.models import Sample
+from webui.trainer.models import Version
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route, WebSocketRoute
+
+pytestmark = pytest.mark.slow(reason="drives a browser")
+
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def version(owner: User, portal: Path) -> Version:
+    return make_version(owner, portal)
+
+
+# What can be pressed and is not whole: beyond the window, cut off by a box around it, or below another thing to press.
+CUT_OFF = """() => {
+  const shown = [...document.querySelectorAll('main :is(button, a.button, input, select, audio)')]
+    .filter((node) => node.checkVisibility() && node.type !== 'hidden' && node.type !== 'file');
+  const names = (node) => `${node.tagName} ${node.textContent.trim() || node.name || node.src || node.type}`;
+  const bad = [];
+  for (const node of shown) {
+    const box = node.getBoundingClientRect();
+    if (box.left < 0 || box.right > innerWidth + 0.5 || box.width < 16) bad.push(`${names(node)}: beyond the window`);
+    for (let around = node.parentElement; around; around = around.parentElement) {
+      const limit = around.getBoundingClientRect();
+      const cuts = getComputedStyle(around).overflowX !== 'visible' && box.right > limit.right + 0.5;
+      if (cuts) bad.push(`${names(node)}: cut off`);
+    }
+    for (const other of shown) {
+      const next = other.getBoundingClientRect();
+      const across = Math.min(box.right, next.right) - Math.max(box.left, next.left);
+      const down = Math.min(box.bottom, next.bottom) - Math.max(box.top, next.top);
+      if (node !== other && across > 1 && down > 1) bad.push(`${names(node)}: over ${names(other)}`);
+    }
+  }
+  return bad;
+}"""
+
+
+def test_nothing_to_press_is_cut_off_on_a_phone(owners: Client, owner: User, other: User, portal: Path) -> None:
+    with Library(portal) as library:
+        library.add_clips(
+            NewClip(np.full(160 + n, 0.1, np.float32), "Hey!", "hey campus", "en", "espeak", request_id=f"r:{n}")
+            for n in range(5)
+        )
+    versions = [make_version(owner, portal, number) for number in (1, 2, 3)]
+    make_comparison(*versions)
+    detector = versions[0].detector
+    for verdict, state in (("missed", "new"), ("false_alarm", "new"), ("missed", "taken")):
+        Sample.objects.create(
+            user=owner, detector=detector, verdict=verdict, file="x", seconds=1.0, version=1, state=state
+        )
+    recording = ready_recording(owner)
+    for _ in range(2):
+        share(recording=recording)
+    pages = {
+        "inbox": "/inbox",
+        "users": "/account/users",
+        "jobs": "/jobs/",
+        "compare": address("compare", versions[0]),
+        "version": address("version", versions[0]),
+        "recording": reverse("audio:recording", args=[recording.pk]),
+    }
+    with in_chromium(owners, {path: path for path in pages.values()}, viewport=PHONE) as page:
+        found = {}
+        for name, path in pages.items():
+            page.goto(ADDRESS + path)
+            found[name] = page.evaluate(CUT_OFF)
+    assert found == {name: [] for name in pages}
+
+
+def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job:
+    """A training run that said that at four in the afternoon of a winter's day in New York."""
+    spec = {"phrase": "hello robin", "effort": "trial"}
+    values = {"kind": "train", "lane": "training", "title": "hello robin", "spec": spec, "state": state, **fields}
+    job = Job.objects.create(user=user, **values)
+    when = datetime(2026, 1, 2, 21, 4, 30, tzinfo=UTC)
+    Job.objects.filter(pk=job.pk).update(created_at=when)
+    for event in events:
+        JobEvent.objects.create(job=job, event={"time": when.timestamp(), **event})
+    return job
+
+
+def test_times_are_those_of_the_reader(owners: Client, owner: User) -> None:
+    job = a_job(owner, "done", {"event": "stage", "name": "plan", "message": "Planning"})
+    assert "2026-01-02 21:04 UTC" in owners.get("/jobs/").content.decode(), "without scripts"
+    events = reverse("jobs:events", args=[job.pk])
+    paths = {"/jobs/": "/jobs/", f"/jobs/{job.pk}": reverse("jobs:detail", args=[job.pk]), events: events}
+    with in_chromium(owners, paths, timezone_id="America/New_York", locale="en-US") as page:
+        page.goto(ADDRESS + "/jobs/")
+        assert page.locator("td.wide time").inner_text() == "2026-01-02 16:04"
+        page.goto(f"{ADDRESS}/jobs/{job.pk}")
+        page.get_by_text("16:04:30 Planning").wait_for()
+
+
+def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner: User) -> None:
+    loss = [{"event": "metric", "name": "loss", "value": value} for value in (0.058, 0.05)]
+    going = a_job(
+        owner, "cancelling", {"event": "estimate", "seconds": 200}, {"event": "stage", "name": "train", "message": "T"},
+        *loss, stage="train", message="Training for 60 steps", done=30, total=60, eta_s=34.0,
+    )  # fmt: skip
+    ended = {
+        state: a_job(owner, state, stage="bundle", message="Exporting and checking that all forms agree")
+        for state in ("done", "cancelled", "failed")
+    }
+    jobs = [going, *ended.values()]
+    paths = {reverse(f"jobs:{name}", args=[job.pk]): "" for job in jobs for name in ("detail", "events")}
+    paths = {path: path for path in paths}
+    with in_chromium(owners, paths) as page:
+        page.goto(ADDRESS + reverse("jobs:detail", args=[going.pk]))
+        chip = page.locator("[data-state]")
+        loaded = chip.inner_text()
+        page.get_by_text("34 s left of this stage, about 3 min in all").wait_for()
+        assert chip.inner_text() == loaded == "Cancelling"
+        assert page.locator("h1").inner_text() == "hello robin train, effort trial"
+        assert page.locator("nav [aria-current]").inner_text() == "Jobs"
+        figure = page.locator("figure:visible")
+        assert figure.count() == 1 and figure.bounding_box()["width"] < 520  # type: ignore[index]
+        most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()
+        assert most and axis and most["x"] >= 0 and most["x"] + most["width"] < axis["x"]
+        for state, job in ended.items():
+            page.goto(ADDRESS + reverse("jobs:detail", args=[job.pk]))
+            page.locator("li.past").first.wait_for()
+            assert page.locator("[data-message]").inner_text() == chip.inner_text() == state.capitalize()
+            marked = {"done": "past", "cancelled": "stopped", "failed": "broken"}[state]
+            assert page.locator("[data-stage=bundle]").get_attribute("class") == marked
+
+
+def test_a_bad_file_leaves_nothing_of_the_one_before(owners: Client, version: Version, tmp_path: Path) -> None:
+    said = tmp_path / "said.wav"
+    write_audio(said, np.zeros(SAMPLE_RATE, np.float32))
+    heard = {"seconds": 1.0, "frame_s": 0.08, "threshold": 0.5, "peaks": [0.1], "scores": [0.9], "detections": []}
+    problem = {"what": "That is no sound.", "why": "It is a letter.", "what_to_do": "Choose another file."}
+    path = reverse("listening:try", args=[version.detector_id, 1])
+    answers = [(200, heard), (422, problem), (200, heard)]
+    with in_chromium(owners, {path: path}) as page:
+        page.route("**/file", lambda route: route.fulfill(status=answers[0][0], json=answers.pop(0)[1]))
+        page.goto(ADDRESS + path)
+        for wave, words, kind in ((True, "Not detected", ""), (False, "That is no sound.", "error"), (True, "Not", "")):
+            page.set_input_files("#audio", said)
+            page.get_by_role("button", name="Hear it").click()
+            page.locator("[data-words]", has_text=words).wait_for()
+            assert page.locator("[data-wave]").is_visible() == page.locator("[data-player]").is_visible() == wave
+            assert page.locator("[data-words]").get_attribute("class") == kind
+
+
+def test_what_was_said_live_can_still_be_kept_after_stop(owners: Client, portal: Path) -> None:
+    path = reverse("audio:live")
+    sent: list[bytes] = []
+
+    def listen(socket: WebSocketRoute) -> None:
+        def hear(message: str | bytes) -> None:
+            if message == '{"stop":true}':
+                socket.send('{"ended": true}')
+                socket.close()
+            elif isinstance(message, str):
+                socket.send('{"ready": true, "engine": "x"}')
+                for start, text in ((0.0, "We meet on the pier."), (61.0, "At nine.")):
+                    socket.send(json.dumps({"final": {"text": text, "start_s": start, "end_s": start + 1}}))
+
+        socket.on_message(hear)
+
+    def take(route: Route) -> None:
+        sent.append(route.request.post_data_buffer or b"")
+        if len(sent) == 1:
+            route.fulfill(status=507, json={"what": "The disk is full.", "why": "It is.", "what_to_do": "Free some."})
+        else:
+            route.fulfill(body="")  # really redirected to the recording, which a route cannot be
+
+    with in_chromium(owners, {path: path}, permissions=["microphone", "clipboard-read", "clipboard-write"]) as page:
+        page.route_web_socket("**/ws/transcribe", listen)
+        page.route("**/recordings/upload", take)
+        page.goto(ADDRESS + path)
+        assert not page.get_by_role("button", name="Copy the text").is_visible()
+        page.get_by_role("button", name="Start", exact=True).click()
+        page.get_by_text("At nine.").wait_for()
+        page.wait_for_timeout(700)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.get_by_role("button", name="Copy the text").click()
+        page.get_by_text("Copied").wait_for()
+        said = "0:00 We meet on the pier.\n1:01 At nine.\n"
+        assert page.evaluate("navigator.clipboard.readText()") == said
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download the text").click()
+        assert Path(download.value.path()).read_text() == said
+        page.get_by_role("button", name="Keep it as a recording").click()
+        page.get_by_text("The disk is full.").wait_for()  # and nothing is lost
+        page.get_by_role("button", name="Keep it as a recording").click()
+        page.get_by_role("link", name="open it").wait_for()
+        assert not page.get_by_role("button", name="Keep it as a recording").is_visible()
+    assert b'name="csrfmiddlewaretoken"' in sent[1] and b'filename="Live.wav"' in sent[1]
+    wav = portal / "sent.wav"
+    wav.write_bytes(sent[1][sent[1].index(b"RIFF") :])
+    assert len(read_audio(wav)) > 0.3 * SAMPLE_RATE and np.abs(read_audio(wav)).max() > 0.01
+
+
+def test_no_answer_is_spoken_unasked(owners: Client, owner: User) -> None:
+    page = owners.get(reverse("audio:recording", args=[ready_recording(owner).pk])).content.decode()
+    box = re.search(r"<input[^>]*data-speak-answer[^>]*>", page)
+    assert box is not None and "checked" not in box[0]
+
+
+def test_a_correction_begins_with_the_first_words_and_buttons_keep_their_distance(owners: Client, owner: User) -> None:
+    said = tuple(("S1", " ".join(f"word{n}" for n in range(200)), 0.9) for _ in range(2))
+    recording = ready_recording(owner, transcript=transcript_of_words(said))
+    owners.post(reverse("audio:share", args=[recording.pk]), {"days": "7"})
+    path = reverse("audio:recording", args=[recording.pk])
+    words = reverse("audio:words", args=[recording.pk])
+    with in_chromium(owners, {path: path, words: words}, viewport=PHONE) as page:
+        page.goto(ADDRESS + path)
+        copy, days = page.locator("[data-copy=new-link]").bounding_box(), page.locator("label[for=days]").bounding_box()
+        assert copy and days and days["y"] - copy["y"] - copy["height"] >= 8
+        page.get_by_role("button", name=re.compile("^Correct")).first.click()
+        field = page.get_by_label("What is said")
+        assert field.evaluate("field => [field.scrollTop, field.selectionStart]") == [0, 0]
+        assert field.evaluate("field => field.scrollHeight > field.clientHeight")
+
+
+def test_a_recorded_utterance_is_sent_whole(owners: Client, portal: Path) -> None:
+    path, sent = "/library/record", []
+
+    def check(route: Route) -> None:
+        sent.append(route.request.post_data_buffer or b"")
+        route.fulfill(json={"problems": [], "good": True})
+
+    with in_chromium(owners, {path: f"{path}?phrase=hey+compass&language=en"}, permissions=["microphone"]) as page:
+        page.route("**" + reverse("library:check"), check)
+        page.goto(ADDRESS + path)
+        seconds = float(page.locator("#record").get_attribute("data-seconds") or 0)
+        page.get_by_role("button", name="Record", exact=True).click()
+        page.get_by_role("button", name="Keep", exact=True).wait_for()
+    wav = portal / "sent.wav"
+    wav.write_bytes(sent[0][sent[0].index(b"RIFF") :])
+    said = read_audio(wav)
+    assert len(said) == pytest.approx(seconds * SAMPLE_RATE, rel=0.1) and np.abs(said).max() > 0.01
