@@ -18,6 +18,8 @@ OPEN = {
     *("api-docs", "api-schema"),
     # Whoever has a link that works sees its recording.
     *("audio:shared", "audio:shared_audio", "audio:shared_waveform", "audio:shared_words"),
+    # Whoever has the address of a version's files for devices.
+    "trainer:device_file",
     # They take a name and a password themselves.
     *("compatibility:token", "compatibility:auth-token"),
     # Nothing private: whether it runs, how many jobs wait, how fast it answers, and that there is no such address.

@@ -29,7 +29,8 @@ def test_bundle_with_another_default_rate(call: Call, world: World) -> None:
     response = call("get", f"{place}?fa_per_day=2", headers=a_token(world.user, "read"))
     with zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content))) as archive:
         assert json.loads(archive.read("manifest.json"))["default_fa_per_day"] == 2
-    assert world.version.bundle in response["Content-Disposition"]
+    stem = world.version.bundle.removesuffix(".zip")
+    assert f"{stem}-2-a-day.zip" in response["Content-Disposition"]
     problem_of(call("get", f"{place}?fa_per_day=0", headers=a_token(world.user, "read")), 422)
     (world.version.path / world.version.bundle).unlink()
     problem_of(call("get", place, headers=a_token(world.user, "read")), 410)
