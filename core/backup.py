@@ -111,6 +111,19 @@ def back_up(data: Path, target: Path, reporter: Reporter) -> Backup:
             Nothing is left then.
     """
     data, target = data.resolve(), target.resolve()
+    try:
+        _refuse_bad_places(data, target)
+        with (
+            atomic_path(target, 0o600) as temporary,  # it holds the key and the sessions of the portal
+            tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as copies,
+            zipfile.ZipFile(temporary, "w") as archive,
+        ):
+            return _Writer(data, archive, Path(copies), reporter).write()
+    except OSError as error:
+        raise _write_error(error, "the backup was not written") from error
+
+
+def _refuse_bad_places(data: Path, target: Path) -> None:
     if target.is_relative_to(data):
         raise HarkError(
             "The backup would lie in the data folder.",
@@ -129,15 +142,6 @@ def back_up(data: Path, target: Path, reporter: Reporter) -> Backup:
             f"{data} holds no library, no detector and no portal.",
             "Check HARK_DATA, or --data.",
         )
-    try:
-        with (
-            atomic_path(target, 0o600) as temporary,  # it holds the key and the sessions of the portal
-            tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as copies,
-            zipfile.ZipFile(temporary, "w") as archive,
-        ):
-            return _Writer(data, archive, Path(copies), reporter).write()
-    except OSError as error:
-        raise _write_error(error, "the backup was not written") from error
 
 
 def _is_backup(path: Path) -> bool:
@@ -239,7 +243,7 @@ def _copy_database(path: Path, copy: Path) -> None:
     try:
         # "rw", not "ro": a database in WAL mode that nobody has open cannot be read otherwise.
         with (
-            closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as source,
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=1.0, uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target, progress=wait)
@@ -322,22 +326,33 @@ def restore(archive: Path, data: Path, reporter: Reporter, replace: bool = False
         HarkError: what :func:`check` raises, a data folder that holds something or whose portal is running, a full
             disk. The data folder is as it was then.
     """
-    occupied = data.exists() and (not data.is_dir() or any(data.iterdir()))
-    if occupied and not replace:
-        raise _holds_something(data)
-    with _without_portal(data):
-        staged = None
-        try:
-            data.parent.mkdir(parents=True, exist_ok=True)
-            staged = Path(tempfile.mkdtemp(prefix=f".{data.name}-", dir=data.parent))  # for its owner only
+    try:
+        occupied = data.exists() and (not data.is_dir() or any(data.iterdir()))
+        if occupied and not replace:
+            raise _holds_something(data)
+        if data.is_mount():
+            raise HarkError(
+                "The data folder cannot be replaced.",
+                f"{data} is the top of a disk, and restoring takes the place of a whole folder.",
+                "Name a folder below it (--data), and use that one from then on (HARK_DATA).",
+            )
+        data.parent.mkdir(parents=True, exist_ok=True)
+        with _without_portal(data), _folder_beside(data) as staged:
             backup = _read_backup(archive, staged, reporter)
             os.sync()
             return backup, _put_in_place(staged, data, occupied)
-        except OSError as error:
-            raise _write_error(error, "the backup was not restored") from error
-        finally:
-            if staged is not None:
-                shutil.rmtree(staged, ignore_errors=True)
+    except OSError as error:
+        raise _write_error(error, "the backup was not restored") from error
+
+
+@contextmanager
+def _folder_beside(data: Path) -> Iterator[Path]:
+    """A folder for its owner only; it is gone afterwards, unless it was renamed."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{data.name}-", dir=data.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_in_place(staged: Path, data: Path, occupied: bool) -> Path | None:

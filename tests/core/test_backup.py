@@ -82,7 +82,7 @@ def rows_of(database: Path) -> list[str]:
         connection.close()
 
 
-def rewritten(archive: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
+def rewritten(archive: Path, change: Callable[[dict[str, bytes], dict[str, Any]], object]) -> Path:
     """The archive with other members or another manifest."""
     with zipfile.ZipFile(archive) as opened:
         members = {name: opened.read(name) for name in opened.namelist()}
@@ -257,6 +257,17 @@ def test_a_damaged_database_is_said(data: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+def test_a_database_that_stays_locked_is_said(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "BUSY_S", 0.0)
+    connection = sqlite3.connect(data / "library.sqlite3", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = DELETE")  # in WAL mode nobody has to wait
+    connection.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(HarkError, match="it stays locked"):
+        back_up(data, tmp_path / "hark.zip", QUIET)
+    connection.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def test_where_it_may_not_be_written(data: Path, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="in the data folder"):
         back_up(data, data / "hark.zip", QUIET)
@@ -312,6 +323,12 @@ def test_a_folder_that_holds_something_is_moved_aside_or_left(data: Path, archiv
     assert (target / "portal" / "secret.key").read_bytes() == b"k" * 60
     _backup, again = restore(archive, target, QUIET, replace=True)
     assert again is not None and again != aside and aside.is_dir()
+
+
+def test_the_top_of_a_disk_is_refused_at_once(archive: Path, small_disk: Path) -> None:
+    with pytest.raises(HarkError, match="top of a disk"):
+        restore(archive, small_disk, QUIET)
+    assert not list(small_disk.iterdir())
 
 
 def test_into_a_folder_that_is_empty(archive: Path, tmp_path: Path) -> None:
@@ -374,12 +391,14 @@ def test_contents_that_differ_from_the_manifest(archive: Path, tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_names_that_no_backup_has(archive: Path, tmp_path: Path, name: str) -> None:
-    assert_refused(rewritten(archive, lambda *both: add(*both, name)), tmp_path, "cannot be used")
+    assert_refused(
+        rewritten(archive, lambda members, manifest: add(members, manifest, name)), tmp_path, "cannot be used"
+    )
     assert not (tmp_path.parent / "evil").exists()
 
 
 def test_a_name_that_is_a_file_and_a_folder(archive: Path, tmp_path: Path) -> None:
-    other = rewritten(archive, lambda *both: add(*both, "audio/7/audio.flac/x"))
+    other = rewritten(archive, lambda members, manifest: add(members, manifest, "audio/7/audio.flac/x"))
     with pytest.raises(HarkError, match="file and a folder"):
         restore(other, tmp_path / "new", QUIET)
     assert not (tmp_path / "new").exists()
