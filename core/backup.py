@@ -112,18 +112,22 @@ def back_up(data: Path, target: Path, reporter: Reporter) -> Backup:
     """
     data, target = data.resolve(), target.resolve()
     try:
-        _refuse_bad_places(data, target)
+        _refuse_bad_place(data, target)
+        unnamed: set[str] = set()
+        names = set(_files(data, unnamed))
+        if not names:
+            raise _nothing(data)
         with (
             atomic_path(target, 0o600) as temporary,  # it holds the key and the sessions of the portal
             tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as copies,
             zipfile.ZipFile(temporary, "w") as archive,
         ):
-            return _Writer(data, archive, Path(copies), reporter).write()
+            return _Writer(data, archive, Path(copies), reporter).write(names, unnamed)
     except OSError as error:
         raise _write_error(error, "the backup was not written") from error
 
 
-def _refuse_bad_places(data: Path, target: Path) -> None:
+def _refuse_bad_place(data: Path, target: Path) -> None:
     if target.is_relative_to(data):
         raise HarkError(
             "The backup would lie in the data folder.",
@@ -136,12 +140,14 @@ def _refuse_bad_places(data: Path, target: Path) -> None:
         raise HarkError(
             f"There is a file {target.name} already.", "It is no backup, and would be lost.", "Choose another name."
         )
-    if not data.is_dir() or not any(True for _ in _files(data, [])):
-        raise HarkError(
-            "There is nothing to back up.",
-            f"{data} holds no library, no detector and no portal.",
-            "Check HARK_DATA, or --data.",
-        )
+
+
+def _nothing(data: Path) -> HarkError:
+    return HarkError(
+        "There is nothing to back up.",
+        f"{data} holds no library, no detector and no portal.",
+        "Check HARK_DATA, or --data.",
+    )
 
 
 def _is_backup(path: Path) -> bool:
@@ -156,22 +162,23 @@ class _Writer:
     def __init__(self, data: Path, archive: zipfile.ZipFile, copies: Path, reporter: Reporter) -> None:
         self.data, self.archive, self.copies, self.reporter = data, archive, copies, reporter
         self.written: dict[str, Entry] = {}
-        self.left_out: list[str] = []
+        self.vanished: set[str] = set()
 
-    def write(self) -> Backup:
+    def write(self, names: set[str], unnamed: set[str]) -> Backup:
+        """Args: the files that are there before, and those whose names are no text."""
         self.reporter.stage("databases", "Copying the databases")
         first = [self.data / "portal" / "portal.sqlite3", self.data / "library.sqlite3"]
         for path in [*first, *sorted(self.data.glob("users/*/library.sqlite3"))]:
             if path.is_file():
                 self._add(path.relative_to(self.data).as_posix())
-        names = list(_files(self.data, self.left_out))
+        names = names | set(_files(self.data, unnamed))  # so what was deleted since the databases is missed
         self.reporter.stage("files", "Copying the files")
         progress = Progress(self.reporter, len(names))
-        for name in names:
+        for name in sorted(names):
             if name not in self.written:
                 self._add(name)
             progress.advance()
-        files, left_out = tuple(self.written.values()), tuple(self.left_out)
+        files, left_out = tuple(self.written.values()), tuple(sorted(self.vanished | unnamed))
         made = Backup(hark_version(), datetime.now(UTC).isoformat(timespec="seconds"), files, left_out)
         content = {"format": FORMAT, **asdict(made)}
         self.archive.writestr(_info(MANIFEST), json.dumps(content, ensure_ascii=False))
@@ -191,7 +198,7 @@ class _Writer:
                 with _opened(path) as file:
                     self._pack(name, file, os.fstat(file.fileno()).st_mtime)
         except FileNotFoundError:
-            self.left_out.append(name)
+            self.vanished.add(name)
 
     def _pack(self, name: str, source: IO[bytes], modified: float) -> None:
         digest, size = hashlib.sha256(), 0
@@ -203,7 +210,7 @@ class _Writer:
         self.written[name] = Entry(name, size, digest.hexdigest(), modified)
 
 
-def _files(data: Path, left_out: list[str]) -> Iterator[str]:
+def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
     """The names of all files that belong into a backup; links are followed, as to a larger disk, but not in circles."""
 
     def below(folder: Path, above: frozenset[str]) -> Iterator[str]:
@@ -227,7 +234,7 @@ def _files(data: Path, left_out: list[str]) -> Iterator[str]:
                 if _is_safe(name):
                     yield name
                 else:
-                    left_out.append(name.encode("utf-8", "replace").decode())
+                    unnamed.add(name.encode("utf-8", "replace").decode())
 
     yield from below(data, frozenset())
 

@@ -223,6 +223,21 @@ def test_a_file_that_vanishes_meanwhile_is_named(data: Path, tmp_path: Path, mon
     assert check(tmp_path / "hark.zip", QUIET) == made and made.left_out[0] not in {file.path for file in made.files}
 
 
+def test_a_clip_that_is_deleted_after_its_row_was_copied_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = backup._copy_database
+    clips = sorted((data / "users" / "2" / "clips").rglob("*.flac"))
+
+    def copied_in_time(path: Path, copy: Path) -> None:
+        copied(path, copy)
+        clips[0].unlink(missing_ok=True)
+
+    monkeypatch.setattr(backup, "_copy_database", copied_in_time)
+    made = back_up(data, tmp_path / "hark.zip", QUIET)
+    assert made.left_out == (clips[0].relative_to(data).as_posix(),)
+
+
 def test_one_in_another_that_is_cut_off_is_not_taken_for_it(data: Path, archive: Path, tmp_path: Path) -> None:
     put(data, "noise/z.zip", archive.read_bytes())
     back_up(data, archive, QUIET)
