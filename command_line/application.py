@@ -22,7 +22,7 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 # Each module has ``register(commands)``; --help shows them in this order. They import what is slow when they run.
 COMMANDS = (
     "train", "detect", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase", "confusers",
-    "library", "transcribe", "asr", "summarizer", "engines", "bench", "doctor", "test",
+    "library", "backup", "transcribe", "asr", "summarizer", "engines", "bench", "doctor", "test",
 )  # fmt: skip
 
 STOPPED = "stopped; run the same command again to go on"

@@ -10,13 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command
 from command_line.server_part import Part
 from core import earlier_settings
+from core.backup import serving
 from core.child_process import signal_group
-from core.data_folder import data_folder
+from core.data_folder import data_folder, keep_private, storing
 from core.errors import HarkError
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
         if not setting.taken:
             screen.note(f"{setting.name} is not taken: {setting.said} {setting.what_to_do}")
     os.environ["HARK_DATA"] = str(data_folder())  # the children's too, wherever they are started
+    with ExitStack() as lock:
+        with storing("starting the portal"):
+            keep_private(data_folder())
+            lock.enter_context(serving(data_folder()))
+        return _serve(options, screen)
+
+
+def _serve(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.recordings.model_client import stop as stop_speech_service
     from webui.setup import ready
 

@@ -88,7 +88,7 @@ def storing(doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; it is synced and renamed to ``target`` only when the block succeeds.
 
     Raises OSError as the file system gives it; callers that face a user write within :func:`storing`.
@@ -101,7 +101,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -16,12 +16,15 @@ EVERY_S = 0.1
 
 
 @contextmanager
-def held(path: Path, refusal: Callable[[str], HarkError], patience_s: float | None = None) -> Iterator[None]:
+def held(
+    path: Path, refusal: Callable[[str], HarkError], patience_s: float | None = None, shared: bool = False
+) -> Iterator[None]:
     """Hold the lock on a file, which is made; the lock goes with the process, however that ends.
 
     Args:
         refusal: makes the error of the process that holds it (its number, or "unknown").
         patience_s: how long it is waited for (default: :data:`PATIENCE_S`), as its holder may be about to end.
+        shared: others who share it may hold it too.
 
     Raises:
         HarkError: another process has it, still.
@@ -30,7 +33,7 @@ def held(path: Path, refusal: Callable[[str], HarkError], patience_s: float | No
         until = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
                 if time.monotonic() >= until:

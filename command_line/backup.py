@@ -1,0 +1,88 @@
+"""``backup`` and ``restore``: a data folder as one file, and back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, add_command, folder
+from command_line.program import PROGRAM
+from core.data_folder import data_folder
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from core.backup import Backup
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the commands of this module."""
+    summary = "write the data folder into one file, also while it is in use"
+    backup = add_command(commands, "backup", "FILE [--check]", summary, run_backup)
+    backup.add_argument("file", type=folder, metavar="FILE", help="the zip to write")
+    backup.add_argument("--check", action="store_true", help="write nothing: check every file of the backup FILE")
+    summary = "put a backup into an empty data folder"
+    restore = add_command(commands, "restore", "FILE [--replace | --verify]", summary, run_restore)
+    restore.add_argument("file", type=folder, metavar="FILE", help=f"what {PROGRAM} backup has written")
+    how = restore.add_mutually_exclusive_group()
+    how.add_argument("--replace", action="store_true", help="move a data folder that holds something aside")
+    how.add_argument("--verify", action="store_true", help="restore nothing: check every file of the backup")
+
+
+def run_backup(options: argparse.Namespace, screen: Screen) -> int:
+    """``backup FILE [--check]``."""
+    from command_line.console import short_path
+    from core.backup import back_up
+
+    if options.check:
+        return _check(options.file, screen)
+    target = options.file.absolute()
+    with screen.reporter() as reporter:
+        made = back_up(data_folder(), target, reporter)
+    screen.result({"file": str(target), "ok": True, **_summary(made)})
+    if made.left_out:
+        screen.note("Left out, as they vanished meanwhile or have no proper name:", *made.left_out)
+    if made.secrets:
+        screen.note(f"It holds secrets ({', '.join(made.secrets)}): keep it where nobody else can read it.")
+    screen.show(_in_words(made))
+    screen.show_line(short_path(target))
+    return 0
+
+
+def run_restore(options: argparse.Namespace, screen: Screen) -> int:
+    """``restore FILE [--replace | --verify]``."""
+    from core.backup import restore
+
+    if options.verify:
+        return _check(options.file, screen)
+    with screen.reporter() as reporter:
+        restored, aside = restore(options.file, data_folder(), reporter, options.replace)
+    before = None if aside is None else str(aside)
+    screen.result({"folder": str(data_folder()), "before": before, "ok": True, **_summary(restored)})
+    screen.show(f"Restored: {_in_words(restored)}")
+    screen.show_line(str(data_folder()))
+    if before:
+        screen.show("What was there before, engines and voices among it, is now here:")
+        screen.show_line(before)
+    return 0
+
+
+def _check(file: Path, screen: Screen) -> int:
+    from core.backup import check
+
+    with screen.reporter() as reporter:
+        found = check(file, reporter)
+    screen.result({"file": str(file), "ok": True, **_summary(found)})
+    screen.show(f"The backup is in order: {_in_words(found)}")
+    return 0
+
+
+def _summary(backup: Backup) -> dict[str, object]:
+    return {
+        "hark": backup.hark, "created": backup.created, "files": len(backup.files), "bytes": backup.size,
+        "left_out": list(backup.left_out), "secrets": list(backup.secrets),
+    }  # fmt: skip
+
+
+def _in_words(backup: Backup) -> str:
+    return f"{len(backup.files):,} files, {backup.size / 1e6:,.1f} MB, of {backup.created} (Hark {backup.hark})."

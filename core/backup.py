@@ -1,0 +1,584 @@
+"""A data folder as one file, and back: a zip with a manifest that has the digest of every file.
+
+Databases are copied first, with SQLite's own backup, so the portal and commands may go on; files follow. A clip's file
+is written before its row (``db/db_api.py``), so every row of the copy has its file, unless it was deleted meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sqlite3
+import stat
+import struct
+import tempfile
+import time
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.lock import held
+from core.untrusted_json import untrusted_json
+
+MANIFEST = "hark-backup.json"
+FORMAT = 1
+LARGEST_MANIFEST = 1 << 28  # bytes: about a million files
+BLOCK = 1 << 20
+BUSY_S = 60.0  # how long a database that somebody has locked is waited for
+SERVING_LOCK = "portal/serving.lock"  # below the data folder: the portal shares it, restoring has it alone
+SECRETS = ("portal/secret.key", ".env")
+DATABASE = ".sqlite3"
+
+# What can be had again, of every user's folder and of the models in it; and the portal's counts of requests.
+NOT_KEPT = {"cache", "engines", "voices", "logs", "log", "tmp", "portal/requests.sqlite3", MANIFEST}
+DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
+_OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
+_WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a backup: its path below the data folder, size, digest, and when it was changed (seconds, UTC)."""
+
+    path: str
+    bytes: int
+    sha256: str
+    modified: float
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a backup holds. ``left_out`` names files that vanished, or could not be named, while it was made."""
+
+    hark: str
+    created: str
+    files: tuple[Entry, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, unpacked."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Files of it that nobody else may read."""
+        return tuple(file.path for file in self.files if file.path in SECRETS)
+
+
+def hark_version() -> str:
+    """The version of this Hark."""
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
+
+
+def is_kept(path: PurePosixPath) -> bool:
+    """Whether a file or folder (its path below the data folder) belongs into a backup."""
+    parts = path.parts
+    if parts[0] == "users" and len(parts) > 2:
+        parts = parts[2:]
+    if parts == (".env",) and path.parts == parts:
+        return True
+    if any(part.startswith(".") for part in parts) or parts[-1].endswith(_OF_A_PROCESS):
+        return False
+    if parts[0] in NOT_KEPT or "/".join(parts) in NOT_KEPT:
+        return False
+    if parts[0] == "models" and len(parts) > 1 and parts[1] in DOWNLOADED:
+        return False
+    return not (parts[0] == "jobs" and "features" in parts[2:])
+
+
+# Making one.
+
+
+def back_up(data: Path, target: Path, reporter: Reporter) -> Backup:
+    """Write a backup of a data folder, which may be in use; an earlier file of that name is replaced at the end.
+
+    Raises:
+        HarkError: nothing to back up, a target inside of the data folder, a file that cannot be read, a full disk.
+            Nothing is left then.
+    """
+    data, target = data.resolve(), target.resolve()
+    try:
+        _refuse_bad_place(data, target)
+        unnamed: set[str] = set()
+        names = set(_files(data, unnamed))
+        if not names:
+            raise _nothing(data)
+        with (
+            atomic_path(target, 0o600) as temporary,  # it holds the key and the sessions of the portal
+            tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as copies,
+            zipfile.ZipFile(temporary, "w") as archive,
+        ):
+            return _Writer(data, archive, Path(copies), reporter).write(names, unnamed)
+    except OSError as error:
+        raise _write_error(error, "the backup was not written") from error
+
+
+def _refuse_bad_place(data: Path, target: Path) -> None:
+    if target.is_relative_to(data):
+        raise HarkError(
+            "The backup would lie in the data folder.",
+            "It would be lost together with it, and be part of the next one.",
+            "Name a file elsewhere, best on another disk.",
+        )
+    if target.is_dir():
+        raise HarkError(f"{target.name} is a folder.", "A backup is one file.", f"Name a file: {target.name}/hark.zip.")
+    if target.exists() and not _is_backup(target):
+        raise HarkError(
+            f"There is a file {target.name} already.", "It is no backup, and would be lost.", "Choose another name."
+        )
+
+
+def _nothing(data: Path) -> HarkError:
+    return HarkError(
+        "There is nothing to back up.",
+        f"{data} holds no library, no detector and no portal.",
+        "Check HARK_DATA, or --data.",
+    )
+
+
+def _is_backup(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as opened:
+            return MANIFEST in opened.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, struct.error):
+        return False
+
+
+class _Writer:
+    def __init__(self, data: Path, archive: zipfile.ZipFile, copies: Path, reporter: Reporter) -> None:
+        self.data, self.archive, self.copies, self.reporter = data, archive, copies, reporter
+        self.written: dict[str, Entry] = {}
+        self.vanished: set[str] = set()
+
+    def write(self, names: set[str], unnamed: set[str]) -> Backup:
+        """Args: the files that are there before, and those whose names are no text."""
+        self.reporter.stage("databases", "Copying the databases")
+        first = [self.data / "portal" / "portal.sqlite3", self.data / "library.sqlite3"]
+        for path in [*first, *sorted(self.data.glob("users/*/library.sqlite3"))]:
+            if path.is_file():
+                self._add(path.relative_to(self.data).as_posix())
+        names = names | set(_files(self.data, unnamed))  # so what was deleted since the databases is missed
+        self.reporter.stage("files", "Copying the files")
+        progress = Progress(self.reporter, len(names))
+        for name in sorted(names):
+            if name not in self.written:
+                self._add(name)
+            progress.advance()
+        files, left_out = tuple(self.written.values()), tuple(sorted(self.vanished | unnamed))
+        made = Backup(hark_version(), datetime.now(UTC).isoformat(timespec="seconds"), files, left_out)
+        content = {"format": FORMAT, **asdict(made)}
+        self.archive.writestr(_info(MANIFEST), json.dumps(content, ensure_ascii=False))
+        return made
+
+    def _add(self, name: str) -> None:
+        path = self.data / name
+        try:
+            if name.endswith(DATABASE):
+                modified = path.stat().st_mtime
+                copy = self.copies / "copy.sqlite3"
+                _copy_database(path, copy)
+                with copy.open("rb") as file:
+                    self._pack(name, file, modified)
+                copy.unlink()
+            else:
+                with _opened(path) as file:
+                    self._pack(name, file, os.fstat(file.fileno()).st_mtime)
+        except FileNotFoundError:
+            self.vanished.add(name)
+
+    def _pack(self, name: str, source: IO[bytes], modified: float) -> None:
+        digest, size = hashlib.sha256(), 0
+        with self.archive.open(_info(name), "w", force_zip64=True) as packed:
+            while block := _read(source, name):
+                digest.update(block)
+                size += len(block)
+                packed.write(block)
+        self.written[name] = Entry(name, size, digest.hexdigest(), modified)
+
+
+def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
+    """The names of all files that belong into a backup; links are followed, as to a larger disk, but not in circles."""
+
+    def below(folder: Path, above: frozenset[str]) -> Iterator[str]:
+        real = os.path.realpath(folder)
+        if real in above:
+            return
+        try:
+            found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _not_read(folder.relative_to(data).as_posix(), error) from error
+        for entry in found:
+            path = Path(entry.path)
+            name = path.relative_to(data).as_posix()
+            if not is_kept(PurePosixPath(name)):
+                continue
+            if entry.is_dir():
+                yield from below(path, above | {real})
+            elif entry.is_file():  # no socket, no pipe, no link that leads nowhere
+                if _is_safe(name):
+                    yield name
+                else:
+                    unnamed.add(name.encode("utf-8", "replace").decode())
+
+    yield from below(data, frozenset())
+
+
+def _copy_database(path: Path, copy: Path) -> None:
+    """Raises FileNotFoundError where it has vanished, OSError of a full disk."""
+    until = time.monotonic() + BUSY_S
+
+    def wait(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > until:
+            raise sqlite3.OperationalError("it stays locked")
+
+    try:
+        # "rw", not "ro": a database in WAL mode that nobody has open cannot be read otherwise.
+        with (
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=1.0, uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target, progress=wait)
+    except sqlite3.Error as error:
+        if is_full(error):
+            raise StorageFull(*_full("the backup was not written", str(error))) from error
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+        raise _not_read(path.name, error) from error
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    packed = PurePosixPath(name).suffix in _WORTH_PACKING
+    info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    info.external_attr = (stat.S_IFREG | 0o600) << 16
+    return info
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _not_read(path.name, error) from error
+
+
+def _read(source: IO[bytes], name: str) -> bytes:
+    try:
+        return source.read(BLOCK)
+    except OSError as error:
+        raise _not_read(name, error) from error
+
+
+def _not_read(name: str, error: Exception) -> HarkError:
+    return HarkError(
+        f"The backup was not written: {name} cannot be read.",
+        f"{getattr(error, 'strerror', None) or error}.",
+        "Check the disk and who owns the file, then run the same command again.",
+    )
+
+
+def _full(doing: str, said: str) -> tuple[str, str, str]:
+    return (
+        f"The disk is full: {doing}.",
+        f"{said}.",
+        "Free some space or use a larger disk, then run the same command again; nothing of it is left.",
+    )
+
+
+def _write_error(error: OSError, doing: str) -> HarkError:
+    where = f": {Path(str(error.filename)).name}" if error.filename else ""
+    said = f"{error.strerror or error}{where}"
+    if is_full(error):
+        return StorageFull(*_full(doing, said))
+    what_to_do = "Check the disk and who owns the folder, then run the same command again; nothing of it is left."
+    return HarkError(f"A file could not be written: {doing}.", f"{said}.", what_to_do)
+
+
+# Checking and restoring.
+
+
+def check(archive: Path, reporter: Reporter) -> Backup:
+    """Read all of a backup and compare every digest.
+
+    Raises:
+        HarkError: no backup, a damaged one, or one with a file that Hark does not put into backups.
+    """
+    return _read_backup(archive, None, reporter)
+
+
+def restore(archive: Path, data: Path, reporter: Reporter, replace: bool = False) -> tuple[Backup, Path | None]:
+    """Put a backup into a data folder that is empty or not there; all of it is checked before.
+
+    Args:
+        replace: move a data folder that holds something aside. Returned is what it is called then.
+
+    Raises:
+        HarkError: what :func:`check` raises, a data folder that holds something or whose portal is running, a full
+            disk. The data folder is as it was then.
+    """
+    try:
+        occupied = data.exists() and (not data.is_dir() or any(data.iterdir()))
+        if occupied and not replace:
+            raise _holds_something(data)
+        if data.is_mount():
+            raise HarkError(
+                "The data folder cannot be replaced.",
+                f"{data} is the top of a disk, and restoring takes the place of a whole folder.",
+                "Name a folder below it (--data), and use that one from then on (HARK_DATA).",
+            )
+        data.parent.mkdir(parents=True, exist_ok=True)
+        with _without_portal(data), _folder_beside(data) as staged:
+            backup = _read_backup(archive, staged, reporter)
+            os.sync()
+            return backup, _put_in_place(staged, data, occupied)
+    except OSError as error:
+        raise _write_error(error, "the backup was not restored") from error
+
+
+@contextmanager
+def _folder_beside(data: Path) -> Iterator[Path]:
+    """A folder for its owner only; it is gone afterwards, unless it was renamed."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{data.name}-", dir=data.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(staged: Path, data: Path, occupied: bool) -> Path | None:
+    """Two renames at most; the second takes an empty folder's place, and no other's."""
+    aside = None
+    if occupied:
+        aside = _free_name(data)
+        data.rename(aside)
+    try:
+        staged.rename(data)
+    except OSError:
+        if aside is not None and not data.exists():
+            aside.rename(data)
+        if data.is_dir() and any(data.iterdir()):
+            raise _holds_something(data) from None
+        raise
+    return aside
+
+
+def _free_name(data: Path) -> Path:
+    name = f"{data.name}.before-{datetime.now():%Y%m%d-%H%M%S}"
+    while (path := data.with_name(name)).exists():
+        name += "-"
+    return path
+
+
+def _holds_something(data: Path) -> HarkError:
+    return HarkError(
+        "The data folder is not empty.",
+        f"{data} holds something, which restoring would mix with the backup.",
+        "Name an empty one (--data), or give --replace, which moves that folder aside and deletes nothing.",
+    )
+
+
+@contextmanager
+def _without_portal(data: Path) -> Iterator[None]:
+    lock = data / SERVING_LOCK
+    if not lock.parent.is_dir():  # no portal has ever used it
+        yield
+        return
+
+    def refusal(process: str) -> HarkError:
+        return HarkError(
+            "The portal is running on that data folder.",
+            f"Process {process} serves it, and would go on with the old data.",
+            "End ./hark serve, then run the same command again.",
+        )
+
+    with held(lock, refusal, 0):
+        yield
+
+
+@contextmanager
+def serving(data: Path) -> Iterator[None]:
+    """While a portal uses a data folder, which may have several: nothing is restored there.
+
+    Raises:
+        HarkError: something is just being restored.
+        OSError: the folder cannot be written.
+    """
+
+    def refusal(process: str) -> HarkError:
+        return HarkError(
+            "The portal cannot start now.",
+            f"Process {process} is restoring a backup into its data folder.",
+            "Wait until that has ended, then run the same command again.",
+        )
+
+    lock = data / SERVING_LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with held(lock, refusal, 0, shared=True):
+        yield
+
+
+def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup:
+    reporter.stage("check", "Unpacking and checking the backup" if into else "Checking the backup")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = _members(opened)
+            backup = _manifest_of(opened, members)
+            _compare({file.path for file in backup.files}, set(members))
+            progress = Progress(reporter, len(backup.files))
+            for file in backup.files:
+                with opened.open(members[file.path]) as content:
+                    _take(file, content, into)
+                progress.advance()
+    except FileNotFoundError as error:
+        raise HarkError(f"There is no file {archive}.", "It was moved, or its name differs.", "Check it.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise _damaged(f"It is no zip, or is cut off or changed: {error}.") from error
+    except (RuntimeError, NotImplementedError, ValueError, struct.error, OverflowError) as error:
+        raise _refused(f"It cannot be read: {error}.") from error  # encrypted, or of a method that nobody knows
+    except OSError as error:
+        raise _damaged(f"It cannot be read: {error.strerror or error}.") from error
+    return backup
+
+
+def _take(file: Entry, content: IO[bytes], into: Path | None) -> None:
+    digest, size = hashlib.sha256(), 0
+    with _new_file(into, file) as write:
+        while block := content.read(BLOCK):
+            size += len(block)
+            if size > file.bytes:
+                break
+            digest.update(block)
+            write(block)
+    if size != file.bytes or digest.hexdigest() != file.sha256:
+        raise _damaged(f"{file.path[:200]!r} in it is not what was backed up: its size or digest differs.")
+
+
+@contextmanager
+def _new_file(into: Path | None, file: Entry) -> Iterator[Callable[[bytes], object]]:
+    if into is None:
+        yield len
+        return
+    path = into / file.path
+    private = file.path in SECRETS or file.path.startswith("portal/")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if private else 0o644)
+        target = os.fdopen(handle, "wb")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _refused("A name in it is a file and a folder at once.") from error
+    except OSError as error:
+        raise _write_error(error, "the backup was not restored") from error
+
+    def write(block: bytes) -> None:
+        try:
+            target.write(block)
+        except OSError as error:
+            raise _write_error(error, "the backup was not restored") from error
+
+    try:
+        yield write
+    finally:
+        try:
+            target.close()
+            os.utime(path, (file.modified, file.modified))
+        except OSError as error:
+            raise _write_error(error, "the backup was not restored") from error
+
+
+def _manifest_of(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Backup:
+    """What the manifest says, which is taken out of the members."""
+    if MANIFEST not in members:
+        raise _refused("It has no manifest: ./hark backup did not make it.")
+    with opened.open(members.pop(MANIFEST)) as file:
+        text = file.read(LARGEST_MANIFEST + 1)
+    if len(text) > LARGEST_MANIFEST:
+        raise _refused("Its manifest is too long.")
+    try:
+        content: dict[str, Any] = untrusted_json(text)
+        if content["format"] != FORMAT:
+            raise _refused(f"It was made by another version of Hark: {str(content.get('hark'))[:40]!r}.")
+        files = tuple(
+            Entry(str(file["path"]), int(file["bytes"]), str(file["sha256"]), _time(file["modified"]))
+            for file in content["files"]
+        )
+        if len({file.path for file in files}) < len(files):
+            raise _refused("Its manifest names a file twice.")
+        left_out = tuple(map(str, content["left_out"]))
+        return Backup(_word(content["hark"]), _word(content["created"]), files, left_out)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _damaged("Its manifest cannot be read.") from error
+
+
+def _word(value: Any) -> str:
+    """A short text that may be shown in a terminal."""
+    if not (isinstance(value, str) and value.isprintable() and len(value) <= 100):
+        raise ValueError("no word")
+    return value
+
+
+def _time(value: Any) -> float:
+    seconds = float(value)
+    if not (math.isfinite(seconds) and 0 <= seconds < 1 << 40):
+        raise ValueError("no time")
+    return seconds
+
+
+def _members(opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by name: plain files that Hark backs up, each once."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    if min((info.header_offset for info in opened.infolist()), default=0) > 0:
+        raise _damaged("It is cut off.")  # what was read is the end of a zip in it
+    for info in opened.infolist():
+        name = info.orig_filename
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.is_dir():
+            raise _refused(f"{name[:200]!r} in it is a link, a folder or a special file.")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _refused(f"{name[:200]!r} in it is packed by a method that Hark does not use.")
+        if name != MANIFEST and not (_is_safe(name) and name == info.filename and is_kept(PurePosixPath(name))):
+            raise _refused(f"{name[:200]!r} in it is no file of a backup.")
+        if name in members:
+            raise _refused(f"{name[:200]!r} is in it twice.")
+        members[name] = info
+    return members
+
+
+def _compare(named: set[str], members: set[str]) -> None:
+    if lacking := named - members:
+        raise _damaged(f"{min(lacking)[:200]!r} is missing in it.")
+    if beyond := members - named:
+        raise _refused(f"{min(beyond)[:200]!r} in it is not in its manifest.")
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name leads to a place below the folder, in one way only."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    plain = "\0" not in name and "\\" not in name and not name.startswith("/")
+    return plain and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def _damaged(why: str) -> HarkError:
+    return HarkError("The backup is damaged.", why, "Use another copy of it, or an earlier backup.")
+
+
+def _refused(why: str) -> HarkError:
+    return HarkError("The file cannot be used as a backup.", why, "Give a file that ./hark backup has made.")

@@ -1,0 +1,77 @@
+"""``backup`` and ``restore`` as they are typed, with a portal's database."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from core.events import silent_reporter
+from tests.support.command_line_samples import Run, as_json, assert_mendable, error_of
+
+
+def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
+    create = [sys.executable, str(REPOSITORY / "main.py"), "--data", str(tmp_path / "data"), "admin", "create"]
+    subprocess.run([*create, "--name", "ada", "--password-stdin"], input="turing-complete-7\n", text=True, check=True)
+    made = hark("backup", "hark.zip", "--json")
+    assert made.returncode == 0, made.stderr
+    said = json.loads(made.stdout)
+    assert said["ok"] and said["secrets"] == ["portal/secret.key"] and "keep it where nobody else" in made.stderr
+    for words in (("backup", "--check", "hark.zip"), ("restore", "--verify", "hark.zip")):
+        checked = json.loads(hark(*words, "--json").stdout)
+        assert checked["ok"] and checked["files"] == said["files"] and checked["created"] == said["created"]
+    new = tmp_path / "new"
+    assert hark("restore", "hark.zip", data=new).returncode == 0
+    assert (new / "portal" / "secret.key").read_bytes() == (tmp_path / "data/portal/secret.key").read_bytes()
+    users = json.loads(hark("admin", "--json", data=new).stdout)["users"]
+    assert [user["user"] for user in users] == ["ada"] and users[0]["is_owner"]
+    again = hark("restore", "hark.zip", data=new)
+    assert_mendable(again)
+    assert "--replace" in again.stderr
+    replaced = json.loads(hark("restore", "hark.zip", "--replace", "--json", data=new).stdout)
+    assert (Path(replaced["before"]) / "portal" / "portal.sqlite3").is_file()
+
+
+def test_errors_are_three_sentences(
+    main: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for words in (("backup", "hark.zip"), ("backup", "hark.zip", "--check"), ("restore", "hark.zip")):
+        assert main(*words, "--json", "--data", str(tmp_path / "none")) == 2
+        error_of(capsys.readouterr().out)
+    assert main("restore", "hark.zip", "--replace", "--verify") == 2
+
+
+def test_serve_and_restore_keep_each_other_out(
+    main: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    data_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from core.backup import SERVING_LOCK, restore
+    from core.lock import held
+
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (data_dir / "noise").mkdir()
+    (data_dir / "noise" / "a.wav").write_bytes(b"noise")
+    as_json(main, capsys, "backup", str(folder / "hark.zip"))
+    while_serving: list[str] = []
+
+    def ready() -> None:
+        with pytest.raises(HarkError) as refused:
+            restore(folder / "hark.zip", data_dir, silent_reporter(), replace=True)
+        while_serving.append(refused.value.what)
+        raise HarkError("No further.", "This test ends here.", "Nothing.")
+
+    monkeypatch.setattr("webui.setup.ready", ready)
+    said = as_json(main, capsys, "serve", "--port", "18765", code=2)
+    assert said["error"]["what"] == "No further." and while_serving == ["The portal is running on that data folder."]
+    with held(data_dir / SERVING_LOCK, lambda process: HarkError(process, "", "")):  # as restore has it
+        said = as_json(main, capsys, "serve", "--port", "18765", code=2)
+    assert said["error"]["what"] == "The portal cannot start now."

@@ -1,0 +1,475 @@
+"""A data folder to one file and back: nothing lost, nothing put where it does not belong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+import pytest
+
+from core import backup
+from core.backup import MANIFEST, back_up, check, is_kept, restore, serving
+from core.data_folder import REPOSITORY, atomic_path
+from core.errors import HarkError
+from core.events import silent_reporter
+from db.db_api import Library
+from db.records import NewClip
+
+QUIET = silent_reporter()
+
+
+def clip(number: int) -> NewClip:
+    audio = (0.1 * np.random.default_rng(number).standard_normal(1600)).astype(np.float32)
+    return NewClip(audio, f"t{number}", f"t{number}", "en", "fake", request_id=f"r{number}")
+
+
+def put(data: Path, name: str, content: bytes) -> None:
+    (data / name).parent.mkdir(parents=True, exist_ok=True)
+    (data / name).write_bytes(content)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with a portal, a run, two libraries and some of what can be had again."""
+    folder = tmp_path / "data"
+    with zipfile.ZipFile(REPOSITORY / "tests" / "fixtures" / "earlier-data.zip") as archive:
+        archive.extractall(folder)
+    with Library(folder / "users" / "2") as library:
+        library.add_clips([clip(1), clip(2)])
+    put(folder, "portal/secret.key", b"k" * 60)
+    put(folder, ".env", b"HARK_HTTPS=1\n")
+    put(folder, "audio/7/audio.flac", b"recording")
+    put(folder, "users/2/audio/8/transcript.json", b"{}")
+    put(folder, "noise/Küche.wav", b"noise")
+    for name in (
+        "cache/x", "engines/piper/venv/bin/python", "voices/v", "logs/hark.log", "log/1.txt", "tmp/t",
+        "models/whisper/m", "portal/setup.lock", "portal/requests.sqlite3",
+        "jobs/hey-compass-trial-0c6786f3/features/f.npy",
+        "users/2/cache/x", "users/2/tmp/t", "audio/7/.audio-x.flac",
+    ):  # fmt: skip
+        put(folder, name, b"can be had again")
+    return folder
+
+
+@pytest.fixture
+def archive(data: Path, tmp_path: Path) -> Path:
+    back_up(data, tmp_path / "hark.zip", QUIET)
+    return tmp_path / "hark.zip"
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def rows_of(database: Path) -> list[str]:
+    connection = sqlite3.connect(database)
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return list(connection.iterdump())
+    finally:
+        connection.close()
+
+
+def rewritten(archive: Path, change: Callable[[dict[str, bytes], dict[str, Any]], object]) -> Path:
+    """The archive with other members or another manifest."""
+    with zipfile.ZipFile(archive) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    manifest = json.loads(members.pop(MANIFEST))
+    change(members, manifest)
+    target = archive.with_name("other.zip")
+    with zipfile.ZipFile(target, "w") as opened:
+        for name, content in members.items():
+            opened.writestr(name, content)
+        opened.writestr(MANIFEST, json.dumps(manifest))
+    return target
+
+
+def add(members: dict[str, bytes], manifest: dict[str, Any], name: str, content: bytes = b"x") -> None:
+    members[name] = content
+    digest = hashlib.sha256(content).hexdigest()
+    manifest["files"].append({"path": name, "bytes": len(content), "sha256": digest, "modified": 0})
+
+
+def assert_refused(archive: Path, tmp_path: Path, match: str) -> None:
+    """Neither checked nor restored, and nothing is left beside the data folder."""
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(HarkError, match=match) as raised:
+        check(archive, QUIET)
+    assert all(raised.value.as_dict().values())
+    with pytest.raises(HarkError, match=match):
+        restore(archive, tmp_path / "new", QUIET)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_everything_comes_back(data: Path, archive: Path, tmp_path: Path) -> None:
+    made = check(archive, QUIET)
+    assert made.hark == backup.hark_version() and made.left_out == ()
+    assert set(made.secrets) == {"portal/secret.key", ".env"}
+    restored, aside = restore(archive, tmp_path / "new", QUIET)
+    assert restored == made and aside is None
+    digests = files_of(tmp_path / "new")
+    assert digests == {file.path: file.sha256 for file in made.files}
+    databases = ["portal/portal.sqlite3", "library.sqlite3", "users/2/library.sqlite3"]
+    for name in databases:
+        assert rows_of(tmp_path / "new" / name) == rows_of(data / name)
+    before = files_of(data)
+    assert {name: digest for name, digest in digests.items() if name not in databases} == {
+        name: digest for name, digest in before.items() if name not in databases and is_kept(PurePosixPath(name))
+    }
+    assert {"audio/7/audio.flac", "noise/Küche.wav", "models/hey-compass-trial-0c6786f3/model.pt"} <= set(digests)
+    assert not [name for name in digests if name.startswith(("cache", "engines", "voices", "log", "tmp"))]
+    assert not [name for name in digests if "features" in name or "requests" in name or "whisper" in name]
+    with Library(tmp_path / "new" / "users" / "2") as library:
+        assert library.check(left_over_after_s=0).problems == () and library.stats().clips == 2
+
+
+def test_nobody_else_may_read_it(archive: Path, tmp_path: Path) -> None:
+    restore(archive, tmp_path / "new", QUIET)
+    for path in (
+        archive,
+        *(tmp_path / "new" / name for name in (".env", "portal/secret.key", "portal/portal.sqlite3")),
+    ):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_times_come_back(data: Path, tmp_path: Path) -> None:
+    os.utime(data / "audio" / "7" / "audio.flac", (1e9, 1e9))
+    back_up(data, tmp_path / "hark.zip", QUIET)
+    restore(tmp_path / "hark.zip", tmp_path / "new", QUIET)
+    assert (tmp_path / "new" / "audio" / "7" / "audio.flac").stat().st_mtime == 1e9
+
+
+def test_models_that_are_downloaded_stay_out() -> None:
+    from pipeline.recordings import question_answering, text_similarity
+    from pipeline.recordings.diarization import pyannote_engine
+    from pipeline.recordings.summarization import transformer
+
+    places = [model.place for module in (question_answering, text_similarity) for model in vars(module).values()
+              if hasattr(model, "place") and hasattr(model, "repository")]  # fmt: skip
+    assert places
+    for place in (*places, f"models/{pyannote_engine.NAME}", transformer.SUMMARY_FOLDER, "models/funasr/paraformer"):
+        assert not is_kept(PurePosixPath(place) / "model.bin")
+    assert is_kept(PurePosixPath(transformer.CHARACTER_FILE))
+
+
+def test_while_another_writes(data: Path, tmp_path: Path) -> None:
+    """What is restored is a library as it was at one moment: every row has its file."""
+    stop, written = threading.Event(), []
+
+    def write() -> None:
+        with Library(data) as library:
+            number = 100
+            while not stop.is_set():
+                written.extend(library.add_clips([clip(number)]))
+                number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while not written:
+            time.sleep(0.01)
+        for _ in range(3):
+            made = back_up(data, tmp_path / "hark.zip", QUIET)
+    finally:
+        stop.set()
+        writer.join()
+    assert made.left_out == ()
+    restore(tmp_path / "hark.zip", tmp_path / "new", QUIET)
+    with Library(tmp_path / "new") as library:
+        report = library.check(left_over_after_s=1e9)
+        earlier = 36
+        assert report.problems == () and earlier < library.stats().clips <= earlier + len(written)
+
+
+def test_rows_that_are_only_in_the_log_of_the_database_are_in_it(data: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(data / "portal" / "portal.sqlite3") as portal:
+        portal.execute("PRAGMA journal_mode = WAL")
+        portal.execute("PRAGMA wal_autocheckpoint = 0")
+        portal.execute("CREATE TABLE late (what TEXT)")
+        portal.execute("INSERT INTO late VALUES ('said')")
+        portal.commit()
+        assert (data / "portal" / "portal.sqlite3-wal").stat().st_size
+        made = back_up(data, tmp_path / "hark.zip", QUIET)
+    portal.close()
+    assert not [file for file in made.files if file.path.endswith(("-wal", "-shm"))]
+    restore(tmp_path / "hark.zip", tmp_path / "new", QUIET)
+    assert any("'said'" in line for line in rows_of(tmp_path / "new" / "portal" / "portal.sqlite3"))
+
+
+def test_a_file_that_vanishes_meanwhile_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = backup._opened
+
+    def after_it_was_deleted(path: Path) -> IO[bytes]:
+        if path.name == "audio.flac":
+            path.unlink()
+        return opened(path)
+
+    monkeypatch.setattr(backup, "_opened", after_it_was_deleted)
+    made = back_up(data, tmp_path / "hark.zip", QUIET)
+    assert made.left_out == ("audio/7/audio.flac",)
+    assert check(tmp_path / "hark.zip", QUIET) == made and made.left_out[0] not in {file.path for file in made.files}
+
+
+def test_a_clip_that_is_deleted_after_its_row_was_copied_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = backup._copy_database
+    clips = sorted((data / "users" / "2" / "clips").rglob("*.flac"))
+
+    def copied_in_time(path: Path, copy: Path) -> None:
+        copied(path, copy)
+        clips[0].unlink(missing_ok=True)
+
+    monkeypatch.setattr(backup, "_copy_database", copied_in_time)
+    made = back_up(data, tmp_path / "hark.zip", QUIET)
+    assert made.left_out == (clips[0].relative_to(data).as_posix(),)
+
+
+def test_one_in_another_that_is_cut_off_is_not_taken_for_it(data: Path, archive: Path, tmp_path: Path) -> None:
+    put(data, "noise/z.zip", archive.read_bytes())
+    back_up(data, archive, QUIET)
+    content = archive.read_bytes()
+    archive.write_bytes(content[: content.rindex(b"PK\x05\x06", 0, content.rindex(b"PK\x05\x06")) + 22])
+    assert_refused(archive, tmp_path, "cut off")
+
+
+def test_links_to_another_disk_are_followed(data: Path, tmp_path: Path) -> None:
+    shutil.move(data / "audio", tmp_path / "elsewhere")
+    (data / "audio").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(data)
+    (data / "noise" / "nowhere").symlink_to("/nowhere/at/all")
+    os.mkfifo(data / "noise" / "pipe")
+    back_up(data, tmp_path / "hark.zip", QUIET)
+    restore(tmp_path / "hark.zip", tmp_path / "new", QUIET)
+    assert (tmp_path / "new" / "audio" / "7" / "audio.flac").read_bytes() == b"recording"
+    assert not any(path.is_symlink() for path in (tmp_path / "new").rglob("*"))
+    assert not (tmp_path / "new" / "audio" / "round").exists()
+
+
+def test_a_name_that_is_no_text_is_left_out_and_said(data: Path, tmp_path: Path) -> None:
+    (data / "noise" / os.fsdecode(b"k\xfcche.wav")).write_bytes(b"noise")
+    made = back_up(data, tmp_path / "hark.zip", QUIET)
+    assert made.left_out == ("noise/k?che.wav",) and check(tmp_path / "hark.zip", QUIET) == made
+
+
+def test_a_damaged_database_is_said(data: Path, tmp_path: Path) -> None:
+    (data / "library.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(HarkError, match=r"library\.sqlite3 cannot be read"):
+        back_up(data, tmp_path / "hark.zip", QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_database_that_stays_locked_is_said(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "BUSY_S", 0.0)
+    connection = sqlite3.connect(data / "library.sqlite3", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = DELETE")  # in WAL mode nobody has to wait
+    connection.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(HarkError, match="it stays locked"):
+        back_up(data, tmp_path / "hark.zip", QUIET)
+    connection.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_where_it_may_not_be_written(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="in the data folder"):
+        back_up(data, data / "hark.zip", QUIET)
+    with pytest.raises(HarkError, match="is a folder"):
+        back_up(data, tmp_path, QUIET)
+    other = tmp_path / "thesis.zip"
+    other.write_bytes(b"years of work")
+    with pytest.raises(HarkError, match="would be lost"):
+        back_up(data, other, QUIET)
+    assert other.read_bytes() == b"years of work"
+    with pytest.raises(HarkError, match="nothing to back up"):
+        back_up(tmp_path / "nothing", tmp_path / "hark.zip", QUIET)
+
+
+def test_an_earlier_backup_is_replaced_only_at_the_end(data: Path, archive: Path) -> None:
+    before = archive.read_bytes()
+    (data / "library.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(HarkError):
+        back_up(data, archive, QUIET)
+    assert archive.read_bytes() == before
+    (data / "library.sqlite3").unlink()
+    made = back_up(data, archive, QUIET)
+    assert check(archive, QUIET) == made and archive.read_bytes() != before
+
+
+def test_a_full_disk_leaves_nothing(data: Path, archive: Path, small_disk: Path, tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="disk is full: the backup was not written"):
+        back_up(data, small_disk / "hark.zip", QUIET)
+    assert not list(small_disk.iterdir())
+    with pytest.raises(HarkError, match="disk is full: the backup was not restored"):
+        restore(archive, small_disk / "data", QUIET)
+    assert not list(small_disk.iterdir())
+
+
+def test_a_disk_that_is_full_at_the_copy_of_a_database(data: Path, small_disk: Path) -> None:
+    with sqlite3.connect(data / "library.sqlite3") as library:
+        library.execute("CREATE TABLE large (content BLOB)")
+        library.execute("INSERT INTO large VALUES (zeroblob(3000000))")
+    library.close()
+    with pytest.raises(HarkError, match="disk is full: the backup was not written"):
+        back_up(data, small_disk / "hark.zip", QUIET)
+    assert not list(small_disk.iterdir())
+
+
+def test_a_folder_that_holds_something_is_moved_aside_or_left(data: Path, archive: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    put(target, "library.sqlite3", b"mine")
+    with pytest.raises(HarkError, match="not empty"):
+        restore(archive, target, QUIET)
+    assert files_of(target).keys() == {"library.sqlite3"}
+    _backup, aside = restore(archive, target, QUIET, replace=True)
+    assert aside is not None and (aside / "library.sqlite3").read_bytes() == b"mine"
+    assert (target / "portal" / "secret.key").read_bytes() == b"k" * 60
+    _backup, again = restore(archive, target, QUIET, replace=True)
+    assert again is not None and again != aside and aside.is_dir()
+
+
+def test_the_top_of_a_disk_is_refused_at_once(archive: Path, small_disk: Path) -> None:
+    with pytest.raises(HarkError, match="top of a disk"):
+        restore(archive, small_disk, QUIET)
+    assert not list(small_disk.iterdir())
+
+
+def test_into_a_folder_that_is_empty(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    restore(archive, tmp_path / "new", QUIET)
+    assert (tmp_path / "new" / "library.sqlite3").is_file()
+
+
+def test_a_bad_archive_moves_nothing_aside(data: Path, archive: Path, tmp_path: Path) -> None:
+    archive.write_bytes(archive.read_bytes()[:-1000])
+    before = files_of(data)
+    with pytest.raises(HarkError, match="damaged"):
+        restore(archive, data, QUIET, replace=True)
+    assert {name: digest for name, digest in files_of(data).items() if not name.endswith(".lock")} == {
+        name: digest for name, digest in before.items() if not name.endswith(".lock")
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "hark.zip"}
+
+
+def test_not_while_a_portal_is_running(data: Path, archive: Path) -> None:
+    # Two may share it.
+    with serving(data), serving(data), pytest.raises(HarkError, match="portal is running"):
+        restore(archive, data, QUIET, replace=True)
+    _backup, aside = restore(archive, data, QUIET, replace=True)
+    assert aside is not None and aside.is_dir()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_one_that_is_cut_off(archive: Path, tmp_path: Path, share: float) -> None:
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(share * len(content))])
+    assert_refused(archive, tmp_path, "damaged")
+
+
+def test_bytes_that_changed(archive: Path, tmp_path: Path) -> None:
+    content = archive.read_bytes()
+    for share in (0.2, 0.5, 0.8):
+        at = int(share * len(content))
+        archive.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        assert_refused(archive, tmp_path, "damaged|cannot be used")
+
+
+def test_contents_that_differ_from_the_manifest(archive: Path, tmp_path: Path) -> None:
+    other = rewritten(archive, lambda members, _manifest: members.update({"audio/7/audio.flac": b"RECORDING"}))
+    assert_refused(other, tmp_path, "size or digest")
+    other = rewritten(archive, lambda members, _manifest: members.update({"audio/7/audio.flac": b"r" * 10_000_000}))
+    assert_refused(other, tmp_path, "size or digest")
+    other = rewritten(archive, lambda members, _manifest: members.pop("portal/secret.key"))
+    assert_refused(other, tmp_path, "missing")
+    other = rewritten(archive, lambda members, _manifest: members.update({"audio/8/audio.flac": b"more"}))
+    assert_refused(other, tmp_path, "not in its manifest")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil", "audio/../../evil", "/etc/evil", "audio//evil", "audio/./evil", "audio\\..\\evil", "..", "audio/",
+        "engines/piper/venv/bin/python", "cache/x", "voices/piper/v.onnx", "users/2/engines/x", "portal/setup.lock",
+        "library.sqlite3-wal", ".bashrc", "models/whisper/x",
+    ],
+)  # fmt: skip
+def test_names_that_no_backup_has(archive: Path, tmp_path: Path, name: str) -> None:
+    assert_refused(
+        rewritten(archive, lambda members, manifest: add(members, manifest, name)), tmp_path, "cannot be used"
+    )
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_a_name_that_is_a_file_and_a_folder(archive: Path, tmp_path: Path) -> None:
+    other = rewritten(archive, lambda members, manifest: add(members, manifest, "audio/7/audio.flac/x"))
+    with pytest.raises(HarkError, match="file and a folder"):
+        restore(other, tmp_path / "new", QUIET)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFDIR])
+def test_links_and_special_files(archive: Path, tmp_path: Path, kind: int) -> None:
+    with zipfile.ZipFile(archive, "a") as opened:
+        info = zipfile.ZipInfo("audio/link")
+        info.external_attr = (kind | 0o777) << 16
+        opened.writestr(info, "/etc/passwd")
+    assert_refused(archive, tmp_path, "link, a folder or a special file")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_in_it_twice(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("audio/7/audio.flac", b"other")
+    assert_refused(archive, tmp_path, "twice")
+
+
+def test_methods_that_hark_does_not_use(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("audio/8/audio.flac", b"x", zipfile.ZIP_LZMA)
+    assert_refused(archive, tmp_path, "method")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.clear(),
+        lambda manifest: manifest.update(files=3),
+        lambda manifest: manifest.update(files=[{}]),
+        lambda manifest: manifest.update(hark="\x1b[2J"),
+        lambda manifest: manifest["files"][0].update(modified=-1e300),
+        lambda manifest: manifest["files"][0].update(bytes=-1),
+        lambda manifest: manifest["files"][0].update(bytes=1 << 70),
+        lambda manifest: manifest["files"].append(manifest["files"][0]),
+        lambda manifest: manifest.update(format=2),
+    ],
+)
+def test_manifests_that_make_no_sense(archive: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    other = rewritten(archive, lambda _members, manifest: change(manifest))
+    assert_refused(other, tmp_path, "damaged|cannot be used")
+
+
+def test_what_is_no_backup(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "nothing.zip", tmp_path, "There is no file")
+    (tmp_path / "text.zip").write_text("no zip")
+    assert_refused(tmp_path / "text.zip", tmp_path, "damaged")
+    assert_refused(REPOSITORY / "tests" / "fixtures" / "earlier-data.zip", tmp_path, "cannot be used")
+    with pytest.raises(HarkError):
+        check(tmp_path, QUIET)
+
+
+def test_a_file_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a", 0o600) as temporary:
+        temporary.write_text("secret")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
