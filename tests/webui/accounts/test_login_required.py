@@ -18,9 +18,13 @@ OPEN = {
     *("api-docs", "api-schema"),
     # Whoever has a link that works sees its recording.
     *("audio:shared", "audio:shared_audio", "audio:shared_waveform", "audio:shared_words"),
+    # Whoever has its address, which holds a token, fetches a device's file.
+    "trainer:device_file",
     # They take a name and a password themselves.
     *("compatibility:token", "compatibility:auth-token"),
     # Nothing private: whether it runs, how many jobs wait, how fast it answers, and that there is no such address.
+    *("live", "ready"),
+    "metrics",  # takes a token of its own
     *(f"compatibility:{name}-short" for name in ("ready", "live", "metrics")),
     *(f"compatibility:{name}" for name in ("health", "stereo-health", "ready", "live", "metrics", "nothing")),
 }
