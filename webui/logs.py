@@ -57,7 +57,7 @@ class JsonLines(logging.Formatter):
 class RequestIds:
     """Middleware: a request has the id that a proxy gave it, or one of its own; the answer names it.
 
-    The line of a request names its view, not its address, which may hold a token.
+    The line of a request names its view, not its address, which may hold a token or be invented.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -65,18 +65,16 @@ class RequestIds:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get(HEADER, "")
-        before = request_id.set(given if _USABLE.fullmatch(given) else uuid4().hex)
+        # Not taken back: Django says something of the answer afterwards. The next request sets its own.
+        request_id.set(given if _USABLE.fullmatch(given) else uuid4().hex)
         began = time.perf_counter()
-        try:
-            response = self.get_response(request)
-            response[HEADER] = request_id.get()
-            fields = {
-                "method": request.method,
-                "view": request.resolver_match.view_name if request.resolver_match else "none",
-                "status": response.status_code,
-                "seconds": round(time.perf_counter() - began, 4),
-            }
-            log.info("request answered", extra={"fields": fields})
-            return response
-        finally:
-            request_id.reset(before)
+        response = self.get_response(request)
+        response[HEADER] = request_id.get()
+        fields = {
+            "method": request.method,
+            "view": request.resolver_match.view_name if request.resolver_match else "none",
+            "status": response.status_code,
+            "seconds": round(time.perf_counter() - began, 4),
+        }
+        log.info("request answered", extra={"fields": fields})
+        return response

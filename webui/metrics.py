@@ -96,7 +96,7 @@ class Jobs(Collector):
 
 
 class Installation(Collector):
-    """What only the owner sees: queues, all jobs that are kept, stages, failures, uploads, and the disk."""
+    """What only the owner sees: queues, all jobs that are kept, stages, failures, and uploads."""
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client for each answer."""
@@ -106,7 +106,19 @@ class Installation(Collector):
         yield _stages(since)
         yield _failures(since)
         yield from _recordings(since)
-        yield from _disk()
+
+
+class Disk(Collector):
+    """The data folder's."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client for each answer; says nothing where the folder is gone."""
+        try:
+            usage = shutil.disk_usage(settings.DATA)
+        except OSError:
+            return
+        yield GaugeMetricFamily("hark_disk_bytes", "Of the data folder's disk.", usage.total)
+        yield GaugeMetricFamily("hark_disk_free_bytes", "What is left of it.", usage.free)
 
 
 def _queues() -> Iterator[Metric]:
@@ -214,12 +226,3 @@ def _recordings(since: datetime) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "hark_transcribing_seconds", "How long transcriptions that were done in the last hour took.", worked
     )
-
-
-def _disk() -> Iterator[Metric]:
-    try:
-        usage = shutil.disk_usage(settings.DATA)
-    except OSError:
-        return
-    yield GaugeMetricFamily("hark_disk_bytes", "Of the data folder's disk.", usage.total)
-    yield GaugeMetricFamily("hark_disk_free_bytes", "What is left of it.", usage.free)

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from webui.accounts.models import User
 from webui.api.problems import ApiError
@@ -28,7 +29,7 @@ from webui.compatibility.notes import can_recognize, can_summarize
 from webui.jobs import heartbeat
 from webui.jobs.models import Heartbeat
 from webui.jobs.services import LANES, WEBHOOKS, stuck_lanes
-from webui.metrics import REQUESTS, Installation, Jobs
+from webui.metrics import REQUESTS, Disk, Installation, Jobs
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +151,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
         raise ApiError(
             404, "There is nothing here.", "The metrics are off.", "Set HARK_METRICS_TOKEN, or sign in as the owner."
         )
-    registry = _registry()
-    registry.register(Installation())
+    registry = _registry(Jobs(), Installation())
+    registry.register(Disk())
     ProcessCollector(registry=registry)
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
@@ -166,14 +167,18 @@ def _may_watch(request: HttpRequest) -> bool:
 @endpoint("GET")
 def open_metrics(request: HttpRequest) -> HttpResponse:
     """``GET /api/v1/metrics``, as an earlier system has it: without a token, with the requests of this process."""
-    content = generate_latest(_registry()) + generate_latest(REQUESTS)
+    content = generate_latest(_registry(Jobs())) + generate_latest(REQUESTS)
     return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _registry() -> CollectorRegistry:
+def _registry(*figures: Collector) -> CollectorRegistry:
+    """The parts, and the figures that come from the database, where it can be used."""
     registry = CollectorRegistry()
     gauge = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
-    for name, said in parts().items():
+    found = parts()
+    for name, said in found.items():
         gauge.labels(name).set(said == OK)
-    registry.register(Jobs())
+    if found["database"] == OK:
+        for collector in figures:
+            registry.register(collector)
     return registry

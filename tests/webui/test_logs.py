@@ -17,6 +17,12 @@ from webui.logs import JsonLines, about_job, request_id
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def no_request() -> None:
+    """The last request of another test is forgotten."""
+    request_id.set("")
+
+
 def line(**fields: object) -> dict[str, object]:
     record = logging.LogRecord("webui.x", logging.WARNING, "x.py", 1, "said\n%s", ("this",), None)
     record.__dict__.update(fields)
@@ -57,12 +63,26 @@ def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture) -
     for bad in ("", "a b", "x" * 65, "a\tb", '"'):
         own = client.get("/live", headers={"X-Request-ID": bad})["X-Request-ID"]
         assert own != bad and len(own) == 32
-    assert request_id.get() == ""
     fields = caplog.records[0].__dict__["fields"]
     assert (fields["view"], fields["status"], fields["method"]) == ("live", 200, "GET")
 
 
-def test_a_line_names_no_address(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_django_says_of_an_answer_has_the_id_too(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    said: list[tuple[str, str]] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        said.append((record.name, request_id.get()))
+        return True
+
+    caplog.handler.addFilter(look)
+    try:
+        assert client.get("/ready", headers={"X-Request-ID": "probe-7"}).status_code == 503
+    finally:
+        caplog.handler.removeFilter(look)
+    assert ("django.request", "probe-7") in said
+
+
+def test_the_line_of_a_request_names_no_address(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "webui.logs")
     client.get("/recordings/shared/a-secret-token")
     assert "a-secret-token" not in "".join(str(record.__dict__) for record in caplog.records)
