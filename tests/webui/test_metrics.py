@@ -105,6 +105,11 @@ def test_no_figure_is_counted_in_this_process(owners: Client, history: None) -> 
     assert not [name for name in after if name.startswith("hark_http")]
 
 
+def test_the_sentences_that_tell_reasons_apart_are_said() -> None:
+    said = "".join((REPOSITORY / name).read_text() for name in ("pipeline/jobs.py", "core/data_folder.py"))
+    assert [start for start in REASONS if start not in said] == []
+
+
 def metrics_named(expression: str) -> set[str]:
     return set(re.findall(r"\b(?:hark|process)_\w+", expression))
 

@@ -124,6 +124,7 @@ def test_workers_that_never_were(client: Client, db: None) -> None:
 
 
 def test_metrics_are_off_until_they_are_asked_for(client: Client, owner: User, other: User, settings: Any) -> None:
+    settings.METRICS_TOKEN = ""
     assert client.get("/metrics").status_code == 404
     assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 404
     client.force_login(other)
