@@ -1,19 +1,21 @@
 """Figures for Prometheus: the requests that this process has answered, and the jobs of the whole installation.
 
-Requests are counted here, since one process serves the web; jobs are worked on elsewhere, and are looked up in the
-database. Sums of all users, and no names.
+Requests are counted here; everything else is looked up in the database and on the disk whenever somebody asks, so that
+all processes say the same. Sums of all users, and no names.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 from django.conf import settings
-from django.db.models import Count, Sum
+from django.db.models import Count, Min, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
@@ -91,3 +93,136 @@ class Jobs(Collector):
             "hark_transcribed_seconds", "Sound that was transcribed in the last hour.",
             transcribed.aggregate(s=Sum("duration_s"))["s"] or 0.0,
         )  # fmt: skip
+
+
+class Installation(Collector):
+    """What only the owner sees: queues, all jobs that are kept, stages, failures, and uploads."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client for each answer."""
+        since = timezone.now() - LOOKED_BACK
+        yield from _queues()
+        yield _kept_jobs()
+        yield _stages(since)
+        yield _failures(since)
+        yield from _recordings(since)
+
+
+class Disk(Collector):
+    """The data folder's."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client for each answer; says nothing where the folder is gone."""
+        try:
+            usage = shutil.disk_usage(settings.DATA)
+        except OSError:
+            return
+        yield GaugeMetricFamily("hark_disk_bytes", "Of the data folder's disk.", usage.total)
+        yield GaugeMetricFamily("hark_disk_free_bytes", "What is left of it.", usage.free)
+
+
+def _queues() -> Iterator[Metric]:
+    from webui.api.models import Delivery
+    from webui.jobs import heartbeat
+    from webui.jobs.models import Job
+    from webui.jobs.services import LANES, WEBHOOKS
+
+    now = timezone.now()
+    queued = Job.objects.filter(state=Job.State.QUEUED).values("lane").order_by()
+    waiting = {row["lane"]: (row["n"], row["at"]) for row in queued.annotate(n=Count("id"), at=Min("queued_at"))}
+    messages = Delivery.objects.filter(state=Delivery.State.WAITING).aggregate(n=Count("id"), at=Min("created_at"))
+    waiting[WEBHOOKS] = messages["n"], messages["at"]
+    depth = GaugeMetricFamily("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", labels=("lane",))
+    oldest = GaugeMetricFamily("hark_queue_oldest_seconds", "How long the oldest has waited.", labels=("lane",))
+    for lane in LANES:
+        number, at = waiting.get(lane, (0, None))
+        depth.add_metric((lane,), number)
+        oldest.add_metric((lane,), max(0.0, (now - at).total_seconds()) if at else 0.0)
+    yield depth
+    yield oldest
+    seen = GaugeMetricFamily(
+        "hark_worker_seen_seconds", "How long ago a worker of a queue was heard of.", labels=("lane",)
+    )
+    for lane, age in sorted(heartbeat.ages(LANES).items()):
+        seen.add_metric((lane,), age)
+    yield seen
+
+
+def _kept_jobs() -> Metric:
+    from webui.jobs.models import Job
+
+    kept = GaugeMetricFamily("hark_jobs_kept", "All jobs in the database.", labels=("kind", "state"))
+    for row in Job.objects.values("kind", "state").order_by("kind", "state").annotate(n=Count("id")):
+        kept.add_metric((row["kind"], row["state"]), row["n"])
+    return kept
+
+
+def _stages(since: datetime) -> Metric:
+    """From one stage's beginning to the next one's, or to the end of the job; of its last try only."""
+    from webui.jobs.models import Job, JobEvent
+
+    ended = Job.objects.filter(finished_at__gte=since, started_at__isnull=False)
+    began: dict[object, list[tuple[str, float]]] = defaultdict(list)
+    stages = JobEvent.objects.filter(job__in=ended.order_by(), event__event="stage").order_by("id")
+    for job_id, event in stages.values_list("job_id", "event"):
+        began[job_id].append((event["name"], event["time"]))
+    took: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for job_id, kind, started_at, finished_at in ended.values_list("id", "kind", "started_at", "finished_at"):
+        assert started_at is not None and finished_at is not None  # the query says so
+        mine = [(stage, at) for stage, at in began[job_id] if at >= started_at.timestamp()]
+        for (stage, at), (_next, end) in pairwise([*mine, ("", finished_at.timestamp())]):
+            took[kind, stage].append(max(0.0, end - at))
+    seconds = GaugeMetricFamily(
+        "hark_stage_seconds", "How long stages of the jobs that ended in the last hour took.",
+        labels=("kind", "stage", "quantile"),
+    )  # fmt: skip
+    for (kind, stage), values in sorted(took.items()):
+        for quantile in (0.5, 0.95):
+            seconds.add_metric((kind, stage, str(quantile)), float(np.quantile(values, quantile)))
+    return seconds
+
+
+def _failures(since: datetime) -> Metric:
+    from webui.jobs.models import Job
+
+    counts: dict[tuple[str, str, str], int] = defaultdict(int)
+    failed = Job.objects.filter(finished_at__gte=since, state__in=(Job.State.FAILED, Job.State.INTERRUPTED))
+    for kind, stage, state, error in failed.values_list("kind", "stage", "state", "error").order_by():
+        reason = "interrupted" if state == Job.State.INTERRUPTED else reason_of(error)
+        counts[kind, stage or "none", reason] += 1
+    failures = GaugeMetricFamily(
+        "hark_job_failures", "Jobs that failed or were interrupted in the last hour.",
+        labels=("kind", "stage", "reason"),
+    )  # fmt: skip
+    for labels, number in sorted(counts.items()):
+        failures.add_metric(labels, number)
+    return failures
+
+
+REASONS = {  # how the first sentence of an error begins; the sentence itself may hold a user's words
+    "The job stopped because of a bug": "bug",
+    "The job was stopped.": "limit",
+    "The disk is full": "disk_full",
+}
+
+
+def reason_of(error: dict[str, str] | None) -> str:
+    """A word for why a job failed; "refused" for what its user can mend."""
+    what = (error or {}).get("what", "")
+    return next((reason for start, reason in REASONS.items() if what.startswith(start)), "refused")
+
+
+def _recordings(since: datetime) -> Iterator[Metric]:
+    from webui.audio.models import Recording, UploadInProgress
+    from webui.jobs.models import Job
+
+    uploads = Recording.objects.filter(created_at__gte=since).aggregate(n=Count("id"), size=Sum("bytes"))
+    yield GaugeMetricFamily("hark_uploads", "Recordings that came in the last hour.", uploads["n"])
+    yield GaugeMetricFamily("hark_uploaded_bytes", "How large they were.", uploads["size"] or 0)
+    yield GaugeMetricFamily("hark_uploads_going", "Uploads that are under way.", UploadInProgress.objects.count())
+    transcribed = Job.objects.filter(kind="transcribe", state=Job.State.DONE, finished_at__gte=since)
+    done = transcribed.values_list("started_at", "finished_at").order_by()
+    worked = sum(((end - began).total_seconds() for began, end in done if began and end), 0.0)
+    yield GaugeMetricFamily(
+        "hark_transcribing_seconds", "How long transcriptions that were done in the last hour took.", worked
+    )

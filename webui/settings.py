@@ -15,6 +15,8 @@ HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
+HARK_METRICS_TOKEN  what Prometheus must send to read /metrics (default: only the owner, signed in, reads it)
+HARK_LOG_JSON       1: the log is a JSON object a line, with the ids of the request and of the job (docs/portal.md)
 HARK_WAIT_S         how long an earlier system's address waits for a long recording (300)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
 ACCESS_TOKEN_EXPIRE_MINUTES  how long an access token works (15); this and other names of an earlier system's settings:
@@ -93,6 +95,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "webui.logs.RequestIds",
     "webui.metrics.CountRequests",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -187,6 +190,7 @@ JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
 REQUESTS_PER_USER = _number("HARK_REQUESTS_PER_USER", 1200, least=0)
 REQUESTS_PER_TOKEN = _number("HARK_REQUESTS_PER_TOKEN", 600, least=0)
 REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_ADDRESS", 600, least=0)
+METRICS_TOKEN = os.environ.get("HARK_METRICS_TOKEN", "").strip()
 LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
@@ -269,12 +273,30 @@ if _flag("HARK_HTTPS"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
 
+LOG_JSON = _flag("HARK_LOG_JSON")
+_MORE = "INFO" if LOG_JSON else "WARNING"  # each request and each job, in a log that programs read
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {"()": "webui.logs.JsonLines"},
+    },
     "filters": {"in a line": {"()": "webui.errors.InALine"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["in a line"]}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json" if LOG_JSON else "plain",
+            "filters": ["in a line"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"django-q": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+    "loggers": {
+        "django-q": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+        "webui.logs": {"level": _MORE},
+        "webui.jobs.supervise": {"level": _MORE},
+        # The web server has a handler of its own, for plain lines.
+        **({"uvicorn": {"level": "WARNING", "handlers": [], "propagate": True}} if LOG_JSON else {}),
+    },
 }

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from django.urls import include, path
 
+from webui import observing
 from webui.accounts import google
 
 urlpatterns = [
+    path("live", observing.live, name="live"),
+    path("ready", observing.ready, name="ready"),
+    path("metrics", observing.metrics, name="metrics"),
     path("", include("webui.trainer.urls")),
     path("", include("webui.listening.urls")),
     path("jobs/", include("webui.jobs.urls")),

@@ -1,21 +1,14 @@
-"""The earlier system for calls with one person on each channel: sessions, and how the server is."""
+"""The earlier system for calls with one person on each channel: sessions."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.db import DatabaseError, connection
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
@@ -23,11 +16,9 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, number, wrong
-from webui.compatibility.notes import can_recognize, can_summarize
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import name_of, one_by_one, received, sent_files
 from webui.jobs.models import Job
-from webui.metrics import REQUESTS, Jobs
 
 SESSION = "stereo"  # the option of the recordings that were sent here
 USUAL, MOST = 20, 100  # sessions of a list
@@ -173,68 +164,3 @@ def summary_shape(summary: dict[str, Any] | None) -> dict[str, Any] | None:
         "key_points": [point["text"] for point in summary["key_points"]],
         "sentiment": sentiment["label"] if sentiment is not None else None,
     }
-
-
-@endpoint("GET")
-def live(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/health/live``: the process answers."""
-    return JsonResponse({"status": "alive"})
-
-
-def checks() -> dict[str, bool]:
-    """What has to be in order for work to be taken."""
-    return {
-        "database": _database_answers(),
-        "storage": _can_write(),
-        "ffmpeg": shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None,
-        "recognition": can_recognize(),
-        "summaries": can_summarize(),
-    }
-
-
-NEEDED = ("database", "storage", "recognition")
-
-
-@endpoint("GET")
-def ready(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/health/ready``: 200 where recordings are taken, else 503."""
-    found = checks()
-    good = all(found[name] for name in NEEDED)
-    return JsonResponse({"status": "ready" if good else "not ready", "checks": found}, status=200 if good else 503)
-
-
-@endpoint("GET")
-def health(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/health``."""
-    found = checks()
-    good = all(found.values())
-    return JsonResponse({"status": "healthy" if good else "degraded", "checks": found})
-
-
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return True
-    except DatabaseError:
-        return False
-
-
-def _can_write() -> bool:
-    """The data folder, or the folder that it will be made in."""
-    folder = Path(settings.DATA)
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
-
-
-@endpoint("GET")
-def metrics(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/health/metrics``: for Prometheus (``webui.metrics``)."""
-    registry = CollectorRegistry()
-    parts = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
-    for name, good in checks().items():
-        parts.labels(name).set(good)
-    registry.register(Jobs())
-    content = generate_latest(registry) + generate_latest(REQUESTS)
-    return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)

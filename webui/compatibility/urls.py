@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from webui import observing
 from webui.compatibility import atr, meetings, notes, openai_audio, password_grant, stereo
 
 app_name = "compatibility"
@@ -32,13 +33,13 @@ urlpatterns = [
     # Stereo
     path("api/v1/transcribe", stereo.sessions, name="sessions"),
     path("api/v1/transcribe/<uuid:session_id>", stereo.session, name="session"),
-    path("api/v1/health", stereo.health, name="stereo-health"),
-    path("api/v1/health/ready", stereo.ready, name="ready"),
-    path("api/v1/health/live", stereo.live, name="live"),
-    path("api/v1/health/metrics", stereo.metrics, name="metrics"),
-    path("api/v1/ready", stereo.ready, name="ready-short"),
-    path("api/v1/live", stereo.live, name="live-short"),
-    path("api/v1/metrics", stereo.metrics, name="metrics-short"),
+    path("api/v1/health", observing.health, name="stereo-health"),
+    path("api/v1/health/ready", observing.ready, name="ready"),
+    path("api/v1/health/live", observing.live, name="live"),
+    path("api/v1/health/metrics", observing.open_metrics, name="metrics"),
+    path("api/v1/ready", observing.ready, name="ready-short"),
+    path("api/v1/live", observing.live, name="live-short"),
+    path("api/v1/metrics", observing.open_metrics, name="metrics-short"),
     # OpenAI
     path("v1/audio/transcriptions", openai_audio.transcriptions, name="transcriptions"),
     path("v1/audio/translations", openai_audio.translations, name="translations"),

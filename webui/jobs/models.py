@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from webui.translation import shown
@@ -42,6 +43,7 @@ class Job(models.Model):
     spec = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(default=timezone.now)  # the last time: Retry queues a job again
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -80,8 +82,6 @@ class Job(models.Model):
     @property
     def seconds(self) -> float | None:
         """How long it has been, or was, at work [s]."""
-        from django.utils import timezone
-
         if self.started_at is None:
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
@@ -122,3 +122,13 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return str(self.event.get("event"))
+
+
+class Heartbeat(models.Model):
+    """When a worker of a queue last said that it lives (``webui.jobs.heartbeat``)."""
+
+    lane = models.CharField(max_length=20, primary_key=True)
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.lane} at {self.seen_at}"

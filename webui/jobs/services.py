@@ -212,7 +212,7 @@ def take_up_again(job: Job, why: str) -> bool:
     with transaction.atomic():
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
         change = {"sent_at": None, "takeovers": 1, "lease": "", "lease_until": None, "process_group": None}
-        if not mine.update(state=Job.State.QUEUED, **change):
+        if not mine.update(state=Job.State.QUEUED, queued_at=timezone.now(), **change):
             return False
         _warn(job, f"{why} It goes on from where it was.")
         transaction.on_commit(send_waiting)
@@ -227,7 +227,7 @@ def _warn(job: Job, message: str) -> None:
 def give_back(job: Job) -> None:
     """Put a running job back into the queue: its worker is being stopped, and the next one goes on with it."""
     Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING).update(
-        state=Job.State.QUEUED, sent_at=None, lease="", lease_until=None, process_group=None
+        state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, lease="", lease_until=None, process_group=None
     )
 
 
@@ -254,8 +254,8 @@ def retry(*, job: Job) -> None:
     if job.can_be_retried:
         _check_queue(job.user)
     Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
-        state=Job.State.QUEUED, sent_at=None, error=None, result=None, finished_at=None, takeovers=0,
-        done=0.0, total=0.0, stage="", message="", said=None,
+        state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
+        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None,
     )  # fmt: skip
     send_waiting()
 
@@ -274,7 +274,7 @@ def recover() -> int:
         if job.state == Job.State.CANCELLING:
             change: dict[str, Any] = {"state": Job.State.CANCELLED, "finished_at": now}
         elif job.takeovers == 0:
-            change = {"state": Job.State.QUEUED, "sent_at": None, "takeovers": 1}
+            change = {"state": Job.State.QUEUED, "queued_at": now, "sent_at": None, "takeovers": 1}
         else:
             why = HarkError(
                 worded("The job was interrupted."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -20,6 +21,9 @@ from core.worded import worded
 from pipeline.jobs import finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
+from webui.logs import about_job
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 0.5  # events are written, and a wish to cancel is seen, so often
 LARGEST_LOG = 10_000_000  # bytes; of a log that grows beyond, the beginning and what comes last are kept
@@ -38,12 +42,23 @@ def run(job_id: str) -> None:
         return
     old = signal.signal(signal.SIGTERM, _stop) if threading.current_thread() is threading.main_thread() else None
     try:
-        _supervise(job)
-    except _Stopping:
-        services.give_back(job)
+        with about_job(job_id):
+            _watched(job)
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
+
+
+def _watched(job: Job) -> None:
+    log.info("job begins", extra={"fields": {"kind": job.kind, "lane": job.lane}})
+    try:
+        _supervise(job)
+    except _Stopping:
+        services.give_back(job)
+        log.info("job given back", extra={"fields": {"kind": job.kind, "lane": job.lane}})
+    else:
+        ended = {"kind": job.kind, "lane": job.lane, "state": job.state, "seconds": job.seconds}
+        log.info("job ends", extra={"fields": ended})
 
 
 def _stop(number: int, frame: object) -> None:
@@ -56,14 +71,14 @@ def _supervise(job: Job) -> None:
         log_folder = data / "log"
         log_folder.mkdir(parents=True, exist_ok=True)
         log_file = log_folder / f"job-{job.id}.log"
-        log = log_file.open("ab")
+        said_beside = log_file.open("ab")
     except OSError as error:
         services.finish(job, Job.State.FAILED, storage_error(error, "the job"))
         return
-    with log:
+    with said_beside:
         process = subprocess.Popen(
             [*CHILD, str(job.id)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=REPOSITORY, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said_beside, cwd=REPOSITORY, start_new_session=True,
         )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     try:

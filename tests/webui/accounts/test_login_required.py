@@ -23,6 +23,8 @@ OPEN = {
     # They take a name and a password themselves.
     *("compatibility:token", "compatibility:auth-token"),
     # Nothing private: whether it runs, how many jobs wait, how fast it answers, and that there is no such address.
+    *("live", "ready"),
+    "metrics",  # takes a token of its own
     *(f"compatibility:{name}-short" for name in ("ready", "live", "metrics")),
     *(f"compatibility:{name}" for name in ("health", "stereo-health", "ready", "live", "metrics", "nothing")),
 }

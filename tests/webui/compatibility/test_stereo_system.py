@@ -20,7 +20,9 @@ from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording
+from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
+from webui.jobs.services import LANES
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/api/v1/transcribe"
@@ -164,6 +166,8 @@ def test_sessions_are_their_owner_s(
 
 
 def test_health(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for lane in LANES:
+        beat(lane)
     assert client.get("/api/v1/health/live").json() == {"status": "alive"}
     ready = client.get("/api/v1/health/ready")
     assert ready.status_code == 200 and ready.json()["status"] == "ready" and ready.json()["checks"]["database"]
@@ -230,6 +234,8 @@ def test_requests_are_counted_by_address_not_by_what_callers_invent(client: Clie
 
 
 def test_the_short_addresses(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for lane in LANES:
+        beat(lane)
     assert client.get("/api/v1/live").json() == {"status": "alive"}
     assert client.get("/api/v1/ready").json()["status"] == "ready"
     assert "# TYPE hark_check gauge" in client.get("/api/v1/metrics").content.decode()

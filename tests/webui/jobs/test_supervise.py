@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
 from webui.jobs import services, supervise
 from webui.jobs.models import Job
+from webui.logs import job_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -222,3 +224,21 @@ def test_an_import_has_little_memory() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "no\n"
+
+
+def test_what_is_logged_meanwhile_names_the_job(job: Job, child: Child, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "webui.jobs.supervise")
+    about: list[tuple[str, str]] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        about.append((record.getMessage(), job_id.get()))
+        return True
+
+    child("say('result', result={})\n")
+    caplog.handler.addFilter(look)
+    try:
+        run(job)
+    finally:
+        caplog.handler.removeFilter(look)
+    assert about == [("job begins", str(job.id)), ("job ends", str(job.id))] and job_id.get() == ""
+    assert caplog.records[-1].__dict__["fields"]["state"] == "done"

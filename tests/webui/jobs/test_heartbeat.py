@@ -1,0 +1,69 @@
+"""A queue's workers are heard of as long as one of them lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from core.data_folder import REPOSITORY
+from webui.jobs.heartbeat import ages, beat
+from webui.jobs.models import Heartbeat
+
+
+def test_a_queue_has_an_age_from_the_first_beat_on(db: None) -> None:
+    assert ages(["audio"]) == {}
+    beat("audio")
+    assert ages(["audio", "training"])["audio"] < 10 and "training" not in ages(["audio", "training"])
+
+
+@pytest.mark.parametrize("by", [-3600, 60])
+def test_a_beat_is_written_where_none_was_just_now(db: None, by: int) -> None:
+    Heartbeat.objects.create(lane="audio", seen_at=timezone.now() - timedelta(seconds=by))  # -3600: the clock was set
+    beat("audio")
+    seen = Heartbeat.objects.get(lane="audio").seen_at
+    assert abs((timezone.now() - seen).total_seconds()) < 10
+    beat("audio")
+    assert Heartbeat.objects.get(lane="audio").seen_at == seen
+
+
+@pytest.mark.slow(reason="starts workers")
+@pytest.mark.skipif(sys.platform != "linux", reason="process groups")
+def test_workers_are_heard_of_until_they_are_killed(portal: Path) -> None:
+    environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "6", "Q_CLUSTER_NAME": "webhooks"}
+    (portal / "portal").mkdir()
+    migrate = [sys.executable, "webui/manage.py", "migrate", "-v0"]
+    subprocess.run(migrate, cwd=REPOSITORY, env=environment, check=True, timeout=120)
+    ask = (
+        "import django; django.setup(); from webui.jobs import heartbeat; import json;"
+        "print(json.dumps(heartbeat.ages(['audio', 'webhooks'])))"
+    )
+
+    def heard_of() -> dict[str, float]:
+        asking = {**environment, "DJANGO_SETTINGS_MODULE": "webui.settings", "Q_CLUSTER_NAME": ""}
+        said = subprocess.run([sys.executable, "-c", ask], cwd=REPOSITORY, env=asking, capture_output=True, check=True)
+        found: dict[str, float] = json.loads(said.stdout)
+        return found
+
+    workers = subprocess.Popen(
+        [sys.executable, "-m", "webui.jobs.cluster"], cwd=REPOSITORY, env=environment, start_new_session=True
+    )
+    try:
+        until = time.monotonic() + 60
+        while "webhooks" not in heard_of():
+            assert time.monotonic() < until
+        time.sleep(8)
+        assert heard_of()["webhooks"] < 6 and "audio" not in heard_of()
+    finally:
+        os.killpg(workers.pid, signal.SIGKILL)
+        workers.wait()
+    time.sleep(6.5)
+    assert heard_of()["webhooks"] > 6

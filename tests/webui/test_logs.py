@@ -1,0 +1,112 @@
+"""HARK_LOG_JSON=1: every line is a JSON object, with the ids of the request and of the job that it is about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+from django.test import Client
+
+from core.data_folder import REPOSITORY
+from webui.logs import JsonLines, about_job, request_id
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_request() -> None:
+    """The last request of another test is forgotten."""
+    request_id.set("")
+
+
+def line(**fields: object) -> dict[str, object]:
+    record = logging.LogRecord("webui.x", logging.WARNING, "x.py", 1, "said\n%s", ("this",), None)
+    record.__dict__.update(fields)
+    text = JsonLines().format(record)
+    assert "\n" not in text
+    found: dict[str, object] = json.loads(text)
+    return found
+
+
+def test_a_line() -> None:
+    plain = line()
+    assert plain["level"] == "WARNING" and plain["logger"] == "webui.x" and plain["message"] == "said\nthis"
+    assert "request_id" not in plain and "job_id" not in plain
+    with about_job("a-job"):
+        assert line()["job_id"] == "a-job"
+    assert "job_id" not in line()
+    assert line(fields={"status": 200})["status"] == 200
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        assert "ValueError: bad" in str(line(exc_info=sys.exc_info())["exception"])
+
+
+def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "webui.logs")
+    seen: list[str] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        seen.append(request_id.get())
+        return True
+
+    caplog.handler.addFilter(look)
+    try:
+        assert client.get("/live", headers={"X-Request-ID": "from-a.proxy_1"})["X-Request-ID"] == "from-a.proxy_1"
+    finally:
+        caplog.handler.removeFilter(look)
+    assert seen == ["from-a.proxy_1"]
+    for bad in ("", "a b", "x" * 65, "a\tb", '"'):
+        own = client.get("/live", headers={"X-Request-ID": bad})["X-Request-ID"]
+        assert own != bad and len(own) == 32
+    fields = caplog.records[0].__dict__["fields"]
+    assert (fields["view"], fields["status"], fields["method"]) == ("live", 200, "GET")
+
+
+def test_what_django_says_of_an_answer_has_the_id_too(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    said: list[tuple[str, str]] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        said.append((record.name, request_id.get()))
+        return True
+
+    caplog.handler.addFilter(look)
+    try:
+        assert client.get("/ready", headers={"X-Request-ID": "probe-7"}).status_code == 503
+    finally:
+        caplog.handler.removeFilter(look)
+    assert ("django.request", "probe-7") in said
+
+
+def test_the_line_of_a_request_names_no_address(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "webui.logs")
+    client.get("/recordings/shared/a-secret-token")
+    assert "a-secret-token" not in "".join(str(record.__dict__) for record in caplog.records)
+
+
+SAY = """
+import logging, django
+django.setup()
+from webui.logs import about_job
+with about_job("17"):
+    logging.getLogger("webui.jobs.supervise").info("begins")
+logging.getLogger("uvicorn.error").warning("of the web server")
+"""
+
+
+@pytest.mark.parametrize("as_json", ["1", ""])
+def test_the_setting(as_json: str) -> None:
+    environment = {**os.environ, "HARK_LOG_JSON": as_json, "DJANGO_SETTINGS_MODULE": "webui.settings"}
+    said = subprocess.run(
+        [sys.executable, "-c", SAY], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    ).stderr.splitlines()
+    if not as_json:
+        assert len(said) == 1 and "of the web server" in said[0]
+        return
+    job, server = map(json.loads, said)
+    assert (job["message"], job["job_id"]) == ("begins", "17")
+    assert server["logger"] == "uvicorn.error" and "job_id" not in server

@@ -1,0 +1,147 @@
+"""/live, /ready and /metrics: a part that is stopped is named, and figures are what the database holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from django.utils import timezone
+
+from webui import observing
+from webui.accounts.models import User
+from webui.jobs.heartbeat import beat
+from webui.jobs.models import Heartbeat, Job
+from webui.jobs.services import LANES
+
+TOKEN = "scraper's own 0123456789"  # of these tests
+Stop = Callable[[Path, Any, pytest.MonkeyPatch], None]
+
+
+@pytest.fixture
+def at_work(db: None) -> None:
+    """Every queue has a worker that has just been heard of."""
+    for lane in LANES:
+        beat(lane)
+
+
+def late(lane: str) -> Stop:
+    def stop(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        Heartbeat.objects.filter(lane=lane).update(seen_at=timezone.now() - timedelta(seconds=60))
+
+    return stop
+
+
+def read_only(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+
+
+def no_folder(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DATA = portal / "unmounted"
+
+
+def no_room(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observing, "LEAST_FREE", 10**18)
+
+
+def deaf(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.recordings.transcription.registry.engines", lambda: [])
+
+
+def stuck(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = User.objects.create_user("olga", "olga@example.org", "x")
+    long_ago = timezone.now() - timedelta(hours=1)
+    Job.objects.create(user=user, kind="plan", lane="audio", title="p", sent_at=long_ago)
+
+
+@pytest.fixture
+def writable_again() -> Iterator[None]:
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = OFF")
+
+
+def test_live(client: Client, db: None) -> None:
+    answer = client.get("/live")
+    assert answer.status_code == 200 and answer.json() == {"status": "alive"}
+
+
+def test_ready(client: Client, at_work: None) -> None:
+    for address in ("/ready", "/api/v1/ready", "/api/v1/health/ready"):
+        answer = client.get(address)
+        assert answer.status_code == 200 and answer.json()["status"] == "ready"
+        assert {"database", "storage", "workers_training", "workers_audio", "workers_webhooks"} <= set(
+            answer.json()["parts"]
+        )
+        assert all(answer.json()["parts"][name] == "ok" for name in observing.NEEDED)
+
+
+@pytest.mark.parametrize(
+    ("part", "stop", "why"),
+    [
+        ("database", read_only, "read and written"),
+        ("storage", no_folder, "cannot be written"),
+        ("storage", no_room, "MB left"),
+        ("recognition", deaf, "No recognizer"),
+        ("workers_audio", stuck, "take nothing"),
+        *((f"workers_{lane}", late(lane), "for 60 seconds") for lane in LANES),
+    ],
+)
+def test_the_part_that_is_stopped_is_named(
+    client: Client, at_work: None, writable_again: None, portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch,
+    part: str, stop: Stop, why: str,
+) -> None:  # fmt: skip
+    stop(portal, settings, monkeypatch)
+    answer = client.get("/ready")
+    said = answer.json()["parts"]
+    assert answer.status_code == 503 and answer.json()["status"] == "not ready"
+    assert {name for name in observing.NEEDED if said[name] != "ok"} == {part}
+    assert why in said[part] and answer.json()["checks"][part] is False
+    assert str(portal) not in answer.content.decode()
+    assert client.get("/live").status_code == 200
+
+
+def test_a_database_that_does_not_answer(client: Client, at_work: None) -> None:
+    def broken(*arguments: object) -> None:
+        raise OperationalError("disk I/O error: /secret/place")
+
+    with connection.execute_wrapper(broken):
+        answer = client.get("/ready")
+        assert client.get("/live").status_code == 200
+    assert answer.status_code == 503 and "secret" not in answer.content.decode()
+    said = answer.json()["parts"]
+    assert "database" in said["database"] and all("database" in said[f"workers_{lane}"] for lane in LANES)
+    assert said["storage"] == "ok"
+
+
+def test_workers_that_never_were(client: Client, db: None) -> None:
+    assert "ever" in client.get("/ready").json()["parts"]["workers_training"]
+
+
+def test_metrics_are_off_until_they_are_asked_for(client: Client, owner: User, other: User, settings: Any) -> None:
+    settings.METRICS_TOKEN = ""
+    assert client.get("/metrics").status_code == 404
+    assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 404
+    client.force_login(other)
+    assert client.get("/metrics").status_code == 404
+    client.force_login(owner)
+    assert client.get("/metrics").status_code == 200
+    settings.METRICS_TOKEN = TOKEN
+    stranger = Client()
+    for header in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer \xe9"):
+        answer = stranger.get("/metrics", headers={"Authorization": header})
+        assert answer.status_code == 401 and TOKEN not in answer.content.decode()
+    answer = stranger.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200 and 'hark_check{part="database"} 1.0' in answer.content.decode()
+
+
+def test_metrics_say_that_the_database_cannot_be_used(owners: Client, at_work: None, writable_again: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+    said = owners.get("/metrics").content.decode()
+    assert 'hark_check{part="database"} 0.0' in said and "hark_disk_free_bytes" in said and "hark_jobs" not in said

@@ -1,0 +1,55 @@
+"""Whether the workers of a queue are alive: each says so in the database, for whoever watches over them.
+
+A thread of the worker's own does it, so that a worker at a long job is heard, and one that was killed is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from webui.jobs.models import Heartbeat
+
+log = logging.getLogger(__name__)
+
+BEATS_IN_A_LEASE = 6
+
+
+def beat(lane: str) -> None:
+    """A worker of this queue is alive. Writes nothing where another one has just said so."""
+    now = timezone.now()
+    just_now = now - timedelta(seconds=settings.JOBS_LEASE_S / BEATS_IN_A_LEASE / 2)
+    if not Heartbeat.objects.filter(lane=lane, seen_at__gt=just_now, seen_at__lte=now).exists():
+        Heartbeat.objects.update_or_create(lane=lane, defaults={"seen_at": now})
+
+
+def ages(lanes: Collection[str]) -> dict[str, float]:
+    """How long ago a worker of each queue was heard of [s]; queues whose workers never were are left out."""
+    now = timezone.now()
+    seen = Heartbeat.objects.filter(lane__in=lanes).values_list("lane", "seen_at")
+    return {lane: max(0.0, (now - at).total_seconds()) for lane, at in seen}
+
+
+def keep_beating(**kwargs: object) -> None:
+    """Called by django-q in each worker as it begins."""
+    from django_q.conf import Conf
+
+    threading.Thread(target=_beat, args=(Conf.CLUSTER_NAME,), daemon=True).start()
+
+
+def _beat(lane: str) -> None:
+    while True:
+        try:
+            beat(lane)
+        except DatabaseError as error:
+            log.warning("the workers for %s could not say that they live: %s", lane, error)
+        finally:
+            connection.close()
+        time.sleep(settings.JOBS_LEASE_S / BEATS_IN_A_LEASE)

@@ -1,0 +1,80 @@
+"""The log for programs (HARK_LOG_JSON=1): a JSON object a line, with the ids of the request and of the job."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+log = logging.getLogger(__name__)
+
+HEADER = "X-Request-ID"
+_USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+job_id: ContextVar[str] = ContextVar("job_id", default="")
+
+
+@contextmanager
+def about_job(id_: str) -> Iterator[None]:
+    """What is logged meanwhile is about this job."""
+    before = job_id.set(id_)
+    try:
+        yield
+    finally:
+        job_id.reset(before)
+
+
+class JsonLines(logging.Formatter):
+    """``fields`` of a record (``extra={"fields": {...}}``) stand beside what every line has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Called by logging."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, variable in (("request_id", request_id), ("job_id", job_id)):
+            if variable.get():
+                line[name] = variable.get()
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class RequestIds:
+    """Middleware: a request has the id that a proxy gave it, or one of its own; the answer names it.
+
+    The line of a request names its view, not its address, which may hold a token or be invented.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get(HEADER, "")
+        # Not taken back: Django says something of the answer afterwards. The next request sets its own.
+        request_id.set(given if _USABLE.fullmatch(given) else uuid4().hex)
+        began = time.perf_counter()
+        response = self.get_response(request)
+        response[HEADER] = request_id.get()
+        fields = {
+            "method": request.method,
+            "view": request.resolver_match.view_name if request.resolver_match else "none",
+            "status": response.status_code,
+            "seconds": round(time.perf_counter() - began, 4),
+        }
+        log.info("request answered", extra={"fields": fields})
+        return response

@@ -1,0 +1,184 @@
+"""How the portal is, for programs that watch it: ``/live``, ``/ready`` and ``/metrics``.
+
+The earlier systems' addresses below ``/api/v1/`` answer the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from webui.accounts.models import User
+from webui.api.problems import ApiError
+from webui.api.webhooks import stuck as webhooks_are_stuck
+from webui.compatibility.endpoint import endpoint
+from webui.compatibility.notes import can_recognize, can_summarize
+from webui.jobs import heartbeat
+from webui.jobs.models import Heartbeat
+from webui.jobs.services import LANES, WEBHOOKS, stuck_lanes
+from webui.metrics import REQUESTS, Disk, Installation, Jobs
+
+log = logging.getLogger(__name__)
+
+OK = "ok"
+LEAST_FREE = 500_000_000  # bytes of the data folder's disk, below which jobs may fail for want of room
+PATIENCE_MS = 3000  # for another process that is writing to the database; who asks waits not much longer
+PROBE = "ready"  # the row that is written to see whether the database can be
+_PROBE_BYTES = 4096  # bytes of the file that is written to see whether the data folder can be
+
+
+def _database() -> str:
+    """Read and write a row."""
+    try:
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")  # of this request's connection
+        Heartbeat.objects.update_or_create(lane=PROBE, defaults={"seen_at": timezone.now()})
+    except DatabaseError as error:
+        log.warning("the database cannot be used: %s", error)
+        return "The database cannot be read and written."
+    return OK
+
+
+def _storage() -> str:
+    """Write a file into the data folder, and look how much room there is."""
+    folder = Path(settings.DATA)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        log.warning("the data folder cannot be used: %s", error)
+        return "The data folder cannot be written."
+    if free < LEAST_FREE:
+        return f"The data folder's disk has {free // 1_000_000} MB left; {LEAST_FREE // 1_000_000} are needed."
+    return OK
+
+
+def _workers(lane: str) -> str:
+    """Whether one was heard of within the time of a lease, and the queue moves."""
+    try:
+        age = heartbeat.ages([lane]).get(lane)
+        stuck = webhooks_are_stuck() if lane == WEBHOOKS else lane in stuck_lanes()
+    except DatabaseError:
+        return "Not known without the database."
+    if age is None:
+        return "No worker of this queue was ever heard of."
+    if age > settings.JOBS_LEASE_S:
+        return f"No worker of this queue was heard of for {age:.0f} seconds."
+    return "The workers of this queue take nothing." if stuck else OK
+
+
+def _ffmpeg() -> str:
+    found = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
+    return OK if found else "ffmpeg or ffprobe is not installed."
+
+
+def _recognition() -> str:
+    return OK if can_recognize() else "No recognizer is ready."
+
+
+def _summaries() -> str:
+    return OK if can_summarize() else "No summarizer is ready."
+
+
+NEEDED: dict[str, Callable[[], str]] = {
+    "database": _database,
+    "storage": _storage,
+    **{f"workers_{lane}": partial(_workers, lane) for lane in LANES},
+    "recognition": _recognition,
+}
+PARTS = {**NEEDED, "ffmpeg": _ffmpeg, "summaries": _summaries}
+
+
+def parts() -> dict[str, str]:
+    """Each part, with "ok" or why it is not."""
+    return {name: check() for name, check in PARTS.items()}
+
+
+@endpoint("GET")
+def live(request: HttpRequest) -> HttpResponse:
+    """``GET /live``: the process answers."""
+    return JsonResponse({"status": "alive"})
+
+
+@endpoint("GET")
+def ready(request: HttpRequest) -> HttpResponse:
+    """``GET /ready``: 200 where work is taken and done, else 503; each part with "ok" or why not."""
+    found = parts()
+    good = all(found[name] == OK for name in NEEDED)
+    content = {"status": "ready" if good else "not ready", **_shown(found)}
+    return JsonResponse(content, status=200 if good else 503)
+
+
+@endpoint("GET")
+def health(request: HttpRequest) -> HttpResponse:
+    """``GET /api/v1/health``: always 200; what can be done without counts, too."""
+    found = parts()
+    good = all(said == OK for said in found.values())
+    return JsonResponse({"status": "healthy" if good else "degraded", **_shown(found)})
+
+
+def _shown(found: dict[str, str]) -> dict[str, dict[str, bool] | dict[str, str]]:
+    return {"checks": {name: said == OK for name, said in found.items()}, "parts": found}
+
+
+@endpoint("GET")
+def metrics(request: HttpRequest) -> HttpResponse:
+    """``GET /metrics``: for Prometheus, which sends HARK_METRICS_TOKEN as a bearer token, and for the owner."""
+    if not _may_watch(request):
+        if settings.METRICS_TOKEN:
+            raise ApiError(
+                401,
+                "The metrics are not for everybody.",
+                "The request has no valid token, and no session of the owner.",
+                "Send Authorization: Bearer with the value of HARK_METRICS_TOKEN.",
+            )
+        raise ApiError(
+            404, "There is nothing here.", "The metrics are off.", "Set HARK_METRICS_TOKEN, or sign in as the owner."
+        )
+    registry = _registry(Jobs(), Installation())
+    registry.register(Disk())
+    ProcessCollector(registry=registry)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _may_watch(request: HttpRequest) -> bool:
+    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
+    if settings.METRICS_TOKEN and scheme.lower() == "bearer":
+        return constant_time_compare(token.strip(), settings.METRICS_TOKEN)
+    return isinstance(request.user, User) and request.user.is_owner
+
+
+@endpoint("GET")
+def open_metrics(request: HttpRequest) -> HttpResponse:
+    """``GET /api/v1/metrics``, as an earlier system has it: without a token, with the requests of this process."""
+    content = generate_latest(_registry(Jobs())) + generate_latest(REQUESTS)
+    return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _registry(*figures: Collector) -> CollectorRegistry:
+    """The parts, and the figures that come from the database, where it can be used."""
+    registry = CollectorRegistry()
+    gauge = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
+    found = parts()
+    for name, said in found.items():
+        gauge.labels(name).set(said == OK)
+    if found["database"] == OK:
+        for collector in figures:
+            registry.register(collector)
+    return registry
