@@ -216,13 +216,15 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
                 second = worded(", with a second pass by its decoder and a verifier")
         encoder = ""
         if backbone.get("encoder"):
-            encoder = worded(" on the encoder %(name)s%(second)s", name=backbone["encoder"], second=second)
+            encoder = worded(" on %(name)s%(second)s", name=backbone["encoder"], second=second)
+        engines = ""
+        if backbone["training_engines"]:
+            engines = worded(" and on the engines %(names)s", names=", ".join(backbone["training_engines"]))
         sentences.append(
             worded(
-                "Phone model: %(name)s %(version)s%(encoder)s, trained on real speech (%(corpora)s) and on the engines "
-                "%(engines)s.",
+                "Phone model: %(name)s %(version)s%(encoder)s, trained on real speech (%(corpora)s)%(engines)s.",
                 name=backbone["name"], version=str(backbone["version"]), encoder=encoder,
-                corpora=", ".join(backbone["training_corpora"]), engines=", ".join(backbone["training_engines"]),
+                corpora=", ".join(backbone["training_corpora"]), engines=engines,
             )
         )  # fmt: skip
     if report.get("negative_set"):
