@@ -217,14 +217,14 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         encoder = ""
         if backbone.get("encoder"):
             encoder = worded(" on %(name)s%(second)s", name=backbone["encoder"], second=second)
-        engines = ""
+        spoken = ""
         if backbone["training_engines"]:
-            engines = worded(" and on the engines %(names)s", names=", ".join(backbone["training_engines"]))
+            spoken = worded(" and on the engines %(names)s", names=", ".join(backbone["training_engines"]))
         sentences.append(
             worded(
                 "Phone model: %(name)s %(version)s%(encoder)s, trained on real speech (%(corpora)s)%(engines)s.",
                 name=backbone["name"], version=str(backbone["version"]), encoder=encoder,
-                corpora=", ".join(backbone["training_corpora"]), engines=engines,
+                corpora=", ".join(backbone["training_corpora"]), engines=spoken,
             )
         )  # fmt: skip
     if report.get("negative_set"):
