@@ -210,14 +210,19 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
 
 
 def accepted_confusers(split: ScoredSplit, threshold: float) -> dict[str, Any]:
-    """How many confusers were taken for the phrase, and which ones most often; the interval counts utterances."""
+    """How many confusers were taken for the phrase, and which ones most often, those with the highest scores first; the
+    interval counts utterances."""
     indices = np.flatnonzero(split.confusers)
     fired = {int(i): len(metrics.detections(split.streams[i].scores, threshold)) > 0 for i in indices}
     by_text: dict[str, list[bool]] = {}
+    best: dict[str, float] = {}
     for index, accepted in fired.items():
-        by_text.setdefault(str(split.table.loc[index, "text"]), []).append(accepted)
+        text = str(split.table.loc[index, "text"])
+        by_text.setdefault(text, []).append(accepted)
+        best[text] = max(best.get(text, 0.0), float(split.streams[index].scores.max(initial=0.0)))
     utterances = split.utterances(split.confusers)
-    worst = sorted(((sum(v), len(v), text) for text, v in by_text.items() if any(v)), reverse=True)[:20]
+    order = sorted(by_text, key=lambda text: (-sum(by_text[text]), -best[text], text))
+    worst = [(sum(by_text[text]), len(by_text[text]), text) for text in order if any(by_text[text])][:20]
     return {
         "said": len(fired),
         "accepted": sum(fired.values()),

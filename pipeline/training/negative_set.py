@@ -48,9 +48,7 @@ RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder is asked a
 PEAK_FRAMES = 50  # of which the best match is one
 MATCHED_AT_ONCE = 160_000  # frames
 MOST_SAYING = 0.9  # of the pieces may be left out because the phrase is said in them
-LEAST = (
-    10  # of 255: a keyword HMM takes smaller square roots of probabilities for its least one; as zeros they pack well
-)
+LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the negative set small
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,8 @@ def build_negative_set(
         for both, columns in built:
             frames, beside = np.split(both, [stored.width], axis=1)
             states.append(beside[::STATE_FRAMES])
-            levels = in_levels(frames)
+            levels = np.rint(frames.astype(np.float32) * 255).astype(np.uint8)
+            levels[levels < LEAST] = 0
             parts.append(levels)
             table.append({**columns, "frames": len(levels)})
             split = str(columns["split"])
@@ -147,15 +146,6 @@ def build_negative_set(
         if states[0].shape[1]:
             _write_states(np.concatenate(states), rng, archive)
     return hours
-
-
-def in_levels(frames: np.ndarray) -> np.ndarray:
-    """Square roots of probabilities as they are kept: 8 levels an octave of 255 (0.16 of a probability's logarithm off
-    at most), and 0 below :data:`LEAST`. More levels would take a third more room."""
-    levels = np.rint(frames.astype(np.float32) * 255).astype(np.int32)
-    step = np.maximum(1, 2 ** np.floor(np.log2(np.maximum(levels, 1))).astype(np.int32) // 8)
-    rounded = np.minimum((levels + step // 2) // step * step, 255)
-    return np.where(levels < LEAST, 0, rounded).astype(np.uint8)
 
 
 def _write_states(states: np.ndarray, rng: np.random.Generator, archive: zipfile.ZipFile) -> None:

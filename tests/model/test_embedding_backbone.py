@@ -24,7 +24,6 @@ from model.embedding_backbone import (
 from model.export import Carried, check_parity, quantize_weights
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, FFT, HOP
 from model.phones import phone_indices
-from model.shipped_weights import shipped_backbone
 
 SNOWBOY = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 
@@ -32,6 +31,19 @@ SNOWBOY = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 @pytest.fixture(scope="module")
 def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
     return speech(6.0, 5)[: 70 * CHUNK_SAMPLES]
+
+
+@pytest.fixture(scope="module")
+@torch.no_grad()
+def backbone(audio: np.ndarray) -> EmbeddingBackbone:
+    """One that has learned nothing, and yet hears something else in each frame."""
+    torch.manual_seed(0)
+    made = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
+    convolved = made.convolved(made.mel(torch.from_numpy(audio)[None]))[0]
+    made.mean.copy_(convolved.mean(0))
+    made.std.copy_(convolved.std(0) + 0.1)
+    made.out.weight.mul_(10.0)
+    return made.eval()
 
 
 @torch.no_grad()
@@ -51,8 +63,7 @@ def test_with_the_last_two_convolutions_it_is_the_public_embedding(audio: np.nda
 
 @torch.no_grad()
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_a_stream_hears_what_the_whole_hears(audio: np.ndarray, chunks: int) -> None:
-    backbone, _ = shipped_backbone("standard")
+def test_a_stream_hears_what_the_whole_hears(backbone: EmbeddingBackbone, audio: np.ndarray, chunks: int) -> None:
     state = torch.zeros(1, sum(int(np.prod(shape)) for shape in backbone.stream_shapes()))
     heard = []
     for part in torch.from_numpy(audio[: 60 * CHUNK_SAMPLES])[None].split(chunks * CHUNK_SAMPLES, dim=1):
@@ -66,8 +77,7 @@ def test_a_stream_hears_what_the_whole_hears(audio: np.ndarray, chunks: int) -> 
     np.testing.assert_allclose(stream[-len(whole) :], whole, atol=1e-5)
 
 
-def test_all_forms_of_a_detector_agree(audio: np.ndarray, tmp_path: Path) -> None:
-    backbone, _ = shipped_backbone("standard")
+def test_all_forms_of_a_detector_agree(backbone: EmbeddingBackbone, audio: np.ndarray, tmp_path: Path) -> None:
     detector = BackboneDetector.of_phrase(backbone, (SNOWBOY, SNOWBOY[:3]), 1.2)
     detector.centre(-2.0)
     detector.export(tmp_path / "a.onnx")
@@ -81,8 +91,9 @@ def test_all_forms_of_a_detector_agree(audio: np.ndarray, tmp_path: Path) -> Non
     np.testing.assert_array_equal(again.stream_scores(audio), detector.stream_scores(audio))
 
 
-def test_a_front_end_stores_as_many_frames_as_it_says(audio: np.ndarray, tmp_path: Path) -> None:
-    backbone, _ = shipped_backbone("standard")
+def test_a_front_end_stores_as_many_frames_as_it_says(
+    backbone: EmbeddingBackbone, audio: np.ndarray, tmp_path: Path
+) -> None:
     detector = BackboneDetector.of_phrase(backbone, (SNOWBOY,), 1.2)
     front_end = detector.front_end(tmp_path)
     compute, store = front_end.computer(), front_end.storer()
