@@ -48,7 +48,7 @@ def split_of(seed: int, minutes: int = 240) -> ScoredSplit:
         )
     for number in range(40):
         scores = rng.uniform(0, 0.05, 40)
-        scores[20:22] = 0.999 if number < 6 else 0.1
+        scores[20:22] = (0.998, 0.999)[number % 2] if number < 6 else 0.1
         text = ("hay compass", "hey compost")[number % 2]
         bucket = ("confuser", "inbetween")[number // 20]
         add(scores, [], label=0, bucket=bucket, engine="espeak", condition="clean", text=text)
