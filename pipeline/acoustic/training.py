@@ -114,6 +114,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         model = Backbone(BackboneConfig(stem_channels=(8, 8), channels=48, dilations=dilations, phones=PHONE_OUTPUTS))
     else:
         model = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
+        model.convs.requires_grad_(False)  # trained further they cost three times as much and hear less in quiet
     reporter.stage("train", f"Training a {run.kind} on {hours:.2f} hours of speech for {steps} steps")
 
     loss = None
