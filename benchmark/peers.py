@@ -38,6 +38,10 @@ def _digest(package: str, paths: Sequence[Path]) -> str:
     return digest.hexdigest()[:20]
 
 
+def _in_16_bits(samples: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2")
+
+
 def _phrase(path: Path) -> str:
     """What the detector of a file listens for, by the file's name: "hey_jarvis_v0.1.tflite"."""
     return normalize(path.stem.split("_v0")[0].replace("_", " "))
@@ -113,8 +117,7 @@ class MicroWakeWord:
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
         """Scores [n, 1], one each stride of the network (30 ms)."""
-        given = np.round(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes()
-        self._pending += given
+        self._pending += _in_16_bits(samples).tobytes()
         step, scores = 2 * HOP, []
         usable = len(self._pending) // step * step
         for start in range(0, usable, step):
@@ -162,8 +165,7 @@ class PocketSphinx:
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
         """Scores [n, phrases]: where it detects a phrase, how probable it is; else 0. A call is an utterance."""
-        given = np.round(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
-        self._pending = np.concatenate([self._pending, given])
+        self._pending = np.concatenate([self._pending, _in_16_bits(samples)])
         count = len(self._pending) // CHUNK_SAMPLES
         whole, self._pending = np.split(self._pending, [count * CHUNK_SAMPLES])
         found = np.zeros((count, len(self.phrases)), np.float32)

@@ -44,12 +44,13 @@ class BackboneDetectorConfig(HMMConfig):
 
     @property
     def receptive_samples(self) -> int:
-        """Audio samples that one score depends on; whole chunks and a tail where frames come as a stream's do only
-        then."""
+        """Audio samples that one score depends on. Where frames come several at once, they are whole chunks and the
+        first one's tail, so that a recording's frames end where a stream's do."""
         samples = super().receptive_samples
         if self.backbone.at_once == 1:
             return samples
-        return MEL_TAIL - (MEL_TAIL - samples) // CHUNK_SAMPLES * CHUNK_SAMPLES
+        chunks = -(-(samples - MEL_TAIL) // CHUNK_SAMPLES)
+        return MEL_TAIL + chunks * CHUNK_SAMPLES
 
 
 class BackboneDetector(HMMDetector):

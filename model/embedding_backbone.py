@@ -1,5 +1,5 @@
-"""The backbone of *standard* detectors: the convolutions of Google's public speech embedding, which have heard far more
-people than Hark could, and on them a causal network of Hark's own that writes phones."""
+"""What ``./hark asr train --kind backbone`` makes: the convolutions of Google's public speech embedding, which have
+heard far more people than Hark could, and on them a causal network of Hark's own that writes phones."""
 
 from __future__ import annotations
 
