@@ -1,4 +1,4 @@
-"""``python -m tools.make_negative_set``: makes the negative sets that ship, or one of other speech."""
+"""``python -m tools.make_negative_set``: makes the negative set of large detectors, or one of other speech."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from model.phones import outputs_of
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.importing import licence_of
-from pipeline.training.config import NEGATIVE_SETS
+from pipeline.training.config import NEGATIVE_SET
 from pipeline.training.negative_set import build_negative_set, seconds_of
 
 WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for the silence before a piece
@@ -64,7 +64,6 @@ def _half(speaker: str) -> str:
 
 
 def make_negative_set(
-    size: str,
     training: Sequence[Path],
     held_out: Sequence[Path],
     path: Path,
@@ -72,16 +71,13 @@ def make_negative_set(
     hours: float = float("inf"),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the negative set for detectors of a size (``standard`` or ``large``); returns what it says about itself.
+    """Write a negative set for large detectors; returns what it says about itself.
 
     Raises:
         HarkError: a folder that holds no corpus, or an encoder that is not installed.
     """
-    from model.backbone_detector import BackboneDetector
-    from model.detector import Detector
     from model.encoder_detector import EncoderDetector
     from model.front_end import EncoderFrontEnd
-    from model.shipped_weights import BACKBONES, shipped_backbone
 
     utterances = negative_utterances(training, held_out, hours, seed)
     if not utterances:
@@ -89,12 +85,9 @@ def make_negative_set(
             "There is nothing to make a negative set of.", "No recording can be read.", "Name other corpora."
         )
     said = outputs_of(Keyphrase("computer"))  # any phrase: what is stored does not depend on it
-    detector: Detector = EncoderDetector.of_phrase(said, WINDOW_S)
-    name = detector.front_end_id
-    if size in BACKBONES:
-        detector, name = BackboneDetector.of_phrase(shipped_backbone(size)[0], said, WINDOW_S), f"backbone-{size}"
+    detector = EncoderDetector.of_phrase(said, WINDOW_S)
     about = {
-        "backbone": name,
+        "backbone": detector.front_end_id,
         "version": 1,
         "training_corpora": [folder.resolve().name for folder in training],
         "held_out_corpora": [folder.resolve().name for folder in held_out],
@@ -103,8 +96,8 @@ def make_negative_set(
     sources = SoundSources(noise, rooms_seed=seed)
     with tempfile.TemporaryDirectory(prefix="hark-negatives-") as folder:
         front_end = detector.front_end(Path(folder))
-        if isinstance(front_end, EncoderFrontEnd):
-            front_end = replace(front_end, states=True)
+        assert isinstance(front_end, EncoderFrontEnd)
+        front_end = replace(front_end, states=True)
         given = build_negative_set(utterances, Path("/"), sources, front_end, path, seed, silent_reporter(), about)
     return {**about, "hours": given}
 
@@ -116,17 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--held-out", nargs="+", type=Path, default=[], metavar="CORPUS", help="people it has not heard"
     )
-    parser.add_argument("--size", choices=("standard", "large"), default="large")
     parser.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
     parser.add_argument("--hours", type=float, default=float("inf"), help="for training, at most")
     parser.add_argument("--seed", type=int, choices=range(1000), default=0, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the one that ships")
     options = parser.parse_args(arguments)
-    out = options.out or NEGATIVE_SETS[options.size]
+    out = options.out or NEGATIVE_SET
     try:
-        about = make_negative_set(
-            options.size, options.training, options.held_out, out, options.noise, options.hours, options.seed
-        )
+        about = make_negative_set(options.training, options.held_out, out, options.noise, options.hours, options.seed)
     except (HarkError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

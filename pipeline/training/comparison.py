@@ -28,9 +28,9 @@ from db.records import Clip
 from model.metrics import det_curve
 from model.plain import with_current_names
 from pipeline.corpora.enrolment import kept_takes
-from pipeline.training.config import NOISE_FOLDER, RunConfig, shipped_negatives
+from pipeline.training.config import NOISE_FOLDER, RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, accepted_confusers, score_split, threshold_at
-from pipeline.training.negative_set import about_negatives, negative_pieces
+from pipeline.training.negatives import about_shipped_negatives, shipped_negatives
 from pipeline.training.plan import config_of_run
 from pipeline.training.retraining import Marked, counted, marked_audio, version_before
 from pipeline.training.splits import real_speaker
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import Detector
     from pipeline.training.examples import ExamplePlan
+    from pipeline.training.negative_set import NegativePiece
 
 MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
 COMPARISON = "comparison.json"  # in the folder of the newest version
@@ -103,14 +104,19 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
             "Record the phrase (Library > Record), keep the recordings out of training, and compare then.",
         )
     examples = _examples(versions, clips, data / NOISE_FOLDER)
-    negatives = _common_negatives(versions)
+    negatives = _have_negatives_in_common(versions)
     groups = _by_stored_frames(versions)
     progress = Progress(reporter, len(groups) * len(examples.specs) + len(versions))
     figures: dict[str, dict[str, Any]] = {}
     test: ScoredSplit | None = None
     for number, group in enumerate(groups):
         reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
-        store = _store(group[0], examples, negatives, folder / str(number), progress)
+        pieces = (
+            shipped_negatives(group[0].detector, config.keyphrase, ALL_NEGATIVES_H, 0, data, reporter)
+            if negatives
+            else ()
+        )
+        store = _store(group[0], examples, pieces, folder / str(number), progress)
         for version in group:
             test = score_split(version.detector, store, "test")
             figures[version.run] = {"run": version.run, **_figures(version, test, marked)}
@@ -206,25 +212,23 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
     return list(groups.values())
 
 
-def _common_negatives(versions: Sequence[Trained]) -> Path | None:
-    """The negative set, where all versions know it as it is now; it holds frames of one front end, and no sound."""
-    negatives = shipped_negatives(versions[0].config.size)
-    if negatives is None or len({version.detector.front_end_id for version in versions}) > 1:
-        return None
-    about = about_negatives(negatives)
-    return negatives if all(version.negatives == about for version in versions) else None
+def _have_negatives_in_common(versions: Sequence[Trained]) -> bool:
+    """Whether all versions know the real speech that ships, as it is now, by one front end."""
+    if len({version.detector.front_end_id for version in versions}) > 1:
+        return False
+    about = about_shipped_negatives(versions[0].detector)
+    return bool(about) and all(version.negatives == about for version in versions)
 
 
 def _store(
-    one: Trained, examples: ExamplePlan, negatives: Path | None, folder: Path, progress: Progress
+    one: Trained, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
 ) -> FeatureStore:
     """The stream as the group of this version hears it."""
     from pipeline.training.examples import build_store
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     folder.mkdir(parents=True)
-    pieces = negative_pieces(negatives, ALL_NEGATIVES_H, 0, one.config.keyphrase) if negatives is not None else ()
-    of_test = (piece for piece in pieces if piece.row["split"] == "test")
+    of_test = (piece for piece in negatives if piece.row["split"] == "test")
     return build_store(one.detector, examples, of_test, folder, folder, progress)
 
 
@@ -239,7 +243,7 @@ def _figures(version: Trained, test: ScoredSplit, marked: Marked) -> dict[str, A
     }
 
 
-def _about(test: ScoredSplit, negatives: Path | None, marked: Marked) -> dict[str, Any]:
+def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]:
     """What the stream is made of; the same for all versions."""
     ordinary = test.pick(test.ordinary)
     from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
@@ -250,7 +254,7 @@ def _about(test: ScoredSplit, negatives: Path | None, marked: Marked) -> dict[st
         "voices": int(test.table[test.positive]["speaker"].nunique()),
         "confusers": test.utterances(test.confusers),
         "hours": _hours(ordinary),
-        "negative_hours": _hours(from_negative_set) if negatives is not None else 0.0,
+        "negative_hours": _hours(from_negative_set) if negatives else 0.0,
         "marked": len(marked.false_alarms),
         "marked_misses": len(marked.misses),
     }

@@ -54,7 +54,7 @@ class Effort:
     # training steps.
     device_buckets: tuple[BucketSize, ...]
     device_steps: int
-    negative_hours: float = math.inf  # of the shipped negative set that its threshold is set on, at most
+    negative_hours: float = math.inf  # of the real speech that ships, at most, that its threshold is set on
 
     def size(self, bucket: str) -> BucketSize:
         """The size of a bucket by its name."""
@@ -96,7 +96,7 @@ EFFORTS = {
 DEVICES = ("esphome", "openwakeword")  # devices with a detector of their own, in the file that they load
 TARGETS = (*DEVICES, "browser", "pi", "python")  # where a detector may run: the others take the run's own
 SIZES = ("large", "standard", "micro")
-NEGATIVE_SETS = {size: REPOSITORY / "model" / "shipped" / f"negative-set-{size}.zip" for size in SIZES}
+NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
 BACKBONE_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
@@ -149,11 +149,6 @@ class RunConfig:
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
         content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
-
-
-def shipped_negatives(size: str) -> Path | None:
-    """The negative set for detectors of that size; None where there is none."""
-    return NEGATIVE_SETS[size] if NEGATIVE_SETS[size].is_file() else None
 
 
 def size_for(config: RunConfig) -> str:

@@ -24,7 +24,7 @@ from model.rescoring import spellings
 from model.second_pass import verifier_name
 from model.shipped_weights import BACKBONES, shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.config import BUCKETS, RunConfig
+from pipeline.training.config import BUCKETS, NEGATIVE_SET, RunConfig
 from pipeline.training.mining import ENGINE as MINED
 from pipeline.training.negative_set import STREAM_S, NegativePiece, pieces_with_gains, rescoring_threshold, stream_row
 from pipeline.training.plan import Plan
@@ -100,12 +100,11 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
 
 
-def untrained_detector(config: RunConfig, window_s: float, negatives: Path | None) -> Detector:
+def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> Detector:
     """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
 
     Args:
-        negatives: how often the phrase matches in its speech says when a decoder is asked for it; None: no decoder
-        is asked.
+        rescored: whether a decoder is asked for the phrase, of a large one.
     """
     if config.trains:
         import torch
@@ -116,9 +115,9 @@ def untrained_detector(config: RunConfig, window_s: float, negatives: Path | Non
     window_s += BACKBONE_DELAY_S
     if config.size in BACKBONES:
         return BackboneDetector.of_phrase(shipped_backbone(config.size)[0], said, window_s)
-    if negatives is None:
+    if not rescored:
         return EncoderDetector.of_phrase(said, window_s)
-    above = rescoring_threshold(negatives, config.keyphrase)
+    above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)
     return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), above, verifier_name())
 
 

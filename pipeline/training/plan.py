@@ -28,7 +28,7 @@ from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from pipeline.training.clip_choice import Chooser, PlannedClip
-from pipeline.training.config import BUCKETS, EFFORTS, RunConfig, shipped_negatives
+from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
 from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.splits import (
     SPLITS,
@@ -63,8 +63,7 @@ SECONDS_PER_STEP = 0.35
 CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
-# Negatives of a detector that is calibrated, for each clip of the phrase in its test. Without a negative set there are
-# as many plain negatives as there are texts: what engines say is then most of what the threshold is set on.
+# Negatives of a detector that is calibrated, for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
 VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
@@ -207,7 +206,7 @@ def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) ->
         # Ask for more than needed: kinds whose end is unknown are left out.
         texts = positives(keyphrase, count * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
-    if not config.learns and not (bucket == "plain_negative" and shipped_negatives(config.size) is None):
+    if not config.learns:
         count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
     if bucket == "confuser":
         return confusers(keyphrase, count, seed)

@@ -35,7 +35,6 @@ from pipeline.training.config import (
     SIZES,
     RunConfig,
     job_folder,
-    shipped_negatives,
     size_for,
 )
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
@@ -295,7 +294,7 @@ def _version_before(config: RunConfig, data: Path, library: Library, reporter: R
         reporter.log(
             "This detector is of an earlier version: train the phrase anew; fewer similar phrases wake it then."
         )
-    if detector.front_end_id != untrained_detector(config, 1.0, None).front_end_id:
+    if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
         raise HarkError(
             "This detector cannot be retrained.",
             "It stands on a backbone that came with another version of Hark.",
@@ -332,7 +331,7 @@ def _features(
     from model.dataset import open_store, store_is_complete
     from model.gpu import complaint
     from pipeline.training.examples import build_store, clip_table, plan_examples, untrained_detector, window_seconds
-    from pipeline.training.negative_set import negative_pieces
+    from pipeline.training.negatives import shipped_negatives
 
     config = plan.config
     table_file, start_file, store_folder = folder / "clips.csv", folder / "start.pt", folder / "features"
@@ -341,20 +340,16 @@ def _features(
         _refuse_too_little(clips, plan)
         with atomic_path(table_file) as temporary:
             clips.to_csv(temporary, index=False)
-        negatives = None if config.trains else shipped_negatives(config.size)
         window_s, phrase_s = window_seconds(clips, config.phrase)
-        detector = before.detector if before is not None else untrained_detector(config, window_s, negatives)
+        detector = before.detector if before is not None else untrained_detector(config, window_s, rescored=True)
         save_checkpoint(detector, str(start_file))
         need, variants = detector.config.receptive_samples, EFFORTS[config.effort].variants if config.trains else 0
         examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, variants)
+        hours = EFFORTS[config.effort].negative_hours
+        pieces = shipped_negatives(detector, config.keyphrase, hours, config.seed, data, reporter)
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
         if not config.trains and complaint():
             reporter.log(complaint(), "warning")
-        pieces = (
-            negative_pieces(negatives, EFFORTS[config.effort].negative_hours, config.seed, config.keyphrase)
-            if negatives is not None
-            else ()
-        )
         build_store(detector, examples, pieces, folder, store_folder, Progress(reporter, len(examples.specs)))
     detector, _ = load_checkpoint(str(start_file))
     clips = pd.read_csv(table_file, keep_default_na=False)
@@ -403,8 +398,8 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """What the report says of the shipped weights and speech that the run built on."""
     from model.encoder_detector import EncoderDetector
     from model.shipped_weights import about_front_end
-    from pipeline.training.negative_set import about_negatives
     from pipeline.training.negative_speech import about_negative_speech
+    from pipeline.training.negatives import about_shipped_negatives
 
     heard = {"negative_speech": about_negative_speech()} if config.devices else {}
     if config.trains:
@@ -412,10 +407,9 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     passes = {"rescored": False, "verified": False}
     if isinstance(detector, EncoderDetector):
         passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
-    negatives = shipped_negatives(config.size)
     return {
         "backbone": {**about_front_end(config.size), **passes},
-        **({"negative_set": about_negatives(negatives)} if negatives is not None else {}),
+        "negative_set": about_shipped_negatives(detector),
         **heard,
     }
 

@@ -1,4 +1,4 @@
-"""A negative set of a small corpus, from the command that makes those that ship."""
+"""A negative set of a small corpus, from the command that makes the one that ships."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import write_audio
+from model.encoder import encoder_name
 from pipeline.training.negative_set import about_negatives, negative_pieces
 from tools.make_negative_set import main, negative_utterances
 
@@ -39,11 +40,11 @@ def test_who_is_heard_for_what(tmp_path: Path) -> None:
 def test_a_negative_set_is_made_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heard, unheard = corpus(tmp_path / "heard", 2), corpus(tmp_path / "unheard", 6)
     negatives = tmp_path / "negatives.zip"
-    assert main([str(heard), "--held-out", str(unheard), "--size", "standard", "--out", str(negatives)]) == 0
+    assert main([str(heard), "--held-out", str(unheard), "--out", str(negatives)]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["licences"] == {"heard": "CC0-1.0", "unheard": "CC0-1.0"} and said["bytes"] == negatives.stat().st_size
     about = about_negatives(negatives)
-    assert about["backbone"] == "backbone-standard" and set(about["hours"]) == {"train", "validation", "test"}
+    assert about["backbone"] == encoder_name() and set(about["hours"]) == {"train", "validation", "test"}
     assert {piece.row["split"] for piece in negative_pieces(negatives, np.inf, 0)} == {"validation", "test"}
     assert main([str(tmp_path / "nowhere"), "--out", str(negatives)]) == 1
     assert "nowhere" in capsys.readouterr().err

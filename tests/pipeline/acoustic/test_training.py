@@ -14,7 +14,7 @@ from model.shipped_weights import load_weights, shipped_backbone, shipped_recogn
 from pipeline.acoustic import training as acoustic_training
 from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model
-from pipeline.training.config import shipped_negatives
+from pipeline.training.config import NEGATIVE_SET
 from pipeline.training.negative_set import about_negatives, negative_pieces
 
 
@@ -126,25 +126,22 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_negative_set_gives_as_much_as_is_asked_for() -> None:
-    path = shipped_negatives("standard")
-    assert path is not None and about_negatives(path)["hours"]["train"] > 10
-    pieces = list(negative_pieces(path, 0.05, seed=3))
+    assert about_negatives(NEGATIVE_SET)["hours"]["train"] > 10
+    pieces = list(negative_pieces(NEGATIVE_SET, 0.05, seed=3))
     hours: dict[str, float] = {}
     for piece in pieces:
         assert piece.frames.shape[1] == 41 and piece.frames.min() >= 0.0 and piece.frames.max() <= 1.0
         hours[piece.row["split"]] = hours.get(piece.row["split"], 0.0) + len(piece.frames) / 180_000
     assert set(hours) == {"validation", "test"} and all(0.05 <= h < 0.08 for h in hours.values())
-    again = list(negative_pieces(path, 0.05, seed=3))
+    again = list(negative_pieces(NEGATIVE_SET, 0.05, seed=3))
     assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
 
 
 def test_a_whole_negative_set_gives_thresholds_but_for_its_test() -> None:
-    path = shipped_negatives("standard")
-    assert path is not None
-    in_all = about_negatives(path)["hours"]
+    in_all = about_negatives(NEGATIVE_SET)["hours"]
     for wanted, given in ((2.0, 2.0), (np.inf, in_all["train"] + in_all["validation"])):
         hours = dict.fromkeys(("validation", "test"), 0.0)
-        for piece in negative_pieces(path, wanted, seed=3):
+        for piece in negative_pieces(NEGATIVE_SET, wanted, seed=3):
             hours[piece.row["split"]] += len(piece.frames) / 180_000
         assert hours["validation"] == pytest.approx(given, abs=0.05)
         assert hours["test"] == pytest.approx(in_all["test"], abs=0.01)

@@ -18,14 +18,16 @@ from db.db_api import Library, source_id
 from db.records import NewClip
 from model.backbone_detector import BackboneDetector
 from model.checkpoint import save_checkpoint
+from model.detector import Detector
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import comparison
 from pipeline.training.comparison import COMPARISON, Trained, compare_versions, unheard
-from pipeline.training.config import BUCKETS, RunConfig, shipped_negatives
+from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.examples import clip_row
-from pipeline.training.negative_set import NegativePiece, about_negatives
+from pipeline.training.negative_set import NegativePiece
+from pipeline.training.negative_speech import about_calibration_speech
 from pipeline.training.plan import BucketPlan, Plan, save_plan
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from tests.support.untrained_bundle import spoken
@@ -161,21 +163,18 @@ def test_each_version_hears_the_same_at_its_own_threshold(runs: Runs) -> None:
 
 
 def test_the_negative_set_is_heard_where_all_stand_on_its_backbone(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    negatives = shipped_negatives("standard")
-    if negatives is None:
-        pytest.skip("this copy of Hark has no negative set")
-    about = about_negatives(negatives)
+    about = about_calibration_speech()
     runs.add("old", 0.5, about)
     runs.add("new", 0.5, about)
 
-    def few(path: Path, hours: float, seed: int, keyphrase: Keyphrase) -> Any:
+    def few(detector: Detector, keyphrase: Keyphrase, *_: object) -> Any:
         assert keyphrase == Keyphrase(PHRASE)
         row = {"label": 0, "bucket": "plain_negative", "engine": "bank:x", "condition": "clean", "voice": "",
                "speaker": "", "clip_id": -1, "text": "", "phrase_start": -1, "phrase_end": -1}  # fmt: skip
         frames = np.zeros((9_000, runs.backbone.config.width), np.float16)  # three minutes
         return [NegativePiece(frames, {**row, "split": split}) for split in ("train", "validation", "test")]
 
-    monkeypatch.setattr(comparison, "negative_pieces", few)
+    monkeypatch.setattr(comparison, "shipped_negatives", few)
     result = compare_versions(["new", "old"], runs.data, silent_reporter())
     assert result["stream"]["negative_hours"] == pytest.approx(0.05, abs=0.002), (
         "of the negative set's parts, the test alone"

@@ -18,7 +18,7 @@ from model.examples import SoundSources
 from model.phones import PHONE_OUTPUTS
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import negative_set
-from pipeline.training.config import shipped_negatives
+from pipeline.training.config import NEGATIVE_SET
 from pipeline.training.negative_set import (
     NegativePiece,
     about_negatives,
@@ -113,9 +113,8 @@ def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_shipped_negative_set_has_states_of_real_speech() -> None:
-    path = shipped_negatives("large")
-    assert path is not None and about_negatives(path)["backbone"] == encoder.encoder_name()
-    pieces = [piece for piece, _ in zip(negative_pieces(path, np.inf, 0), range(3))]
+    assert about_negatives(NEGATIVE_SET)["backbone"] == encoder.encoder_name()
+    pieces = [piece for piece, _ in zip(negative_pieces(NEGATIVE_SET, np.inf, 0), range(3))]
     for piece in pieces:
         states = piece.states()
         assert len(states) == -(-len(piece.frames) // STATE_FRAMES) and 0.1 < states.std() < 10

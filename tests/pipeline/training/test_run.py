@@ -32,7 +32,7 @@ from model.dataset import FeatureWriter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
 from model.runtime.detector import BundleError, Detector
-from pipeline.training import bundle, negative_set
+from pipeline.training import bundle, negative_set, negatives
 from pipeline.training import plan as planning
 from pipeline.training import run as training_pipeline
 from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
@@ -422,9 +422,8 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
     monkeypatch.setattr(negative_set, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
     monkeypatch.setattr(bundle, "PARITY_CLIPS", 4)
     pieces = negative_set.negative_pieces
-    monkeypatch.setattr(
-        negative_set, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest)
-    )
+    for module in (negative_set, negatives):
+        monkeypatch.setattr(module, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest))
     result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
     assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
