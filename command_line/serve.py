@@ -37,7 +37,7 @@ STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give i
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
-    serve = add_command(commands, "serve", "[options]", "start the portal in this browser's reach", run_serve)
+    serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
     serve.add_argument("--port", type=int, default=PORT, metavar="N", help=f"where it listens (default {PORT})")
     serve.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"

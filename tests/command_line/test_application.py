@@ -63,8 +63,16 @@ print(code, *sorted({"torch", "pandas", "matplotlib", "numpy", "scipy", "rich", 
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "0", done.stderr
-    for command in ("train", "detect", "advise", "plan", "library", "voices", "engines", "bench", "doctor", "test"):
-        assert f"\n    {command} " in done.stdout
+    assert "\nStart here\n  train " in done.stdout
+
+
+def test_help_shows_every_command_once_and_fits_a_terminal() -> None:
+    parser = application.build_parser()
+    grouped = [name for names in application.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(command.name for command in parser.commands() if command.prog.count(" ") == 1)
+    lines = parser.format_help().splitlines()
+    assert all(title in lines for title in application.GROUPS)
+    assert max(map(len, lines)) < 80
 
 
 @pytest.mark.parametrize("command", ["train", "library", "library import", "voices pull", "bench", "test"])
@@ -78,9 +86,13 @@ def test_every_command_explains_itself(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trian", "hey compass"], "invalid choice: 'trian'"),
+        (["trian", "hey compass"], "./hark has no command 'trian'. Did you mean ./hark train?"),
+        (["summarize", "notes.txt"], "'summarize'. Did you mean ./hark summarizer summarize?"),
+        (["pull"], "'pull'. Did you mean ./hark voices pull or ./hark engines pull?"),
+        (["xyzzy"], "./hark has no command 'xyzzy'.\n"),
         (["train"], "required: PHRASE"),
-        (["train", "hey compass", "--fast"], "nrecognized arguments: --fast"),
+        (["train", "hey compass", "--fast"], "nrecognized arguments: --fast.\n"),
+        (["train", "hey compass", "--efort=quick"], "nrecognized arguments: --efort=quick. Did you mean --effort?"),
         (["train", "hey compass", "--effort", "huge"], "invalid choice: 'huge'"),
         (["train", "hey compass", "--seed", "-1"], "'-1' is not a whole number"),
         (["train", "hey compass", "--seed", "x"], "'x' is not a whole number"),
@@ -93,7 +105,7 @@ def test_every_command_explains_itself(
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "0"], "'0' is not a number above 0"),
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "inf"], "'inf' is not a number above 0"),
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "1", "--threshold", "0.5"], "not allowed with"),
-        (["library", "impart"], "invalid choice: 'impart'"),
+        (["library", "impart"], "./hark library has no command 'impart'. Did you mean ./hark library import?"),
         (["library", "import", "x", "--limit-hours", "-3"], "is not a number above 0"),
         (["bench", "nothing"], "invalid choice: 'nothing'"),
     ],
@@ -106,7 +118,7 @@ def test_a_command_line_that_makes_no_command(
     assert said in shown.err and "usage: ./hark" in shown.err and len(shown.err.splitlines()) <= 4
     assert shown.out == ""
     assert main(*words, "--json") == 2
-    assert said in error_of(capsys.readouterr().out)["what"]
+    assert said.strip() in error_of(capsys.readouterr().out)["what"]
 
 
 def test_a_group_alone_lists(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
