@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
@@ -20,28 +17,7 @@ import pytest
 from command_line import application
 from core.errors import HarkError
 from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
-
-# A command line whose training takes for ever, so that it can be interrupted, of plans that are small.
-SLOW_TRAINING = """
-import signal, sys, time
-from dataclasses import replace
-signal.signal(signal.SIGHUP, getattr(signal, sys.argv.pop(1)))  # whatever these tests were started with
-sys.path.insert(0, sys.argv.pop(1))
-import pipeline.training.run
-from pipeline.training.config import EFFORTS
-
-for name in EFFORTS:
-    EFFORTS[name] = replace(EFFORTS["trial"], name=name)  # which is planned at once
-
-def training(config, data, reporter, tensorboard=False):
-    reporter.stage("train", "Training for ever")
-    reporter.log(f"it has begun, {config.phrase}, {config.effort}")
-    time.sleep(100)
-
-pipeline.training.run.run_training = training
-from command_line.application import main
-sys.exit(main())
-"""
+from tests.support.terminal import SLOW_TRAINING, at_terminal
 
 
 def slow_training(tmp_path: Path, hangup: str = "SIG_DFL") -> subprocess.Popen[str]:
@@ -316,36 +292,6 @@ def test_a_terminal_without_utf_8(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = subprocess.run([*command, "--json"], env=environment, capture_output=True, timeout=60)
     assert json.loads(done.stdout)["normalized"] == "schöne grüße"
-
-
-def at_terminal(
-    command: list[str], environment: dict[str, str], answers: list[str], timeout: float = 60.0
-) -> tuple[int, str]:
-    """Run a command at a pseudo-terminal; each answer is typed at the next question."""
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        command, env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
-        stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
-    )  # fmt: skip
-    os.close(follower)
-    said, seen = b"", 0
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if select.select([leader], [], [], 0.1)[0]:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            said += part
-        if answers and said[seen:].endswith(b": "):
-            seen = len(said)
-            os.write(leader, answers.pop(0).encode())
-    process.kill()
-    code = process.wait()
-    os.close(leader)
-    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
 
 
 @pytest.mark.slow(reason="plans a whole run")
