@@ -237,6 +237,21 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     assert error_of(output)["what"] == "Stopped."
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_before_the_command_has_begun(tmp_path: Path, number: signal.Signals) -> None:
+    """While main.py imports: one line, no traceback."""
+    slow = tmp_path / "argparse.py"  # the first module that the command line imports
+    slow.write_text("import sys, time\nsys.stderr.write('importing\\n')\nsys.stderr.flush()\ntime.sleep(100)\n")
+    command = [sys.executable, str(REPOSITORY / "main.py"), "doctor"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "importing\n"
+        process.send_signal(number)
+        assert process.stderr.read() == "stopped\n"
+        assert process.wait(timeout=30) == 130
+
+
 def test_an_interrupt_that_an_import_tells_of_is_no_bug(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
