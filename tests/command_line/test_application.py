@@ -314,7 +314,7 @@ def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
     command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
-    answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n"]
+    answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n", "y\n"]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
     assert "can be said" in said, "what cannot be a keyphrase is explained, and asked for again"
     assert "Its length is good" in said and "Plan for purple submarine" in said

@@ -296,12 +296,7 @@ def test_a_failure_of_the_run_is_shown(main: Main, capsys: Shown, monkeypatch: p
 @pytest.mark.slow(reason="starts the command line six times")
 def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
-    script.write_text(
-        SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt").replace(
-            "from command_line.app",
-            "import command_line.train\ncommand_line.train.LONG_RUN_S = 0\nfrom command_line.app",
-        )
-    )
+    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
 
     def at(answers: list[str], *words: str) -> tuple[int, str]:
         command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY), "train", "hey compass", *words]
@@ -321,7 +316,9 @@ def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
 
 def test_a_short_run_is_not_asked_for(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
-    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
+    script.write_text(
+        SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt").replace("RUN_S = 0", "RUN_S = 1e9")
+    )
     command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY), "train", "hey compass"]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, [])
     assert "it has begun" in said and "Train now?" not in said

@@ -27,13 +27,15 @@ def training(config, data, reporter, tensorboard=False):
     time.sleep(100)
 
 pipeline.training.run.run_training = training
+import command_line.train
+command_line.train.LONG_RUN_S = 0  # at a terminal every run is asked for
 from command_line.application import main
 sys.exit(main())
 """
 
 
 def at_terminal(
-    command: list[str], environment: dict[str, str], answers: list[str], timeout: float = 60.0
+    command: list[str], environment: dict[str, str], answers: list[str], timeout: float = 120.0
 ) -> tuple[int, str]:
     """Run a command at a pseudo-terminal; each answer is typed at the next question. The exit code and all it said."""
     leader, follower = pty.openpty()
