@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+
+
+def _stop(number: int, frame: object) -> None:
+    """What a signal does until the command has begun: there is nothing to clean up, and importing takes a second."""
+    os.write(2, b"stopped\n")
+    os._exit(130)
+
 
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036  (who starts this file by hand may have any Python)
@@ -10,6 +19,8 @@ if __name__ == "__main__":
             f"Hark needs Python 3.11 or newer, and this is {sys.version.split()[0]}. Start it with ./hark.\n"
         )
         sys.exit(2)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     from command_line.application import main
 
     sys.exit(main())

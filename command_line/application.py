@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 from command_line.options import Parser, UsageError, common_options
@@ -19,11 +19,22 @@ from core.settings_file import read_settings_files
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 
-# Each module has ``register(commands)``; --help shows them in this order. They import what is slow when they run.
+# Each module has ``register(commands)``. They import what is slow when they run.
 COMMANDS = (
     "train", "detect", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase", "confusers",
     "library", "backup", "transcribe", "asr", "summarizer", "engines", "bench", "doctor", "test",
 )  # fmt: skip
+
+# How --help shows the commands.
+GROUPS = {
+    "Start here": ("train", "try", "detect", "serve", "doctor"),
+    "A better detector": ("advise", "plan", "confusers", "record", "retrain"),
+    "Devices": ("wyoming", "bundle-web"),
+    "Recordings": ("transcribe", "summarizer"),
+    "Library and voices": ("library", "mine", "voices", "engines"),
+    "Portal and data": ("admin", "remote", "backup", "restore"),
+    "Advanced": ("asr", "bench", "test"),
+}
 
 STOPPED = "stopped; run the same command again to go on"
 
@@ -33,14 +44,27 @@ def build_parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [COMMAND] ...",
-        description="Type a phrase, get a wake-word detector. Without a command, Hark asks for a keyphrase and trains.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"{PROGRAM} COMMAND --help shows the options of a command.",
     )
     common_options(parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, prog=PROGRAM)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser, prog=PROGRAM, help=argparse.SUPPRESS)
     for command in COMMANDS:
         importlib.import_module(f"command_line.{command}").register(commands)
+    parser.description = _description(commands.choices)
     return parser
+
+
+def _description(commands: Mapping[str, Parser]) -> str:
+    """What Hark does and its commands by group, at most 79 columns wide."""
+    lines = [
+        "Type a phrase, get a wake-word detector; give a recording, get its text.",
+        "Without a command, Hark asks for a keyphrase and trains.",
+    ]
+    width = max(map(len, commands)) + 2
+    for title, names in GROUPS.items():
+        lines += ["", title, *(f"  {name:{width}}{commands[name].summary}" for name in names)]
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser = build_parser()
             parsed, unknown = parser.parse_known_args(words)
             if unknown:  # said by the command's own parser, so that the usage is that of the command
-                getattr(parsed, "parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
+                getattr(parsed, "parser", parser).refuse_options(unknown)
         except UsageError as error:
             return _explain_usage(error, json_wanted="--json" in words)
         except SystemExit as end:  # --help
@@ -122,7 +146,8 @@ def _lacking(error: ModuleNotFoundError) -> HarkError:
 def _explain_usage(error: UsageError, json_wanted: bool) -> int:
     from command_line.console import Screen
 
-    what = f"{error.message[0].upper()}{error.message[1:].rstrip('.')}."
+    what = error.message[0].upper() + error.message[1:]
+    what += "" if what.endswith((".", "?")) else "."
     screen = Screen(json_wanted)
     with screen:
         screen.usage(error.usage, HarkError(what, "The command line could not be read.", f"{error.command} --help"))

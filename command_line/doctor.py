@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -40,24 +40,34 @@ class Finding:
         status: "ok"; "optional" (missing, and Hark works without); "broken" (Hark does not work without).
         found: what there is, or what is wrong.
         what_to_do: how to enable or mend it; empty where nothing is to be done.
+        extra: it is one of many engines and models to choose from; those that are not here are shown with --all.
     """
 
     name: str
     status: str
     found: str
     what_to_do: str = ""
+    extra: bool = False
+
+    @property
+    def folded(self) -> bool:
+        """Without --all, only its name is shown."""
+        return self.extra and self.status == OPTIONAL
 
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
-    add_command(commands, "doctor", "", "what works here, what is missing and how to enable it", run_doctor)
+    parser = add_command(
+        commands, "doctor", "[--all]", "what works here, what is missing and how to enable it", run_doctor
+    )
+    parser.add_argument("--all", action="store_true", help="also what could be added, and how")
 
 
 def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
     """``doctor``: exit code 2 where something is missing that Hark cannot do without."""
     from rich.text import Text
 
-    from command_line.console import table
+    from command_line.console import facts, table
 
     findings: list[Finding] = []
     with screen.reporter() as reporter:
@@ -67,19 +77,32 @@ def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
     suggestions = list(_suggestions(findings))
     ok = all(finding.status != BROKEN for finding in findings)
     screen.result({"ok": ok, "findings": [asdict(finding) for finding in findings], "suggestions": suggestions})
+    broken = ", ".join(finding.name for finding in findings if finding.status == BROKEN)
     screen.show(
-        table(["", "", ""], [[Text(*STYLES[finding.status]), finding.name, finding.found] for finding in findings])
+        Text("Hark can train here.", "green") if ok else Text(f"Hark cannot train here yet: {broken}.", "bold red")
     )
-    to_do = [f"{finding.name}: {finding.what_to_do}" for finding in findings if finding.what_to_do]
+    folded = [] if options.all else [finding for finding in findings if finding.folded]
+    shown = [finding for finding in findings if finding not in folded]
+    screen.show(table(["", "", ""], [[Text(*STYLES[row.status]), row.name, row.found] for row in shown]))
+    to_do = [f"{finding.name}: {finding.what_to_do}" for finding in shown if finding.what_to_do]
     for title, lines in (("To enable or mend:", to_do), ("Suggestions:", suggestions)):
         if lines:
             screen.show("", title)
             for line in lines:
                 screen.show_line(f"  {line}")
-    screen.show(
-        "", "Hark can train here." if ok else Text("Hark cannot train here yet: see the lines marked ✗.", "bold red")
-    )
+    if folded:
+        screen.show("", f"Not needed, and not here ({PROGRAM} doctor --all says what each is for and how to add it):")
+        screen.show(facts(_by_use(folded)))
     return 0 if ok else 2
+
+
+def _by_use(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    """``engine piper`` and ``engine kokoro`` are ``engine``, ``piper, kokoro``."""
+    names: dict[str, list[str]] = {}
+    for finding in findings:
+        use, name = finding.name.split(" ", 1)
+        names.setdefault(f"  {use.rstrip(':')}", []).append(name)
+    return [(use, ", ".join(found)) for use, found in names.items()]
 
 
 def _findings() -> Iterator[Finding]:
@@ -194,7 +217,7 @@ def _engines() -> Iterator[Finding]:
                 finding = replace(finding, found=f"English speakers: {len(speakers)}")
                 ready += engine.by_default
         except HarkError as error:
-            finding = Finding(f"engine {name}", OPTIONAL, error.why, error.what_to_do)
+            finding = Finding(f"engine {name}", OPTIONAL, error.why, error.what_to_do, extra=True)
         yield finding
     if not ready:
         to_do = "./hark installs espeakng-loader; apt-get install flite adds more"
@@ -222,8 +245,8 @@ def _recording_tools() -> Iterator[Finding]:
 
 def _readiness(name: str, readiness: Readiness) -> Finding:
     if readiness.ok:
-        return Finding(name, OK, "ready")
-    return Finding(name, OPTIONAL, readiness.why, readiness.how_to_enable)
+        return Finding(name, OK, "ready", extra=True)
+    return Finding(name, OPTIONAL, readiness.why, readiness.how_to_enable, extra=True)
 
 
 def _program(name: str, use: str) -> Finding:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,13 +26,50 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises :class:`UsageError` instead of ending the process."""
+    """An argument parser that raises :class:`UsageError` instead of ending the process.
 
-    def __init__(self, **settings: Any) -> None:
+    Attributes:
+        summary: what the command does, as a list of commands says it.
+    """
+
+    def __init__(self, summary: str = "", **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+        self.summary = summary
+
+    @property
+    def name(self) -> str:
+        """The last of the words that the command goes by."""
+        return self.prog.rpartition(" ")[2]
+
+    def commands(self) -> Iterator[Parser]:
+        """The subcommands, each followed by its own."""
+        for action in self._actions:
+            if isinstance(action, Commands):
+                for command in action.choices.values():
+                    yield command
+                    yield from command.commands()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage().strip(), self.prog)
+
+    def refuse_options(self, words: Sequence[str]) -> NoReturn:
+        """Raise :class:`UsageError` for words that mean nothing to this command; names the option that is nearest."""
+        names = [name[2:] for name in self._option_string_actions if name.startswith("--")]
+        near = difflib.get_close_matches(words[0].lstrip("-").partition("=")[0], names, 1)
+        self.error(f"unrecognized arguments: {' '.join(words)}" + _did_you_mean([f"--{name}" for name in near]))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # suggest_on_error of Python 3.14, and below
+        if not isinstance(action, Commands) or value in action.choices:
+            super()._check_value(action, value)
+            return
+        # One of a group, without the group's name: `token` is `admin token`.
+        meant = [command.prog for command in self.commands() if command.name == value]
+        meant = meant or [action.choices[name].prog for name in difflib.get_close_matches(value, action.choices, 1)]
+        self.error(f"{self.prog} has no command {value!r}" + _did_you_mean(meant[:3]))
+
+
+def _did_you_mean(names: Sequence[str]) -> str:
+    return f". Did you mean {' or '.join(names)}?" if names else ""
 
 
 Commands = argparse._SubParsersAction
@@ -57,8 +95,9 @@ def common_options(parser: argparse.ArgumentParser) -> None:
 def add_command(commands: Commands[Parser], name: str, arguments: str, summary: str, handler: Handler) -> Parser:
     """A subcommand with the common options; ``arguments`` is what its short usage shows."""
     parser: Parser = commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + ".", usage=f"%(prog)s {arguments}".rstrip()
-    )
+        name, summary=summary, help=summary, description=summary[0].upper() + summary[1:] + ".",
+        usage=f"%(prog)s {arguments}".rstrip(),
+    )  # fmt: skip
     common_options(parser)
     parser.set_defaults(handler=handler, parser=parser)
     return parser
@@ -69,8 +108,9 @@ def add_group(
 ) -> Commands[Parser]:
     """A subcommand that has subcommands; without one of them it is ``handler`` with ``defaults``, or a mistake."""
     parser: Parser = commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + ".", usage="%(prog)s [COMMAND] ..."
-    )
+        name, summary=summary, help=summary, description=summary[0].upper() + summary[1:] + ".",
+        usage="%(prog)s [COMMAND] ...",
+    )  # fmt: skip
     common_options(parser)
     parser.set_defaults(handler=handler, parser=parser, **defaults)
     group: Commands[Parser] = parser.add_subparsers(

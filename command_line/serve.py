@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import webbrowser
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that 
 MOST_AT_ONCE = 2048  # connections that are accepted in one go
 LARGEST_MESSAGE = 1 << 18  # bytes of a socket's: two seconds of sound are a quarter of it
 RECOVERY_EVERY_S = 5.0
+UP_WITHIN_S = 120.0  # the web server has started by then, or never will
 STUCK_AFTER_S = 60.0  # a lane that has just begun has something to catch up with
 IN_ORDER_S = 3.0  # for the web server and the workers to end in order, and ...
 STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give it back
@@ -37,11 +40,12 @@ STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give i
 
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
-    serve = add_command(commands, "serve", "[options]", "start the portal in this browser's reach", run_serve)
+    serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
     serve.add_argument("--port", type=int, default=PORT, metavar="N", help=f"where it listens (default {PORT})")
     serve.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"
     )
+    serve.add_argument("--open", action="store_true", help="open it in the browser when it is up")
 
 
 def run_serve(options: argparse.Namespace, screen: Screen) -> int:
@@ -74,13 +78,41 @@ def _serve(options: argparse.Namespace, screen: Screen) -> int:
     parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in LANES)]
     try:
         screen.note(f"Hark is at {address} (Ctrl-C ends it)")
+        first_page = address
         if owner() is None:
-            screen.note(f"Make the owner's account here, once: {owner_link(base_url=address)}")
+            first_page = owner_link(base_url=address)
+            screen.note(f"Make the owner's account here, once: {first_page}")
+        if options.open:
+            opening = threading.Thread(target=_open_when_up, args=(options.port, first_page, screen), daemon=True)
+            opening.start()
         _watch(parts, screen)
     finally:
         _stop(parts)
         stop_speech_service()
     return 0
+
+
+def _open_when_up(port: int, page: str, screen: Screen) -> None:
+    """Open a page in the browser as soon as the port answers on this machine."""
+    until = time.monotonic() + UP_WITHIN_S
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("localhost", port), 1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            break
+    try:
+        opened = _is_graphical(webbrowser.get()) and webbrowser.open(page)
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        screen.note("No browser was found to open it here: open the address above yourself.")
+
+
+def _is_graphical(browser: webbrowser.BaseBrowser) -> bool:
+    # One of the terminal would take it over. BROWSER is somebody's own choice.
+    return "BROWSER" in os.environ or type(browser) is not webbrowser.GenericBrowser
 
 
 def _web(options: argparse.Namespace, files: int) -> list[str]:

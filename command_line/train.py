@@ -6,6 +6,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ EFFORT_WORDS = {
     "standard": "about ten minutes; the default",
     "thorough": "half an hour or more",
 }
+LONG_RUN_S = 120.0  # at a terminal, a run that takes longer is asked for
+SHORTER = "quick"  # the effort that is offered instead of these
+SHORTENED = ("standard", "thorough")
+DECLINED = 130  # as where it was interrupted
 GOES_ON_WITH = {
     "synthesize": "by synthesizing the rest",
     "features": "by adding rooms and noise",
@@ -44,16 +49,26 @@ def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
     train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
     _run_here(train)
+    _no_question(train)
     train.add_argument("--no-download", action="store_true", help="do not install neural voices that are missing")
     train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
     _run_here(plan)
     retrain = add_command(
-        commands, "retrain", "BUNDLE", "make a detector better with what was marked and recorded since", run_retrain
+        commands,
+        "retrain",
+        "BUNDLE [--yes]",
+        "make a detector better with what was marked and recorded since",
+        run_retrain,
     )
     retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
+    _no_question(retrain)
     advise = add_command(commands, "advise", "PHRASE [--language en]", "say how good a phrase is", run_advise)
     _phrase(advise)
+
+
+def _no_question(parser: Parser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask before a long run (only a terminal is asked)")
 
 
 def _phrase(parser: Parser) -> None:
@@ -140,22 +155,73 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     if options.tensorboard:
         require_tensorboard()
     config = _config(options)
-    if not options.no_download:
-        _install_voices(config, screen)
-    _check_hold_out(config)
-    if not screen.json_wanted:
+    return _agree_and_train(
+        config, screen, options.yes, not options.no_download, tensorboard=options.tensorboard, targets=options.targets
+    )
+
+
+def _agree_and_train(
+    config: RunConfig, screen: Screen, yes: bool = False, download: bool = True, **training: Any
+) -> int:
+    """Install what is missing, show the plan, train. At a terminal a long run is asked for first, unless ``yes``."""
+    from pipeline.engine_setup import voices_to_install
+
+    to_install = voices_to_install(config) if download else {}
+    ask = not yes and not screen.json_wanted and _at_terminal() and screen.err.is_terminal
+    if ask:
+        agreed = _ask(config, screen, to_install)
+        if agreed is None:
+            screen.note("Nothing was begun.")
+            return DECLINED
+        config = agreed
+    if to_install:
+        _install_voices(to_install, screen)
+    if not config.start_from:
+        _check_hold_out(config)
+    if not screen.json_wanted and (to_install or not ask):
         _show_plan(config, screen, short=True)
-    return _train(config, screen, options.tensorboard, options.targets)
+    return _train(config, screen, **training)
 
 
-def _install_voices(config: RunConfig, screen: Screen) -> None:
+def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> RunConfig | None:
+    """Show the plan and ask for a run that is long or downloads something: what is to be trained, or None."""
+    from rich.prompt import Prompt
+
+    plan = _show_plan(config, screen, short=True)
+    if plan["estimate_s"] < LONG_RUN_S and not to_install:
+        return config
+    clips = sum(bucket["generate"] for bucket in plan["buckets"].values())
+    cost = [_about(plan["estimate_s"]), f"{clips} clips to speak"]
+    if to_install:
+        cost.append(f"{sum(to_install.values())} MB of neural voices to download, once")
+    shorter = config.effort in SHORTENED and not config.start_from
+    answer = Prompt.ask(
+        f"Train now? {', '.join(cost)}{f'; {SHORTER}: {EFFORT_WORDS[SHORTER]}' if shorter else ''}",
+        console=screen.err, choices=["y", "n", *([SHORTER] if shorter else [])], default="y", case_sensitive=False,
+    )  # fmt: skip
+    if answer == SHORTER:
+        return replace(config, effort=SHORTER)
+    return config if answer == "y" else None
+
+
+def _about(seconds: float) -> str:
+    """``about 12 min``: an estimate, in whole minutes."""
+    from command_line.console import duration
+
+    return f"about {duration(60 * max(1, round(seconds / 60)))}"
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _install_voices(wanted: Mapping[str, int], screen: Screen) -> None:
     """Neural voices that are missing, once: a run goes on without those that cannot be had."""
-    from pipeline.engine_setup import install_voices, voices_to_install
+    from pipeline.engine_setup import install_voices
 
-    if wanted := voices_to_install(config):
-        screen.note(f"Installing neural voices: {_sizes(wanted)} to download, once. --no-download leaves them out.")
-        with screen.reporter() as reporter:
-            install_voices(wanted, reporter)
+    screen.note(f"Installing neural voices: {_sizes(wanted)} to download, once. --no-download leaves them out.")
+    with screen.reporter() as reporter:
+        install_voices(wanted, reporter)
 
 
 def _sizes(megabytes: Mapping[str, int]) -> str:
@@ -168,7 +234,7 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.training.run import retraining_of
 
     run = str(open_detector(options.bundle).bundle.manifest.get("run", ""))
-    return _train(retraining_of(data_folder(), run), screen, tensorboard=False)
+    return _agree_and_train(retraining_of(data_folder(), run), screen, options.yes, download=False)
 
 
 def run_plan(options: argparse.Namespace, screen: Screen) -> int:
@@ -195,7 +261,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
 
     from pipeline.training.advice import advise
 
-    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    at_terminal = _at_terminal()
     if at_terminal and screen.json_wanted:
         raise _no_command("Without one Hark asks for a keyphrase, which goes with no --json.")
     effort = RunConfig.effort
@@ -216,11 +282,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
     if at_terminal:
         screen.note(*(f"{name}: {words}" for name, words in EFFORT_WORDS.items()))
         effort = Prompt.ask("Effort", console=screen.err, choices=list(EFFORTS), default=effort)
-    config = _as_usual(advice.normalized, effort)
-    _install_voices(config, screen)
-    if not screen.json_wanted:
-        _show_plan(config, screen, short=True)
-    return _train(config, screen, tensorboard=False)
+    return _agree_and_train(_as_usual(advice.normalized, effort), screen)
 
 
 def _piped_line() -> str:
@@ -252,10 +314,10 @@ def _show_advice(advice: Advice, screen: Screen) -> None:
     )
 
 
-def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
+def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[str, Any]:
     from rich.text import Text
 
-    from command_line.console import command, duration, facts, table
+    from command_line.console import command, facts, table
     from pipeline.engine_setup import voices_to_install
     from pipeline.training.run import plan_run, plan_summary
 
@@ -264,7 +326,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     to_install = {} if short else voices_to_install(config)
     screen.result({**plan, "to_install_mb": to_install})
     if screen.json_wanted:
-        return
+        return plan
     columns = ("phrases", "target", "reused", "mined", "generate")
     rows = [
         [bucket.replace("_", " "), *(row[name] for name in columns), _counts(row["by_engine"])]
@@ -279,8 +341,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
         lines.append(("to install", f"{_sizes(to_install)}: neural voices, by {PROGRAM} train unless --no-download"))
     no_speech = f"none: {PROGRAM} library import FOLDER makes the detector better"
     lines.append(("real speech", f"{hours:.1f} h" if hours else no_speech))
-    minutes = max(1, round(plan["estimate_s"] / 60))
-    lines.append(("estimate", f"about {duration(60 * minutes)}, effort {plan['effort']}"))
+    lines.append(("estimate", f"{_about(plan['estimate_s'])}, effort {plan['effort']}"))
     screen.show(Text.assemble("Plan for ", (plan["phrase"], "bold")))
     if unfinished := plan["unfinished"]:
         screen.show(
@@ -296,6 +357,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> None:
     screen.show("")
     if not short and config == _as_usual(config.phrase):  # `train PHRASE` alone does the same
         screen.show_line(command("train", config.phrase))
+    return plan
 
 
 def _counts(numbers: Mapping[str, int]) -> str:
@@ -308,7 +370,7 @@ def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
     return prepare(RunConfig(phrase=phrase, effort=effort, size=AUTO_SIZE))
 
 
-def _train(config: RunConfig, screen: Screen, tensorboard: bool, targets: Collection[str] = ()) -> int:
+def _train(config: RunConfig, screen: Screen, tensorboard: bool = False, targets: Collection[str] = ()) -> int:
     from pipeline.training.run import run_training
 
     with screen.reporter() as reporter:

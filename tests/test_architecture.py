@@ -26,7 +26,8 @@ LAYERS = (
     {"pipeline.jobs"},
     {"webui"},
     {"benchmark"},
-    {"command_line", "tools"},
+    {"command_line"},
+    {"tools"},
     {"main"},
 )
 LAYER_OF = {package: number for number, layer in enumerate(LAYERS) for package in layer}

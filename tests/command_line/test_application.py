@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
@@ -20,28 +17,7 @@ import pytest
 from command_line import application
 from core.errors import HarkError
 from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
-
-# A command line whose training takes for ever, so that it can be interrupted, of plans that are small.
-SLOW_TRAINING = """
-import signal, sys, time
-from dataclasses import replace
-signal.signal(signal.SIGHUP, getattr(signal, sys.argv.pop(1)))  # whatever these tests were started with
-sys.path.insert(0, sys.argv.pop(1))
-import pipeline.training.run
-from pipeline.training.config import EFFORTS
-
-for name in EFFORTS:
-    EFFORTS[name] = replace(EFFORTS["trial"], name=name)  # which is planned at once
-
-def training(config, data, reporter, tensorboard=False):
-    reporter.stage("train", "Training for ever")
-    reporter.log(f"it has begun, {config.phrase}, {config.effort}")
-    time.sleep(100)
-
-pipeline.training.run.run_training = training
-from command_line.application import main
-sys.exit(main())
-"""
+from tests.support.terminal import SLOW_TRAINING, at_terminal
 
 
 def slow_training(tmp_path: Path, hangup: str = "SIG_DFL") -> subprocess.Popen[str]:
@@ -63,8 +39,16 @@ print(code, *sorted({"torch", "pandas", "matplotlib", "numpy", "scipy", "rich", 
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "0", done.stderr
-    for command in ("train", "detect", "advise", "plan", "library", "voices", "engines", "bench", "doctor", "test"):
-        assert f"\n    {command} " in done.stdout
+    assert "\nStart here\n  train " in done.stdout
+
+
+def test_help_shows_every_command_once_and_fits_a_terminal() -> None:
+    parser = application.build_parser()
+    grouped = [name for names in application.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(command.name for command in parser.commands() if command.prog.count(" ") == 1)
+    lines = parser.format_help().splitlines()
+    assert all(title in lines for title in application.GROUPS)
+    assert max(map(len, lines)) < 80
 
 
 @pytest.mark.parametrize("command", ["train", "library", "library import", "voices pull", "bench", "test"])
@@ -78,9 +62,13 @@ def test_every_command_explains_itself(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trian", "hey compass"], "invalid choice: 'trian'"),
+        (["trian", "hey compass"], "./hark has no command 'trian'. Did you mean ./hark train?"),
+        (["summarize", "notes.txt"], "'summarize'. Did you mean ./hark summarizer summarize?"),
+        (["pull"], "'pull'. Did you mean ./hark voices pull or ./hark engines pull?"),
+        (["xyzzy"], "./hark has no command 'xyzzy'.\n"),
         (["train"], "required: PHRASE"),
-        (["train", "hey compass", "--fast"], "nrecognized arguments: --fast"),
+        (["train", "hey compass", "--fast"], "nrecognized arguments: --fast.\n"),
+        (["train", "hey compass", "--efort=quick"], "nrecognized arguments: --efort=quick. Did you mean --effort?"),
         (["train", "hey compass", "--effort", "huge"], "invalid choice: 'huge'"),
         (["train", "hey compass", "--seed", "-1"], "'-1' is not a whole number"),
         (["train", "hey compass", "--seed", "x"], "'x' is not a whole number"),
@@ -93,7 +81,7 @@ def test_every_command_explains_itself(
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "0"], "'0' is not a number above 0"),
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "inf"], "'inf' is not a number above 0"),
         (["detect", "bundle.zip", "x.wav", "--fa-per-day", "1", "--threshold", "0.5"], "not allowed with"),
-        (["library", "impart"], "invalid choice: 'impart'"),
+        (["library", "impart"], "./hark library has no command 'impart'. Did you mean ./hark library import?"),
         (["library", "import", "x", "--limit-hours", "-3"], "is not a number above 0"),
         (["bench", "nothing"], "invalid choice: 'nothing'"),
     ],
@@ -106,7 +94,7 @@ def test_a_command_line_that_makes_no_command(
     assert said in shown.err and "usage: ./hark" in shown.err and len(shown.err.splitlines()) <= 4
     assert shown.out == ""
     assert main(*words, "--json") == 2
-    assert said in error_of(capsys.readouterr().out)["what"]
+    assert said.strip() in error_of(capsys.readouterr().out)["what"]
 
 
 def test_a_group_alone_lists(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,6 +237,21 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     assert error_of(output)["what"] == "Stopped."
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_before_the_command_has_begun(tmp_path: Path, number: signal.Signals) -> None:
+    """While main.py imports: one line, no traceback."""
+    slow = tmp_path / "argparse.py"  # the first module that the command line imports
+    slow.write_text("import sys, time\nsys.stderr.write('importing\\n')\nsys.stderr.flush()\ntime.sleep(100)\n")
+    command = [sys.executable, str(REPOSITORY / "main.py"), "doctor"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "importing\n"
+        process.send_signal(number)
+        assert process.stderr.read() == "stopped\n"
+        assert process.wait(timeout=30) == 130
+
+
 def test_an_interrupt_that_an_import_tells_of_is_no_bug(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,42 +309,12 @@ def test_a_terminal_without_utf_8(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["normalized"] == "schöne grüße"
 
 
-def at_terminal(
-    command: list[str], environment: dict[str, str], answers: list[str], timeout: float = 60.0
-) -> tuple[int, str]:
-    """Run a command at a pseudo-terminal; each answer is typed at the next question."""
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        command, env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
-        stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
-    )  # fmt: skip
-    os.close(follower)
-    said, seen = b"", 0
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if select.select([leader], [], [], 0.1)[0]:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            said += part
-        if answers and said[seen:].endswith(b": "):
-            seen = len(said)
-            os.write(leader, answers.pop(0).encode())
-    process.kill()
-    code = process.wait()
-    os.close(leader)
-    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
-
-
 @pytest.mark.slow(reason="plans a whole run")
 def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
     command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
-    answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n"]
+    answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n", "y\n"]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
     assert "can be said" in said, "what cannot be a keyphrase is explained, and asked for again"
     assert "Its length is good" in said and "Plan for purple submarine" in said

@@ -29,7 +29,22 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.M
     assert found["setting HF_TOKEN"]["status"] == "ok" and "not yet" in found["setting DATABASE_URL"]["found"]
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
     main("doctor")
-    assert "Hark can" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("Hark can"), "the verdict comes first"
+
+
+def test_doctor_names_what_could_be_added_and_explains_it_with_all(main: Main, capsys: Shown) -> None:
+    main("doctor", "--json")
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    absent = [finding for finding in findings if finding["extra"] and finding["status"] == "optional"]
+    assert "engine elevenlabs" in {finding["name"] for finding in absent}
+    main("doctor")
+    shown = capsys.readouterr().out
+    main("doctor", "--all")
+    everything = capsys.readouterr().out
+    assert "doctor --all" in shown and "doctor --all" not in everything
+    for finding in absent:
+        assert finding["name"].split(" ", 1)[1] in shown
+        assert finding["what_to_do"] in everything and finding["found"] not in shown
 
 
 def test_doctor_says_what_each_method_of_mining_is_for(
@@ -53,4 +68,4 @@ def test_doctor_says_which_packages_are_missing(main: Main, capsys: Shown, monke
     monkeypatch.setattr("command_line.doctor.pinned", lambda path: pins)
     assert main("doctor") == 2
     shown = capsys.readouterr().out
-    assert "missing: no-such-package" in shown and "cannot train here yet" in shown
+    assert "missing: no-such-package" in shown and shown.startswith("Hark cannot train here yet: packages.")

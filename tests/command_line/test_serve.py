@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import webbrowser
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from command_line.serve import _open_when_up
 from core.errors import HarkError
 
 
@@ -25,3 +28,39 @@ def test_settings_of_another_system_that_are_not_taken_are_said(
     said = " ".join(capsys.readouterr().err.split())
     assert "DATABASE_URL is not taken: not yet" in said and "ALGORITHM is not taken: Hark signs with HS256" in said
     assert "HF_TOKEN" not in said
+
+
+class Notes:
+    """What would be shown."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.said.append(line)
+
+
+def test_the_browser_is_opened_when_the_portal_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" >{opened}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # as in a process that has opened nothing yet
+    notes = Notes()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        _open_when_up(port, f"http://localhost:{port}/setup/x", notes)  # type: ignore[arg-type]
+    assert opened.read_text() == f"http://localhost:{port}/setup/x\n" and not notes.said
+
+
+def test_where_no_browser_is_the_address_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*names: str) -> None:
+        raise webbrowser.Error("could not locate runnable browser")
+
+    notes = Notes()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for browser in (none, lambda: webbrowser.GenericBrowser("lynx")):  # one that would take over the terminal
+            monkeypatch.delenv("BROWSER", raising=False)
+            monkeypatch.setattr("webbrowser.get", browser)
+            _open_when_up(listener.getsockname()[1], "http://localhost", notes)  # type: ignore[arg-type]
+    assert len(notes.said) == 2 and "open the address above" in notes.said[0]

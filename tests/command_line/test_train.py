@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +22,9 @@ from db.records import NewClip
 from pipeline.training.config import RunConfig, job_folder, size_for
 from pipeline.training.plan import save_plan
 from pipeline.training.run import plan_run, plan_summary
-from tests.support.command_line_samples import Run, assert_mendable, error_of
+from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
 from tests.support.mounting import mount
+from tests.support.terminal import SLOW_TRAINING, at_terminal
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -289,6 +291,60 @@ def test_a_failure_of_the_run_is_shown(main: Main, capsys: Shown, monkeypatch: p
     monkeypatch.setattr("pipeline.training.run.run_training", run_training)
     assert main("train", "hey compass", "--json") == 2
     assert error_of(capsys.readouterr().out)["what"] == "The disk is full."
+
+
+@pytest.mark.slow(reason="starts the command line six times")
+def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
+
+    def at(answers: list[str], *words: str) -> tuple[int, str]:
+        command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY), "train", "hey compass", *words]
+        return at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
+
+    code, said = at(["n\n"])
+    question = re.search(r"Train now\? about \d+ min, \d+ clips to speak; quick: [^[]+\[y/n/quick\]", flat(said))
+    assert question and code == 130 and "Nothing was begun." in said and "it has begun" not in said
+    assert "it has begun, hey compass, standard" in at(["\n"])[1]
+    code, said = at(["maybe\n", "quick\n"])
+    assert "it has begun, hey compass, quick" in said and said.count("Train now?") == 2
+    assert "[y/n] " in flat(at(["y\n"], "--effort", "trial")[1]), "nothing is shorter"
+    for words in (("--yes",), ("--json",)):
+        said = at([], *words)[1]
+        assert "it has begun" in said and "Train now?" not in said
+
+
+def test_a_short_run_is_not_asked_for(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(
+        SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt").replace("RUN_S = 0", "RUN_S = 1e9")
+    )
+    command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY), "train", "hey compass"]
+    _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, [])
+    assert "it has begun" in said and "Train now?" not in said
+
+
+def test_a_download_is_asked_for(
+    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its size, before it begins."""
+    monkeypatch.setattr("pipeline.engine_setup.voices_to_install", lambda config: {"piper": 95, "hibari": 55})
+    monkeypatch.setattr("command_line.train._at_terminal", lambda: True)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    asked: list[str] = []
+
+    def answer(console: object, prompt: object = "", **more: object) -> str:
+        asked.append(str(prompt))
+        return "n"
+
+    monkeypatch.setattr("rich.console.Console.input", answer)
+    assert main("train", "hey compass", "--effort", "quick", "--engines", "espeak") == 130
+    assert "150 MB of neural voices to download, once" in asked[0] and not trained
+    assert "Installing" not in capsys.readouterr().err
+
+
+def flat(said: str) -> str:
+    return " ".join(said.split())
 
 
 TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "fake,espeak")

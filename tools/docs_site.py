@@ -1,0 +1,47 @@
+"""MkDocs hooks: files lie on the site where they lie in the repository, README.md and others beside docs/ too, so that
+a link holds in both; the page of the commands gets their options.
+
+Build:  .venv/bin/mkdocs build --strict      (into site/)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# What pages link to and is not below docs/: pages, and files that are shown as they are.
+ALSO = (
+    "README.md", "CONTRIBUTING.md", "LICENSE", "model/shipped/MODEL_CARD.md", "requirements-gpu.txt",
+    "pipeline/recordings/transcript.py",
+)  # fmt: skip
+COMMANDS_PAGE = "docs/commands.md"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Every file of docs/ below ``docs/``, and the others of :data:`ALSO`."""
+    from mkdocs.structure.files import File
+    from mkdocs.structure.files import Files as Collection
+
+    docs = [file for file in files if file.abs_src_path and Path(file.abs_src_path).is_relative_to(config.docs_dir)]
+    paths = [(f"docs/{file.src_uri}", str(file.abs_src_path)) for file in docs]
+    paths += [(name, str(REPOSITORY / name)) for name in ALSO]
+    moved = [File.generated(config, uri, abs_src_path=path) for uri, path in paths]
+    return Collection([*(file for file in files if file not in docs), *moved])
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """``--help`` of every command, below the page of the commands."""
+    if page.file.src_uri != COMMANDS_PAGE:
+        return markdown
+    sys.path.insert(0, str(REPOSITORY))
+    from command_line.application import build_parser
+
+    helps = [f"### {command.prog}\n\n```text\n{command.format_help()}```\n" for command in build_parser().commands()]
+    return "\n".join([markdown, "## Options\n", *helps])
