@@ -130,7 +130,7 @@ class RunConfig:
     def trains(self) -> bool:
         """Whether the run trains a detector from nothing. On the shipped backbone, which knows English only, it
         calibrates one."""
-        return self.from_scratch or base_language(self.language) != BACKBONE_LANGUAGE
+        return self.from_scratch or not is_known(self.language)
 
     @property
     def learns(self) -> bool:
@@ -154,6 +154,11 @@ class RunConfig:
 def shipped_negatives(size: str) -> Path | None:
     """The negative set for detectors of that size; None where there is none."""
     return NEGATIVE_SETS[size] if NEGATIVE_SETS[size].is_file() else None
+
+
+def is_known(language: str) -> bool:
+    """Whether the shipped weights know the sounds of a language: its phrases are heard without training."""
+    return base_language(language) == BACKBONE_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:
