@@ -49,9 +49,8 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
 
     # a phrase, its advice, its plan
     problems += axe(page)
-    page.get_by_label("Which phrase should it detect?").fill("hey")
+    page.get_by_label("Which phrase should it detect?").press_sequentially(PHRASE, delay=20)
     page.get_by_role("button", name="Hear it and try it").click()
-    page.locator("#id_phrase").press_sequentially(PHRASE.removeprefix("hey"), delay=20)
     page.locator("#advice").get_by_text("3 syllables", exact=False).first.wait_for()
     problems += axe(page)
     page.get_by_label("trial", exact=False).check()
