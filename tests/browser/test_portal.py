@@ -113,7 +113,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     assert len(re.findall(r"\d", heard.stdout)) > 0 and "was not detected" not in heard.stdout, heard.stdout
 
     # tried on a recording in the page, and a hit marked as a false alarm
-    page.get_by_role("link", name="Try it").click()
+    page.get_by_role("link", name="Try a recording").click()
     page.set_input_files("#audio", recording)
     page.get_by_role("button", name="Hear it").click()
     mark = page.get_by_role("button", name="That was a false alarm")

@@ -150,6 +150,7 @@ class Live {
   draw() {
     const x = (index) => 600 * index / SHOWN, y = (score) => 130 - 120 * score;
     const first = this.now - this.scores.length * 0.08, line = y(this.threshold);
+    this.part("chart").removeAttribute("hidden"); // it has no property for it
     this.part("chart").replaceChildren(
       element("path", { class: "axis", d: "M0 130H600" }),
       element("line", { class: "tick", x1: 0, x2: 600, y1: line, y2: line, "stroke-dasharray": "4 4" }),
