@@ -40,6 +40,7 @@ class Live {
     this.words = panel.dataset;
     this.socket = this.microphone = null;
     this.threshold = 0.5;
+    this.attempt = 0; // whoever stopped, or began anew, while the microphone was opened wants it no more
     this.forget();
     this.part("listen").addEventListener("click", () => this.listen());
     this.part("stop").addEventListener("click", () => this.stop());
@@ -69,6 +70,7 @@ class Live {
     this.stop();
     this.say(this.words.loading);
     this.part("listen").hidden = true;
+    const attempt = this.attempt;
     let opened;
     try {
       opened = await openMicrophone(this.words.worklet, (samples) => this.give(samples));
@@ -76,6 +78,7 @@ class Live {
       this.part("listen").hidden = false;
       return this.say(this.words.refused);
     }
+    if (attempt !== this.attempt) return opened.close();
     this.microphone = opened;
     this.forget();
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
@@ -186,6 +189,7 @@ class Live {
   }
 
   stop() {
+    this.attempt += 1;
     const { socket, microphone } = this;
     this.socket = this.microphone = null;
     if (microphone) microphone.close();
@@ -224,5 +228,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (event.target.id !== "advice") return;
   const [live] = lives;
   const now = event.target.querySelector("[data-try]");
-  if (live.microphone && (!now || now.dataset.try !== live.panel.dataset.socket)) { live.stop(); live.panel.hidden = true; }
+  if (now && now.dataset.try === live.panel.dataset.socket) return;
+  live.stop();
+  live.panel.hidden = true;
 });
