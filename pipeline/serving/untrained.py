@@ -11,7 +11,6 @@ from pipeline.recordings.model_client import call
 
 CHUNK = 1_280  # samples: 80 ms
 HOP_CHUNKS = 6  # a window is scored every 480 ms
-SLOW_S = 60.0  # for the first score, which loads the models
 
 
 class UntrainedStream:
@@ -31,7 +30,7 @@ class UntrainedStream:
             HarkError: the phrase has no phones, or the model server fails.
         """
         self._request = {"phrase": keyphrase.text, "language": keyphrase.language}
-        ready = call("untrained_score", self._request, timeout_s=SLOW_S)
+        ready = call("untrained_score", self._request)
         self._trigger = Trigger(ready["threshold"], round(REFRACTORY_S / SCORE_PERIOD_S))
         self._window = np.zeros(ready["samples"], np.float32)
         self._pending = np.zeros(0, np.float32)

@@ -94,6 +94,7 @@ class Live {
   }
 
   give(samples) {
+    if (!this.microphone) return; // it was closed, and what it had heard before comes still
     this.meter(samples);
     if (!this.ready || this.socket.readyState !== WebSocket.OPEN) return;
     this.socket.send(samples);
