@@ -442,7 +442,6 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         return percent(value["value"]), f"{percent(value['low'])} to {percent(value['high'])}"
 
     alarms = metrics["fa_per_hour"]
-    hours = metrics["test_hours"]
     measured = [
         ("missed, close and quiet", *rate("miss_rate_clean")),
         ("missed, in noise at 10 dB", *rate("miss_rate_noisy")),
@@ -475,10 +474,9 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     screen.show(
         "",
         headline(result["phrase"], metrics),
+        *([verdict["sentence"], verdict["advice"]] if (verdict := result.get("verdict")) else []),
         "",
         table(["on held-out voices", "", "95 % interval"], measured, right=[1]),
-        Text("Of real people, expect what the intervals say. The report says what was synthetic;", "dim"),
-        Text(f"false alarms were counted in {hours:.2f} h of other speech and noise.", "dim"),
         "",
         facts([*files, ("bundle, and its model.pt", "")]),
     )

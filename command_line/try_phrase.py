@@ -30,14 +30,12 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     from command_line.console import clock
     from core.foreign_audio import foreign_audio_blocks
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.config import RunConfig, size_for
-    from pipeline.training.keyword_scoring import PhoneScorer, places
-    from pipeline.training.zero_shot import UntrainedDetector
+    from pipeline.training.keyword_scoring import places
+    from pipeline.training.zero_shot import scorer_of
 
     started = time.perf_counter()
     keyphrase = Keyphrase.of(options.phrase, options.language)
-    large = size_for(RunConfig(keyphrase.text, keyphrase.language)) == "large"
-    scorer = UntrainedDetector(keyphrase) if large and not options.recognizer else PhoneScorer(keyphrase)
+    scorer = scorer_of(keyphrase, options.recognizer)
     threshold = scorer.least if options.threshold is None else options.threshold
     rows: list[dict[str, Any]] = []
     for path in options.wav:

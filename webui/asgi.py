@@ -34,7 +34,7 @@ from webui.audio.uploads import LARGEST_CHUNK
 from webui.compatibility.uploads import takes_recordings
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, Scope, limit_bodies
-from webui.listening.consumers import ListenConsumer
+from webui.listening.consumers import ListenConsumer, TryConsumer
 
 LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 201_000_000  # bytes; a form around a file takes some, too
 
@@ -100,6 +100,7 @@ sockets = URLRouter(
         path("ws/jobs/<uuid:job_id>", JobConsumer.as_asgi()),
         path("ws/transcribe", TranscribeConsumer.as_asgi()),
         path("ws/listen/<int:detector_id>/<int:number>", ListenConsumer.as_asgi()),
+        path("ws/try", TryConsumer.as_asgi()),
         re_path("", NothingHere.as_asgi()),
     ]
 )

@@ -17,6 +17,7 @@ OPERATIONS = {
     "read_answer": "pipeline.recordings.question_answering:read_operation",
     "compare_texts": "pipeline.recordings.text_similarity:operation",
     "summarize_abstractive": "pipeline.recordings.summarization.transformer:operation",
+    "untrained_score": "pipeline.training.zero_shot:window_operation",
     "transcribe": "pipeline.recordings.short_transcription:transcribe_operation",
     "summarize": "pipeline.recordings.short_transcription:summarize_operation",
 }

@@ -130,7 +130,7 @@ class RunConfig:
     def trains(self) -> bool:
         """Whether the run trains a detector from nothing. On the shipped backbone, which knows English only, it
         calibrates one."""
-        return self.from_scratch or base_language(self.language) != BACKBONE_LANGUAGE
+        return self.from_scratch or not is_known(self.language)
 
     @property
     def learns(self) -> bool:
@@ -149,6 +149,11 @@ class RunConfig:
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
         content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
+
+
+def is_known(language: str) -> bool:
+    """Whether the shipped weights know the sounds of a language: its phrases are heard without training."""
+    return base_language(language) == BACKBONE_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:

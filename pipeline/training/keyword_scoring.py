@@ -28,6 +28,7 @@ REFRACTORY_S = 1.0  # two hits are at least so far apart
 TAIL_S = 0.3  # of silence after a clip: models emit phones a little late
 LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
 NEVER = np.float32(-1e30)
+POOL_S = 0.96  # at the end of a window: what is new in it, and as much heard once more
 LEAST = 1e-6  # a score below is none
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
@@ -116,6 +117,7 @@ class PhoneScorer:
     """Scores of a phrase in recordings by the phones of Hark's own recognizer; :meth:`scores` is a ``FrameScores``."""
 
     least = 0.1  # a few false alarms an hour of read speech
+    window_samples = 3 * SAMPLE_RATE
 
     def __init__(self, keyphrase: Keyphrase) -> None:
         """Raises HarkError where the phrase has no phones, or the recognizer cannot be loaded."""
@@ -132,6 +134,10 @@ class PhoneScorer:
             starts = np.where(more > best, more_starts, starts)
             best = np.maximum(best, more)
         return best, starts
+
+    def window_score(self, audio: np.ndarray) -> float:
+        """The score of the phrase ending in the last :data:`POOL_S` of audio [window_samples]."""
+        return float(self.scores(audio)[0][-round(POOL_S / self.frame_s) :].max(initial=0.0))
 
 
 def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, least: float) -> Iterator[Guess]:

@@ -16,6 +16,7 @@ from pipeline.training.config import BUCKETS
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, ROBOT_ENGINES
 from pipeline.training.plan import Plan
 from pipeline.training.synthesis import GenerationReport
+from pipeline.training.verdict import predicts_people, verdict_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,13 +123,6 @@ def _rate(interval: Mapping[str, float | None]) -> str:
     return worded("%(value)s (95 %% interval %(low)s to %(high)s)", **shares)
 
 
-def predicts_people(report: Mapping[str, Any]) -> bool:
-    """Whether what these test voices were missed has been shown to predict people (docs/results.md): of large
-    detectors, by other voices than those of robots."""
-    engines = {row["engine"] for row in report["results"]["by_engine"]}
-    return report["model"].get("kind") == "encoder" and bool(engines - set(ROBOT_ENGINES))
-
-
 def _misses(report: Mapping[str, Any]) -> str:
     """What was missed, and whether as much is to be expected of people."""
     results, summary = report["results"], report["summary"]
@@ -219,7 +213,8 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
             encoder = worded(" on %(name)s%(second)s", name=backbone["encoder"], second=second)
         spoken = ""
         if backbone["training_engines"]:
-            spoken = worded(" and on the engines %(names)s", names=", ".join(backbone["training_engines"]))
+            names = ", ".join(backbone["training_engines"])
+            spoken = worded(" and on the engines %(names)s", names=names)
         sentences.append(
             worded(
                 "Phone model: %(name)s %(version)s%(encoder)s, trained on real speech (%(corpora)s)%(engines)s.",
@@ -438,6 +433,7 @@ def _short(interval: Mapping[str, float | None]) -> str:
 def html_report(report: Mapping[str, Any]) -> str:
     """The report as one self-contained page."""
     summary, results = report["summary"], report["results"]
+    verdict = verdict_of(report)
     missed = "expected misses of real people" if predicts_people(report) else "missed of test voices"
     svg = det_plot(report, "svg").decode()
     svg = svg[svg.index("<svg") :]
@@ -481,6 +477,7 @@ def html_report(report: Mapping[str, Any]) -> str:
         '<div class="big">'
         + "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in boxes)
         + "</div>",
+        f"<p><b>{escape(verdict.sentence)}</b> {escape(verdict.advice)}</p>",
         "<h2>In words</h2>",
         *(f"<p>{escape(sentence)}</p>" for sentence in report["in_words"]),
         "<h2>Misses against false alarms</h2>",

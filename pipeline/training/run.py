@@ -52,6 +52,7 @@ from pipeline.training.plan import (
 from pipeline.training.retraining import AntiKeywords, Marked, compare, find_anti_keywords, marked_audio, version_before
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
+from pipeline.training.verdict import verdict_of
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -254,6 +255,7 @@ def _run(
         "seconds": clock.seconds,
         "counts": report["counts"],
         "metrics": report["summary"],
+        "verdict": asdict(verdict_of(report)),
         "devices": report["devices"],
         "devices_left_out": report["devices_left_out"],
         **({"compared": report["compared"]} if before is not None else {}),

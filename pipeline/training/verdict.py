@@ -2,13 +2,134 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from core.worded import Worded, worded
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ROBOT_ENGINES
+
 MOST = 0.5
+MOST_SIMILAR = 0.2  # share of similar phrases that may wake it
+MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
+OF = 20  # people, of whom it is said how many are heard
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to expect of a detector, and what to do next.
+
+    Attributes:
+        state: "useless" (it misses most), "trial", "wakes" (other speech or similar phrases wake it too often),
+            "unproven" (no person was measured), or "good": the first of these that holds.
+        sentence: what it hears, and what wakes it, by its test.
+        advice: what that means for its use.
+    """
+
+    state: str
+    sentence: Worded
+    advice: Worded
 
 
 def misses_most(summary: Mapping[str, Any]) -> bool:
     """Whether a detector with this summary (in its ``report.json``) misses most of what is said close and quiet."""
     missed = summary.get("miss_rate_clean", {}).get("value")
     return missed is not None and missed > MOST
+
+
+def predicts_people(report: Mapping[str, Any]) -> bool:
+    """Whether what these test voices were missed has been shown to predict people (docs/results.md): of large
+    detectors, by other voices than those of robots."""
+    engines = {row["engine"] for row in report["results"]["by_engine"]}
+    return report.get("model", {}).get("kind") == "encoder" and bool(engines - set(ROBOT_ENGINES))
+
+
+def verdict_of(report: Mapping[str, Any]) -> Verdict:
+    """The verdict on a detector by its report (``report.json``), at the threshold that its bundle is shipped with."""
+    state = _state(report)
+    sentence = worded(
+        "%(heard)s; %(similar)s; %(alarms)s.", heard=_heard(report), similar=_similar(report), alarms=_alarms(report)
+    )
+    return Verdict(state, sentence, _advice(state))
+
+
+def _state(report: Mapping[str, Any]) -> str:
+    summary = report["summary"]
+    if misses_most(summary):
+        return "useless"
+    if report["effort"] == "trial":
+        return "trial"
+    similar = summary["confusers_accepted"]["value"] or 0.0
+    if similar > MOST_SIMILAR or (summary["fa_per_hour"]["value"] or 0.0) > MOST_ALARMS:
+        return "wakes"
+    return "good" if report["results"]["people"]["utterances"] else "unproven"
+
+
+def _advice(state: str) -> Worded:
+    if state == "useless":
+        return worded("It misses most of what is said to it: do not use it.")
+    if state == "trial":
+        return worded("This is a trial, to see the whole way: do not use it. Train the phrase properly.")
+    if state == "wakes":
+        return worded("It wakes too often: set it for fewer false alarms, or choose a phrase that is less like others.")
+    if state == "unproven":
+        return worded("No recording of a person was in its test: record yourself to see how well it hears you.")
+    return worded("It is ready for a device.")
+
+
+def _heard(report: Mapping[str, Any]) -> Worded:
+    results, summary = report["results"], report["summary"]
+    people = results["people"]
+    if people["utterances"]:
+        heard = people["utterances"] - _times(people["miss_rate"], people["utterances"])
+        return worded("It heard %(heard)d of %(said)d recordings of people", heard=heard, said=people["utterances"])
+    quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
+    if predicts_people(report) and quiet["value"] is not None and noisy["value"] is not None:
+        return worded(
+            "Expect it to hear about %(quiet)d of %(of)d people in quiet and %(noisy)d in noise",
+            quiet=OF - _times(quiet, OF), noisy=OF - _times(noisy, OF), of=OF,
+        )  # fmt: skip
+    said = int(results.get("utterances", results["positives"]))
+    return worded(
+        "It heard %(heard)d of %(said)d test utterances by synthetic voices, and how well it hears people is not "
+        "measured",
+        heard=said - _times(summary["miss_rate"], said), said=said,
+    )  # fmt: skip
+
+
+def _similar(report: Mapping[str, Any]) -> Worded:
+    similar = report["results"]["confusers"]
+    if not similar["said"]:
+        return worded("similar phrases were not tested")
+    if not (woken := _times(report["summary"]["confusers_accepted"], similar["said"])):
+        return worded("none of %(said)d similar phrases wakes it", said=similar["said"])
+    return worded(
+        "%(n)d of %(said)d similar phrases wakes it", "%(n)d of %(said)d similar phrases wake it",
+        n=woken, said=similar["said"],
+    )  # fmt: skip
+
+
+def _alarms(report: Mapping[str, Any]) -> Worded:
+    """How often other speech woke it. Reports do not all count that at the shipped threshold; all have the rate."""
+    hours = report["results"]["hours"]
+    alarms = round((report["summary"]["fa_per_hour"]["value"] or 0.0) * hours)
+    if not hours:
+        return worded("other speech was not tested")
+    length = _length(hours)
+    if not alarms:
+        return worded("no false alarm in %(length)s of other speech and noise", length=length)
+    return worded(
+        "%(n)d false alarm in %(length)s of other speech and noise",
+        "%(n)d false alarms in %(length)s of other speech and noise", n=alarms, length=length,
+    )  # fmt: skip
+
+
+def _length(hours: float) -> Worded:
+    if hours < 1.95:
+        return worded("%(n)d minute", "%(n)d minutes", n=round(60 * hours))
+    return worded("%(n)d hour", "%(n)d hours", n=math.floor(hours + 0.05))
+
+
+def _times(share: Mapping[str, float | None], of: int) -> int:
+    return round((share["value"] or 0.0) * of)

@@ -21,6 +21,7 @@ from db.records import Clip
 from model.metrics import wilson_interval
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora import enrolment as recordings
+from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import check_room
 from webui.library import services
@@ -109,23 +110,52 @@ def takes(request: HttpRequest) -> HttpResponse:
     """A fragment: the takes of a phrase; with ``?try=1`` which of them its detector hears: the version in use."""
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
-    mine = Version.objects.select_related("detector__user").filter(detector__user=user)
-    version = in_use_of(list(mine.filter(detector__phrase=phrase, detector__language=language)))
+    version = in_use_of(_versions(user, phrase, language))
     context: dict[str, Any] = {"phrase": phrase, "language": language, "version": version, "rows": []}
     if services.has_library(user):
-        with services.library_of(user) as library:
-            clips = recordings.kept_takes(library, phrase=phrase, language=language)[-MOST_TRIED:]
-            rows: list[dict[str, Any]] = [{"clip": clip, "heard": None} for clip in clips]
-            if version is not None and clips and "try" in request.GET:
-                audio = [library.read_audio(clip) for clip in clips]
-                for row, heard in zip(rows, recordings.heard(runtime_of(version), audio)):
-                    row["heard"] = heard
-                context["results"] = _results(rows)
+        rows = _takes(user, phrase, language, version if "try" in request.GET else None)
+        clips = [row["clip"] for row in rows]
+        if clips and version is not None and "try" in request.GET:
+            context["results"] = _results(rows)
         context["rows"] = rows[::-1]
         context["tests"] = _with_role(clips, recordings.TEST)
         context["given"] = _with_role(clips, recordings.TRAIN)
     context["seconds"] = len(context["rows"]) and round(sum(row["clip"].duration_s for row in context["rows"]))
     return render(request, "library/takes.html", context)
+
+
+@require_GET
+def own_voice(request: HttpRequest) -> HttpResponse:
+    """A fragment: how many of one's own takes of a phrase that version of its detector hears, those that are no test
+    left out; ``?phrase=&language=&version=``."""
+    user = signed_in(request)
+    phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
+    number = whole_number(request.GET.get("version"))
+    version = next((each for each in _versions(user, phrase, language) if each.number == number), None)
+    context: dict[str, Any] = {"phrase": phrase, "language": language}
+    if version is not None and services.has_library(user):
+        found = _results(_takes(user, phrase, language, version, recordings.TEST))
+        context["result"] = found[0] if found else None
+    return render(request, "library/own_voice.html", context)
+
+
+def _versions(user: User, phrase: str, language: str) -> list[Version]:
+    mine = Version.objects.select_related("detector__user").filter(detector__user=user)
+    return list(mine.filter(detector__phrase=phrase, detector__language=language))
+
+
+def _takes(
+    user: User, phrase: str, language: str, version: Version | None, role: str | None = None
+) -> list[dict[str, Any]]:
+    """The newest takes of a phrase, of one role or of all; ``heard`` says of each whether the version hears it, and is
+    None without one."""
+    with services.library_of(user) as library:
+        clips = recordings.kept_takes(library, phrase=phrase, language=language)
+        clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MOST_TRIED:]
+        if version is None or not clips:
+            return [{"clip": clip, "heard": None} for clip in clips]
+        found = recordings.heard(runtime_of(version), [library.read_audio(clip) for clip in clips])
+        return [{"clip": clip, "heard": heard} for clip, heard in zip(clips, found)]
 
 
 def _with_role(clips: list[Clip], role: str) -> int:

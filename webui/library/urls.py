@@ -19,6 +19,7 @@ urlpatterns = [
     path("record/check", record_views.check, name="check"),
     path("record/keep", record_views.keep, name="keep"),
     path("record/takes", record_views.takes, name="takes"),
+    path("record/own-voice", record_views.own_voice, name="own_voice"),
     path("record/role", record_views.role, name="role"),
     path("import", import_views.start, name="import"),
     path("import/folder", import_views.folder, name="import_folder"),

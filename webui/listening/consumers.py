@@ -1,8 +1,12 @@
-"""Live audio over WebSocket: ``/ws/listen/<detector>/<version>``, 16-bit mono samples at 16 kHz in, scores out."""
+"""Live audio over WebSocket, 16-bit mono samples at 16 kHz in, scores out: ``/ws/listen/<detector>/<version>``, and
+``/ws/try?phrase=&language=`` before anything was trained."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import numpy as np
 from channels.db import database_sync_to_async
@@ -11,72 +15,73 @@ from django.http import Http404
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from core.untrusted_json import untrusted_json
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import SignsIn
 from webui.listening import services
+from webui.parameters import json_object
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
+
+if TYPE_CHECKING:
+    from pipeline.serving.untrained import UntrainedStream
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
 KEPT_S = 60.0  # of the latest audio, from which a marked sample is taken
 BEFORE_ALARM_S = 2.5
+LONGEST_PHRASE, LONGEST_LANGUAGE = 300, 20  # characters
 TOO_MUCH = 4413  # close code
 
 
-class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
-    """Answers each message of samples with ``{"time_s", "scores", "detections"}``.
-
-    A text message ``{"mark": "false_alarm" | "missed", "time_s": t}`` keeps the audio just before ``t`` in the inbox:
-    sending it is the consent, nothing else is stored. Programs send their token before all that.
-    """
+class _Listens(SignsIn, AsyncWebsocketConsumer):
+    """Answers each message of samples with ``{"time_s", "scores", "detections"}``."""
 
     needed_scope = "audio"
-    runtime: Runtime | None = None
+    runtime: Runtime | UntrainedStream | None = None
 
-    async def may(self, user: User) -> bool:
-        """The detector's owner only."""
-        version = await self._version(user)
-        if version is None:
-            return False
-        self.version = version
-        return True
+    def loaded(self) -> Runtime | UntrainedStream:
+        """What listens; called in a thread. Raises HarkError."""
+        raise NotImplementedError
 
     async def begin(self) -> None:
         """Load the detector."""
+        self.samples = 0
         try:
-            self.runtime = await asyncio.to_thread(services.runtime_of, self.version)
+            self.runtime = await asyncio.to_thread(self.loaded)
         except HarkError as error:
             await self.say(error=error.as_dict())
             await self.close()
             return
-        self.recent = np.zeros(0, np.float32)
-        self.samples = 0
         await self.say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """Samples, or a mark."""
+        """Samples, or words."""
         if self.runtime is None:
             return
         if bytes_data is not None:
             if len(bytes_data) > LONGEST_MESSAGE or self.samples > LONGEST_S * SAMPLE_RATE:
                 await self.close(TOO_MUCH)
                 return
-            await self._score(bytes_data)
+            await self._score(np.frombuffer(bytes_data[: len(bytes_data) // 2 * 2], "<i2").astype(np.float32) / 32768.0)
         elif text_data is not None:
-            await self._mark(text_data)
+            try:
+                wish = json_object(text_data)
+            except ValueError:
+                return
+            await self.told(wish)
 
-    async def _score(self, content: bytes) -> None:
+    async def told(self, wish: dict[str, Any]) -> None:
+        """A message in words."""
+
+    async def _score(self, audio: np.ndarray) -> None:
         assert self.runtime is not None
-        audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
         self.samples += len(audio)
-        self.recent = np.concatenate([self.recent, audio])[-round(KEPT_S * SAMPLE_RATE) :]
+        self.heard(audio)
         try:
             scores = await asyncio.to_thread(self.runtime.scores, audio)
-        except BundleError as error:
+        except (BundleError, HarkError) as error:
             await self.say(error={"what": error.what, "why": error.why, "what_to_do": error.what_to_do})
             await self.close()
             return
@@ -87,9 +92,67 @@ class ListenConsumer(SignsIn, AsyncWebsocketConsumer):
             detections=[{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in found],
         )
 
-    async def _mark(self, text: str) -> None:
+    def heard(self, audio: np.ndarray) -> None:
+        """Called with all audio [samples]."""
+
+
+class TryConsumer(_Listens):
+    """Hears a phrase that nothing was trained for."""
+
+    async def may(self, user: User) -> bool:
+        """Every user."""
+        return True
+
+    def loaded(self) -> UntrainedStream:
+        asked = parse_qs(self.scope["query_string"].decode("latin-1"))
+        phrase, language = (asked.get(name, [""])[0] for name in ("phrase", "language"))
+        return services.untrained_runtime(phrase[:LONGEST_PHRASE], language[:LONGEST_LANGUAGE] or "en")
+
+
+class ListenConsumer(_Listens):
+    """Hears with a version of a detector.
+
+    A text message ``{"fa_per_day": x}`` sets the threshold for that many false alarms a day, and is answered with
+    ``{"threshold"}``. ``{"mark": "false_alarm" | "missed", "time_s": t}`` keeps the audio just before ``t`` in the
+    inbox: sending it is the consent, nothing else is stored. Programs send their token before all that.
+    """
+
+    runtime: Runtime | None
+
+    async def may(self, user: User) -> bool:
+        """The detector's owner only."""
+        version = await self._version(user)
+        if version is None:
+            return False
+        self.version = version
+        self.recent = np.zeros(0, np.float32)
+        return True
+
+    def loaded(self) -> Runtime:
+        return services.runtime_of(self.version)
+
+    def heard(self, audio: np.ndarray) -> None:
+        self.recent = np.concatenate([self.recent, audio])[-round(KEPT_S * SAMPLE_RATE) :]
+
+    async def told(self, wish: dict[str, Any]) -> None:
+        if "fa_per_day" in wish:
+            await self._turn(wish)
+        else:
+            await self._mark(wish)
+
+    async def _turn(self, wish: dict[str, Any]) -> None:
+        assert self.runtime is not None
         try:
-            wish = untrusted_json(text)
+            rate = float(wish["fa_per_day"])
+            if not (rate > 0.0 and math.isfinite(rate)):
+                return
+        except (ValueError, TypeError, OverflowError):
+            return
+        self.runtime.threshold = self.runtime.bundle.threshold(rate)
+        await self.say(threshold=self.runtime.threshold)
+
+    async def _mark(self, wish: dict[str, Any]) -> None:
+        try:
             verdict, time_s = str(wish["mark"]), float(wish["time_s"])
         except (ValueError, TypeError, KeyError, OverflowError):
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.http import FileResponse
@@ -19,16 +19,21 @@ from core.foreign_audio import read_foreign_audio
 from db.db_api import Library, source_id
 from db.records import NewClip
 from model.runtime.detector import Detector as Runtime
+from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.enrolment import TRAIN
 from pipeline.recordings.media import peaks
 from pipeline.serving.detection import listen, open_detector
+from pipeline.training.config import is_known
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
 from webui.jobs.services import check_room, user_data
 from webui.listening.models import Sample
 from webui.trainer.models import Version
 from webui.trainer.results import FileGone
+
+if TYPE_CHECKING:
+    from pipeline.serving.untrained import UntrainedStream
 
 LONGEST_FILE_S = 600.0  # of a recording that is scored while a person waits
 PEAKS = 1200  # of a waveform that is drawn
@@ -38,6 +43,21 @@ SHORTEST_S, LONGEST_S = 0.3, 10.0  # of a sample
 def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
     """The detector of a version, ready to listen. Raises HarkError where its bundle is gone or damaged."""
     return open_detector(version.path / version.bundle, fa_per_day)
+
+
+def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
+    """A phrase that nothing was trained for, ready to be heard. Raises HarkError where it cannot be."""
+    from pipeline.serving.untrained import UntrainedStream
+
+    keyphrase = Keyphrase.of(phrase, language)
+    if not is_known(keyphrase.language):
+        raise HarkError(_("This phrase cannot be tried yet."), only_trained(), _("Train it; a trial takes a minute."))
+    return UntrainedStream(keyphrase)
+
+
+def only_trained() -> str:
+    """Why phrases of some languages cannot be tried before they were trained."""
+    return _("Without training Hark hears phrases in English only.")
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ urlpatterns = [
     path("detectors/<int:detector_id>/<int:number>/try", views.attempt, name="try"),
     path("detectors/<int:detector_id>/<int:number>/try/file", views.file, name="file"),
     path("detectors/<int:detector_id>/<int:number>/try/mark", views.mark, name="mark"),
+    path("new/ready", views.ready, name="ready"),
     path("inbox", views.inbox, name="inbox"),
     path("inbox/<int:sample_id>.flac", views.sample_audio, name="audio"),
     path("inbox/<int:sample_id>", views.decide, name="decide"),

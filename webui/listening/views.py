@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from django.core.paginator import Paginator
@@ -31,6 +31,16 @@ def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
 def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """The page: microphone and file."""
     return render(request, "listening/try.html", {"version": _version(request, detector_id, number)})
+
+
+@require_GET
+def ready(request: HttpRequest) -> HttpResponse:
+    """Have loaded what hears ``?phrase=&language=`` without training, so that trying it begins at once. An empty
+    answer; what cannot be loaded is said when it is tried."""
+    signed_in(request)
+    with suppress(HarkError):
+        services.untrained_runtime(request.GET.get("phrase", ""), request.GET.get("language") or "en")
+    return HttpResponse(status=204)
 
 
 @require_POST

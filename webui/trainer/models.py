@@ -76,14 +76,20 @@ class Version(models.Model):
         return f"{self.detector} {self.number}"
 
     @property
+    def heard(self) -> int | None:
+        """Share of the test's utterances that it heard, in per cent; None where the test had none."""
+        missed = self.summary["miss_rate"]["value"]
+        return None if missed is None else round(100 * (1 - missed))
+
+    @property
     def low(self) -> int:
-        """Lower end of the miss rate's 95 % interval, in per cent."""
-        return round(100 * self.summary["miss_rate"]["low"])
+        """Lower end of that share's 95 % interval, in per cent."""
+        return round(100 * (1 - self.summary["miss_rate"]["high"]))
 
     @property
     def high(self) -> int:
         """Upper end of it."""
-        return round(100 * self.summary["miss_rate"]["high"])
+        return round(100 * (1 - self.summary["miss_rate"]["low"]))
 
     @property
     def misses_most(self) -> bool:

@@ -57,6 +57,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     voices = results.speakers(report)
     taken = (shown.job.result or {}).get("seconds", {}) if shown.job else {}
     versions = list(_versions(shown.detector))
+    of_phrase = urlencode({"phrase": shown.detector.phrase, "language": shown.detector.language})
     comparison, _outdated = services.comparison_of(versions)
     context = {
         "version": shown,
@@ -67,6 +68,8 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "together": _together(shown, comparison, versions),
         "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
         "headline": results.headline(report),
+        "verdict": results.verdict(shown, report),
+        "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}",
         "default_rate": default.words["rate"],
         "points": points,
         "chosen": chosen,
@@ -96,7 +99,10 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         numbers = [version.detector_id, version.number, key, "device", "name"]
         address = request.build_absolute_uri(reverse("trainer:device_file", args=numbers)).removesuffix("device/name")
     rows = results.targets(version, report, address)
+    trying = request.build_absolute_uri(reverse("listening:try", args=[version.detector_id, version.number]))
     return {
+        "trying": trying,
+        "qr_code": results.qr_code(trying),
         "targets": rows,
         "again_for": urlencode(
             {
@@ -107,7 +113,8 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
             doseq=True,
         ),
         "has_address": any(row["files"] for row in rows if row["target"].name in DEVICES),
-        "only_here": bool(address) and urlsplit(f"//{request.get_host()}").hostname in HERE,
+        "only_here": urlsplit(f"//{request.get_host()}").hostname in HERE,
+        "secure": request.is_secure(),
         "served_choices": [
             (Version.Served.LINK, _("whoever has the secret address")),
             (Version.Served.PUBLIC, _("anyone: the address holds no secret")),

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlencode
 
 from django.http import FileResponse, Http404
+from django.urls import reverse
 from django.utils.formats import number_format
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -114,6 +117,25 @@ def rate(interval: Interval) -> Figure:
         return Figure(_("unknown"), "")
     between = {"low": _number(interval["low"]), "high": _number(interval["high"])}
     return Figure(_number(interval["value"]), _("%(low)s to %(high)s") % between)
+
+
+def verdict(version: Version, report: Report) -> dict[str, str]:
+    """What to expect of a version: ``sentence``, ``advice``, ``colour``, and the ``next`` step: its address and
+    words."""
+    from pipeline.training.verdict import verdict_of
+
+    found, detector = verdict_of(report), version.detector
+    phrase = {"phrase": detector.phrase, "language": detector.language}
+    anew = reverse("trainer:new")
+    colour, address, words = {
+        "useless": ("bad", f"{anew}?{urlencode({**phrase, 'effort': 'thorough'})}", _("Train it with more effort")),
+        "trial": ("warning", f"{anew}?{urlencode({**phrase, 'effort': 'standard'})}", _("Train it properly")),
+        "wakes": ("warning", "#det", _("Set it for fewer false alarms")),
+        "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
+        "good": ("good", "#where", _("Put it on a device")),
+    }[found.state]
+    said = {"sentence": shown(found.sentence), "advice": shown(found.advice)}
+    return {**said, "state": found.state, "colour": colour, "next": address, "next_words": words}
 
 
 def headline(report: Report) -> list[dict[str, Any]]:
@@ -507,6 +529,13 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
         for target in found.values()
     ]
     return sorted(rows, key=lambda row: not row["chosen"])
+
+
+def qr_code(address: str) -> str:
+    """An address as a QR code: SVG for a page, black on white whatever the page's colours are."""
+    import segno
+
+    return mark_safe(segno.make(address, micro=False).svg_inline(scale=4, light="#fff"))
 
 
 def file_response(version: Version, name: str) -> FileResponse:

@@ -15,9 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
+from pipeline.training.config import is_known
 from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.library.services import audio_response
+from webui.listening.services import only_trained
 from webui.parameters import uuid_of
 from webui.trainer import services
 from webui.trainer.forms import RunForm
@@ -31,10 +33,13 @@ SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("b
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """The user's detectors, and what is going on."""
+    """A phrase, or recordings, to begin with; the user's detectors, and what is going on."""
+    from webui.audio.views import form_context
+
     detectors = Detector.objects.filter(user=signed_in(request)).prefetch_related("versions")
     going = Job.objects.filter(user=signed_in(request), state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
-    return render(request, "trainer/home.html", {"detectors": detectors, "going": going})
+    context = {"detectors": detectors, "going": going, **form_context()}
+    return render(request, "trainer/home.html", context)
 
 
 def new(request: HttpRequest) -> HttpResponse:
@@ -48,6 +53,7 @@ def new(request: HttpRequest) -> HttpResponse:
             "phrase": asked.get("phrase", "")[:300],
             "language": language,
             "targets": asked.getlist("targets"),
+            "effort": asked.get("effort", "standard"),
         },
         engines=_choices(request, language),
     )
@@ -72,12 +78,27 @@ def advice(request: HttpRequest) -> HttpResponse:
     except HarkError as error:
         other_language = isinstance(error, OtherScript)
         return render(request, "trainer/advice.html", {"problem": error, "other_language": other_language})
+    of_phrase = urlencode({"phrase": phrase, "language": language})
     context = {
         "advice": found,
+        "hear": _spoken_at(request, phrase, language),
+        "trying": f"/ws/try?{of_phrase}" if is_known(language) else "",
+        "ready": f"{reverse('listening:ready')}?{of_phrase}",
+        "only_trained": only_trained(),
         "notes": [(*SEVERITY[note.level], shown(note.message)) for note in found.notes],
         "suggestions": [shown(suggestion) for suggestion in found.suggestions],
     }
     return render(request, "trainer/advice.html", context)
+
+
+def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
+    """Where the phrase can be heard, spoken by the best voice; "" where nothing here speaks the language."""
+    from webui.audio.asking import voice_for
+
+    if (found := voice_for(signed_in(request), language)) is None:
+        return ""
+    asked = {"engine": found[0], "voice": found[1], "text": phrase, "language": language}
+    return f"{reverse('trainer:speak')}?{urlencode(asked)}"
 
 
 @require_GET

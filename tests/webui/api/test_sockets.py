@@ -35,7 +35,9 @@ class Socket:
         from webui.asgi import application
 
         headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
-        scope = {"type": "websocket", "path": path, "headers": headers, "query_string": b"", "subprotocols": []}
+        path, _, query = path.partition("?")
+        asked = {"path": path, "query_string": query.encode()}
+        scope = {"type": "websocket", **asked, "headers": headers, "subprotocols": []}
         self.end = ApplicationCommunicator(application, scope)
 
     async def open(self) -> bool:
@@ -248,8 +250,14 @@ def test_a_token_in_the_address_is_not_looked_at(world: World, monkeypatch: pyte
     talk(conversation)
 
 
+class Bundle:
+    def threshold(self, fa_per_day: float) -> float:
+        return fa_per_day / 100
+
+
 class Runtime:
     threshold, score_period_s = 0.5, 0.08
+    bundle = Bundle()
 
     def scores(self, audio: np.ndarray) -> list[float]:
         return [0.25]
@@ -436,3 +444,61 @@ def test_a_token_that_was_revoked_marks_nothing_more(world: World, monkeypatch: 
 
     talk(conversation)
     assert Sample.objects.count() == samples
+
+
+def test_a_program_tries_a_phrase_that_nothing_was_trained_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def untrained(phrase: str, language: str) -> Runtime:
+        asked.append((phrase, language))
+        return Runtime()
+
+    monkeypatch.setattr("webui.listening.services.untrained_runtime", untrained)
+    text = token_of(world.user, "audio")
+
+    async def conversation() -> None:
+        socket = Socket("/ws/try?phrase=hey+compass&language=en-GB")
+        await socket.open()
+        await socket.say({"token": text})
+        assert (await socket.hear())["threshold"] == 0.5
+        for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector to turn
+            await socket.say(nothing)
+        await socket.say(bytes(2 * 1280))
+        assert await socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
+
+    talk(conversation)
+    assert asked == [("hey compass", "en-GB")]
+
+
+@pytest.mark.parametrize(("address", "what"), [("language=de&phrase=hallo", "tried yet"), ("phrase=", "phrase")])
+def test_what_cannot_be_tried_is_told(world: World, address: str, what: str) -> None:
+    text = token_of(world.user, "audio")
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/try?{address}")
+        await socket.open()
+        await socket.say({"token": text})
+        said = (await socket.hear())["error"]
+        assert what in said["what"] and said["why"] and said["what_to_do"]
+        assert await socket.hear() == 1000
+
+    talk(conversation)
+
+
+def test_the_dial_moves_the_threshold_while_it_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime()
+    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
+    text = token_of(world.user, "audio")
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
+        await socket.open()
+        await socket.say({"token": text})
+        assert (await socket.hear())["ready"]
+        for nonsense in ("0", '"x"', "-1", "1e999", "[]"):
+            await socket.say(f'{{"fa_per_day": {nonsense}}}')
+        await socket.say('{"fa_per_day": 12}')
+        assert await socket.hear() == {"threshold": 12 / 100}
+
+    talk(conversation)
+    assert runtime.threshold == 12 / 100

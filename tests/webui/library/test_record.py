@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.urls import reverse
 
 from db.db_api import Library
 from pipeline.corpora import enrolment as recordings
@@ -130,6 +131,13 @@ def test_it_hears_you_so_many_times(
     page = owners.get(address + "&try=1").content.decode()
     assert "It detects 2 of 3 recordings" in page and asked == [2], "the version in use"
     assert page.count("missed") == 1
+
+    tile = reverse("library:own_voice") + "?phrase=hey+compass&language=en&version="
+    asked.clear()
+    assert "It hears you 2 of 3 times" in owners.get(tile + "3").content.decode() and asked == [3]
+    owners.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
+    assert "Not measured" in owners.get(tile + "3").content.decode(), "it was trained on them"
+    assert "Not measured" in owners.get(tile + "9").content.decode()
 
 
 def test_another_user_s_takes_are_not_there(

@@ -12,10 +12,12 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from tests.support.detector_versions import address, make_bundle, make_version
 from tests.support.wakeword_samples import device_files
 from webui.accounts.models import User
+from webui.trainer import results
 from webui.trainer.models import Version
 
 FILES = device_files("hey_compass")
@@ -153,6 +155,15 @@ def test_each_device_has_its_card(owners: Client, version: Version) -> None:
     assert "opened as localhost" not in page
     here = owners.get(address("version", version), headers={"Host": "localhost:8000"}).content.decode()
     assert "opened as localhost" in here
+
+
+def test_the_browser_s_card_has_an_address_for_a_telephone(owners: Client, version: Version) -> None:
+    page = owners.get(address("version", version)).content.decode()
+    path = reverse("listening:try", args=[version.detector_id, 1])
+    assert page.count("<svg") == 3 and 'fill="#fff"' in page, "the code is read in the dark, too"
+    assert f'href="http://testserver{path}"' in page and "over https only" in page
+    assert "over https only" not in owners.get(address("version", version), secure=True).content.decode()
+    assert results.qr_code("http://a") != results.qr_code("http://b")
 
 
 def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User, portal: Path) -> None:

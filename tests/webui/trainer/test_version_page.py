@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from django.test import Client
 from django.urls import reverse
 
@@ -38,7 +41,44 @@ def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Versi
     assert not any("do not use it" in owners.get(page).content.decode() for page in pages)
     version.summary["miss_rate_clean"] = {"value": 0.9, "low": 0.8, "high": 0.95}
     version.save()
+    report = make_report()
+    report["summary"] = version.summary
+    (version.path / "report.json").write_text(json.dumps(report))
     assert all("do not use it" in owners.get(page).content.decode() for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("changes", "people", "colour", "step"),
+    [
+        ({"effort": "trial"}, 0, "warning", "/new?phrase=hey+compass&language=en&effort=standard"),
+        ({}, 0, "unproven", "/library/record?phrase=hey+compass&language=en"),
+        ({}, 19, "good", "#where"),
+        ({"wakes": 9}, 19, "warning", "#det"),
+        ({"misses": 9}, 19, "bad", "/new?phrase=hey+compass&language=en&effort=thorough"),
+    ],
+)
+def test_a_verdict_has_one_colour_and_one_next_step(
+    owners: Client, version: Version, changes: dict[str, Any], people: int, colour: str, step: str
+) -> None:
+    report = make_report(people=people) | {"effort": changes.get("effort", "quick")}
+    report["summary"]["confusers_accepted"] = a_share(changes.get("wakes", 0), 10)
+    report["summary"]["miss_rate_clean"] = a_share(changes.get("misses", 0), 10)
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = html.unescape(owners.get(address("version", version)).content.decode())
+    assert f'class="card verdict {colour}"' in page and f'<a class="button" href="{step}">' in page
+    assert page.count('<a class="button"') == 1 and page.index("verdict") < page.index('id="det"')
+    assert ("It heard 10 of 19 recordings of people" if people else "synthetic voices") in page
+    if step.startswith("/new"):
+        form = owners.get(step).content.decode()
+        effort = step.rpartition("=")[2]
+        assert f'value="{effort}" checked' in form and 'value="hey compass"' in form
+
+
+def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Version) -> None:
+    page = owners.get(address("version", version)).content.decode()
+    assert f'data-socket="/ws/listen/{version.detector_id}/1"' in page
+    assert page.index("live.js") < page.index("det.js"), "the dial is heard from its first place on"
+    assert f'hx-get="{reverse("library:own_voice")}?phrase=hey+compass&amp;language=en&amp;version=1"' in page
 
 
 def test_real_people_are_counted_apart_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:

@@ -194,5 +194,15 @@ form.addEventListener("submit", async (event) => {
     return;
   }
   if (!failed) { say.textContent = words.wordAll; form.reset(); }
-  if (made.length) window.htmx.ajax("GET", location.pathname.replace(/\/?$/, "/rows"), { target: "#recordings", swap: "innerHTML" });
+  if (made.length && document.getElementById("recordings")) window.htmx.ajax("GET", words.rows, { target: "#recordings", swap: "innerHTML" });
 });
+
+// Files can be dropped anywhere on the field.
+const zone = form.querySelector("[data-drop]");
+for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+  zone.addEventListener(kind, (event) => {
+    event.preventDefault();
+    zone.classList.toggle("over", kind === "dragenter" || kind === "dragover");
+    if (kind === "drop") form.elements.audio.files = event.dataTransfer.files;
+  });
+}

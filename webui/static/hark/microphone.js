@@ -1,4 +1,5 @@
-// The microphone, at 16 kHz whatever the device has: `hear` gets 16-bit samples, 80 ms at a time.
+// The microphone, at 16 kHz whatever the device has: `hear` gets 16-bit samples, 80 ms at a time. What is opened can `close`, and
+// `beep` at so many `hertz` for some `seconds`.
 "use strict";
 
 const RATE = 16000, WAV_HEADER = 44; // samples a second, bytes
@@ -33,5 +34,11 @@ async function openMicrophone(worklet, hear) {
     close();
     throw error;
   }
-  return { close };
+  const beep = ({ hertz, seconds, gain }) => {
+    const tone = new OscillatorNode(audio, { frequency: hertz }), quiet = new GainNode(audio, { gain });
+    tone.connect(quiet).connect(audio.destination);
+    tone.start();
+    tone.stop(audio.currentTime + seconds);
+  };
+  return { close, beep };
 }

@@ -1,0 +1,69 @@
+"""A live stream in which a phrase is heard before any detector of it was trained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
+from model.runtime.detector import Detection, Trigger
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.recordings.model_client import call
+
+CHUNK = 1_280  # samples: 80 ms
+HOP_CHUNKS = 6  # a window is scored every 480 ms
+
+
+class UntrainedStream:
+    """Scores a stream of audio as ``model.runtime.detector.Detector`` does; the model server does the work.
+
+    Attributes:
+        threshold: the score from which the phrase counts as detected.
+        score_period_s: seconds that a score is of.
+    """
+
+    score_period_s = SCORE_PERIOD_S
+
+    def __init__(self, keyphrase: Keyphrase) -> None:
+        """Have the phrase's scorer loaded, which takes some seconds the first time.
+
+        Raises:
+            HarkError: the phrase has no phones, or the model server fails.
+        """
+        self._request = {"phrase": keyphrase.text, "language": keyphrase.language}
+        ready = call("untrained_score", self._request)
+        self._trigger = Trigger(ready["threshold"], round(REFRACTORY_S / SCORE_PERIOD_S))
+        self._window = np.zeros(ready["samples"], np.float32)
+        self._pending = np.zeros(0, np.float32)
+        self._chunks, self._score = 0, 0.0
+
+    @property
+    def threshold(self) -> float:
+        """May be set at any time."""
+        return self._trigger.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._trigger.threshold = value
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz) complete. Raises HarkError."""
+        self._pending = np.concatenate([self._pending, samples])
+        count = len(self._pending) // CHUNK
+        found = np.zeros(count, np.float32)
+        for number in range(count):
+            chunk = self._pending[number * CHUNK : (number + 1) * CHUNK]
+            self._window = np.concatenate([self._window[CHUNK:], chunk])
+            self._chunks += 1
+            if self._chunks % HOP_CHUNKS == 0:
+                self._score = float(call("untrained_score", self._request, self._window)["score"])
+            found[number] = self._score
+        self._pending = self._pending[count * CHUNK :]
+        return found
+
+    def detections(self, scores: np.ndarray) -> list[Detection]:
+        """Detections among scores that follow those given before."""
+        before = self._trigger.frames
+        return [
+            Detection(round((before + index + 1) * SCORE_PERIOD_S, 3), float(scores[index]))
+            for index in self._trigger.fired(scores)
+        ]

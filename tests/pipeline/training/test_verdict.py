@@ -1,0 +1,69 @@
+"""What a detector's measures mean: in words of hits, and a state from which the next step follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.training.verdict import misses_most, predicts_people, verdict_of
+from tests.support.detector_versions import a_share, make_report
+
+
+def a_report(people: int = 0, **summary: Any) -> dict[str, Any]:
+    report = make_report(people=people)
+    report["summary"] |= {"confusers_accepted": a_share(1, 10), **summary}
+    return report
+
+
+def of_a_large_one(report: dict[str, Any]) -> dict[str, Any]:
+    report["model"] = {"kind": "encoder"}
+    report["results"]["by_engine"].append({"engine": "piper", "condition": "clean", "clips": 1})
+    return report
+
+
+def test_what_was_not_measured_with_people_is_said_to_be_so() -> None:
+    said = str(verdict_of(a_report()).sentence)
+    assert said == (
+        "It heard 34 of 40 test utterances by synthetic voices, and how well it hears people is not measured; "
+        "1 of 10 similar phrases wakes it; 1 false alarm in 2 hours of other speech and noise."
+    )
+
+
+def test_people_are_counted_where_they_were_measured() -> None:
+    assert str(verdict_of(a_report(people=19)).sentence).startswith("It heard 10 of 19 recordings of people; 1 of 10")
+
+
+def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
+    report = of_a_large_one(a_report())
+    assert predicts_people(report) and not predicts_people(a_report())
+    assert str(verdict_of(report).sentence).startswith("Expect it to hear about 19 of 20 people in quiet and 15 in ")
+    report["summary"]["miss_rate_noisy"] = a_share(0, 0)  # was not measured
+    assert "not measured" in verdict_of(report).sentence
+
+
+def test_none_and_not_tested_are_told_apart() -> None:
+    nothing = {"value": 0.0, "low": 0.0, "high": 1.0}
+    report = a_report(confusers_accepted=nothing, fa_per_hour=nothing)
+    report["results"]["hours"] = 0.75
+    assert "none of 10 similar phrases wakes it; no false alarm in 45 minutes" in verdict_of(report).sentence
+    report["results"]["confusers"]["said"] = report["results"]["hours"] = 0
+    assert "similar phrases were not tested; other speech was not tested" in verdict_of(report).sentence
+
+
+@pytest.mark.parametrize(
+    ("effort", "people", "summary", "state"),
+    [
+        ("trial", 9, {"miss_rate_clean": a_share(6, 10)}, "useless"),
+        ("trial", 9, {}, "trial"),
+        ("quick", 9, {"confusers_accepted": a_share(3, 10)}, "wakes"),
+        ("quick", 9, {"fa_per_hour": {"value": 1.5, "low": 0.1, "high": 4.0}}, "wakes"),
+        ("standard", 0, {}, "unproven"),
+        ("standard", 9, {}, "good"),
+        ("standard", 9, {"confusers_accepted": a_share(0, 0)}, "good"),
+    ],
+)
+def test_one_state_says_what_to_do_next(effort: str, people: int, summary: dict[str, Any], state: str) -> None:
+    verdict = verdict_of({**a_report(people, **summary), "effort": effort})
+    assert verdict.state == state and verdict.advice
+    assert (state == "useless") == misses_most({**a_report(people, **summary)["summary"]})
