@@ -17,11 +17,13 @@ def test_settings_of_another_system_that_are_not_taken_are_said(
         raise HarkError("No further.", "This test ends here.", "Nothing.")
 
     monkeypatch.setattr("webui.setup.ready", no_further)
-    for name, value in (("DATABASE_URL", "mysql://db/x"), ("ALGORITHM", "RS256"), ("HF_TOKEN", "hf_x")):
+    for name, value in (("DATABASE_URL", "sqlite:///x.db"), ("ALGORITHM", "RS256"), ("HF_TOKEN", "hf_x")):
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert main("serve", "--port", str(port)) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "DATABASE_URL is not taken: not yet" in said and "ALGORITHM is not taken: Hark signs with HS256" in said
+    assert (
+        "DATABASE_URL is not taken: an SQLite file" in said and "ALGORITHM is not taken: Hark signs with HS256" in said
+    )
     assert "HF_TOKEN" not in said

@@ -1,0 +1,90 @@
+"""DATABASE_URL and REDIS_URL: what is taken, and what is said of a URL or a server that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from tests.support.servers import PASSWORD, free_port, postgresql, redis_server
+from webui import servers
+
+SECRET = "wX7-nobody-may-read-this"
+
+
+def test_a_url_becomes_django_s_settings() -> None:
+    found = servers.database_settings("postgresql://hark:a%20b%2Fc@db.example.org:5433/portal?sslmode=require")
+    assert (found["NAME"], found["USER"], found["PASSWORD"]) == ("portal", "hark", "a b/c")
+    assert (found["HOST"], found["PORT"]) == ("db.example.org", "5433")
+    assert found["OPTIONS"]["sslmode"] == "require" and found["OPTIONS"]["connect_timeout"] == servers.CONNECT_S
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://hark:{SECRET}@db/hark",
+        f"hark:{SECRET}@db/hark",
+        f"postgresql://hark:{SECRET}@db",  # no database
+        f"postgresql://hark:{SECRET}%zz@db/hark",
+        f"postgresql://hark:{SECRET}@db:5432/hark?nosuchoption={SECRET}",
+    ],
+)
+def test_a_database_that_cannot_be_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(HarkError, match="DATABASE_URL cannot be used") as caught:
+        servers.database_settings(url)
+    assert SECRET not in str(caught.value) and "postgresql://NAME" in caught.value.what_to_do
+    assert caught.value.__cause__ is None, "the driver's error repeats what it was given"
+
+
+@pytest.mark.parametrize("url", [f"http://:{SECRET}@cache", f":{SECRET}@cache:6379", f"redis://:{SECRET}@cache:port/0"])
+def test_a_redis_that_cannot_be_is_refused_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(HarkError, match="REDIS_URL cannot be used") as caught:
+        servers.uses_redis()
+    assert SECRET not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("REDIS_URL", "redis://cache")
+    with pytest.raises(HarkError, match="psycopg is not installed"):
+        servers.database_settings("postgresql://hark@db/hark")
+    with pytest.raises(HarkError, match="redis is not installed"):
+        servers.uses_redis()
+
+
+def prepared(data: Path, **settings: str) -> str:
+    """What ``ready()`` says in a process of its own, as every command of the portal's begins."""
+    program = "from core.errors import HarkError\ntry:\n    from webui.setup import ready; ready(); print('ready')\n"
+    program += "except HarkError as error: print(error)"
+    environment = {**os.environ, "HARK_DATA": str(data), **settings}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow(reason="starts the portal")
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str) -> None:
+    scheme = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis"}[name]
+    said = prepared(tmp_path, **{name: f"{scheme}://hark:{SECRET}@127.0.0.1:{free_port()}/0"})
+    assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL and Redis")
+def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path) -> None:
+    with postgresql(tmp_path / "postgresql") as database, redis_server(tmp_path / "redis") as redis:
+        data = tmp_path / "data"
+        assert prepared(data, DATABASE_URL=database, REDIS_URL=redis) == "ready\n"
+        assert not (data / "portal" / "portal.sqlite3").exists()
+        quoted = PASSWORD.replace(" ", "%20")
+        for name, url in (("DATABASE_URL", database), ("REDIS_URL", redis)):
+            said = prepared(data, **{name: url.replace(quoted, SECRET)})
+            assert "does not answer" in said and "password" in said and SECRET not in said
