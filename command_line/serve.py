@@ -159,16 +159,19 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
     from webui.trainer.services import adopt_runs
 
+    # Taking a job back may touch its files, which a machine that only sends webhooks does not have.
+    sees_to_jobs = any(part.name != WEBHOOKS for part in parts)
     next_recovery = 0.0
     while True:
         _look_after(parts, screen)
         if time.monotonic() >= next_recovery:
             next_recovery = time.monotonic() + RECOVERY_EVERY_S
             try:
-                taken = recover()
-                if taken:
-                    screen.note(f"{taken} jobs whose worker was killed are taken care of.")
-                adopt_runs()
+                if sees_to_jobs:
+                    taken = recover()
+                    if taken:
+                        screen.note(f"{taken} jobs whose worker was killed are taken care of.")
+                    adopt_runs()
                 # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:

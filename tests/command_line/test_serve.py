@@ -27,3 +27,16 @@ def test_settings_of_another_system_that_are_not_taken_are_said(
         "DATABASE_URL is not taken: an SQLite file" in said and "ALGORITHM is not taken: Hark signs with HS256" in said
     )
     assert "HF_TOKEN" not in said
+
+
+def test_lanes_of_the_command_line_are_those_of_the_portal() -> None:
+    from command_line.serve import ALL_LANES
+    from webui.jobs.services import LANES
+
+    assert ALL_LANES == LANES
+
+
+def test_workers_that_cannot_be_are_refused(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("worker", "--workers", "0") == 2
+    assert "above 0" in capsys.readouterr().err
+    assert main("worker", "--lane", "gpu") == 2
