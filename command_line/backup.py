@@ -47,7 +47,7 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
         screen.note(f"It holds secrets ({', '.join(made.secrets)}): keep it where nobody else can read it.")
     if os.environ.get("DATABASE_URL", "").startswith("postgres"):
         screen.note(
-            "Accounts and jobs are in the database that DATABASE_URL names, not in this file: pg_dump keeps them."
+            "Accounts and jobs are in the database of DATABASE_URL, not in this file: pg_dump keeps them."
         )
     screen.show(_in_words(made))
     screen.show_line(short_path(target))

@@ -175,7 +175,7 @@ def test_a_run_whose_worker_is_killed_ends_done(tmp_path: Path) -> None:
                 assert state in ("queued", "running"), state
                 return state == "running" and process_group is not None and stage == "synthesize"
 
-            wait_for(at_work, STARTS_S)
+            wait_for(at_work, DONE_S)
             said = browser.hear(f"/ws/jobs/{job}", {"token": token["Authorization"].split()[1]}, {"after": 0})
             assert said["job"]["state"] == "running" and said["job"]["id"] == job
             child = now()[1]
