@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -106,12 +107,11 @@ class Browser:
         """The first message of a socket."""
         from websockets.sync.client import connect
 
-        with connect(
-            f"wss://127.0.0.1:{self.port}{path}", ssl=self.trust, additional_headers={"Host": HOST}, open_timeout=60
-        ) as socket:
+        at = socket.create_connection(("127.0.0.1", self.port), 60)
+        with connect(f"wss://{HOST}:{self.port}{path}", sock=at, ssl=self.trust, open_timeout=60) as heard:
             for said in says:
-                socket.send(json.dumps(said))
-            return json.loads(socket.recv(60))
+                heard.send(json.dumps(said))
+            return json.loads(heard.recv(60))
 
 
 def parent_of(pid: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 DATABASE, REDIS = "DATABASE_URL", "REDIS_URL"
+# After an even number of backslashes: \u0000, and a surrogate without its other half.
+_REFUSED_IN_JSON = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
+)
 EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
 CONNECT_S, ANSWER_S = 5, 5  # until a server has taken a connection, and until it has answered
 # As long as SQLite waits for another's transaction; one whose process vanished in the middle keeps nobody longer.
@@ -42,8 +47,29 @@ def database_settings(url: str) -> dict[str, Any]:
         raise _unusable(DATABASE, "It is malformed, or names no database", EXAMPLE)
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     found = {django: str(said.pop(postgres, "") or "") for django, postgres in names.items()}
+    _take_any_text()
     options = {"connect_timeout": CONNECT_S, "application_name": "hark", "options": WAITS, **said}
     return {"ENGINE": "django.db.backends.postgresql", **found, "OPTIONS": options}
+
+
+@cache
+def _take_any_text() -> None:
+    """PostgreSQL refuses the character 0, and half surrogates in JSON, which strangers may send: as on SQLite they are
+    no failure, but U+FFFD stands in for them."""
+    import psycopg
+    from psycopg.types.json import Jsonb, JsonbDumper
+    from psycopg.types.string import StrDumperUnknown
+
+    class AnyText(StrDumperUnknown):
+        def dump(self, obj: Any) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    class AnyJson(JsonbDumper):
+        def dump(self, obj: Any) -> Any:
+            return _REFUSED_IN_JSON.sub(rb"\1\\ufffd", bytes(super().dump(obj) or b""))
+
+    psycopg.adapters.register_dumper(str, AnyText)
+    psycopg.adapters.register_dumper(Jsonb, AnyJson)
 
 
 def uses_redis() -> bool:

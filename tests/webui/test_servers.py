@@ -77,6 +77,54 @@ def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str) -> Non
     assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
 
 
+SAYS = """
+import os; os.environ["DJANGO_SETTINGS_MODULE"] = "webui.settings"
+from webui.setup import ready; ready()
+from webui.accounts.models import User
+from webui.accounts.sign_in import SignInRefused, sign_in
+from webui.audio.models import Passage, Recording
+from webui.audio.search import find, index
+from webui.jobs.models import Job
+from pipeline.recordings.transcript import Segment, Transcript
+user = User.objects.create_user("olivia", "olivia@example.org", "x")
+for name in ("nobody", "no\\0body"):
+    try: sign_in(name=name, password="wrong", address="192.0.2.1")
+    except SignInRefused: print("refused")
+spec = {"said": "a\\0b", "half": "\\ud800!", "whole": "\U0001f600", "typed": "\\\\u0000"}
+job = Job.objects.create(user=user, kind="plan", lane="audio", title="a\\0b", spec=spec)
+job.refresh_from_db()
+print(ascii(job.title), ascii(job.spec))
+recording = Recording.objects.create(user=user, name="r", folder="r")
+said = ["The Café opens at 9", "A lantern, and it's a 'map'", "lanterns\\0 <b>"]
+segments = [Segment(float(n), n + 1.0, text, 0.9, (), "en") for n, text in enumerate(said)]
+index(recording, Transcript(3.0, "en", "scripted", tuple(segments)))
+asked = ((True, "cafe"), (True, "lant"), (True, "and it s"), (False, "map", "OPENS"), (True, "'"))
+for every, *words in asked:
+    hits = find(user, words, recording=recording, limit=5, every=every)
+    print(sorted(hit.number for hit in hits), sorted(hit.marked for hit in hits)[:1])
+"""
+SAID = """refused
+refused
+'a\\ufffdb' {'half': '\\ufffd!', 'said': 'a\\ufffdb', 'typed': '\\\\u0000', 'whole': '\\U0001f600'}
+[0] ['The <mark>Café</mark> opens at 9']
+[1, 2] ['<mark>lanterns</mark> &lt;b&gt;']
+[1] ['A lantern, <mark>and it&#x27;s</mark> a &#x27;map&#x27;']
+[0, 1] ["A lantern, and it&#x27;s a &#x27;<mark>map</mark>&#x27;"]
+[] []
+"""
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL")
+def test_postgresql_takes_any_text_and_finds_words(tmp_path: Path) -> None:
+    with postgresql(tmp_path / "postgresql") as database:
+        environment = {**os.environ, "HARK_DATA": str(tmp_path / "data"), "DATABASE_URL": database}
+        done = subprocess.run(
+            [sys.executable, "-c", SAYS], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
+        )
+    assert done.stdout.replace('"', "'") == SAID.replace('"', "'"), done.stderr
+
+
 @pytest.mark.topology
 @pytest.mark.slow(reason="starts PostgreSQL and Redis")
 def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path) -> None:
