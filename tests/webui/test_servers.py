@@ -77,6 +77,12 @@ def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str) -> Non
     assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
 
 
+def on_postgresql(folder: Path, database: str, source: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HARK_DATA": str(folder / "data"), "DATABASE_URL": database}
+    command = [sys.executable, "-c", source]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+
+
 SAYS = """
 import os; os.environ["DJANGO_SETTINGS_MODULE"] = "webui.settings"
 from webui.setup import ready; ready()
@@ -118,11 +124,33 @@ refused
 @pytest.mark.slow(reason="starts PostgreSQL")
 def test_postgresql_takes_any_text_and_finds_words(tmp_path: Path) -> None:
     with postgresql(tmp_path / "postgresql") as database:
-        environment = {**os.environ, "HARK_DATA": str(tmp_path / "data"), "DATABASE_URL": database}
-        done = subprocess.run(
-            [sys.executable, "-c", SAYS], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
-        )
+        done = on_postgresql(tmp_path, database, SAYS)
     assert done.stdout.replace('"', "'") == SAID.replace('"', "'"), done.stderr
+
+
+AT_ONCE = """
+from webui.setup import ready; ready()
+from django.db import connection
+from tests.support.racing import race
+from webui.accounts.models import User
+from webui.jobs import services
+from webui.jobs.models import Job
+user = User.objects.create_user("olivia", "olivia@example.org", "x")
+connection.close()
+for number in range(5):
+    submit = lambda racer: services.submit(user=user, kind="plan", title="p", spec={"phrase": number}).id
+    assert race(submit)
+    connection.close()
+print("jobs:", Job.objects.count())
+"""
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL")
+def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path) -> None:
+    with postgresql(tmp_path / "postgresql") as database:
+        done = on_postgresql(tmp_path, database, AT_ONCE)
+    assert "jobs: 5" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.topology
