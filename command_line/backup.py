@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
         screen.note("Left out, as they vanished meanwhile or have no proper name:", *made.left_out)
     if made.secrets:
         screen.note(f"It holds secrets ({', '.join(made.secrets)}): keep it where nobody else can read it.")
+    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        screen.note("Accounts and jobs are in the database of DATABASE_URL, not in this file: pg_dump keeps them.")
     screen.show(_in_words(made))
     screen.show_line(short_path(target))
     return 0

@@ -1,4 +1,4 @@
-"""``serve``: the portal, its workers and what watches over them, as one command."""
+"""``serve``: the portal, its workers and what watches over them, as one command; ``worker``: workers alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from command_line.console import Screen
 
 PORT = 8000
+ALL_LANES = ("training", "audio", "webhooks")  # webui.jobs.services, which loads Django
 WEB = "web"
 MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that close all that they might have are slow
 MOST_AT_ONCE = 2048  # connections that are accepted in one go
@@ -46,11 +49,34 @@ def register(commands: Commands[Parser]) -> None:
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"
     )
     serve.add_argument("--open", action="store_true", help="open it in the browser when it is up")
+    serve.add_argument(
+        "--no-workers", action="store_true", help="the web server alone: ./hark worker does the jobs (docs/scaling.md)"
+    )
+    worker = add_command(commands, "worker", "[options]", "do the jobs of a portal, without its pages", run_worker)
+    worker.add_argument(
+        "--lane", action="append", choices=ALL_LANES, help="that it takes jobs of; may be repeated (default: all)"
+    )
+    worker.add_argument(
+        "--workers", type=int, metavar="N", help="jobs of a lane that it does at once (default: HARK_WORKERS)"
+    )
 
 
 def run_serve(options: argparse.Namespace, screen: Screen) -> int:
     """``serve``: runs until Ctrl-C; a part that ends is started again."""
     _refuse_taken_port(options.host, options.port)
+    return _run(screen, partial(_serve, options, screen))
+
+
+def run_worker(options: argparse.Namespace, screen: Screen) -> int:
+    """``worker``: the same for the workers of some lanes. Ctrl-C gives their jobs back to the queue."""
+    if options.workers is not None:
+        if options.workers < 1:
+            raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
+        os.environ["HARK_WORKERS"] = str(options.workers)
+    return _run(screen, partial(_work, options, screen))
+
+
+def _run(screen: Screen, work: Callable[[], int]) -> int:
     for setting in earlier_settings.found():
         if not setting.taken:
             screen.note(f"{setting.name} is not taken: {setting.said} {setting.what_to_do}")
@@ -59,7 +85,21 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
         with storing("starting the portal"):
             keep_private(data_folder())
             lock.enter_context(serving(data_folder()))
-        return _serve(options, screen)
+        return work()
+
+
+def _work(options: argparse.Namespace, screen: Screen) -> int:
+    from webui.setup import ready
+
+    ready()
+    lanes = list(dict.fromkeys(options.lane or ALL_LANES))
+    parts = [Part(lane, _WORKERS) for lane in lanes]
+    try:
+        screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
+        _watch(parts, screen)
+    finally:
+        _stop(parts)
+    return 0
 
 
 def _serve(options: argparse.Namespace, screen: Screen) -> int:
@@ -69,13 +109,14 @@ def _serve(options: argparse.Namespace, screen: Screen) -> int:
     ready()
     from webui.accounts.services import owner, owner_link
     from webui.audio.uploads import remove_leftovers
-    from webui.jobs.services import LANES
 
     remove_leftovers()
-    stop_speech_service()  # one of an earlier version may still hold its models
+    if not options.no_workers:
+        stop_speech_service()  # one of an earlier version may still hold its models
     address = f"http://{'localhost' if options.host in ('127.0.0.1', '0.0.0.0') else options.host}:{options.port}"
     files = _raise_file_limit()
-    parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in LANES)]
+    lanes = () if options.no_workers else ALL_LANES
+    parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in lanes)]
     try:
         screen.note(f"Hark is at {address} (Ctrl-C ends it)")
         first_page = address
@@ -88,7 +129,8 @@ def _serve(options: argparse.Namespace, screen: Screen) -> int:
         _watch(parts, screen)
     finally:
         _stop(parts)
-        stop_speech_service()
+        if not options.no_workers:  # else others may use it; it ends when it is idle
+            stop_speech_service()
     return 0
 
 
@@ -142,30 +184,34 @@ def _raise_file_limit() -> int:
 
 
 def _watch(parts: list[Part], screen: Screen) -> None:
+    from django.conf import settings
     from django.db import close_old_connections
 
     from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
     from webui.trainer.services import adopt_runs
 
+    # Taking a job back may touch its files, which a machine that only sends webhooks does not have.
+    sees_to_jobs = any(part.name != WEBHOOKS for part in parts)
     next_recovery = 0.0
     while True:
         _look_after(parts, screen)
         if time.monotonic() >= next_recovery:
             next_recovery = time.monotonic() + RECOVERY_EVERY_S
             try:
-                taken = recover()
-            except Exception as error:  # a full disk, a locked database: tried again in a moment
-                screen.note(f"Looking after the jobs failed, and is tried again: {error}")
-            else:
-                if taken:
-                    screen.note(f"{taken} jobs whose worker was killed are taken care of.")
-                adopt_runs()
-                stuck = stuck_lanes() | ({WEBHOOKS} if webhooks_are_stuck() else set())
+                if sees_to_jobs:
+                    taken = recover()
+                    if taken:
+                        screen.note(f"{taken} jobs whose worker was killed are taken care of.")
+                    adopt_runs()
+                # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
+                stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:
                     if part.name in stuck and part.age_s > STUCK_AFTER_S:
                         screen.note(f"The workers for {part.name} take no jobs.")
                         part.kill()  # started again above
+            except Exception as error:  # a full disk, a database that is locked or away: tried again in a moment
+                screen.note(f"Looking after the jobs failed, and is tried again: {error}")
             close_old_connections()
         time.sleep(0.3)
 

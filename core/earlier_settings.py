@@ -100,6 +100,13 @@ def _one_client(text: str) -> str:
     return found[0]
 
 
+def _no_file(text: str) -> str:
+    """What it names is checked by ``webui.servers``."""
+    if text.startswith("sqlite"):
+        raise ValueError("an SQLite file needs no name: it is in the data folder")
+    return text
+
+
 def _nothing(why: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         raise ValueError(why)
@@ -133,9 +140,7 @@ _RULES = {
         "Set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.", "GOOGLE_CLIENT_ID",
         ("GOOGLE_CLIENT_SECRET",),
     ),
-    "DATABASE_URL": _Rule(
-        "", _nothing("not yet: accounts and jobs are in an SQLite file in the data folder"), "Take it out."
-    ),
+    "DATABASE_URL": _Rule("accounts and jobs are in this database", _no_file, "Take it out."),
     **{f"{QUEUE}{end}": _AT_WORK for end in ("RUNNING", "CONCURRENT", "WORKERS")},
     **{f"{QUEUE}{end}": _OF_A_USER for end in ("PER_USER", "RUNNING_PER_USER")},
     **{f"{QUEUE}{end}": _WAITING for end in ("SIZE", "WAITING", "PENDING", "QUEUED")},

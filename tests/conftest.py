@@ -99,9 +99,14 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 50, 50)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is quick, and begin with what takes longest."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is quick, begin with what takes longest, and leave out what must be asked for."""
     here = Path(__file__).parent
+    if "topology" not in config.option.markexpr:
+        whole = pytest.mark.skip(reason="takes minutes: ./hark test -m topology")
+        for item in items:
+            if item.path.name == "test_topology.py":
+                item.add_marker(whole)
     items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)
     others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
     for item in items:

@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, genera
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.problems import ApiError
 from webui.api.webhooks import stuck as webhooks_are_stuck
@@ -30,6 +31,7 @@ from webui.jobs import heartbeat
 from webui.jobs.models import Heartbeat
 from webui.jobs.services import LANES, WEBHOOKS, stuck_lanes
 from webui.metrics import REQUESTS, Disk, Installation, Jobs
+from webui.servers import check_redis
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,16 @@ def _storage() -> str:
     return OK
 
 
+def _queue() -> str:
+    """Whether Redis answers."""
+    try:
+        check_redis()
+    except HarkError as error:
+        log.warning("%s %s", error.what, error.why)
+        return "Redis does not answer."
+    return OK
+
+
 def _workers(lane: str) -> str:
     """Whether one was heard of within the time of a lease, and the queue moves."""
     try:
@@ -99,6 +111,7 @@ def _summaries() -> str:
 NEEDED: dict[str, Callable[[], str]] = {
     "database": _database,
     "storage": _storage,
+    **({"queue": _queue} if settings.REDIS else {}),
     **{f"workers_{lane}": partial(_workers, lane) for lane in LANES},
     "recognition": _recognition,
 }

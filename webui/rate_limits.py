@@ -1,7 +1,8 @@
 """How many requests a minute a user, a token and an address may make; what is beyond is answered 429.
 
 Requests are counted in windows of a minute in a small SQLite file of its own, which every process of the web server
-shares: one statement a request, which waits for nothing that the portal's database is doing.
+shares: one statement a request, which waits for nothing that the portal's database is doing. Where there is a Redis, it
+counts, for the web servers of all machines.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from webui.accounts.sign_in import client_address, network_of
 from webui.api.problems import ApiError, problem
 from webui.compatibility.endpoint import is_page
 from webui.errors import explain
+from webui.servers import redis
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,35 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
     if not limits:
         return None
     window = int((time.time() if now is None else now) // WINDOW_S)
+    counted = _counted_by_redis(limits, window) if settings.REDIS else _counted_in_file(limits, window)
+    if counted is None:
+        return None
+    found = [Allowance(most, n, (window + 1) * WINDOW_S) for most, n in counted]
+    return min(found, key=lambda allowance: allowance.most - allowance.n)
+
+
+def _counted_by_redis(limits: Mapping[str, int], window: int) -> list[tuple[int, int]] | None:
+    """Most and made of each, up to the first that is beyond; None where Redis does not count."""
+    from redis.exceptions import RedisError
+
+    found = []
+    try:
+        for who, most in limits.items():
+            counting = redis().pipeline()
+            name = f"hark:asked:{_digest(who)}:{window}"
+            counting.incr(name).expire(name, 2 * WINDOW_S)
+            n = int(counting.execute()[0])
+            found.append((most, n))
+            if n > most:  # a token that asks too much takes nothing from its user's others
+                break
+    except RedisError as error:
+        log.warning("requests are not counted: %s", error)
+        return None
+    return found
+
+
+def _counted_in_file(limits: Mapping[str, int], window: int) -> list[tuple[int, int]] | None:
+    """The same, in the data folder."""
     path = Path(settings.PORTAL_DATA) / "requests.sqlite3"
     found = []
     try:
@@ -81,15 +112,15 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
             file.executescript(f"PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; {_TABLE}")
             for who, most in limits.items():
                 n = file.execute(_COUNT, (_digest(who), window)).fetchone()[0]
-                found.append(Allowance(most, n, (window + 1) * WINDOW_S))
-                if n > most:  # a token that asks too much takes nothing from its user's others
+                found.append((most, n))
+                if n > most:  # as above
                     break
             if n == 1:
                 file.execute("DELETE FROM asked WHERE window < ?", (window,))
     except (OSError, sqlite3.Error) as error:
         log.warning("requests are not counted: %s", error)
         return None
-    return min(found, key=lambda allowance: allowance.most - allowance.n)
+    return found
 
 
 class RateLimitMiddleware:

@@ -4,6 +4,9 @@ code (``core.settings_file``; HARK_SETTINGS_FILE names another); without any of 
 HARK_DATA           the data folder (default: data/ beside the code)
 HARK_SECRET_KEY     else one is made in the data folder at the first start
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
+DATABASE_URL        a PostgreSQL database for accounts and jobs (default: an SQLite file in the data folder)
+REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
+HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
@@ -40,6 +43,7 @@ from core.data_folder import data_folder
 from core.earlier_settings import taken
 from core.settings_file import read_settings_files
 from webui.secret import secret_key
+from webui.servers import database_settings, uses_redis
 
 # Small files (style sheets, scripts) are read at once wherever they are served from.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
@@ -135,7 +139,9 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": {
+    "default": database_settings(taken("DATABASE_URL"))
+    if taken("DATABASE_URL")
+    else {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": PORTAL_DATA / "portal.sqlite3",
         "OPTIONS": {
@@ -180,7 +186,7 @@ SOCIALACCOUNT_PROVIDERS = {
 IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
 # Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. Both take their tasks
-# from the database, and hark's own leases (webui/jobs) say what is done with a task whose worker was killed.
+# from the database, or from Redis; Hark's leases (webui/jobs) say what is done with a task whose worker was killed.
 JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
 JOBS_WAITING = _number("HARK_JOBS_WAITING", 200)
@@ -194,12 +200,14 @@ METRICS_TOKEN = os.environ.get("HARK_METRICS_TOKEN", "").strip()
 LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
+WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)
+REDIS = uses_redis()
 _YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
 Q_CLUSTER = {
     "name": "training",
     "label": "Tasks",
-    "orm": "default",
-    "workers": JOBS_RUNNING,
+    **({"broker_class": "webui.jobs.broker.RedisBroker"} if REDIS else {"orm": "default"}),
+    "workers": WORKERS,
     "poll": 0.3,
     "timeout": _YEAR_S,
     "retry": 10 * _YEAR_S,
@@ -208,7 +216,7 @@ Q_CLUSTER = {
     "save_limit": 100,
     "catch_up": False,
     "ALT_CLUSTERS": {
-        "audio": {"workers": JOBS_RUNNING, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
+        "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         # Others' servers may be slow: what is sent to them has a lane of its own.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },

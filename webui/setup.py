@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from core.data_folder import keep_private, storage_error
+from core.data_folder import keep_private, storage_error, storing
 from core.errors import HarkError
 
 
@@ -23,12 +23,28 @@ def ready() -> None:
     django.setup()
 
     from django.conf import settings
-    from django.db import DatabaseError, connection
+    from django.db import connection
 
-    database = Path(str(settings.DATABASES["default"]["NAME"]))
-    try:
+    from webui.servers import check_redis
+
+    with storing("preparing the portal's database"):
         keep_private(Path(settings.DATA))
         str(settings.SECRET_KEY)  # read, or made, before anything is started that needs it
+    try:
+        if connection.vendor == "sqlite":
+            _prepare_file(Path(str(settings.DATABASES["default"]["NAME"])))
+        else:
+            _prepare_server()
+    finally:
+        connection.close()
+    if settings.REDIS:
+        check_redis()
+
+
+def _prepare_file(database: Path) -> None:
+    from django.db import DatabaseError
+
+    try:
         database.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions: for its owner only
         with database.with_name("setup.lock").open("a") as lock:
@@ -42,8 +58,34 @@ def ready() -> None:
             f"{error}: {database}.",
             "Check the disk and who owns the file; if it is damaged, stop Hark and put back a copy of the data folder.",
         ) from error
-    finally:
-        connection.close()
+
+
+def _prepare_server() -> None:
+    from django.db import DatabaseError, OperationalError, connection
+
+    from webui.servers import DATABASE, no_answer
+    from webui.transactions import KEY
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_encoding")
+            if cursor.fetchone()[0] != "UTF8":
+                raise HarkError(
+                    "The portal's database cannot be used.",
+                    "Its encoding is not UTF-8.",
+                    "Make one that is: CREATE DATABASE hark ENCODING 'UTF8' TEMPLATE template0.",
+                )
+            cursor.execute("SET lock_timeout = 0")  # another process may take a while; the connection is closed then
+            cursor.execute("SELECT pg_advisory_lock(%s, 0)", [KEY])  # until it is
+            _migrate()
+    except OperationalError as error:
+        raise no_answer("PostgreSQL", DATABASE, error) from None
+    except DatabaseError as error:
+        raise HarkError(
+            "The portal's database cannot be used.",
+            f"PostgreSQL says: {str(error).strip()[:300]}",
+            "The user of DATABASE_URL must own the database (PostgreSQL 14 or newer).",
+        ) from None
 
 
 def _migrate() -> None:

@@ -17,7 +17,7 @@ Shown = pytest.CaptureFixture[str]
 
 
 def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://db/meetings")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///meetings.db")
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     code = main("doctor", "--json")
     result = json.loads(capsys.readouterr().out)
@@ -26,7 +26,7 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.M
     assert found["python"]["status"] == "ok" and found["data folder"]["status"] == "ok"
     assert found["engine espeak"]["status"] == "ok" and found["library"]["status"] == "ok"
     assert all(f["what_to_do"] for f in result["findings"] if f["status"] != "ok")
-    assert found["setting HF_TOKEN"]["status"] == "ok" and "not yet" in found["setting DATABASE_URL"]["found"]
+    assert found["setting HF_TOKEN"]["status"] == "ok" and "data folder" in found["setting DATABASE_URL"]["found"]
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
     main("doctor")
     assert capsys.readouterr().out.startswith("Hark can"), "the verdict comes first"

@@ -20,13 +20,15 @@ def test_settings_of_another_system_that_are_not_taken_are_said(
         raise HarkError("No further.", "This test ends here.", "Nothing.")
 
     monkeypatch.setattr("webui.setup.ready", no_further)
-    for name, value in (("DATABASE_URL", "mysql://db/x"), ("ALGORITHM", "RS256"), ("HF_TOKEN", "hf_x")):
+    for name, value in (("DATABASE_URL", "sqlite:///x.db"), ("ALGORITHM", "RS256"), ("HF_TOKEN", "hf_x")):
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert main("serve", "--port", str(port)) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "DATABASE_URL is not taken: not yet" in said and "ALGORITHM is not taken: Hark signs with HS256" in said
+    assert (
+        "DATABASE_URL is not taken: an SQLite file" in said and "ALGORITHM is not taken: Hark signs with HS256" in said
+    )
     assert "HF_TOKEN" not in said
 
 
@@ -64,3 +66,16 @@ def test_where_no_browser_is_the_address_is_enough(monkeypatch: pytest.MonkeyPat
             monkeypatch.setattr("webbrowser.get", browser)
             _open_when_up(listener.getsockname()[1], "http://localhost", notes)  # type: ignore[arg-type]
     assert len(notes.said) == 2 and "open the address above" in notes.said[0]
+
+
+def test_lanes_of_the_command_line_are_those_of_the_portal() -> None:
+    from command_line.serve import ALL_LANES
+    from webui.jobs.services import LANES
+
+    assert ALL_LANES == LANES
+
+
+def test_workers_that_cannot_be_are_refused(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("worker", "--workers", "0") == 2
+    assert "above 0" in capsys.readouterr().err
+    assert main("worker", "--lane", "gpu") == 2

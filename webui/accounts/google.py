@@ -13,7 +13,6 @@ from allauth.socialaccount.providers.google.views import oauth2_callback, oauth2
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -25,6 +24,7 @@ from webui.accounts import services
 from webui.accounts.models import User
 from webui.accounts.views import BACKEND, safe_address
 from webui.errors import explain
+from webui.transactions import alone
 
 
 @login_not_required
@@ -94,7 +94,7 @@ def user_of(sociallogin: SocialLogin) -> User:
     if not addresses:
         raise _refused(_("Google has not verified the e-mail address of this Google account."))
     uid = str(sociallogin.account.uid)
-    with transaction.atomic():
+    with alone():
         user = User.objects.filter(email__iexact=addresses[0]).first()
         if user is None and settings.OPEN_SIGN_UP:
             user = services.create_user(username=_free_name(addresses[0]), password=None, email=addresses[0])

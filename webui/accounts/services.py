@@ -16,7 +16,7 @@ import jwt
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError
 from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
+from webui.transactions import alone
 
 LINK_LIFE = timedelta(days=7)
 
@@ -102,7 +103,7 @@ def _checked_user(username: str, password: str | None, email: str) -> User:
 def _not_taken() -> Iterator[None]:
     """A transaction. Raises HarkError where a user of that name or address was made just now."""
     try:
-        with transaction.atomic():
+        with alone():
             yield
     except IntegrityError as error:
         raise HarkError(
@@ -124,7 +125,7 @@ def set_active(*, user: User, active: bool) -> None:
         raise HarkError(
             _("The owner cannot be deactivated."), _("Hark needs an owner who can sign in."), _("Leave it as it is.")
         )
-    with transaction.atomic():
+    with alone():
         if not active and user.is_active:
             User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
             ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
@@ -142,7 +143,7 @@ def owner_link(*, base_url: str) -> str:
     Raises:
         HarkError: there is an owner.
     """
-    with transaction.atomic():
+    with alone():
         if owner() is not None:
             raise HarkError(
                 _("Hark has an owner already."),
@@ -164,7 +165,7 @@ def password_link(*, user: User, base_url: str) -> str:
             _("%(name)s is deactivated.") % {"name": user.username},
             _("Activate the user first."),
         )
-    with transaction.atomic():
+    with alone():
         return _new_link(user, base_url)
 
 
@@ -233,7 +234,7 @@ def use_password_link(*, secret: str, password: str) -> User:
     if user is None:
         raise _gone()
     hashed = make_password(password)
-    with transaction.atomic():
+    with alone():
         _use(secret, for_owner=False)
         user.password = hashed
         user.save(update_fields=["password"])
@@ -341,7 +342,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
     user = _user_of_claims(claims)
     SpentToken.objects.filter(expires_at__lt=timezone.now()).delete()
     try:
-        with transaction.atomic():
+        with alone():
             SpentToken.objects.create(id=claims["jti"], expires_at=timezone.now() + REFRESH_LIFE)
     except IntegrityError as error:
         _end_family(claims)

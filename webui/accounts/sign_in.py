@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.core import signing
-from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -21,6 +20,7 @@ from django.utils.translation import ngettext
 
 from core.errors import HarkError
 from webui.accounts.models import SignInFailure, User
+from webui.transactions import alone
 
 # Of a name from one address, of all names from one, and of a name from anywhere. The last is for who guesses from many
 # addresses, and keeps nobody out of a browser in which they have signed in before.
@@ -101,7 +101,7 @@ def _expect_failure(who: str, place: str) -> SignInFailure:
     """Write down a failure before the password is looked at: many guesses at once are counted one by one so."""
     now = timezone.now()
     name_digest, address_digest = _keyed(who), _keyed(place)
-    with transaction.atomic():
+    with alone():
         # Those of the future are of a clock that was set back since.
         SignInFailure.objects.filter(Q(at__lte=now - FAILURES_WITHIN) | Q(at__gt=now)).delete()
         of_name = SignInFailure.objects.filter(name_digest=name_digest).values_list("at", flat=True)

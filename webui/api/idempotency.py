@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -26,6 +26,7 @@ from webui.api.authentication import caller
 from webui.api.models import KeptAnswer
 from webui.api.problems import ApiError
 from webui.api.sealing import seal, unseal
+from webui.transactions import alone
 
 KEPT_FOR = timedelta(hours=24)
 GIVEN_UP_AFTER = timedelta(seconds=90)  # of a request that was killed half way
@@ -66,7 +67,7 @@ def creation(in_transaction: bool = True) -> Callable[..., Any]:
             if mine.status is not None:
                 return _again(mine)
             try:
-                with transaction.atomic() if in_transaction else nullcontext():
+                with alone() if in_transaction else nullcontext():
                     answer = _answer(view(request, *args, **kwargs))
                     mine.status, mine.location = answer.status_code, answer.get("Location", "")
                     mine.sealed_answer = seal(answer.content.decode(), _purpose(mine))

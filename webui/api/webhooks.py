@@ -19,7 +19,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -30,7 +29,9 @@ from webui.api.models import Delivery, Webhook
 from webui.api.outgoing import LONGEST_S, NotSent, check_url, post
 from webui.api.sealing import seal, unseal
 from webui.jobs.models import Job
+from webui.jobs.queue import enqueue
 from webui.jobs.services import WEBHOOKS, LimitReached
+from webui.transactions import alone
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
     """A job has ended; called within its transaction, which must not fail for this."""
     event = f"job.{job.state}"
     try:
-        with transaction.atomic():
+        with alone():
             for hook in Webhook.objects.filter(user_id=job.user_id):
                 if event in hook.events:
                     send(webhook=hook, event=event, content={"job": summary(job)})
@@ -125,11 +126,9 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
 
     Where too many of a user's wait, the oldest of them is given up.
     """
-    from django_q.tasks import async_task
-
     identifier = uuid4()
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
-    with transaction.atomic():
+    with alone():
         delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
         for late in _waiting(webhook)[MOST_WAITING:]:
             _end(late, Delivery.State.FAILED, late.answer_status, _("Too many newer messages wait."))
@@ -137,7 +136,7 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
             _book(old, None)
             Delivery.objects.filter(pk=old).delete()
         _book(identifier, timezone.now() + AGAIN_AFTER[0])  # should the worker be killed before it has begun
-        async_task(TASK, str(identifier), q_options={"cluster": WEBHOOKS})
+        enqueue(TASK, identifier, WEBHOOKS)
     return delivery
 
 
@@ -154,7 +153,7 @@ def deliver(delivery_id: str) -> None:
     after = AGAIN_AFTER[delivery.tries] if delivery.tries < len(AGAIN_AFTER) else None
     now = timezone.now()
     next_try = None if after is None else now + after
-    with transaction.atomic():
+    with alone():
         mine = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.WAITING, tries=delivery.tries)
         if _waiting(delivery.webhook).filter(sending_until__gt=now).count() >= AT_ONCE:
             if mine.update(next_try_at=now + PLACE_AGAIN_AFTER):
@@ -215,7 +214,7 @@ def _book(delivery_id: UUID, at: datetime | None) -> None:
 
 
 def _end(delivery: Delivery, state: str, status: int | None, problem: str) -> None:
-    with transaction.atomic():
+    with alone():
         Delivery.objects.filter(pk=delivery.pk).update(
             state=state, answer_status=status, problem=problem[:400], next_try_at=None, sending_until=None
         )
@@ -232,7 +231,7 @@ def stuck() -> bool:
 
 def remove(*, webhook: Webhook) -> None:
     """Forget a webhook, its log, and what was not sent yet."""
-    with transaction.atomic():
+    with alone():
         for pk in Delivery.objects.filter(webhook=webhook, state=Delivery.State.WAITING).values_list("pk", flat=True):
             _book(pk, None)
         webhook.delete()

@@ -1,4 +1,4 @@
-"""Full-text search in a user's transcripts, by SQLite's FTS5."""
+"""Full-text search in a user's transcripts, by SQLite's FTS5 or PostgreSQL's tsvector."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from webui.audio.models import Passage, Recording
 MOST_WORDS = 32  # of a query
 LONGEST_QUERY = 400  # letters
 BEGIN, END = "\x02", "\x03"  # around what matched; no text has them
+LONGEST_WORD = 200  # letters; of a longer one the beginning counts
+_WORD = re.compile(r"[^\W_]+")
 _PHRASE = re.compile(r'"([^"]*)"|(\w+)')
 
 
@@ -39,13 +41,19 @@ class Hit:
 def index(recording: Recording, transcript: Transcript) -> None:
     """Make all of a transcript's segments findable; what was there of it before goes."""
     Passage.objects.filter(recording=recording).delete()
-    Passage.objects.bulk_create(
+    made = Passage.objects.bulk_create(
         Passage(
             recording=recording, number=number, start_s=segment.start_s, end_s=segment.end_s,
             speaker=transcript.speaker_name(segment.speaker)[:100], text=plain(segment.text),
         )
         for number, segment in enumerate(transcript.segments)
     )  # fmt: skip
+    if made and connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE audio_passage SET words = %s::tsvector WHERE id = %s",
+                [(_vector(passage.text), passage.pk) for passage in made],
+            )
 
 
 def plain(text: str) -> str:
@@ -68,6 +76,8 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
     wanted = list(wanted)
     if not wanted:
         return []
+    if connection.vendor == "postgresql":
+        return _find_in_postgresql(user, wanted, recording, limit, every)
     expression = (" AND " if every else " OR ").join(f'"{term}"' for term in wanted)
     if every:
         expression += " *"  # the last word may still be being typed
@@ -86,6 +96,69 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
             Hit(UUID(pk), name, number, start_s, end_s, speaker, text, mark_safe(_as_html(marked)))
             for pk, name, number, start_s, end_s, speaker, text, marked in cursor.fetchall()
         ]
+
+
+# PostgreSQL: words are told apart here, not by its parser, so what is found does not depend on the server's locale.
+
+
+def _words(text: str) -> list[tuple[str, int, int]]:
+    """Each word as it is compared (small letters, no diacritics), and where it begins and ends [letters]."""
+    return [(_compared(match[0]), match.start(), match.end()) for match in _WORD.finditer(text)]
+
+
+def _compared(word: str) -> str:
+    apart = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(letter for letter in apart if unicodedata.category(letter) != "Mn")[:LONGEST_WORD]
+
+
+def _vector(text: str) -> str:
+    """A tsvector. Words hold letters and digits only, so nothing in them has to be escaped."""
+    return " ".join(f"'{word}':{place}" for place, (word, _begin, _end) in enumerate(_words(text), 1) if word)
+
+
+def _find_in_postgresql(
+    user: User, wanted: list[str], recording: Recording | None, limit: int, every: bool
+) -> list[Hit]:
+    phrases = [phrase for term in wanted if (phrase := [word for word, _begin, _end in _words(term) if word])]
+    if not phrases:
+        return []
+    alternatives = ["(" + " <-> ".join(f"'{word}'" for word in phrase) + ")" for phrase in phrases]
+    expression = (" & " if every else " | ").join(alternatives)
+    if every:
+        expression = f"{expression[:-1]}:*)"  # the last word may still be being typed
+    found = Passage.objects.filter(recording__user=user).select_related("recording")
+    if recording is not None:
+        found = found.filter(recording=recording)
+    found = found.extra(
+        where=["audio_passage.words @@ %s::tsquery"], params=[expression],
+        select={"rank": "ts_rank(audio_passage.words, %s::tsquery)"}, select_params=[expression],
+        order_by=["-rank", "id"],
+    )  # fmt: skip
+    return [
+        Hit(
+            passage.recording_id, passage.recording.name, passage.number, passage.start_s, passage.end_s,
+            passage.speaker, passage.text, mark_safe(_as_html(_marked(passage.text, phrases, every))),
+        )
+        for passage in found[:limit]
+    ]  # fmt: skip
+
+
+def _marked(text: str, phrases: list[list[str]], last_may_go_on: bool) -> str:
+    """The text with BEGIN and END around the places where these words and phrases are."""
+    words = _words(text)
+    inside: set[int] = set()  # letters
+    for number, phrase in enumerate(phrases):
+        goes_on = last_may_go_on and number == len(phrases) - 1
+        for at in range(len(words) - len(phrase) + 1):
+            here = [word for word, _begin, _end in words[at : at + len(phrase)]]
+            if here == phrase or (goes_on and here[:-1] == phrase[:-1] and here[-1].startswith(phrase[-1])):
+                inside.update(range(words[at][1], words[at + len(phrase) - 1][2]))
+    return "".join(
+        (BEGIN if at in inside and at - 1 not in inside else "")
+        + letter
+        + (END if at in inside and at + 1 not in inside else "")
+        for at, letter in enumerate(text)
+    )
 
 
 def _as_html(text: str) -> str:

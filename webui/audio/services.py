@@ -37,6 +37,7 @@ from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
+from webui.transactions import alone
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def create_recording(
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
             moved.append((path, recording.path / kept))
-        with transaction.atomic():
+        with alone():
             recording.save(force_insert=True)
             _submit(recording, even_if_full)
     except BaseException as error:
@@ -218,7 +219,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
     Raises:
         HarkError: it is being transcribed, or options make no sense.
     """
-    with transaction.atomic():
+    with alone():
         current = Recording.objects.select_related("job").get(pk=recording.pk)
         old = current.job
         if old is not None and old.is_going:
@@ -383,7 +384,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
         webui.jobs.services.LimitReached: too many are waiting.
     """
     _check_summary_engine(engine)
-    with transaction.atomic():
+    with alone():
         current, _transcript = _to_change(recording)
         return _submit_alone(current, "summarize", _("The recording is being summarized."), engine=engine)
 
@@ -418,7 +419,7 @@ def polish(*, recording: Recording) -> Job:
     ready = llm.available()
     if not ready.ok:
         raise HarkError(_("The recording cannot be polished here."), ready.why, ready.how_to_enable)
-    with transaction.atomic():
+    with alone():
         current, _transcript = _to_change(recording)
         return _submit_alone(current, "polish", _("The recording is being polished."))
 
@@ -461,7 +462,7 @@ def update_segment(
             _("The text is too long."), _("A passage has %(most)d letters at most.") % {"most": LONGEST_TEXT},
             _("Write what is said in it."),
         )  # fmt: skip
-    with transaction.atomic():
+    with alone():
         recording, transcript = _to_change(recording)
         segments = list(transcript.segments)
         if version is not None and version != recording.version:
@@ -482,7 +483,7 @@ def update_segment(
 def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
     """Call a speaker by a name; "" gives the id back. Raises HarkError: there is no such speaker."""
     name = clean_name(name)[:LONGEST_NAME] if name.strip() else ""
-    with transaction.atomic():
+    with alone():
         recording, transcript = _to_change(recording)
         _check_speaker(transcript, speaker)
         _keep(recording, replace(transcript, speakers={**transcript.speakers, speaker: name or speaker}))
@@ -515,7 +516,7 @@ def assign_speaker(
     Raises:
         HarkError: no such passage, word or speaker.
     """
-    with transaction.atomic():
+    with alone():
         recording, transcript = _to_change(recording)
         segments = list(transcript.segments)
         if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
@@ -684,7 +685,7 @@ def shared(token: str) -> Share:
 def set_minable(*, recording: Recording, minable: bool) -> Job | None:
     """Let phrases of a recording go into detectors, or take them out again; the job that does it, None if none must."""
     transcript_of(recording)
-    with transaction.atomic():
+    with alone():
         Recording.objects.filter(pk=recording.pk).update(minable=minable)
         recording.minable = minable
         return _bring_library_up_to_date(recording)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 
 from core.child_process import parent_is_gone, signal_group
 from core.data_folder import REPOSITORY
+from webui.jobs.queue import CLUSTER
 
 LOOK_EVERY_S = 1.0
 
@@ -24,6 +26,7 @@ def main() -> None:
 
     sys.path[:0] = [str(REPOSITORY)]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
+    os.environ[CLUSTER] = f"{socket.gethostname()[:80]}:{os.getpid()}"
     threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
     execute_from_command_line(["manage.py", "qcluster", "--skip-checks"])  # which would load every page
 

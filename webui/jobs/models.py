@@ -51,6 +51,7 @@ class Job(models.Model):
     lease = models.CharField(max_length=32, default="")  # of the worker that has it
     lease_until = models.DateTimeField(null=True)
     process_group = models.IntegerField(null=True)
+    cluster = models.CharField(max_length=100, default="")  # the workers that took it last (webui.jobs.queue)
     takeovers = models.IntegerField(default=0)  # after a worker was killed
 
     stage = models.CharField(max_length=40, default="")

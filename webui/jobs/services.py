@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,7 +23,9 @@ from core.worded import worded
 from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, run_config
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
+from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import take_room
+from webui.transactions import alone
 from webui.translation import shown
 
 WEBHOOKS = "webhooks"  # a lane without jobs
@@ -67,7 +70,7 @@ def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_f
     """
     if not even_if_full:
         check_room(user)
-    with transaction.atomic():
+    with alone():
         going = Job.objects.filter(state__in=Job.GOING)
         same = going.filter(user=user, kind=kind, spec=spec).exclude(state=Job.State.CANCELLING).first()
         if same is not None:
@@ -118,9 +121,7 @@ def send_waiting() -> None:
     """Give as many waiting jobs to the clusters as the limits allow, oldest first. One whose spec has :data:`WAIT_FOR`,
     ids of other jobs, waits until these have ended.
     """
-    from django_q.tasks import async_task
-
-    with transaction.atomic():
+    with alone():
         sent = Job.objects.filter(state__in=Job.GOING, sent_at__isnull=False)
         by_lane: dict[str, int] = {}
         by_user: dict[tuple[str, int], int] = {}
@@ -138,7 +139,12 @@ def send_waiting() -> None:
             by_lane[job.lane] = by_lane.get(job.lane, 0) + 1
             by_user[job.lane, job.user_id] = by_user.get((job.lane, job.user_id), 0) + 1
             Job.objects.filter(id=job.id).update(sent_at=timezone.now())
-            async_task("webui.jobs.supervise.run", str(job.id), q_options={"cluster": job.lane})
+            enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=partial(_not_sent, job.id))
+
+
+def _not_sent(job_id: UUID) -> None:
+    """Redis took no task: the next :func:`send_waiting` tries again."""
+    Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(sent_at=None)
 
 
 def claim(job_id: UUID | str) -> Job | None:
@@ -147,6 +153,7 @@ def claim(job_id: UUID | str) -> Job | None:
     mine = Job.objects.filter(id=job_id, state=Job.State.QUEUED, sent_at__isnull=False).update(
         state=Job.State.RUNNING,
         lease=uuid4().hex,
+        cluster=this_cluster(),
         lease_until=now + timedelta(seconds=settings.JOBS_LEASE_S),
         started_at=now,
         finished_at=None,
@@ -188,7 +195,7 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
         elif kind == "error":
             fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do")}
         kept.append(JobEvent(job=job, event=event))
-    with transaction.atomic():
+    with transaction.atomic():  # of this job alone: nobody has to wait for it
         if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
             return  # it is not ours any more
         JobEvent.objects.bulk_create(kept)
@@ -196,7 +203,7 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
 
 def finish(job: Job, state: str, error: HarkError | None = None) -> None:
     """End a job that this worker has, tell who wants to know, and let the next one begin."""
-    with transaction.atomic():
+    with alone():
         fields: dict[str, Any] = {"state": state, "finished_at": timezone.now(), "eta_s": None, "process_group": None}
         if error is not None:
             fields["error"] = error.as_dict()
@@ -209,7 +216,7 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
 
 def take_up_again(job: Job, why: str) -> bool:
     """Put a running job whose process was killed back into the queue, once; False where that was done before."""
-    with transaction.atomic():
+    with alone():
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
         change = {"sent_at": None, "takeovers": 1, "lease": "", "lease_until": None, "process_group": None}
         if not mine.update(state=Job.State.QUEUED, queued_at=timezone.now(), **change):
@@ -233,7 +240,7 @@ def give_back(job: Job) -> None:
 
 def cancel(*, job: Job) -> None:
     """Ask for the end of a job. A waiting one ends at once, a running one when its supervisor sees it."""
-    with transaction.atomic():
+    with alone():
         ended = Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
             state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
         )
@@ -282,7 +289,7 @@ def recover() -> int:
                 worded("Retry goes on from where it was."),
             )
             change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.as_dict()}
-        with transaction.atomic():
+        with alone():
             if not mine.update(lease="", lease_until=None, process_group=None, **change):
                 continue
             taken += 1

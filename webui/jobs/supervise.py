@@ -11,8 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 
 from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
@@ -23,6 +28,7 @@ from webui.jobs import services
 from webui.jobs.models import Job
 from webui.logs import about_job
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5  # events are written, and a wish to cancel is seen, so often
@@ -93,9 +99,9 @@ def _supervise(job: Job) -> None:
         reader.start()
         asked_at = 0.0
         while process.poll() is None:
-            services.record(job, _drain(said))
+            _patiently(partial(services.record, job, _drain(said)))
             _keep_small(log_file)
-            state = services.renew(job)
+            state = _patiently(partial(services.renew, job))
             if state == "":
                 _end(process)
                 return  # another worker has it
@@ -110,11 +116,29 @@ def _supervise(job: Job) -> None:
             except subprocess.TimeoutExpired:
                 pass
         reader.join(GRACE_S)
-        services.record(job, _drain(said))
+        _patiently(partial(services.record, job, _drain(said)))
     finally:
         _end(process)
         _keep_small(log_file)
-    _conclude(job, process.returncode)
+    _patiently(partial(_conclude, job, process.returncode))
+
+
+def _patiently(act: Callable[[], T]) -> T:
+    """Do something with the database; again where its server has gone away, as long as the lease lasts."""
+    until = time.monotonic() + settings.JOBS_LEASE_S
+    while True:
+        try:
+            return act()
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() > until or _answers():
+                raise
+            log.warning("the database has gone away, and is tried again: %s", error)
+            connection.close()
+            time.sleep(EVERY_S)
+
+
+def _answers() -> bool:
+    return connection.connection is not None and connection.is_usable()
 
 
 def _keep_small(log: Path) -> None:

@@ -26,6 +26,7 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.transactions import alone
 
 LARGEST_UPLOAD = 200_000_000  # bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
@@ -88,7 +89,7 @@ def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str,
     spec = {"archive": archive, "digest": digest, **said}
     job = None
     try:
-        with transaction.atomic():
+        with alone():
             going = Job.objects.filter(user=user, kind="import", title=name, state__in=Job.GOING)
             going = going.exclude(state=Job.State.CANCELLING)
             job = next((one for one in going if {**one.spec, "archive": archive} == spec), None) or jobs.submit(

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.db.models import F, Max
 from django.http import Http404
 from django.shortcuts import get_object_or_404
@@ -26,6 +25,7 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.speech import spoken
+from webui.transactions import alone
 
 if TYPE_CHECKING:
     from audio_generation.engine import Engine, Voice
@@ -232,7 +232,7 @@ def compared(job: Job) -> None:
 def use(*, version: Version) -> None:
     """Make a version the one in use: the newest that is offered is."""
     siblings = Version.objects.filter(detector=version.detector)
-    with transaction.atomic():
+    with alone():
         siblings.filter(number__gt=version.number).update(offered=False)
         siblings.filter(pk=version.pk).update(offered=True)
 
@@ -309,7 +309,7 @@ def _new_version(user: User, result: dict[str, Any], phrase: str, language: str,
     """The version that was made; None where it was there already."""
     bundle = Path(result["bundle"])
     folder = str(bundle.parent.relative_to(jobs.user_data(user)))
-    with transaction.atomic():
+    with alone():
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
             return None
@@ -352,7 +352,7 @@ def remove_detector(*, detector: Detector) -> None:
         HarkError: its files cannot be removed.
     """
     models = (jobs.user_data(detector.user) / "models").resolve()
-    with transaction.atomic():
+    with alone():
         folders = [version.path for version in detector.versions.select_related("detector__user")]
         detector.delete()
     for folder in folders:

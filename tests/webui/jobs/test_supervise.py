@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -242,3 +244,25 @@ def test_what_is_logged_meanwhile_names_the_job(job: Job, child: Child, caplog: 
         caplog.handler.removeFilter(look)
     assert about == [("job begins", str(job.id)), ("job ends", str(job.id))] and job_id.get() == ""
     assert caplog.records[-1].__dict__["fields"]["state"] == "done"
+
+
+def test_a_database_that_goes_away_is_waited_for_as_long_as_the_lease(
+    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    tries = []
+
+    def twice_away() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError("server closed the connection unexpectedly")
+        return "written"
+
+    monkeypatch.setattr(supervise, "EVERY_S", 0.0)
+    monkeypatch.setattr(supervise, "connection", SimpleNamespace(connection=None, close=lambda: None))
+    assert supervise._patiently(twice_away) == "written" and len(tries) == 3
+    settings.JOBS_LEASE_S = 0
+    tries.clear()
+    with pytest.raises(OperationalError):
+        supervise._patiently(twice_away)

@@ -1,13 +1,15 @@
-"""The full-text index of what was said: SQLite's FTS5 over the table of passages, which it follows by triggers.
+"""The full-text index of what was said (webui/audio/search.py).
 
-A later migration that changes that table makes it anew, and loses the triggers: it must run MAKE's again."""
+SQLite's FTS5 follows the table of passages by triggers. A later migration that changes that table makes it anew there,
+and loses the triggers: it must run MAKE's again. PostgreSQL has the words in a column that no model has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import migrations
 
-MAKE = (
+MAKE, TAKE_AWAY = {}, {}
+MAKE["sqlite"] = (
     "CREATE VIRTUAL TABLE audio_passage_words USING fts5(text, content='audio_passage', content_rowid='id',"
     " tokenize='unicode61 remove_diacritics 2')",
     "CREATE TRIGGER audio_passage_added AFTER INSERT ON audio_passage BEGIN"
@@ -18,21 +20,25 @@ MAKE = (
     " INSERT INTO audio_passage_words(audio_passage_words, rowid, text) VALUES ('delete', old.id, old.text);"
     " INSERT INTO audio_passage_words(rowid, text) VALUES (new.id, new.text); END",
 )
-TAKE_AWAY = (
+TAKE_AWAY["sqlite"] = (
     "DROP TRIGGER audio_passage_added",
     "DROP TRIGGER audio_passage_removed",
     "DROP TRIGGER audio_passage_changed",
     "DROP TABLE audio_passage_words",
 )
+MAKE["postgresql"] = (
+    "ALTER TABLE audio_passage ADD COLUMN words tsvector",
+    "CREATE INDEX audio_passage_words ON audio_passage USING gin (words)",
+)
+TAKE_AWAY["postgresql"] = ("ALTER TABLE audio_passage DROP COLUMN words",)
 
 
-def run(statements: Sequence[str]) -> Callable[[Any, Any], None]:
-    """The statements, where the database is SQLite; others are searched without an index (webui/audio/search.py)."""
+def run(statements: Mapping[str, Sequence[str]]) -> Callable[[Any, Any], None]:
+    """The statements of the database that there is."""
 
     def do(apps: Any, schema_editor: Any) -> None:
-        if schema_editor.connection.vendor == "sqlite":
-            for statement in statements:
-                schema_editor.execute(statement, params=None)
+        for statement in statements[schema_editor.connection.vendor]:
+            schema_editor.execute(statement, params=None)
 
     return do
 

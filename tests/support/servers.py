@@ -1,0 +1,114 @@
+"""PostgreSQL, Redis and other servers of Debian's packages, each in a folder and on a loopback port of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PASSWORD = "a password of the tests' own"
+USER = "nobody"  # who PostgreSQL runs as where root runs the tests, which it refuses
+STARTS_S = 60.0
+
+
+def program(name: str) -> str:
+    """Where a server is. Skips the test that asks where it is not installed."""
+    postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
+    found = shutil.which(name, path=os.pathsep.join([*map(str, postgres), os.environ["PATH"], "/usr/sbin"]))
+    if found is None:
+        pytest.skip(f"{name} is not installed (Debian: postgresql, redis-server, nginx)")
+    return found
+
+
+def free_port() -> int:
+    """Of the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], seconds: float = STARTS_S) -> None:
+    """Until it holds. Fails after so many seconds."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def answers(port: int) -> bool:
+    """Whether something takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def _running(command: list[str], port: int, folder: Path, user: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, user=user)
+    try:
+        wait_for(lambda: process.poll() is not None or answers(port))
+        assert process.poll() is None, (folder / "log").read_text()
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """The URL of an empty database, whose user must say a password and may make others."""
+    initdb, postgres = program("initdb"), program("postgres")
+    user = USER if os.getuid() == 0 else None
+    data, port = folder / "data", free_port()
+    folder.mkdir()
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    if user:
+        shutil.chown(folder, user)
+        shutil.chown(secret, user)
+        for above in folder.parents:  # pytest's own folders are for their owner only
+            if above.stat().st_uid == 0 and not above.stat().st_mode & 0o001:
+                above.chmod(above.stat().st_mode | 0o011)
+    made = [initdb, "-D", str(data), "-U", "hark", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8"]
+    subprocess.run([*made, "--locale=C", "--no-sync"], check=True, capture_output=True, user=user, cwd=folder)
+    settings = {"fsync": "off", "listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder)}
+    command = [postgres, "-D", str(data), "-p", str(port)]
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
+    with _running(command, port, folder, user):
+        url = f"postgresql://hark:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/postgres"
+        import psycopg
+
+        def ready() -> bool:
+            try:
+                psycopg.connect(url).close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        wait_for(ready)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE hark")
+        yield url.removesuffix("postgres") + "hark"
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """The URL of an empty Redis that wants a password and keeps nothing."""
+    folder.mkdir()
+    port = free_port()
+    settings = folder / "redis.conf"
+    settings.write_text(f'bind 127.0.0.1\nport {port}\nsave ""\ndir {folder}\nrequirepass "{PASSWORD}"\n')
+    with _running([program("redis-server"), str(settings)], port, folder):
+        yield f"redis://:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/0"

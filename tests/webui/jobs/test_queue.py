@@ -1,0 +1,96 @@
+"""Tasks through Redis: none is lost where it does not answer, and workers take what they can begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.support.servers import free_port, redis_server
+from webui import servers
+from webui.accounts.models import User
+from webui.jobs import services
+from webui.jobs.models import Job
+from webui.jobs.queue import CLUSTER
+from webui.rate_limits import count
+
+pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their transaction has ended
+
+
+@pytest.fixture
+def through_redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_q.conf import Conf
+
+    settings.REDIS = True
+    monkeypatch.setattr(Conf, "BROKER_CLASS", "webui.jobs.broker.RedisBroker")
+    monkeypatch.setattr(Conf, "POLL", 0.01)
+    monkeypatch.setattr(Conf, "WORKERS", 2)
+
+
+@pytest.fixture
+def redis(tmp_path: Path, through_redis: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with redis_server(tmp_path / "redis") as url:
+        monkeypatch.setenv("REDIS_URL", url)
+        yield
+
+
+def submit(user: User, number: int) -> Job:
+    return services.submit(user=user, kind="train", title=f"phrase {number}", spec={"phrase": str(number)})
+
+
+def taken(broker: Any) -> str | None:
+    from django_q.signing import SignedPackage
+
+    found = broker.dequeue()
+    return SignedPackage.loads(found[0][1])["args"][0] if found else None
+
+
+def test_a_job_that_redis_does_not_take_is_sent_again(
+    owner: User, through_redis: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}")
+    job = submit(owner, 1)
+    job.refresh_from_db()
+    assert job.state == Job.State.QUEUED and job.sent_at is None
+    assert count({"somebody": 5}) is None, "requests are let through"
+
+
+@pytest.mark.topology
+def test_workers_take_one_job_after_the_other_while_one_of_them_is_free(
+    owner: User, other: User, redis: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.jobs.broker import RedisBroker
+
+    monkeypatch.setenv(CLUSTER, "here:1")
+    first, second, third = submit(owner, 1), submit(owner, 2), submit(other, 3)
+    broker = RedisBroker("training")
+    assert broker.queue_size() == 3
+    assert taken(broker) == str(first.id)
+    assert taken(broker) is None, "the first has not begun"
+    assert services.claim(first.id) is not None
+    assert Job.objects.get(id=first.id).cluster == "here:1"
+    assert taken(broker) == str(second.id)
+    done = services.claim(second.id)
+    assert done is not None
+    assert taken(broker) is None, "both workers are busy"
+    services.finish(done, Job.State.CANCELLED)
+    assert taken(broker) == str(third.id)
+    # Redis loses it all: after a while the job is sent again.
+    servers.redis().flushall()
+    Job.objects.filter(id=third.id).update(sent_at=timezone.now() - timedelta(hours=1))
+    services.recover()
+    assert broker.queue_size() == 1
+
+
+@pytest.mark.topology
+def test_requests_are_counted_by_redis(redis: None) -> None:
+    left = [count({"token a": 2, "user b": 10}, now=120.0) for _each in range(3)]
+    assert [(one.most, one.n) for one in left if one] == [(2, 1), (2, 2), (2, 3)]
+    fresh = count({"user b": 10}, now=120.0)
+    assert fresh is not None and fresh.n == 3, "what is refused takes nothing from the user's others"
+    later = count({"token a": 2}, now=180.0)
+    assert later is not None and later.n == 1

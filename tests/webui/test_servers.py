@@ -1,0 +1,166 @@
+"""DATABASE_URL and REDIS_URL: what is taken, and what is said of a URL or a server that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from tests.support.servers import PASSWORD, free_port, postgresql, redis_server
+from webui import servers
+
+SECRET = "wX7-nobody-may-read-this"
+
+
+def test_a_url_becomes_django_s_settings() -> None:
+    found = servers.database_settings("postgresql://hark:a%20b%2Fc@db.example.org:5433/portal?sslmode=require")
+    assert (found["NAME"], found["USER"], found["PASSWORD"]) == ("portal", "hark", "a b/c")
+    assert (found["HOST"], found["PORT"]) == ("db.example.org", "5433")
+    assert found["OPTIONS"]["sslmode"] == "require" and found["OPTIONS"]["connect_timeout"] == servers.CONNECT_S
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://hark:{SECRET}@db/hark",
+        f"hark:{SECRET}@db/hark",
+        f"postgresql://hark:{SECRET}@db",  # no database
+        f"postgresql://hark:{SECRET}%zz@db/hark",
+        f"postgresql://hark:{SECRET}@db:5432/hark?nosuchoption={SECRET}",
+    ],
+)
+def test_a_database_that_cannot_be_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(HarkError, match="DATABASE_URL cannot be used") as caught:
+        servers.database_settings(url)
+    assert SECRET not in str(caught.value) and "postgresql://NAME" in caught.value.what_to_do
+    assert caught.value.__cause__ is None, "the driver's error repeats what it was given"
+
+
+@pytest.mark.parametrize("url", [f"http://:{SECRET}@cache", f":{SECRET}@cache:6379", f"redis://:{SECRET}@cache:port/0"])
+def test_a_redis_that_cannot_be_is_refused_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(HarkError, match="REDIS_URL cannot be used") as caught:
+        servers.uses_redis()
+    assert SECRET not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("REDIS_URL", "redis://cache")
+    with pytest.raises(HarkError, match="psycopg is not installed"):
+        servers.database_settings("postgresql://hark@db/hark")
+    with pytest.raises(HarkError, match="redis is not installed"):
+        servers.uses_redis()
+
+
+def prepared(data: Path, **settings: str) -> str:
+    """What ``ready()`` says in a process of its own, as every command of the portal's begins."""
+    program = "from core.errors import HarkError\ntry:\n    from webui.setup import ready; ready(); print('ready')\n"
+    program += "except HarkError as error: print(error)"
+    environment = {**os.environ, "HARK_DATA": str(data), **settings}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow(reason="starts the portal")
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str) -> None:
+    scheme = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis"}[name]
+    said = prepared(tmp_path, **{name: f"{scheme}://hark:{SECRET}@127.0.0.1:{free_port()}/0"})
+    assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
+
+
+def on_postgresql(folder: Path, database: str, source: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HARK_DATA": str(folder / "data"), "DATABASE_URL": database}
+    command = [sys.executable, "-c", source]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+
+
+SAYS = """
+import os; os.environ["DJANGO_SETTINGS_MODULE"] = "webui.settings"
+from webui.setup import ready; ready()
+from webui.accounts.models import User
+from webui.accounts.sign_in import SignInRefused, sign_in
+from webui.audio.models import Passage, Recording
+from webui.audio.search import find, index
+from webui.jobs.models import Job
+from pipeline.recordings.transcript import Segment, Transcript
+user = User.objects.create_user("olivia", "olivia@example.org", "x")
+for name in ("nobody", "no\\0body"):
+    try: sign_in(name=name, password="wrong", address="192.0.2.1")
+    except SignInRefused: print("refused")
+spec = {"said": "a\\0b", "half": "\\ud800!", "whole": "\U0001f600", "typed": "\\\\u0000"}
+job = Job.objects.create(user=user, kind="plan", lane="audio", title="a\\0b", spec=spec)
+job.refresh_from_db()
+print(ascii(job.title), ascii(job.spec))
+recording = Recording.objects.create(user=user, name="r", folder="r")
+said = ["The Café opens at 9", "A lantern, and it's a 'map'", "lanterns\\0 <b>"]
+segments = [Segment(float(n), n + 1.0, text, 0.9, (), "en") for n, text in enumerate(said)]
+index(recording, Transcript(3.0, "en", "scripted", tuple(segments)))
+asked = ((True, "cafe"), (True, "lant"), (True, "and it s"), (False, "map", "OPENS"), (True, "'"))
+for every, *words in asked:
+    hits = find(user, words, recording=recording, limit=5, every=every)
+    print(sorted(hit.number for hit in hits), sorted(hit.marked for hit in hits)[:1])
+"""
+SAID = """refused
+refused
+'a\\ufffdb' {'half': '\\ufffd!', 'said': 'a\\ufffdb', 'typed': '\\\\u0000', 'whole': '\\U0001f600'}
+[0] ['The <mark>Café</mark> opens at 9']
+[1, 2] ['<mark>lanterns</mark> &lt;b&gt;']
+[1] ['A lantern, <mark>and it&#x27;s</mark> a &#x27;map&#x27;']
+[0, 1] ["A lantern, and it&#x27;s a &#x27;<mark>map</mark>&#x27;"]
+[] []
+"""
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL")
+def test_postgresql_takes_any_text_and_finds_words(tmp_path: Path) -> None:
+    with postgresql(tmp_path / "postgresql") as database:
+        done = on_postgresql(tmp_path, database, SAYS)
+    assert done.stdout.replace('"', "'") == SAID.replace('"', "'"), done.stderr
+
+
+AT_ONCE = """
+from webui.setup import ready; ready()
+from django.db import connection
+from tests.support.racing import race
+from webui.accounts.models import User
+from webui.jobs import services
+from webui.jobs.models import Job
+user = User.objects.create_user("olivia", "olivia@example.org", "x")
+connection.close()
+for number in range(5):
+    submit = lambda racer: services.submit(user=user, kind="plan", title="p", spec={"phrase": number}).id
+    assert race(submit)
+    connection.close()
+print("jobs:", Job.objects.count())
+"""
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL")
+def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path) -> None:
+    with postgresql(tmp_path / "postgresql") as database:
+        done = on_postgresql(tmp_path, database, AT_ONCE)
+    assert "jobs: 5" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL and Redis")
+def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path) -> None:
+    with postgresql(tmp_path / "postgresql") as database, redis_server(tmp_path / "redis") as redis:
+        data = tmp_path / "data"
+        assert prepared(data, DATABASE_URL=database, REDIS_URL=redis) == "ready\n"
+        assert not (data / "portal" / "portal.sqlite3").exists()
+        quoted = PASSWORD.replace(" ", "%20")
+        for name, url in (("DATABASE_URL", database), ("REDIS_URL", redis)):
+            said = prepared(data, **{name: url.replace(quoted, SECRET)})
+            assert "does not answer" in said and "password" in said and SECRET not in said

@@ -1,0 +1,31 @@
+"""Transactions that read and then write run one at a time, on any database."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection, transaction
+
+from core.data_folder import REPOSITORY
+from webui.transactions import alone
+
+
+def test_what_fails_in_one_is_taken_back(transactional_db: None) -> None:
+    from webui.jobs.heartbeat import beat
+    from webui.jobs.models import Heartbeat
+
+    with pytest.raises(ZeroDivisionError), alone():
+        beat("audio")
+        raise ZeroDivisionError
+    assert not Heartbeat.objects.exists() and transaction.get_autocommit()
+    with alone(), alone():
+        assert connection.in_atomic_block
+        beat("audio")
+    assert Heartbeat.objects.count() == 1
+
+
+def test_nothing_in_the_portal_opens_another_kind_but_what_a_worker_writes_of_its_own_job() -> None:
+    opened = {
+        str(path.relative_to(REPOSITORY)): path.read_text().count("transaction.atomic(")
+        for path in (REPOSITORY / "webui").rglob("*.py")
+    }
+    assert {name: n for name, n in opened.items() if n} == {"webui/transactions.py": 1, "webui/jobs/services.py": 1}

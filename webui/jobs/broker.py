@@ -1,0 +1,92 @@
+"""django-q's queue on Redis, for workers on any number of machines: each takes a job when one of its workers is free.
+
+Redis hands a task out once. One that is lost with it, or with who took it, is sent again by ``webui.jobs.services``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django_q.brokers.redis_broker import Redis
+from django_q.conf import Conf
+from django_q.signing import SignedPackage
+from redis.exceptions import RedisError
+
+from core.child_process import signal_group
+from webui import servers
+from webui.jobs.models import Job
+from webui.jobs.queue import this_cluster
+
+log = logging.getLogger(__name__)
+
+AGAIN_AFTER_S = 2.0  # where a server does not answer
+WEBHOOKS = "webhooks"  # the lane without jobs
+
+
+class RedisBroker(Redis):
+    """One list a lane. What a cluster takes while all of its workers are busy would wait for them beside idle ones
+    elsewhere, so it takes one job at a time, and none before the last one has begun."""
+
+    _taken: tuple[str, datetime, float] | None = None  # the last job, when it was sent, and when it was taken
+
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> Any:
+        """Called by django-q."""
+        return servers.redis()
+
+    def ping(self) -> bool:
+        """A cluster may begin before the server answers."""
+        return True
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Nobody reads it: ``webui.jobs.heartbeat`` says who lives."""
+
+    def dequeue(self) -> list[tuple[None, bytes]] | None:
+        """The next task, after a second at most; None for none."""
+        try:
+            if Conf.CLUSTER_NAME == WEBHOOKS:
+                return super().dequeue()
+            if not self._wants_more():
+                time.sleep(Conf.POLL)
+                return None
+            found = super().dequeue()
+            for _nothing, package in found or ():
+                job_id = SignedPackage.loads(package)["args"][0]
+                sent_at = (
+                    Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
+                )
+                self._taken = (job_id, sent_at, time.monotonic()) if sent_at else None
+            return found
+        except (RedisError, DatabaseError) as error:
+            log.warning("the workers for %s cannot ask for tasks: %s", Conf.CLUSTER_NAME, error)
+            connection.close()
+            time.sleep(AGAIN_AFTER_S)
+            return None
+
+    def _wants_more(self) -> bool:
+        close_old_connections()
+        if self._taken is not None:
+            job_id, sent_at, at = self._taken
+            if Job.objects.filter(id=job_id, state=Job.State.QUEUED, sent_at=sent_at).exists():
+                self._end_if_stuck(job_id, at)
+                return False
+            self._taken = None
+        return self._busy() < Conf.WORKERS
+
+    def _busy(self) -> int:
+        return Job.objects.filter(cluster=this_cluster(), state__in=Job.WORKING).count()
+
+    def _end_if_stuck(self, job_id: str, taken_at: float) -> None:
+        """A worker that was killed while it waited for a task took the lock of their queue with it: no other one gets
+        any. Whoever started the cluster starts it again."""
+        if time.monotonic() - taken_at > 2 * settings.JOBS_LEASE_S and self._busy() < Conf.WORKERS:
+            log.error("The workers for %s take no jobs.", Conf.CLUSTER_NAME)
+            Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(sent_at=None)
+            signal_group(os.getpgrp(), signal.SIGKILL)
