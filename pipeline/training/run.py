@@ -342,6 +342,8 @@ def _features(
         with atomic_path(table_file) as temporary:
             clips.to_csv(temporary, index=False)
         negatives = None if config.trains else shipped_negatives(config.size)
+        if before is None and config.size == "large":
+            reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
         window_s, phrase_s = window_seconds(clips, config.phrase)
         detector = before.detector if before is not None else untrained_detector(config, window_s, negatives)
         save_checkpoint(detector, str(start_file))
@@ -355,7 +357,8 @@ def _features(
             if negatives is not None
             else ()
         )
-        build_store(detector, examples, pieces, folder, store_folder, Progress(reporter, len(examples.specs)))
+        progress = Progress(reporter, len(examples.specs))
+        build_store(detector, examples, pieces, folder, store_folder, progress, reporter)
     detector, _ = load_checkpoint(str(start_file))
     clips = pd.read_csv(table_file, keep_default_na=False)
     return clips, detector, open_store(store_folder, detector.config.stored.width)
