@@ -405,7 +405,7 @@ def _train(
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """What the report says of the shipped weights and speech that the run built on."""
     from model.encoder_detector import EncoderDetector
-    from model.shipped_weights import about_front_end
+    from model.shipped_weights import about_front_end, shipped_verifier
     from pipeline.training.negative_set import about_negatives
     from pipeline.training.negative_speech import about_negative_speech
 
@@ -418,6 +418,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     negatives = shipped_negatives(config.size)
     return {
         "backbone": {**about_front_end(config.size), **passes},
+        **({"verifier": shipped_verifier()[1]} if passes["verified"] else {}),
         **({"negative_set": about_negatives(negatives)} if negatives is not None else {}),
         **heard,
     }
