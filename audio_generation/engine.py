@@ -91,6 +91,10 @@ class Engine(Protocol):
         """The voices of a language ("en" takes every accent, "en-gb" that accent, "" every language); else none."""
         ...
 
+    def kept_voices(self, language: str) -> list[Voice]:
+        """Voices that ``voices`` does not list, so that no run and no training hears them: they are to measure on."""
+        ...
+
     def languages(self) -> set[str]:
         """What its voices speak ("de", "en-gb"); empty where it is not ready. Fast, as ``available`` is."""
         ...

@@ -64,6 +64,10 @@ class WorkerEngine:
         """The voices of a language, where the engine is ready."""
         raise NotImplementedError
 
+    def find_kept_voices(self, language: str) -> list[Voice]:
+        """See ``Engine.kept_voices``; most engines have none."""
+        return []
+
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
         """See ``Engine.draw_settings``."""
         raise NotImplementedError
@@ -119,8 +123,13 @@ class WorkerEngine:
             raise HarkError(
                 f"The engine {self.name} did not name its voices.", f"{reason}.", "./hark doctor shows what is missing."
             ) from reason
-        self._named[language] = {voice.name: voice for voice in found}
+        kept = self.find_kept_voices(language) if found else []
+        self._named[language] = {voice.name: voice for voice in (*found, *kept)}
         return found
+
+    def kept_voices(self, language: str) -> list[Voice]:
+        """See ``Engine.kept_voices``."""
+        return self.find_kept_voices(language) if self.available().ok else []
 
     def languages(self) -> set[str]:
         """See ``Engine.languages``."""

@@ -100,10 +100,12 @@ def near_texts(phrase: str, language: str, seed: int) -> list[str]:
 
 
 def _voices(language: str, missing: dict[str, str]) -> Speakers:
-    """The neural voices that training does not hear; of an engine with a single one, that."""
+    """Neural voices that neither a run nor a training of what ships has heard: those that an engine keeps to measure
+    on; of one that keeps none (Piper, of which nothing that ships has heard), those of the test, or its only one."""
     voices = voices_for(language, VOICES)
     missing |= {f"voices of {name}": "the engine is not ready here" for name in VOICES if name not in voices["all"]}
-    return {name: voices["test"].get(name) or speakers for name, speakers in voices["all"].items()}
+    kept, test = voices["kept"], voices["test"]
+    return {name: kept.get(name) or test.get(name) or speakers for name, speakers in voices["all"].items()}
 
 
 def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, str]) -> dict[str, Said]:

@@ -37,7 +37,8 @@ Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine; the voices of e
 
 
 def voices_for(language: str, engines: Sequence[str] | None = None, held_out: str | None = None) -> dict[str, Speakers]:
-    """Who speaks, as ``{"all": ..., "test": ...}``: all embedded voices, and those that training did not hear.
+    """Who speaks, as ``{"all": ..., "test": ..., "kept": ...}``: all embedded voices, those that training did not hear,
+    and those that engines keep to measure on, which no run may use.
 
     Args:
         language: of the phrase.
@@ -55,7 +56,14 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
     def embedded(speakers: Speakers) -> Speakers:
         return {name: speakers[name] for name in EMBEDDED_ENGINES if name in speakers} or speakers
 
-    return {"all": embedded(everyone), "test": embedded(splits.voices["test"])}
+    kept: dict[str, list[list[Voice]]] = {}
+    for name in had:
+        people: dict[str, list[Voice]] = {}
+        for voice in ready[name].kept_voices(language):
+            people.setdefault(voice.speaker, []).append(voice)
+        if people:
+            kept[name] = list(people.values())
+    return {"all": embedded(everyone), "test": embedded(splits.voices["test"]), "kept": kept}
 
 
 def confuser_texts(phrase: str, language: str, seed: int, count: int = CONFUSER_CLIPS) -> list[PhraseText]:

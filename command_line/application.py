@@ -32,7 +32,7 @@ GROUPS = {
     "Devices": ("wyoming", "bundle-web"),
     "Recordings": ("transcribe", "summarizer"),
     "Library and voices": ("library", "mine", "voices", "engines"),
-    "Portal and data": ("admin", "remote", "backup", "restore"),
+    "Portal and data": ("worker", "admin", "remote", "backup", "restore"),
     "Advanced": ("asr", "bench", "test"),
 }
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.encoder_backbone import DECODER_FILE, TOKENIZER_FILE, package_content, package_model
+from model.decoder import position_tables, shipped_decoder
+from model.encoder_backbone import TOKENIZER_FILE, package_content
 
 if TYPE_CHECKING:
     import onnx
@@ -89,54 +90,9 @@ def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
     return ways[len(text)]
 
 
-@cache
-def _decoder() -> onnx.ModelProto:
-    """The decoder without its caches as one flat ONNX graph: ``input_ids`` [n, length], ``encoder_hidden_states``
-    [n, time, 288] and ``encoder_attention_mask`` [n, samples] to ``logits`` [n, length, tokens]."""
-    import onnx
-
-    model = package_model(DECODER_FILE)
-    outer = model.graph
-    either = next(node for node in outer.node if node.op_type == "If")
-    branch = next(attribute.g for attribute in either.attribute if attribute.name == "else_branch")
-    nodes = [node for node in outer.node if node.op_type != "If"] + list(branch.node)
-    weights = {tensor.name: tensor for tensor in [*outer.initializer, *branch.initializer]}
-    _share_embeddings(nodes, weights)
-    needed, kept = {"logits"}, []
-    for node in reversed(nodes):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            kept.append(node)
-    graph = onnx.helper.make_graph(
-        list(reversed(kept)),
-        "decoder",
-        [],
-        [],
-        [tensor for name, tensor in weights.items() if name in needed],
-    )
-    return onnx.helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
-
-
-def _share_embeddings(nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> None:
-    """Read embeddings off the output layer: the model keeps both, and they are the same numbers, transposed."""
-    from onnx import helper, numpy_helper
-
-    output = next(node for node in nodes if node.output[0] == "logits").input[1]
-    place, gather = next(
-        (place, node) for place, node in enumerate(nodes) if node.op_type == "Gather" and node.input[1] == "input_ids"
-    )
-    table = numpy_helper.to_array(weights[gather.input[0]])
-    if not np.array_equal(table.T, numpy_helper.to_array(weights[output])):
-        return
-    nodes[place : place + 1] = [
-        helper.make_node("Gather", [output, "input_ids"], ["columns"], axis=1),
-        helper.make_node("Transpose", ["columns"], [gather.output[0]], perm=[1, 2, 0]),
-    ]
-
-
 def decoder_weights() -> list[onnx.TensorProto]:
     """The decoder's weights and other constants."""
-    return list(_decoder().graph.initializer)
+    return list(shipped_decoder().weights)
 
 
 class _Nodes:
@@ -152,35 +108,35 @@ class _Nodes:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
 
-    def constant(self, name: str, value: object, kind: type = np.int64) -> str:
+    def constant(self, name: str, value: object, kind: Any = np.int64) -> str:
         from onnx import numpy_helper
 
         self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
         return name
 
-    def decode(self, prefix: str, ids: str, states: str, mask: str, place: str, outside: _Nodes | None = None) -> str:
+    def decode(self, prefix: str, ids: str, place: str) -> str:
         """Log-probabilities of the next token by the decoder [n, positions, tokens], from position ``place`` on.
 
-        What does not depend on the tokens (keys and values of the states) is computed ``outside``, of a loop say.
+        The keys and values of the states are there already (:attr:`model.decoder.Decoder.of_states`).
         """
         from onnx import NodeProto
 
-        given = {"input_ids": ids, "encoder_hidden_states": states, "encoder_attention_mask": mask}
-        weights = {tensor.name for tensor in _decoder().graph.initializer}
-        of_tokens = {"input_ids"}
-        for original in _decoder().graph.node:
+        decoder = shipped_decoder()
+        given = {"input_ids": ids}
+        made = {output for node in decoder.of_tokens for output in node.output}
+
+        def copied(original: onnx.NodeProto) -> None:
             node = NodeProto()
             node.CopyFrom(original)
-            node.name = ""
             for side in (node.input, node.output):
-                side[:] = [given.get(n, n if not n or n in weights else prefix + n) for n in side]
-            if original.output[0] == "logits":
-                node.input[0] = self.add("Slice", [node.input[0], place, "end", "second"], f"{prefix}wanted")
-            if of_tokens & set(original.input):
-                of_tokens |= set(original.output)
-                self.nodes.append(node)
-            else:
-                (outside or self).nodes.append(node)
+                side[:] = [given.get(n, prefix + n if n in made else n) for n in side]
+            self.nodes.append(node)
+
+        for original in decoder.of_tokens:
+            copied(original)
+        given["normalized"] = self.add("Slice", [f"{prefix}normalized", place, "end", "second"], f"{prefix}wanted")
+        given["logits"] = f"{prefix}logits"
+        copied(decoder.of_output)
         return self.add("LogSoftmax", [f"{prefix}logits"], f"{prefix}log_p", axis=-1)
 
 
@@ -218,11 +174,9 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         "one_s": 1,
         "second": [1],
         "stop": END,
-        "samples": [384],
         "tokens": tokens,
         "tokens_3": tokens[:, :, None],
         "many": [count, 1],
-        "many_3": [count, 1, 1],
         "single": [1, 1],
     }.items():  # fmt: skip
         made.constant(name, value)
@@ -245,14 +199,14 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     }.items():  # fmt: skip
         made.constant(name, value, np.float32)
 
-    # Every output of the decoder's front end is some samples of audio; its mask counts those.
-    made.add("Shape", ["states"], "shape", start=1, end=2)
-    made.add("Mul", ["shape", "samples"], "length")
-    made.add("Concat", ["one", "length"], "mask_shape", axis=0)
-    made.add("ConstantOfShape", ["mask_shape"], "mask", value=helper.make_tensor("v", TensorProto.INT64, [1], [1]))
+    decoder = shipped_decoder()
+    tables, values = position_tables(1 + MOST_WRITTEN + longest)
+    made.nodes += [helper.make_node("Identity", ["states"], ["encoder_hidden_states"]), *tables, *decoder.of_states]
+    for name, table in values.items():
+        made.constant(name, table, table.dtype)
 
     write = _Nodes()
-    log_p = write.decode("write/", "ids", "states", "mask", "last", outside=made)
+    log_p = write.decode("write/", "ids", "last")
     write.add("Gather", [log_p, "firsts"], "first_p", axis=2)
     write.add("ReduceLogSumExp", ["first_p"], "fits", keepdims=0)
     write.add("ArgMax", [log_p], "token", axis=2, keepdims=0)
@@ -290,9 +244,7 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     made.add("Slice", ["written", "start", "place_after", "second"], "before")
     made.add("Expand", ["before", "many"], "before_all")
     made.add("Concat", ["before_all", "tokens"], "asked", axis=1)
-    made.add("Expand", ["states", "many_3"], "states_all")
-    made.add("Expand", ["mask", "many"], "mask_all")
-    log_p = made.decode("ask/", "asked", "states_all", "mask_all", "place")
+    log_p = made.decode("ask/", "asked", "place")
     made.add(
         "GatherElements",
         [made.add("Slice", [log_p, "start", "last", "second"], "but_last"), "tokens_3"],
@@ -325,7 +277,6 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     made.add("Cast", ["is_later"], "later_f", to=TensorProto.FLOAT)
     columns = [made.add("Reshape", [name, "single"], f"{name}_1") for name in ("probable", "margin", "later_f")]
     made.add("Concat", columns, "evidence", axis=1)
-    decoder = _decoder()
     graph = helper.make_graph(
         made.nodes,
         "rescoring",
@@ -334,6 +285,6 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
             helper.make_tensor_value_info("rescoring", TensorProto.FLOAT, [1, 1]),
             helper.make_tensor_value_info("evidence", TensorProto.FLOAT, [1, 3]),
         ],
-        [*made.constants, *decoder.graph.initializer],
+        [*made.constants, *decoder.weights],
     )
-    return helper.make_model(graph, opset_imports=list(decoder.opset_import), ir_version=decoder.ir_version)
+    return helper.make_model(graph, opset_imports=list(decoder.model.opset_import), ir_version=decoder.model.ir_version)

@@ -8,6 +8,8 @@ from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 
 COUNTS = {"man": 12, "woman": 12, "child": 6}
+KEPT = {"man": 6, "woman": 6, "child": 3}  # to measure on
+FIRST_KEPT = 101
 LICENCE = "Apache-2.0 (hibari, distilled from Kokoro-82M)"
 
 
@@ -30,7 +32,15 @@ class Hibari(WorkerEngine):
             for kind, count in COUNTS.items()
             for number in range(1, count + 1)
         }
-        return [Voice(self.name, name, "en-us", who, LICENCE, "hibari 0.2") for name, who in people.items()]
+        return [self._voice(name, who) for name, who in people.items()]
+
+    def find_kept_voices(self, language: str) -> list[Voice]:
+        """People of the same kinds, drawn by numbers that no run uses."""
+        names = [f"{kind}-{FIRST_KEPT + number}" for kind, count in KEPT.items() for number in range(count)]
+        return [self._voice(name, f"hibari-{name}") for name in names if speaks("en-us", language)]
+
+    def _voice(self, name: str, speaker: str) -> Voice:
+        return Voice(self.name, name, "en-us", speaker, LICENCE, "hibari 0.2")
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
         """Factors of speed, pitch and its range, and the seed of the noise in breath and fricatives."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
@@ -9,6 +11,7 @@ from audio_generation.worker import WorkerEngine
 
 STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
 BLENDS = 35
+KEPT_BLENDS = range(101, 113)  # to measure on
 LICENCE = "Apache-2.0 (Kokoro-82M)"
 ACCENTS = {"us": "en-us", "gb": "en-gb"}
 
@@ -28,7 +31,13 @@ class KokoroInt8(WorkerEngine):
 
     def find_voices(self, language: str) -> list[Voice]:
         """Styles, then blends, each in both accents."""
-        styles = [*STYLES, *(f"blend-{number}" for number in range(1, BLENDS + 1))]
+        return self._voices([*STYLES, *(f"blend-{number}" for number in range(1, BLENDS + 1))], language)
+
+    def find_kept_voices(self, language: str) -> list[Voice]:
+        """Blends of numbers that no run uses, each in both accents."""
+        return self._voices([f"blend-{number}" for number in KEPT_BLENDS], language)
+
+    def _voices(self, styles: Sequence[str], language: str) -> list[Voice]:
         return [
             Voice(self.name, f"{accent}/{style}", spoken, f"kokoro-{style}", LICENCE, "Kokoro-82M int8")
             for style in styles

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.events import Progress
+from core.events import Progress, Reporter
 from db.db_api import Library
 from db.records import Clip
 from model.backbone_detector import BackboneDetector
@@ -213,19 +213,22 @@ def build_store(
     models: Path,
     folder: Path,
     progress: Progress,
+    reporter: Reporter | None = None,
 ) -> FeatureStore:
     """Build examples, and pieces of a negative set, into a feature store, as a detector's front end gives them.
 
     Args:
         models: folder for the files of the front end.
         folder: of the store.
+        progress: of the examples.
+        reporter: is told of the pieces, where a second pass judges them.
     """
     writer = FeatureWriter(folder)
     with closing(build_examples(examples.specs, examples.sources, detector.front_end(models))) as built:
         for features, row in built:
             writer.append(features, **row)
             progress.advance()
-    for piece in pieces_with_gains(pieces, detector):
+    for piece in pieces_with_gains(pieces, detector, reporter):
         writer.append(piece.frames, **piece.row)
     writer.close()
     return open_store(folder, detector.config.stored.width)

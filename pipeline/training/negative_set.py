@@ -25,6 +25,7 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.processors import usable_cores
+from core.worded import worded
 from model.asr.packed import Utterance
 from model.encoder_backbone import STATE_FRAMES
 from model.examples import ExampleSpec, SoundSources, build_examples
@@ -218,8 +219,14 @@ def saying(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
     return (False,) * len(said) if sum(said) > MOST_SAYING * len(said) else said
 
 
-def pieces_with_gains(pieces: Iterable[NegativePiece], detector: Detector) -> Iterator[NegativePiece]:
-    """The pieces with a column of what the second pass adds to matches; as they are where there is none."""
+def pieces_with_gains(
+    pieces: Iterable[NegativePiece], detector: Detector, reporter: Reporter | None = None
+) -> Iterator[NegativePiece]:
+    """The pieces with a column of what the second pass adds to matches; as they are where there is none.
+
+    Args:
+        reporter: is told of the second pass, which takes a minute or two for all of the set.
+    """
     from model.encoder_detector import EncoderDetector
 
     if not isinstance(detector, EncoderDetector) or detector.second_pass is None:
@@ -232,8 +239,16 @@ def pieces_with_gains(pieces: Iterable[NegativePiece], detector: Detector) -> It
         return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
 
     chosen = list(pieces)
+    progress = None
+    if reporter is not None and chosen:
+        hours = round(sum(len(piece.frames) for piece in chosen) * FRAME_S / 3600, 1)
+        reporter.stage("features", worded("Asking the decoder where %(hours)s hours of real speech match", hours=hours))
+        progress = Progress(reporter, len(chosen))
     with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
-        yield from pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations))
+        for piece in pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations)):
+            yield piece
+            if progress is not None:
+                progress.advance()
 
 
 def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:

@@ -46,7 +46,8 @@ def build_report(
 
     Args:
         trained: None: nothing was, the detector was calibrated.
-        foundation: what is said about the shipped weights that the run built on: ``backbone`` and ``negative_set``.
+        foundation: what is said about the shipped weights that the run built on: ``backbone``,
+            ``verifier`` and ``negative_set``.
     """
     counts = {}
     for bucket in BUCKETS:
@@ -220,6 +221,15 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
                 "Phone model: %(name)s %(version)s%(encoder)s, trained on real speech (%(corpora)s)%(engines)s.",
                 name=backbone["name"], version=str(backbone["version"]), encoder=encoder,
                 corpora=", ".join(backbone["training_corpora"]), engines=spoken,
+            )
+        )  # fmt: skip
+    if report.get("verifier"):
+        corpora, names = (", ".join(report["verifier"][f"training_{part}"]) for part in ("corpora", "engines"))
+        sentences.append(
+            worded(
+                "Verifier: trained on real speech (%(corpora)s) and on the engines %(names)s. It has heard "
+                "most of their voices: what is measured with these may be too good.",
+                corpora=corpora, names=names,
             )
         )  # fmt: skip
     if report.get("negative_set"):

@@ -342,6 +342,8 @@ def _features(
         _refuse_too_little(clips, plan)
         with atomic_path(table_file) as temporary:
             clips.to_csv(temporary, index=False)
+        if before is None and config.size == "large":
+            reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
         window_s, phrase_s = window_seconds(clips, config.phrase)
         detector = before.detector if before is not None else untrained_detector(config, window_s, rescored=True)
         save_checkpoint(detector, str(start_file))
@@ -352,7 +354,8 @@ def _features(
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
         if not config.trains and complaint():
             reporter.log(complaint(), "warning")
-        build_store(detector, examples, pieces, folder, store_folder, Progress(reporter, len(examples.specs)))
+        progress = Progress(reporter, len(examples.specs))
+        build_store(detector, examples, pieces, folder, store_folder, progress, reporter)
     detector, _ = load_checkpoint(str(start_file))
     clips = pd.read_csv(table_file, keep_default_na=False)
     return clips, detector, open_store(store_folder, detector.config.stored.width)
@@ -399,7 +402,7 @@ def _train(
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """What the report says of the shipped weights and speech that the run built on."""
     from model.encoder_detector import EncoderDetector
-    from model.shipped_weights import about_front_end
+    from model.shipped_weights import about_front_end, shipped_verifier
     from pipeline.training.negative_speech import about_negative_speech
     from pipeline.training.negatives import about_shipped_negatives
 
@@ -411,6 +414,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
         passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
     return {
         "backbone": {**about_front_end(config.size), **passes},
+        **({"verifier": shipped_verifier()[1]} if passes["verified"] else {}),
         "negative_set": about_shipped_negatives(detector),
         **heard,
     }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audio_generation.hibari_side.hibari import Hibari
+from audio_generation.kokoro_int8_side.kokoro_int8 import KokoroInt8
+from audio_generation.worker import WorkerEngine
 from benchmark import BenchOptions, confusables, measure, synthetic
 from benchmark.confusables import near_texts, phones_apart, table
 from core.audio_file import write_audio
@@ -80,3 +84,28 @@ def test_what_is_not_there_is_said(shared: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
     with pytest.raises(HarkError, match="not here"):
         measure("confusables", BenchOptions(), silent_reporter())
+
+
+def test_voices_that_are_kept_to_measure_on_speak_first(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, make_choir: Any
+) -> None:
+    choir = make_choir()
+    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": choir})
+    monkeypatch.setattr(confusables, "VOICES", ("choir",))
+    listed = [voice.name for one in confusables._voices("en", {})["choir"] for voice in one]
+    kept = [
+        replace(voice, name=f"kept {voice.name}", speaker=f"kept {n}") for n, voice in enumerate(choir.voices("en"))
+    ]
+    monkeypatch.setattr(choir, "kept_voices", lambda language: kept)
+    found = confusables._voices("en", {})["choir"]
+    assert listed and all(not name.startswith("kept") for name in listed)
+    assert sorted(voice.name for one in found for voice in one) == sorted(voice.name for voice in kept)
+
+
+@pytest.mark.parametrize("engine", [Hibari(), KokoroInt8()])
+def test_no_run_hears_a_kept_voice(engine: WorkerEngine) -> None:
+    listed, kept = engine.find_voices("en"), engine.find_kept_voices("en")
+    assert len({voice.speaker for voice in kept}) >= 12
+    assert not {voice.name for voice in kept} & {voice.name for voice in listed}
+    assert not {voice.speaker for voice in kept} & {voice.speaker for voice in listed}
+    assert engine.find_kept_voices("de") == []

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from core.errors import HarkError
-from model import encoder_backbone, rescoring
+from model import decoder, encoder_backbone, rescoring
 from model.encoder import loaded_backbone
 from model.encoder_backbone import (
     ASSETS,
@@ -92,10 +92,10 @@ def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) 
     """The same with the decoder as the package has it, step by step."""
     path = package_file(DECODER_FILE)
     assert path is not None
-    decoder = session(str(path))
+    package = session(str(path))
     texts = rescoring._tokens()
     next_word = np.array([number == END or text.startswith(rescoring.NEXT_WORD) for number, text in enumerate(texts)])
-    caches = [entry.name for entry in decoder.get_inputs() if entry.name.startswith("past_key_values")]
+    caches = [entry.name for entry in package.get_inputs() if entry.name.startswith("past_key_values")]
 
     def log_p(tokens: Sequence[int]) -> np.ndarray:
         inputs = {"input_ids": np.asarray([tokens], np.int64), "use_cache_branch": np.array([False])}
@@ -104,7 +104,7 @@ def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) 
             "encoder_attention_mask": np.ones((1, 384 * len(states)), int),
         }
         inputs |= {name: np.zeros((1, 8, 0, 36), np.float32) for name in caches}
-        logits = decoder.run(["logits"], inputs)[0][0].astype(np.float64)
+        logits = package.run(["logits"], inputs)[0][0].astype(np.float64)
         return (
             logits
             - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
@@ -160,9 +160,9 @@ def test_a_decoder_that_is_missing_or_another_one_is_said_plainly(
     other.write_bytes(b"another")
     assert ASSETS / other.name == DECODER_FILE
     for found in (None, other):
-        rescoring._decoder.cache_clear()
+        decoder.shipped_decoder.cache_clear()
         monkeypatch.setattr(encoder_backbone, "package_file", lambda name, found=found: found)
         with pytest.raises(HarkError) as caught:
-            rescoring._decoder()
+            decoder.shipped_decoder()
         assert "moonshine-voice" in caught.value.why and "requirements-alone.txt" in caught.value.what_to_do
-    rescoring._decoder.cache_clear()
+    decoder.shipped_decoder.cache_clear()

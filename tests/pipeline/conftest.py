@@ -55,6 +55,9 @@ class Choir:
             for part in ("alto", "bass")
         ]
 
+    def kept_voices(self, language: str) -> list[Voice]:
+        return []
+
     def languages(self) -> set[str]:
         return {"en-us"}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import write_audio
-from core.events import silent_reporter
+from core.events import Event, Reporter, silent_reporter
 from model import encoder
 from model.asr.packed import Utterance
 from model.encoder_backbone import STATE_FRAMES, encoder_path
@@ -90,7 +90,10 @@ def test_what_was_not_transcribed_may_say_a_common_word() -> None:
 
 def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetector) -> None:
     pieces = list(negative_pieces(negatives, np.inf, 0))
-    judged = list(pieces_with_gains(pieces, detector))
+    told: list[Event] = []
+    judged = list(pieces_with_gains(pieces, detector, Reporter(told.append)))
+    assert [event["name"] for event in told if event["event"] == "stage"] == ["features"]
+    assert (told[-1]["event"], told[-1]["done"], told[-1]["total"]) == ("progress", len(pieces), len(pieces))
     assert [piece.row for piece in judged] == [piece.row for piece in pieces]
     columns = [piece.frames[:, -1] for piece in judged]
     assert all(piece.frames.shape[1] == detector.config.stored.width for piece in judged)

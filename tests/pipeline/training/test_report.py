@@ -253,3 +253,12 @@ def test_the_det_plot_takes_zeros(misses: list[float]) -> None:
     assert det_plot(report, "png")[:8] == b"\x89PNG\r\n\x1a\n"
     svg = det_plot(report, "svg").decode()
     assert "<svg" in svg and "nan" not in svg
+
+
+def test_what_the_verifier_has_heard_is_said() -> None:
+    report = report_of(trained=None)
+    assert "Verifier:" not in words(report)
+    report["verifier"] = {"training_corpora": ["arctic"], "training_engines": ["hibari", "kokoro_int8"]}
+    said = words(report)
+    assert "Verifier: trained on real speech (arctic) and on the engines hibari, kokoro_int8." in said
+    assert "It has heard most of their voices" in said
