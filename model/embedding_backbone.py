@@ -40,11 +40,11 @@ CONVOLVED_FRAMES = 48  # mel frames that one step of the convolutions depends on
 class EmbeddingBackboneConfig:
     """The shape of the layers on the embedding's; it travels inside every checkpoint."""
 
-    channels: int = 128
+    channels: int = 144
     kernel: int = 3  # steps of 40 ms
     dilations: tuple[int, ...] = (1, 2, 3, 4)  # one residual block each
     phones: int = PHONE_OUTPUTS
-    temperature: float = 1.5  # of what is heard: above 1, probabilities are evened out
+    temperature: float = 1.25  # of what is heard: above 1, probabilities are evened out
     kind: str = "embedding"
 
     @property
