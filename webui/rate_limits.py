@@ -90,7 +90,8 @@ def _counted_by_redis(limits: Mapping[str, int], window: int) -> list[tuple[int,
         for who, most in limits.items():
             counting = redis().pipeline()
             name = f"hark:asked:{_digest(who)}:{window}"
-            counting.incr(name).expire(name, 2 * WINDOW_S)
+            counting.incr(name)
+            counting.expire(name, 2 * WINDOW_S)
             n = int(counting.execute()[0])
             found.append((most, n))
             if n > most:  # a token that asks too much takes nothing from its user's others

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.db import migrations
 
-MAKE, TAKE_AWAY = {}, {}
+MAKE: dict[str, tuple[str, ...]] = {}
+TAKE_AWAY: dict[str, tuple[str, ...]] = {}
 MAKE["sqlite"] = (
     "CREATE VIRTUAL TABLE audio_passage_words USING fts5(text, content='audio_passage', content_rowid='id',"
     " tokenize='unicode61 remove_diacritics 2')",
