@@ -8,6 +8,7 @@ and the test part of the negative set where all of them stand on its backbone. E
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +113,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     for number, group in enumerate(groups):
         reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
         pieces = (
-            shipped_negatives(group[0].detector, config.keyphrase, ALL_NEGATIVES_H, 0, data, reporter)
+            shipped_negatives(group[0].detector, config.keyphrase, ALL_NEGATIVES_H, math.inf, 0, data, reporter)
             if negatives
             else ()
         )

@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
 
 def shipped_negatives(
-    detector: Detector, keyphrase: Keyphrase, hours: float, seed: int, data: Path, reporter: Reporter
+    detector: Detector,
+    keyphrase: Keyphrase,
+    hours: float,
+    speech_hours: float,
+    seed: int,
+    data: Path,
+    reporter: Reporter,
 ) -> Iterator[NegativePiece]:
-    """Pieces without the phrase, in the splits "validation" (about ``hours``) and "test"; none for a detector that is
+    """Pieces without the phrase, in the splits "validation" (about ``hours`` of outputs, ``speech_hours``
+    of sound) and "test"; none for a detector that is
     trained from nothing.
 
     A large detector's are outputs of its encoder, which ship; others hear sound, once, and keep it below ``data``.
@@ -33,7 +40,7 @@ def shipped_negatives(
     if isinstance(detector, EncoderDetector):
         yield from negative_pieces(NEGATIVE_SET, hours, seed, keyphrase)
     elif isinstance(detector, BackboneDetector):
-        yield from heard_for_calibration(detector, keyphrase, hours, data, reporter)
+        yield from heard_for_calibration(detector, keyphrase, speech_hours, data, reporter)
 
 
 def about_shipped_negatives(detector: Detector) -> dict[str, Any]:

@@ -349,8 +349,9 @@ def _features(
         save_checkpoint(detector, str(start_file))
         need, variants = detector.config.receptive_samples, EFFORTS[config.effort].variants if config.trains else 0
         examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, variants)
-        hours = EFFORTS[config.effort].negative_hours
-        pieces = shipped_negatives(detector, config.keyphrase, hours, config.seed, data, reporter)
+        effort = EFFORTS[config.effort]
+        hours = effort.negative_hours, effort.speech_hours
+        pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, data, reporter)
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
         if not config.trains and complaint():
             reporter.log(complaint(), "warning")

@@ -18,6 +18,7 @@ EFFORTS["tiny"] = replace(
     inbetween=BucketSize(10, 1),
     plain_negative=BucketSize(60, 1),
     negative_hours=0.05,
+    speech_hours=0.05,
     variants=1,
     steps=4,
     batch_size=16,

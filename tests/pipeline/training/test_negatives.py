@@ -49,13 +49,13 @@ def standard() -> BackboneDetector:
 @pytest.mark.usefixtures("speech")
 def test_people_whom_no_backbone_has_learned_from_are_the_test(tmp_path: Path) -> None:
     told: list[Event] = []
-    pieces = list(shipped_negatives(standard(), PHRASE, 9.0, 0, tmp_path, Reporter(told.append)))
+    pieces = list(shipped_negatives(standard(), PHRASE, 9.0, 9.0, 0, tmp_path, Reporter(told.append)))
     corpora = {(piece.row["engine"], piece.row["split"]) for piece in pieces}
     assert corpora == {("bank:heard", "validation"), (f"bank:{UNHEARD[0]}", "test")}
     assert len(pieces) == 2 * (len(TEXTS) - 1) * len(TESTED), "each in all conditions, without those with the phrase"
     assert any(event["event"] == "stage" for event in told)
     told.clear()
-    again = list(shipped_negatives(standard(), Keyphrase("iron will"), 9.0, 0, tmp_path, Reporter(told.append)))
+    again = list(shipped_negatives(standard(), Keyphrase("iron will"), 9.0, 9.0, 0, tmp_path, Reporter(told.append)))
     assert not told and len(again) == 2 * len(TEXTS) * len(TESTED), "heard once for all phrases"
     width = standard().config.stored.width
     assert all(piece.frames.shape[1] == width and len(piece.frames) > 0 for piece in pieces)
@@ -64,14 +64,16 @@ def test_people_whom_no_backbone_has_learned_from_are_the_test(tmp_path: Path) -
 @pytest.mark.usefixtures("speech")
 def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
     seconds = 5.0
-    pieces = list(shipped_negatives(standard(), Keyphrase("iron will"), seconds / 3600, 0, tmp_path, silent_reporter()))
+    pieces = list(
+        shipped_negatives(standard(), Keyphrase("iron will"), 9.0, seconds / 3600, 0, tmp_path, silent_reporter())
+    )
     assert {(piece.row["split"]) for piece in pieces} == {"validation", "test"}
     assert len(pieces) < 2 * len(TEXTS) * len(TESTED)
 
 
 def test_a_detector_that_is_trained_from_nothing_has_none(tmp_path: Path) -> None:
     detector = TinyCRNN(TinyCRNNConfig.of_size("micro", 1.2))
-    assert not list(shipped_negatives(detector, PHRASE, 1.0, 0, tmp_path, silent_reporter()))
+    assert not list(shipped_negatives(detector, PHRASE, 1.0, 1.0, 0, tmp_path, silent_reporter()))
     assert about_shipped_negatives(detector) == {}
 
 

@@ -30,6 +30,7 @@ TINY = replace(
     inbetween=BucketSize(12, 1),
     plain_negative=BucketSize(70, 1),
     negative_hours=0.05,
+    speech_hours=0.05,
     variants=1,
     steps=60,
     batch_size=16,
