@@ -67,6 +67,7 @@ def test_a_device_loads_what_the_portal_serves(tmp_path: Path) -> None:
             page.wait_for_timeout(500)
             page.reload()
         page.get_by_role("link", name=PHRASE).first.click()
+        page.get_by_role("tab", name="Where shall it run?").click()
 
         # the YAML leads to the manifest, the manifest to the network
         card = page.get_by_role("region", name=re.compile("^ESPHome"))
