@@ -237,7 +237,7 @@ def test_the_page_is_whole_and_runs_nothing() -> None:
     page.feed(page_text)
     assert page.open == []
     assert "script" not in page.seen and "link" not in page.seen and page.seen.count("svg") == 1
-    assert page.seen.count("b") == 4, "only the figures in the boxes"
+    assert page.seen.count("b") == 5, "only the figures in the boxes and the verdict"
     assert "&lt;b&gt;hey &amp; compass&lt;/b&gt;" in page_text and "&lt;script&gt;alert(1)" in page_text
     assert "http" not in page_text.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace(
         "http://purl.org", ""

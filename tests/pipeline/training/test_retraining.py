@@ -41,8 +41,8 @@ THRESHOLD = 0.5
 
 @pytest.fixture(scope="module")
 def model() -> BackboneDetector:
-    """A detector of "computer" that knows nothing of it but its phones."""
-    made = keyword_hmm_model("computer", "standard")
+    """A detector of "hey compass" that knows nothing of it but its phones."""
+    made = keyword_hmm_model("hey compass", "standard")
     assert isinstance(made, BackboneDetector)
     return made
 
@@ -52,14 +52,14 @@ def store(model: BackboneDetector, tmp_path_factory: pytest.TempPathFactory) -> 
     """Six utterances of the phrase in the validation split, in a little more noise each."""
     writer = FeatureWriter(tmp_path_factory.mktemp("store") / "features")
     rng = np.random.default_rng(0)
-    audio = spoken("computer")
+    audio = spoken("hey compass")
     for number in range(6):
         noisy = audio + 1e-3 * number * rng.standard_normal(len(audio)).astype(np.float32)
         heard = model.hear(noisy)
         end = len(heard) - 50
         writer.append(
             heard, phrase_start=end - 40, phrase_end=end, label=1, split="validation", condition="clean",
-            bucket="positive", engine="espeak", voice="v", speaker="s", clip_id=number, text="computer",
+            bucket="positive", engine="espeak", voice="v", speaker="s", clip_id=number, text="hey compass",
         )  # fmt: skip
     writer.close()
     return open_store(writer.folder, model.config.stored.width)
@@ -70,21 +70,21 @@ def highest(model: BackboneDetector, text: str) -> float:
 
 
 def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(model: BackboneDetector, store: FeatureStore) -> None:
-    assert highest(model, "commuter") > THRESHOLD  # a detector by phones alone takes it for the phrase
-    anti_keywords = find_anti_keywords(model, THRESHOLD, [spoken("commuter")], store)
+    assert highest(model, "hey campus") > THRESHOLD  # a detector by phones alone takes it for the phrase
+    anti_keywords = find_anti_keywords(model, THRESHOLD, [spoken("hey campus")], store)
     assert anti_keywords.marked == 1 and len(anti_keywords.phones) == 1 and anti_keywords.alike == 0
     better = model.with_anti_keywords(anti_keywords.phones, anti_keywords.margin)
-    assert highest(better, "commuter") < 0.1
-    assert highest(better, "my commuter train") < 0.1  # and not in that recording alone
-    assert abs(highest(better, "computer") - highest(model, "computer")) < 0.01
-    assert highest(better, "the computer is on") > THRESHOLD
+    assert highest(better, "hey campus") < 0.1
+    assert highest(better, "all over the hey campus") < 0.1  # and not in that recording alone
+    assert abs(highest(better, "hey compass") - highest(model, "hey compass")) < 0.01
+    assert highest(better, "a hey compass is on") > THRESHOLD
 
 
 def test_a_detector_with_anti_keywords_is_the_same_in_all_forms(model: BackboneDetector, tmp_path: Path) -> None:
-    changed = model.with_anti_keywords(outputs_of(Keyphrase("commuter")), 0.1)
+    changed = model.with_anti_keywords(outputs_of(Keyphrase("hey campus")), 0.1)
     changed.export(tmp_path / "a.onnx")
     quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
-    audio = np.concatenate([spoken("computer"), spoken("commuter")])
+    audio = np.concatenate([spoken("hey compass"), spoken("hey campus")])
     parity = check_parity(changed, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
     assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
 
@@ -93,7 +93,7 @@ def test_what_sounds_exactly_like_the_phrase_is_no_anti_keyword(
     model: BackboneDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: model.config.pronunciations[0])
-    anti_keywords = find_anti_keywords(model, THRESHOLD, [spoken("computer")], store)
+    anti_keywords = find_anti_keywords(model, THRESHOLD, [spoken("hey compass")], store)
     assert (anti_keywords.phones, anti_keywords.alike, anti_keywords.marked) == ((), 1, 1)
 
 
@@ -104,7 +104,7 @@ def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
     part = model.config.pronunciations[0][4:]
     monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: part)
     monkeypatch.setattr(retraining, "MARGINS", (-0.5,))
-    assert find_anti_keywords(model, THRESHOLD, [spoken("computer")], store).phones == ()
+    assert find_anti_keywords(model, THRESHOLD, [spoken("hey compass")], store).phones == ()
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_what_was_marked_is_counted_for_each_version(
 ) -> None:
     taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
     with Library(tmp_path) as library:
-        said = replace(new_clip("computer", settings={"role": "train"}, **taken), audio=spoken("computer"))
-        unheard = new_clip("computer", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "b.flac")})
-        other = new_clip("hey compass", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "c.flac")})
-        alarm = new_clip("", settings={FALSE_ALARM_OF: "computer"}, **{**taken, "source": source_id(CORPUS, "d.flac")})
-        library.add_clips([said, unheard, other, replace(alarm, audio=spoken("commuter"), text_known=False)])
-        marked = marked_audio(library, "computer", "en")
+        said = replace(new_clip("hey compass", settings={"role": "train"}, **taken), audio=spoken("hey compass"))
+        unheard = new_clip("hey compass", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "b.flac")})
+        other = new_clip("computer", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "c.flac")})
+        alarm = new_clip("", settings={FALSE_ALARM_OF: "hey compass"}, **{**taken, "source": source_id(CORPUS, "d.flac")})
+        library.add_clips([said, unheard, other, replace(alarm, audio=spoken("hey campus"), text_known=False)])
+        marked = marked_audio(library, "hey compass", "en")
         assert (len(marked.misses), len(marked.false_alarms)) == (2, 1)
     found = counted(model, score_split(model, store, "validation"), THRESHOLD, marked)
     assert (found["marked_missed"], found["marked_fired"]) == (1, 1), "one of the misses is nothing but a tone"
@@ -166,11 +166,11 @@ def test_marked_clips_are_anti_keywords_of_their_phrase_and_never_ordinary_speec
 ) -> None:
     with Library(tmp_path) as library:
         marked = new_clip("", "user-1", "corpus", 2.0, source=source_id(CORPUS, "a.flac"))
-        marked = replace(marked, text="", text_normalized="", text_known=False, settings={FALSE_ALARM_OF: "computer"})
+        marked = replace(marked, text="", text_normalized="", text_known=False, settings={FALSE_ALARM_OF: "hey compass"})
         library.add_clips([marked])
-        assert [clip.source for clip in marked_false_alarms(library, "computer")] == ["inbox:a.flac"]
-        assert marked_false_alarms(library, "hey compass") == []
-        assert real_negatives(library, RunConfig("hey compass"))[0] == []
+        assert [clip.source for clip in marked_false_alarms(library, "hey compass")] == ["inbox:a.flac"]
+        assert marked_false_alarms(library, "computer") == []
+        assert real_negatives(library, RunConfig("computer"))[0] == []
 
 
 def test_what_was_not_made_here_cannot_be_retrained(tmp_path: Path) -> None:
