@@ -17,6 +17,7 @@ from webui.accounts.signed_in import signed_in
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.trainer.models import Version
+from webui.trainer.results import asked_rate
 from webui.trainer.services import version_of
 from webui.uploads import on_disk
 
@@ -29,8 +30,9 @@ def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
 
 @require_GET
 def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """The page: microphone and file."""
-    return render(request, "listening/try.html", {"version": _version(request, detector_id, number)})
+    """The page: microphone and file; ``?fa_per_day=X`` hears with the threshold for that rate."""
+    version, rate = _version(request, detector_id, number), asked_rate(request)
+    return render(request, "listening/try.html", {"version": version, "rate": "" if rate is None else f"{rate:g}"})
 
 
 @require_GET
@@ -45,10 +47,10 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """The outline, scores and detections of a whole recording, as JSON."""
-    version = _version(request, detector_id, number)
+    """The outline, scores and detections of a whole recording, as JSON; ``?fa_per_day=X`` as for the page."""
+    version, rate = _version(request, detector_id, number), asked_rate(request)
     with _uploaded(request) as path:
-        return JsonResponse(services.detect_in_file(version, path))
+        return JsonResponse(services.detect_in_file(version, path, rate))
 
 
 @require_POST

@@ -12,7 +12,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
@@ -200,18 +199,7 @@ def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 @require_safe
 def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
     """The bundle; with ``?fa_per_day=X`` the same with that rate as its default."""
-    asked = request.GET.get("fa_per_day")
-    rate = None if asked is None else _rate(asked)
-    return results.bundle_response(_version(request, detector_id, number), rate)
-
-
-def _rate(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise HarkError(
-            _("That is no rate of false alarms."), _("“%s” is no number.") % text[:40], _("Give one such as 2.")
-        ) from error
+    return results.bundle_response(_version(request, detector_id, number), results.asked_rate(request))
 
 
 @require_safe

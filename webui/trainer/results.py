@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
-from django.http import FileResponse, Http404
+from django.http import FileResponse, Http404, HttpRequest
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.safestring import mark_safe
@@ -550,6 +550,19 @@ def file_response(version: Version, name: str) -> FileResponse:
     found = content(version, name)
     opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
     return FileResponse(opened, as_attachment=True, filename=name)
+
+
+def asked_rate(request: HttpRequest) -> float | None:
+    """``?fa_per_day=`` of an address; None without one. Raises HarkError for what is no number."""
+    asked = request.GET.get("fa_per_day")
+    if asked is None:
+        return None
+    try:
+        return float(asked)
+    except ValueError as error:
+        raise HarkError(
+            _("That is no rate of false alarms."), _("“%s” is no number.") % asked[:40], _("Give one such as 2.")
+        ) from error
 
 
 def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:

@@ -148,9 +148,13 @@ def test_what_was_marked_is_counted_for_each_version(
     taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
     with Library(tmp_path) as library:
         said = replace(new_clip("hey compass", settings={"role": "train"}, **taken), audio=spoken("hey compass"))
-        unheard = new_clip("hey compass", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "b.flac")})
+        unheard = new_clip(
+            "hey compass", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "b.flac")}
+        )
         other = new_clip("computer", settings={"role": "train"}, **{**taken, "source": source_id(CORPUS, "c.flac")})
-        alarm = new_clip("", settings={FALSE_ALARM_OF: "hey compass"}, **{**taken, "source": source_id(CORPUS, "d.flac")})
+        alarm = new_clip(
+            "", settings={FALSE_ALARM_OF: "hey compass"}, **{**taken, "source": source_id(CORPUS, "d.flac")}
+        )
         library.add_clips([said, unheard, other, replace(alarm, audio=spoken("hey campus"), text_known=False)])
         marked = marked_audio(library, "hey compass", "en")
         assert (len(marked.misses), len(marked.false_alarms)) == (2, 1)
@@ -166,7 +170,9 @@ def test_marked_clips_are_anti_keywords_of_their_phrase_and_never_ordinary_speec
 ) -> None:
     with Library(tmp_path) as library:
         marked = new_clip("", "user-1", "corpus", 2.0, source=source_id(CORPUS, "a.flac"))
-        marked = replace(marked, text="", text_normalized="", text_known=False, settings={FALSE_ALARM_OF: "hey compass"})
+        marked = replace(
+            marked, text="", text_normalized="", text_known=False, settings={FALSE_ALARM_OF: "hey compass"}
+        )
         library.add_clips([marked])
         assert [clip.source for clip in marked_false_alarms(library, "hey compass")] == ["inbox:a.flac"]
         assert marked_false_alarms(library, "computer") == []

@@ -86,6 +86,21 @@ def test_the_page_hears_an_upload_and_keeps_a_marked_stretch(
     assert b"".join(played.streaming_content)[:4] == b"fLaC"  # type: ignore[attr-defined]
 
 
+def test_a_recording_is_tried_at_the_rate_of_the_dial(owners: Client, version: Version, recording: Path) -> None:
+    address = f"/detectors/{version.detector_id}/1/try"
+    page = owners.get(f"{address}?fa_per_day=240").content.decode()
+    assert f'data-file="{address}/file?fa_per_day=240"' in page and 'data-rate="240"' in page
+
+    def threshold(query: str) -> float:
+        upload = SimpleUploadedFile("a.wav", recording.read_bytes())
+        return float(owners.post(f"{address}/file{query}", {"audio": upload}).json()["threshold"])
+
+    bundle = services.runtime_of(version).bundle
+    assert threshold("?fa_per_day=240") == pytest.approx(bundle.threshold(240.0))
+    assert threshold("") == pytest.approx(bundle.threshold())
+    assert owners.get(f"{address}?fa_per_day=often").status_code == 422
+
+
 @pytest.mark.parametrize("changes", [{"start_s": "x"}, {"start_s": "0", "end_s": "0"}, {"verdict": "something"}])
 def test_a_stretch_that_makes_no_sense_is_refused(
     owners: Client, version: Version, recording: Path, changes: dict[str, str]

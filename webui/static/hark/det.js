@@ -79,6 +79,7 @@ function choose(point) {
   }
   section.querySelector("[data-dial=how]").classList.toggle("warning", point.extrapolated);
   section.querySelector("[data-dial=link]").href = `${section.dataset.bundle}?fa_per_day=${point.rate}`;
+  for (const link of document.querySelectorAll("a[data-at-dial]")) link.search = `?fa_per_day=${point.rate}`;
   document.dispatchEvent(new CustomEvent("dial", { detail: point.rate }));
   draw();
 }

@@ -40,6 +40,7 @@ class Live {
     this.words = panel.dataset;
     this.socket = this.microphone = null;
     this.threshold = 0.5;
+    this.rate = Number(panel.dataset.rate); // 0: the detector's own choice
     this.attempt = 0; // whoever stopped, or began anew, while the microphone was opened wants it no more
     this.forget();
     this.part("listen").addEventListener("click", () => this.listen());
