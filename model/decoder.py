@@ -1,8 +1,8 @@
 """The decoder of Moonshine Tiny (MIT licence, from the package ``moonshine-voice``) as flat ONNX nodes without caches.
 
 The weights, and every operation on them, are those of the package, so its numbers are, too. What is put together anew
-is what lies between: the package's graph works out its own shapes, over 600 of its 942 nodes, again for each token that it
-writes.
+is what lies between: the package's graph works out its own shapes, over 600 of its 942 nodes, again for each token
+that it writes.
 """
 
 from __future__ import annotations
