@@ -164,14 +164,7 @@ class WorkerEngine:
                 except WorkerGone as reason:
                     head.path.unlink(missing_ok=True)
                     result = FailedRequest(head.request.request_id, str(reason))
-                    restarts += 1
-                    self.close()
-                    if restarts > FREE_RESTARTS + spoken // CLIPS_A_RESTART:
-                        given_up = (
-                            f"{self.name} was given up after {restarts} failures of its worker; the last: {reason}"
-                        )
-                    else:
-                        given_up = self._start()
+                    restarts, given_up = self._start_again(restarts + 1, spoken, str(reason))
                     for flight in in_flight:
                         if not given_up:
                             self._send(flight)
@@ -230,6 +223,17 @@ class WorkerEngine:
         except (WorkerGone, OSError) as reason:
             return str(reason)
         return ""
+
+    def _start_again(self, restarts: int, spoken: int, why: str) -> tuple[int, str]:
+        """Start the worker after its failure number ``restarts``. A start that fails, too (on a machine with much else
+        to do it may be slow), is one more failure. Returns the failures, and why the engine is given up or nothing."""
+        self.close()
+        while restarts <= FREE_RESTARTS + spoken // CLIPS_A_RESTART:
+            failed = self._start()
+            if not failed:
+                return restarts, ""
+            restarts, why = restarts + 1, failed
+        return restarts, f"{self.name} was given up after {restarts} failures of its worker; the last: {why}"
 
     def _send(self, flight: _InFlight) -> None:
         """Send a request, unless it must not be. A second sending, after a restart, asks no more."""

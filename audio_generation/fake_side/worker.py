@@ -18,6 +18,7 @@ from core.worker_protocol import Refused, serve, write_wav
 
 SAMPLE_RATE = 16_000
 LETTER_S = 0.07
+SLOW_S = 1.5
 ANSWERS = os.dup(1)  # stdout before ``serve`` takes it, to write nonsense into
 PITCH_HZ = {"low": 95.0, "high": 190.0}
 
@@ -103,7 +104,9 @@ def misbehave(behave: str, path: str) -> None:
 def speak(request: dict[str, Any]) -> None:
     """Serve one request of the protocol."""
     settings = request["settings"]
-    if settings.get("behave"):
+    if settings.get("behave") == "slow":  # and good
+        time.sleep(SLOW_S)
+    elif settings.get("behave"):
         misbehave(str(settings["behave"]), request["path"])
         return
     pitch = PITCH_HZ[request["voice"]] * float(settings.get("pitch", 1.0))

@@ -75,6 +75,40 @@ def test_now_and_then_a_crash_among_many_clips_is_forgiven(fake: Fake, tmp_path:
     assert sum(isinstance(result, GeneratedClip) for result in results) == 234
 
 
+def starting(fake: Fake, monkeypatch: pytest.MonkeyPatch, *starts: str) -> None:
+    """Let each start of the worker be the next of these (HARK_FAKE_START), and all later ones the last."""
+    left = [{"HARK_FAKE_START": start} for start in starts]
+    monkeypatch.setattr(fake, "worker_environment", lambda: left.pop(0) if len(left) > 1 else left[0])
+
+
+def test_a_restart_that_fails_is_tried_again_and_costs_one_request(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting(fake, monkeypatch, "", "crash", "unavailable", "")
+    results = list(fake.synthesize([request(n, "crash" if n == 5 else "") for n in range(30)], tmp_path))
+    assert [n for n, result in enumerate(results) if isinstance(result, FailedRequest)] == [5]
+
+
+def test_a_restart_that_always_fails_gives_the_engine_up(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting(fake, monkeypatch, "", "crash")
+    results = list(fake.synthesize([request(n, "crash" if n == 1 else "") for n in range(5)], tmp_path))
+    assert [type(result) for result in results] == [GeneratedClip] + 4 * [FailedRequest]
+    why = results[-1].why  # type: ignore[union-attr]
+    assert "given up after 4 failures" in why and "exit code 1" in why
+
+
+@pytest.mark.parametrize(("waiting", "result"), [(0.0, FailedRequest), (3.0, GeneratedClip)])
+def test_a_busy_machine_is_given_more_time(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: float, result: type
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (waiting * (os.cpu_count() or 1), 0.0, 0.0))
+    fake.facts()
+    (found,) = fake.synthesize([request(0, "slow")], tmp_path)
+    assert isinstance(found, result), found
+
+
 @pytest.mark.parametrize(("start", "why"), [("crash", "exit code 1"), ("unavailable", "told not to start")])
 def test_a_worker_that_cannot_start_is_reported(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, why: str

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from core.data_folder import REPOSITORY
+from core.processors import MOST_CROWDING, crowding
 
 PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
 
@@ -18,3 +19,17 @@ def test_a_process_that_is_kept_to_one_processor_counts_one() -> None:
     one = f"import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); {PRINT_CORES}"
     ran = subprocess.run([sys.executable, "-c", one], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["1"]
+
+
+@pytest.mark.parametrize(("waiting", "times"), [(0.0, 1.0), (0.9, 1.0), (2.5, 2.5), (400.0, MOST_CROWDING)])
+def test_work_takes_longer_where_more_waits_than_there_are_cores(
+    monkeypatch: pytest.MonkeyPatch, waiting: float, times: float
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "getloadavg", lambda: (2 * waiting, 0.0, 0.0))
+    assert crowding() == times
+
+
+def test_where_the_load_is_not_counted_nothing_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "getloadavg")
+    assert crowding() == 1.0
