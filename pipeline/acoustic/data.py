@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.events import Progress, Reporter
+from core.worded import worded
 from model.asr.packed import Utterance
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
@@ -21,6 +23,7 @@ from pipeline.corpora.layouts import layout_of
 VALIDATION_SHARE = 0.06  # of the speakers of a corpus, and of the voices of an engine
 PHRASE_SHARE = 0.25  # of the synthetic texts are one to four words, as keyphrases are
 GENERATED_SHARE = 0.35  # are sentences of common words; the rest are transcripts of the corpora
+MOST_REASONS = 3  # why clips of an engine failed, that are told
 NO_PHRASE = "hark"  # plain negatives want a phrase that they must not hold
 
 
@@ -82,7 +85,10 @@ def synthetic_utterances(
     reporter: Reporter,
     language: str = "en",
 ) -> Iterator[Utterance]:
-    """Let each engine say ``counts[name]`` texts with all its voices, as files under ``folder``."""
+    """Let each engine say ``counts[name]`` texts with all its voices, as files under ``folder``.
+
+    What an engine could not say is left out, and the reporter told why.
+    """
     accent = accents("en")[0]
     progress = Progress(reporter, sum(counts.values()))
     for number, (name, count) in enumerate(sorted(counts.items())):
@@ -100,9 +106,11 @@ def synthetic_utterances(
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         said = phones_of_texts([normalize(text, language) for text in texts], accent)
+        failed: Counter[str] = Counter()
         for clip in engines[name].synthesize(requests, target):
             progress.advance()
             if not isinstance(clip, GeneratedClip):
+                failed[clip.why] += 1
                 continue
             path = target / f"{clip.request_id}.flac"
             write_audio(path, read_audio(clip.path), SAMPLE_RATE)
@@ -113,6 +121,10 @@ def synthetic_utterances(
                 str(path.relative_to(folder)), normalize(texts[index], language), said[index], clip.speaker, name,
                 False, acoustic_split(clip.speaker),
             )  # fmt: skip
+        if failed:
+            why = "; ".join(reason for reason, _ in failed.most_common(MOST_REASONS))
+            text = worded("%(engine)s: %(n)d clips failed: %(why)s", engine=name, n=failed.total(), why=why)
+            reporter.log(text, "warning")
 
 
 def transcripts_of(utterances: Iterable[Utterance]) -> list[str]:
