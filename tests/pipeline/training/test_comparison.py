@@ -19,6 +19,7 @@ from db.records import NewClip
 from model.backbone_detector import BackboneDetector
 from model.checkpoint import save_checkpoint
 from model.detector import Detector
+from model.keyword_hmm import MATCH_FLOOR
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
@@ -32,8 +33,8 @@ from pipeline.training.plan import BucketPlan, Plan, save_plan
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from tests.support.untrained_bundle import spoken
 
-PHRASE = "computer"
-LENIENT = -2.1  # the match score that has 0.5: near-phrases pass
+PHRASE = "hey compass"
+NEAR = "hey campus"  # near-phrase
 CONFIG = RunConfig(PHRASE, effort="trial")
 
 
@@ -102,7 +103,7 @@ class Runs:
                     replace(new_clip("a river", "tester", seconds=3.0), audio=spoken("the river runs to the sea")),
                     replace(new_clip(PHRASE, "trained"), audio=spoken(PHRASE, 0.5)),
                     self.marked(new_clip, PHRASE, "a", {"role": "train"}),
-                    self.marked(new_clip, "", "b", {FALSE_ALARM_OF: PHRASE}, "commuter"),
+                    self.marked(new_clip, "", "b", {FALSE_ALARM_OF: PHRASE}, NEAR),
                 ]
             )
 
@@ -115,7 +116,8 @@ class Runs:
         self, run: str, threshold: float, negatives: Any = None, window_s: float = 1.2, backbone: Any = None
     ) -> None:
         backbone = backbone or self.backbone
-        model = BackboneDetector.of_phrase(backbone, outputs_of(Keyphrase(PHRASE)), window_s).centred(LENIENT)
+        model = BackboneDetector.of_phrase(backbone, outputs_of(Keyphrase(PHRASE)), window_s)
+        model = model.centred(MATCH_FLOOR + 0.1)  # whatever is heard better than silence passes
         (self.data / "models" / run).mkdir(parents=True)
         manifest = {"thresholds": [{"fa_per_day": 12.0, "threshold": threshold, "extrapolated": False}]}
         save_checkpoint(model, str(self.data / "models" / run / "model.pt"), {"manifest": manifest})
