@@ -21,7 +21,7 @@ import pytest
 
 from core.data_folder import REPOSITORY
 from tests.support.portal_driver import PASSWORD
-from tests.support.servers import answers, free_port, postgresql, program, redis_server, wait_for
+from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
 from tests.test_deploy import FILLED_IN, nginx_settings
 from webui.jobs.services import LANES
 
@@ -61,15 +61,8 @@ def nginx(folder: Path, *servers: int) -> Iterator[int]:
     text = settings.read_text().replace("listen 443 ", f"listen 127.0.0.1:{port} ")
     text = text.replace("listen 80;", f"listen 127.0.0.1:{plain};")
     settings.write_text(("user root;\n" if os.getuid() == 0 else "") + text)
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([program("nginx"), "-c", str(settings)], stdout=log, stderr=log)
-    try:
-        wait_for(lambda: process.poll() is not None or answers(port))
-        assert process.poll() is None, (folder / "log").read_text()
+    with running([program("nginx"), "-c", str(settings)], port, folder):
         yield port
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 class Browser:

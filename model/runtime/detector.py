@@ -141,6 +141,14 @@ class Trigger:
         self.frames += len(scores)
         return found
 
+    def detections(self, scores: np.ndarray, score_period_s: float) -> list[Detection]:
+        """The same as times in the stream, in which a score is of ``score_period_s``."""
+        before = self.frames
+        return [
+            Detection(round((before + index + 1) * score_period_s, 3), float(scores[index]))
+            for index in self.fired(scores)
+        ]
+
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
     """The sha256 of a manifest without its own digest, in its canonical form."""
@@ -417,11 +425,7 @@ class Detector:
 
     def detections(self, scores: np.ndarray) -> list[Detection]:
         """Detections among scores that follow those given before (see :class:`Trigger`)."""
-        before = self._trigger.frames
-        return [
-            Detection(round((before + index + 1) * self.score_period_s, 3), float(scores[index]))
-            for index in self._trigger.fired(scores)
-        ]
+        return self._trigger.detections(scores, self.score_period_s)
 
     def process(self, samples: np.ndarray) -> list[Detection]:
         """Give the next samples of a live stream; get what was detected in them."""

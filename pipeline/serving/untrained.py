@@ -31,19 +31,11 @@ class UntrainedStream:
         """
         self._request = {"phrase": keyphrase.text, "language": keyphrase.language}
         ready = call("untrained_score", self._request)
-        self._trigger = Trigger(ready["threshold"], round(REFRACTORY_S / SCORE_PERIOD_S))
+        self.threshold: float = ready["threshold"]
+        self._trigger = Trigger(self.threshold, round(REFRACTORY_S / SCORE_PERIOD_S))
         self._window = np.zeros(ready["samples"], np.float32)
         self._pending = np.zeros(0, np.float32)
         self._chunks, self._score = 0, 0.0
-
-    @property
-    def threshold(self) -> float:
-        """May be set at any time."""
-        return self._trigger.threshold
-
-    @threshold.setter
-    def threshold(self, value: float) -> None:
-        self._trigger.threshold = value
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
         """Scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz) complete. Raises HarkError."""
@@ -62,8 +54,4 @@ class UntrainedStream:
 
     def detections(self, scores: np.ndarray) -> list[Detection]:
         """Detections among scores that follow those given before."""
-        before = self._trigger.frames
-        return [
-            Detection(round((before + index + 1) * SCORE_PERIOD_S, 3), float(scores[index]))
-            for index in self._trigger.fired(scores)
-        ]
+        return self._trigger.detections(scores, SCORE_PERIOD_S)

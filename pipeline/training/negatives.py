@@ -25,9 +25,8 @@ def shipped_negatives(
     data: Path,
     reporter: Reporter,
 ) -> Iterator[NegativePiece]:
-    """Pieces without the phrase, in the splits "validation" (about ``hours`` of outputs, ``speech_hours``
-    of sound) and "test"; none for a detector that is
-    trained from nothing.
+    """Pieces without the phrase, in the splits "validation" (about ``hours`` of outputs, ``speech_hours`` of sound)
+    and "test"; none for a detector that is trained from nothing.
 
     A large detector's are outputs of its encoder, which ship; others hear sound, once, and keep it below ``data``.
 

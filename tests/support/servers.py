@@ -49,13 +49,14 @@ def answers(port: int) -> bool:
 
 
 @contextmanager
-def _running(command: list[str], port: int, folder: Path, user: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], port: int, folder: Path, user: str | None = None) -> Iterator[None]:
+    """A server that answers on that port, and writes its log into the folder."""
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, user=user)
     try:
         wait_for(lambda: process.poll() is not None or answers(port))
         assert process.poll() is None, (folder / "log").read_text()
-        yield process
+        yield
     finally:
         process.terminate()
         try:
@@ -86,7 +87,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     command = [postgres, "-D", str(data), "-p", str(port)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    with _running(command, port, folder, user):
+    with running(command, port, folder, user):
         url = f"postgresql://hark:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/postgres"
         import psycopg
 
@@ -110,5 +111,5 @@ def redis_server(folder: Path) -> Iterator[str]:
     port = free_port()
     settings = folder / "redis.conf"
     settings.write_text(f'bind 127.0.0.1\nport {port}\nsave ""\ndir {folder}\nrequirepass "{PASSWORD}"\n')
-    with _running([program("redis-server"), str(settings)], port, folder):
+    with running([program("redis-server"), str(settings)], port, folder):
         yield f"redis://:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/0"

@@ -23,11 +23,11 @@ from core.child_process import signal_group
 from webui import servers
 from webui.jobs.models import Job
 from webui.jobs.queue import this_cluster
+from webui.jobs.services import WEBHOOKS
 
 log = logging.getLogger(__name__)
 
 AGAIN_AFTER_S = 2.0  # where a server does not answer
-WEBHOOKS = "webhooks"  # the lane without jobs
 
 
 class RedisBroker(Redis):
@@ -51,7 +51,7 @@ class RedisBroker(Redis):
     def dequeue(self) -> list[tuple[None, bytes]] | None:
         """The next task, after a second at most; None for none."""
         try:
-            if Conf.CLUSTER_NAME == WEBHOOKS:
+            if Conf.CLUSTER_NAME == WEBHOOKS:  # the lane without jobs
                 return super().dequeue()
             if not self._wants_more():
                 time.sleep(Conf.POLL)
