@@ -11,9 +11,8 @@ import numpy as np
 from audio_generation.engine import Engine, GeneratedClip, SpeechRequest, Voice
 from core.audio_file import read_audio
 from phrase_augmentation.normalize import normalize
-from pipeline.training.keyword_scoring import intelligible, ways_to_say
+from pipeline.training.keyword_scoring import is_understood, ways_to_say
 from pipeline.training.plan import draw_voice
-from pipeline.training.synthesis import LEAST_UNDERSTOOD
 
 TEXTS = (
     "hey compass,computer,smart mirror,snowboy,alexa,okay nabu,hey jarvis,athena,amelia,hey chatterbox,hello kitchen,"
@@ -31,7 +30,8 @@ def understood(engine: Engine, seed: int = 0) -> dict[str, float]:
     """Shares of an engine's clips.
 
     Returns:
-        kept: that Hark's filter keeps (:data:`LEAST_UNDERSTOOD`); phrases_kept: phrases most of whose clips it keeps.
+        kept: that Hark's filter keeps (:func:`pipeline.training.keyword_scoring.is_understood`).
+        phrases_kept: phrases most of whose clips it keeps.
         written: in which Moonshine writes the text or a homophone; phrases_written: phrases so written once at least.
         caught, by the way in which each clip was broken: that the filter drops.
     """
@@ -45,12 +45,12 @@ def understood(engine: Engine, seed: int = 0) -> dict[str, float]:
     written: dict[str, list[bool]] = {}
     caught: dict[str, list[bool]] = {}
     for number, (text, audio) in enumerate(clips):
-        kept.setdefault(text, []).append(intelligible(audio, text) >= LEAST_UNDERSTOOD)
+        kept.setdefault(text, []).append(is_understood(audio, text))
         padded = np.pad(audio, round(SILENCE_S * 16_000))
         said = normalize(" ".join(segment.text for segment in writer.recognize(padded, "en")), "en")
         written.setdefault(text, []).append(bool({*ways_to_say(said)} & {*ways_to_say(text)}))
         for how, broken in _broken(audio, clips[(number + CLIPS) % len(clips)][1]):
-            caught.setdefault(how, []).append(intelligible(broken, text) < LEAST_UNDERSTOOD)
+            caught.setdefault(how, []).append(not is_understood(broken, text))
     return {
         "clips": len(clips),
         "kept": _share(*kept.values()),

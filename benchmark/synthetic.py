@@ -23,9 +23,8 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.positives import positives
-from pipeline.training.keyword_scoring import intelligible
+from pipeline.training.keyword_scoring import is_understood
 from pipeline.training.splits import split_of, split_voices
-from pipeline.training.synthesis import LEAST_UNDERSTOOD
 
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # there wherever Hark is, so that figures can be compared
 CONFUSER_CLIPS = 200
@@ -135,7 +134,7 @@ def _speak(texts: Sequence[PhraseText], speakers: Speakers, language: str, seed:
                 for (request, text), result in zip(asked, results):
                     if isinstance(result, GeneratedClip):
                         audio = read_audio(result.path)
-                        if engines[name].unsure and intelligible(audio, text.text, language) < LEAST_UNDERSTOOD:
+                        if engines[name].unsure and not is_understood(audio, text.text, language):
                             continue
                         about = {"text": text.text, "kind": text.kind, "engine": name, "voice": request.voice}
                         yield StreamClip(audio, about)

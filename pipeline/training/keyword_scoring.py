@@ -30,6 +30,7 @@ LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
 NEVER = np.float32(-1e30)
 POOL_S = 0.96  # at the end of a window: what is new in it, and as much heard once more
 LEAST = 1e-6  # a score below is none
+LEAST_UNDERSTOOD = 0.15  # of 1: what it drops and what it catches is in docs/results.md
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -102,6 +103,11 @@ def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Al
     ways = [way for way in ways_to_say(normalize(text, language), language) if fits(way, len(log_p))]
     nats = (token_path(log_p, way, filler=False).shortfall(0, len(log_p) - 1) / len(way) for way in ways)
     return max((math.exp(-lost) for lost in nats), default=0.0)
+
+
+def is_understood(audio: np.ndarray, text: str, language: str = "en") -> bool:
+    """Whether a clip [samples] of an engine that is not always understood may be used."""
+    return intelligible(audio, text, language) >= LEAST_UNDERSTOOD
 
 
 def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:

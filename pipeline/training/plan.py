@@ -27,6 +27,7 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
+from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
 from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
 from pipeline.training.evaluation import REAL_ENGINES
@@ -285,8 +286,17 @@ def draw_requests(
 
 
 def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
-    """Decide everything. Reads the library, makes nothing. ``texts_of``: see :func:`run_texts`."""
+    """Decide everything. Reads the library and adds nothing to it; engines that are not always understood say the
+    phrase. ``texts_of``: see :func:`run_texts`."""
     engines, missing = ready_engines(config.engines, config.language, config.hold_out)
+    missing |= cannot_say(config.keyphrase, engines, library.data_dir)
+    engines = {name: engine for name, engine in engines.items() if name not in missing}
+    if not engines:
+        raise HarkError(
+            f"No speech engine can say {config.phrase!r}.",
+            "; ".join(f"{name}: {why}" for name, why in missing.items()),
+            "Write the phrase as it sounds, or enable another engine (./hark engines).",
+        )
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
     splits = split_voices(voices, config.hold_out, config.learns)
     for split in SPLITS if config.learns else SPLITS[1:]:

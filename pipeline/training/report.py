@@ -95,6 +95,7 @@ def build_report(
         "counts": counts,
         "clips": used.to_dict("records"),
         "hours": hours,
+        "shipped_hours": {split: _shipped_hours(store, detector, split) for split in ("validation", "test")},
         "engines": plan.engines,
         "engines_missing": plan.engines_missing,
         "held_out_engine": plan.held_out or None,
@@ -111,6 +112,14 @@ def build_report(
     if "compared" in report:
         report["in_words"] += retraining.in_words(report["compared"])
     return report
+
+
+def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float:
+    """Hours of the real speech that ships, in one condition, among a split's streams."""
+    rows = store.where(split=split)
+    rows = rows[rows["engine"].str.startswith("bank:")]
+    frames = rows.groupby("condition")["frames"].sum().max() if len(rows) else 0
+    return round(float(frames) * detector.config.stored.step / 360_000, 2)
 
 
 def _percent(value: float | None) -> str:
@@ -203,47 +212,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
             )
         )
     if report.get("backbone"):
-        backbone = report["backbone"]
-        second = ""
-        if backbone.get("rescored"):
-            second = worded(", with a second pass by its decoder")
-            if backbone.get("verified"):
-                second = worded(", with a second pass by its decoder and a verifier")
-        encoder = ""
-        if backbone.get("encoder"):
-            encoder = worded(" on %(name)s%(second)s", name=backbone["encoder"], second=second)
-        spoken = ""
-        if backbone["training_engines"]:
-            names = ", ".join(backbone["training_engines"])
-            spoken = worded(" and on the engines %(names)s", names=names)
-        sentences.append(
-            worded(
-                "Phone model: %(name)s %(version)s%(encoder)s, trained on real speech (%(corpora)s)%(engines)s.",
-                name=backbone["name"], version=str(backbone["version"]), encoder=encoder,
-                corpora=", ".join(backbone["training_corpora"]), engines=spoken,
-            )
-        )  # fmt: skip
-    if report.get("verifier"):
-        corpora, names = (", ".join(report["verifier"][f"training_{part}"]) for part in ("corpora", "engines"))
-        sentences.append(
-            worded(
-                "Verifier: trained on real speech (%(corpora)s) and on the engines %(names)s. It has heard "
-                "most of their voices: what is measured with these may be too good.",
-                corpora=corpora, names=names,
-            )
-        )  # fmt: skip
-    if report.get("negative_set"):
-        hours = report["negative_set"]["hours"]
-        shares = {name: f"{hours[name]:.1f}" for name in ("train", "test")}
-        shares["set"] = f"{hours['train'] + hours['validation']:.1f}"
-        sentences.append(
-            worded(
-                "The shipped negative set is real speech: up to %(set)s hours set the thresholds, %(test)s are in this "
-                "test. The phone model was not trained on the speakers of the test, but on those of %(train)s hours of "
-                "the others.",
-                **shares,
-            )
-        )  # fmt: skip
+        sentences += _about_foundation(report)
     mined = sum(row["mined"] for row in report["counts"].values())
     sentences.append(
         worded("%(n)d clips are recordings of your library, or segments that the aligner cut out of them.", n=mined)
@@ -288,6 +257,46 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         )
     for engine, why in report["engines_missing"].items():
         sentences.append(worded("The engine %(engine)s was not used: %(why)s.", engine=engine, why=why.rstrip(".")))
+    return sentences
+
+
+def _about_foundation(report: Mapping[str, Any]) -> list[str]:
+    """What the shipped parts of a calibrated detector have learned from, and the speech its threshold is from."""
+    backbone = report["backbone"]
+    spoken = ""
+    if backbone["training_engines"]:
+        spoken = worded(" and on the engines %(names)s", names=", ".join(backbone["training_engines"]))
+    sentences: list[str] = [
+        worded(
+            "Its phone model (%(name)s %(version)s) was trained on real speech (%(corpora)s)%(engines)s.",
+            name=backbone["name"], version=str(backbone["version"]), corpora=", ".join(backbone["training_corpora"]),
+            engines=spoken,
+        )
+    ]  # fmt: skip
+    if backbone.get("encoder"):
+        sentences.append(worded("The phone model hears with %(encoder)s.", encoder=backbone["encoder"]))
+    if backbone.get("rescored"):
+        sentences.append(worded("The decoder of the same network reads each match in a second pass."))
+    if report.get("verifier"):
+        corpora, names = (", ".join(report["verifier"][f"training_{part}"]) for part in ("corpora", "engines"))
+        sentences.append(
+            worded(
+                "A verifier then compares the match with the phrase phone by phone. It was trained on real speech "
+                "(%(corpora)s) and on the engines %(names)s, and has heard most of their voices: what is measured with "
+                "these may be too good.",
+                corpora=corpora, names=names,
+            )
+        )  # fmt: skip
+    if report.get("negative_set"):
+        hours = report["shipped_hours"]
+        sentences.append(
+            worded(
+                "Real speech that ships with Hark: %(set)s hours of it set the thresholds, %(test)s other ones are in "
+                "this test. The phone model has heard no speaker of the test, but some of those who set the "
+                "thresholds.",
+                set=f"{hours['validation']:.1f}", test=f"{hours['test']:.1f}",
+            )
+        )  # fmt: skip
     return sentences
 
 

@@ -24,8 +24,6 @@ from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.training.plan import Plan, PlannedRequest, draw_voice, remaining, run_splits
 
-LEAST_UNDERSTOOD = 0.15  # of 1: what it drops and what it catches is in docs/results.md
-FEW_CLIPS = 4  # of an engine: fewer say nothing of what it can say
 WAITING_CLIPS = 64  # clips that may wait for the library; engines pause when it is full
 
 
@@ -59,7 +57,6 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         folder.mkdir(parents=True)
     try:
         failed = _speak(todo, plan, engines, library, folder, progress, report, reporter)
-        _tell_what_is_not_sayable(todo, failed, plan, engines, reporter)
         if failed and len(engines) > 1:
             retried = _reassign(failed, plan, engines)
             reporter.log(worded("%(n)d clips failed and are spoken by other engines.", n=len(retried)), "warning")
@@ -80,26 +77,6 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
             "Run ./hark doctor to see what is wrong with the engines.",
         )
     return report
-
-
-def _tell_what_is_not_sayable(
-    todo: list[PlannedRequest],
-    failed: list[PlannedRequest],
-    plan: Plan,
-    engines: dict[str, Engine],
-    reporter: Reporter,
-) -> None:
-    """Warn of engines most of whose clips of the phrase cannot be used."""
-    for name in sorted(engines):
-        asked, lost = (
-            sum(r.engine == name and r.bucket == "positive" for r in requests) for requests in (todo, failed)
-        )
-        if asked >= FEW_CLIPS and lost > asked / 2:
-            text = worded(
-                "%(engine)s cannot say “%(phrase)s”: %(lost)d of its %(asked)d clips were of no use.",
-                engine=name, phrase=plan.config.phrase, lost=lost, asked=asked,
-            )  # fmt: skip
-            reporter.log(text, "warning")
 
 
 def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engine]) -> list[PlannedRequest]:
@@ -205,10 +182,9 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
     """The clip if Hark's recognizer finds its text in it."""
     if isinstance(clip, FailedRequest):
         return clip
-    from pipeline.training.keyword_scoring import intelligible
+    from pipeline.training.keyword_scoring import LEAST_UNDERSTOOD, is_understood
 
-    score = intelligible(clip.audio, clip.text, clip.language)
-    if score >= LEAST_UNDERSTOOD:
+    if is_understood(clip.audio, clip.text, clip.language):
         return clip
     return FailedRequest(clip.request_id or "", f"could not be understood (below {LEAST_UNDERSTOOD:g})")
 

@@ -36,11 +36,3 @@ def test_each_utterance_is_heard_once_and_near_its_end(monkeypatch: pytest.Monke
         hits += stream.detections(stream.scores(audio[start : start + 1_000]))
     assert [hit.time_s for hit in hits] == pytest.approx(ends, abs=0.9)
     assert all(stream.threshold <= hit.score <= 1 for hit in hits)
-
-
-def test_a_threshold_that_is_set_counts_at_once() -> None:
-    stream = UntrainedStream(Keyphrase("hey compass"))
-    stream.threshold = 0.9
-    assert not stream.detections(np.full(10, 0.8, np.float32))
-    stream.threshold = 0.7
-    assert len(stream.detections(np.full(10, 0.8, np.float32))) == 1

@@ -382,3 +382,68 @@ def test_too_few_voices_are_refused_before_anything_is_made(
     with pytest.raises(HarkError, match="cannot be trained") as raised:
         plan_of(library)
     assert "validation" in raised.value.why
+
+
+class TestAudition:
+    """Engines that are not always understood say the phrase first."""
+
+    @pytest.fixture(autouse=True)
+    def hears(self, choirs: dict[str, Any], tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The recognizer understands gamma, and one clip of beta."""
+        choirs["beta"].unsure = choirs["gamma"].unsure = True
+        self.heard: list[float] = []
+
+        def intelligible(audio: np.ndarray, text: str, language: str) -> float:
+            self.heard.append(len(audio))
+            by_beta = choirs["beta"].spoken and not choirs["beta"].closed
+            return 0.9 if not by_beta or len(self.heard) == 1 else 0.01
+
+        monkeypatch.setattr("pipeline.training.keyword_scoring.intelligible", intelligible)
+        monkeypatch.setattr("pipeline.training.audition.ThreadPoolExecutor", OneByOne)
+
+    def test_one_that_cannot_say_the_phrase_is_left_out_and_the_plan_says_why(
+        self, library: Library, choirs: dict[str, Any]
+    ) -> None:
+        plan = plan_of(library)
+        assert set(plan.engines) == {"alpha", "gamma"}
+        assert plan.summary()["engines_missing"]["beta"] == (
+            "it cannot say “hey compass”: 3 of 4 clips could not be understood"
+        )
+        assert {request.engine for request in plan.requests} == {"alpha", "gamma"}
+        assert choirs["alpha"].spoken == [], "it is sure"
+        assert not list((library.data_dir / "tmp").iterdir()) and choirs["beta"].closed == 1
+
+    def test_it_is_heard_once(self, library: Library, choirs: dict[str, Any]) -> None:
+        first = plan_of(library)
+        assert len(self.heard) == 8
+        assert plan_of(library).engines_missing == first.engines_missing and len(self.heard) == 8
+        plan_of(library, replace(CONFIG, phrase="hey compact"))
+        assert len(self.heard) == 16, "another phrase is another matter"
+
+    def test_one_that_fails_is_not_judged(self, library: Library, choirs: dict[str, Any]) -> None:
+        choirs["beta"].fails = lambda request: "it crashed"
+        assert set(plan_of(library).engines) == {"alpha", "beta", "gamma"}
+        choirs["beta"].fails, choirs["beta"].closed = (lambda request: None), 0
+        assert "beta" not in plan_of(library).engines, "nor is that remembered"
+
+    def test_where_nobody_can_say_it_there_is_no_plan(
+        self, library: Library, choirs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.training.keyword_scoring.intelligible", lambda *given: 0.0)
+        with pytest.raises(HarkError, match="No speech engine can say 'hey compass'") as raised:
+            plan_of(library, replace(CONFIG, engines=("beta",)))
+        assert "beta: it cannot say" in raised.value.why
+
+
+class OneByOne:
+    """An executor that does one thing after the other."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def __enter__(self) -> OneByOne:
+        return self
+
+    def __exit__(self, *raised: object) -> None: ...
+
+    map = staticmethod(map)

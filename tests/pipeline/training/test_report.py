@@ -87,8 +87,14 @@ def report_of(
     ]  # fmt: skip
     segments = pd.DataFrame(
         [
-            dict.fromkeys(SEGMENT_COLUMNS, 0) | {"split": split, "condition": condition, "frames": 36_000}
-            for split, condition in (("train", "train"), ("train", "train"), ("validation", "clean"), ("test", "noisy"))
+            dict.fromkeys(SEGMENT_COLUMNS, 0)
+            | {"split": split, "condition": condition, "frames": 36_000, "engine": speech}
+            for split, condition, speech in (
+                ("train", "train", "espeak"),
+                ("train", "train", "espeak"),
+                ("validation", "clean", "bank:arctic"),
+                ("test", "noisy", "noise"),
+            )
         ]
     )
     model = TinyCRNN(TinyCRNNConfig())
@@ -255,10 +261,15 @@ def test_the_det_plot_takes_zeros(misses: list[float]) -> None:
     assert "<svg" in svg and "nan" not in svg
 
 
-def test_what_the_verifier_has_heard_is_said() -> None:
+def test_what_a_calibrated_detector_stands_on_is_said() -> None:
     report = report_of(trained=None)
-    assert "Verifier:" not in words(report)
-    report["verifier"] = {"training_corpora": ["arctic"], "training_engines": ["hibari", "kokoro_int8"]}
+    assert "verifier" not in words(report) and "phone model (" not in words(report)
+    heard = {"training_corpora": ["arctic"], "training_engines": ["hibari", "kokoro_int8"]}
+    report["backbone"] = {**heard, "name": "phones", "version": 2, "encoder": "an encoder", "rescored": True}
+    report["verifier"] = heard
+    report["negative_set"] = {"hours": {"train": 12.0, "validation": 1.3, "test": 1.2}}
     said = words(report)
-    assert "Verifier: trained on real speech (arctic) and on the engines hibari, kokoro_int8." in said
-    assert "It has heard most of their voices" in said
+    assert "Its phone model (phones 2) was trained on real speech (arctic) and on the engines hibari, kokoro" in said
+    assert "The phone model hears with an encoder. The decoder of the same network reads each match" in said
+    assert "A verifier then compares" in said and "has heard most of their voices" in said
+    assert "0.1 hours of it set the thresholds, 0.0 other ones are in this test" in said, "this run's, not all there is"

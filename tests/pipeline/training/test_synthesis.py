@@ -253,16 +253,6 @@ def test_killed_in_the_middle_nothing_is_generated_twice(
     assert len(counts) == 60 and all(count == 1 for _, count in counts)
 
 
-def test_an_engine_that_cannot_say_the_phrase_is_named(library: Library, make_choir: type) -> None:
-    choir, mute = make_choir("alpha"), make_choir("beta")
-    choir.fails = lambda request: "could not be understood" if request.request_id.endswith(":0") else ""
-    mute.fails = lambda request: "" if request.request_id.endswith(":1") else "could not be understood"
-    requests = [request(number, name, f"{name}-0/alto") for number, name in enumerate(["alpha", "beta"] * 4)]
-    _, reporter = speak(requests, {"alpha": choir, "beta": mute}, library)
-    assert "beta cannot say “hey compass”: 3 of its 4 clips were of no use." in reporter.warnings
-    assert "alpha cannot say" not in reporter.warnings
-
-
 def test_what_an_unsure_engine_says_is_kept_only_if_it_is_understood(
     library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
