@@ -1,4 +1,5 @@
-"""The keyphrase HMM on the shipped backbone, which is not changed: what ``standard`` and ``micro`` detectors are."""
+"""The keyphrase HMM on the shipped backbone, which is not changed: what ``micro`` detectors are, and what a network is
+added to in ``standard`` ones (:mod:`model.fused_detector`)."""
 
 from __future__ import annotations
 
@@ -104,19 +105,23 @@ class BackboneDetector(HMMDetector):
         return [*(shape for shapes in each for shape in shapes), (1, 1)]
 
     def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
+        return self.logits(self.stream_match(heard.transpose(1, 2), carried))
+
+    def stream_match(self, heard: Tensor, carried: Carried) -> Tensor:
+        """New outputs of the backbone [1, time, width] to match scores [1, n]."""
         # Values are kept above their floor, so that a state of zeros is one that has heard nothing. What begins in it
         # is thrown away: the backbone's own past is not silence there, and a path through the phrase that began with
         # what it made of that would wait in the silence for the rest.
         begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
 
         def last_frames(keyword_hmm: KeywordHMM) -> Tensor:
-            scores, value = keyword_hmm(heard.transpose(1, 2), carried.take() + MATCH_FLOOR)
+            scores, value = keyword_hmm(heard, carried.take() + MATCH_FLOOR)
             carried.keep((value - MATCH_FLOOR) * begun)
             scores = carried.extended((scores - MATCH_FLOOR) * begun, 1) + MATCH_FLOOR
             starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_STEPS)
             index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
             return scores[0][index].unsqueeze(0)
 
-        logits = self.logits(self.combined([last_frames(keyword_hmm) for keyword_hmm in self.keyword_hmms]))
+        match = self.combined([last_frames(keyword_hmm) for keyword_hmm in self.keyword_hmms])
         carried.keep(torch.ones_like(begun))
-        return logits
+        return match

@@ -15,12 +15,15 @@ from model.devices.microwakeword import MicroConfig, MicroDetector
 from model.devices.openwakeword import OpenWakeWordConfig, OpenWakeWordDetector
 from model.embedding_backbone import EmbeddingBackboneConfig
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
+from model.fused_detector import FusedDetector, FusedDetectorConfig
+from model.phrase_network import PhraseNetworkConfig
 from model.plain import from_plain, with_current_names
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "crnn": (TinyCRNNConfig, TinyCRNN),
     "backbone": (BackboneDetectorConfig, BackboneDetector),
+    "fused": (FusedDetectorConfig, FusedDetector),
     "encoder": (EncoderDetectorConfig, EncoderDetector),
     "microwakeword": (MicroConfig, MicroDetector),
     "openwakeword": (OpenWakeWordConfig, OpenWakeWordDetector),
@@ -36,6 +39,8 @@ def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
     if "backbone" in values:
         kind = EmbeddingBackboneConfig if values["backbone"].get("kind") == "embedding" else BackboneConfig
         values = {**values, "backbone": from_plain(kind, values["backbone"])}
+    if "network" in values:
+        values = {**values, "network": from_plain(PhraseNetworkConfig, values["network"])}
     if "shape" in values:
         values = {**values, "shape": from_plain(MicroShape, values["shape"])}
     config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)

@@ -111,6 +111,7 @@ class AudioDataset:
         """Windows of the frames of some segments; ``end_jitter``: see :data:`END_JITTER`."""
         self.frames = frames
         self.window = stored.window
+        self._at_once = stored.at_once
         self._end_jitter = [round(frame / stored.step) for frame in end_jitter]
         self.first = segments["first"].to_numpy(np.int64)
         self.length = segments["frames"].to_numpy(np.int64)
@@ -119,7 +120,9 @@ class AudioDataset:
         self.labels = segments["label"].to_numpy(np.float32)
 
     def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Windows [batch, window, width] float32 that end just before stored frame ``end`` of segments ``index``."""
+        """Windows [batch, window, width] float32 that end just before stored frame ``end`` of segments ``index``, or
+        before the first one of those that came together with it."""
+        end = end // self._at_once * self._at_once
         end = np.clip(end, self.window, np.maximum(self.length[index], self.window))
         first = self.first[index] + end - self.window
         batch = np.empty((len(index), self.window, self.frames.shape[1]), np.float32)

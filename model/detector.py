@@ -1,5 +1,6 @@
 """What a detector is, and how stored frames are scored by any: :class:`model.tiny_crnn.TinyCRNN`,
-:class:`model.backbone_detector.BackboneDetector` and :class:`model.encoder_detector.EncoderDetector` are the three."""
+:class:`model.backbone_detector.BackboneDetector`, :class:`model.fused_detector.FusedDetector` and
+:class:`model.encoder_detector.EncoderDetector` are the four."""
 
 from __future__ import annotations
 
@@ -110,7 +111,8 @@ class TrainedDetector(Detector):
 
     @abstractmethod
     def forward(self, stored: Tensor) -> Tensor:
-        """Logits [batch, n] of stored frames [batch, window + chunk (n - 1), width]."""
+        """Logits [batch, n], or [batch, n, members] of several networks that each learn, of stored frames [batch,
+        window + chunk (n - 1), width]."""
 
 
 def in_batches(

@@ -38,19 +38,24 @@ CONVOLVED_FRAMES = 48  # mel frames that one step of the convolutions depends on
 
 @dataclass(frozen=True)
 class EmbeddingBackboneConfig:
-    """The shape of the layers on the embedding's; it travels inside every checkpoint."""
+    """The shape of the layers on the embedding's; it travels inside every checkpoint.
+
+    Attributes:
+        states: each output frame holds half of its step's last states behind the phones.
+    """
 
     channels: int = 144
     kernel: int = 3  # steps of 40 ms
     dilations: tuple[int, ...] = (1, 2, 3, 4)  # one residual block each
     phones: int = PHONE_OUTPUTS
     temperature: float = 1.25  # of what is heard: above 1, probabilities are evened out
+    states: bool = False
     kind: str = "embedding"
 
     @property
     def width(self) -> int:
         """Numbers in an output frame."""
-        return self.phones
+        return self.phones + (self.channels // FRAMES_AT_ONCE if self.states else 0)
 
     @property
     def at_once(self) -> int:
@@ -132,29 +137,37 @@ class EmbeddingBackbone(nn.Module):
         both = [part.permute(0, 2, 3, 1).flatten(2) for part in (middle, x)]
         return torch.cat(both, dim=2)
 
-    def logits(self, convolved: Tensor, past: Past | None = None) -> Tensor:
-        """The rest of the network: to logits over blank and phones [batch, frames of 20 ms, phones]."""
+    def states(self, convolved: Tensor, past: Past | None = None) -> Tensor:
+        """What the convolutions gave, to the last layer's states [batch, steps of 40 ms, channels]."""
         x = self.inp((convolved - self.mean) / self.std)
         x = torch.relu(self.norm(x.transpose(1, 2)).transpose(1, 2))
         for block in self.blocks:
             x = block(x if past is None else past.extended(x, 1))
-        y = self.out(x)
+        return x
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States to logits over blank and phones [batch, frames of 20 ms, phones]."""
+        y = self.out(states)
         return y.reshape(y.shape[0], -1, self.config.phones)
 
     def forward(self, mel: Tensor) -> Tensor:
         """Mel frames [batch, frames, MEL_BANDS] to logits over blank and phones [batch, frames of 20 ms, phones]."""
-        return self.logits(self.convolved(mel))
+        return self.logits(self.states(self.convolved(mel)))
 
     def hear(self, audio: Tensor, past: Past | None = None) -> Tensor:
-        """Audio [batch, samples] to square roots of phone probabilities [batch, frames of 20 ms, phones].
+        """Audio [batch, samples] to square roots of phone probabilities, and the states where the configuration says
+        so [batch, frames of 20 ms, width].
 
         With a ``past``, which holds what :meth:`stream_shapes` names, audio is whole chunks of 80 ms, and so is what
         comes out.
         """
         if past is not None:
             audio = past.extended(audio, 1)
-        logits = self.logits(self.convolved(self.mel(audio), past), past)
-        return torch.softmax(logits / self.config.temperature, dim=2).sqrt()
+        states = self.states(self.convolved(self.mel(audio), past), past)
+        phones = torch.softmax(self.logits(states) / self.config.temperature, dim=2).sqrt()
+        if not self.config.states:
+            return phones
+        return torch.cat([phones, states.reshape(*phones.shape[:2], -1)], dim=2)
 
     def stream_shapes(self) -> list[tuple[int, ...]]:
         """What is carried from chunk to chunk, in the order of its use."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 from model.backbone import STEM_STRIDE
 from model.detector import Detector, DetectorConfig
 from model.features import CHUNK_FRAMES
+from model.phones import PHONE_OUTPUTS
 
 # Square root of the least phone probability that the keyword HMM tells from nothing. Above what a negative set keeps,
 # so that speech from there scores as it would live.
@@ -102,9 +103,9 @@ class KeywordHMM(nn.Module):
         return values[:, :, self.last], value
 
     def forward(self, heard: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Roots of phone probabilities [batch, time, width] and values [batch, states], by default those at the start,
-        to scores [batch, time] <= 0 and new values."""
-        log_p = 2.0 * torch.log(heard.clamp(min=MATCH_LEAST))
+        """Roots of phone probabilities [batch, time, width], behind which there may be more, and values [batch,
+        states], by default those at the start, to scores [batch, time] <= 0 and new values."""
+        log_p = 2.0 * torch.log(heard[:, :, :PHONE_OUTPUTS].clamp(min=MATCH_LEAST))
         each, value = self._follow(log_p, self.start(heard) if value is None else value)
         return each.amax(dim=2), value
 

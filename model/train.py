@@ -77,8 +77,10 @@ def best_device() -> str:
 
 
 def detection_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of logits [batch] with smoothed labels [batch], 0 or 1, the mean over a batch."""
+    """Binary cross-entropy of logits [batch] or [batch, members], with smoothed labels [batch], 0 or 1, the mean."""
     targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
+    if logits.ndim > 1:
+        targets = targets.unsqueeze(1).expand_as(logits)
     return functional.binary_cross_entropy_with_logits(logits, targets)
 
 

@@ -37,6 +37,7 @@ PARITY_CLIPS = 12  # of the test, spoken one after the other
 KINDS = {  # what a detector is, by the kind of its configuration
     "crnn": "A TinyCRNN",
     "backbone": "A keyword HMM of phones on a convolutional network",
+    "fused": "A keyword HMM of phones, and a network that has learned the phrase, on a convolutional network",
     "encoder": "A keyword HMM of phones on a speech encoder, with a second pass,",
 }
 

@@ -33,9 +33,10 @@ class BucketSize:
 class Effort:
     """The one dial for how much work goes into a detector.
 
-    A detector that is trained (:func:`trains`) hears the buckets, ``variants`` times, for ``steps``. One that is only
-    calibrated learns nothing of clips: they measure it, and effort is the size of its test and the hours of real speech
-    that its threshold is set on.
+    A detector that is trained from nothing (:attr:`RunConfig.trains`) hears the buckets, ``variants`` times, for
+    ``steps``. One whose network learns the phrase (:attr:`RunConfig.teaches`), or one for a device, hears the smaller
+    ``small_buckets``. One that is only calibrated learns nothing of clips: they measure it, and effort is the size of
+    its test and the hours of real speech that its threshold is set on.
     """
 
     name: str
@@ -50,10 +51,11 @@ class Effort:
     # Of a detector that is calibrated: clips of the phrase in its test, and of confusers. Of 400, a miss rate of 3 % is
     # known to 2 points.
     test_clips: int
-    # Of the detectors for devices, which are small and learn from fewer clips: the size of each of `BUCKETS`, and
-    # training steps.
-    device_buckets: tuple[BucketSize, ...]
+    # Of what learns from fewer clips: the size of each of `BUCKETS`, and training steps, of a detector for a device and
+    # of the network of a standard one (0: it has none).
+    small_buckets: tuple[BucketSize, ...]
     device_steps: int
+    network_steps: int
     # Of the real speech that ships, at most, that the threshold of a calibrated detector is set on: as outputs of an
     # encoder, and as sound, of which two cores hear an hour in a minute, once.
     negative_hours: float = math.inf
@@ -73,27 +75,27 @@ EFFORTS = {
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
             corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, negative_hours=2.0,
             speech_hours=0.1,
-            device_buckets=(BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(60, 1)),
-            device_steps=150,
+            small_buckets=(BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(60, 1)),
+            device_steps=150, network_steps=0,
         ),
         Effort(
             "quick", BucketSize(40, 25), BucketSize(700, 1), BucketSize(200, 1), BucketSize(1000, 1),
             corpus_hours=1.0, variants=1, steps=1500, batch_size=64, test_clips=200, negative_hours=5.0,
             speech_hours=1.0,
-            device_buckets=(BucketSize(40, 25), BucketSize(500, 1), BucketSize(150, 1), BucketSize(150, 1)),
-            device_steps=1200,
+            small_buckets=(BucketSize(40, 25), BucketSize(500, 1), BucketSize(150, 1), BucketSize(150, 1)),
+            device_steps=1200, network_steps=800,
         ),
         Effort(
             "standard", BucketSize(80, 60), BucketSize(2000, 1), BucketSize(700, 1), BucketSize(5000, 1),
             corpus_hours=4.0, variants=2, steps=5000, batch_size=64, test_clips=400,
-            device_buckets=(BucketSize(40, 60), BucketSize(900, 1), BucketSize(250, 1), BucketSize(300, 1)),
-            device_steps=2500,
+            small_buckets=(BucketSize(40, 60), BucketSize(900, 1), BucketSize(250, 1), BucketSize(300, 1)),
+            device_steps=2500, network_steps=1600,
         ),
         Effort(
             "thorough", BucketSize(120, 100), BucketSize(3000, 2), BucketSize(1000, 2), BucketSize(12000, 1),
             corpus_hours=12.0, variants=3, steps=16000, batch_size=64, test_clips=1000,
-            device_buckets=(BucketSize(120, 60), BucketSize(2000, 1), BucketSize(600, 1), BucketSize(1000, 1)),
-            device_steps=6000,
+            small_buckets=(BucketSize(120, 60), BucketSize(2000, 1), BucketSize(600, 1), BucketSize(1000, 1)),
+            device_steps=6000, network_steps=4000,
         ),
     )
 }  # fmt: skip
@@ -138,14 +140,19 @@ class RunConfig:
         return self.from_scratch or not is_known(self.language)
 
     @property
+    def teaches(self) -> bool:
+        """Whether a network on the shipped backbone learns the phrase, beside the keyword HMM."""
+        return self.size == "standard" and not self.trains and EFFORTS[self.effort].network_steps > 0
+
+    @property
     def learns(self) -> bool:
-        """Whether anything of the run is trained on clips: the detector, or one for a device."""
-        return self.trains or bool(self.devices)
+        """Whether anything of the run is trained on clips: the detector or a part of it, or one for a device."""
+        return self.trains or self.teaches or bool(self.devices)
 
     def bucket_size(self, bucket: str) -> BucketSize:
         """How many texts and clips of a bucket the run wants."""
-        if self.devices and not self.trains:
-            return EFFORTS[self.effort].device_buckets[BUCKETS.index(bucket)]
+        if self.learns and not self.trains:
+            return EFFORTS[self.effort].small_buckets[BUCKETS.index(bucket)]
         return EFFORTS[self.effort].size(bucket)
 
     @property

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from model.train import TrainConfig
 
 TITLES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
-VARIANTS = 2  # augmented versions of each clip that is trained on
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.4}  # of the effort's steps
 EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
 RANGE_WINDOWS = 256  # heard for the ranges of 8 bits
@@ -139,7 +138,7 @@ def _features(
     detector: TrainedDetector, config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter
 ) -> FeatureStore:
     from model.dataset import open_store, store_is_complete
-    from pipeline.training.examples import build_store, plan_examples, window_seconds
+    from pipeline.training.examples import VARIANTS, build_store, plan_examples, window_seconds
     from pipeline.training.negative_speech import BITRATE, heard_negatives
 
     if not store_is_complete(folder / "features"):

@@ -19,6 +19,7 @@ from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.detector import Detector
 from model.encoder_detector import EncoderDetector
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
+from model.fused_detector import FusedDetector
 from model.phones import outputs_of
 from model.rescoring import spellings
 from model.second_pass import verifier_name
@@ -37,6 +38,7 @@ SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is looked at
 NOISE_BLOCKS = 40  # of 12 s without speech
 BABBLE_CLIPS = 40
+VARIANTS = 2  # augmented versions of each clip that a network of a standard detector, or a device's, learns from
 Row = dict[str, Any]
 CLIP_COLUMNS = (
     "clip_id", "path", "label", "bucket", "engine", "voice", "speaker", "split", "text", "licence", "seconds", "reused",
@@ -106,15 +108,18 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     Args:
         rescored: whether a decoder is asked for the phrase, of a large one.
     """
-    if config.trains:
-        import torch
+    import torch
 
-        torch.manual_seed(config.seed)
+    torch.manual_seed(config.seed)
+    if config.trains:
         return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
     said = outputs_of(config.keyphrase)
     window_s += BACKBONE_DELAY_S
     if config.size in BACKBONES:
-        return BackboneDetector.of_phrase(shipped_backbone(config.size)[0], said, window_s)
+        backbone = shipped_backbone(config.size)[0]
+        if config.teaches:
+            return FusedDetector.of_phrase(backbone, said, window_s)
+        return BackboneDetector.of_phrase(backbone, said, window_s)
     if not rescored:
         return EncoderDetector.of_phrase(said, window_s)
     above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)

@@ -37,7 +37,8 @@ BITRATE = 10_000  # of Opus, bit/s: the lowest at which it keeps what is above 6
 PIECE_S = 40.0  # of one speaker, at most
 GAP_S = 0.25
 LOUDEST = 0.5
-TESTED = ("clean", "noisy", "far")  # conditions of what is not trained on, in turn
+TRAINED = ("train", "train")  # conditions of what is trained on
+TESTED = ("clean", "noisy", "far")  # of what is not, in turn
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
 UNHEARD = ("alphanumeric", "librispeech-untranscribed")
 PATIENCE_S = 900.0  # for another run that is hearing it
@@ -139,30 +140,39 @@ def heard_negatives(
     renderings = []
     with _opened(path or NEGATIVE_SPEECH) as archive:
         for number, row in _table(archive):
-            conditions = ("train", "train") if row["split"] == "train" else (TESTED[number % len(TESTED)],)
+            conditions = TRAINED if row["split"] == "train" else (TESTED[number % len(TESTED)],)
             renderings += [_Rendering(row, row["split"], condition) for condition in conditions]
     return _heard(renderings, detector, keyphrase, data, reporter, path)
 
 
 def heard_for_calibration(
-    detector: Detector, keyphrase: Keyphrase, hours: float, data: Path, reporter: Reporter, path: Path | None = None
+    detector: Detector,
+    keyphrase: Keyphrase,
+    hours: float,
+    learns: bool,
+    data: Path,
+    reporter: Reporter,
+    path: Path | None = None,
 ) -> Iterator[NegativePiece]:
     """The negative speech for a detector that is calibrated: people whom its backbone was not trained on are the test,
-    at most ``hours`` of all others set thresholds. Each piece is heard quiet, in noise and across a room.
+    at most ``hours`` of all others set thresholds. Each piece is heard quiet, in noise and across a room. Where a part
+    of it ``learns``, most of the others are for that, twice in rooms and noise.
 
     Peaks of people whom the backbone has learned from lie where those of others do (docs/experiments.md). With less
     than an hour the test gives no more than that. See :func:`_heard`.
     """
     rng = np.random.default_rng(0)
-    left = {"validation": hours, "test": math.inf if hours >= 1.0 else hours}
+    left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
     renderings = []
     with _opened(path or NEGATIVE_SPEECH) as archive:
         table = [row for _, row in _table(archive)]
         for row in (table[index] for index in rng.permutation(len(table))):
-            split = "test" if row["corpus"] in UNHEARD else "validation"
+            split = "train" if learns and row["split"] == "train" else "validation"
+            split = "test" if row["corpus"] in UNHEARD else split
             if left[split] > 0:
                 left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
-                renderings += [_Rendering(row, split, condition) for condition in TESTED]
+                conditions = TRAINED if split == "train" else TESTED
+                renderings += [_Rendering(row, split, condition) for condition in conditions]
     return _heard(renderings, detector, keyphrase, data, reporter, path)
 
 

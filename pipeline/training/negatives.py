@@ -26,7 +26,7 @@ def shipped_negatives(
     reporter: Reporter,
 ) -> Iterator[NegativePiece]:
     """Pieces without the phrase, in the splits "validation" (about ``hours`` of outputs, ``speech_hours`` of sound)
-    and "test"; none for a detector that is trained from nothing.
+    and "test", and "train" where a part of the detector learns; none for one that is trained from nothing.
 
     A large detector's are outputs of its encoder, which ship; others hear sound, once, and keep it below ``data``.
 
@@ -35,11 +35,13 @@ def shipped_negatives(
     """
     from model.backbone_detector import BackboneDetector
     from model.encoder_detector import EncoderDetector
+    from model.fused_detector import FusedDetector
 
     if isinstance(detector, EncoderDetector):
         yield from negative_pieces(NEGATIVE_SET, hours, seed, keyphrase)
     elif isinstance(detector, BackboneDetector):
-        yield from heard_for_calibration(detector, keyphrase, speech_hours, data, reporter)
+        learns = isinstance(detector, FusedDetector)
+        yield from heard_for_calibration(detector, keyphrase, speech_hours, learns, data, reporter)
 
 
 def about_shipped_negatives(detector: Detector) -> dict[str, Any]:

@@ -61,6 +61,7 @@ SLOW_CLIP_S = 0.25  # an engine that takes longer speaks accordingly fewer clips
 # in training; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
 SECONDS_PER_STEP = 0.35
+SECONDS_PER_NETWORK_STEP = 0.06
 CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
@@ -386,13 +387,14 @@ def estimated_s(
     examples = 0
     heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
     for one in heard if to_hear else ():
-        if one.split == "train" and not config.trains:
+        if one.split == "train" and not (config.trains or config.teaches):
             continue  # for devices
         once = one.bucket == "plain_negative" or (one.split != "train" and one.bucket != "positive")
-        examples += 1 if once else effort.variants if one.split == "train" else 2
+        examples += 1 if once else effort.variants if one.split == "train" and config.trains else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     after = training if config.trains else CALIBRATION_S[config.size]
+    after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.teaches else 0.0
     return max(speaking.values(), default=0.0) + hearing + after + DEVICE_S * len(config.devices)
 
 

@@ -266,13 +266,21 @@ def _about_foundation(report: Mapping[str, Any]) -> list[str]:
     spoken = ""
     if backbone["training_engines"]:
         spoken = worded(" and on the engines %(names)s", names=", ".join(backbone["training_engines"]))
-    sentences: list[str] = [
+    sentences: list[str] = []
+    if report["training"]["steps"]:
+        sentences.append(
+            worded(
+                "Its score is that of two parts: a keyword HMM, which follows the phones of the phrase, and a network "
+                "that has learned the phrase from clips."
+            )
+        )
+    sentences.append(
         worded(
             "Its phone model (%(name)s %(version)s) was trained on real speech (%(corpora)s)%(engines)s.",
             name=backbone["name"], version=str(backbone["version"]), corpora=", ".join(backbone["training_corpora"]),
             engines=spoken,
         )
-    ]  # fmt: skip
+    )  # fmt: skip
     if backbone.get("encoder"):
         sentences.append(worded("The phone model hears with %(encoder)s.", encoder=backbone["encoder"]))
     if backbone.get("rescored"):

@@ -149,7 +149,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     with Library(data) as library:
         left = what_is_left(plan, library, to_hear)
     planned = len(plan.requests)
-    last = "train" if plan.config.trains else "calibrate"
+    last = "train" if plan.config.trains or plan.config.teaches else "calibrate"
     goes_on_with = "synthesize" if left.requests else "features" if to_hear else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
     return {**left.summary(), "unfinished": unfinished}
@@ -220,6 +220,9 @@ def _run(
             validation = score_split(detector, store, "validation")
             thresholds = calibrate(validation)
     else:
+        if config.teaches:
+            with clock.stage("train"):
+                detector, trained = _train(config, detector, store, folder, reporter, tensorboard)
         with clock.stage("calibrate"):
             if before is not None:
                 reporter.stage("calibrate", worded("Making anti-keywords of marked false alarms"))
@@ -264,7 +267,13 @@ def _run(
     with atomic_path(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
-    for name in ("features/frames.f16", "start.pt", "last.pt", *(path.name for path in folder.glob("*.onnx"))):
+    for name in (
+        "features/frames.f16",
+        "start.pt",
+        "best.pt",
+        "last.pt",
+        *(path.name for path in folder.glob("*.onnx")),
+    ):
         (folder / name).unlink(missing_ok=True)
     for device in config.devices:
         shutil.rmtree(folder / device, ignore_errors=True)
@@ -328,11 +337,20 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
 def _features(
     plan: Plan, data: Path, folder: Path, library: Library, before: _Before | None, reporter: Reporter
 ) -> tuple[pd.DataFrame, Any, FeatureStore]:
-    """The run's clips, the detector that it begins with, and the stored frames of both; made once."""
+    """The run's clips, the detector that it begins with, and the stored frames of both; made once. What learns begins
+    anew, and hears what was marked among its clips."""
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import open_store, store_is_complete
     from model.gpu import complaint
-    from pipeline.training.examples import build_store, clip_table, plan_examples, untrained_detector, window_seconds
+    from pipeline.training.examples import (
+        VARIANTS,
+        build_store,
+        clip_table,
+        plan_examples,
+        untrained_detector,
+        window_seconds,
+    )
+    from pipeline.training.negative_speech import BITRATE
     from pipeline.training.negatives import shipped_negatives
 
     config = plan.config
@@ -345,11 +363,16 @@ def _features(
         if before is None and config.size == "large":
             reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
         window_s, phrase_s = window_seconds(clips, config.phrase)
-        detector = before.detector if before is not None else untrained_detector(config, window_s, rescored=True)
+        if before is not None and not config.teaches:
+            detector = before.detector
+        else:
+            detector = untrained_detector(config, window_s, rescored=True)
         save_checkpoint(detector, str(start_file))
-        need, variants = detector.config.receptive_samples, EFFORTS[config.effort].variants if config.trains else 0
-        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, variants)
         effort = EFFORTS[config.effort]
+        variants = effort.variants if config.trains else VARIANTS if config.teaches else 0
+        bitrate = BITRATE if config.teaches else 0
+        need = detector.config.receptive_samples
+        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, variants, bitrate)
         hours = effort.negative_hours, effort.speech_hours
         pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, data, reporter)
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
@@ -382,12 +405,19 @@ def _train(
     tensorboard: bool,
 ) -> tuple[Detector, TrainResult]:
     from model.checkpoint import load_checkpoint
+    from model.dataset import BatchRecipe
     from model.train import TrainConfig, TrainProgress, train
 
     effort = EFFORTS[config.effort]
-    reporter.stage("train", worded("Training for %(n)d steps", n=effort.steps))
     board = str(folder / "tensorboard") if tensorboard else ""
     train_config = TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=board)
+    if config.teaches:
+        recipe = BatchRecipe(aligned_negative=0.15)
+        train_config = TrainConfig(
+            effort.network_steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed,
+            tensorboard=board,
+        )  # fmt: skip
+    reporter.stage("train", worded("Training for %(n)d steps", n=train_config.steps))
 
     def on_progress(state: TrainProgress) -> None:
         if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:

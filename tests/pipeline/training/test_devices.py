@@ -23,7 +23,7 @@ from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunCo
 from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
 from pipeline.training.evaluation import FA_PER_DAY
 from pipeline.training.examples import CLIP_COLUMNS
-from pipeline.training.negative_speech import heard_negatives, write_negative_speech
+from pipeline.training.negative_speech import TESTED, heard_for_calibration, heard_negatives, write_negative_speech
 from tests.pipeline.training.tiny_run import FEW_ROOMS
 
 PHRASE = "hey compass"
@@ -89,7 +89,7 @@ def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Effort:
-    effort = replace(EFFORTS["quick"], name="tiny", device_buckets=(BucketSize(4, 4),) * 4, device_steps=160)
+    effort = replace(EFFORTS["quick"], name="tiny", small_buckets=(BucketSize(4, 4),) * 4, device_steps=160)
     monkeypatch.setitem(EFFORTS, "tiny", effort)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     return effort
@@ -161,6 +161,25 @@ def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
     assert {piece.row["split"] for piece in pieces} == {"train", "validation", "test"}
     assert all(piece.frames.shape[1] == 40 and piece.row["text"] == "" for piece in pieces)
     assert {piece.row["condition"] for piece in pieces if piece.row["split"] == "train"} == {"train"}
+
+
+def test_who_is_learned_from_sets_no_threshold(speech: Path, tiny: Effort, tmp_path: Path) -> None:
+    detector = devices.untrained("esphome", 0)
+
+    def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
+        pieces = heard_for_calibration(detector, Keyphrase(PHRASE), 1.0, learns, tmp_path, silent_reporter())
+        found: dict[str, set[tuple[str, str]]] = {}
+        for piece in pieces:
+            found.setdefault(piece.row["split"], set()).add((piece.row["speaker"], piece.row["condition"]))
+        return found
+
+    assert set(heard(False)) == {"validation"}
+    both = heard(True)
+    assert set(both) == {"train", "validation"}
+    people = {split: {speaker for speaker, _ in rows} for split, rows in both.items()}
+    assert people["train"] and people["validation"] and not people["train"] & people["validation"]
+    conditions = {split: {condition for _, condition in rows} for split, rows in both.items()}
+    assert conditions == {"train": {"train"}, "validation": set(TESTED)}
 
 
 def test_damaged_negative_speech_is_said(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from db.db_api import Library
 from db.records import NewClip
 from model.backbone_detector import BackboneDetector
 from model.encoder_detector import EncoderDetector
+from model.fused_detector import FusedDetector
 from model.tiny_crnn import TinyCRNN
 from pipeline.training import plan as planning
 from pipeline.training.config import BUCKETS, EFFORTS, Effort, RunConfig
@@ -265,7 +266,8 @@ def test_the_window_holds_the_phrase(planned: Plan, library: Library) -> None:
     ("changes", "kind"),
     [
         ({"size": "micro"}, BackboneDetector),
-        ({"size": "standard"}, BackboneDetector),
+        ({"size": "standard"}, FusedDetector),
+        ({"size": "standard", "effort": "trial"}, BackboneDetector),
         ({"size": "large"}, EncoderDetector),
         ({"size": "standard", "from_scratch": True}, TinyCRNN),
         ({"size": "micro", "phrase": "hallo kompass", "language": "de"}, TinyCRNN),

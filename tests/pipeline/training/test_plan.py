@@ -132,7 +132,7 @@ def test_a_detector_for_a_device_learns_from_clips_of_voices_that_the_test_does_
     library: Library, choirs: dict[str, object], tiny_effort: Effort
 ) -> None:
     plan = plan_of(library, replace(CALIBRATED, devices=("esphome",)))
-    for bucket, size in zip(BUCKETS, tiny_effort.device_buckets):
+    for bucket, size in zip(BUCKETS, tiny_effort.small_buckets):
         assert plan.bucket(bucket).target <= size.target
     voices = {split: {r.voice for r in plan.requests if r.split == split} for split in SPLITS}
     assert all(voices.values()) and not voices["train"] & voices["test"]

@@ -173,7 +173,7 @@ def test_trouble_with_the_disk_is_explained(
 )
 def test_too_little_to_learn_or_measure_is_refused(bucket: str, split: str, from_scratch: bool) -> None:
     everything = pd.DataFrame([{"bucket": b, "split": s} for b in BUCKETS for s in ("train", "validation", "test")])
-    plan = Plan("run", replace(CONFIG, from_scratch=from_scratch), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0)
+    plan = Plan("run", replace(CONFIG, from_scratch=from_scratch, size="micro"), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0)
     training_pipeline._refuse_too_little(everything, plan)
     fewer = everything[~((everything["bucket"] == bucket) & (everything["split"] == split))]
     with pytest.raises(HarkError, match="cannot be trained") as raised:
@@ -274,12 +274,14 @@ def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Att
     # What was finished is not done again.
     stages = {one.kill_at: one.stages() for one in made}
     assert "synthesize" not in stages["calibrate:0"] and "features" not in stages["report:0"]
-    assert stages[""] == ["plan", "calibrate", "report", "bundle"]
+    assert stages[""] == ["plan", "train", "calibrate", "report", "bundle"]
     result = result_of(attempts)
     assert Path(result["bundle"]).is_file() and Path(result["model_pt"]).is_file() and Path(result["report"]).is_file()
     (job,) = (data / "jobs").iterdir()
     assert json.loads((job / "result.json").read_text())["bundle"] == result["bundle"]
-    assert set(result["seconds"]) == {"plan", "mine", "synthesize", "features", "calibrate", "report", "bundle"}
+    assert set(result["seconds"]) == {
+        "plan", "mine", "synthesize", "features", "train", "calibrate", "report", "bundle",
+    }  # fmt: skip
     left = {path.name for path in job.rglob("*") if path.suffix in (".pt", ".onnx", ".f16")}
     assert not left, "what is large, and can be made again, is gone"
     assert not list((data / "tmp").iterdir())
@@ -316,8 +318,8 @@ def test_result_and_report_agree(attempts: tuple[Path, list[Attempt]]) -> None:
     assert set(result["counts"]) == set(BUCKETS)
     assert sum(row["generated"] for row in result["counts"].values()) == sum(row["clips"] for row in report["clips"])
     assert report["results"]["hours"] > 0.02 and report["results"]["positives"] >= 10
-    assert report["training"]["steps"] == 0 and report["training"]["history"] == []
-    assert not [event for one in attempts[1] for event in one.events if event["event"] == "metric"]
+    assert report["training"]["steps"] == 60 and report["training"]["history"]
+    assert [event for one in attempts[1] for event in one.events if event["event"] == "metric"]
     assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
     tested = {row["speaker"] for row in report["results"]["by_speaker"]}
     clips = pd.read_csv(next((attempts[0] / "jobs").glob("*/clips.csv")), keep_default_na=False)

@@ -1,0 +1,93 @@
+"""The keyphrase HMM on the shipped backbone, and beside it a small network that has learned the phrase on the same
+backbone's states: what ``standard`` detectors are. The two err on different speech, so their sum hears more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.backbone import Backbone
+from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
+from model.detector import TrainedDetector
+from model.embedding_backbone import EmbeddingBackbone
+from model.export import Carried
+from model.keyword_hmm import Ways, window_frames
+from model.phones import PHONE_OUTPUTS
+from model.phrase_network import SCORE_STEPS, STEP_FRAMES, PhraseNetwork, PhraseNetworkConfig
+
+NETWORK_WEIGHT = 0.4  # match score a logit of the network's
+SUREST = 12.0  # logit of the network, either way, that counts
+BLOCK_SCORES = 750  # of the network's at once: a minute
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedDetectorConfig(BackboneDetectorConfig):
+    """The shape of a keyword HMM and a network on one backbone, which gives its states beside phones."""
+
+    kind = "fused"
+    network: PhraseNetworkConfig
+
+
+class FusedDetector(BackboneDetector, TrainedDetector):
+    """A keyword HMM, which knows how the phrase is said, and a network that has heard voices say it."""
+
+    end_jitter = (0, 20)
+    config: FusedDetectorConfig
+
+    def __init__(self, config: FusedDetectorConfig) -> None:
+        super().__init__(config)
+        self.backbone.requires_grad_(False)
+        self.network = PhraseNetwork(config.network)
+
+    @classmethod
+    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Ways, window_s: float) -> Self:
+        """A detector whose network has not learned anything yet, for a phrase that fits into ``window_s`` seconds."""
+        if not isinstance(backbone, EmbeddingBackbone):
+            raise TypeError("only a backbone on the speech embedding gives its states")
+        frames = window_frames(window_s)
+        shape = replace(backbone.config, states=True)
+        network = PhraseNetworkConfig(shape.channels, frames // STEP_FRAMES)
+        made = cls(
+            FusedDetectorConfig(pronunciations=pronunciations, window_frames=frames, backbone=shape, network=network)
+        )
+        made.backbone.load_state_dict(backbone.state_dict())
+        return made.eval()
+
+    @property
+    def front_end_id(self) -> str:
+        return f"{super().front_end_id}+states"
+
+    def states(self, heard: Tensor) -> Tensor:
+        """The states [batch, steps, states] in what the backbone gives [batch, frames, width], half of them a frame."""
+        return heard[:, :, PHONE_OUTPUTS:].reshape(heard.shape[0], -1, self.config.network.states)
+
+    def forward(self, stored: Tensor) -> Tensor:
+        return self.network(self.states(stored))
+
+    def matches(self, stored: np.ndarray) -> np.ndarray:
+        self.eval()
+        frames, step = self.config.window_frames, BLOCK_SCORES * SCORE_STEPS * STEP_FRAMES
+        starts = range(0, stored.shape[1] - frames + 1, step)
+        with torch.no_grad():
+            heard = torch.from_numpy(stored)
+            logits = [self(heard[:, at : at + step + frames - SCORE_STEPS * STEP_FRAMES]) for at in starts]
+            added = network_match(torch.cat(logits, dim=1))
+        result: np.ndarray = super().matches(stored) + added.numpy()
+        return result
+
+    def stream_shapes(self) -> list[tuple[int, ...]]:
+        network = self.config.network
+        return [(1, network.steps - SCORE_STEPS, network.members * network.projected), *super().stream_shapes()]
+
+    def stream_match(self, heard: Tensor, carried: Carried) -> Tensor:
+        projected = carried.extended(self.network.projected(self.states(heard)), 1)
+        return super().stream_match(heard, carried) + network_match(self.network.logits(projected))
+
+
+def network_match(logits: Tensor) -> Tensor:
+    """Logits of perceptrons [batch, n, members] as match scores [batch, n]."""
+    return NETWORK_WEIGHT * logits.mean(dim=2).clamp(-SUREST, SUREST)

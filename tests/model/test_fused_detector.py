@@ -1,0 +1,134 @@
+"""A keyword HMM and a network on one backbone: the network learns what the HMM cannot tell, and a stream hears both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.backbone_detector import BackboneDetector
+from model.checkpoint import load_checkpoint, save_checkpoint
+from model.dataset import AudioDataset, BatchRecipe, FeatureStore, FeatureWriter, open_store
+from model.detector import score_segments
+from model.export import check_parity, quantize_weights
+from model.features import CHUNK_SAMPLES, FFT, HOP
+from model.fused_detector import NETWORK_WEIGHT, SUREST, FusedDetector, network_match
+from model.phones import PHONE_OUTPUTS, phone_indices
+from model.shipped_weights import shipped_backbone
+from model.train import TrainConfig, train
+
+SNOWBOY = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
+FRAMES = 120  # of 20 ms in a segment
+
+
+@pytest.fixture(scope="module")
+def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+    return speech(8.0, 5)[: 90 * CHUNK_SAMPLES]
+
+
+@pytest.fixture
+def detector() -> FusedDetector:
+    torch.manual_seed(0)
+    return FusedDetector.of_phrase(shipped_backbone("standard")[0], (SNOWBOY,), 1.2)
+
+
+@torch.no_grad()
+def test_its_frames_hold_the_phones_and_the_states_of_the_backbone(detector: FusedDetector, audio: np.ndarray) -> None:
+    backbone = detector.backbone
+    heard = torch.from_numpy(detector.hear(audio))[None]
+    sound = torch.from_numpy(audio[CHUNK_SAMPLES - (FFT - HOP) :])[None]  # frames end with chunks
+    states = backbone.states(backbone.convolved(backbone.mel(sound)))  # type: ignore[operator]
+    assert heard.shape[2] == detector.config.stored.width == PHONE_OUTPUTS + states.shape[2] // 2
+    np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS].square().sum(2), 1.0, atol=1e-4)
+    plain = BackboneDetector.of_phrase(shipped_backbone("standard")[0], (SNOWBOY,), 1.2)
+    np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS], plain.hear(audio)[None], atol=1e-5)
+    again = detector.states(heard)
+    assert states.std() > 0.5
+    np.testing.assert_allclose(again[0, -states.shape[1] :], states[0], atol=1e-4)
+
+
+def test_all_forms_agree(detector: FusedDetector, audio: np.ndarray, tmp_path: Path) -> None:
+    for parameter in detector.network.parameters():
+        parameter.data.mul_(3.0)  # an untrained network says nothing
+    detector.centre(-2.0)
+    scores = detector.stream_scores(audio)
+    assert scores.std() > 0.05
+    detector.export(tmp_path / "a.onnx")
+    quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert (tmp_path / "b.onnx").stat().st_size < 900_000
+    parity = check_parity(detector, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
+    assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
+    save_checkpoint(detector, str(tmp_path / "model.pt"))
+    again, _ = load_checkpoint(str(tmp_path / "model.pt"))
+    assert again.config == detector.config
+    np.testing.assert_array_equal(again.stream_scores(audio), scores)
+
+
+@torch.no_grad()
+def test_its_match_is_that_of_the_hmm_and_what_the_network_adds(detector: FusedDetector, audio: np.ndarray) -> None:
+    stored = detector.hear(audio)[None]
+    plain = BackboneDetector.matches(detector, stored)
+    logits = detector(torch.from_numpy(stored))
+    assert logits.shape == (*plain.shape, detector.config.network.members)
+    expected = plain + NETWORK_WEIGHT * logits.mean(2).numpy()
+    np.testing.assert_allclose(super(FusedDetector, detector).matches(stored), plain)
+    np.testing.assert_allclose(detector.matches(stored), expected, atol=1e-5)
+    assert network_match(torch.full((1, 1, 3), 100.0)).item() == pytest.approx(NETWORK_WEIGHT * SUREST)
+
+
+def test_a_backbone_without_states_is_refused() -> None:
+    with pytest.raises(TypeError, match="speech embedding"):
+        FusedDetector.of_phrase(shipped_backbone("micro")[0], (SNOWBOY,), 1.2)
+
+
+@pytest.fixture
+def store(tmp_path: Path, detector: FusedDetector) -> FeatureStore:
+    """Frames whose phones say nothing; a phrase ends in the middle of half of them, where some states are high."""
+    writer = FeatureWriter(tmp_path / "store")
+    rng = np.random.default_rng(0)
+    width = detector.config.stored.width
+    for number in range(160):
+        frames = rng.normal(0.0, 1.0, (FRAMES, width)).astype(np.float32)
+        frames[:, :PHONE_OUTPUTS] = np.sqrt(1.0 / PHONE_OUTPUTS)
+        said = number % 2
+        if said:
+            frames[FRAMES // 2 - 20 : FRAMES // 2, PHONE_OUTPUTS : PHONE_OUTPUTS + 6] += 3.0
+        writer.append(
+            frames, split="train" if number < 120 else "validation", label=said, condition="clean",
+            bucket="positive" if said else "plain_negative", engine="e", voice="v", speaker="s", clip_id=number,
+            text="", phrase_start=FRAMES // 2 - 30 if said else -1, phrase_end=FRAMES // 2 if said else -1,
+        )  # fmt: skip
+    writer.close()
+    return open_store(tmp_path / "store", width)
+
+
+def test_the_network_learns_and_the_backbone_does_not(
+    detector: FusedDetector, store: FeatureStore, tmp_path: Path
+) -> None:
+    steps = TrainConfig(60, 48, 3e-3, ema_decay=0.9, evaluations=2, recipe=BatchRecipe(prefix=0.0))
+    train(store, detector, steps, tmp_path, lambda progress: None)
+    learned, _ = load_checkpoint(str(tmp_path / "best.pt"))
+    assert isinstance(learned, FusedDetector)
+    assert learned.front_end_id == detector.front_end_id
+    held = store.where(split="validation")
+    peak = {
+        label: np.mean([stream.scores.max() for stream in score_segments(learned, store, held[held["label"] == label])])
+        for label in (0, 1)
+    }
+    assert peak[1] > 50 * peak[0], "the HMM hears nothing in either"
+    first = [member[1].weight for member in learned.network.members]  # type: ignore[index]
+    assert not torch.allclose(first[0], first[1]), "each member is another one"
+
+
+def test_windows_begin_where_a_step_does(detector: FusedDetector, store: FeatureStore) -> None:
+    dataset = AudioDataset(store.segments, store.frames, detector.config.stored)
+    ends = np.asarray([100, 101])
+    even, odd = dataset.windows(np.asarray([3, 3]), ends)
+    np.testing.assert_array_equal(even, odd)
+    alone = replace(detector.config.stored, at_once=1)
+    even, odd = AudioDataset(store.segments, store.frames, alone).windows(np.asarray([3, 3]), ends)
+    np.testing.assert_array_equal(even[1:], odd[:-1])
