@@ -115,9 +115,9 @@ class BackboneDetector(HMMDetector):
         begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
 
         def last_frames(keyword_hmm: KeywordHMM) -> Tensor:
-            scores, value = keyword_hmm(heard, carried.take() + MATCH_FLOOR)
-            carried.keep((value - MATCH_FLOOR) * begun)
-            scores = carried.extended((scores - MATCH_FLOOR) * begun, 1) + MATCH_FLOOR
+            scores, value = keyword_hmm(heard, carried.take() + self.floor)
+            carried.keep((value - self.floor) * begun)
+            scores = carried.extended((scores - self.floor) * begun, 1) + self.floor
             starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_STEPS)
             index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
             return scores[0][index].unsqueeze(0)

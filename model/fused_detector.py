@@ -17,8 +17,10 @@ from model.embedding_backbone import EmbeddingBackbone
 from model.export import Carried
 from model.keyword_hmm import Ways, window_frames
 from model.phones import PHONE_OUTPUTS
-from model.phrase_network import SCORE_STEPS, STEP_FRAMES, PhraseNetwork, PhraseNetworkConfig
+from model.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
+STEP_FRAMES = 2  # frames of 20 ms of a step of the network
+SCORE_STEPS = 2  # steps from one score to the next
 NETWORK_WEIGHT = 0.4  # match score a logit of the network's
 SUREST = 12.0  # logit of the network, either way, that counts
 BLOCK_SCORES = 750  # of the network's at once: a minute
@@ -35,6 +37,7 @@ class FusedDetectorConfig(BackboneDetectorConfig):
 class FusedDetector(BackboneDetector, TrainedDetector):
     """A keyword HMM, which knows how the phrase is said, and a network that has heard voices say it."""
 
+    floor = -3.2  # deeper than without a network, which must not call what is nothing like the phrase
     end_jitter = (0, 20)
     config: FusedDetectorConfig
 
@@ -50,7 +53,7 @@ class FusedDetector(BackboneDetector, TrainedDetector):
             raise TypeError("only a backbone on the speech embedding gives its states")
         frames = window_frames(window_s)
         shape = replace(backbone.config, states=True)
-        network = PhraseNetworkConfig(shape.channels, frames // STEP_FRAMES)
+        network = PhraseNetworkConfig(shape.channels, frames // STEP_FRAMES, SCORE_STEPS)
         made = cls(
             FusedDetectorConfig(pronunciations=pronunciations, window_frames=frames, backbone=shape, network=network)
         )

@@ -1,14 +1,15 @@
-"""A small network that learns one phrase: whether it ends a window of a backbone's states."""
+"""A small network that learns one phrase: whether it ends a window of states of a network that does not learn."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-STEP_FRAMES = 2  # frames of 20 ms of a step
-SCORE_STEPS = 2  # steps from one score to the next
 NOISE = 1.5  # standard deviations that are added to states in training: voices that nobody has made
 LEAST_VARIANCE = 2.5e-3  # of a state; one that hardly ever changes is not blown up
 
@@ -18,8 +19,9 @@ class PhraseNetworkConfig:
     """The shape of the network.
 
     Attributes:
-        states: numbers a step of 40 ms.
+        states: numbers a step.
         steps: that a logit depends on.
+        stride: steps from one logit to the next.
         members: perceptrons that begin with different weights; their mean counts.
         projected: numbers a step that each makes of the states.
         hidden: units of each.
@@ -27,6 +29,7 @@ class PhraseNetworkConfig:
 
     states: int
     steps: int
+    stride: int
     members: int = 3
     projected: int = 16
     hidden: int = 32
@@ -52,24 +55,34 @@ class PhraseNetwork(nn.Module):
             for _ in range(config.members)
         )
 
+    def projection(self) -> tuple[Tensor, Tensor]:
+        """Weights [members * projected, states] and biases of one layer that gives what :meth:`projected` does where
+        nothing is trained, before its ReLU."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and variance is not None
+        weight = self.project.weight * torch.rsqrt(variance + self.norm.eps)
+        return weight, self.project.bias - weight @ mean
+
+    def layers(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
+        """The two layers of each member."""
+        for member in self.members:
+            first, last = (layer for layer in cast("nn.Sequential", member) if isinstance(layer, nn.Linear))
+            yield first, last
+
     def projected(self, states: Tensor) -> Tensor:
         """States [batch, steps, states] to what the perceptrons see of them [batch, steps, members * projected]."""
-        if self.training:
-            x = self.norm(states.transpose(1, 2)).transpose(1, 2)
-            x = x + NOISE * torch.randn_like(x)
-        else:  # what the norm does then, as the exporter takes it
-            mean, variance = self.norm.running_mean, self.norm.running_var
-            assert mean is not None and variance is not None
-            x = (states - mean) * torch.rsqrt(variance + self.norm.eps)
-        return torch.relu(self.project(x))
+        if not self.training:
+            return torch.relu(functional.linear(states, *self.projection()))
+        x = self.norm(states.transpose(1, 2)).transpose(1, 2)
+        return torch.relu(self.project(x + NOISE * torch.randn_like(x)))
 
     def logits(self, projected: Tensor) -> Tensor:
-        """What :meth:`projected` gives, to logits [batch, n, members], one every 80 ms."""
-        starts = torch.arange(0, projected.shape[1] - self.config.steps + 1, SCORE_STEPS)
+        """What :meth:`projected` gives, to logits [batch, n, members]."""
+        starts = torch.arange(0, projected.shape[1] - self.config.steps + 1, self.config.stride)
         index = starts.unsqueeze(1) + torch.arange(self.config.steps).unsqueeze(0)
         parts = projected.split(self.config.projected, dim=2)
         return torch.cat([member(part[:, index].flatten(2)) for member, part in zip(self.members, parts)], dim=2)
 
     def forward(self, states: Tensor) -> Tensor:
-        """States [batch, steps + 2 (n - 1), states] to logits [batch, n, members]."""
+        """States [batch, steps + stride (n - 1), states] to logits [batch, n, members]."""
         return self.logits(self.projected(states))

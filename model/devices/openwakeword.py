@@ -1,4 +1,4 @@
-"""A detector in openWakeWord's contract: a perceptron on a window of 16 speech embeddings of 96 numbers, in a TFLite
+"""A detector in openWakeWord's contract: perceptrons on a window of 16 speech embeddings of 96 numbers, in a TFLite
 file that Home Assistant's add-on and every other user of openWakeWord loads."""
 
 from __future__ import annotations
@@ -6,25 +6,24 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.onnx import CPU
 from model.detector import DetectorConfig, TrainedDetector, scores_of_many
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, StoredFrames, lead_in
 from model.front_end import Compute, FrontEnd
+from model.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
 WINDOW = 16  # embeddings, one every 80 ms
 EMBEDDING = 96  # numbers
+NETWORK = PhraseNetworkConfig(EMBEDDING, WINDOW, 1, members=6, projected=24, hidden=48)
 EMBEDDED_FRAMES = 76  # of 10 ms, that an embedding depends on
 MEL_SAMPLES = 480  # after a chunk, that its last frames of 10 ms reach into
-WIDTHS = (128, 64)
-NOISE = 1.5  # standard deviations that are added to an embedding in training: voices that nobody has made
 MEL_BANDS = 32
 BLOCK = 64  # embeddings that are computed at once
 FULL_SCALE = 32767.0
@@ -32,11 +31,10 @@ FULL_SCALE = 32767.0
 
 @dataclass(frozen=True)
 class OpenWakeWordConfig(DetectorConfig):
-    """The shape of the perceptron: ``widths`` of its hidden layers."""
+    """The shape of the perceptrons."""
 
     kind = "openwakeword"
-    widths: tuple[int, ...] = WIDTHS
-    dropout: float = 0.2
+    network: PhraseNetworkConfig = NETWORK
 
     @property
     def stored(self) -> StoredFrames:
@@ -116,7 +114,7 @@ def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[n
 
 
 class OpenWakeWordDetector(TrainedDetector):
-    """A perceptron with two hidden layers on a window of the public speech embedding."""
+    """Perceptrons on a window of the public speech embedding."""
 
     batch_frames = 200_000
     quantizes = False
@@ -126,21 +124,12 @@ class OpenWakeWordDetector(TrainedDetector):
     def __init__(self, config: OpenWakeWordConfig | None = None) -> None:
         super().__init__()
         self.config = config or OpenWakeWordConfig()
-        sizes = (WINDOW * EMBEDDING, *self.config.widths, 1)
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
-        self.dropout = nn.Dropout(self.config.dropout)
+        self.network = PhraseNetwork(self.config.network)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Embeddings [batch, WINDOW + n - 1, EMBEDDING] to logits [batch, n]."""
-        heard = embeddings.unfold(1, WINDOW, 1).transpose(2, 3).flatten(2)
-        for layer in self.layers[:-1]:
-            heard = self.dropout(torch.relu(layer(heard)))
-        logits: Tensor = self.layers[-1](heard)[..., 0]
+        """Embeddings [batch, WINDOW + n - 1, EMBEDDING] to logits [batch, n, members]."""
+        logits: Tensor = self.network(embeddings)
         return logits
-
-    def augmented(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
-        noise = torch.from_numpy(rng.standard_normal(windows.shape).astype(np.float32))
-        return windows + NOISE * windows.std(dim=(0, 1)) * noise
 
     def front_end(self, folder: Path) -> FrontEnd:
         return SpeechEmbedding(self.config.stored)
@@ -148,7 +137,7 @@ class OpenWakeWordDetector(TrainedDetector):
     @torch.no_grad()
     def scores(self, stored: np.ndarray) -> np.ndarray:
         self.eval()
-        scores: np.ndarray = torch.sigmoid(self(torch.from_numpy(stored))).numpy()
+        scores: np.ndarray = torch.sigmoid(self(torch.from_numpy(stored)).mean(dim=2)).numpy()
         return scores
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
@@ -174,24 +163,37 @@ class OpenWakeWordDetector(TrainedDetector):
         graph = made.graph("main")
         heard = graph.tensor("embeddings", (1, WINDOW, EMBEDDING), "float32")
         graph.inputs = (heard,)
-        flat = graph.tensor("flat", (1, WINDOW * EMBEDDING), "float32")
-        shape = graph.constant("flat/shape", np.asarray([1, WINDOW * EMBEDDING], np.int32))
-        graph.add("RESHAPE", (heard, shape), (flat,), "ReshapeOptions")
-        heard = flat
-        for number, layer in enumerate(self.layers):
-            last = number == len(self.layers) - 1
-            assert isinstance(layer, nn.Linear)
-            bias = layer.bias.numpy() - np.float32(threshold if last else 0.0)
-            weights = graph.constant(f"layer{number}/weight", layer.weight.numpy())
-            biases = graph.constant(f"layer{number}/bias", bias)
-            made_here = graph.tensor(f"layer{number}", (1, layer.out_features), "float32")
-            activation = tflite.ActivationFunctionType.NONE if last else tflite.ActivationFunctionType.RELU
+
+        def layer(name: str, given: int, weight: Tensor, bias: Tensor, rows: int = 1, last: bool = False) -> int:
+            constants = [graph.constant(f"{name}/{part}", v.numpy()) for part, v in (("w", weight), ("b", bias))]
+            result = graph.tensor(name, (rows, len(bias)), "float32")
+            function = tflite.ActivationFunctionType.NONE if last else tflite.ActivationFunctionType.RELU
             graph.add(
-                "FULLY_CONNECTED", (heard, weights, biases), (made_here,), "FullyConnectedOptions",
-                FusedActivationFunction=activation,
+                "FULLY_CONNECTED", (given, *constants), (result,), "FullyConnectedOptions",
+                FusedActivationFunction=function,
             )  # fmt: skip
-            heard = made_here
+            return result
+
+        shape = self.config.network
+        weight, bias = self.network.projection()
+        hidden, last_weights, last_biases = [], [], []
+        for number, (first, last) in enumerate(self.network.layers()):
+            part = slice(number * shape.projected, (number + 1) * shape.projected)
+            projected = layer(f"projected{number}", heard, weight[part], bias[part], WINDOW)
+            size = (1, WINDOW * shape.projected)
+            flat = graph.tensor(f"flat{number}", size, "float32")
+            graph.add(
+                "RESHAPE", (projected, graph.constant(f"flat{number}/shape", np.asarray(size, np.int32))), (flat,),
+                "ReshapeOptions",
+            )  # fmt: skip
+            hidden.append(layer(f"hidden{number}", flat, first.weight, first.bias))
+            last_weights.append(last.weight / shape.members)
+            last_biases.append(last.bias / shape.members)
+        joined = graph.tensor("hidden", (1, shape.members * shape.hidden), "float32")
+        graph.add("CONCATENATION", tuple(hidden), (joined,), "ConcatenationOptions", Axis=1)
+        mean = torch.stack(last_biases).sum(dim=0) - threshold
+        logit = layer("logit", joined, torch.cat(last_weights, dim=1), mean, last=True)
         probability = graph.tensor("probability", (1, 1), "float32")
-        graph.add("LOGISTIC", (heard,), (probability,))
+        graph.add("LOGISTIC", (logit,), (probability,))
         graph.outputs = (probability,)
         return made.to_bytes()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from model.train import TrainConfig
 
 TITLES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
-STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.4}  # of the effort's steps
+STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # of the effort's steps
 EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
 RANGE_WINDOWS = 256  # heard for the ranges of 8 bits
 CUTOFF = 0.9  # of the probability, that a threshold beyond what 8 bits can tell apart is moved to
@@ -159,7 +159,7 @@ def training_of(device: str, steps: int, seed: int) -> TrainConfig:
 
     recipe = BatchRecipe(aligned_negative=0.05)
     if device == "openwakeword":
-        return TrainConfig(steps, 128, 1e-3, weight_decay=1.0, recipe=recipe, seed=seed)
+        return TrainConfig(steps, 128, 1e-3, weight_decay=0.3, recipe=recipe, seed=seed)
     return TrainConfig(steps, 96, 3e-3, recipe=recipe, seed=seed)
 
 

@@ -89,7 +89,7 @@ def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Effort:
-    effort = replace(EFFORTS["quick"], name="tiny", small_buckets=(BucketSize(4, 4),) * 4, device_steps=160)
+    effort = replace(EFFORTS["quick"], name="tiny", small_buckets=(BucketSize(4, 4),) * 4, device_steps=400)
     monkeypatch.setitem(EFFORTS, "tiny", effort)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     return effort
