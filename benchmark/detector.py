@@ -54,6 +54,7 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     from model.backbone_detector import BackboneDetector
     from model.encoder_backbone import encoder_path
     from model.encoder_detector import EncoderDetector
+    from model.fused_detector import FusedDetector
     from model.phones import outputs_of
     from model.rescoring import spellings
     from model.second_pass import verifier_name
@@ -62,11 +63,12 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     from phrase_augmentation.keyphrase import Keyphrase
 
     phrase = outputs_of(Keyphrase(PHRASE))
+    torch.manual_seed(seed)
     if encoder_path() is not None:
         yield "large", EncoderDetector.of_phrase(phrase, WINDOW_S, spellings(PHRASE), verifier=verifier_name())
     for size in BACKBONES:
-        yield size, BackboneDetector.of_phrase(shipped_backbone(size)[0], phrase, WINDOW_S)
-    torch.manual_seed(seed)
+        kind = FusedDetector if size == "standard" else BackboneDetector
+        yield size, kind.of_phrase(shipped_backbone(size)[0], phrase, WINDOW_S)
     yield "from_nothing", TinyCRNN(TinyCRNNConfig.of_size("standard", WINDOW_S)).eval()
 
 

@@ -117,10 +117,10 @@ def _size(target: str) -> Worded:
     if target in DEVICES:
         return worded("It has a detector of its own, whatever the size of the usual one.")
     if target == "browser":
-        return worded("Size large: 34 MB, loaded once. Size standard (2 MB) suits slow networks and misses more.")
+        return worded("Size large: 34 MB, loaded once. Size standard (3 MB) suits slow networks and misses more.")
     if target == "pi":
         return worded("Size large for a Raspberry Pi 4 or 5, size standard for a smaller one, which misses more.")
-    return worded("Size large. Size standard (2 MB) suits small computers and misses more.")
+    return worded("Size large. Size standard (3 MB) suits small computers and misses more.")
 
 
 def _step(about: Worded, *lines: str) -> Step:

@@ -23,7 +23,7 @@ EFFORT_WORDS = {
 SIZE_WORDS = {
     "auto": _("the most accurate one here"),
     "large": _("large: far fewer misses with real people; 34 MB, a twentieth of a computer's core; English only"),
-    "standard": _("standard: 2 MB, for small computers and telephones"),
+    "standard": _("standard: 3 MB, for small computers and telephones"),
     "micro": _("micro: 0.3 MB, for the smallest devices; many more misses"),
 }
 METHOD_WORDS = {
