@@ -144,6 +144,8 @@ def _open_when_up(port: int, page: str, screen: Screen) -> None:
             time.sleep(0.2)
         else:
             break
+    else:
+        return  # what keeps it from answering is in its log
     try:
         opened = _is_graphical(webbrowser.get()) and webbrowser.open(page)
     except webbrowser.Error:
