@@ -101,9 +101,11 @@ class TrainedDetector(Detector):
 
     Attributes:
         end_jitter: log-mel frames between which its windows end after the phrase does, in training.
+        on_gpu: it is trained and scored on a GPU where there is one; smaller ones are done sooner without.
     """
 
     end_jitter: tuple[int, int] = END_JITTER
+    on_gpu: ClassVar[bool] = False
 
     def augmented(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
         """Windows [batch, window, width] as they are heard in training, each time another way."""

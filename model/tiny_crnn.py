@@ -61,6 +61,7 @@ class TinyCRNN(TrainedDetector):
     batch_frames = 160_000
     quantizes = True
     front_end_id = "log-mel"
+    on_gpu = True
     config: TinyCRNNConfig
 
     def __init__(self, config: TinyCRNNConfig) -> None:

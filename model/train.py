@@ -115,7 +115,7 @@ def train(
     Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
     needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
     """
-    device = best_device()
+    device = best_device() if detector.on_gpu else "cpu"
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")

@@ -107,8 +107,9 @@ def store(tmp_path: Path, detector: FusedDetector) -> FeatureStore:
 
 
 def test_the_network_learns_and_the_backbone_does_not(
-    detector: FusedDetector, store: FeatureStore, tmp_path: Path
+    detector: FusedDetector, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("model.train.best_device", lambda: "cuda")  # it is too small for one
     steps = TrainConfig(60, 48, 3e-3, ema_decay=0.9, evaluations=2, recipe=BatchRecipe(prefix=0.0))
     train(store, detector, steps, tmp_path, lambda progress: None)
     learned, _ = load_checkpoint(str(tmp_path / "best.pt"))
