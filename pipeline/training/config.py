@@ -107,6 +107,7 @@ NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
 BACKBONE_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
+VARIANTS = 2  # augmented versions of each clip that a network of a standard detector, or a device's, learns from
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
 
 
@@ -148,6 +149,11 @@ class RunConfig:
     def learns(self) -> bool:
         """Whether anything of the run is trained on clips: the detector or a part of it, or one for a device."""
         return self.trains or self.teaches or bool(self.devices)
+
+    @property
+    def variants(self) -> int:
+        """Augmented versions of each clip that the run's own detector learns from; 0: it is only calibrated."""
+        return EFFORTS[self.effort].variants if self.trains else VARIANTS if self.teaches else 0
 
     def bucket_size(self, bucket: str) -> BucketSize:
         """How many texts and clips of a bucket the run wants."""

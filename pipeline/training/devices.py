@@ -18,7 +18,7 @@ from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.worded import worded
 from model.runtime.detector import logit
-from pipeline.training.config import EFFORTS, NOISE_FOLDER, RunConfig
+from pipeline.training.config import EFFORTS, NOISE_FOLDER, VARIANTS, RunConfig
 from pipeline.training.evaluation import calibrate, measure, score_split, threshold_at
 from pipeline.training.targets import PACKAGES
 
@@ -138,7 +138,7 @@ def _features(
     detector: TrainedDetector, config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter
 ) -> FeatureStore:
     from model.dataset import open_store, store_is_complete
-    from pipeline.training.examples import VARIANTS, build_store, plan_examples, window_seconds
+    from pipeline.training.examples import build_store, plan_examples, window_seconds
     from pipeline.training.negative_speech import BITRATE, heard_negatives
 
     if not store_is_complete(folder / "features"):

@@ -38,7 +38,6 @@ SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is looked at
 NOISE_BLOCKS = 40  # of 12 s without speech
 BABBLE_CLIPS = 40
-VARIANTS = 2  # augmented versions of each clip that a network of a standard detector, or a device's, learns from
 Row = dict[str, Any]
 CLIP_COLUMNS = (
     "clip_id", "path", "label", "bucket", "engine", "voice", "speaker", "split", "text", "licence", "seconds", "reused",

@@ -387,10 +387,10 @@ def estimated_s(
     examples = 0
     heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
     for one in heard if to_hear else ():
-        if one.split == "train" and not (config.trains or config.teaches):
+        if one.split == "train" and not config.variants:
             continue  # for devices
         once = one.bucket == "plain_negative" or (one.split != "train" and one.bucket != "positive")
-        examples += 1 if once else effort.variants if one.split == "train" and config.trains else 2
+        examples += 1 if once else config.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     after = training if config.trains else CALIBRATION_S[config.size]

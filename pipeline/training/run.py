@@ -149,7 +149,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     with Library(data) as library:
         left = what_is_left(plan, library, to_hear)
     planned = len(plan.requests)
-    last = "train" if plan.config.trains or plan.config.teaches else "calibrate"
+    last = "train" if plan.config.variants else "calibrate"
     goes_on_with = "synthesize" if left.requests else "features" if to_hear else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
     return {**left.summary(), "unfinished": unfinished}
@@ -343,7 +343,6 @@ def _features(
     from model.dataset import open_store, store_is_complete
     from model.gpu import complaint
     from pipeline.training.examples import (
-        VARIANTS,
         build_store,
         clip_table,
         plan_examples,
@@ -369,10 +368,9 @@ def _features(
             detector = untrained_detector(config, window_s, rescored=True)
         save_checkpoint(detector, str(start_file))
         effort = EFFORTS[config.effort]
-        variants = effort.variants if config.trains else VARIANTS if config.teaches else 0
         bitrate = BITRATE if config.teaches else 0
         need = detector.config.receptive_samples
-        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, variants, bitrate)
+        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
         hours = effort.negative_hours, effort.speech_hours
         pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, data, reporter)
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
