@@ -21,7 +21,6 @@ from model.front_end import BackboneFrontEnd
 from model.keyword_hmm import (
     CHUNK_STEPS,
     MATCH_FLOOR,
-    MATCH_POOL,
     HMMConfig,
     HMMDetector,
     KeywordHMM,
@@ -101,7 +100,7 @@ class BackboneDetector(HMMDetector):
         return export_streaming(self, path)
 
     def stream_shapes(self) -> list[tuple[int, ...]]:
-        each = [((1, keyword_hmm.states), (1, MATCH_POOL - CHUNK_STEPS)) for keyword_hmm in self.keyword_hmms]
+        each = [((1, keyword_hmm.states), (1, pool - CHUNK_STEPS)) for keyword_hmm, pool in self.pools()]
         return [*(shape for shapes in each for shape in shapes), (1, 1)]
 
     def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
@@ -114,14 +113,14 @@ class BackboneDetector(HMMDetector):
         # what it made of that would wait in the silence for the rest.
         begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
 
-        def last_frames(keyword_hmm: KeywordHMM) -> Tensor:
+        def last_frames(keyword_hmm: KeywordHMM, pool: int) -> Tensor:
             scores, value = keyword_hmm(heard, carried.take() + self.floor)
             carried.keep((value - self.floor) * begun)
             scores = carried.extended((scores - self.floor) * begun, 1) + self.floor
-            starts = torch.arange(0, scores.shape[1] - MATCH_POOL + 1, CHUNK_STEPS)
-            index = starts.unsqueeze(1) + torch.arange(MATCH_POOL).unsqueeze(0)
+            starts = torch.arange(0, scores.shape[1] - pool + 1, CHUNK_STEPS)
+            index = starts.unsqueeze(1) + torch.arange(pool).unsqueeze(0)
             return scores[0][index].unsqueeze(0)
 
-        match = self.combined([last_frames(keyword_hmm) for keyword_hmm in self.keyword_hmms])
+        match = self.combined([last_frames(keyword_hmm, pool) for keyword_hmm, pool in self.pools()])
         carried.keep(torch.ones_like(begun))
         return match

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, cast
 
@@ -28,8 +28,9 @@ MATCH_JUMP = 1.0  # nats that going from phone to phone without a blank between 
 MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; more costs slow speakers
 MATCH_FLOOR = -2.5  # the lowest value
 MATCH_MEMORY = 2500  # frames after which any path is at that floor: 50 s
-MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
 CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames from one score of a detector to the next
+MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
+ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # of an anti-keyword, whose path may end 80 ms before the phrase's
 ANTI_KEYWORD_SLOPE = (
     4.0  # match score lost for each unit by which an anti-keyword matches better than the margin allows
 )
@@ -123,12 +124,15 @@ class HMMConfig(DetectorConfig):
         window_frames: frames of 20 ms that a score depends on (the keyword HMM alone may remember more).
         anti_keywords: likewise, of what was taken for the phrase and is not it.
         anti_keyword_margin: match score by which an anti-keyword must match better than the phrase to count.
+        anti_keyword_pool: frames of which an anti-keyword's best score counts; detectors made before it was written
+            down have the phrase's.
     """
 
     pronunciations: Ways
     window_frames: int = 80
     anti_keywords: Ways = ()
     anti_keyword_margin: float = 0.0
+    anti_keyword_pool: int = MATCH_POOL
 
 
 def window_frames(window_s: float) -> int:
@@ -183,7 +187,8 @@ class HMMDetector(Detector):
 
     def with_anti_keywords(self, anti_keywords: Ways, margin: float) -> Self:
         """The same detector with these anti-keywords and no others."""
-        return self._with(replace(self.config, anti_keywords=anti_keywords, anti_keyword_margin=margin))
+        config = replace(self.config, anti_keywords=anti_keywords, anti_keyword_margin=margin)
+        return self._with(replace(config, anti_keyword_pool=ANTI_KEYWORD_POOL))
 
     def _with(self, config: HMMConfig) -> Self:
         made = type(self)(config)
@@ -200,9 +205,14 @@ class HMMDetector(Detector):
         match: np.ndarray = self.keyword_hmms[0](torch.from_numpy(phones)[None])[0][0].numpy()
         return match
 
+    def pools(self) -> Iterator[tuple[KeywordHMM, int]]:
+        """The phrase's keyword HMM and that of its anti-keywords where there are any, with the frames of which the best
+        one counts."""
+        return zip(self.keyword_hmms, (MATCH_POOL, self.config.anti_keyword_pool), strict=False)
+
     def combined(self, scores: Sequence[Tensor], gained: Tensor | None = None) -> Tensor:
-        """Scores of the phrase and of anti-keywords in the last frames [batch, n, frames], and what rescoring adds to
-        the phrase's, to match scores [batch, n].
+        """Scores of the phrase and of anti-keywords, each in its pool of last frames [batch, n, pool], and what
+        rescoring adds to the phrase's, to match scores [batch, n].
 
         What sounds more like an anti-keyword than like the phrase loses :data:`ANTI_KEYWORD_SLOPE` times the
         difference.
@@ -233,11 +243,11 @@ class HMMDetector(Detector):
     def _matches(self, phones: Tensor, gained: Tensor | None = None) -> np.ndarray:
         """The same of phones [batch, time, outputs] and what rescoring adds to each frame's match [batch, time]."""
 
-        def pooled(frames: Tensor) -> Tensor:
-            return frames[:, self.config.window_frames - MATCH_POOL :].unfold(1, MATCH_POOL, CHUNK_STEPS)
+        def pooled(frames: Tensor, pool: int) -> Tensor:
+            return frames[:, self.config.window_frames - pool :].unfold(1, pool, CHUNK_STEPS)
 
-        scores = [pooled(keyword_hmm(phones)[0]) for keyword_hmm in self.keyword_hmms]
-        match: np.ndarray = self.combined(scores, None if gained is None else pooled(gained)).numpy()
+        scores = [pooled(keyword_hmm(phones)[0], pool) for keyword_hmm, pool in self.pools()]
+        match: np.ndarray = self.combined(scores, None if gained is None else pooled(gained, MATCH_POOL)).numpy()
         return match
 
     def scores(self, stored: np.ndarray) -> np.ndarray:

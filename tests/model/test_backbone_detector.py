@@ -51,3 +51,13 @@ def test_all_forms_agree(detector: BackboneDetector, tmp_path: Path, monkeypatch
     parity = check_parity(detector, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
     assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
     assert detector.stream_scores(audio).std() > 1e-3, "the scores must vary for this to say anything"
+
+
+def test_an_anti_keyword_counts_whose_path_ends_80_ms_before_the_phrase_s() -> None:
+    symbols = [0] * 60 + [s for phone in PHRASE for s in (phone, 0, 0, 0)] + [0] * 60
+    sound = np.full((1, len(symbols), PHONE_OUTPUTS), 1e-3, np.float32)
+    sound[0, np.arange(len(symbols)), symbols] = 1.0
+    model = BackboneDetector(BackboneDetectorConfig(pronunciations=(PHRASE,), window_frames=40, backbone=SMALL))
+    plain, beside = (made.matches(sound) for made in (model, model.with_anti_keywords((PHRASE[:-1],), -0.5)))
+    heard = plain > -0.5
+    assert heard.any() and (beside[heard] < plain[heard] - 1.0).all()
