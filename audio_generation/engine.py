@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from core.readiness import Readiness
+from core.worded import Worded
 
 Setting = float | int | str
 Settings = Mapping[str, Setting]
@@ -71,6 +72,7 @@ class Engine(Protocol):
 
     Attributes:
         name: its name in the registry, the library and the command line.
+        about: one sentence to choose it by: how it sounds, its size, its speed.
         licence: SPDX identifier (or short name) of the program; each voice has its own.
         paid: costs money a character; speaks only when the user names it.
         by_default: used without being named where it is ready (false: paid, very slow, unproven, or a test double).
@@ -78,6 +80,7 @@ class Engine(Protocol):
     """
 
     name: str
+    about: Worded
     licence: str
     paid: bool
     by_default: bool

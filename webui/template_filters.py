@@ -1,4 +1,4 @@
-"""Template filters of all pages: points in time, what lower layers say, names of speakers."""
+"""Template filters and tags of all pages: points in time, what lower layers say, names of speakers, icons."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 
 from django import template
+from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -36,3 +37,10 @@ def speaker_name(name: str) -> str:
     """A speaker as the page calls them: "Speaker 1" in the reader's language."""
     unnamed = UNNAMED.fullmatch(name)
     return _("Speaker %(number)s") % {"number": unnamed[1]} if unnamed else name
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A symbol of ``static/hark/icons.svg``, which screen readers pass over: a word stands beside it."""
+    address = f"{static('hark/icons.svg')}#{name}"
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}"></use></svg>', address)

@@ -28,6 +28,7 @@ class ElevenLabs(WorkerEngine):
     """Key, limit and address come from the environment or from ``internals/.env`` (lines of ``NAME=value``)."""
 
     name = "elevenlabs"
+    about = worded("A paid service with voices like people. The texts leave this machine.")
     licence = "proprietary service"
     paid = True
     by_default = False

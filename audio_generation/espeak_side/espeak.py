@@ -6,6 +6,7 @@ import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
+from core.worded import worded
 
 # Effects rather than people, and a speed test. They stand last in the list of voices, so that a choice of the first
 # voices, or of all but these, is one of voices that a person could have.
@@ -21,6 +22,7 @@ class Espeak(WorkerEngine):
     """Voices are named as espeak-ng names them, ``gmw/en-US+f3``; the speaker is the variant, whatever the accent."""
 
     name = "espeak"
+    about = worded("Robot voices of 100 languages, built in. They make a detector robust.")
     licence = "GPL-3.0-or-later"
     packages = ("espeakng_loader",)
 

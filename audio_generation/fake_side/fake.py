@@ -6,12 +6,14 @@ import numpy as np
 
 from audio_generation.engine import Setting, Voice
 from audio_generation.worker import WorkerEngine
+from core.worded import worded
 
 
 class Fake(WorkerEngine):
     """Two voices in every language. The setting ``behave`` makes a request fail (see ``worker.misbehave``)."""
 
     name = "fake"
+    about = worded("Tones in place of speech, for tests.")
     licence = "Apache-2.0"
     by_default = False
     request_timeout_s = 5.0

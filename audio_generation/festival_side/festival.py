@@ -22,6 +22,7 @@ class Festival(WorkerEngine):
     """Two diphone voices and a statistical one. Other languages' voices, with encodings of their own, are left out."""
 
     name = "festival"
+    about = worded("Two robot voices, of Debian's package festival.")
     licence = "BSD-like (University of Edinburgh)"
 
     def available(self) -> Readiness:

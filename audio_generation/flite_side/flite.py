@@ -10,6 +10,7 @@ from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
 from core.readiness import Readiness
+from core.worded import worded
 
 ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
 # Standard deviation of the pitch in Hz around which a voice is varied; women's voices move further.
@@ -20,6 +21,7 @@ class Flite(WorkerEngine):
     """Speakers are named as in CMU's Arctic, so that other engines' voices of the same people are known as such."""
 
     name = "flite"
+    about = worded("Four robot voices, of Debian's package flite.")
     licence = "BSD-4-Clause-like (CMU flite)"
 
     def available(self) -> Readiness:

@@ -6,6 +6,7 @@ import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
+from core.worded import worded
 
 COUNTS = {"man": 12, "woman": 12, "child": 6}
 KEPT = {"man": 6, "woman": 6, "child": 3}  # to measure on
@@ -17,6 +18,7 @@ class Hibari(WorkerEngine):
     """A voice is ``heart``, as the network was trained, or ``man-3``: a kind and a number that draws the rest."""
 
     name = "hibari"
+    about = worded("Thirty-one voices like people, 8 MB, a hundred times faster than speech. Recommended.")
     licence = "Apache-2.0"
     unsure = True
     packages = ("hibari", "onnxruntime")

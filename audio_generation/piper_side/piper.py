@@ -22,6 +22,7 @@ class Piper(WorkerEngine):
     """A voice is ``key.onnx`` with ``key.onnx.json``; its name is ``key``, or ``key#speaker`` where it has several."""
 
     name = "piper"
+    about = worded("A voice like a person, 58 MB. Other voices and languages can be downloaded. Recommended.")
     licence = "GPL-3.0-or-later"
     packages = ("piper",)
     loads_weights = True

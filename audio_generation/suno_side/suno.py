@@ -20,6 +20,7 @@ class Suno(WorkerEngine):
     """The voice of preset ``v2/en_speaker_6`` is named ``en_speaker_6``; ``random`` is a new voice for each seed."""
 
     name = "suno"
+    about = worded("Voices like people, with breath and laughter. Slower than speech without a GPU.")
     licence = "MIT"
     by_default = False  # a minute a phrase on two cores
     packages = ("transformers", "torch")

@@ -265,7 +265,8 @@ def _about_foundation(report: Mapping[str, Any]) -> list[str]:
     backbone = report["backbone"]
     spoken = ""
     if backbone["training_engines"]:
-        spoken = worded(" and on the engines %(names)s", names=", ".join(backbone["training_engines"]))
+        names = ", ".join(backbone["training_engines"])
+        spoken = worded(" and on the engines %(names)s", names=names)
     sentences: list[str] = []
     if report["training"]["steps"]:
         sentences.append(
@@ -296,13 +297,13 @@ def _about_foundation(report: Mapping[str, Any]) -> list[str]:
             )
         )  # fmt: skip
     if report.get("negative_set"):
-        hours = report["shipped_hours"]
+        setting, testing = (f"{report['shipped_hours'][split]:.1f}" for split in ("validation", "test"))
         sentences.append(
             worded(
                 "Real speech that ships with Hark: %(set)s hours of it set the thresholds, %(test)s other ones are in "
                 "this test. The phone model has heard no speaker of the test, but some of those who set the "
                 "thresholds.",
-                set=f"{hours['validation']:.1f}", test=f"{hours['test']:.1f}",
+                set=setting, test=testing,
             )
         )  # fmt: skip
     return sentences

@@ -118,7 +118,7 @@ def _of_detectors(user: Any) -> dict[str, str]:
     plan = Job.objects.filter(user=user, kind="plan", state=Job.State.DONE).first()
     return {
         **({"plan": reverse("trainer:plan", args=[plan.id])} if plan else {}),
-        "job": reverse("jobs:detail", args=[version.job_id]),
+        **({"job": reverse("jobs:detail", args=[version.job_id])} if version.job_id else {}),
         "version": reverse("trainer:version", args=place),
         "compare": reverse("trainer:compare", args=place[:1]),
         "use": reverse("trainer:use", args=place),

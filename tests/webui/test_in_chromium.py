@@ -139,7 +139,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.get_by_text("34 s left of this stage, about 3 min in all").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
-        assert page.locator("nav [aria-current]").inner_text() == "Jobs"
+        assert page.locator("nav [aria-current]").text_content() == "Jobs1"
         figure = page.locator("figure:visible")
         assert figure.count() == 1 and figure.bounding_box()["width"] < 520  # type: ignore[index]
         most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()

@@ -6,6 +6,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
+from webui import navigation
 from webui.accounts import user_views, views
 
 app_name = "accounts"
@@ -13,6 +14,7 @@ urlpatterns = [
     path("", views.me, name="me"),
     path("password", views.password, name="password"),
     path("language", require_POST(set_language), name="language"),
+    path("theme", navigation.choose_theme, name="theme"),
     path("tokens", views.tokens, name="tokens"),
     path("tokens/<int:token_id>/revoke", views.revoke, name="revoke"),
     path("webhooks", views.webhooks, name="webhooks"),

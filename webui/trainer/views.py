@@ -193,6 +193,7 @@ def engines(request: HttpRequest) -> HttpResponse:
             "name": engine.name,
             "engine": engine,
             "readiness": readiness,
+            "group": "ready" if readiness.ok else "add" if engine.by_default else "experts",
             "voices": len(voices),
             "speakers": len({voice.speaker for voice in voices}),
             "can_be_enabled": requirements(engine.name).is_file() and not is_enabled(engine.name),
@@ -200,6 +201,7 @@ def engines(request: HttpRequest) -> HttpResponse:
         }
         for engine, readiness, voices in services.all_engines("en")
     ]
+    rows.sort(key=lambda row: ("ready", "add", "experts").index(str(row["group"])))
     return render(request, "trainer/engines.html", {"rows": rows, "tools": list(tools())})
 
 

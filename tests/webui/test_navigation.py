@@ -1,0 +1,50 @@
+"""What is around every page: what waits for the reader, and the theme they chose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from webui.accounts.models import User
+from webui.jobs.models import Job
+from webui.listening.models import Sample
+from webui.trainer.models import Detector
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_bell_counts_what_waits_for_its_reader_alone(owners: Client, owner: User, other: User) -> None:
+    assert 'class="count"' not in owners.get("/").content.decode()
+    for user, state in ((owner, "queued"), (owner, "done"), (other, "queued")):
+        Job.objects.create(user=user, kind="train", lane="training", title="hey compass", state=state)
+    for user in (owner, other):
+        detector = Detector.objects.create(user=user, phrase="hey compass", language="en")
+        for state in ("new", "new", "taken"):
+            Sample.objects.create(user=user, detector=detector, verdict="missed", state=state, seconds=1, version=1)
+    page = owners.get("/").content.decode()
+    assert [part.split("<")[0] for part in page.split('class="count">')[1:]] == ["3", "1", "2"]
+
+
+def test_a_theme_is_remembered_by_the_browser_and_taken_back(owners: Client) -> None:
+    assert "data-theme" not in owners.get("/").content.decode()
+    answer = owners.post("/account/theme", {"theme": "dark", "next": "/jobs/?page=2"})
+    assert (answer.status_code, answer["Location"]) == (303, "/jobs/?page=2")
+    assert '<html lang="en" data-theme="dark">' in owners.get("/").content.decode()
+    owners.post("/account/theme", {"theme": "", "next": "/"})
+    assert "data-theme" not in owners.get("/").content.decode()
+
+
+@pytest.mark.parametrize("then", ["https://elsewhere.example/", "//elsewhere.example/", ""])
+def test_a_theme_leads_nowhere_else(owners: Client, then: str) -> None:
+    assert owners.post("/account/theme", {"theme": "light", "next": then})["Location"] == "/"
+
+
+@pytest.mark.parametrize("theme", ['"><script>', "blue"])
+def test_a_theme_that_is_none_is_the_system_s(owners: Client, theme: str) -> None:
+    owners.cookies["theme"] = theme
+    page = owners.get("/").content.decode()
+    assert "data-theme" not in page and theme not in page

@@ -1,0 +1,45 @@
+"""What every page shows around its content: what waits for the reader, and the theme they chose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.utils.functional import SimpleLazyObject
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+THEMES = ("light", "dark")  # any other: the system's
+THEME_S = 365 * 24 * 3600
+
+
+def around_the_page(request: HttpRequest) -> dict[str, Any]:
+    """A context processor. Counts are made where a template asks for them."""
+    theme = request.COOKIES.get("theme", "")
+    return {"waiting": SimpleLazyObject(lambda: _waiting(request)), "theme": theme if theme in THEMES else ""}
+
+
+def _waiting(request: HttpRequest) -> dict[str, int]:
+    """Jobs that are not over, and marked clips that nobody has decided about."""
+    from webui.accounts.signed_in import signed_in
+    from webui.jobs.models import Job
+    from webui.listening.models import Sample
+
+    user = signed_in(request)
+    jobs = Job.objects.filter(user=user, state__in=Job.GOING).count()
+    clips = Sample.objects.filter(user=user, state=Sample.State.NEW).count()
+    return {"jobs": jobs, "clips": clips, "all": jobs + clips}
+
+
+@require_POST
+def choose_theme(request: HttpRequest) -> HttpResponse:
+    """``theme`` is light, dark or anything else for the system's; back to the page ``next``."""
+    then, theme = request.POST.get("next", ""), request.POST.get("theme", "")
+    allowed = url_has_allowed_host_and_scheme(then, {request.get_host()}, request.is_secure())
+    response = HttpResponse(status=303, headers={"Location": then if allowed else resolve_url("trainer:home")})
+    if theme in THEMES:
+        response.set_cookie("theme", theme, max_age=THEME_S, samesite="Lax", secure=request.is_secure(), httponly=True)
+    else:
+        response.delete_cookie("theme")
+    return response
