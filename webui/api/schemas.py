@@ -238,6 +238,14 @@ class ComparisonOut(Schema):
     )
 
 
+class ChangeOut(Schema):
+    """Something in which two versions differ."""
+
+    what: str = Field(examples=["Anti-keywords"])
+    before: str = Field(examples=["none"])
+    after: str = Field(examples=["h eɪ k æ m p ə s"])
+
+
 class MissRates(Schema):
     """Share missed, by condition."""
 

@@ -17,6 +17,7 @@ from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import (
+    ChangeOut,
     ComparisonOut,
     DetectorOut,
     FileOut,
@@ -140,6 +141,17 @@ def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     chosen = own_version(request, detector_id, number)
     services.use(version=chosen)
     return _version_out(chosen, chosen)
+
+
+@router.get(VERSION + "/changes", response=list[ChangeOut], summary="What changed", **needs("read"))
+def changes(
+    request: HttpRequest,
+    detector_id: int,
+    number: int,
+    since: int = Query(..., ge=1, le=2**31 - 1, description="The version that it is held against.", examples=[1]),
+) -> list[dict[str, str]]:
+    """What is different in how two versions were made, in words. Their figures on one stream: the comparison."""
+    return results.changes(own_version(request, detector_id, since), own_version(request, detector_id, number))
 
 
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
