@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -48,6 +49,8 @@ def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
 @require_safe
 def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """The report of a version; ``?fa_per_day=X`` sets the dial where there is no JavaScript."""
+    from webui.listening.services import takes_wakes
+
     shown = _version(request, detector_id, number)
     report = shown.report()
     points = results.operating_points(report)
@@ -85,6 +88,8 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "parity": results.parity(report),
         "corpora": results.corpora(report),
         **_where(request, shown, report),
+        "takes_wakes": takes_wakes(shown.detector),
+        "wakes_per_day": settings.WAKES_PER_DAY,
         "bundle_bytes": results.bundle_size(shown),
         "downloads": results.downloads(shown),
         "stages": [(words, taken[stage]) for stage, words in stages_of("train") if stage in taken],
