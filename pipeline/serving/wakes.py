@@ -41,7 +41,7 @@ class WakeWatch:
 
     def __init__(self, threshold: float, score_period_s: float) -> None:
         self._threshold, self._period_s = threshold, score_period_s
-        self._near = 1.0 / (1.0 + np.exp(MARGIN - float(logit(np.float32(threshold)))))
+        self._near = 1.0 / (1.0 + np.exp(MARGIN - float(logit(threshold))))
         self._recent = np.zeros(0, np.float32)
         self._now_s, self._quiet_until_s, self._peak_s = 0.0, 0.0, 0.0
         self._nearly: Wake | None = None

@@ -70,7 +70,7 @@ def test_a_wake_arrives_as_a_form_with_a_few_seconds(detectors: dict[str, Detect
     ((path, headers, body),) = got
     assert path == "/api/v1/detectors/1/wakes" and headers["Authorization"] == "Bearer hark_secret"
     form = message_from_bytes(f"Content-Type: {headers['Content-Type']}\n\n".encode() + body)
-    parts = {
+    parts: dict[Any, Any] = {
         part.get_param("name", header="content-disposition"): part.get_payload(decode=True) for part in form.walk()
     }
     assert parts["kind"] == b"wake" and float(parts["score"]) >= 0.3 and parts["device"]

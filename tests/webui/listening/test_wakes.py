@@ -19,7 +19,7 @@ from tests.support.detector_versions import address, make_version
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.listening import services
-from webui.listening.models import Sample
+from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Version
 
 PHRASE = "hey compass"
@@ -101,7 +101,7 @@ def test_scope_and_owner(owner: User, other: User, version: Version, client: Cli
 def test_so_many_a_day_and_so_many_that_wait(owner: User, version: Version, settings: Any) -> None:
     settings.WAKES_PER_DAY = 2
     assert [send(owner, version).status_code for _ in range(3)] == [201, 201, 429]
-    services.WakeIntake.objects.update(day="2026-01-01")  # another day
+    WakeIntake.objects.update(day="2026-01-01")  # another day
     assert send(owner, version).status_code == 201
     settings.WAKES_PER_DAY, settings.WAKES_WAITING = 10, 3
     full = send(owner, version)
