@@ -295,10 +295,11 @@ def _connect(options: argparse.Namespace, screen: Screen) -> Portal:
         raise HarkError(f"{text[:80]!r} is no address.", "A server is named by its URL.", f"Try --server {SERVER}.")
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         screen.note(f"Without https the token can be read on the way to {parts.hostname}.")
-    return Portal(text, _token(options.token_file))
+    return Portal(text, token_of(options.token_file))
 
 
-def _token(file: Path | None) -> str:
+def token_of(file: Path | None) -> str:
+    """The API token in a file, else that of HARK_TOKEN. Raises HarkError where there is none."""
     try:
         text = os.environ.get("HARK_TOKEN", "") if file is None else file.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from command_line.console import Screen
     from model.runtime.detector import Detector
+    from pipeline.serving.wakes import WakeSender
     from pipeline.serving.wyoming import Heard
 
 DEFAULT_URI = "tcp://127.0.0.1:10400"
@@ -31,11 +32,21 @@ def register(commands: Commands[Parser]) -> None:
         f"tcp://HOST:PORT, unix://PATH or stdio:// (default {DEFAULT_URI}; tcp://0.0.0.0:10400: others may reach it)"
     )
     parser.add_argument("--uri", default=DEFAULT_URI, metavar="URI", help=where)
+    parser.add_argument(
+        "--send",
+        metavar="ADDRESS",
+        help="send a few seconds around each wake and near-miss to a portal: https://HOST/api/v1/detectors/ID/wakes",
+    )
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="holds an API token with the scope wakes (else HARK_TOKEN)"
+    )
     parser.add_argument("--fa-per-day", type=above_zero, metavar="X", help="false alarms a day to accept, each phrase")
 
 
 def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
     """``wyoming MODEL...``: runs until Ctrl-C, or with stdio:// until stdin ends."""
+    from command_line.remote import token_of
+    from pipeline.serving.wakes import WakeSender
     from pipeline.serving.wyoming import open_wake_words, server_at
 
     if screen.json_wanted and options.uri.startswith("stdio:"):
@@ -44,16 +55,23 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
             "Both write to stdout.",
             "Leave out --json, or serve at another URI.",
         )
+    if options.send and len(options.models) > 1:
+        raise HarkError(
+            "--send is for one detector.",
+            "Its address takes what that detector heard.",
+            "Serve each detector with a command of its own, at an address of its own.",
+        )
+    sender = WakeSender(options.send, token_of(options.token_file)) if options.send else None
     server_at(options.uri)  # what is wrong with it is said before anything is loaded
     detectors = open_wake_words(options.models, options.fa_per_day)
     for name, detector in detectors.items():
         screen.note(f'{name}: "{detector.phrase}", threshold {detector.threshold:.3f}')
-    if asyncio.run(_serve(options.uri, detectors, screen)):
+    if asyncio.run(_serve(options.uri, detectors, screen, sender)):
         raise KeyboardInterrupt  # ended by a signal, as every command is
     return 0
 
 
-async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen) -> bool:
+async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, sender: WakeSender | None = None) -> bool:
     """Whether it was a signal that ended it."""
     from pipeline.serving.wyoming import serve
 
@@ -72,5 +90,5 @@ async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen) ->
     def heard_by(heard: Heard) -> None:
         screen.note(f"{time.strftime('%H:%M:%S')}  {heard.name}  score {heard.score:.3f}")
 
-    await serve(uri, detectors, stopping, ready, heard_by)
+    await serve(uri, detectors, stopping, ready, heard_by, sender)
     return stopping.is_set()

@@ -15,6 +15,8 @@ HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take (5000
 HARK_REQUESTS_PER_USER, HARK_REQUESTS_PER_TOKEN, HARK_REQUESTS_PER_ADDRESS    requests a minute of a user (1200), of one
                     of their tokens (600), of an address that sends neither token nor session (600); 0: any number
 HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
+HARK_WAKES_PER_DAY, HARK_WAKES_WAITING    what devices may send a detector in a day (50), and how much of that waits to
+                    be confirmed (200)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
@@ -199,6 +201,7 @@ REQUESTS_PER_TOKEN = _number("HARK_REQUESTS_PER_TOKEN", 600, least=0)
 REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_ADDRESS", 600, least=0)
 METRICS_TOKEN = os.environ.get("HARK_METRICS_TOKEN", "").strip()
 LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
+WAKES_PER_DAY, WAKES_WAITING = _number("HARK_WAKES_PER_DAY", 50), _number("HARK_WAKES_WAITING", 200)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
 WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)

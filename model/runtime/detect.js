@@ -203,6 +203,89 @@ export class Detector {
   }
 }
 
+// What is sent to a portal, where the user has switched that on: as pipeline/serving/wakes.py does.
+
+const KEPT_S = 2.5;
+const MARGIN = 1.5;
+const SETTLED_S = 1;
+const APART_S = 3;
+
+/** Finds wakes and near-misses in a stream, whose samples and scores it is given. */
+export class WakeWatch {
+  constructor(threshold, manifest) {
+    this.threshold = threshold;
+    this.near = 1 / (1 + Math.exp(MARGIN - logit(threshold)));
+    this.period = manifest.score_period_s;
+    this.kept = Math.round(KEPT_S * manifest.sample_rate);
+    this.recent = new Float32Array(0);
+    this.now = this.quietUntil = this.peak = 0; // seconds
+    this.nearly = null;
+  }
+
+  /** The next samples, the scores that they completed, the detections among these; {kind, score, audio} or null. */
+  hear(samples, scores, detections) {
+    const joined = new Float32Array(this.recent.length + samples.length);
+    joined.set(this.recent);
+    joined.set(samples, this.recent.length);
+    this.recent = joined.slice(-this.kept);
+    this.now += scores.length * this.period;
+    if (detections.length) {
+      this.nearly = null;
+      return this.sent({ kind: "wake", score: detections.at(-1).score, audio: this.recent });
+    }
+    const best = Math.max(0, ...scores);
+    if (best >= this.near && best < this.threshold && !(best <= this.nearly?.score)) {
+      this.nearly = { kind: "near_miss", score: best, audio: this.recent };
+      this.peak = this.now;
+    }
+    if (!this.nearly || this.now - this.peak < SETTLED_S) return null;
+    const found = this.nearly;
+    this.nearly = null;
+    return this.sent(found);
+  }
+
+  sent(wake) {
+    if (this.now < this.quietUntil) return null;
+    this.quietUntil = this.now + APART_S;
+    return wake;
+  }
+}
+
+/** Samples as a WAV file of 16 bits. */
+export function wavOf(samples, rate) {
+  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  const text = (at, letters) => [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
+  text(0, "RIFF");
+  view.setUint32(4, 36 + 2 * samples.length, true);
+  text(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  text(36, "data");
+  view.setUint32(40, 2 * samples.length, true);
+  samples.forEach((x, i) => view.setInt16(44 + 2 * i, Math.round(32767 * Math.min(1, Math.max(-1, x))), true));
+  return view.buffer;
+}
+
+/** Send what {@link WakeWatch} found to a portal; why it was not taken, or "". Nothing that happens here throws. */
+export async function sendWake(wake, rate, address, token) {
+  try {
+    const form = new FormData();
+    form.set("kind", wake.kind);
+    form.set("score", wake.score.toFixed(4));
+    form.set("device", "browser");
+    form.set("audio", new Blob([wavOf(wake.audio, rate)], { type: "audio/wav" }), "wake.wav");
+    const answer = await fetch(address, { method: "POST", body: form, headers: { Authorization: `Bearer ${token}` } });
+    return answer.ok ? "" : (await answer.json().catch(() => ({}))).what ?? `The portal answered ${answer.status}.`;
+  } catch (error) {
+    return `The portal cannot be reached: ${error.message}.`;
+  }
+}
+
 // The page.
 
 function page() {
@@ -216,6 +299,7 @@ function page() {
     part("problem").hidden = false;
   };
   let detector = null;
+  let watch = null; // of what is sent
   let microphone = null; // while it listens: { context, stream }
 
   async function read(name) {
@@ -297,6 +381,7 @@ function page() {
       return explain(`The microphone cannot be used: ${error.message}.`, "Plug one in, allow it for this page, or try another browser.");
     }
     detector.reset();
+    watch = null;
     microphone = { context, stream };
     part("listen").disabled = false;
     part("listen").textContent = "Stop";
@@ -318,6 +403,12 @@ function page() {
     const { scores, detections } = await detector.process(samples);
     if (scores.length) showScore(scores.at(-1));
     for (const hit of detections) showDetection("microphone", hit);
+    if (!part("send").checked) return void (watch = null);
+    if (watch?.threshold !== detector.threshold) watch = new WakeWatch(detector.threshold, detector.manifest);
+    const wake = watch.hear(samples, scores, detections);
+    if (!wake) return;
+    const refused = sendWake(wake, detector.sampleRate, part("address").value, part("token").value);
+    refused.then((why) => (part("sent").textContent = why ? `Not sent. ${why}` : `Sent: ${wake.kind}`)); // meanwhile it listens
   }
 
   async function hearFile(file) {

@@ -18,6 +18,7 @@ OPERATIONS = {
     "compare_texts": "pipeline.recordings.text_similarity:operation",
     "summarize_abstractive": "pipeline.recordings.summarization.transformer:operation",
     "untrained_score": "pipeline.training.zero_shot:window_operation",
+    "sort_wake": "pipeline.serving.sorting:sort_operation",
     "transcribe": "pipeline.recordings.short_transcription:transcribe_operation",
     "summarize": "pipeline.recordings.short_transcription:summarize_operation",
 }

@@ -32,7 +32,9 @@ from wyoming.wake import Detect, Detection, NotDetected
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from model.runtime.detector import FLUSH_S, BundleError, Detector, pcm_samples
+from model.runtime.detector import Detection as Hit
 from pipeline.serving.detection import open_detector
+from pipeline.serving.wakes import WakeSender, WakeWatch
 
 RATES = range(4_000, 192_001)  # samples a second that are taken
 CHANNELS = range(1, 17)
@@ -99,9 +101,14 @@ def information(detectors: Mapping[str, Detector]) -> Info:
 class Stream:
     """One stream of audio and the detectors that listen to it, on models that other streams share."""
 
-    def __init__(self, detectors: Mapping[str, Detector]) -> None:
-        """Begin after silence. The detectors, by name, stay as they are."""
+    def __init__(self, detectors: Mapping[str, Detector], sender: WakeSender | None = None) -> None:
+        """Begin after silence. The detectors, by name, stay as they are. ``sender``: what they wake on goes there."""
         self._detectors = {name: _on_a_new_stream(detector) for name, detector in detectors.items()}
+        self._sender = sender
+        self._watches = {
+            name: WakeWatch(detector.threshold, detector.score_period_s)
+            for name, detector in (detectors.items() if sender else ())
+        }
 
     def process(self, samples: np.ndarray) -> list[Heard]:
         """Give the next samples (float32 in [-1, 1], 16 kHz, any number); get what was heard in them, by time.
@@ -112,9 +119,17 @@ class Stream:
         found = [
             Heard(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()
-            for hit in detector.process(samples)
+            for hit in self._detected(name, detector, samples)
         ]
         return sorted(found, key=lambda heard: heard.time_s)
+
+    def _detected(self, name: str, detector: Detector, samples: np.ndarray) -> list[Hit]:
+        scores = detector.scores(samples)
+        hits = detector.detections(scores)
+        if self._sender is not None:
+            for wake in self._watches[name].hear(samples, scores, hits):
+                self._sender.send(wake)
+        return hits
 
     def finish(self) -> list[Heard]:
         """The silence after the end of the stream, which completes what was said last."""
@@ -167,8 +182,10 @@ class WakeClient(AsyncEventHandler):
         heard_by: HeardBy,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        sender: WakeSender | None = None,
     ) -> None:
         super().__init__(reader, writer)
+        self._sender = sender
         self._detectors, self._info, self._heard_by = detectors, info, heard_by
         self._wanted = detectors  # to listen for
         self._begin(0)
@@ -232,7 +249,7 @@ class WakeClient(AsyncEventHandler):
         begins_ms = self._now_ms if chunk.timestamp is None else float(chunk.timestamp)
         self._chunk_ms, self._now_ms = round(begins_ms), begins_ms + 1000 * chunk.seconds
         if self._stream is None:
-            self._stream = Stream(self._wanted)
+            self._stream = Stream(self._wanted, self._sender)
         # In a thread, so that a long chunk of one client keeps no other waiting.
         await self._tell(await asyncio.to_thread(self._stream.process, samples))
 
@@ -321,8 +338,12 @@ async def serve(
     stopping: asyncio.Event,
     ready: Callable[[], None] = lambda: None,
     heard_by: HeardBy = lambda heard: None,
+    sender: WakeSender | None = None,
 ) -> None:
     """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
+
+    Args:
+        sender: gets wakes and near-misses; None: nobody does.
 
     Raises:
         HarkError: it cannot listen there.
@@ -331,7 +352,7 @@ async def serve(
     info = information(detectors)
 
     def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> WakeClient:
-        return WakeClient(detectors, info, heard_by, reader, writer)
+        return WakeClient(detectors, info, heard_by, reader, writer, sender)
 
     try:
         if isinstance(server, AsyncStdioServer):

@@ -21,6 +21,7 @@ from core.errors import HarkError
 from model.encoder_backbone import encoder_path
 from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scores
 from pipeline.serving.browser import unpack_for_browser, web_runtime
+from pipeline.serving.wakes import WakeWatch
 from pipeline.training.bundle import programs
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
@@ -138,6 +139,46 @@ def test_a_microphone_of_any_rate_is_heard_at_16_khz(rate: int) -> None:
     assert len(found) == pytest.approx(seconds * 16_000, abs=40)
     middle = slice(200, len(found) - 200)
     assert np.abs(np.asarray(found)[middle] - wanted[middle]).max() < 0.01
+
+
+def test_the_page_sends_what_wyoming_sends() -> None:
+    """Wakes and near-misses of the same scores; the same as the portal's own client finds."""
+    rng = np.random.default_rng(1)
+    threshold, chunk = 0.6, 1_280
+    scores = 1 / (1 + np.exp(6 - 8 * (rng.random(600) < 0.04)))
+    scores[rng.random(600) < 0.03] = 0.5
+    samples = rng.random((600, chunk)).astype(np.float32)
+    trigger, watch = Trigger(threshold, 30), WakeWatch(threshold, 0.08)
+    expected = []
+    for block, score in zip(samples, scores.astype(np.float32)):
+        hits = trigger.detections(np.array([score]), 0.08)
+        expected += [[w.kind, len(w.audio), float(w.audio[-1])] for w in watch.hear(block, np.array([score]), hits)]
+    assert {kind for kind, *_ in expected} == {"wake", "near_miss"}
+    program = """
+    const watch = new WakeWatch(data.threshold, { score_period_s: 0.08, sample_rate: 16000 });
+    const trigger = new Trigger(data.threshold, 30);
+    const found = [];
+    data.scores.forEach((score, i) => {
+      const block = new Float32Array(1280).fill(0);
+      block[1279] = data.last[i];
+      const hits = trigger.fired([score]).map(() => ({ score }));
+      const wake = watch.hear(block, [score], hits);
+      if (wake) found.push([wake.kind, wake.audio.length, wake.audio.at(-1)]);
+    });
+    const refused = await sendWake({ kind: "wake", score: 1, audio: new Float32Array(9) }, 16000, data.dead, "x");
+    const riff = new TextDecoder().decode(wavOf(new Float32Array(9), 16000).slice(0, 4));
+    console.log(JSON.stringify({ found, refused, riff }));
+    """
+    last = samples[:, -1].tolist()
+    data = {"scores": scores.astype(np.float32).tolist(), "last": last, "threshold": threshold}
+    answer = in_node(program, {**data, "dead": "http://127.0.0.1:9/wakes"})
+    assert answer["found"] == expected and answer["riff"] == "RIFF"
+    assert "cannot be reached" in answer["refused"]
+
+
+def test_sending_is_off_until_it_is_switched_on() -> None:
+    page = programs()["detect.html"].decode()
+    assert '<input id="send" type="checkbox" autocomplete="off">' in page and "unless you switch sending on" in page
 
 
 def test_the_page_is_plain() -> None:

@@ -20,6 +20,7 @@ SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
     "train": _("train: plan, train and delete detectors"),
     "audio": _("audio: upload and transcribe"),
+    "wakes": _("wakes: send what a device heard, nothing else"),
     "admin": _("admin: users and the installation"),
 }
 EVENT_WORDS = {

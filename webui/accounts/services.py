@@ -29,7 +29,7 @@ from webui.transactions import alone
 
 LINK_LIFE = timedelta(days=7)
 
-SCOPES = ("read", "train", "audio", "admin")  # admin: the owner only
+SCOPES = ("read", "train", "audio", "wakes", "admin")  # admin: the owner only
 TOKEN_START = "hark_"
 TOKEN_CHARACTERS = 40  # after that, 240 bits
 SHOWN_CHARACTERS = 12

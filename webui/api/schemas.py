@@ -238,6 +238,14 @@ class ComparisonOut(Schema):
     )
 
 
+class ChangeOut(Schema):
+    """Something in which two versions differ."""
+
+    what: str = Field(examples=["Anti-keywords"])
+    before: str = Field(examples=["none"])
+    after: str = Field(examples=["h eɪ k æ m p ə s"])
+
+
 class MissRates(Schema):
     """Share missed, by condition."""
 
@@ -295,7 +303,15 @@ class SampleOut(Schema):
     id: int = Field(examples=[1])
     detector: int = Field(validation_alias=AliasChoices("detector_id", "detector"), examples=[1])
     version: int = Field(examples=[1])
-    verdict: str = Field(description="false_alarm or missed.", examples=["false_alarm"])
+    verdict: str = Field(
+        description="false_alarm or missed; what a device sent is not the phrase, or is; empty until confirmed.",
+        examples=["false_alarm"],
+    )
+    kind: str = Field(description="wake or near_miss: a device sent it; empty: a person marked it.", examples=["wake"])
+    device: str = Field(description="As it calls itself.", examples=["kitchen"])
+    score: float | None = Field(examples=[0.93])
+    sorted_as: str = Field(description="What a recognizer takes it for: phrase, other, unsure.", examples=["unsure"])
+    text: str = Field(description="The words that a recognizer heard.", examples=["Hey, campus!"])
     state: str = Field(description="new or taken.", examples=["new"])
     seconds: float = Field(examples=[2.5])
     created_at: datetime = Field(examples=[WHEN])

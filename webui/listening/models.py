@@ -1,4 +1,4 @@
-"""The inbox: audio that a person marked, with consent, because a detector was wrong about it."""
+"""The inbox: audio that a person marked, with consent, because a detector was wrong about it, and what devices sent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,35 @@ from django.db import models
 from webui.trainer.models import Detector
 
 
+class WakeIntake(models.Model):
+    """The owner's consent that devices send what a detector woke on; without such a row they may not."""
+
+    detector = models.OneToOneField(Detector, on_delete=models.CASCADE, primary_key=True, related_name="wake_intake")
+    day = models.DateField(null=True)  # UTC, of the last that was sent
+    sent = models.PositiveIntegerField(default=0)  # on that day
+
+    def __str__(self) -> str:
+        return f"wakes of {self.detector}"
+
+
 class Sample(models.Model):
     """A few seconds of audio beside what a person says about it."""
 
+    class Kind(models.TextChoices):
+        """Why a device sent it."""
+
+        WAKE = "wake"  # the detector heard the phrase
+        NEAR_MISS = "near_miss"  # its score was a little below the threshold
+
+    class Sorted(models.TextChoices):
+        """What a recognizer says of what a device sent; see ``pipeline.serving.sorting``."""
+
+        PHRASE = "phrase"
+        OTHER = "other"
+        UNSURE = "unsure"
+
     class Verdict(models.TextChoices):
-        """What the detector did wrong."""
+        """What the detector did wrong. Of what a device sent: it is the phrase (missed), or is not (false alarm)."""
 
         FALSE_ALARM = "false_alarm"
         MISSED = "missed"
@@ -27,11 +51,16 @@ class Sample(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="samples")
     detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="samples")
-    verdict = models.CharField(max_length=12, choices=Verdict.choices)
+    verdict = models.CharField(max_length=12, choices=Verdict.choices, blank=True)  # "": no person has confirmed it
     state = models.CharField(max_length=6, choices=State.choices, default=State.NEW)
     file = models.CharField(max_length=200)  # relative to the user's data folder
     seconds = models.FloatField()
     version = models.IntegerField()  # that was wrong
+    kind = models.CharField(max_length=10, choices=Kind.choices, blank=True)  # "": a person marked it
+    device = models.CharField(max_length=60, blank=True)  # as it calls itself
+    score = models.FloatField(null=True)
+    sorted_as = models.CharField(max_length=6, choices=Sorted.choices, blank=True)
+    text = models.CharField(max_length=200, blank=True)  # the words that a recognizer heard
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -39,7 +68,7 @@ class Sample(models.Model):
         indexes = (models.Index(fields=("user", "-created_at")),)
 
     def __str__(self) -> str:
-        return f"{self.verdict} of {self.detector}"
+        return f"{self.verdict or self.kind} of {self.detector}"
 
     @property
     def path(self) -> Path:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from django.conf import settings
+from django.db.models import F, QuerySet
 from django.http import FileResponse
+from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
@@ -24,13 +27,15 @@ from phrase_augmentation.normalize import normalize
 from pipeline.corpora.enrolment import TRAIN
 from pipeline.recordings.media import peaks
 from pipeline.serving.detection import listen, open_detector
+from pipeline.serving.sorting import sort_wake
 from pipeline.training.config import is_known
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
 from webui.jobs.services import check_room, user_data
-from webui.listening.models import Sample
-from webui.trainer.models import Version
+from webui.listening.models import Sample, WakeIntake
+from webui.trainer.models import Detector, Version
 from webui.trainer.results import FileGone
+from webui.transactions import alone
 
 if TYPE_CHECKING:
     from pipeline.serving.untrained import UntrainedStream
@@ -38,6 +43,19 @@ if TYPE_CHECKING:
 LONGEST_FILE_S = 600.0  # of a recording that is scored while a person waits
 PEAKS = 1200  # of a waveform that is drawn
 SHORTEST_S, LONGEST_S = 0.3, 10.0  # of a sample
+LONGEST_WAKE_S = 5.0  # that a device sends
+
+
+class NotTaken(HarkError):
+    """What a device sent is not wanted: answered with 403."""
+
+    status = 403
+
+
+class EnoughWakes(HarkError):
+    """More than a day's share, or than may wait: answered with 429."""
+
+    status, wait_s = 429, 3600
 
 
 def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
@@ -88,14 +106,14 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
     }
 
 
-def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray) -> Sample:
-    """Put marked audio [samples, 16 kHz] into the inbox.
+def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
+    """Put marked audio [samples, 16 kHz] into the inbox; ``more``: fields of what a device sent.
 
     Raises:
         HarkError: too short or too long, or the disk is full.
     """
     seconds = len(audio) / SAMPLE_RATE
-    if not SHORTEST_S <= seconds <= LONGEST_S or verdict not in Sample.Verdict.values:
+    if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):
         raise HarkError(
             _("That cannot be kept."),
             _("A sample has %(least)s to %(most)d seconds.") % {"least": number_format(SHORTEST_S), "most": LONGEST_S},
@@ -108,8 +126,107 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, audio)
     return Sample.objects.create(
-        user=user, detector=version.detector, verdict=verdict, file=name, seconds=seconds, version=version.number
+        user=user,
+        detector=version.detector,
+        verdict=verdict,
+        file=name,
+        seconds=seconds,
+        version=version.number,
+        **more,
     )
+
+
+def takes_wakes(detector: Detector) -> bool:
+    """Whether devices may send what they heard."""
+    return WakeIntake.objects.filter(detector=detector).exists()
+
+
+def allow_wakes(*, detector: Detector, allowed: bool) -> None:
+    """The owner's choice whether devices may send what they heard. What has come stays."""
+    if allowed:
+        WakeIntake.objects.get_or_create(detector=detector)
+    else:
+        WakeIntake.objects.filter(detector=detector).delete()
+
+
+def keep_wake(*, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
+    """Put a recording that a device made of a wake or a near-miss into the inbox, sorted.
+
+    Raises:
+        NotTaken: the owner has not allowed it.
+        EnoughWakes: as many came today as may, or wait.
+        HarkError: it is no recording, too short or too long, or the disk is full.
+    """
+    detector = version.detector
+    if not takes_wakes(detector):
+        raise NotTaken(
+            _("This detector takes nothing from devices."),
+            _("Its owner has not switched that on."),
+            _("Switch it on, on the detector's page."),
+        )
+    audio = read_foreign_audio(path, LONGEST_WAKE_S + 1.0)
+    if len(audio) > LONGEST_WAKE_S * SAMPLE_RATE:
+        raise HarkError(
+            _("The recording is too long."),
+            _("A wake may have %(most)d seconds.") % {"most": LONGEST_WAKE_S},
+            _("Send only what was heard around the score."),
+        )
+    _count_wake(detector)
+    sample = keep_sample(
+        user=detector.user,
+        version=version,
+        verdict="",
+        audio=audio,
+        kind=kind,
+        score=score,
+        device=device,
+        sorted_as=Sample.Sorted.UNSURE,
+    )
+    # It is kept already, so that nothing is lost where no recognizer answers.
+    found = sort_wake(detector.phrase, detector.language, audio)
+    sample.sorted_as, sample.text = found.kind, found.text
+    Sample.objects.filter(pk=sample.pk).update(sorted_as=found.kind, text=found.text)
+    return sample
+
+
+def _count_wake(detector: Detector) -> None:
+    waiting = Sample.objects.filter(detector=detector, state=Sample.State.NEW).exclude(kind="").count()
+    if waiting >= settings.WAKES_WAITING:
+        raise EnoughWakes(
+            _("The inbox is full."),
+            _("%(n)d recordings of this detector wait to be confirmed.") % {"n": waiting},
+            _("Confirm or discard some in the inbox."),
+        )
+    today = timezone.now().date()
+    with alone():
+        intake = WakeIntake.objects.filter(detector=detector)
+        intake.exclude(day=today).update(day=today, sent=0)
+        intake.filter(day=None).update(day=today, sent=0)
+        if not intake.filter(sent__lt=settings.WAKES_PER_DAY).update(sent=F("sent") + 1):
+            raise EnoughWakes(
+                _("That is enough for today."),
+                _("%(n)d recordings a day are taken for a detector.") % {"n": settings.WAKES_PER_DAY},
+                _("Send again tomorrow."),
+            )
+
+
+def confirm(*, sample: Sample, is_phrase: bool) -> None:
+    """A person says what a device's recording is; it becomes a clip of the library, as what was marked does."""
+    sample.verdict = Sample.Verdict.MISSED if is_phrase else Sample.Verdict.FALSE_ALARM
+    Sample.objects.filter(pk=sample.pk).update(verdict=sample.verdict)
+    take(sample=sample)
+
+
+def sorted_waiting(user: User) -> QuerySet[Sample]:
+    """What devices sent and a recognizer is sure of, and no person has confirmed."""
+    sure = Sample.objects.filter(user=user, state=Sample.State.NEW, verdict="").exclude(kind="")
+    return sure.exclude(sorted_as=Sample.Sorted.UNSURE)
+
+
+def confirm_sorted(*, user: User) -> None:
+    """A person agrees with all that a recognizer is sure of."""
+    for sample in sorted_waiting(user).select_related("user", "detector"):
+        confirm(sample=sample, is_phrase=sample.sorted_as == Sample.Sorted.PHRASE)
 
 
 def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
@@ -137,8 +254,14 @@ def discard(*, sample: Sample) -> None:
 def take(*, sample: Sample) -> None:
     """Make the sample a clip of the user's library: a miss is the phrase by a person, a false alarm is not the phrase.
 
-    Taking it twice stores it once.
+    Taking it twice stores it once. Raises HarkError where nobody has said yet what it is.
     """
+    if not sample.verdict:
+        raise HarkError(
+            _("This recording is not confirmed."),
+            _("A device sent it, and nobody has said whether it is the phrase."),
+            _("Say so first."),
+        )
     detector = sample.detector
     missed = sample.verdict == Sample.Verdict.MISSED
     clip = NewClip(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -16,7 +18,7 @@ from core.errors import HarkError
 from webui.accounts.signed_in import signed_in
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.trainer.models import Version
+from webui.trainer.models import Detector, Version
 from webui.trainer.results import asked_rate
 from webui.trainer.services import version_of
 from webui.uploads import on_disk
@@ -86,10 +88,26 @@ def _uploaded(request: HttpRequest) -> AbstractContextManager[Path]:
 
 @require_GET
 def inbox(request: HttpRequest) -> HttpResponse:
-    """What was marked, newest first."""
+    """What was marked and what devices sent, newest first."""
     samples = Sample.objects.filter(user=signed_in(request)).select_related("detector")
     page = Paginator(samples, PAGE).get_page(request.GET.get("page"))
-    return render(request, "listening/inbox.html", {"page": page})
+    sure = Counter(services.sorted_waiting(signed_in(request)).values_list("sorted_as", flat=True))
+    return render(request, "listening/inbox.html", {"page": page, "sure": sure})
+
+
+@require_POST
+def confirm_sorted(request: HttpRequest) -> HttpResponse:
+    """Agree with the recognizer on all that it is sure of."""
+    services.confirm_sorted(user=signed_in(request))
+    return redirect("listening:inbox")
+
+
+@require_POST
+def wakes(request: HttpRequest, detector_id: int) -> HttpResponse:
+    """Whether devices may send what they heard: ``allowed`` in the form, or not."""
+    mine = get_object_or_404(Detector, id=detector_id, user=signed_in(request))
+    services.allow_wakes(detector=mine, allowed="allowed" in request.POST)
+    return redirect(reverse("trainer:detector", args=[detector_id]))
 
 
 @require_GET
@@ -101,10 +119,12 @@ def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
 
 @require_POST
 def decide(request: HttpRequest, sample_id: int) -> HttpResponse:
-    """``decision`` is take or discard."""
+    """``decision`` is take or discard; of what a device sent: phrase, other or discard."""
     sample = get_object_or_404(Sample.objects.select_related("user", "detector"), id=sample_id, user=signed_in(request))
     if request.POST.get("decision") == "take":
         services.take(sample=sample)
+    elif request.POST.get("decision") in ("phrase", "other") and sample.kind:
+        services.confirm(sample=sample, is_phrase=request.POST["decision"] == "phrase")
     elif request.POST.get("decision") == "discard":
         services.discard(sample=sample)
     return redirect("listening:inbox")

@@ -42,6 +42,12 @@ class Detector(models.Model):
         return in_use_of(list(self.versions.all()))
 
 
+def before_in_use(versions: Sequence[Version]) -> Version | None:
+    """Of all versions of a detector, newest first, the one that was in use before the one that is; None: none was."""
+    in_use = in_use_of(versions)
+    return next((each for each in versions if each.offered and in_use and each.number < in_use.number), None)
+
+
 def in_use_of(versions: Sequence[Version]) -> Version | None:
     """Of all versions of a detector, newest first, the one that is offered."""
     return next((version for version in versions if version.offered), versions[0] if versions else None)

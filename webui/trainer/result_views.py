@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -12,11 +13,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
 from webui.trainer import results, services
-from webui.trainer.models import PUBLIC_KEY, Detector, Version, in_use_of
+from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
 from webui.translation import shown
 
@@ -47,6 +49,8 @@ def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
 @require_safe
 def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """The report of a version; ``?fa_per_day=X`` sets the dial where there is no JavaScript."""
+    from webui.listening.services import takes_wakes
+
     shown = _version(request, detector_id, number)
     report = shown.report()
     points = results.operating_points(report)
@@ -64,6 +68,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "report": report,
         "versions": versions,
         "in_use": in_use_of(versions),
+        "before": before_in_use(versions),
         "together": _together(shown, comparison, versions),
         "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
         "headline": results.headline(report),
@@ -83,6 +88,8 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "parity": results.parity(report),
         "corpora": results.corpora(report),
         **_where(request, shown, report),
+        "takes_wakes": takes_wakes(shown.detector),
+        "wakes_per_day": settings.WAKES_PER_DAY,
         "bundle_bytes": results.bundle_size(shown),
         "downloads": results.downloads(shown),
         "stages": [(words, taken[stage]) for stage, words in stages_of("train") if stage in taken],
@@ -148,7 +155,7 @@ def make_current(request: HttpRequest, detector_id: int, number: int) -> HttpRes
 @require_http_methods(["GET", "HEAD", "POST"])
 def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Versions side by side: on the same stream, where that was measured (POST does), and each on the test of its own
-    run; ``?v=1&v=2`` chooses the curves."""
+    run; ``?v=1&v=2`` chooses the curves, ``?before=1&after=2`` the two of which it says what changed."""
     mine = _detector(request, detector_id)
     if request.method == "POST":
         return redirect("jobs:detail", services.compare(detector=mine).id)
@@ -179,9 +186,29 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
         if comparison
         else [],
         "plot": results.plot(curves) if curves else None,
+        "changed": _changed(request, versions, together),
         "most": results.CURVES_COMPARED,
     }
     return render(request, "trainer/compare.html", context)
+
+
+def _changed(request: HttpRequest, versions: list[Version], together: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What changed between two versions: those that were asked for, else the newest and the one before it."""
+    by_number = {str(version.number): version for version in versions}
+    after = by_number.get(request.GET.get("after", ""), versions[0])
+    older = next((version for version in versions if version.number < after.number), versions[-1])
+    before = by_number.get(request.GET.get("before", ""), older)
+    if before == after:
+        return None
+    found: dict[str, Any] = {"before": before, "after": after, "figures": []}
+    try:
+        found["rows"] = results.changes(before, after)
+    except HarkError as error:
+        return {**found, "problem": error}
+    measured = {row["version"]: row for row in together}
+    if before in measured and after in measured:
+        found["figures"] = results.changed_figures(measured[before], measured[after])
+    return found
 
 
 @require_safe

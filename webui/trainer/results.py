@@ -7,7 +7,7 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from core.errors import HarkError
+from model.plain import with_current_names
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import files_for, targets_of
 from webui.trainer.models import Version
@@ -405,6 +406,71 @@ def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[st
         for found in comparison["versions"]
         if found["run"] in by_run
     ]
+
+
+def changes(before: Version, after: Version) -> list[dict[str, str]]:
+    """What is different in how two versions of a detector were made: ``what``, ``before``, ``after``, as it is read.
+
+    Raises:
+        HarkError: the report of one of them is gone.
+    """
+    old, new = _made_of(before), _made_of(after)
+    found = [
+        {"what": what, "before": old.get(what, _("none")), "after": new.get(what, _("none"))}
+        for what in dict.fromkeys((*new, *old))
+        if old.get(what) != new.get(what)
+    ]
+    clips_before, clips = _clip_ids(before), _clip_ids(after)
+    if clips_before is not None and clips is not None and clips != clips_before:
+        counts = {"n": len(clips), "new": len(clips - clips_before), "gone": len(clips_before - clips)}
+        said = _("%(n)d (%(new)d new, %(gone)d gone)") % counts
+        found.append({"what": _("Clips"), "before": number_format(len(clips_before)), "after": said})
+    return found
+
+
+def changed_figures(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Two rows of :func:`same_stream` as ``what``, ``before`` and ``after`` (each a :class:`Figure`)."""
+    read: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
+        _("Missed"): lambda row: row["missed"]["all"],
+        _("Confusers accepted"): lambda row: row["confusers"],
+        _("False alarms/h"): lambda row: row["alarms"],
+        _("Fires on marked false alarms"): lambda row: Figure(str(row["found"]["marked_fired"]), ""),
+        _("Misses marked misses"): lambda row: Figure(str(row["found"]["marked_missed"]), ""),
+    }
+    return [{"what": what, "before": figure(before), "after": figure(after)} for what, figure in read.items()]
+
+
+def _made_of(version: Version) -> dict[str, str]:
+    """How a version was made, in words, by name; what it does not have is left out."""
+    from model.phones import phones_of
+
+    report = version.report()
+    backbone, verifier, compared = (report.get(part) or {} for part in ("backbone", "verifier", "compared"))
+    anti_keywords = with_current_names(report.get("model", {})).get("anti_keywords", ())
+    made = {
+        _("Effort"): _(report["effort"]),
+        _("Seed"): str(report["seed"]),
+        _("Engines"): ", ".join(sorted(report["engines"])),
+        _("Backbone"): f"{backbone['name']} {backbone['version']}" if backbone else "",
+        _("Verifier"): f"{verifier['name']} {verifier['version']}" if verifier else "",
+        _("Parameters"): number_format(report["summary"]["parameters"]),
+        _("Training steps"): number_format(report["training"]["steps"]),
+        _("Threshold it is shipped with"): _number(report["summary"]["threshold"], 3),
+        _("Marked false alarms"): number_format(compared.get("marked", 0)),
+        _("Marked misses"): number_format(compared.get("marked_misses", 0)),
+        _("Anti-keywords"): "; ".join(" ".join(phones_of(phones)) for phones in anti_keywords),
+        _("For devices"): ", ".join(report.get("devices", ())),
+    }
+    return {what: said for what, said in made.items() if said}
+
+
+def _clip_ids(version: Version) -> set[str] | None:
+    """The clips of a version's run; None where its table is gone."""
+    try:
+        with _dataset_table(version).open(encoding="utf-8", newline="") as table:
+            return {row["clip_id"] for row in csv.DictReader(table)}
+    except OSError:
+        return None
 
 
 def as_report(comparison: Report, found: Report) -> dict[str, Any]:

@@ -70,3 +70,44 @@ def test_damaged_comparison_is_ignored(owners: Client, owner: User, version: Ver
     newer = make_version(owner, portal, 2)
     (newer.path / "comparison.json").write_text('{"asked": [')
     assert "Compare on the same stream" in owners.get(address("compare", version)).content.decode()
+
+
+def rows_of(page: str) -> dict[str, tuple[str, str]]:
+    """The table of what changed: before and after, by what."""
+    section = page[page.index('id="changed"') :]
+    cells = [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]
+        for row in re.findall(r"<tr>(.*?)</tr>", section, re.S)
+    ]
+    return {row[0]: (row[1], row[2]) for row in cells if len(row) == 3}
+
+
+def test_what_changed_between_two_versions(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    second = make_version(owner, portal, 2)
+    report = json.loads((second.path / "report.json").read_text())
+    report["summary"]["threshold"] = 0.71
+    report |= {"effort": "thorough", "model": {"anti_keywords": [[15, 25, 16]]}, "compared": {"marked": 4}}
+    (second.path / "report.json").write_text(json.dumps(report))
+    table = portal / "jobs" / second.path.name / "clips.csv"
+    table.write_text(table.read_text().replace("\n7,", "\n8,"))
+    make_comparison(second, version)
+    assert rows_of(owners.get(address("compare", version)).content.decode()) == {
+        "Effort": ("quick", "thorough"),
+        "Threshold it is shipped with": ("0.600", "0.710"),
+        "Marked false alarms": ("0", "4"),
+        "Anti-keywords": ("none", "z eɪ k"),
+        "Clips": ("1", "1 (1 new, 1 gone)"),
+        "Missed, on the same stream": ("20.0 % 11.2 to 33.0 %", "10.0 % 4.3 to 21.4 %"),
+        "Confusers accepted, on the same stream": ("10.0 % 2.8 to 30.1 %", "10.0 % 2.8 to 30.1 %"),
+        "False alarms/h, on the same stream": ("0.33 0.01 to 1.86", "0.33 0.01 to 1.86"),
+        "Fires on marked false alarms, on the same stream": ("1", "0"),
+        "Misses marked misses, on the same stream": ("1", "0"),
+    }
+    other_way = rows_of(owners.get(address("compare", version), {"before": "2", "after": "1"}).content.decode())
+    assert other_way["Anti-keywords"] == ("z eɪ k", "none")
+    same = owners.get(address("compare", version), {"before": "2", "after": "2"}).content.decode()
+    assert "Choose two different versions." in same
+    listed = owners.get(f"/api/v1/detectors/{version.detector_id}/versions/2/changes?since=1").json()
+    assert {"what": "Effort", "before": "quick", "after": "thorough"} in listed
+    (version.path / "report.json").unlink()
+    assert "The report of this version cannot be read." in owners.get(address("compare", version)).content.decode()

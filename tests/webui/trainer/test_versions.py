@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from tests.support.detector_versions import make_version
+from tests.support.detector_versions import address, make_version
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs.models import Job
@@ -155,6 +156,20 @@ def test_a_version_is_chosen_on_its_page_and_by_programs(owners: Client, owner: 
     assert owners.post(f"{versions}/1/use", headers=program).json()["in_use"] is True
     listed = owners.get(versions, headers=program).json()["items"]
     assert [(row["number"], row["in_use"]) for row in listed] == [(2, False), (1, True)]
+
+
+def test_one_click_goes_back_to_what_was_in_use_before(owners: Client, owner: User, portal: Path) -> None:
+    made = [make_version(owner, portal, number) for number in (1, 2, 3)]
+    Version.objects.filter(pk=made[1].pk).update(offered=False)  # never was in use
+    page = owners.get(address("version", made[2])).content.decode()
+    assert "Go back to version 1" in page and "before=1&amp;after=3#changed" in page
+    back = re.search(r'<form method="post" action="([^"]+)"[^>]*>(?:(?!</form>).)*Go back', page, re.S)
+    assert back is not None
+    owners.post(back[1])
+    detector = Detector.objects.get()
+    assert detector.current == made[0]
+    assert "Go back" not in owners.get(address("version", made[0])).content.decode(), "nothing was before it"
+    assert "Use this version" in owners.get(address("version", made[2])).content.decode(), "it is kept"
 
 
 def test_nobody_else_chooses(client: Client, owner: User, other: User, portal: Path) -> None:

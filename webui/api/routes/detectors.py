@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from django.db.models import Count, Max, QuerySet
-from django.http import FileResponse, HttpRequest
+from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
@@ -17,6 +17,7 @@ from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import (
+    ChangeOut,
     ComparisonOut,
     DetectorOut,
     FileOut,
@@ -35,6 +36,7 @@ from webui.uploads import on_disk
 router = Router(tags=["Detectors"])
 
 RECORDING = File(..., description="WAV, FLAC, Ogg, MP3 and more; ten minutes at most.")
+WAKE = File(..., description="0.3 to 5 seconds around the score.")
 VERSION = "/detectors/{int:detector_id}/versions/{int:number}"
 
 
@@ -142,6 +144,17 @@ def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     return _version_out(chosen, chosen)
 
 
+@router.get(VERSION + "/changes", response=list[ChangeOut], summary="What changed", **needs("read"))
+def changes(
+    request: HttpRequest,
+    detector_id: int,
+    number: int,
+    since: int = Query(..., ge=1, le=2**31 - 1, description="The version that it is held against.", examples=[1]),
+) -> list[dict[str, str]]:
+    """What is different in how two versions were made, in words. Their figures on one stream: the comparison."""
+    return results.changes(own_version(request, detector_id, since), own_version(request, detector_id, number))
+
+
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
 def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
     """The file report.json: how it was measured, on what, and everything that was found."""
@@ -224,6 +237,32 @@ def detect(
     if not scores:
         found["scores"] = found["peaks"] = None
     return HeardOut(**found)
+
+
+@router.post(
+    "/detectors/{int:detector_id}/wakes",
+    response={201: SampleOut},
+    summary="Send what a device heard",
+    **needs("wakes", "audio"),
+)
+@creation(in_transaction=False)
+def add_wake(
+    request: HttpRequest,
+    detector_id: int,
+    audio: UploadedFile = WAKE,
+    kind: str = Form(..., pattern="^(wake|near_miss)$", examples=["wake"]),
+    score: float = Form(..., ge=0, le=1, examples=[0.93]),
+    device: str = Form("", max_length=60, description="What the device calls itself.", examples=["kitchen"]),
+) -> Made:
+    """A wake, or a score a little below the threshold, for the inbox, sorted by a recognizer. The detector's owner
+    switches that on, on its page."""
+    mine = get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=caller(request).user)
+    in_use = mine.current
+    if in_use is None:
+        raise Http404
+    with on_disk(audio) as path:
+        made = listening.keep_wake(version=in_use, path=path, kind=kind, score=score, device=device)
+    return Made(SampleOut.from_orm(made), f"/api/v1/inbox/{made.pk}")
 
 
 @router.post(VERSION + "/samples", response={201: SampleOut}, summary="Mark what it was wrong about", **needs("audio"))

@@ -57,9 +57,17 @@ def audio(request: HttpRequest, sample_id: int) -> FileResponse:
 
 
 @router.post("/inbox/{int:sample_id}/take", response=SampleOut, summary="Take a sample", **needs("audio"))
-def take(request: HttpRequest, sample_id: int) -> Sample:
+def take(
+    request: HttpRequest,
+    sample_id: int,
+    phrase: bool | None = Query(None, description="Of what a device sent: whether it is the phrase.", examples=[True]),
+) -> Sample:
     """Makes it a clip of the library, for the next training. Twice is once."""
-    services.take(sample=_sample(request, sample_id))
+    found = _sample(request, sample_id)
+    if phrase is None or not found.kind:
+        services.take(sample=found)
+    else:
+        services.confirm(sample=found, is_phrase=phrase)
     return _sample(request, sample_id)
 
 

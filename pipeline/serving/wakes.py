@@ -1,0 +1,102 @@
+"""What a detector woke on, or nearly, sent to the portal: a few seconds around the score, never the stream."""
+
+from __future__ import annotations
+
+import io
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.http import Server, web_address
+from model.runtime.detector import Detection, logit
+
+WAKE, NEAR_MISS = "wake", "near_miss"  # webui.listening.models.Sample.Kind
+KEPT_S = 2.5  # of the latest audio, which is what is sent
+MARGIN = 1.5  # logits below the threshold from which a score is a near-miss
+SETTLED_S = 1.0  # a near-miss is one when the score has not passed the threshold for so long
+APART_S = 3.0  # one utterance is sent once
+MOST_WAITING = 20  # recordings that wait to be sent; more are dropped
+TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True)
+class Wake:
+    """What is sent: ``kind`` (:data:`WAKE` or :data:`NEAR_MISS`), score, and float32 audio [samples, 16 kHz]."""
+
+    kind: str
+    score: float
+    audio: np.ndarray
+
+
+class WakeWatch:
+    """Finds wakes and near-misses in one stream, whose samples and scores it is given."""
+
+    def __init__(self, threshold: float, score_period_s: float) -> None:
+        self._threshold, self._period_s = threshold, score_period_s
+        self._near = 1.0 / (1.0 + np.exp(MARGIN - float(logit(threshold))))
+        self._recent = np.zeros(0, np.float32)
+        self._now_s, self._quiet_until_s, self._peak_s = 0.0, 0.0, 0.0
+        self._nearly: Wake | None = None
+
+    def hear(self, samples: np.ndarray, scores: np.ndarray, detections: Sequence[Detection]) -> list[Wake]:
+        """The next samples, the scores that they completed, and the detections among these."""
+        self._recent = np.concatenate([self._recent, samples])[-round(KEPT_S * SAMPLE_RATE) :]
+        self._now_s += len(scores) * self._period_s
+        if detections:
+            self._nearly = None
+            return self._sent(Wake(WAKE, detections[-1].score, self._recent))
+        best = float(scores.max(initial=0.0))
+        if self._near <= best < self._threshold and (self._nearly is None or best > self._nearly.score):
+            self._nearly, self._peak_s = Wake(NEAR_MISS, best, self._recent), self._now_s
+        if self._nearly is None or self._now_s - self._peak_s < SETTLED_S:
+            return []
+        found, self._nearly = self._nearly, None
+        return self._sent(found)
+
+    def _sent(self, wake: Wake) -> list[Wake]:
+        if self._now_s < self._quiet_until_s:
+            return []
+        self._quiet_until_s = self._now_s + APART_S
+        return [wake]
+
+
+class WakeSender:
+    """Sends to a portal in a thread of its own; what cannot be sent is dropped and logged, and disturbs nothing."""
+
+    def __init__(self, address: str, token: str) -> None:
+        """``address``: ``https://HOST/api/v1/detectors/ID/wakes``. Raises HarkError where it is none."""
+        if web_address(address) is None:
+            raise HarkError(
+                f"{address} is no address to send to.",
+                "It is not one of http or https.",
+                "Copy it from the detector's page, with the portal's address before it.",
+            )
+        self._server = Server(address, "The portal", "Check address and token.", token, TIMEOUT_S)
+        self._waiting: queue.Queue[Wake] = queue.Queue(MOST_WAITING)
+        threading.Thread(target=self._send_all, daemon=True, name="wakes").start()
+
+    def send(self, wake: Wake) -> None:
+        """Have it sent; returns at once."""
+        try:
+            self._waiting.put_nowait(wake)
+        except queue.Full:
+            logging.getLogger(__name__).warning("a %s was not sent: too many wait", wake.kind)
+
+    def _send_all(self) -> None:
+        while True:
+            wake = self._waiting.get()
+            try:
+                file = io.BytesIO()
+                soundfile.write(file, wake.audio, SAMPLE_RATE, format="FLAC")
+                fields = {"kind": wake.kind, "score": f"{wake.score:.4f}", "device": socket.gethostname()[:60]}
+                self._server.ask("POST", "", data=fields, files={"audio": ("wake.flac", file.getvalue())})
+            except Exception as error:  # whatever it is, detection goes on
+                logging.getLogger(__name__).warning("a %s was not sent: %s", wake.kind, error)

@@ -1,0 +1,18 @@
+"""``./hark wyoming``: what it refuses before it loads anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from command_line.application import main
+
+
+def test_sending_is_for_one_detector_and_wants_a_token(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HARK_TOKEN", raising=False)
+    send = ["--send", "http://127.0.0.1:9/api/v1/detectors/1/wakes"]
+    assert main(["wyoming", "a.zip", "b.zip", *send]) == 2
+    assert "--send is for one detector." in capsys.readouterr().err
+    assert main(["wyoming", "a.zip", *send]) == 2
+    assert "HARK_TOKEN is not set." in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""What is sent of a stream: wakes and near-misses, a few seconds each; and what happens where nobody takes it."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from core.errors import HarkError
+from model.runtime.detector import Detection, Detector
+from pipeline.serving.wakes import WakeSender, WakeWatch
+from pipeline.serving.wyoming import Stream, open_wake_words
+from tests.support.http_server import Reply, serving
+from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
+
+CHUNK = 1_280
+
+
+@pytest.fixture(scope="module")
+def detectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Detector]:
+    folder = tmp_path_factory.mktemp("bundles")
+    return open_wake_words([keyword_hmm_bundle(folder / "hey-compass", "hey compass", threshold=0.3)])
+
+
+def heard_with(sender: Any, detectors: dict[str, Detector], *said: str) -> int:
+    """How often the phrase was heard in a stream."""
+    stream, count = Stream(detectors, sender), 0
+    for audio in map(spoken, said):
+        for start in range(0, len(audio), 800):
+            count += len(stream.process(audio[start : start + 800]))
+    return count + len(stream.finish())
+
+
+def scored(watch: WakeWatch, *scores: float) -> list[tuple[str, float]]:
+    found = []
+    for score in scores:
+        hits = [Detection(0.0, score)] if score >= 0.6 else []
+        found += watch.hear(np.zeros(CHUNK, np.float32), np.array([score], np.float32), hits)
+    return [(wake.kind, round(wake.score, 2)) for wake in found]
+
+
+def test_near_misses_are_sent_once_and_what_is_far_below_never() -> None:
+    low = [0.01] * 60
+    assert scored(WakeWatch(0.6, 0.08), *low, 0.4, 0.5, 0.45, *low) == [("near_miss", 0.5)]
+    assert scored(WakeWatch(0.6, 0.08), *low, 0.2, 0.24, *low) == []
+    assert scored(WakeWatch(0.6, 0.08), 0.5, 0.7, *low) == [("wake", 0.7)], "it was on its way up"
+    assert scored(WakeWatch(0.6, 0.08), 0.7, 0.1, 0.5, *[0.1] * 20) == [("wake", 0.7)], "the same utterance"
+
+
+def test_a_wake_arrives_as_a_form_with_a_few_seconds(detectors: dict[str, Detector]) -> None:
+    got: list[tuple[str, dict[str, str], bytes]] = []
+    arrived = threading.Event()
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
+        got.append((path, headers, body))
+        arrived.set()
+        return 201, {}, b"{}"
+
+    with serving(answer) as url:
+        sender = WakeSender(f"{url}/api/v1/detectors/1/wakes", "hark_secret")
+        assert heard_with(sender, detectors, "a lovely day in the park", "hey compass") == 1
+        assert arrived.wait(20)
+    ((path, headers, body),) = got
+    assert path == "/api/v1/detectors/1/wakes" and headers["Authorization"] == "Bearer hark_secret"
+    form = message_from_bytes(f"Content-Type: {headers['Content-Type']}\n\n".encode() + body)
+    parts: dict[Any, Any] = {
+        part.get_param("name", header="content-disposition"): part.get_payload(decode=True) for part in form.walk()
+    }
+    assert parts["kind"] == b"wake" and float(parts["score"]) >= 0.3 and parts["device"]
+    audio, rate = soundfile.read(io.BytesIO(parts["audio"]))
+    assert rate == 16_000 and 1.0 < len(audio) / rate <= 2.5 and np.abs(audio).max() > 0.05
+
+
+def test_a_dead_address_disturbs_nothing(detectors: dict[str, Detector], caplog: pytest.LogCaptureFixture) -> None:
+    sender = WakeSender("http://127.0.0.1:9/api/v1/detectors/1/wakes", "hark_secret")
+    assert heard_with(sender, detectors, "hey compass", "hey compass") == 2
+    deadline = time.monotonic() + 20
+    while "was not sent" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "was not sent" in caplog.text and "hark_secret" not in caplog.text
+
+
+def test_what_is_no_address_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="no address to send to"):
+        WakeSender("kitchen", "x")
