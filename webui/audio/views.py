@@ -29,6 +29,7 @@ from webui.shown_once import shown_now
 
 PAGE = 25
 UNSURE = 0.5  # words with less confidence are shaded
+SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
 COLOURS = 8  # of speakers, in the style sheet
 ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is said
 
@@ -150,6 +151,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "duration": f"{transcript.duration_s:.3f}",
         "clock": clock(transcript.duration_s),
         "unsure": str(UNSURE),
+        "speeds": SPEEDS,
         "rough": next((name for name in ROUGH if transcript.engine.startswith(name)), ""),
     }
 
