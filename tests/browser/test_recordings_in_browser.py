@@ -70,7 +70,7 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         name = page.locator("#name-1")
         name.fill("Margaret")
         page.get_by_role("button", name="Rename").first.click()
-        page.locator(".who b", has_text="Margaret").first.wait_for()
+        page.locator(".who .name", has_text="Margaret").first.wait_for()
 
         # the last passage is somebody else's, and is given back
         last = page.locator(".passage").last

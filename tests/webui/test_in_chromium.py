@@ -145,6 +145,23 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         page.get_by_label("Find in this transcript").press_sequentially("the map")
         assert page.get_by_label("Find in this transcript").input_value() == "the map"
         assert page.evaluate(f"{sound}.paused")
+
+        # a click on a name changes it everywhere
+        sent: list[str] = []
+
+        def rename(route: Route) -> None:
+            sent.append(route.request.post_data or "")
+            route.fulfill(json={"name": "Anna"})
+
+        page.route("**/speakers", rename)
+        page.get_by_role("button", name="S1", exact=True).first.click()
+        page.get_by_label("Name of the speaker").fill("Anna")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Anna", exact=True).first.wait_for()
+        assert sent == ["speaker=S1&name=Anna"]
+        assert page.get_by_role("button", name="S1", exact=True).count() == 0
+        assert "Anna 0:00:00" in page.locator("#summary .cite").first.text_content().replace("\n", "")
+
         page.set_viewport_size(PHONE)
         first = page.get_by_role("tab", name="Transcript")
         assert first.is_visible()

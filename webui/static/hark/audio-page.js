@@ -377,5 +377,56 @@ if (passages) passages.addEventListener("click", (event) => {
   if (edit) correct(edit.closest(".passage"));
 });
 
+// ---- a speaker's name, changed where it stands
+
+function nameButton(place) {
+  const made = button(place.textContent, "link name");
+  made.dataset.speaker = place.dataset.speaker;
+  made.title = said.wordRename;
+  place.replaceWith(made);
+}
+
+function renameHere(made) {
+  const form = document.createElement("form"), field = document.createElement("input"), note = document.createElement("span");
+  field.value = made.textContent;
+  field.maxLength = 100;
+  field.setAttribute("aria-label", said.wordName);
+  note.className = "small error";
+  note.setAttribute("role", "status");
+  form.append(field, button(said.wordSave, "quiet"), note);
+  form.querySelector("button").type = "submit";
+  made.hidden = true;
+  made.after(form);
+  field.select();
+  const close = () => { form.remove(); made.hidden = false; made.focus(); };
+  field.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      const answer = await fetch(said.rename, {
+        method: "POST",
+        headers: { Accept: "application/json", "X-CSRFToken": said.token },
+        body: new URLSearchParams({ speaker: made.dataset.speaker, name: field.value }),
+      });
+      const content = await answer.json();
+      if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+      for (const other of page.querySelectorAll("[data-speaker]")) {
+        if (other.dataset.speaker !== made.dataset.speaker) continue;
+        if (other.matches("input")) other.value = content.name; else other.textContent = content.name;
+      }
+      close();
+    } catch (error) {
+      note.textContent = error instanceof TypeError || error instanceof SyntaxError ? said.wordLost : error.message;
+    }
+  });
+}
+if (said.rename) {
+  for (const place of page.querySelectorAll(".who b[data-speaker]")) nameButton(place);
+  page.addEventListener("click", (event) => {
+    const made = event.target.closest(".who button.name");
+    if (made) renameHere(made);
+  });
+}
+
 load();
 loadOutline();
