@@ -174,6 +174,55 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         assert not page.locator(".controls").is_visible()
 
 
+def test_files_are_listed_ordered_and_recorded_before_they_are_sent(
+    owners: Client, owner: User, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{name}.wav" for name in ("one", "two", "three")]
+    for seconds, file in enumerate(files, 1):
+        write_audio(file, np.zeros(seconds * SAMPLE_RATE, np.float32))
+    begun: list[str] = []
+    taken: list[dict[str, Any]] = []
+
+    def begin(route: Route) -> None:
+        sent = json.loads(route.request.post_data or "")
+        begun.append(sent["name"])
+        place = f"/recordings/uploads/{len(begun)}"
+        route.fulfill(
+            json={"id": len(begun), "offset": sent["size"], "size": sent["size"], "address": place, "chunk": 9}
+        )
+
+    def done(route: Route) -> None:
+        taken.append(json.loads(route.request.post_data or ""))
+        route.fulfill(status=422, json={"what": "No room.", "why": "", "what_to_do": ""})
+
+    with in_chromium(owners, {"/recordings/": "/recordings/"}) as page:
+        page.route("**/recordings/uploads", begin)
+        page.route("**/recordings/uploads/*/done", done)
+        page.goto(ADDRESS + "/recordings/")
+        names = page.locator(".uploads b")
+        page.set_input_files("#audio", files[:2])
+        page.set_input_files("#audio", [files[2], files[0]])  # what is there already comes once
+        assert names.all_inner_texts() == ["one.wav", "two.wav", "three.wav"]
+        page.locator(".uploads li", has_text="three.wav").get_by_text("0.1 MB · 0:00:03").wait_for()
+        up = page.get_by_role("button", name="Move up: three.wav")
+        up.focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        assert names.all_inner_texts() == ["three.wav", "one.wav", "two.wav"] and up.is_disabled()
+        page.locator(".uploads li").nth(2).drag_to(page.locator(".uploads li").nth(1))
+        assert names.all_inner_texts() == ["three.wav", "two.wav", "one.wav"]
+        page.get_by_role("button", name="Remove: one.wav").click()
+        page.get_by_role("button", name="Record").click()
+        page.locator("[data-recording]", has_text="0:00:01").wait_for()
+        page.get_by_role("button", name="Stop recording").click()
+        assert re.fullmatch(r"Recording \d{4}-\d\d-\d\d \d\d\.\d\d\.wav", names.nth(2).inner_text())
+        page.get_by_label("These belong together").check()
+        page.get_by_role("button", name="Transcribe").click()
+        page.locator(".uploads .error", has_text="No room.").wait_for()
+        assert begun == ["three.wav", "two.wav", names.nth(2).inner_text()]
+        assert taken[0]["with"] == [2, 3] and names.count() == 3
+
+
 def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job:
     """A training run that said that at four in the afternoon of a winter's day in New York."""
     spec = {"phrase": "hello robin", "effort": "trial"}
