@@ -27,6 +27,12 @@ def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
     parser = add_command(commands, "transcribe", "[FILE...] [options]", "recordings to text", run_transcribe)
     parser.add_argument("files", nargs="*", metavar="FILE", help="recordings (whatever ffmpeg reads)")
+    transcription_options(parser)
+    parser.add_argument("--pull", metavar="SIZE", help="download a Whisper model first (tiny, base, small, medium ...)")
+
+
+def transcription_options(parser: Parser) -> None:
+    """The options of all commands that transcribe."""
     parser.add_argument("--engine", default="auto", metavar="NAME", help="default: auto, the best one that is ready")
     parser.add_argument("--language", type=language, metavar="CODE", help="default: the engine finds it out")
     parser.add_argument(
@@ -39,9 +45,8 @@ def register(commands: Commands[Parser]) -> None:
         "--format",
         choices=FORMATS,
         default="txt",
-        help="default: txt, shown; docx, and of several files each, is written beside its recording",
+        help="default: txt; transcribe shows it, and writes docx, and of several files each, beside its recording",
     )
-    parser.add_argument("--pull", metavar="SIZE", help="download a Whisper model first (tiny, base, small, medium ...)")
 
 
 def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
@@ -68,12 +73,12 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
     for name in options.files:
         try:
             with screen.reporter() as reporter:
-                transcript = _transcribed(Path(name), options, reporter)
+                transcript = transcribed_file(Path(name), options, reporter)
             entry: dict[str, Any] = {"file": name, "transcript": as_json(transcript)}
             if not screen.json_wanted:
                 if options.format == "docx" or len(options.files) > 1:
                     target = _free(Path(name).with_suffix(f".{options.format}"))
-                    _save(target, write(transcript, options.format, Path(name).stem))
+                    save_transcript_file(target, write(transcript, options.format, Path(name).stem))
                     screen.show_line(str(target))
                 elif transcript.segments:
                     screen.show_line(write(transcript, options.format, Path(name).stem).decode().rstrip("\n"))
@@ -86,7 +91,7 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
     return screen.results({**result, "files": files}, errors)
 
 
-def _transcribed(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
+def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
     """The transcript of one file. What is done lies in the data folder until the whole is, so that it can go on."""
     from pipeline.recordings.media import MediaLimits, normalize
     from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
@@ -126,6 +131,7 @@ def _free(target: Path) -> Path:
     return next(path for path in names if not path.exists())
 
 
-def _save(target: Path, content: bytes) -> None:
+def save_transcript_file(target: Path, content: bytes) -> None:
+    """Write a transcript, whole or not at all. Raises HarkError."""
     with storing(f"writing {target.name}"), atomic_path(target) as temporary:
         temporary.write_bytes(content)

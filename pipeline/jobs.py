@@ -200,6 +200,7 @@ KINDS = {
         Kind(worded("pull"), AUDIO, _pull),
         Kind(worded("transcribe"), AUDIO, _of("job:transcribe_recording"), TRANSCRIPTION_STAGES),
         Kind(worded("summarize"), AUDIO, _of("job:summarize_recording"), (("summarize", worded("Summarize")),)),
+        Kind(worded("speakers"), AUDIO, _of("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
         Kind(worded("minable"), AUDIO, _of("job:make_minable")),
         Kind(worded("polish"), AUDIO, _of("job:polish_recording"), (("polish", worded("Polish")),)),
         Kind(worded("train-recognizer"), TRAINING, _of("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),

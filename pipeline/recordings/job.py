@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,26 @@ def _with_speakers(
         warnings.append(str(error))
         reporter.log(f"No speakers: {error.what} {error.why}", "warning")
         return transcript
+
+
+def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """The job "speakers": who speaks when in a recording, found once more. The transcript is not touched.
+
+    Args:
+        spec: ``recording`` (id), ``folder`` below ``data``, and ``speakers``: how many there are; None: estimated.
+
+    Raises:
+        HarkError: the recording cannot be read, or speakers cannot be told apart here.
+    """
+    from pipeline.recordings.diarization import voiceprints
+    from pipeline.recordings.diarization.speakers import diarize
+
+    audio = data / spec["folder"] / AUDIO
+    found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
+    return {
+        "turns": [asdict(turn) for turn in found.turns], "method": found.method, "names": dict(found.names),
+        "versions": dict(found.versions),
+    }  # fmt: skip
 
 
 def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:

@@ -66,10 +66,11 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         assert first.inner_text() == "Pomegranates"
 
         # a speaker gets a name
+        page.get_by_role("tab", name="Speakers").click()
         name = page.locator("#name-1")
         name.fill("Margaret")
         page.get_by_role("button", name="Rename").first.click()
-        page.locator(".who b", has_text="Margaret").first.wait_for()
+        page.locator(".who .name", has_text="Margaret").first.wait_for()
 
         # the last passage is somebody else's, and is given back
         last = page.locator(".passage").last
@@ -91,6 +92,7 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         comes_true(page, "!document.querySelector('[data-player]').paused")
 
         # asked in writing; the answer cites the place, and is spoken
+        page.get_by_role("tab", name="Ask").click()
         page.get_by_label("Your question").fill("Who said pomegranates?")
         page.get_by_role("button", name="Ask", exact=True).click()
         answer = page.locator("#answer .said")
@@ -113,6 +115,7 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         assert "Heard:" in told.inner_text()
 
         # the summary cites what was said
+        page.get_by_role("tab", name="Summary").click()
         assert page.get_by_role("heading", name="Summary").count() == 1
         page.locator(".points .cite").first.click()
 
@@ -127,6 +130,7 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
 
         # shared with somebody who has no account, and taken back
         page.goto(address)
+        page.get_by_role("tab", name="Share").click()
         page.get_by_role("button", name="Make a link").click()
         link = page.locator("#new-link")
         link.wait_for()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,11 @@ def in_chromium(client: Client, paths: Mapping[str, str], **options: Any) -> Ite
         path = route.request.url.removeprefix(ADDRESS).split("?")[0]
         if path in rendered:
             kind, content = rendered[path]
+            if wanted := re.match(r"bytes=(\d+)-", route.request.headers.get("range", "")):  # a sound that is sought in
+                start, size = int(wanted[1]), len(content)
+                headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}", "Content-Type": kind}
+                route.fulfill(status=206, body=content[start:], headers=headers)
+                return
             route.fulfill(body=content, content_type=kind)
         elif path.startswith("/static/") and (file := find(path.removeprefix("/static/"))):
             route.fulfill(path=str(file), content_type=mimetypes.guess_type(path)[0])

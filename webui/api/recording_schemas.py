@@ -68,6 +68,28 @@ class TranscriptOut(Schema):
     )  # fmt: skip
 
 
+class SpeakersIn(Wish):
+    """How many people speak."""
+
+    speakers: int | None = Field(None, ge=1, le=20, description="None: estimated.", examples=[2])
+
+
+class SpeakerIn(Wish):
+    """What a speaker is called."""
+
+    name: str = Field(max_length=100, description='"" gives the id back.', examples=["Paula"])
+
+
+class PassageSpeakerIn(Wish):
+    """Who speaks in a passage."""
+
+    speaker: str | None = Field(
+        description='An id of the transcript\'s; "": not known; null: somebody new.', examples=["S1"]
+    )
+    from_word: int = Field(0, ge=0, description="From this word on; the passage becomes two.", examples=[0])
+    all_of_theirs: bool = Field(False, description="All passages of its present speaker, too.", examples=[False])
+
+
 class PointOut(Schema):
     """A sentence and the numbers (from 0) of the segments that say it."""
 

@@ -28,6 +28,7 @@ from webui.audio.views import (
 )
 from webui.parameters import whole_number
 from webui.shown_once import show_next
+from webui.template_filters import speaker_name
 
 NEW_SPEAKER = "new"  # no speaker's id
 
@@ -58,7 +59,9 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
 
 @require_POST
 def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Name a speaker: ``speaker``, ``name``; with ``remember`` and ``consent`` the voice is remembered."""
+    """Name a speaker: ``speaker``, ``name``; with ``remember`` and ``consent`` the voice is remembered.
+
+    Answers ``{"name"}``, as it is shown, to who asks for JSON."""
     found = recording_of(request, recording_id)
     who, name = request.POST.get("speaker", ""), request.POST.get("name", "").strip()
     remember = "remember" in request.POST
@@ -69,6 +72,8 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
             _("Ask them, then tick both boxes."),
         )
     services.rename_speaker(recording=found, speaker=who, name=name)
+    if request.headers.get("Accept") == "application/json":  # where the name was clicked
+        return JsonResponse({"name": speaker_name(services.transcript_of(found).speaker_name(who))})
     if remember:
         services.remember_voice(recording=found, speaker=who, name=name)
         messages.success(
@@ -78,6 +83,14 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         )
     else:
         messages.success(request, _("The name is kept."), extra_tags="near-speakers")
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
+
+
+@require_POST
+def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Find out once more who speaks when: ``speakers``, how many there are (empty: estimated)."""
+    found = recording_of(request, recording_id)
+    services.detect_speakers_again(recording=found, speakers=whole_number(request.POST.get("speakers")))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,6 +80,20 @@ def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
     points = {
         name: [new for new in map(changed, summary[name]) if new["segments"]] for name in ("key_points", "action_items")
     }
+    return {**changed(summary), **points}
+
+
+def with_other_segments(
+    summary: Mapping[str, Any], before: Sequence[Segment], after: Sequence[Segment]
+) -> dict[str, Any]:
+    """A summary after segments were cut elsewhere: what rests on one rests on all that are said in its time."""
+
+    def changed(point: Mapping[str, Any]) -> dict[str, Any]:
+        spans = [(before[n].start_s, before[n].end_s) for n in point["segments"] if n < len(before)]
+        middles = enumerate((segment.start_s + segment.end_s) / 2 for segment in after)
+        return {**point, "segments": [n for n, at in middles if any(start <= at <= end for start, end in spans)]}
+
+    points = {name: [changed(point) for point in summary[name]] for name in ("key_points", "action_items")}
     return {**changed(summary), **points}
 
 

@@ -31,7 +31,7 @@ from pipeline.recordings.transcript import Segment, Transcript, load_transcript,
 from webui.accounts.models import User
 from webui.accounts.services import digest
 from webui.audio import search as searching
-from webui.audio.editing import corrected, divided, with_divided_segment, without_segment
+from webui.audio.editing import corrected, divided, with_divided_segment, with_other_segments, without_segment
 from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
@@ -279,6 +279,8 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         transcribed(job)
     elif job.kind == "transcribe":
         recording.update(state=Recording.State.FAILED)
+    elif job.kind == "speakers" and job.state == Job.State.DONE:
+        _speakers_detected(recording.select_related("user", "job").get(), job.result or {})
     elif job.kind == "minable":
         current = recording.select_related("user").get()
         if job.spec["minable"] != current.minable:  # it was switched meanwhile, and who ended last must not decide
@@ -424,7 +426,7 @@ def polish(*, recording: Recording) -> Job:
         return _submit_alone(current, "polish", _("The recording is being polished."))
 
 
-def _submit_alone(recording: Recording, kind: str, going: str, **more: str) -> Job:
+def _submit_alone(recording: Recording, kind: str, going: str, **more: str | int | None) -> Job:
     """Queue a job about a recording. Raises NotReady, which says ``going``, while one of its kind goes on."""
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
@@ -541,6 +543,38 @@ def assign_speaker(
                 segments[n] = replace(one, speaker=speaker)
         recording.speakers = len({one.speaker for one in segments} - {""})
         _keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), summary)
+
+
+def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
+    """Queue another detection of who speaks when; words, corrections and names stay. The job.
+
+    Args:
+        speakers: how many there are; None: estimated.
+
+    Raises:
+        NotReady: there is no transcript yet, or the recording is being transcribed, or its speakers are being detected.
+        HarkError: no such number of speakers.
+        webui.jobs.services.LimitReached: too many are waiting.
+    """
+    speakers = checked_options({"speakers": speakers})["speakers"]
+    with alone():
+        current, _transcript = _to_change(recording)
+        return _submit_alone(current, "speakers", _("The speakers are being detected."), speakers=speakers)
+
+
+def _speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
+    """Take up what the job "speakers" has found, in the transcript as it is now."""
+    from pipeline.recordings.diarization.speakers import assign_again
+    from pipeline.recordings.diarization.turns import Diarization, Turn
+
+    if recording.now == Recording.State.WORKING:
+        return  # the new transcript will have its own
+    before = transcript_of(recording)
+    turns = tuple(Turn(**turn) for turn in found["turns"])
+    after = assign_again(before, Diarization(turns, found["method"], found["names"], found["versions"]))
+    summary = summary_of(recording)
+    recording.speakers = len(after.speakers)
+    _keep(recording, after, None if summary is None else with_other_segments(summary, before.segments, after.segments))
 
 
 def _to_change(recording: Recording) -> tuple[Recording, Transcript]:

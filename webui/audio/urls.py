@@ -38,6 +38,7 @@ urlpatterns = [
     path("<uuid:recording_id>/segments/<int:number>", change_views.segment, name="segment"),
     path("<uuid:recording_id>/segments/<int:number>/speaker", change_views.assign, name="assign"),
     path("<uuid:recording_id>/speakers", change_views.speaker, name="speaker"),
+    path("<uuid:recording_id>/speakers/detect", change_views.detect_speakers, name="detect_speakers"),
     path("<uuid:recording_id>/rename", change_views.rename, name="rename"),
     path("<uuid:recording_id>/minable", change_views.minable, name="minable"),
     path("<uuid:recording_id>/share", change_views.share, name="share"),

@@ -29,6 +29,7 @@ from webui.shown_once import shown_now
 
 PAGE = 25
 UNSURE = 0.5  # words with less confidence are shaded
+SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
 COLOURS = 8  # of speakers, in the style sheet
 ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is said
 
@@ -127,6 +128,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
                 "end": f"{segment.end_s:.3f}",
                 "clock": clock(segment.start_s),
                 "speaker": transcript.speaker_name(segment.speaker),
+                "speaker_id": segment.speaker,
                 "colour": colours.get(segment.speaker),
                 # Named where it changes: a column of equal names says nothing.
                 "named": number == 0 or segment.speaker != transcript.segments[number - 1].speaker,
@@ -150,6 +152,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "duration": f"{transcript.duration_s:.3f}",
         "clock": clock(transcript.duration_s),
         "unsure": str(UNSURE),
+        "speeds": SPEEDS,
         "rough": next((name for name in ROUGH if transcript.engine.startswith(name)), ""),
     }
 
@@ -167,7 +170,12 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
         return {
             "text": point.get("text", ""),
             "places": [
-                {"start": f"{s.start_s:.3f}", "clock": clock(s.start_s), "speaker": transcript.speaker_name(s.speaker)}
+                {
+                    "start": f"{s.start_s:.3f}",
+                    "clock": clock(s.start_s),
+                    "speaker_id": s.speaker,
+                    "speaker": transcript.speaker_name(s.speaker),
+                }
                 for s in places
             ],
         }
@@ -191,7 +199,8 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     from pipeline.recordings import llm
     from pipeline.recordings.summarization import engines
 
-    newest = services.newest_jobs(recording, "summarize", "polish")
+    newest = services.newest_jobs(recording, "summarize", "polish", "speakers")
+    detecting = newest.get("speakers")
     job, polishing, first = newest.get("summarize"), newest.get("polish"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
         job = None  # it was transcribed again since, with a summary
@@ -205,6 +214,8 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
         "polished_before": there and polished.stat().st_mtime < transcript.stat().st_mtime,
         "summarizing": job if job is not None and job.is_going else None,
         "summary_problem": job.error if job is not None else None,
+        "detecting": detecting if detecting is not None and detecting.is_going else None,
+        "detecting_problem": detecting.error if detecting is not None else None,
         "summary_engines": [engine.name for engine in engines() if engine.available().ok],
     }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 from core.audio_file import read_audio
@@ -17,6 +18,7 @@ from pipeline.recordings.transcript import Segment, Transcript, Word
 from pipeline.recordings.transcription.whisper_text import segment_of
 
 SHORT_WORD_S = 0.25  # a single word as short as that, amid another's, is theirs: word times are no more exact
+UNNAMED = re.compile(r"Speaker (\d+)")  # what a speaker is called whom nobody has named
 OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # of a segment's time with two who speak, from which it is marked
 
 
@@ -91,6 +93,32 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
         diarization=diarization.method,
         versions={**transcript.versions, **diarization.versions},
     )
+
+
+def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript:
+    """The transcript with the speakers of another diarization. Words stay as they are, corrected ones too.
+
+    Who was named keeps the name: it goes to the new speaker who says most of what the named one said.
+    """
+    bare = tuple(replace(segment, speaker="", overlap=False) for segment in transcript.segments)
+    found = assign(replace(transcript, segments=bare, speakers={}, diarization=""), diarization)
+    shares: dict[tuple[str, str], float] = {}
+    for old, new in product(transcript.segments, found.segments):
+        shared = min(old.end_s, new.end_s) - max(old.start_s, new.start_s)
+        if shared > 0 and old.speaker and new.speaker:
+            shares[old.speaker, new.speaker] = shares.get((old.speaker, new.speaker), 0.0) + shared
+    names = dict(found.speakers)
+    matched: set[str] = set()  # speakers of before
+    called: set[str] = set()  # speakers of now
+    for before, now in sorted(shares, key=lambda pair: -shares[pair]):
+        name = transcript.speaker_name(before)
+        if before in matched or now in called:
+            continue
+        matched.add(before)
+        called.add(now)
+        if name != before and not UNNAMED.fullmatch(name):
+            names[now] = name
+    return replace(found, speakers=names)
 
 
 def _in_order(segments: Iterable[Segment]) -> list[str]:

@@ -60,6 +60,7 @@ class World:
             "webhook_id": self.webhook.pk,
             "user_id": self.guest.pk,
             "recording_id": self.recording.pk,
+            "speaker": "S1",
         }
         return str(places[name])
 

@@ -136,6 +136,20 @@ def test_what_is_not_ready_says_so(call: Call, owner: User, recording: Path) -> 
     assert said["state"] == "failed" and said["error"] == error
 
 
+def test_speakers_are_named_assigned_and_detected_again(call: Call, world: World) -> None:
+    headers = a_token(world.user)
+    place = f"/recordings/{world.recording.pk}"
+    first = call("get", f"{place}/transcript", headers=headers).json()["segments"][0]["speaker"]
+    named = call("patch", f"{place}/speakers/{first}", body={"name": "Paula"}, headers=headers)
+    assert named.status_code == 200 and named.json()["speakers"][first] == "Paula"
+    given = call("patch", f"{place}/segments/0/speaker", body={"speaker": None}, headers=headers)
+    assert given.status_code == 200 and given.json()["segments"][0]["speaker"] not in ("", first)
+    assert call("patch", f"{place}/speakers/S99", body={"name": "x"}, headers=headers).status_code == 422
+    job = call("post", f"{place}/speakers", body={"speakers": 2}, headers=headers)
+    assert job.status_code == 201 and job.json()["kind"] == "speakers"
+    problem_of(call("post", f"{place}/speakers", body={"speakers": 3}, headers=headers), 409)
+
+
 def test_a_recording_without_a_summary(call: Call, world: World) -> None:
     (world.recording.path / "summary.json").unlink()
     said = problem_of(call("get", f"/recordings/{world.recording.pk}/summary", headers=a_token(world.user)), 409)

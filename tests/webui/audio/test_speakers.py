@@ -11,6 +11,8 @@ from django.test import Client
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording
+from webui.jobs.models import Job
+from webui.jobs.services import job_ended
 
 
 def test_rename_speaker(owners: Client, owner: User, recording: Recording) -> None:
@@ -44,7 +46,7 @@ def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User,
     assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").getvalue()
     assert services.search(user=owner, query="pier")[0].speaker == "Ben"
     summary = owners.get(f"/recordings/{recording.pk}/summary").content.decode()
-    assert "Ben 0:00" in summary
+    assert "Ben</span> 0:00" in summary
     token = services.share(recording=recording)[1]
     assert "Ben" in Client().get(f"/recordings/shared/{token}").content.decode()
     assert (recording.path / "transcript.txt").read_text().count("Ben") >= 1
@@ -105,6 +107,54 @@ def test_unknown_speaker_or_segment_changes_nothing(
     assert owners.post(f"/recordings/{recording.pk}/segments/{number}/speaker", form).status_code == 422
     assert who_says(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
     assert owners.get(f"/recordings/{recording.pk}/segments/7/speaker").status_code == 404
+
+
+def found(job: Job, *turns: tuple[float, float, str]) -> None:
+    """The job "speakers" ends as a worker ends it."""
+    rows = [{"start_s": start, "end_s": end, "speaker": who, "overlap": False} for start, end, who in turns]
+    result = {"turns": rows, "method": "acoustic", "names": {}, "versions": {"resemblyzer": "1"}}
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
+    job.refresh_from_db()
+    job_ended.send(sender=Job, job=job)
+
+
+def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owner: User, recording: Recording) -> None:
+    place = f"/recordings/{recording.pk}"
+    owners.post(f"{place}/segments/0", {"text": "We meet on the pier"})  # a correction
+    services.rename_speaker(recording=recording, speaker="S1", name="Anna")
+    assert owners.post(f"{place}/speakers/detect", {"speakers": "3"}).status_code == 302
+    job = services.newest_job(recording, "speakers")
+    assert job is not None and job.spec["speakers"] == 3
+    assert "The speakers are being detected." in owners.get(place).content.decode()
+    assert owners.post(f"{place}/speakers/detect", {"speakers": "2"}).status_code == 409
+    owners.post(f"{place}/segments/1", {"text": "Who brings a lantern"})  # while the job is at work
+    found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.4, "x"), (2.4, 2.9, "z"))
+    after = services.transcript_of(recording)
+    assert [(one.speaker, one.text, one.edited) for one in after.segments] == [
+        ("S1", "We meet on the pier", True),
+        ("S2", "Who brings a lantern", True),
+        ("S1", "Anna brings the", False),
+        ("S3", "lantern and the map", False),
+    ]
+    assert after.speakers["S1"] == "Anna" and after.speakers["S3"] == "Speaker 3"
+    assert services.recordings_of(owner).get().speakers == 3
+    summary = services.summary_of(recording)
+    assert summary is not None and [point["segments"] for point in summary["action_items"]] == [[2, 3]]
+    assert services.search(user=owner, query="map")[0].speaker == "Speaker 3"
+    assert "The speakers are being detected." not in owners.get(place).content.decode()
+
+
+def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client, recording: Recording) -> None:
+    assert owners.post(f"/recordings/{recording.pk}/speakers/detect", {"speakers": "21"}).status_code == 422
+    assert services.newest_job(recording, "speakers") is None
+
+
+def test_who_renames_in_place_is_told_the_name_that_is_shown(owners: Client, recording: Recording) -> None:
+    headers = {"Accept": "application/json"}
+    place = f"/recordings/{recording.pk}/speakers"
+    assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json() == {"name": "Ben"}
+    assert owners.post(place, {"speaker": "S2", "name": ""}, headers=headers).json() == {"name": "S2"}
+    assert owners.post(place, {"speaker": "S9", "name": "x"}, headers=headers).status_code == 422
 
 
 def test_voice_is_remembered_with_consent_only(owners: Client, recording: Recording) -> None:

@@ -21,9 +21,12 @@ from webui.api.recording_schemas import (
     ExportFormat,
     HitOut,
     HitsOut,
+    PassageSpeakerIn,
     QuestionIn,
     RecordingOut,
     RecordingSummaryOut,
+    SpeakerIn,
+    SpeakersIn,
     TranscriptOut,
 )
 from webui.api.routes.jobs import job_out
@@ -38,7 +41,7 @@ ONE = "/recordings/{uuid:recording_id}"
 MOST_HITS, USUAL_HITS = 200, 50
 IN_ONE = Query(None, description="In this one only.", examples=[None])
 FORMAT = Query("txt", examples=["srt"])
-RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 30 minutes unless the server says otherwise.")
+RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 4 hours unless the server says otherwise.")
 
 
 def own_recording(request: HttpRequest, recording_id: UUID) -> Recording:
@@ -134,6 +137,35 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Words, times, speakers. 409 while there is none."""
     found = as_json(services.transcript_of(own_recording(request, recording_id)))
     return {name: value for name, value in found.items() if name != "schema"}
+
+
+@router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
+@creation()
+def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) -> Made:
+    """Queues it; words, corrections and names stay. 409 while the recording is being transcribed, or its speakers are
+    being detected."""
+    job = services.detect_speakers_again(recording=own_recording(request, recording_id), speakers=wish.speakers)
+    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+
+
+@router.patch(ONE + "/speakers/{speaker}", response=TranscriptOut, summary="Name a speaker", **needs("audio"))
+def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: SpeakerIn) -> dict[str, Any]:
+    """The transcript, in which the speaker is called that."""
+    services.rename_speaker(recording=own_recording(request, recording_id), speaker=speaker, name=wish.name)
+    return transcript(request, recording_id)
+
+
+@router.patch(
+    ONE + "/segments/{int:number}/speaker", response=TranscriptOut, summary="Assign a speaker", **needs("audio")
+)
+def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: PassageSpeakerIn) -> dict[str, Any]:
+    """Says who speaks in a passage, or in all of that speaker; the transcript as it is then."""
+    mine = own_recording(request, recording_id)
+    services.assign_speaker(
+        recording=mine, number=number, speaker=wish.speaker, from_word=wish.from_word,
+        all_of_theirs=wish.all_of_theirs,
+    )  # fmt: skip
+    return transcript(request, recording_id)
 
 
 @router.get(

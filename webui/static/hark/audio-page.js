@@ -94,7 +94,8 @@ function show() {
 
 function follow(node) {
   const box = node.getBoundingClientRect();
-  if (box.top < 140 || box.bottom > window.innerHeight - 60) {
+  const bar = page.querySelector(".dock").getBoundingClientRect();
+  if (box.top < 60 || box.bottom > bar.top - 40) {
     node.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
   }
 }
@@ -108,7 +109,43 @@ for (const name of ["seeked", "pause", "timeupdate"]) sound.addEventListener(nam
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-seek]");
-  if (button) seek(Number(button.dataset.seek), true);
+  if (!button) return;
+  seek(Number(button.dataset.seek), true);
+  if (event.detail) button.blur(); // a mouse: the space bar pauses then, and does not press it again
+});
+
+// ---- the bar
+
+const BACK_S = 5;
+const toggle = part("toggle"), position = part("position"), speed = part("speed");
+const toggleWords = { true: toggle.getAttribute("aria-label"), false: toggle.dataset.pause };
+const two = (number) => String(Math.floor(number)).padStart(2, "0");
+const shownTime = (time) => `${Math.floor(time / 3600)}:${two(time / 60 % 60)}:${two(time % 60)}`;
+
+function showBar() {
+  toggle.textContent = sound.paused ? "▶" : "❚❚";
+  toggle.setAttribute("aria-label", toggleWords[sound.paused]);
+  part("clock").textContent = shownTime(sound.currentTime);
+  position.value = sound.currentTime;
+  position.setAttribute("aria-valuetext", shownTime(sound.currentTime));
+}
+for (const name of ["play", "pause", "seeked", "timeupdate"]) sound.addEventListener(name, showBar);
+
+function playOrPause() {
+  if (sound.paused) sound.play().catch(() => {}); else sound.pause();
+}
+toggle.addEventListener("click", playOrPause);
+part("back").addEventListener("click", () => seek(sound.currentTime - BACK_S, false));
+position.addEventListener("input", () => seek(Number(position.value), false));
+speed.addEventListener("change", () => { sound.defaultPlaybackRate = sound.playbackRate = Number(speed.value); });
+
+// The space bar plays and pauses, unless it types, or presses what has the focus.
+const TAKES_SPACE = "input, textarea, select, button, summary, a, [contenteditable]";
+document.addEventListener("keydown", (event) => {
+  if (event.key !== " " || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+  if (event.target.closest(TAKES_SPACE)) return;
+  event.preventDefault();
+  if (!event.repeat) playOrPause();
 });
 
 if (passages) {
@@ -123,7 +160,7 @@ if (passages) {
   passages.addEventListener("keydown", (event) => {
     const node = event.target.closest(".word");
     if (!node) return;
-    if (event.key === "Enter" || event.key === " ") {
+    if (event.key === "Enter") {
       event.preventDefault();
       seek(Number(node.dataset.start), true);
       return;
@@ -339,6 +376,57 @@ if (passages) passages.addEventListener("click", (event) => {
   const edit = event.target.closest("[data-edit]");
   if (edit) correct(edit.closest(".passage"));
 });
+
+// ---- a speaker's name, changed where it stands
+
+function nameButton(place) {
+  const made = button(place.textContent, "link name");
+  made.dataset.speaker = place.dataset.speaker;
+  made.title = said.wordRename;
+  place.replaceWith(made);
+}
+
+function renameHere(made) {
+  const form = document.createElement("form"), field = document.createElement("input"), note = document.createElement("span");
+  field.value = made.textContent;
+  field.maxLength = 100;
+  field.setAttribute("aria-label", said.wordName);
+  note.className = "small error";
+  note.setAttribute("role", "status");
+  form.append(field, button(said.wordSave, "quiet"), note);
+  form.querySelector("button").type = "submit";
+  made.hidden = true;
+  made.after(form);
+  field.select();
+  const close = () => { form.remove(); made.hidden = false; made.focus(); };
+  field.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      const answer = await fetch(said.rename, {
+        method: "POST",
+        headers: { Accept: "application/json", "X-CSRFToken": said.token },
+        body: new URLSearchParams({ speaker: made.dataset.speaker, name: field.value }),
+      });
+      const content = await answer.json();
+      if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+      for (const other of page.querySelectorAll("[data-speaker]")) {
+        if (other.dataset.speaker !== made.dataset.speaker) continue;
+        if (other.matches("input")) other.value = content.name; else other.textContent = content.name;
+      }
+      close();
+    } catch (error) {
+      note.textContent = error instanceof TypeError || error instanceof SyntaxError ? said.wordLost : error.message;
+    }
+  });
+}
+if (said.rename) {
+  for (const place of page.querySelectorAll(".who b[data-speaker]")) nameButton(place);
+  page.addEventListener("click", (event) => {
+    const made = event.target.closest(".who button.name");
+    if (made) renameHere(made);
+  });
+}
 
 load();
 loadOutline();

@@ -48,37 +48,101 @@ async function insist(row, method, address, body, type) {
   }
 }
 
-// A line of the list: name, bar, what happens.
+// What was chosen, in the order in which it is sent: {file, seconds, item, and what the line says}.
+let chosen = [];
+let sending = false;
+
+function made(name, text, className) {
+  const node = document.createElement(name);
+  if (text) node.textContent = text;
+  if (className) node.className = className;
+  return node;
+}
+
+const clock = (seconds) => `${Math.floor(seconds / 3600)}:${String(Math.floor(seconds / 60 % 60)).padStart(2, "0")}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
+// A line of the list: name, size and length, buttons that order it; while it is sent a bar, and what happens.
 function rowOf(file) {
-  const item = document.createElement("li");
-  const name = document.createElement("b");
-  const bar = document.createElement("progress");
-  const said = document.createElement("span");
-  name.textContent = file.name;
+  const item = made("li"), bar = made("progress"), said = made("span", "", "small faint number"), acts = made("div", "", "acts");
+  const act = (sign, word, run) => {
+    const button = made("button", sign, "quiet");
+    button.type = "button";
+    button.setAttribute("aria-label", `${word}: ${file.name}`);
+    button.addEventListener("click", () => { run(); button.focus(); });
+    acts.append(button);
+    return button;
+  };
+  const row = { file, seconds: 0, item };
+  const move = (by) => {
+    const at = chosen.indexOf(row), to = at + by;
+    if (to < 0 || to >= chosen.length) return;
+    chosen.splice(to, 0, ...chosen.splice(at, 1));
+    arrange();
+  };
+  row.up = act("↑", words.wordUp, () => move(-1));
+  row.down = act("↓", words.wordDown, () => move(1));
+  act("✕", words.wordRemove, () => { chosen = chosen.filter((other) => other !== row); arrange(); form.elements.audio.focus(); });
   bar.max = Math.max(1, file.size);
   bar.value = 0;
+  bar.hidden = true;
   bar.setAttribute("aria-label", file.name);
-  said.className = "small faint number";
-  said.textContent = words.wordWaiting;
-  item.append(name, bar, said);
-  list.append(item);
-  return {
-    item,
+  item.append(made("b", file.name), acts, bar, said);
+  // With the mouse it is dragged to its place.
+  item.draggable = true;
+  item.addEventListener("dragstart", (event) => { item.classList.add("dragged"); event.dataTransfer.setData("text/plain", file.name); });
+  item.addEventListener("dragend", () => item.classList.remove("dragged"));
+  item.addEventListener("dragover", (event) => {
+    const from = chosen.findIndex((other) => other.item.classList.contains("dragged"));
+    if (from < 0 || sending) return;
+    event.preventDefault();
+    const to = chosen.indexOf(row);
+    if (from !== to) { chosen.splice(to, 0, ...chosen.splice(from, 1)); arrange(); }
+  });
+  Object.assign(row, {
+    describe() { said.textContent = [mb(file.size), row.seconds ? clock(row.seconds) : ""].filter(Boolean).join(" · "); },
+    begin() { bar.hidden = false; acts.hidden = true; item.draggable = false; said.className = "small faint number"; said.textContent = words.wordWaiting; },
     at(bytes) { bar.value = bytes; said.textContent = `${mb(bytes)} / ${mb(file.size)} ${words.wordSending}`; },
     say(text) { said.textContent = text; },
-    fail(text) { said.textContent = text; said.className = "small error"; },
+    fail(text) { said.textContent = text; said.className = "small error"; bar.hidden = true; acts.hidden = false; item.draggable = true; },
     done(address) {
       bar.value = bar.max;
       said.textContent = words.wordDone + " ";
-      if (address) {
-        const link = document.createElement("a");
-        link.href = address;
-        link.textContent = words.wordOpen;
-        said.append(link);
-      }
+      if (!address) return;
+      const link = made("a", words.wordOpen);
+      link.href = address;
+      said.append(link);
     },
-  };
+  });
+  row.describe();
+  return row;
 }
+
+function arrange() {
+  list.replaceChildren(...chosen.map((row) => row.item));
+  list.hidden = !chosen.length;
+  chosen.forEach((row, index) => { row.up.disabled = index === 0; row.down.disabled = index === chosen.length - 1; });
+}
+
+// More files join those that were chosen before; how long they are, and what is too long, is said before they are sent.
+function add(files) {
+  if (sending) return;
+  chosen = chosen.filter((row) => !row.sent);
+  for (const file of files) {
+    if (chosen.some((row) => key(row.file) === key(file))) continue;
+    const row = rowOf(file);
+    chosen.push(row);
+    row.measured = lengthOf(file).then((seconds) => {
+      row.seconds = seconds;
+      if (sending) return;
+      row.describe();
+      if (seconds > Number(words.mostSeconds)) row.fail(words.wordLong);
+    });
+  }
+  form.elements.audio.value = "";
+  form.elements.audio.required = false; // the list says what is sent
+  arrange();
+}
+form.elements.audio.addEventListener("change", () => add([...form.elements.audio.files]));
 
 // Seconds of sound in a file, as far as this browser can read it; else 0, and the server finds out.
 function lengthOf(file) {
@@ -143,38 +207,36 @@ function options() {
 async function conclude(sent, row) {
   const [first, ...others] = sent;
   const body = JSON.stringify({ options: options(), with: others.map((one) => one.upload.id) });
-  const made = await insist(row, "POST", `${first.upload.address}/done`, body, "application/json");
-  for (const one of sent) { forget(one.file); one.row.done(made.address); }
-  return made;
+  const taken = await insist(row, "POST", `${first.upload.address}/done`, body, "application/json");
+  for (const one of sent) { forget(one.file); one.row.sent = true; one.row.done(taken.address); }
+  return taken;
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const files = [...form.elements.audio.files];
-  if (!files.length) return;
-  const button = form.querySelector("button");
+  const rows = chosen.filter((row) => !row.sent);
+  if (!rows.length) { form.elements.audio.required = true; form.reportValidity(); return; }
+  const button = form.querySelector("[data-send]");
   const say = form.querySelector("[data-say]");
-  button.disabled = true;
+  const end = () => { sending = button.disabled = false; };
+  sending = button.disabled = true;
   say.textContent = "";
   say.className = "";
-  list.replaceChildren();
-  list.hidden = false;
-  const rows = files.map((file) => rowOf(file));
-  const together = form.elements.together.checked && files.length > 1;
-  const lengths = await Promise.all(files.map(lengthOf));
-  const sent = [], made = [];
+  for (const row of rows) row.begin();
+  const together = form.elements.together.checked && rows.length > 1;
+  await Promise.all(rows.map((row) => row.measured));
+  const sent = [], taken = [];
   let failed = 0;
-  if (together && lengths.reduce((sum, seconds) => sum + seconds, 0) > Number(words.mostSeconds)) {
+  if (together && rows.reduce((sum, row) => sum + row.seconds, 0) > Number(words.mostSeconds)) {
     for (const row of rows) row.fail(words.wordTogether);
-    button.disabled = false;
+    end();
     return;
   }
-  for (const [number, file] of files.entries()) {
-    const row = rows[number];
+  for (const row of rows) {
     try {
-      const one = { file, row, upload: await send(file, lengths[number], row) };
+      const one = { file: row.file, row, upload: await send(row.file, row.seconds, row) };
       sent.push(one);
-      if (!together) made.push(await conclude([one], row));
+      if (!together) taken.push(await conclude([one], row));
     } catch (error) {
       failed += 1;
       row.fail(error.message);
@@ -182,27 +244,67 @@ form.addEventListener("submit", async (event) => {
   }
   if (together && !failed) {
     try {
-      made.push(await conclude(sent, sent[0].row));
+      taken.push(await conclude(sent, sent[0].row));
     } catch (error) {
       failed += 1;
       rows[0].fail(error.message);
     }
   }
-  button.disabled = false;
-  if (made.length === 1 && !failed) {
-    location.assign(made[0].address);
+  end();
+  if (taken.length === 1 && !failed) {
+    location.assign(taken[0].address);
     return;
   }
-  if (!failed) { say.textContent = words.wordAll; form.reset(); }
-  if (made.length && document.getElementById("recordings")) window.htmx.ajax("GET", words.rows, { target: "#recordings", swap: "innerHTML" });
+  if (!failed) say.textContent = words.wordAll;
+  if (taken.length && document.getElementById("recordings")) window.htmx.ajax("GET", words.rows, { target: "#recordings", swap: "innerHTML" });
 });
 
-// Files can be dropped anywhere on the field.
+// Files can be dropped anywhere on the page.
 const zone = form.querySelector("[data-drop]");
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-  zone.addEventListener(kind, (event) => {
+  document.addEventListener(kind, (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
-    zone.classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop") form.elements.audio.files = event.dataTransfer.files;
+    zone.classList.toggle("over", kind === "dragover" || kind === "dragenter");
+    if (kind === "drop") add([...event.dataTransfer.files]);
   });
 }
+
+// ---- the microphone: what is recorded joins the list
+
+document.documentElement.classList.add("scripted");
+const record = form.querySelector("[data-record]"), recorded = form.querySelector("[data-recording]");
+const PUT_TOGETHER = 750; // messages of 80 ms: older ones are put together in blobs, which need no memory
+let microphone = null, heard = [], bytes = 0;
+
+function stopRecording() {
+  if (!microphone) return;
+  microphone.close();
+  microphone = null;
+  record.textContent = `● ${words.wordRecord}`;
+  recorded.textContent = "";
+  const now = new Date();
+  const name = `${words.wordRecording} ${dayOf(now)} ${clockOf(now).replace(":", ".")}.wav`;
+  if (bytes) add([asWav(heard, name)]);
+}
+record.addEventListener("click", async () => {
+  if (microphone) return stopRecording();
+  if (sending) return;
+  heard = [];
+  bytes = 0;
+  try {
+    microphone = await openMicrophone(words.worklet, (samples) => {
+      bytes += samples.byteLength;
+      heard.push(samples);
+      if (heard.length > PUT_TOGETHER) heard = [new Blob(heard)];
+      const seconds = bytes / 2 / RATE;
+      recorded.textContent = clock(seconds);
+      if (seconds >= Number(words.mostSeconds) - 1) stopRecording();
+    });
+    record.textContent = `■ ${words.wordStop}`;
+  } catch {
+    recorded.textContent = words.wordRefused;
+  }
+});
+addEventListener("pagehide", () => { if (microphone) microphone.close(); });
+addEventListener("beforeunload", (event) => { if (microphone || sending) event.preventDefault(); });

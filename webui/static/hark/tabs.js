@@ -1,49 +1,66 @@
-// <div data-tabs> with sections, each with a heading: one is shown at a time, chosen by a tab. Without scripts all are.
+// <div data-tabs> with sections: one is shown at a time, chosen by a tab, which is called as data-tab or the heading says.
+// <div data-tabs-beside="(media query)"> with a main section and a column of others: where the query holds, the main
+// section is always shown, beside one of the others; elsewhere its tab is the first. Without scripts all are shown.
 "use strict";
 
-for (const place of document.querySelectorAll("[data-tabs]")) {
-  const sections = [...place.children];
+for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")) {
+  const beside = place.dataset.tabsBeside ? window.matchMedia(place.dataset.tabsBeside) : null;
+  const column = beside ? place.lastElementChild : place;
+  const main = beside ? place.firstElementChild : null;
+  const sections = [...(main ? [main] : []), ...column.children];
   const list = document.createElement("div");
   list.className = "tabs";
   list.setAttribute("role", "tablist");
   const tabs = sections.map((section) => {
-    const heading = section.querySelector("h2");
     const tab = document.createElement("button");
     tab.type = "button";
     tab.id = `tab-${section.id}`;
-    tab.textContent = heading.textContent;
     tab.setAttribute("role", "tab");
     tab.setAttribute("aria-controls", section.id);
-    heading.hidden = true;
     section.setAttribute("role", "tabpanel");
     section.setAttribute("aria-labelledby", tab.id);
+    tab.textContent = section.dataset.tab;
+    if (!section.dataset.tab) {
+      const heading = section.querySelector("h2");
+      tab.textContent = heading.textContent;
+      heading.hidden = true;
+    }
     return tab;
   });
-  const choose = (wanted) => sections.forEach((section, index) => {
-    section.hidden = index !== wanted;
-    tabs[index].setAttribute("aria-selected", String(index === wanted));
-    tabs[index].tabIndex = index === wanted ? 0 : -1;
-  });
+  const always = (section) => section === main && beside.matches;
+  let chosen = 0;
+  const choose = (wanted) => {
+    chosen = always(sections[wanted]) ? Math.min(wanted + 1, sections.length - 1) : wanted;
+    sections.forEach((section, index) => {
+      section.hidden = index !== chosen && !always(section);
+      tabs[index].hidden = always(section);
+      tabs[index].setAttribute("aria-selected", String(index === chosen));
+      tabs[index].tabIndex = index === chosen ? 0 : -1;
+    });
+    list.hidden = tabs.filter((tab) => !tab.hidden).length < 2;
+  };
   list.append(...tabs);
   list.addEventListener("click", (event) => { if (tabs.includes(event.target)) choose(tabs.indexOf(event.target)); });
   list.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
-    const next = (tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length;
-    choose(next);
-    tabs[next].focus();
+    const shown = tabs.filter((tab) => !tab.hidden);
+    const next = shown[(shown.indexOf(document.activeElement) + step + shown.length) % shown.length];
+    choose(tabs.indexOf(next));
+    next.focus();
   });
-  place.prepend(list);
+  column.prepend(list);
   // An address or a link may lead into a section that is hidden.
   const follow = () => {
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     const found = target ? sections.findIndex((section) => section.contains(target)) : -1;
     if (found < 0) return;
-    choose(found);
-    list.scrollIntoView();
+    if (!always(sections[found])) choose(found);
+    (sections[found] === main ? target : list).scrollIntoView();
   };
   choose(0);
   follow();
+  if (beside) beside.addEventListener("change", () => choose(chosen));
   addEventListener("hashchange", follow);
   document.addEventListener("click", (event) => { // the same link a second time changes no address
     const link = event.target.closest("a[href^='#']");

@@ -1,0 +1,106 @@
+"""``watch``: recordings that are put into a folder get their transcripts beside them."""
+
+from __future__ import annotations
+
+import argparse
+import mimetypes
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, add_command, whole
+from command_line.transcribe import save_transcript_file, transcribed_file, transcription_options
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+MORE_SUFFIXES = {".flac", ".m4a", ".mkv", ".ogg", ".opus", ".wma"}  # some systems have no media type for these
+LOOK_S = 5  # between two looks into the folder
+
+State = tuple[int, int]  # of a file: its size [bytes], and when it was changed [ns]
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    parser = add_command(commands, "watch", "FOLDER [options]", "transcribe what is put into a folder", run_watch)
+    parser.add_argument("folder", metavar="FOLDER", help="meeting.mp3 in it gets meeting.mp3.txt beside it")
+    transcription_options(parser)
+    parser.add_argument(
+        "--every", type=whole(1, 3600), default=LOOK_S, metavar="SECONDS", help=f"between two looks (default: {LOOK_S})"
+    )
+    parser.add_argument("--once", action="store_true", help="transcribe what is there, then end")
+
+
+def run_watch(options: argparse.Namespace, screen: Screen) -> int:
+    """``watch FOLDER``: until it is interrupted, or, with ``--once``, until nothing is left.
+
+    A file is taken when two looks find it unchanged, so that none is read while it is being written. What has a
+    transcript is done, also after a restart. A failure is said once; the file is tried again when it has changed.
+    """
+    from pipeline.recordings.transcription import registry
+
+    folder = Path(options.folder)
+    if not folder.is_dir():
+        raise HarkError("The folder cannot be watched.", f"There is no folder {folder}.", "Check the path.")
+    registry.choose(options.engine, options.language)  # before anything is read
+    if not options.once:
+        screen.note(f"Watching {folder}. Ctrl-C ends it.")
+    failed: dict[Path, State] = {}
+    errors: list[tuple[object, HarkError]] = []
+    written: list[str] = []
+    seen: dict[Path, State] = {}
+    while True:
+        now = _waiting(folder, options.format)
+        for file, state in now.items():
+            if seen.get(file) != state or failed.get(file) == state:
+                continue
+            try:
+                written.append(str(_transcribe(file, options, screen)))
+                screen.show_line(written[-1])
+            except HarkError as error:
+                failed[file] = state
+                errors.append((str(file), error))
+                screen.warn_of(error)
+        left = [
+            file for file, state in now.items() if failed.get(file) != state and not _target(file, options).exists()
+        ]
+        if options.once and not left:
+            return screen.results({"written": written}, errors)
+        seen = now
+        time.sleep(options.every)
+
+
+def _waiting(folder: Path, format: str) -> dict[Path, State]:
+    """The recordings of a folder that have no transcript, by name, each with its size and time. Raises HarkError."""
+    found: dict[Path, State] = {}
+    try:
+        for file in sorted(folder.iterdir()):
+            kind = (mimetypes.guess_type(file.name)[0] or "").partition("/")[0]
+            medium = kind in ("audio", "video") or file.suffix.lower() in MORE_SUFFIXES
+            if not medium or file.name.startswith(".") or file.with_name(f"{file.name}.{format}").exists():
+                continue
+            try:
+                facts = file.stat()
+            except FileNotFoundError:  # moved away meanwhile
+                continue
+            if file.is_file():
+                found[file] = facts.st_size, facts.st_mtime_ns
+    except OSError as error:
+        raise HarkError(f"The folder {folder} cannot be read.", f"{error.strerror}.", "Check the folder.") from error
+    return found
+
+
+def _target(file: Path, options: argparse.Namespace) -> Path:
+    return file.with_name(f"{file.name}.{options.format}")
+
+
+def _transcribe(file: Path, options: argparse.Namespace, screen: Screen) -> Path:
+    """Write the transcript of a file beside it; where. One without a word is an empty transcript."""
+    from pipeline.recordings.captions import write
+
+    with screen.reporter() as reporter:
+        transcript = transcribed_file(file, options, reporter)
+    target = _target(file, options)
+    save_transcript_file(target, write(transcript, options.format, file.stem))
+    return target

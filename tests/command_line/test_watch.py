@@ -1,0 +1,112 @@
+"""``./hark watch``: transcripts beside the recordings of a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from command_line import watch as watching
+from command_line.console import Screen
+from command_line.options import Parser
+from core.audio_file import write_audio
+from core.errors import HarkError
+from pipeline.recordings.transcription import registry
+from tests.support.scripted_engine import Scripted
+from tests.support.untrained_bundle import spoken
+
+TEXT = "the weather will be nice tomorrow"
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C."""
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> Path:
+    """The folder that is watched; time passes at once."""
+    engine = Scripted()
+    monkeypatch.setattr(registry, "_engines", lambda: {"scripted": engine})
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    monkeypatch.setattr(watching.time, "sleep", lambda seconds: None)
+    made = tmp_path / "inbox"
+    made.mkdir()
+    return made
+
+
+def run(folder: Path, *words: str) -> int:
+    parser = Parser(prog="./hark")
+    watching.register(parser.add_subparsers(parser_class=Parser))
+    options = parser.parse_args(["watch", str(folder), *words])
+    with Screen(getattr(options, "json", False)) as screen:
+        return options.handler(options, screen)
+
+
+def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_audio(folder / "talk.wav", spoken(TEXT))
+    (folder / "talk.doc").write_text("no recording")
+    (folder / ".hidden.wav").write_text("no recording")
+    assert run(folder, "--once") == 0
+    assert "piece 1" in (folder / "talk.wav.txt").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == [".hidden.wav", "talk.doc", "talk.wav", "talk.wav.txt"]
+    (folder / "talk.wav.txt").write_text("corrected by hand")
+    capsys.readouterr()
+    assert run(folder, "--once") == 0, "after a restart"
+    assert capsys.readouterr().out == "" and (folder / "talk.wav.txt").read_text() == "corrected by hand"
+    assert run(folder, "--once", "--format", "srt") == 0
+    assert "00:00:0" in (folder / "talk.wav.srt").read_text()
+
+
+def test_a_file_that_is_still_written_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_audio(folder / "whole.wav", spoken(TEXT))
+    content = (folder / "whole.wav").read_bytes()
+    (folder / "whole.wav").unlink()
+    growing = folder / "growing.wav"
+    looks: list[int] = []
+
+    def pass_time(seconds: float) -> None:
+        looks.append(len(looks))
+        part = len(content) * min(len(looks), 4) // 4
+        if growing.stat().st_size < part:
+            assert not (folder / "growing.wav.txt").exists()
+            growing.write_bytes(content[:part])
+
+    growing.write_bytes(content[:10])
+    monkeypatch.setattr(watching.time, "sleep", pass_time)
+    assert run(folder, "--once") == 0
+    assert len(looks) == 5 and "piece 1" in (folder / "growing.wav.txt").read_text()
+
+
+def test_a_failure_is_said_once_and_stops_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a broken.wav").write_bytes(b"no sound at all")
+    looks: list[int] = []
+
+    def pass_time(seconds: float) -> None:
+        looks.append(len(looks))
+        if len(looks) == 3:
+            write_audio(folder / "later.wav", spoken(TEXT))
+        if len(looks) == 6:
+            write_audio(folder / "a broken.wav", spoken(TEXT))  # mended
+            os.utime(folder / "a broken.wav", ns=(1, 1))
+        if len(looks) == 9:
+            raise Stopped
+
+    monkeypatch.setattr(watching.time, "sleep", pass_time)
+    with pytest.raises(Stopped):
+        run(folder)
+    shown = capsys.readouterr()
+    assert [Path(line).name for line in shown.out.splitlines()] == ["later.wav.txt", "a broken.wav.txt"]
+    assert shown.err.count("What to do:") == 1
+
+
+def test_failures_are_in_the_exit_code_and_the_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "broken.wav").write_bytes(b"no sound at all")
+    assert run(folder, "--once", "--json") == 2
+    content = json.loads(capsys.readouterr().out)
+    assert content["written"] == [] and content["errors"][0]["file"].endswith("broken.wav")
+    with pytest.raises(HarkError, match="no folder"):
+        run(folder / "missing", "--once")
