@@ -11,6 +11,7 @@ HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
 HARK_JOBS_WAITING, HARK_JOBS_WAITING_PER_USER      jobs that wait (200), of one user (50)
+HARK_AUDIT_DAYS     how long the audit log keeps what was done (365)
 HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take (50000000000)
 HARK_REQUESTS_PER_USER, HARK_REQUESTS_PER_TOKEN, HARK_REQUESTS_PER_ADDRESS    requests a minute of a user (1200), of one
                     of their tokens (600), of an address that sends neither token nor session (600); 0: any number
@@ -110,6 +111,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "webui.accounts.audit.AuditMiddleware",
     "webui.rate_limits.RateLimitMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "webui.accounts.middleware.PrivateAnswersMiddleware",
@@ -183,6 +185,7 @@ SOCIALACCOUNT_PROVIDERS = {
     }
 }
 
+AUDIT_DAYS = _number("HARK_AUDIT_DAYS", 365)
 IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
 # Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. Both take their tasks

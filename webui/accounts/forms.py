@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
 from webui.accounts.sign_in import sign_in
@@ -86,6 +87,8 @@ class PersonForm(forms.ModelForm):
         if commit and "email" in self.changed_data:
             SocialAccount.objects.filter(user=self.instance).delete()
         user: User = super().save(commit)
+        if commit and self.changed_data:
+            record(Action.PERSON, about=user)
         return user
 
 

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from webui.accounts import services
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.views import BACKEND, safe_address
 from webui.errors import explain
@@ -67,6 +68,7 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         except HarkError as error:
             raise ImmediateHttpResponse(explain(request, error, 403)) from error
         auth.login(request, user, backend=BACKEND)
+        record(Action.SIGNED_IN_BY_GOOGLE)
         then = safe_address(request, sociallogin.get_redirect_url(request) or "")
         raise ImmediateHttpResponse(redirect(then))
 

@@ -6,7 +6,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
-from webui.accounts import user_views, views
+from webui.accounts import audit_views, user_views, views
 
 app_name = "accounts"
 urlpatterns = [
@@ -20,6 +20,8 @@ urlpatterns = [
     path("setup/<str:secret>", views.setup, name="setup"),
     path("login", views.login, name="login"),
     path("logout", views.logout, name="logout"),
+    path("log", audit_views.own, name="log"),
+    path("users/log", audit_views.everybody, name="users_log"),
     path("users", user_views.users, name="users"),
     path("users/<int:user_id>", user_views.user, name="user"),
     path("users/<int:user_id>/link", user_views.link, name="user_link"),

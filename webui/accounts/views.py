@@ -18,6 +18,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
 from webui.accounts import services
+from webui.accounts.addresses import client_address
+from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.forms import (
     EVENT_WORDS,
     ChangePasswordForm,
@@ -31,7 +33,6 @@ from webui.accounts.models import ApiToken, User
 from webui.accounts.sign_in import (
     KNOWN_BROWSER,
     TooManyFailures,
-    client_address,
     forgive,
     remember_browser,
     sign_in,
@@ -43,6 +44,7 @@ from webui.shown_once import show_next, shown_now
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 INVALID = 422
+LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # that are shown once
 
 
@@ -96,6 +98,7 @@ def login(request: HttpRequest) -> HttpResponse:
 
 def _signed_in(request: HttpRequest, user: User, then: str) -> HttpResponse:
     auth.login(request, user, backend=BACKEND)
+    record(Action.SIGNED_IN)
     response = redirect(then)
     remember_browser(request, response, user)
     return response
@@ -105,6 +108,8 @@ def _signed_in(request: HttpRequest, user: User, then: str) -> HttpResponse:
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
     """End the session."""
+    if request.user.is_authenticated:
+        record(Action.SIGNED_OUT)
     auth.logout(request)
     return redirect(settings.LOGOUT_REDIRECT_URL)
 
@@ -162,6 +167,7 @@ def password(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, password=form)
     user = form.save()
+    record(Action.PASSWORD)
     update_session_auth_hash(request, user)
     messages.success(request, _("Your password is changed. All other sessions have been signed out."))
     return redirect("accounts:me")
@@ -247,6 +253,7 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
         "webhook": WebhookForm(),
+        "entries": entries_of(user)[:LATEST],
         "webhooks": [(hook, [EVENT_WORDS[event] for event in hook.events]) for hook in user.webhooks.all()],
         **content,
     }

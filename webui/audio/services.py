@@ -28,6 +28,7 @@ from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits, clean_name, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import digest
 from webui.audio import search as searching
@@ -317,7 +318,9 @@ def delete(*, recording: Recording) -> None:
             doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
             recording.path.rename(doomed)
             shutil.rmtree(doomed)
-    recording.delete()
+    with alone():
+        record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
+        recording.delete()
     for job in going:
         job.refresh_from_db()
         if not job.is_going:
@@ -659,12 +662,17 @@ def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
         )  # fmt: skip
     token = secrets.token_urlsafe(24)
     until = timezone.now() + timedelta(days=days)
-    return Share.objects.create(recording=recording, digest=digest(token), expires_at=until), token
+    with alone():
+        made = Share.objects.create(recording=recording, digest=digest(token), expires_at=until)
+        record(Action.RECORDING_SHARED, what=str(recording.pk), about=recording.user)
+    return made, token
 
 
 def revoke(*, share: Share) -> None:
     """The link stops working."""
-    Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now())
+    with alone():
+        if Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
+            record(Action.SHARE_REVOKED, what=str(share.recording_id), about=share.recording.user)
 
 
 def shared(token: str) -> Share:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from core.errors import HarkError
+from webui.accounts.addresses import client_address
 from webui.accounts.services import SCOPES, issue_pair
-from webui.accounts.sign_in import SignInRefused, client_address, sign_in
+from webui.accounts.sign_in import SignInRefused, sign_in
 from webui.api.problems import ApiError, problem
 from webui.compatibility.endpoint import endpoint
 

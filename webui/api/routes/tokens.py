@@ -9,9 +9,10 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 
 from webui.accounts import services
+from webui.accounts.addresses import client_address
 from webui.accounts.models import ApiToken
 from webui.accounts.services import SCOPES, TokenPair
-from webui.accounts.sign_in import client_address, sign_in
+from webui.accounts.sign_in import sign_in
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
