@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from allauth.socialaccount.models import SocialAccount
@@ -16,6 +17,8 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
 from webui.accounts.sign_in import sign_in
+from webui.jobs.models import Quota
+from webui.jobs.quota import Limits
 
 SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
@@ -160,6 +163,31 @@ class TokenForm(forms.Form):
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
             raise ValidationError(_("You have a token of this name. Revoke it, or choose another name."))
         return name
+
+
+class QuotaForm(forms.Form):
+    """What a user may have. Empty: as everybody; 0: any number."""
+
+    disk_gb = forms.DecimalField(
+        label=_("Disk [GB]"), min_value=0, max_value=1_000_000, decimal_places=3, required=False
+    )
+    jobs_a_day = forms.IntegerField(label=_("Jobs a day"), min_value=0, max_value=1_000_000, required=False)
+    minutes_a_month = forms.IntegerField(
+        label=_("Minutes of recordings a month"), min_value=0, max_value=1_000_000, required=False
+    )
+
+    def __init__(self, quota: Quota | None, *args: Any, **kwargs: Any) -> None:
+        said = {} if quota is None else {name: getattr(quota, name) for name in ("jobs_a_day", "minutes_a_month")}
+        if quota is not None and quota.disk_bytes is not None:
+            said["disk_gb"] = (Decimal(quota.disk_bytes) / 10**9).normalize()
+        super().__init__(*args, initial=said, **kwargs)
+
+    @property
+    def limits(self) -> Limits:
+        """What was sent."""
+        gb = self.cleaned_data["disk_gb"]
+        size = None if gb is None else int(gb * 10**9)
+        return Limits(size, self.cleaned_data["jobs_a_day"], self.cleaned_data["minutes_a_month"])
 
 
 class WebhookForm(forms.Form):

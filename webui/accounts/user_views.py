@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -16,10 +17,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
 from webui.accounts import services
-from webui.accounts.forms import PersonForm
+from webui.accounts.audit import Action, record
+from webui.accounts.forms import PersonForm, QuotaForm
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.views import INVALID
+from webui.jobs.models import Quota
+from webui.jobs.quota import set_quota
+from webui.jobs.services import usage_of
 from webui.shown_once import show_next, shown_now
 
 P = ParamSpec("P")
@@ -64,9 +69,37 @@ def user(request: HttpRequest, user_id: int) -> HttpResponse:
         form.save()
         messages.success(request, _("Saved."))
         return redirect("accounts:users")
-    status = INVALID if form.errors else 200
-    name = User.objects.values_list("username", flat=True).get(pk=user_id)  # the form has changed the instance
-    return render(request, "accounts/user.html", {"form": form, "user_id": user_id, "name": name}, status=status)
+    return _user_page(request, user_id, form)
+
+
+def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: QuotaForm | None = None) -> HttpResponse:
+    person = User.objects.get(pk=user_id)  # the form has changed its own instance
+    content = {
+        "form": form,
+        "person": person,
+        "quota": quota or QuotaForm(Quota.objects.filter(user=person).first()),
+        "usage": usage_of(person),
+    }
+    status = INVALID if form.errors or (quota and quota.errors) else 200
+    return render(request, "accounts/user.html", content, status=status)
+
+
+@owner_only
+@never_cache
+@require_POST
+def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
+    """What a user may have, or (without a number) everybody who has no quota of their own."""
+    shown = None if user_id is None else get_object_or_404(User, pk=user_id, is_owner=False)
+    form = QuotaForm(None, request.POST)
+    if not form.is_valid():
+        if shown is None:
+            return _page(request, PersonForm(), form)
+        return _user_page(request, shown.pk, PersonForm(instance=shown), form)
+    set_quota(shown, form.limits)
+    said = "/".join("-" if value is None else str(value) for value in astuple(form.limits))
+    record(Action.QUOTA, what=said, about=shown)
+    messages.success(request, _("Saved."))
+    return redirect("accounts:users")
 
 
 @owner_only
@@ -95,10 +128,12 @@ def _show_link(request: HttpRequest, user: User) -> HttpResponse:
     return redirect("accounts:users")
 
 
-def _page(request: HttpRequest, form: PersonForm) -> HttpResponse:
+def _page(request: HttpRequest, form: PersonForm, quota: QuotaForm | None = None) -> HttpResponse:
     content: dict[str, Any] = {
         "users": User.objects.order_by("-is_owner", "username"),
         "form": form,
+        "quota": quota or QuotaForm(Quota.objects.filter(user=None).first()),
         "made": shown_now(request, LINK),
     }
-    return render(request, "accounts/users.html", content, status=INVALID if form.errors else 200)
+    status = INVALID if form.errors or (quota and quota.errors) else 200
+    return render(request, "accounts/users.html", content, status=status)

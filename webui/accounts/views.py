@@ -40,6 +40,7 @@ from webui.accounts.sign_in import (
 from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
+from webui.jobs.services import usage_of
 from webui.shown_once import show_next, shown_now
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -253,6 +254,7 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
         "webhook": WebhookForm(),
+        "usage": usage_of(user),
         "entries": entries_of(user)[:LATEST],
         "webhooks": [(hook, [EVENT_WORDS[event] for event in hook.events]) for hook in user.webhooks.all()],
         **content,

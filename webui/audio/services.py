@@ -37,6 +37,7 @@ from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.jobs.quota import check_minutes, seconds_left, take_minutes
 from webui.jobs.services import user_data
 from webui.transactions import alone
 
@@ -108,6 +109,7 @@ def create_recording(
     Raises:
         HarkError: an empty or too large file, options that make no sense, or a full disk.
         webui.jobs.services.LimitReached: too many are waiting. The files are where they were.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today, or minutes of this month, are.
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
@@ -145,9 +147,12 @@ def create_recording(
 
 def _submit(recording: Recording, even_if_full: bool = False) -> None:
     """Queue the transcription with the recording's options."""
+    if not even_if_full:
+        check_minutes(recording.user, recording.duration_s or 0.0)
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
+        **({} if even_if_full else {"most_s": seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full
@@ -264,6 +269,7 @@ def transcribed(job: Job) -> None:
     recording.channels, recording.words = result.get("channels"), result.get("words", 0)
     recording.version += 1
     recording.save()
+    take_minutes(recording.user, transcript.duration_s)
     searching.index(recording, transcript)
     if recording.minable:
         _bring_library_up_to_date(recording)
