@@ -126,14 +126,38 @@ class ChangePasswordForm(NewPasswordForm):
 
     def clean_old_password(self) -> str:
         """It must be right."""
-        password: str = self.cleaned_data["old_password"]
-        try:
-            sign_in(name=self.user.get_username(), password=password, address=self.address, browser=self.browser)
-        except HarkError as error:
-            if getattr(error, "status", 0) == 429:
-                raise ValidationError(f"{error.what} {error.what_to_do}") from error
-            raise ValidationError(_("The password is wrong.")) from error
-        return password
+        return _right_password(self.user, self.cleaned_data["old_password"], self.address, self.browser)
+
+
+def _right_password(user: User, password: str, address: str, browser: str) -> str:
+    """The password, where it is the user's. Raises ValidationError; guesses are counted."""
+    try:
+        sign_in(name=user.get_username(), password=password, address=address, browser=browser)
+    except HarkError as error:
+        if getattr(error, "status", 0) == 429:
+            raise ValidationError(f"{error.what} {error.what_to_do}") from error
+        raise ValidationError(_("The password is wrong.")) from error
+    return password
+
+
+class DeleteForm(forms.Form):
+    """The password of whoever deletes their account."""
+
+    prefix = "delete"
+    password = forms.CharField(
+        label=_("Password"),
+        strip=False,
+        max_length=4096,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, user: User, *args: Any, address: str = "", browser: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user, self.address, self.browser = user, address, browser
+
+    def clean_password(self) -> str:
+        """It must be right."""
+        return _right_password(self.user, self.cleaned_data["password"], self.address, self.browser)
 
 
 class TokenForm(forms.Form):
@@ -176,11 +200,11 @@ class QuotaForm(forms.Form):
         label=_("Minutes of recordings a month"), min_value=0, max_value=1_000_000, required=False
     )
 
-    def __init__(self, quota: Quota | None, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, quota: Quota | None, sent: Any = None) -> None:
         said = {} if quota is None else {name: getattr(quota, name) for name in ("jobs_a_day", "minutes_a_month")}
         if quota is not None and quota.disk_bytes is not None:
             said["disk_gb"] = (Decimal(quota.disk_bytes) / 10**9).normalize()
-        super().__init__(*args, initial=said, **kwargs)
+        super().__init__(sent, initial=said)
 
     @property
     def limits(self) -> Limits:

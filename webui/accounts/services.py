@@ -17,7 +17,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -64,6 +64,11 @@ def digest(text: str) -> str:
 def owner() -> User | None:
     """Whose installation this is, once it has been set up."""
     return User.objects.filter(is_owner=True).first()
+
+
+def users_there() -> QuerySet[User]:
+    """All users but those whose accounts are being deleted."""
+    return User.objects.filter(deletion_asked_at=None)
 
 
 def create_user(*, username: str, password: str | None, email: str = "") -> User:

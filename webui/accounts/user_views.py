@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from core.errors import HarkError
 from webui.accounts import services
 from webui.accounts.audit import Action, record
+from webui.accounts.deletion import delete_account
 from webui.accounts.forms import PersonForm, QuotaForm
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
@@ -63,7 +64,7 @@ def users(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def user(request: HttpRequest, user_id: int) -> HttpResponse:
     """Name and address of a user."""
-    shown = get_object_or_404(User, pk=user_id)
+    shown = get_object_or_404(services.users_there(), pk=user_id)
     form = PersonForm(request.POST if request.method == "POST" else None, instance=shown)
     if form.is_valid():
         form.save()
@@ -89,7 +90,7 @@ def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: Quot
 @require_POST
 def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
     """What a user may have, or (without a number) everybody who has no quota of their own."""
-    shown = None if user_id is None else get_object_or_404(User, pk=user_id, is_owner=False)
+    shown = None if user_id is None else get_object_or_404(services.users_there(), pk=user_id, is_owner=False)
     form = QuotaForm(None, request.POST)
     if not form.is_valid():
         if shown is None:
@@ -107,18 +108,36 @@ def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
     """A link for a new password. The page shows it, this once."""
-    return _show_link(request, get_object_or_404(User, pk=user_id))
+    return _show_link(request, get_object_or_404(services.users_there(), pk=user_id))
 
 
 @owner_only
 @require_POST
 def active(request: HttpRequest, user_id: int) -> HttpResponse:
     """Let a user in (active=1) or out (active=0)."""
-    shown = get_object_or_404(User, pk=user_id)
+    shown = get_object_or_404(services.users_there(), pk=user_id)
     wanted = request.POST.get("active") == "1"
     services.set_active(user=shown, active=wanted)
     said = _("%(name)s may sign in.") if wanted else _("%(name)s may not sign in any more; their data stays.")
     messages.success(request, said % {"name": shown.username})
+    return redirect("accounts:users")
+
+
+@owner_only
+@require_POST
+def delete(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Delete a user's account with all its data; the form repeats the name, so that it is not done by a slip."""
+    shown = get_object_or_404(services.users_there(), pk=user_id)
+    if request.POST.get("name", "").strip() != shown.username:
+        raise HarkError(
+            _("The account was not deleted."),
+            _("The name that was typed is not %(name)s.") % {"name": shown.username},
+            _("Go back and type the name of the user."),
+        )
+    delete_account(user=shown)
+    messages.success(
+        request, _("The account of %(name)s is closed; its data is being deleted.") % {"name": shown.username}
+    )
     return redirect("accounts:users")
 
 
@@ -130,7 +149,7 @@ def _show_link(request: HttpRequest, user: User) -> HttpResponse:
 
 def _page(request: HttpRequest, form: PersonForm, quota: QuotaForm | None = None) -> HttpResponse:
     content: dict[str, Any] = {
-        "users": User.objects.order_by("-is_owner", "username"),
+        "users": services.users_there().order_by("-is_owner", "username"),
         "form": form,
         "quota": quota or QuotaForm(Quota.objects.filter(user=None).first()),
         "made": shown_now(request, LINK),

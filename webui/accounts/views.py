@@ -20,9 +20,11 @@ from core.errors import HarkError
 from webui.accounts import services
 from webui.accounts.addresses import client_address
 from webui.accounts.audit import Action, entries_of, record
+from webui.accounts.deletion import delete_account
 from webui.accounts.forms import (
     EVENT_WORDS,
     ChangePasswordForm,
+    DeleteForm,
     NewPasswordForm,
     PersonForm,
     SignInForm,
@@ -227,6 +229,25 @@ def remove_webhook(request: HttpRequest, webhook_id: int) -> HttpResponse:
     return redirect("accounts:me")
 
 
+@never_cache
+@sensitive_post_parameters()
+@require_POST
+def delete(request: HttpRequest) -> HttpResponse:
+    """Delete one's own account with all its data."""
+    form = _delete_form(request, request.POST)
+    if not form.is_valid():
+        return _page(request, deletion=form)
+    delete_account(user=signed_in(request))
+    auth.logout(request)
+    messages.success(request, _("Your account is closed; its data is being deleted."))
+    return redirect("accounts:login")
+
+
+def _delete_form(request: HttpRequest, sent: Any = None) -> DeleteForm:
+    browser = request.COOKIES.get(KNOWN_BROWSER, "")
+    return DeleteForm(signed_in(request), sent, address=client_address(request), browser=browser)
+
+
 def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     user = signed_in(request)
     # Else one could take somebody else's address, and they would land in this account when they sign in with Google.
@@ -254,6 +275,7 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
         "webhook": WebhookForm(),
+        "deletion": _delete_form(request),
         "usage": usage_of(user),
         "entries": entries_of(user)[:LATEST],
         "webhooks": [(hook, [EVENT_WORDS[event] for event in hook.events]) for hook in user.webhooks.all()],
