@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.audit import Action, record
+from webui.accounts.exporting import export_file
 from webui.accounts.models import ApiToken, OneTimeLink, User
 from webui.api import webhooks
 from webui.api.models import Webhook
@@ -76,6 +77,7 @@ def finish_deletions() -> int:
         try:
             if folder.exists():
                 shutil.rmtree(folder)
+            export_file(user).unlink(missing_ok=True)
         except OSError as error:
             log.warning("the data of a deleted account is not removed yet: %s", error)
             continue

@@ -8,19 +8,20 @@ from django.conf import settings
 from django.contrib import auth, messages
 from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
 from webui.accounts import services
 from webui.accounts.addresses import client_address
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.deletion import delete_account
+from webui.accounts.exporting import begin_export, export_file
 from webui.accounts.forms import (
     EVENT_WORDS,
     ChangePasswordForm,
@@ -243,6 +244,23 @@ def delete(request: HttpRequest) -> HttpResponse:
     return redirect("accounts:login")
 
 
+@require_POST
+def export(request: HttpRequest) -> HttpResponse:
+    """Begin to make a zip of all that is one's own; the page of the job shows how far it is."""
+    return redirect("jobs:detail", begin_export(user=signed_in(request)).pk)
+
+
+@never_cache
+@require_safe
+def exported(request: HttpRequest) -> FileResponse:
+    """That zip, for a day."""
+    try:
+        file = export_file(signed_in(request)).open("rb")
+    except OSError as error:
+        raise Http404 from error
+    return FileResponse(file, as_attachment=True, filename=f"hark-{signed_in(request).username}.zip")
+
+
 def _delete_form(request: HttpRequest, sent: Any = None) -> DeleteForm:
     browser = request.COOKIES.get(KNOWN_BROWSER, "")
     return DeleteForm(signed_in(request), sent, address=client_address(request), browser=browser)
@@ -275,6 +293,7 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
         "webhook": WebhookForm(),
+        "exported": export_file(user).is_file(),
         "deletion": _delete_form(request),
         "usage": usage_of(user),
         "entries": entries_of(user)[:LATEST],
