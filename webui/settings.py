@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "django.forms",  # the templates of FORM_RENDERER
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.google",
     "channels",
@@ -171,6 +172,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ] + [{"NAME": "webui.accounts.validators.MoreThanTheName"}]
 ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_EMAIL_VERIFICATION = "none"
+MFA_ADAPTER = "webui.accounts.second_factor.SealingAdapter"
+MFA_TOTP_TOLERANCE = 1  # codes of 30 s before and after, for clocks that are not quite right
+MFA_RECOVERY_CODE_DIGITS = 10
 SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = False
 OPEN_SIGN_UP = _flag("HARK_OPEN_SIGN_UP")

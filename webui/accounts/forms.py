@@ -50,6 +50,17 @@ class SignInForm(forms.Form):
     )
 
 
+class CodeForm(forms.Form):
+    """A code of an authenticator app, or a recovery code."""
+
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=20,
+        help_text=_("Of your authenticator app, or one of your recovery codes."),
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}),
+    )
+
+
 class PersonForm(forms.ModelForm):
     """Name and address of a user."""
 
@@ -158,6 +169,22 @@ class DeleteForm(forms.Form):
     def clean_password(self) -> str:
         """It must be right."""
         return _right_password(self.user, self.cleaned_data["password"], self.address, self.browser)
+
+
+class FactorForm(DeleteForm):
+    """The password of whoever changes their second factor, and a code of the app that it is turned on with."""
+
+    prefix = "factor"
+    code = forms.CharField(
+        label=_("Code that the app shows"),
+        max_length=20,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
+
+    def __init__(self, user: User, *args: Any, needs_code: bool, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.fields["code"].required = needs_code
 
 
 class TokenForm(forms.Form):

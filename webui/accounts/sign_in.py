@@ -63,7 +63,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     who, place = f"user {user.pk}" if user else f"name {name.casefold()}", f"address {network_of(address)}"
     if user is not None and _is_known(browser, user):
         who, place = f"{who} in {browser}", browser
-    failure = _expect_failure(who, place)
+    failure = expect_failure(who, place)
     # For an unknown name it hashes too, so that the time that it takes tells nothing.
     signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
     if not isinstance(signed_in, User):
@@ -98,7 +98,7 @@ def _is_known(cookie: str, user: User) -> bool:
         return False
 
 
-def _expect_failure(who: str, place: str) -> SignInFailure:
+def expect_failure(who: str, place: str) -> SignInFailure:
     """Write down a failure before the password is looked at: many guesses at once are counted one by one so."""
     now = timezone.now()
     name_digest, address_digest = _keyed(who), _keyed(place)

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
-from webui.accounts import services
+from webui.accounts import second_factor, services
 from webui.accounts.audit import Action, record
 from webui.accounts.deletion import delete_account
 from webui.accounts.forms import PersonForm, QuotaForm
@@ -80,6 +80,7 @@ def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: Quot
         "person": person,
         "quota": quota or QuotaForm(Quota.objects.filter(user=person).first()),
         "usage": usage_of(person),
+        "factor_is_on": second_factor.is_on(person),
     }
     status = INVALID if form.errors or (quota and quota.errors) else 200
     return render(request, "accounts/user.html", content, status=status)
@@ -120,6 +121,16 @@ def active(request: HttpRequest, user_id: int) -> HttpResponse:
     services.set_active(user=shown, active=wanted)
     said = _("%(name)s may sign in.") if wanted else _("%(name)s may not sign in any more; their data stays.")
     messages.success(request, said % {"name": shown.username})
+    return redirect("accounts:users")
+
+
+@owner_only
+@require_POST
+def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Turn off the second factor of somebody who has lost the app and the recovery codes."""
+    shown = get_object_or_404(services.users_there(), pk=user_id)
+    second_factor.turn_off(user=shown)
+    messages.success(request, _("%(name)s signs in with the password alone.") % {"name": shown.username})
     return redirect("accounts:users")
 
 

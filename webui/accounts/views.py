@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.accounts import services
+from webui.accounts import second_factor, services
 from webui.accounts.addresses import client_address
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.deletion import delete_account
@@ -33,11 +33,11 @@ from webui.accounts.forms import (
     WebhookForm,
 )
 from webui.accounts.models import ApiToken, User
+from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import (
     KNOWN_BROWSER,
     TooManyFailures,
     forgive,
-    remember_browser,
     sign_in,
 )
 from webui.accounts.signed_in import signed_in
@@ -46,7 +46,6 @@ from webui.api.models import Webhook
 from webui.jobs.services import usage_of
 from webui.shown_once import show_next, shown_now
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 INVALID = 422
 LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # that are shown once
@@ -83,7 +82,7 @@ def login(request: HttpRequest) -> HttpResponse:
                 address=client_address(request),
                 browser=request.COOKIES.get(KNOWN_BROWSER, ""),
             )
-            return _signed_in(request, user, _then(request))
+            return sign_in_or_ask(request, user, _then(request))
         except HarkError as error:
             problem = error
     content = {
@@ -97,14 +96,6 @@ def login(request: HttpRequest) -> HttpResponse:
     response = render(request, "accounts/login.html", content, status=status)
     if isinstance(problem, TooManyFailures):
         response["Retry-After"] = str(problem.wait_s)
-    return response
-
-
-def _signed_in(request: HttpRequest, user: User, then: str) -> HttpResponse:
-    auth.login(request, user, backend=BACKEND)
-    record(Action.SIGNED_IN)
-    response = redirect(then)
-    remember_browser(request, response, user)
     return response
 
 
@@ -139,7 +130,7 @@ def setup(request: HttpRequest, secret: str) -> HttpResponse:
                 forgive(user=user)
             else:
                 user = services.use_owner_link(secret=secret, password=chosen, **person.cleaned_data)
-            return _signed_in(request, user, settings.LOGIN_REDIRECT_URL)
+            return sign_in_or_ask(request, user, settings.LOGIN_REDIRECT_URL)
         except services.LinkGone:
             raise
         except HarkError as error:
@@ -293,6 +284,7 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
         "webhook": WebhookForm(),
+        "factor_is_on": second_factor.is_on(user),
         "exported": export_file(user).is_file(),
         "deletion": _delete_form(request),
         "usage": usage_of(user),
