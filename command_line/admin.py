@@ -34,11 +34,27 @@ def register(commands: Commands[Parser]) -> None:
         help="of read, train, audio, admin (default: read,train,audio)",
     )  # fmt: skip
     token.add_argument("--days", type=whole(1, 3650), metavar="N", help="default: until it is revoked")
+    factor = add_command(group, "factor-off", "[--user NAME]", "turn off a lost second factor", run_factor_off)
+    factor.add_argument("--user", metavar="NAME", help="whose it is (default: the owner's)")
     link = add_command(
         group, "link", "[--user NAME] [--url URL]", "make a link for setting up, or for a new password", run_link
     )
     link.add_argument("--user", metavar="NAME", help="who may choose a new password with it (default: the owner)")
     link.add_argument("--url", type=_address, default=HERE, help=f"where the portal is reached (default: {HERE})")
+
+
+def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
+    """``admin factor-off``."""
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.second_factor import turn_off
+
+    user = _user(options.user)
+    turn_off(user=user)
+    screen.result({"user": user.username})
+    screen.show(f"{user.username} signs in with the password alone.")
+    return 0
 
 
 def _address(text: str) -> str:

@@ -189,6 +189,8 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from django.conf import settings
     from django.db import close_old_connections
 
+    from webui.accounts.deletion import finish_deletions
+    from webui.accounts.exporting import remove_old_exports
     from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
     from webui.trainer.services import adopt_runs
@@ -206,6 +208,8 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if taken:
                         screen.note(f"{taken} jobs whose worker was killed are taken care of.")
                     adopt_runs()
+                    finish_deletions()
+                    remove_old_exports()
                 # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:

@@ -42,7 +42,7 @@ SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
 
 # What can be had again, of every user's folder and of the models in it; and the portal's counts of requests.
-NOT_KEPT = {"cache", "engines", "voices", "logs", "log", "tmp", "portal/requests.sqlite3", MANIFEST}
+NOT_KEPT = {"cache", "engines", "voices", "exports", "logs", "log", "tmp", "portal/requests.sqlite3", MANIFEST}
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
 _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.child_process import end_with_parent, parent_is_gone
-from core.data_folder import atomic_path, data_folder
+from core.data_folder import atomic_path, data_folder, installation_folder
 from core.errors import HarkError
 from core.events import Reporter, json_lines_sink
 from core.worded import worded
@@ -29,6 +29,7 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in 
 NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (./hark bench portal)
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
+EXPORTS = "exports"  # folder of the installation, with a zip for each user who asked for one
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
 
 Spec = Mapping[str, Any]
@@ -127,6 +128,16 @@ def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return {"engine": spec["engine"], "files": [path.name for path in files]}
 
 
+def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    """All files of a user, as a backup of their data folder alone."""
+    from core.backup import back_up
+
+    target = installation_folder() / EXPORTS / f"{spec['user']}.zip"
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    made = back_up(data, target, reporter)
+    return {"bytes": target.stat().st_size, "files": len(made.files)}
+
+
 def _of(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:
     """The function "module:name" below ``pipeline.recordings``, imported when it is called."""
 
@@ -179,6 +190,7 @@ COMPARISON_STAGES = (
     ("listen", worded("Score all versions")),
 )
 IMPORT_STAGES = ("unpack", worded("Unpack")), ("import", worded("Take in the recordings"))
+EXPORT_STAGES = ("databases", worded("Copy the databases")), ("files", worded("Copy the files"))
 RECOGNIZER_STAGES = (
     ("collect", worded("Collect what is transcribed")),
     ("cut", worded("Cut it into passages")),
@@ -203,6 +215,7 @@ KINDS = {
         Kind(worded("speakers"), AUDIO, _of("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
         Kind(worded("minable"), AUDIO, _of("job:make_minable")),
         Kind(worded("polish"), AUDIO, _of("job:polish_recording"), (("polish", worded("Polish")),)),
+        Kind(worded("export"), AUDIO, _export, EXPORT_STAGES),
         Kind(worded("train-recognizer"), TRAINING, _of("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
     )
 }

@@ -23,9 +23,9 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from webui.accounts.addresses import client_address, network_of
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
-from webui.accounts.sign_in import client_address, network_of
 from webui.api.problems import ApiError, problem
 from webui.compatibility.endpoint import is_page
 from webui.errors import explain

@@ -11,6 +11,7 @@ HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
 HARK_JOBS_WAITING, HARK_JOBS_WAITING_PER_USER      jobs that wait (200), of one user (50)
+HARK_AUDIT_DAYS     how long the audit log keeps what was done (365)
 HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take (50000000000)
 HARK_REQUESTS_PER_USER, HARK_REQUESTS_PER_TOKEN, HARK_REQUESTS_PER_ADDRESS    requests a minute of a user (1200), of one
                     of their tokens (600), of an address that sends neither token nor session (600); 0: any number
@@ -82,6 +83,7 @@ INSTALLED_APPS = [
     "django.forms",  # the templates of FORM_RENDERER
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.google",
     "channels",
@@ -112,6 +114,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "webui.accounts.audit.AuditMiddleware",
     "webui.rate_limits.RateLimitMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "webui.accounts.middleware.PrivateAnswersMiddleware",
@@ -172,6 +175,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ] + [{"NAME": "webui.accounts.validators.MoreThanTheName"}]
 ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_EMAIL_VERIFICATION = "none"
+MFA_ADAPTER = "webui.accounts.second_factor.SealingAdapter"
+MFA_TOTP_TOLERANCE = 1  # codes of 30 s before and after, for clocks that are not quite right
+MFA_RECOVERY_CODE_DIGITS = 10
 SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = False
 OPEN_SIGN_UP = _flag("HARK_OPEN_SIGN_UP")
@@ -186,6 +192,7 @@ SOCIALACCOUNT_PROVIDERS = {
     }
 }
 
+AUDIT_DAYS = _number("HARK_AUDIT_DAYS", 365)
 IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
 # Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. Both take their tasks

@@ -44,7 +44,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     Args:
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in their order), and
             ``options``: engine, language, speakers, diarize, summarize; ``owner``: it is the owner's, who can raise
-            limits.
+            limits; ``most_s``: that the user has left of a quota [s], none unless given.
 
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
@@ -55,7 +55,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
-    _prepare(folder, list(spec["originals"]), bool(spec.get("owner", True)), reporter)
+    _prepare(folder, list(spec["originals"]), bool(spec.get("owner", True)), spec.get("most_s"), reporter)
     if not (folder / WAVEFORM).is_file():
         with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
@@ -76,7 +76,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     }  # fmt: skip
 
 
-def _prepare(folder: Path, originals: list[str], owner: bool, reporter: Reporter) -> None:
+def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | None, reporter: Reporter) -> None:
     """16 kHz audio out of whatever was uploaded; several files become one."""
     from pipeline.recordings.media import MediaLimits, merge, normalize
 
@@ -87,6 +87,8 @@ def _prepare(folder: Path, originals: list[str], owner: bool, reporter: Reporter
         raise HarkError("The recording is gone.", "Its file was removed before it was processed.", "Upload it again.")
     reporter.stage("normalize", worded("Preparing the audio"))
     limits = MediaLimits.from_environment(owner=owner)
+    if most_s is not None:
+        limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
     if len(originals) == 1:
         normalize(folder / originals[0], folder / AUDIO, limits, reporter)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from allauth.socialaccount.models import SocialAccount
@@ -12,9 +13,12 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
 from webui.accounts.sign_in import sign_in
+from webui.jobs.models import Quota
+from webui.jobs.quota import Limits
 
 SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
@@ -44,6 +48,17 @@ class SignInForm(forms.Form):
         max_length=4096,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class CodeForm(forms.Form):
+    """A code of an authenticator app, or a recovery code."""
+
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=20,
+        help_text=_("Of your authenticator app, or one of your recovery codes."),
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}),
     )
 
 
@@ -87,6 +102,8 @@ class PersonForm(forms.ModelForm):
         if commit and "email" in self.changed_data:
             SocialAccount.objects.filter(user=self.instance).delete()
         user: User = super().save(commit)
+        if commit and self.changed_data:
+            record(Action.PERSON, about=user)
         return user
 
 
@@ -121,14 +138,54 @@ class ChangePasswordForm(NewPasswordForm):
 
     def clean_old_password(self) -> str:
         """It must be right."""
-        password: str = self.cleaned_data["old_password"]
-        try:
-            sign_in(name=self.user.get_username(), password=password, address=self.address, browser=self.browser)
-        except HarkError as error:
-            if getattr(error, "status", 0) == 429:
-                raise ValidationError(f"{error.what} {error.what_to_do}") from error
-            raise ValidationError(_("The password is wrong.")) from error
-        return password
+        return _right_password(self.user, self.cleaned_data["old_password"], self.address, self.browser)
+
+
+def _right_password(user: User, password: str, address: str, browser: str) -> str:
+    """The password, where it is the user's. Raises ValidationError; guesses are counted."""
+    try:
+        sign_in(name=user.get_username(), password=password, address=address, browser=browser)
+    except HarkError as error:
+        if getattr(error, "status", 0) == 429:
+            raise ValidationError(f"{error.what} {error.what_to_do}") from error
+        raise ValidationError(_("The password is wrong.")) from error
+    return password
+
+
+class DeleteForm(forms.Form):
+    """The password of whoever deletes their account."""
+
+    prefix = "delete"
+    password = forms.CharField(
+        label=_("Password"),
+        strip=False,
+        max_length=4096,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, user: User, *args: Any, address: str = "", browser: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user, self.address, self.browser = user, address, browser
+
+    def clean_password(self) -> str:
+        """It must be right."""
+        return _right_password(self.user, self.cleaned_data["password"], self.address, self.browser)
+
+
+class FactorForm(DeleteForm):
+    """The password of whoever changes their second factor, and a code of the app that it is turned on with."""
+
+    prefix = "factor"
+    code = forms.CharField(
+        label=_("Code that the app shows"),
+        max_length=20,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
+
+    def __init__(self, user: User, *args: Any, needs_code: bool, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.fields["code"].required = needs_code
 
 
 class TokenForm(forms.Form):
@@ -158,6 +215,31 @@ class TokenForm(forms.Form):
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
             raise ValidationError(_("You have a token of this name. Revoke it, or choose another name."))
         return name
+
+
+class QuotaForm(forms.Form):
+    """What a user may have. Empty: as everybody; 0: any number."""
+
+    disk_gb = forms.DecimalField(
+        label=_("Disk [GB]"), min_value=0, max_value=1_000_000, decimal_places=3, required=False
+    )
+    jobs_a_day = forms.IntegerField(label=_("Jobs a day"), min_value=0, max_value=1_000_000, required=False)
+    minutes_a_month = forms.IntegerField(
+        label=_("Minutes of recordings a month"), min_value=0, max_value=1_000_000, required=False
+    )
+
+    def __init__(self, quota: Quota | None, sent: Any = None) -> None:
+        said = {} if quota is None else {name: getattr(quota, name) for name in ("jobs_a_day", "minutes_a_month")}
+        if quota is not None and quota.disk_bytes is not None:
+            said["disk_gb"] = (Decimal(quota.disk_bytes) / 10**9).normalize()
+        super().__init__(sent, initial=said)
+
+    @property
+    def limits(self) -> Limits:
+        """What was sent."""
+        gb = self.cleaned_data["disk_gb"]
+        size = None if gb is None else int(gb * 10**9)
+        return Limits(size, self.cleaned_data["jobs_a_day"], self.cleaned_data["minutes_a_month"])
 
 
 class WebhookForm(forms.Form):

@@ -11,7 +11,6 @@ from allauth.socialaccount.models import SocialAccount, SocialLogin
 from allauth.socialaccount.providers.base.constants import AuthError
 from allauth.socialaccount.providers.google.views import oauth2_callback, oauth2_login
 from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -21,8 +20,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from webui.accounts import services
+from webui.accounts.audit import Action
 from webui.accounts.models import User
-from webui.accounts.views import BACKEND, safe_address
+from webui.accounts.sessions import sign_in_or_ask
+from webui.accounts.views import safe_address
 from webui.errors import explain
 from webui.transactions import alone
 
@@ -66,9 +67,8 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             user = user_of(sociallogin)
         except HarkError as error:
             raise ImmediateHttpResponse(explain(request, error, 403)) from error
-        auth.login(request, user, backend=BACKEND)
         then = safe_address(request, sociallogin.get_redirect_url(request) or "")
-        raise ImmediateHttpResponse(redirect(then))
+        raise ImmediateHttpResponse(sign_in_or_ask(request, user, then, Action.SIGNED_IN_BY_GOOGLE))
 
     def on_authentication_error(
         self, request: HttpRequest, provider: Any, error: Any = None, exception: Any = None, extra_context: Any = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn
+
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import RegexValidator
 from django.db import models
@@ -29,6 +32,9 @@ class User(AbstractUser):
     )
     email = models.EmailField(_("e-mail address"), blank=True)
     is_owner = models.BooleanField(default=False)
+    deletion_asked_at = models.DateTimeField(
+        null=True, blank=True
+    )  # its data goes soon after (webui.accounts.deletion)
     times_let_out = models.PositiveIntegerField(default=0)  # deactivated; sessions and JWTs of before stay ended
 
     class Meta(AbstractUser.Meta):
@@ -118,3 +124,97 @@ class SignInFailure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name_digest[:8]} at {self.at}"
+
+
+class AuditEntries(models.QuerySet["AuditEntry"]):
+    """Entries are added and, when their time is over, forgotten; nothing else is done with them."""
+
+    def older_than(self, time: datetime) -> AuditEntries:
+        """Those of before a point in time."""
+        return self.filter(at__lt=time)
+
+    def forget(self) -> None:
+        """Delete these."""
+        super().delete()
+
+    def update(self, **values: Any) -> NoReturn:
+        """Refused."""
+        raise TypeError("entries of the audit log are not changed")
+
+    def delete(self) -> NoReturn:
+        """Refused."""
+        raise TypeError("entries of the audit log are not deleted")
+
+
+class AuditEntry(models.Model):
+    """Something that was done. Users are numbers and names, so that it outlives their accounts."""
+
+    class Action(models.TextChoices):
+        """What it was."""
+
+        SIGNED_IN = "signed_in", _("signed in")
+        SIGNED_IN_BY_GOOGLE = "signed_in_by_google", _("signed in with Google")
+        SIGNED_IN_BY_PROGRAM = "signed_in_by_program", _("signed in a program with the password")
+        SIGN_IN_FAILED = "sign_in_failed", _("sign-in failed")
+        SIGNED_OUT = "signed_out", _("signed out")
+        PASSWORD = "password", _("changed the password")
+        PERSON = "person", _("changed name or address")
+        OWNER_MADE = "owner_made", _("set up Hark")
+        USER_ADDED = "user_added", _("added the user")
+        USER_ACTIVATED = "user_activated", _("activated the user")
+        USER_DEACTIVATED = "user_deactivated", _("deactivated the user")
+        USER_DELETED = "user_deleted", _("deleted the account")
+        LINK_MADE = "link_made", _("made a link for a new password")
+        TOKEN_MADE = "token_made", _("made a token")
+        TOKEN_REVOKED = "token_revoked", _("revoked a token")
+        WEBHOOK_ADDED = "webhook_added", _("added a webhook")
+        WEBHOOK_REMOVED = "webhook_removed", _("removed a webhook")
+        RECORDING_SHARED = "recording_shared", _("made a link to a recording")
+        SHARE_REVOKED = "share_revoked", _("revoked a link to a recording")
+        DEVICE_ADDRESS = "device_address", _("changed who may fetch a detector's files")
+        RECORDING_DELETED = "recording_deleted", _("deleted a recording")
+        DETECTOR_DELETED = "detector_deleted", _("deleted a detector")
+        CLIPS_DELETED = "clips_deleted", _("deleted clips")
+        QUOTA = "quota", _("changed a quota")
+        EXPORTED = "exported", _("exported the account")
+        FACTOR_ON = "factor_on", _("turned the second factor on")
+        FACTOR_OFF = "factor_off", _("turned the second factor off")
+        FACTOR_FAILED = "factor_failed", _("the code of the second factor was wrong")
+        RECOVERY_CODE = "recovery_code", _("used a recovery code")
+        RECOVERY_CODES = "recovery_codes", _("made new recovery codes")
+        SECRETS_ROTATED = "secrets_rotated", _("replaced the secret key")
+
+    MACHINE = "machine"  # in the place of an address: a command on the server
+
+    at = models.DateTimeField(db_index=True)
+    action = models.CharField(max_length=30)  # of Action
+    what = models.CharField(max_length=200, blank=True)  # the name or number of what it was done to
+    by_id = models.BigIntegerField(null=True, db_index=True)  # None: nobody who had signed in
+    by_name = models.CharField(max_length=150, blank=True)
+    about_id = models.BigIntegerField(null=True, db_index=True)
+    about_name = models.CharField(max_length=150, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+
+    objects: ClassVar = AuditEntries.as_manager()
+
+    class Meta:
+        ordering = ("-at", "-id")
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.at} {self.by_name} {self.action} {self.what}"
+
+    @property
+    def words(self) -> str:
+        """What was done, in the reader's language."""
+        return str(self.Action(self.action).label)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Once only."""
+        if self.pk is not None:
+            raise TypeError("entries of the audit log are not changed")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        raise TypeError("entries of the audit log are not deleted")

@@ -17,13 +17,14 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
 from webui.transactions import alone
 
@@ -65,6 +66,11 @@ def owner() -> User | None:
     return User.objects.filter(is_owner=True).first()
 
 
+def users_there() -> QuerySet[User]:
+    """All users but those whose accounts are being deleted."""
+    return User.objects.filter(deletion_asked_at=None)
+
+
 def create_user(*, username: str, password: str | None, email: str = "") -> User:
     """A new user; the first one becomes the owner. Without a password they need a link (:func:`password_link`).
 
@@ -75,6 +81,7 @@ def create_user(*, username: str, password: str | None, email: str = "") -> User
     with _not_taken():
         user.is_owner = password is not None and owner() is None
         user.save()
+        record(Action.OWNER_MADE if user.is_owner else Action.USER_ADDED, about=user)
     return user
 
 
@@ -129,7 +136,8 @@ def set_active(*, user: User, active: bool) -> None:
         if not active and user.is_active:
             User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
             ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
-        User.objects.filter(pk=user.pk).update(is_active=active)
+        if User.objects.filter(pk=user.pk, is_active=not active).update(is_active=active):
+            record(Action.USER_ACTIVATED if active else Action.USER_DEACTIVATED, about=user)
     OneTimeLink.objects.filter(user=user, used_at=None).delete()
     user.refresh_from_db(fields=["is_active", "times_let_out"])
 
@@ -173,6 +181,7 @@ def _new_link(user: User | None, base_url: str) -> str:
     secret = secrets.token_urlsafe(30)
     OneTimeLink.objects.filter(user=user, used_at=None).delete()
     OneTimeLink.objects.create(user=user, digest=digest(secret), expires_at=timezone.now() + LINK_LIFE)
+    record(Action.LINK_MADE, about=user)
     return base_url.rstrip("/") + reverse("accounts:setup", args=[secret])
 
 
@@ -221,6 +230,7 @@ def use_owner_link(*, secret: str, username: str, password: str, email: str = ""
         if owner() is not None:
             raise _gone()
         user.save()
+        record(Action.OWNER_MADE, by=user)
     return user
 
 
@@ -238,6 +248,7 @@ def use_password_link(*, secret: str, password: str) -> User:
         _use(secret, for_owner=False)
         user.password = hashed
         user.save(update_fields=["password"])
+        record(Action.PASSWORD, by=user)
     return user
 
 
@@ -271,6 +282,7 @@ def create_token(*, user: User, name: str, scopes: Collection[str], days: int | 
         scopes=wanted,
         expires_at=None if days is None else timezone.now() + timedelta(days=days),
     )
+    record(Action.TOKEN_MADE, what=f"{token.name}: {', '.join(wanted)}", about=user)
     return token, text
 
 
@@ -304,7 +316,8 @@ def check_token(*, text: str) -> ApiToken:
 
 def revoke_token(*, token: ApiToken) -> None:
     """It stops working at once."""
-    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
+        record(Action.TOKEN_REVOKED, what=token.name, about=token.user)
 
 
 def _refused(why: str) -> TokenRefused:
@@ -327,6 +340,7 @@ class TokenPair:
 
 def issue_pair(*, user: User, scopes: Collection[str] = SCOPES) -> TokenPair:
     """A pair of JWTs for a user who has just signed in, with those of the scopes that they may have."""
+    record(Action.SIGNED_IN_BY_PROGRAM, by=user)
     return _pair(user, [scope for scope in SCOPES if scope in scopes], family=secrets.token_hex(16))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 import unicodedata
 from collections.abc import Iterable
@@ -19,6 +18,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core.errors import HarkError
+from webui.accounts.addresses import network_of
+from webui.accounts.audit import Action, record
 from webui.accounts.models import SignInFailure, User
 from webui.transactions import alone
 
@@ -27,7 +28,6 @@ from webui.transactions import alone
 FAILURES_OF_A_NAME, FAILURES_OF_AN_ADDRESS, FAILURES_FROM_ANYWHERE = 5, 20, 50
 FAILURES_WITHIN = timedelta(minutes=10)
 KNOWN_BROWSER, KNOWN_FOR_S = "hark_browser", 180 * 24 * 3600  # a cookie
-IPV6_NETWORK = 64  # bits; one household has as many addresses as it likes
 
 
 class SignInRefused(HarkError):
@@ -63,10 +63,11 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     who, place = f"user {user.pk}" if user else f"name {name.casefold()}", f"address {network_of(address)}"
     if user is not None and _is_known(browser, user):
         who, place = f"{who} in {browser}", browser
-    failure = _expect_failure(who, place)
+    failure = expect_failure(who, place)
     # For an unknown name it hashes too, so that the time that it takes tells nothing.
     signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
     if not isinstance(signed_in, User):
+        record(Action.SIGN_IN_FAILED, about=user)
         raise SignInRefused(
             _("You could not be signed in."),
             _("The name or the password is wrong, or the account is deactivated."),
@@ -97,7 +98,7 @@ def _is_known(cookie: str, user: User) -> bool:
         return False
 
 
-def _expect_failure(who: str, place: str) -> SignInFailure:
+def expect_failure(who: str, place: str) -> SignInFailure:
     """Write down a failure before the password is looked at: many guesses at once are counted one by one so."""
     now = timezone.now()
     name_digest, address_digest = _keyed(who), _keyed(place)
@@ -142,25 +143,3 @@ def forgive(*, user: User) -> None:
 
 def _keyed(text: str) -> str:
     return hmac.new(settings.SECRET_KEY.encode(), f"sign-in {text}".encode(), "sha256").hexdigest()
-
-
-def network_of(address: str) -> str:
-    """The addresses that one household has: of IPv6 a network, else the address itself."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, IPV6_NETWORK), strict=False))
-    return str(found)
-
-
-def client_address(request: HttpRequest) -> str:
-    """Where a request came from; behind the proxy that HARK_HTTPS speaks of, what that proxy says."""
-    if settings.SECURE_PROXY_SSL_HEADER:
-        forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-        if forwarded:
-            return forwarded
-    return str(request.META.get("REMOTE_ADDR", ""))

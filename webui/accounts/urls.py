@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
 from webui import navigation
-from webui.accounts import user_views, views
+from webui.accounts import audit_views, factor_views, user_views, views
 
 app_name = "accounts"
 urlpatterns = [
@@ -21,8 +21,19 @@ urlpatterns = [
     path("webhooks/<int:webhook_id>/remove", views.remove_webhook, name="remove_webhook"),
     path("setup/<str:secret>", views.setup, name="setup"),
     path("login", views.login, name="login"),
+    path("code", factor_views.code, name="code"),
+    path("second-factor", factor_views.factor, name="factor"),
     path("logout", views.logout, name="logout"),
+    path("export", views.export, name="export"),
+    path("export.zip", views.exported, name="exported"),
+    path("delete", views.delete, name="delete"),
+    path("log", audit_views.own, name="log"),
+    path("users/log", audit_views.everybody, name="users_log"),
     path("users", user_views.users, name="users"),
+    path("users/quota", user_views.quota, name="quota"),
+    path("users/<int:user_id>/factor", user_views.factor_off, name="user_factor"),
+    path("users/<int:user_id>/delete", user_views.delete, name="user_delete"),
+    path("users/<int:user_id>/quota", user_views.quota, name="user_quota"),
     path("users/<int:user_id>", user_views.user, name="user"),
     path("users/<int:user_id>/link", user_views.link, name="user_link"),
     path("users/<int:user_id>/active", user_views.active, name="user_active"),

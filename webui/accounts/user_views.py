@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -15,11 +16,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
-from webui.accounts import services
-from webui.accounts.forms import PersonForm
+from webui.accounts import second_factor, services
+from webui.accounts.audit import Action, record
+from webui.accounts.deletion import delete_account
+from webui.accounts.forms import PersonForm, QuotaForm
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.views import INVALID
+from webui.jobs.models import Quota
+from webui.jobs.quota import set_quota
+from webui.jobs.services import usage_of
 from webui.shown_once import show_next, shown_now
 
 P = ParamSpec("P")
@@ -58,15 +64,44 @@ def users(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def user(request: HttpRequest, user_id: int) -> HttpResponse:
     """Name and address of a user."""
-    shown = get_object_or_404(User, pk=user_id)
+    shown = get_object_or_404(services.users_there(), pk=user_id)
     form = PersonForm(request.POST if request.method == "POST" else None, instance=shown)
     if form.is_valid():
         form.save()
         messages.success(request, _("Saved."))
         return redirect("accounts:users")
-    status = INVALID if form.errors else 200
-    name = User.objects.values_list("username", flat=True).get(pk=user_id)  # the form has changed the instance
-    return render(request, "accounts/user.html", {"form": form, "user_id": user_id, "name": name}, status=status)
+    return _user_page(request, user_id, form)
+
+
+def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: QuotaForm | None = None) -> HttpResponse:
+    person = User.objects.get(pk=user_id)  # the form has changed its own instance
+    content = {
+        "form": form,
+        "person": person,
+        "quota": quota or QuotaForm(Quota.objects.filter(user=person).first()),
+        "usage": usage_of(person),
+        "factor_is_on": second_factor.is_on(person),
+    }
+    status = INVALID if form.errors or (quota and quota.errors) else 200
+    return render(request, "accounts/user.html", content, status=status)
+
+
+@owner_only
+@never_cache
+@require_POST
+def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
+    """What a user may have, or (without a number) everybody who has no quota of their own."""
+    shown = None if user_id is None else get_object_or_404(services.users_there(), pk=user_id, is_owner=False)
+    form = QuotaForm(None, request.POST)
+    if not form.is_valid():
+        if shown is None:
+            return _page(request, PersonForm(), form)
+        return _user_page(request, shown.pk, PersonForm(instance=shown), form)
+    set_quota(shown, form.limits)
+    said = "/".join("-" if value is None else str(value) for value in astuple(form.limits))
+    record(Action.QUOTA, what=said, about=shown)
+    messages.success(request, _("Saved."))
+    return redirect("accounts:users")
 
 
 @owner_only
@@ -74,18 +109,46 @@ def user(request: HttpRequest, user_id: int) -> HttpResponse:
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
     """A link for a new password. The page shows it, this once."""
-    return _show_link(request, get_object_or_404(User, pk=user_id))
+    return _show_link(request, get_object_or_404(services.users_there(), pk=user_id))
 
 
 @owner_only
 @require_POST
 def active(request: HttpRequest, user_id: int) -> HttpResponse:
     """Let a user in (active=1) or out (active=0)."""
-    shown = get_object_or_404(User, pk=user_id)
+    shown = get_object_or_404(services.users_there(), pk=user_id)
     wanted = request.POST.get("active") == "1"
     services.set_active(user=shown, active=wanted)
     said = _("%(name)s may sign in.") if wanted else _("%(name)s may not sign in any more; their data stays.")
     messages.success(request, said % {"name": shown.username})
+    return redirect("accounts:users")
+
+
+@owner_only
+@require_POST
+def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Turn off the second factor of somebody who has lost the app and the recovery codes."""
+    shown = get_object_or_404(services.users_there(), pk=user_id)
+    second_factor.turn_off(user=shown)
+    messages.success(request, _("%(name)s signs in with the password alone.") % {"name": shown.username})
+    return redirect("accounts:users")
+
+
+@owner_only
+@require_POST
+def delete(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Delete a user's account with all its data; the form repeats the name, so that it is not done by a slip."""
+    shown = get_object_or_404(services.users_there(), pk=user_id)
+    if request.POST.get("name", "").strip() != shown.username:
+        raise HarkError(
+            _("The account was not deleted."),
+            _("The name that was typed is not %(name)s.") % {"name": shown.username},
+            _("Go back and type the name of the user."),
+        )
+    delete_account(user=shown)
+    messages.success(
+        request, _("The account of %(name)s is closed; its data is being deleted.") % {"name": shown.username}
+    )
     return redirect("accounts:users")
 
 
@@ -95,10 +158,12 @@ def _show_link(request: HttpRequest, user: User) -> HttpResponse:
     return redirect("accounts:users")
 
 
-def _page(request: HttpRequest, form: PersonForm) -> HttpResponse:
+def _page(request: HttpRequest, form: PersonForm, quota: QuotaForm | None = None) -> HttpResponse:
     content: dict[str, Any] = {
-        "users": User.objects.order_by("-is_owner", "username"),
+        "users": services.users_there().order_by("-is_owner", "username"),
         "form": form,
+        "quota": quota or QuotaForm(Quota.objects.filter(user=None).first()),
         "made": shown_now(request, LINK),
     }
-    return render(request, "accounts/users.html", content, status=INVALID if form.errors else 200)
+    status = INVALID if form.errors or (quota and quota.errors) else 200
+    return render(request, "accounts/users.html", content, status=status)

@@ -8,19 +8,24 @@ from django.conf import settings
 from django.contrib import auth, messages
 from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.accounts import services
+from webui.accounts import second_factor, services
+from webui.accounts.addresses import client_address
+from webui.accounts.audit import Action, entries_of, record
+from webui.accounts.deletion import delete_account
+from webui.accounts.exporting import begin_export, export_file
 from webui.accounts.forms import (
     EVENT_WORDS,
     ChangePasswordForm,
+    DeleteForm,
     NewPasswordForm,
     PersonForm,
     SignInForm,
@@ -28,21 +33,21 @@ from webui.accounts.forms import (
     WebhookForm,
 )
 from webui.accounts.models import ApiToken, User
+from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import (
     KNOWN_BROWSER,
     TooManyFailures,
-    client_address,
     forgive,
-    remember_browser,
     sign_in,
 )
 from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
+from webui.jobs.services import usage_of
 from webui.shown_once import show_next, shown_now
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 INVALID = 422
+LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # that are shown once
 
 
@@ -77,7 +82,7 @@ def login(request: HttpRequest) -> HttpResponse:
                 address=client_address(request),
                 browser=request.COOKIES.get(KNOWN_BROWSER, ""),
             )
-            return _signed_in(request, user, _then(request))
+            return sign_in_or_ask(request, user, _then(request))
         except HarkError as error:
             problem = error
     content = {
@@ -94,17 +99,12 @@ def login(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _signed_in(request: HttpRequest, user: User, then: str) -> HttpResponse:
-    auth.login(request, user, backend=BACKEND)
-    response = redirect(then)
-    remember_browser(request, response, user)
-    return response
-
-
 @login_not_required
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
     """End the session."""
+    if request.user.is_authenticated:
+        record(Action.SIGNED_OUT)
     auth.logout(request)
     return redirect(settings.LOGOUT_REDIRECT_URL)
 
@@ -130,7 +130,7 @@ def setup(request: HttpRequest, secret: str) -> HttpResponse:
                 forgive(user=user)
             else:
                 user = services.use_owner_link(secret=secret, password=chosen, **person.cleaned_data)
-            return _signed_in(request, user, settings.LOGIN_REDIRECT_URL)
+            return sign_in_or_ask(request, user, settings.LOGIN_REDIRECT_URL)
         except services.LinkGone:
             raise
         except HarkError as error:
@@ -162,6 +162,7 @@ def password(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, password=form)
     user = form.save()
+    record(Action.PASSWORD)
     update_session_auth_hash(request, user)
     messages.success(request, _("Your password is changed. All other sessions have been signed out."))
     return redirect("accounts:me")
@@ -220,6 +221,42 @@ def remove_webhook(request: HttpRequest, webhook_id: int) -> HttpResponse:
     return redirect("accounts:me")
 
 
+@never_cache
+@sensitive_post_parameters()
+@require_POST
+def delete(request: HttpRequest) -> HttpResponse:
+    """Delete one's own account with all its data."""
+    form = _delete_form(request, request.POST)
+    if not form.is_valid():
+        return _page(request, deletion=form)
+    delete_account(user=signed_in(request))
+    auth.logout(request)
+    messages.success(request, _("Your account is closed; its data is being deleted."))
+    return redirect("accounts:login")
+
+
+@require_POST
+def export(request: HttpRequest) -> HttpResponse:
+    """Begin to make a zip of all that is one's own; the page of the job shows how far it is."""
+    return redirect("jobs:detail", begin_export(user=signed_in(request)).pk)
+
+
+@never_cache
+@require_safe
+def exported(request: HttpRequest) -> FileResponse:
+    """That zip, for a day."""
+    try:
+        file = export_file(signed_in(request)).open("rb")
+    except OSError as error:
+        raise Http404 from error
+    return FileResponse(file, as_attachment=True, filename=f"hark-{signed_in(request).username}.zip")
+
+
+def _delete_form(request: HttpRequest, sent: Any = None) -> DeleteForm:
+    browser = request.COOKIES.get(KNOWN_BROWSER, "")
+    return DeleteForm(signed_in(request), sent, address=client_address(request), browser=browser)
+
+
 def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     user = signed_in(request)
     # Else one could take somebody else's address, and they would land in this account when they sign in with Google.
@@ -247,6 +284,11 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "token": TokenForm(user),
         "tokens": user.api_tokens.filter(revoked_at=None),
         "webhook": WebhookForm(),
+        "factor_is_on": second_factor.is_on(user),
+        "exported": export_file(user).is_file(),
+        "deletion": _delete_form(request),
+        "usage": usage_of(user),
+        "entries": entries_of(user)[:LATEST],
         "webhooks": [(hook, [EVENT_WORDS[event] for event in hook.events]) for hook in user.webhooks.all()],
         **content,
     }

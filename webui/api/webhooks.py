@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -24,6 +25,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.api.models import Delivery, Webhook
 from webui.api.outgoing import LONGEST_S, NotSent, check_url, post
@@ -71,7 +73,13 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
         )
     secret = SECRET_START + secrets.token_urlsafe(32)
     hook = Webhook.objects.create(user=user, url=url, events=wanted, sealed_secret=seal(secret, PURPOSE))
+    record(Action.WEBHOOK_ADDED, what=_host(url), about=user)
     return hook, secret
+
+
+def _host(url: str) -> str:
+    """What the audit log says of an address, whose rest may hold a secret."""
+    return urlsplit(url).hostname or ""
 
 
 def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
@@ -234,4 +242,5 @@ def remove(*, webhook: Webhook) -> None:
     with alone():
         for pk in Delivery.objects.filter(webhook=webhook, state=Delivery.State.WAITING).values_list("pk", flat=True):
             _book(pk, None)
+        record(Action.WEBHOOK_REMOVED, what=_host(webhook.url), about=webhook.user)
         webhook.delete()

@@ -19,6 +19,7 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.audio import asking, services, uploads
 from webui.audio.models import Recording
+from webui.jobs.quota import check_minutes
 from webui.jobs.services import check_room
 from webui.listening.services import runtime_of
 from webui.trainer.models import Detector, Version
@@ -144,6 +145,7 @@ def _said(result: Any) -> dict[str, Any]:
 def new_file(user: User) -> Path:
     """Where the audio of a session is written until it is a recording. Raises HarkError."""
     check_room(user)
+    check_minutes(user)
     with storing("keeping what is heard"):
         return uploads.folder_of(user) / f"live-{uuid.uuid4().hex}.wav"
 

@@ -28,6 +28,7 @@ from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits, clean_name, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import digest
 from webui.audio import search as searching
@@ -36,6 +37,7 @@ from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.jobs.quota import check_minutes, seconds_left, take_minutes
 from webui.jobs.services import user_data
 from webui.transactions import alone
 
@@ -107,6 +109,7 @@ def create_recording(
     Raises:
         HarkError: an empty or too large file, options that make no sense, or a full disk.
         webui.jobs.services.LimitReached: too many are waiting. The files are where they were.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today, or minutes of this month, are.
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
@@ -144,9 +147,12 @@ def create_recording(
 
 def _submit(recording: Recording, even_if_full: bool = False) -> None:
     """Queue the transcription with the recording's options."""
+    if not even_if_full:
+        check_minutes(recording.user, recording.duration_s or 0.0)
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
+        **({} if even_if_full else {"most_s": seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full
@@ -263,6 +269,7 @@ def transcribed(job: Job) -> None:
     recording.channels, recording.words = result.get("channels"), result.get("words", 0)
     recording.version += 1
     recording.save()
+    take_minutes(recording.user, transcript.duration_s)
     searching.index(recording, transcript)
     if recording.minable:
         _bring_library_up_to_date(recording)
@@ -319,7 +326,9 @@ def delete(*, recording: Recording) -> None:
             doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
             recording.path.rename(doomed)
             shutil.rmtree(doomed)
-    recording.delete()
+    with alone():
+        record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
+        recording.delete()
     for job in going:
         job.refresh_from_db()
         if not job.is_going:
@@ -693,12 +702,17 @@ def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
         )  # fmt: skip
     token = secrets.token_urlsafe(24)
     until = timezone.now() + timedelta(days=days)
-    return Share.objects.create(recording=recording, digest=digest(token), expires_at=until), token
+    with alone():
+        made = Share.objects.create(recording=recording, digest=digest(token), expires_at=until)
+        record(Action.RECORDING_SHARED, what=str(recording.pk), about=recording.user)
+    return made, token
 
 
 def revoke(*, share: Share) -> None:
     """The link stops working."""
-    Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now())
+    with alone():
+        if Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
+            record(Action.SHARE_REVOKED, what=str(share.recording_id), about=share.recording.user)
 
 
 def shared(token: str) -> Share:

@@ -25,7 +25,7 @@ from pipeline.recordings.media import clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording, UploadInProgress
-from webui.jobs.quota import NoRoom
+from webui.jobs.quota import NoRoom, check_minutes
 from webui.jobs.services import check_room, user_data
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
@@ -62,6 +62,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     if size <= 0:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
     services.check_size(user, size)
+    check_minutes(user)
     going = UploadInProgress.objects.filter(user=user)
     if going.count() >= MOST_AT_ONCE:
         raise Refused(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from core.errors import HarkError
+from webui.accounts.addresses import client_address
+from webui.accounts.second_factor import sign_in_program
 from webui.accounts.services import SCOPES, issue_pair
-from webui.accounts.sign_in import SignInRefused, client_address, sign_in
+from webui.accounts.sign_in import SignInRefused
 from webui.api.problems import ApiError, problem
 from webui.compatibility.endpoint import endpoint
 
@@ -44,6 +46,6 @@ def token(request: HttpRequest) -> HttpResponse:
     if unknown := set(wanted) - set(SCOPES):
         why = f"There is no scope {min(unknown)[:40]!r}."
         raise _Refused("invalid_scope", why, f"Ask for some of {' '.join(SCOPES)}, or for none: it is all then.")
-    user = sign_in(name=name, password=password, address=client_address(request))
+    user = sign_in_program(name=name, password=password, address=client_address(request))
     pair = issue_pair(user=user, scopes=wanted or SCOPES)
     return JsonResponse({"access_token": pair.access, "token_type": "bearer", "expires_in": pair.expires_in})

@@ -33,6 +33,7 @@ from webui.api.problems import ApiError
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
+from webui.jobs.quota import check_minutes, take_minutes
 from webui.jobs.services import user_data
 
 AT_ONCE_S = 120.0  # seconds of audio that are transcribed without a job
@@ -74,6 +75,7 @@ def transcribe_upload(
         if most_s is not None:
             limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
             limits.check_seconds(facts.duration_s)
+        check_minutes(user, facts.duration_s)
         if facts.duration_s <= AT_ONCE_S:
             flac = path.with_name(f"{path.stem}.16k.flac")
             try:
@@ -83,10 +85,13 @@ def transcribe_upload(
                         "audio_file": str(flac), "engine": engine, "language": language, "data": str(user_data(user)),
                         "translate": translate,
                     }  # fmt: skip
+                    check_minutes(user, measured.duration_s)
                     with tempfile.TemporaryDirectory(dir=path.parent) as work:
                         told(Path(work) / PROGRESS_FILE)
                         request["work"] = work
-                        return from_json(model_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S))
+                        answer = model_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S)
+                    take_minutes(user, measured.duration_s)
+                    return from_json(answer)
             finally:
                 flac.unlink(missing_ok=True)
         options = {"engine": engine, "language": language, "diarize": False, "summarize": False}

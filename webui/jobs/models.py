@@ -133,3 +133,35 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.lane} at {self.seen_at}"
+
+
+class Quota(models.Model):
+    """What a user may have; without a user, what everybody may. Of None the next rule holds, 0 is no limit."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="quota")
+    disk_bytes = models.BigIntegerField(null=True)
+    jobs_a_day = models.IntegerField(null=True)
+    minutes_a_month = models.IntegerField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(models.Value(1), condition=models.Q(user=None), name="one_quota_of_everybody"),
+        )
+
+    def __str__(self) -> str:
+        return f"quota of {self.user or 'everybody'}"
+
+
+class Usage(models.Model):
+    """What a user has taken of a day (UTC)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage")
+    day = models.DateField()
+    jobs = models.IntegerField(default=0)  # begun
+    seconds = models.FloatField(default=0.0)  # of recordings that were transcribed
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "day"), name="one_usage_a_day"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.day}"

@@ -1,16 +1,26 @@
-"""How much of the disk a user may take, so that there is room for the others."""
+"""How much of the disk, how many jobs a day and how many minutes of recordings a month a user may have.
+
+The owner of the installation has no quota. What a user takes by the day is written down apart from jobs and recordings,
+so that deleting these gives nothing back.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import F, Sum
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from webui.accounts.models import User
+from webui.jobs.models import Quota, Usage
 
 COUNTED_FOR_S = 60.0  # looking at all files takes a while
 
@@ -23,23 +33,77 @@ class NoRoom(HarkError):
     status = 507
 
 
-def take_room(folder: Path, size: int) -> None:
-    """Take ``size`` bytes of the share of the user whose data the folder is.
+class QuotaUsedUp(HarkError):
+    """The jobs of the day or the minutes of the month are used up; answered with 429."""
+
+    status = 429
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a user may have; None: any number.
+
+    Attributes:
+        disk_bytes: of all files.
+        jobs_a_day: begun since midnight, UTC.
+        minutes_a_month: of recordings that were transcribed since the first of the month, UTC.
+    """
+
+    disk_bytes: int | None
+    jobs_a_day: int | None
+    minutes_a_month: int | None
+
+
+def limits_of(user: User) -> Limits:
+    """The quota of a user: their own, else that of everybody, else that of the settings."""
+    if user.is_owner:
+        return Limits(None, None, None)
+    rows = {quota.user_id: quota for quota in Quota.objects.filter(user=user) | Quota.objects.filter(user=None)}
+
+    def limit(name: str, default: int | None = None) -> int | None:
+        said = [getattr(rows[who], name) for who in (user.pk, None) if who in rows]
+        found = next((number for number in said if number is not None), default)
+        return found or None
+
+    disk = limit("disk_bytes", settings.USER_MAX_BYTES)
+    return Limits(disk, limit("jobs_a_day"), limit("minutes_a_month"))
+
+
+def set_quota(user: User | None, limits: Limits) -> None:
+    """Set the quota of a user, or (None) of everybody who has none of their own.
+
+    Of a number that is None the next rule holds (:func:`limits_of`); 0 is no limit.
+    """
+    values = {"disk_bytes": limits.disk_bytes, "jobs_a_day": limits.jobs_a_day}
+    Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
+
+
+def take_room(folder: Path, size: int, most: int) -> None:
+    """Take ``size`` bytes of the ``most`` of the user whose data the folder is.
 
     Raises:
-        NoRoom: that is more than is left of ``settings.USER_MAX_BYTES``.
+        NoRoom: that is more than is left.
     """
-    at, used = _counted.get(folder, (0.0, 0))
-    if time.monotonic() - at > COUNTED_FOR_S or used + size >= settings.USER_MAX_BYTES:
-        at, used = time.monotonic(), bytes_below(folder)
-    if used + size >= settings.USER_MAX_BYTES:
+    if bytes_used(folder) + size >= most:
+        _counted.pop(folder, None)
+    used = bytes_used(folder)
+    if used + size >= most:
         raise NoRoom(
             _("Your storage quota is used up."),
             _("Your recordings, clips and detectors use %(used).1f GB; your quota is %(most).1f GB.")
-            % {"used": used / 1e9, "most": settings.USER_MAX_BYTES / 1e9},
+            % {"used": used / 1e9, "most": most / 1e9},
             _("Delete what you do not need, or ask whoever runs Hark."),
         )
-    _counted[folder] = (at, used + size)
+    _counted[folder] = (_counted[folder][0], used + size)
+
+
+def bytes_used(folder: Path) -> int:
+    """What the files in a folder have, with what was taken since; counted again after a minute."""
+    at, used = _counted.get(folder, (0.0, 0))
+    if folder not in _counted or time.monotonic() - at > COUNTED_FOR_S:
+        at, used = time.monotonic(), bytes_below(folder)
+        _counted[folder] = (at, used)
+    return used
 
 
 def bytes_below(folder: Path) -> int:
@@ -50,3 +114,63 @@ def bytes_below(folder: Path) -> int:
             with suppress(OSError):  # it has gone meanwhile
                 total += os.lstat(f"{below}/{name}").st_size
     return total
+
+
+def take_job(user: User) -> None:
+    """Count one more job of today. Called within the transaction that queues the job."""
+    _add(user, jobs=1)
+
+
+def take_minutes(user: User, seconds: float) -> None:
+    """Count a recording that was transcribed."""
+    _add(user, seconds=seconds)
+
+
+def _add(user: User, jobs: int = 0, seconds: float = 0.0) -> None:
+    row, _made = Usage.objects.get_or_create(user=user, day=_today())
+    Usage.objects.filter(pk=row.pk).update(jobs=F("jobs") + jobs, seconds=F("seconds") + seconds)
+
+
+def check_jobs(user: User) -> None:
+    """Raise QuotaUsedUp where a user has begun all jobs that a day has for them."""
+    most = limits_of(user).jobs_a_day
+    if most is not None and jobs_today(user) >= most:
+        raise QuotaUsedUp(
+            _("Your jobs of today are used up."),
+            _("You may begin %(most)d jobs a day.") % {"most": most},
+            _("Begin this one after midnight (UTC), or ask the owner for more."),
+        )
+
+
+def check_minutes(user: User, seconds: float = 0.0) -> None:
+    """Raise QuotaUsedUp where a recording of so many seconds (0: not known yet) is more than the month has left."""
+    left = seconds_left(user)
+    if left is not None and (left <= 0 or seconds > left):
+        most = limits_of(user).minutes_a_month
+        raise QuotaUsedUp(
+            _("Your minutes of recordings are used up."),
+            _("You may have %(most)d minutes transcribed a month; %(left)d are left.")
+            % {"most": most, "left": max(0, int(left // 60))},
+            _("Wait for the first of the month (UTC), or ask the owner for more."),
+        )
+
+
+def seconds_left(user: User) -> float | None:
+    """Of this month; None: any number."""
+    most = limits_of(user).minutes_a_month
+    return None if most is None else most * 60 - seconds_this_month(user)
+
+
+def jobs_today(user: User) -> int:
+    """How many a user has begun since midnight, UTC."""
+    return sum(Usage.objects.filter(user=user, day=_today()).values_list("jobs", flat=True))
+
+
+def seconds_this_month(user: User) -> float:
+    """Of a user's recordings that were transcribed since the first of the month, UTC."""
+    days = Usage.objects.filter(user=user, day__gte=_today().replace(day=1))
+    return float(days.aggregate(sum=Sum("seconds"))["sum"] or 0.0)
+
+
+def _today() -> date:
+    return timezone.now().date()

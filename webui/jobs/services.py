@@ -24,7 +24,15 @@ from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, run_config
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
-from webui.jobs.quota import take_room
+from webui.jobs.quota import (
+    bytes_used,
+    check_jobs,
+    jobs_today,
+    limits_of,
+    seconds_this_month,
+    take_job,
+    take_room,
+)
 from webui.transactions import alone
 from webui.translation import shown
 
@@ -57,8 +65,22 @@ def check_room(user: User, size: int = 0) -> None:
     Raises:
         webui.jobs.quota.NoRoom: there is none.
     """
-    if not user.is_owner:
-        take_room(user_data(user), size)
+    most = limits_of(user).disk_bytes
+    if most is not None:
+        take_room(user_data(user), size, most)
+
+
+def usage_of(user: User) -> dict[str, Any]:
+    """What a user has used of their quota, as pages show it; the owner's disk is not counted."""
+    limits = limits_of(user)
+    disk = None if user.is_owner else bytes_used(user_data(user))
+    return {
+        "limits": limits,
+        "disk_gb": None if disk is None else disk / 1e9,
+        "most_gb": None if limits.disk_bytes is None else limits.disk_bytes / 1e9,
+        "jobs": jobs_today(user),
+        "minutes": seconds_this_month(user) / 60,
+    }
 
 
 def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_full: bool = False) -> Job:
@@ -66,6 +88,7 @@ def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_f
 
     Raises:
         LimitReached: so many are waiting, or so many of this user's, that no more is taken.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
         webui.jobs.quota.NoRoom: the user's share of the disk is full.
     """
     if not even_if_full:
@@ -76,7 +99,9 @@ def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_f
         if same is not None:
             return same
         if not even_if_full:
+            check_jobs(user)
             _check_queue(user)
+        take_job(user)
         job = Job.objects.create(user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec)
         transaction.on_commit(send_waiting)
     return job
@@ -257,13 +282,17 @@ def retry(*, job: Job) -> None:
 
     Raises:
         LimitReached: too many are waiting.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
     """
     if job.can_be_retried:
+        check_jobs(job.user)
         _check_queue(job.user)
-    Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
+    again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
         takeovers=0, done=0.0, total=0.0, stage="", message="", said=None,
     )  # fmt: skip
+    if again:
+        take_job(job.user)
     send_waiting()
 
 

@@ -23,6 +23,7 @@ from pipeline.recordings.media import peaks
 from pipeline.training.mining import ENGINE as MINED
 from pipeline.training.mining import faded
 from pipeline.training.splits import real_speaker
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.jobs.quota import bytes_below
 from webui.jobs.services import user_data
@@ -201,6 +202,8 @@ def change(library: Library, ids: Collection[int], action: str) -> int:
     there = [clip.id for clip in library.clips(ids)]
     if action == "delete":
         library.delete_clips(there)
+        if there:
+            record(Action.CLIPS_DELETED, what=str(len(there)))
     else:
         library.set_state(there, {"reject": "rejected", "restore": "ready"}[action])
     return len(there)

@@ -20,6 +20,7 @@ from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
 from pipeline.training.config import AUTO_SIZE, RunConfig
+from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -149,6 +150,7 @@ def serve(*, version: Version, to: Version.Served) -> None:
     """Choose who may fetch the files for devices. A token that was taken back is never valid again."""
     version.served = to
     version.save(update_fields=["served"])
+    record(Action.DEVICE_ADDRESS, what=_numbers(version) + f": {to}", about=version.detector.user)
     if to == Version.Served.NOBODY:
         renew_link(version=version)
 
@@ -156,6 +158,11 @@ def serve(*, version: Version, to: Version.Served) -> None:
 def renew_link(*, version: Version) -> None:
     """Another token for devices: the address with the one before stops working."""
     Version.objects.filter(pk=version.pk).update(link_number=F("link_number") + 1)
+    record(Action.DEVICE_ADDRESS, what=_numbers(version) + ": new", about=version.detector.user)
+
+
+def _numbers(version: Version) -> str:
+    return f"{version.detector_id}/{version.number}"
 
 
 def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
@@ -354,6 +361,7 @@ def remove_detector(*, detector: Detector) -> None:
     models = (jobs.user_data(detector.user) / "models").resolve()
     with alone():
         folders = [version.path for version in detector.versions.select_related("detector__user")]
+        record(Action.DETECTOR_DELETED, what=str(detector.pk), about=detector.user)
         detector.delete()
     for folder in folders:
         # Nothing but a run's own folder, whatever the database says.

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.portal_password import PASSWORD
+from webui.accounts.addresses import client_address
 from webui.accounts.models import SignInFailure, User
 from webui.accounts.services import set_active
 from webui.accounts.sign_in import (
@@ -21,7 +22,6 @@ from webui.accounts.sign_in import (
     FAILURES_WITHIN,
     SignInRefused,
     TooManyFailures,
-    client_address,
     sign_in,
 )
 

@@ -77,7 +77,7 @@ def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
 def delete(request: HttpRequest, clip_id: int) -> Status:
     """With its audio, if no other clip has the same."""
     with services.clip_of(caller(request).user, clip_id) as (library, _found):
-        library.delete_clips([clip_id])
+        services.change(library, [clip_id], "delete")
     return Status(204, None)
 
 

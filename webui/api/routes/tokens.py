@@ -9,9 +9,10 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 
 from webui.accounts import services
+from webui.accounts.addresses import client_address
 from webui.accounts.models import ApiToken
+from webui.accounts.second_factor import sign_in_program
 from webui.accounts.services import SCOPES, TokenPair
-from webui.accounts.sign_in import client_address, sign_in
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
@@ -63,7 +64,7 @@ def revoke(request: HttpRequest, token_id: int) -> Status:
 @router.post("/pairs", response={201: PairOut}, summary="Sign in with name and password", auth=None)
 def sign_in_for_pair(request: HttpRequest, wish: PairIn) -> Status:
     """A pair of tokens for a program that a person uses. Wrong passwords are counted as on the page of signing in."""
-    user = sign_in(name=wish.name, password=wish.password, address=client_address(request))
+    user = sign_in_program(name=wish.name, password=wish.password, address=client_address(request))
     return Status(201, _pair_out(services.issue_pair(user=user, scopes=SCOPES if wish.scopes is None else wish.scopes)))
 
 

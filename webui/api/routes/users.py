@@ -6,9 +6,10 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router
+from ninja import Query, Router, Status
 
 from webui.accounts import services
+from webui.accounts.deletion import delete_account
 from webui.accounts.models import User
 from webui.api.authentication import needs
 from webui.api.idempotency import Made, creation
@@ -21,7 +22,7 @@ router = Router(tags=["Users"])
 @router.get("/users", response=Page[UserOut], summary="All users", **needs("admin"))
 def users(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """The owner first."""
-    return page(request, User.objects.order_by("-is_owner", "username"), paging)
+    return page(request, services.users_there().order_by("-is_owner", "username"), paging)
 
 
 @router.post("/users", response={201: UserOut}, summary="Add a user", **needs("admin"))
@@ -35,20 +36,27 @@ def add(request: HttpRequest, wish: UserIn) -> Made:
 @router.get("/users/{int:user_id}", response=UserOut, summary="A user", **needs("admin"))
 def user(request: HttpRequest, user_id: int) -> User:
     """Name, address, and whether they may sign in."""
-    return get_object_or_404(User, pk=user_id)
+    return get_object_or_404(services.users_there(), pk=user_id)
 
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Let a user in, or out", **needs("admin"))
 def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> User:
     """One who is deactivated cannot sign in, and their tokens end; their data stays. The owner stays active."""
-    found = get_object_or_404(User, pk=user_id)
+    found = get_object_or_404(services.users_there(), pk=user_id)
     services.set_active(user=found, active=wish.is_active)
     return found
+
+
+@router.delete("/users/{int:user_id}", response={204: None}, summary="Delete a user", **needs("admin"))
+def delete(request: HttpRequest, user_id: int) -> Status:
+    """With all their data, which cannot be had back. The owner stays."""
+    delete_account(user=get_object_or_404(services.users_there(), pk=user_id))
+    return Status(204, None)
 
 
 @router.post("/users/{int:user_id}/link", response={201: LinkOut}, summary="A link for a password", **needs("admin"))
 @creation()
 def link(request: HttpRequest, user_id: int) -> Made:
     """With it the user chooses a password, once within a week; older links of theirs stop working."""
-    found = get_object_or_404(User, pk=user_id)
+    found = get_object_or_404(services.users_there(), pk=user_id)
     return Made(LinkOut(link=services.password_link(user=found, base_url=request.build_absolute_uri("/"))))

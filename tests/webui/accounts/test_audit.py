@@ -1,0 +1,162 @@
+"""The audit log: what gets into it, who sees it, that nobody changes it, and that it forgets."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.portal_password import PASSWORD
+from webui.accounts.audit import Action, record
+from webui.accounts.models import AuditEntry, User
+from webui.accounts.services import create_token, create_user
+from webui.api.models import Webhook
+from webui.audio.models import Recording, Share
+from webui.trainer.models import Detector
+
+NEW = "quite another password"
+
+
+def log() -> list[tuple[str, str, str, str]]:
+    """Who, what, to what, whose account; oldest first."""
+    entries = AuditEntry.objects.order_by("pk")
+    return [(entry.by_name, entry.action, entry.what, entry.about_name) for entry in entries]
+
+
+def test_signing_in_and_out(client: Client, other: User) -> None:
+    client.post("/account/login", {"name": "oscar", "password": "wrong"}, REMOTE_ADDR="203.0.113.9")
+    client.post("/account/login", {"name": "my-secret-password", "password": "wrong"})
+    client.post("/account/login", {"name": "oscar", "password": PASSWORD})
+    client.post("/account/logout")
+    client.post("/api/v1/pairs", {"name": "oscar", "password": PASSWORD}, content_type="application/json")
+    assert log() == [
+        ("", "sign_in_failed", "", "oscar"),
+        ("", "sign_in_failed", "", ""),
+        ("oscar", "signed_in", "", "oscar"),
+        ("oscar", "signed_out", "", "oscar"),
+        ("oscar", "signed_in_by_program", "", "oscar"),
+    ]
+    assert AuditEntry.objects.order_by("pk")[0].address == "203.0.113.9"
+    assert timezone.now() - AuditEntry.objects.order_by("pk")[0].at < timedelta(minutes=1)
+
+
+def test_what_one_does_to_one_s_account(client: Client, other: User) -> None:
+    client.force_login(other)
+    client.post("/account/tokens", {"name": "ci", "scopes": ["read", "audio"], "days": "30"})
+    client.post(f"/account/tokens/{other.api_tokens.get().pk}/revoke")
+    hook = {"url": "https://example.org/hark?key=hidden", "events": ["job.done"]}
+    client.post("/account/webhooks", hook)
+    client.post(f"/account/webhooks/{Webhook.objects.get().pk}/remove")
+    client.post("/account/", {"username": "oskar", "email": ""})
+    client.post("/account/password", {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})
+    assert log() == [
+        ("oscar", "token_made", "ci: read, audio", "oscar"),
+        ("oscar", "token_revoked", "ci", "oscar"),
+        ("oscar", "webhook_added", "example.org", "oscar"),
+        ("oscar", "webhook_removed", "example.org", "oscar"),
+        ("oscar", "person", "", "oskar"),
+        ("oskar", "password", "", "oskar"),
+    ]
+
+
+def test_what_the_owner_does_to_users(owners: Client, other: User) -> None:
+    owners.post("/account/users", {"username": "nora", "email": ""})
+    owners.post(f"/account/users/{other.pk}/active", {"active": "0"})
+    owners.post(f"/account/users/{other.pk}/active", {"active": "0"})  # nothing changes
+    owners.post(f"/account/users/{other.pk}/active", {"active": "1"})
+    owners.post(f"/account/users/{other.pk}", {"username": "oskar", "email": ""})
+    assert log() == [
+        ("olivia", "user_added", "", "nora"),
+        ("olivia", "link_made", "", "nora"),
+        ("olivia", "user_deactivated", "", "oscar"),
+        ("olivia", "user_activated", "", "oscar"),
+        ("olivia", "person", "", "oskar"),
+    ]
+
+
+def test_what_is_deleted_and_who_else_may_see_things(owners: Client, owner: User) -> None:
+    recording = Recording.objects.create(user=owner, name="private talk", folder="audio/x")
+    share = Share.objects.create(recording=recording, digest="x", expires_at=timezone.now() + timedelta(days=1))
+    detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
+    owners.post(f"/recordings/{recording.pk}/share/{share.pk}/revoke")
+    assert owners.delete(f"/api/v1/recordings/{recording.pk}").status_code == 204
+    assert owners.delete(f"/api/v1/detectors/{detector.pk}").status_code == 204
+    assert [(action, what) for _, action, what, _ in log()][-2:] == [
+        ("recording_deleted", str(recording.pk)),
+        ("detector_deleted", str(detector.pk)),
+    ]
+    assert "private talk" not in str(log()) and "hey compass" not in str(log())
+
+
+def test_a_command_on_the_server(other: User) -> None:
+    create_user(username="nora", password=None)
+    entry = AuditEntry.objects.get()
+    assert (entry.by_name, entry.about_name, entry.address) == ("", "nora", "machine")
+
+
+def test_it_holds_no_secrets(client: Client, other: User) -> None:
+    client.post("/account/login", {"name": PASSWORD, "password": "wrong"})
+    client.force_login(other)
+    token, text = create_token(user=other, name="ci", scopes=["read"])
+    client.post("/account/webhooks", {"url": "https://user:hidden@example.org/x", "events": ["job.done"]})
+    client.post("/account/password", {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM accounts_auditentry")
+        kept = str(cursor.fetchall())
+    assert len(log()) >= 3
+    for secret in (PASSWORD, NEW, text, token.digest, "hidden", other.password):
+        assert secret not in kept
+
+
+def test_everybody_sees_their_own_and_the_owner_all(client: Client, owner: User, other: User) -> None:
+    record(Action.TOKEN_MADE, what="of-olivia", by=owner)
+    record(Action.TOKEN_MADE, what="of-oscar", by=other)
+    record(Action.USER_ACTIVATED, what="by-olivia-to-oscar", by=owner, about=other)
+    client.force_login(other)
+    for address in ("/account/log", "/account/"):
+        page = client.get(address).content.decode()
+        assert "of-oscar" in page and "by-olivia-to-oscar" in page and "of-olivia" not in page
+    assert client.get("/account/users/log").status_code == 403
+    client.force_login(owner)
+    page = client.get("/account/users/log").content.decode()
+    assert "of-oscar" in page and "of-olivia" in page and "kept for 365 days" in page
+    page = client.get(f"/account/users/log?user={other.pk}").content.decode()
+    assert "of-oscar" in page and "of-olivia" not in page
+    assert client.get("/account/users/log?user=99").status_code == 404
+    assert client.post("/account/users/log").status_code == 405
+
+
+def test_a_long_log_has_pages(owners: Client, owner: User, django_assert_max_num_queries: Any) -> None:
+    for number in range(120):
+        record(Action.TOKEN_MADE, what=f"token-{number:03d}", by=owner)
+    with django_assert_max_num_queries(5):
+        first = owners.get("/account/log").content.decode()
+    assert "token-119" in first and "token-069" not in first and "?page=2" in first
+    assert "token-069" in owners.get("/account/log?page=2").content.decode()
+
+
+def test_nobody_changes_it(other: User) -> None:
+    record(Action.TOKEN_MADE, what="ci", by=other)
+    entry = AuditEntry.objects.get()
+    entry.what = "nothing"
+    for change in (
+        entry.save,
+        entry.delete,
+        AuditEntry.objects.all().delete,
+        lambda: AuditEntry.objects.all().update(what=""),
+    ):
+        with pytest.raises(TypeError, match="audit log"):
+            change()
+    assert AuditEntry.objects.get().what == "ci"
+
+
+def test_it_is_kept_for_the_time_that_is_said(other: User, settings: Any) -> None:
+    settings.AUDIT_DAYS = 30
+    for days in (31, 29):
+        AuditEntry.objects.create(at=timezone.now() - timedelta(days=days), action=Action.SIGNED_IN, what=str(days))
+    record(Action.SIGNED_OUT, by=other)
+    assert {entry.what for entry in AuditEntry.objects.all()} == {"29", ""}

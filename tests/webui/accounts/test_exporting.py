@@ -1,0 +1,82 @@
+"""The export of an account: what is in it, who may fetch it, and how long."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+from django.test import Client
+
+from core.backup import check
+from core.data_folder import REPOSITORY
+from core.events import silent_reporter
+from webui.accounts.exporting import KEPT_S, export_file, remove_old_exports
+from webui.accounts.models import User
+from webui.accounts.services import create_token
+from webui.audio.models import Recording
+from webui.jobs.models import Job
+
+
+def run_as_a_worker(job: Job, data: Path, installation: Path) -> None:
+    """The child process of the job, as a worker starts it."""
+    sent = json.dumps({"kind": job.kind, "spec": job.spec, "data": str(data)})
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.jobs", str(job.pk)], input=sent, cwd=REPOSITORY, capture_output=True,
+        text=True, timeout=120, env={**os.environ, "HARK_DATA": str(installation)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_that_is_one_s_own(client: Client, owner: User, other: User, portal: Path) -> None:
+    token, text = create_token(user=other, name="ci", scopes=["read"])
+    Recording.objects.create(user=other, name="my talk", folder="audio/x")
+    Recording.objects.create(user=owner, name="of olivia", folder="audio/y")
+    folder = portal / "users" / str(other.pk)
+    for path in (folder / "audio" / "x" / "audio.flac", portal / "audio" / "y" / "audio.flac"):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"sound")
+    client.force_login(other)
+    assert client.get("/account/export.zip").status_code == 404
+    answer = client.post("/account/export")
+    job = Job.objects.get(kind="export")
+    assert answer.status_code == 302 and answer["Location"] == f"/jobs/{job.pk}"
+    run_as_a_worker(job, folder, portal)
+    assert "/account/export.zip" in client.get("/account/").content.decode()
+    fetched = client.get("/account/export.zip")
+    assert fetched.status_code == 200 and 'filename="hark-oscar.zip"' in fetched["Content-Disposition"]
+    content = b"".join(fetched.streaming_content)  # type: ignore[attr-defined]
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        assert {"audio/x/audio.flac", "account.json"} <= set(opened.namelist())
+        assert not any("y/" in name for name in opened.namelist())
+        rows = json.loads(opened.read("account.json"))
+    assert rows["account"]["username"] == "oscar" and rows["account"]["email"] == "oscar@example.org"
+    assert [row["name"] for row in rows["recordings"]] == ["my talk"]
+    assert [row["name"] for row in rows["tokens"]] == ["ci"]
+    assert "token_made" in {row["action"] for row in rows["audit_log"]}
+    for secret in (text, token.digest, other.password):
+        assert secret not in json.dumps(rows)
+    assert check(export_file(other), silent_reporter()).files  # it is a whole backup
+
+    stranger = Client()
+    assert stranger.get("/account/export.zip").status_code == 302
+    stranger.force_login(owner)
+    assert stranger.get("/account/export.zip").status_code == 404
+
+    remove_old_exports()
+    assert export_file(other).exists()
+    old = time.time() - KEPT_S - 1
+    os.utime(export_file(other), (old, old))
+    remove_old_exports()
+    assert client.get("/account/export.zip").status_code == 404
+
+
+def test_the_owner_is_told_to_make_a_backup(owners: Client) -> None:
+    answer = owners.post("/account/export")
+    assert answer.status_code == 422 and "./hark backup" in answer.content.decode()
+    assert "Make the export" not in owners.get("/account/").content.decode()

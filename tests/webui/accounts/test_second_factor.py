@@ -1,0 +1,147 @@
+"""The second factor: turning it on, signing in with it, guessing, losing it; and what it keeps out."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.db import connection
+from django.test import Client
+
+from tests.support.portal_password import PASSWORD
+from webui.accounts import second_factor
+from webui.accounts.models import AuditEntry, SignInFailure, User
+from webui.accounts.services import issue_pair, password_link
+
+PAGE = "/account/second-factor"
+SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+
+
+def code_of(secret: str, steps: int = 0) -> str:
+    return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
+
+
+def turned_on(user: User, secret: str = SECRET) -> list[str]:
+    """Recovery codes. The code of the step before is used up by it, so that of now still works."""
+    return second_factor.turn_on(user=user, secret=secret, code=code_of(secret, -1))
+
+
+def password_step(client: Client) -> Any:
+    return client.post("/account/login", {"name": "oscar", "password": PASSWORD, "next": "/jobs/"})
+
+
+def is_signed_in(client: Client) -> bool:
+    return client.get("/account/").status_code == 200
+
+
+@pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (2000000000, "279037")])
+def test_codes_are_those_of_the_standard(at: int, code: str) -> None:
+    assert format_hotp_value(hotp_value(SECRET, at // 30)) == code  # RFC 6238, appendix B, the last six digits
+
+
+def test_from_the_page_to_signing_in(client: Client, other: User) -> None:
+    access = issue_pair(user=other).access
+    elsewhere = Client()
+    elsewhere.force_login(other)
+    password_step(client)
+    page = client.get(PAGE).content.decode()
+    found = re.search(r'<code class="break">([A-Z2-7]{32})</code>', page)
+    assert found and 'src="data:image/svg+xml' in page
+    secret = found[1]
+    for wrong in ({"password": "wrong", "code": code_of(secret)}, {"password": PASSWORD, "code": "000000"}):
+        sent = {f"factor-{name}": value for name, value in wrong.items()}
+        assert client.post(PAGE, sent).status_code == 422 and not second_factor.is_on(other)
+    right = {"factor-password": PASSWORD, "factor-code": code_of(secret, -1)}
+    page = client.post(PAGE, right, follow=True).content.decode()
+    codes = re.findall(r"<li><code>(\d{10})</code></li>", page)
+    assert len(codes) == 10 and codes[0] not in client.get(PAGE).content.decode()
+    assert is_signed_in(client) and not is_signed_in(elsewhere)
+    assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {access}"}).status_code == 401
+    assert secret not in "\n".join(connection.connection.iterdump())
+
+    new = Client()
+    answer = password_step(new)
+    assert answer.status_code == 302 and answer["Location"] == "/account/code" and not is_signed_in(new)
+    assert new.post("/account/code", {"code": "123456"}).status_code == 401 and not is_signed_in(new)
+    code = code_of(secret)
+    answer = new.post("/account/code", {"code": code})
+    assert answer.status_code == 302 and answer["Location"] == "/jobs/" and is_signed_in(new)
+    again = Client()
+    password_step(again)
+    assert again.post("/account/code", {"code": code}).status_code == 401  # it works once
+    for expected in (302, 401):  # a recovery code, too
+        password_step(again)
+        assert again.post("/account/code", {"code": codes[3]}).status_code == expected
+        again.post("/account/logout")
+    actions = set(AuditEntry.objects.values_list("action", flat=True))
+    assert {"factor_on", "factor_failed", "recovery_code", "signed_in"} <= actions
+
+
+def test_codes_are_not_guessed(client: Client, other: User) -> None:
+    turned_on(other)
+    password_step(client)
+    for _ in range(5):
+        assert client.post("/account/code", {"code": "000000"}).status_code == 401
+    password_step(client)  # the password again gives no more tries
+    answer = client.post("/account/code", {"code": code_of(SECRET)})
+    assert answer.status_code == 429 and int(answer["Retry-After"]) > 0 and not is_signed_in(client)
+    SignInFailure.objects.all().delete()
+    assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
+
+
+def test_the_code_alone_opens_nothing(client: Client, other: User) -> None:
+    turned_on(other)
+    assert client.post("/account/code", {"code": code_of(SECRET)})["Location"] == "/account/login"
+    password_step(client)
+    other.set_password("quite another password")
+    other.save()
+    assert client.post("/account/code", {"code": code_of(SECRET)})["Location"] == "/account/login"
+    assert not is_signed_in(client)
+
+
+def test_a_link_for_a_new_password_asks_for_the_code_too(client: Client, other: User) -> None:
+    turned_on(other)
+    link = password_link(user=other, base_url="http://testserver")
+    sent = {"new_password1": "quite another password", "new_password2": "quite another password"}
+    assert client.post(link.removeprefix("http://testserver"), sent)["Location"] == "/account/code"
+    assert not is_signed_in(client)
+    assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302 and is_signed_in(client)
+
+
+def test_programs_are_told_to_use_a_token(client: Client, other: User) -> None:
+    turned_on(other)
+    answer = client.post("/token", {"username": "oscar", "password": PASSWORD})
+    assert answer.status_code == 400 and answer.json()["error"] == "invalid_grant"
+    assert "second factor" in answer.json()["error_description"] and "API token" in answer.json()["what_to_do"]
+    sent = {"name": "oscar", "password": PASSWORD}
+    answer = client.post("/api/v1/pairs", sent, content_type="application/json")
+    assert answer.status_code == 403 and "second factor" in answer.json()["why"]
+
+
+def test_off_and_new_recovery_codes_ask_for_the_password(client: Client, other: User) -> None:
+    codes = turned_on(other)
+    client.force_login(other)
+    assert client.post(PAGE, {"factor-password": "wrong"}).status_code == 422 and second_factor.is_on(other)
+    page = client.post(PAGE, {"factor-password": PASSWORD, "codes": "1"}, follow=True).content.decode()
+    new = re.findall(r"<li><code>(\d{10})</code></li>", page)
+    assert len(new) == 10 and not set(new) & set(codes)
+    client.post(PAGE, {"factor-password": PASSWORD})
+    assert not second_factor.is_on(other) and not Authenticator.objects.exists()
+
+
+def test_the_owner_turns_off_a_lost_one(owners: Client, other: User) -> None:
+    turned_on(other)
+    address = f"/account/users/{other.pk}/factor"
+    theirs = Client()
+    theirs.force_login(other)
+    assert theirs.post(address).status_code == 403
+    assert "lost the app" in owners.get(f"/account/users/{other.pk}").content.decode()
+    assert owners.post(address).status_code == 302 and not second_factor.is_on(other)
+    entry = AuditEntry.objects.get(action="factor_off")
+    assert (entry.by_name, entry.about_name) == ("olivia", "oscar")
+    client = Client()
+    assert password_step(client)["Location"] == "/jobs/"

@@ -1,0 +1,118 @@
+"""What a user may have of disk, jobs a day and minutes a month: who sets it, where it is refused, what counts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from tests.webui.test_shares import sound
+from webui.accounts.models import AuditEntry, User
+from webui.audio import services as audio
+from webui.audio.models import Recording
+from webui.jobs import services
+from webui.jobs.models import Job, Usage
+from webui.jobs.quota import Limits, QuotaUsedUp, check_minutes, limits_of, set_quota, take_minutes
+
+pytestmark = pytest.mark.django_db
+
+JSON = {"Accept": "application/json"}
+
+
+def submit(user: User, number: int = 0) -> Job:
+    return services.submit(user=user, kind="plan", title="hey compass", spec={"phrase": f"hey {number}"})
+
+
+def test_nobody_has_a_limit_but_of_the_disk_until_the_owner_sets_one(owner: User, other: User, settings: Any) -> None:
+    assert limits_of(owner) == Limits(None, None, None)
+    assert limits_of(other) == Limits(settings.USER_MAX_BYTES, None, None)
+    set_quota(None, Limits(10**9, 5, 60))
+    assert limits_of(other) == Limits(10**9, 5, 60) and limits_of(owner) == Limits(None, None, None)
+    set_quota(other, Limits(0, 7, None))
+    assert limits_of(other) == Limits(None, 7, 60)
+
+
+def test_jobs_of_a_day(owner: User, other: User) -> None:
+    set_quota(other, Limits(None, 2, None))
+    jobs = [submit(other, number) for number in range(2)]
+    with pytest.raises(QuotaUsedUp, match="jobs of today are used up") as caught:
+        submit(other, 2)
+    assert caught.value.status == 429 and "2 jobs a day" in caught.value.why
+    services.cancel(job=jobs[0])
+    jobs[0].refresh_from_db()
+    with pytest.raises(QuotaUsedUp):
+        services.retry(job=jobs[0])
+    jobs[0].delete()
+    with pytest.raises(QuotaUsedUp):  # deleting gives none back
+        submit(other, 3)
+    assert submit(other, 1).pk == jobs[1].pk  # a double click is no new job
+    assert submit(owner).state == Job.State.QUEUED
+    Usage.objects.update(day=timezone.now().date() - timedelta(days=1))
+    assert submit(other, 4).state == Job.State.QUEUED
+
+
+def test_minutes_of_a_month(other: User) -> None:
+    set_quota(other, Limits(None, None, 10))
+    take_minutes(other, 9 * 60)
+    check_minutes(other)
+    with pytest.raises(QuotaUsedUp, match="10 minutes transcribed a month; 1 are left"):
+        check_minutes(other, 90)
+    take_minutes(other, 60)
+    with pytest.raises(QuotaUsedUp):
+        check_minutes(other)
+    Usage.objects.update(day=timezone.now().date().replace(day=1) - timedelta(days=1))
+    check_minutes(other, 90)
+
+
+def test_each_way_in_refuses_recordings_without_minutes(client: Client, other: User) -> None:
+    set_quota(other, Limits(None, None, 1))
+    take_minutes(other, 60)
+    client.force_login(other)
+    begin = {"name": "a.wav", "size": 500}
+    answers = [
+        client.post("/recordings/upload", {"audio": sound()}, headers=JSON),
+        client.post("/recordings/uploads", begin, content_type="application/json", headers=JSON),
+        client.post("/api/v1/recordings", {"audio": sound()}),
+    ]
+    said = {(answer.status_code, answer.json()["what"]) for answer in answers}
+    assert said == {(429, "Your minutes of recordings are used up.")}
+    assert not Recording.objects.exists()
+
+
+def test_a_transcription_is_told_what_is_left_and_counts_when_it_is_done(other: User, portal: Any) -> None:
+    set_quota(other, Limits(None, None, 10))
+    take_minutes(other, 8 * 60)
+    source = portal / "a.wav"
+    source.write_bytes(b"RIFF")
+    recording = audio.create_recording(user=other, name="a.wav", source=source)
+    assert recording.job is not None and recording.job.spec["most_s"] == 120.0
+    from pipeline.recordings.transcript import Transcript, save_transcript
+
+    save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")
+    audio.transcribed(Job(spec=recording.job.spec, result={}))
+    audio.delete(recording=recording)
+    assert services.usage_of(other)["minutes"] == pytest.approx(9.5)
+
+
+def test_the_owner_sets_them_and_everybody_sees_their_own(client: Client, owner: User, other: User) -> None:
+    client.force_login(owner)
+    sent = {"disk_gb": "2.5", "jobs_a_day": "20", "minutes_a_month": ""}
+    assert client.post("/account/users/quota", sent).status_code == 302
+    assert client.post(f"/account/users/{other.pk}/quota", {**sent, "jobs_a_day": "30"}).status_code == 302
+    assert limits_of(other) == Limits(2_500_000_000, 30, None)
+    assert 'value="2.5"' in client.get("/account/users").content.decode()
+    assert 'value="30"' in client.get(f"/account/users/{other.pk}").content.decode()
+    wrong = client.post(f"/account/users/{other.pk}/quota", {"jobs_a_day": "-1"})
+    assert wrong.status_code == 422 and limits_of(other).jobs_a_day == 30
+    assert client.post("/account/users/quota", {"jobs_a_day": "-1"}).status_code == 422
+    assert client.post(f"/account/users/{owner.pk}/quota", sent).status_code == 404
+    assert [entry.action for entry in AuditEntry.objects.all()] == ["quota", "quota"]
+    client.force_login(other)
+    submit(other)
+    page = client.get("/account/").content.decode()
+    assert "<td>1</td><td>30</td>" in page and "2.5" in page
+    assert client.post("/account/users/quota", sent).status_code == 403
+    assert client.post(f"/account/users/{other.pk}/quota", sent).status_code == 403

@@ -1,0 +1,32 @@
+"""Where requests come from."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from django.conf import settings
+from django.http import HttpRequest
+
+IPV6_NETWORK = 64  # bits; one household has as many addresses as it likes
+
+
+def network_of(address: str) -> str:
+    """The addresses that one household has: of IPv6 a network, else the address itself."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, IPV6_NETWORK), strict=False))
+    return str(found)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Where a request came from; behind the proxy that HARK_HTTPS speaks of, what that proxy says."""
+    if settings.SECURE_PROXY_SSL_HEADER:
+        forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        if forwarded:
+            return forwarded
+    return str(request.META.get("REMOTE_ADDR", ""))

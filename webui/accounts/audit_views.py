@@ -1,0 +1,44 @@
+"""The audit log: one's own, and the owner's of all users."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from webui.accounts.audit import entries_of
+from webui.accounts.models import AuditEntry, User
+from webui.accounts.signed_in import signed_in
+from webui.accounts.user_views import owner_only
+from webui.parameters import whole_number
+
+PAGE = 50
+
+
+@never_cache
+@require_safe
+def own(request: HttpRequest) -> HttpResponse:
+    """What one did, and what was done to one's account."""
+    return _page(request, entries_of(signed_in(request)), None)
+
+
+@owner_only
+@never_cache
+@require_safe
+def everybody(request: HttpRequest) -> HttpResponse:
+    """What all users did; with ``?user=ID``, what concerns one of them."""
+    chosen = whole_number(request.GET.get("user"))
+    shown = get_object_or_404(User, pk=chosen) if chosen else None
+    return _page(request, entries_of(shown) if shown else AuditEntry.objects.all(), shown, all_users=True)
+
+
+def _page(
+    request: HttpRequest, entries: QuerySet[AuditEntry], shown: User | None, all_users: bool = False
+) -> HttpResponse:
+    page = Paginator(entries, PAGE).get_page(request.GET.get("page"))
+    content = {"page": page, "shown": shown, "all_users": all_users, "days": settings.AUDIT_DAYS}
+    return render(request, "accounts/log.html", content)

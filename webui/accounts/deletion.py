@@ -1,0 +1,87 @@
+"""Deleting an account with all its data.
+
+At once nobody can sign in to it any more, its tokens, links and webhooks are dead, and its name is free again. Its
+files and rows go when its jobs have ended and whoever was connected is gone; ``./hark serve`` sees to that.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import timedelta
+
+from allauth.socialaccount.models import SocialAccount
+from django.contrib.auth.hashers import make_password
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.audit import Action, record
+from webui.accounts.exporting import export_file
+from webui.accounts.models import ApiToken, OneTimeLink, User
+from webui.api import webhooks
+from webui.api.models import Webhook
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+from webui.transactions import alone
+
+log = logging.getLogger(__name__)
+
+PATIENCE = timedelta(seconds=15)  # sockets see within five seconds that their user is gone
+
+
+def delete_account(*, user: User) -> None:
+    """Close an account for good; :func:`finish_deletions` removes its data.
+
+    Raises:
+        HarkError: it is the owner's.
+    """
+    if user.is_owner:
+        raise HarkError(
+            _("The owner's account cannot be deleted."),
+            _("Hark needs an owner, whose data is that of the installation."),
+            _("Delete single recordings and detectors instead."),
+        )
+    with alone():
+        record(Action.USER_DELETED, about=user)
+        for hook in Webhook.objects.filter(user=user):
+            webhooks.remove(webhook=hook)
+        for model in (ApiToken, OneTimeLink, SocialAccount):
+            model.objects.filter(user=user).delete()
+        User.objects.filter(pk=user.pk).update(
+            username=f"deleted {user.pk}",  # no user can choose a name with a space
+            email="", password=make_password(None), is_active=False,
+            times_let_out=F("times_let_out") + 1, deletion_asked_at=timezone.now(),
+        )  # fmt: skip
+    _cancel_jobs(user)
+
+
+def _cancel_jobs(user: User) -> bool:
+    """Whether none is left that goes on."""
+    for job in Job.objects.filter(user=user, state__in=(Job.State.QUEUED, Job.State.RUNNING)):
+        jobs.cancel(job=job)
+    return not Job.objects.filter(user=user, state__in=Job.GOING).exists()
+
+
+def finish_deletions() -> int:
+    """Remove files and rows of accounts that were deleted; how many are gone now.
+
+    Called every few seconds. What cannot be removed yet is tried again the next time.
+    """
+    gone = 0
+    for user in User.objects.filter(deletion_asked_at__lt=timezone.now() - PATIENCE, is_owner=False):
+        if not _cancel_jobs(user):
+            continue
+        folder = jobs.user_data(user)
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            export_file(user).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the data of a deleted account is not removed yet: %s", error)
+            continue
+        with alone():
+            user.delete()
+        gone += 1
+    return gone

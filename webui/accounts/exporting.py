@@ -1,0 +1,101 @@
+"""Everything that Hark has of a user, as one zip: their files, and ``account.json`` with what the database has."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.translation import gettext as _
+
+from core.data_folder import atomic_path, storing
+from core.errors import HarkError
+from pipeline.jobs import EXPORTS
+from webui.accounts.audit import Action, entries_of, record
+from webui.accounts.models import ApiToken, User
+from webui.api.models import Webhook
+from webui.audio.models import Recording, Share
+from webui.jobs import services as jobs
+from webui.jobs.models import Job, Usage
+from webui.listening.models import Sample
+from webui.trainer.models import Detector, Version
+
+KEPT_S = 24 * 3600
+ACCOUNT = "account.json"
+
+
+def export_file(user: User) -> Path:
+    """Where the zip of a user lies when it is made."""
+    return Path(settings.DATA) / EXPORTS / f"{user.pk}.zip"
+
+
+def begin_export(*, user: User) -> Job:
+    """Queue the job that makes the zip.
+
+    Raises:
+        HarkError: it is the owner, too many jobs wait, or the disk is full.
+    """
+    if user.is_owner:
+        raise HarkError(
+            _("The owner's account is not exported."),
+            _("Its data is that of the installation, with all users."),
+            _("Make a backup on the server instead: ./hark backup FILE."),
+        )
+    with storing("exporting the account"), atomic_path(jobs.user_data(user) / ACCOUNT, 0o600) as temporary:
+        content = json.dumps(rows_of(user), cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
+        temporary.write_text(content, encoding="utf-8")
+    job = jobs.submit(user=user, kind="export", title=user.username, spec={"user": user.pk})
+    record(Action.EXPORTED, about=user)
+    return job
+
+
+def rows_of(user: User) -> dict[str, Any]:
+    """What the database has of a user, by kind; no digests, no sealed secrets."""
+    entries = entries_of(user).values("at", "action", "what", "by_name", "about_name", "address")
+    mine = {"user": user}
+    return {
+        "account": User.objects.values("username", "email", "date_joined", "last_login").get(pk=user.pk),
+        "tokens": [
+            *ApiToken.objects.filter(**mine).values(
+                "name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at"
+            )
+        ],
+        "webhooks": [*Webhook.objects.filter(**mine).values("url", "events", "created_at")],
+        "detectors": [*Detector.objects.filter(**mine).values("id", "phrase", "language", "created_at")],
+        "versions": [
+            *Version.objects.filter(detector__user=user).values(
+                "detector_id", "number", "folder", "bundle", "summary", "offered", "served", "created_at"
+            )
+        ],
+        "samples": [
+            *Sample.objects.filter(**mine).values("detector_id", "verdict", "state", "file", "seconds", "created_at")
+        ],
+        "recordings": [
+            *Recording.objects.filter(**mine).values(
+                "id", "name", "folder", "originals", "options", "duration_s", "language", "speakers", "minable",
+                "created_at",
+            )
+        ],
+        "shares": [
+            *Share.objects.filter(recording__user=user).values("recording_id", "created_at", "expires_at", "revoked_at")
+        ],
+        "jobs": [
+            *Job.objects.filter(**mine).values(
+                "id", "kind", "title", "spec", "state", "created_at", "finished_at", "result", "error"
+            )
+        ],
+        "usage": [*Usage.objects.filter(**mine).values("day", "jobs", "seconds")],
+        "audit_log": [*entries],
+    }  # fmt: skip
+
+
+def remove_old_exports() -> None:
+    """Delete those that are older than a day. Called every few seconds."""
+    for path in (Path(settings.DATA) / EXPORTS).glob("*.zip"):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - KEPT_S:
+                path.unlink()

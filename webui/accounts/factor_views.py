@@ -1,0 +1,115 @@
+"""The pages of the second factor: turning it on and off, and the code that signing in asks for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import segno
+from allauth.mfa.totp.internal.auth import generate_totp_secret
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.crypto import constant_time_compare
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from core.errors import HarkError
+from webui.accounts import second_factor
+from webui.accounts.addresses import client_address
+from webui.accounts.audit import Action
+from webui.accounts.forms import CodeForm, FactorForm
+from webui.accounts.models import User
+from webui.accounts.sessions import PENDING, begin_session
+from webui.accounts.sign_in import KNOWN_BROWSER, TooManyFailures
+from webui.accounts.signed_in import signed_in
+from webui.api.sealing import seal, unseal
+from webui.shown_once import show_next, shown_now
+
+INVALID = 422
+PATIENCE_S = 600  # for the code, after the password
+CODES, SECRET = "recovery codes", "secret of the second factor"
+
+
+@login_not_required
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def code(request: HttpRequest) -> HttpResponse:
+    """The second step of signing in."""
+    pending: dict[str, Any] = request.session.get(PENDING, {})
+    user = User.objects.filter(pk=pending.get("user", 0), is_active=True).first()
+    fresh = user is not None and time.time() - pending["at"] < PATIENCE_S
+    if user is None or not fresh or not constant_time_compare(pending["hash"], user.get_session_auth_hash()):
+        request.session.pop(PENDING, None)
+        return redirect("accounts:login")
+    form = CodeForm(request.POST if request.method == "POST" else None)
+    problem: HarkError | None = None
+    if form.is_valid():
+        try:
+            second_factor.check_code(user=user, code=form.cleaned_data["code"], address=client_address(request))
+            del request.session[PENDING]
+            return begin_session(request, user, pending["then"], Action(pending["how"]))
+        except HarkError as error:
+            problem = error
+    status = getattr(problem, "status", INVALID if form.errors else 200)
+    response = render(request, "accounts/code.html", {"form": form, "problem": problem}, status=status)
+    if isinstance(problem, TooManyFailures):
+        response["Retry-After"] = str(problem.wait_s)
+    return response
+
+
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def factor(request: HttpRequest) -> HttpResponse:
+    """One's own second factor; sent with the password, it is turned on or off, or gets other recovery codes."""
+    user = signed_in(request)
+    is_on = second_factor.is_on(user)
+    sent = request.POST if request.method == "POST" else None
+    browser = request.COOKIES.get(KNOWN_BROWSER, "")
+    form = FactorForm(user, sent, needs_code=not is_on, address=client_address(request), browser=browser)
+    if form.is_valid():
+        try:
+            return _changed(request, user, is_on, form)
+        except HarkError as error:
+            form.add_error("code", f"{error.what} {error.why}")
+    content: dict[str, Any] = {
+        "form": form,
+        "is_on": is_on,
+        "codes": shown_now(request, CODES).get("codes", "").split(),
+    }
+    if not is_on:
+        secret = _secret(request)
+        address = f"otpauth://totp/{second_factor.ISSUER}:{user.username}?" + urlencode(
+            {"secret": secret, "issuer": second_factor.ISSUER}
+        )
+        content |= {"secret": secret, "picture": segno.make(address).svg_data_uri(scale=5, light="white")}
+    return render(request, "accounts/factor.html", content, status=INVALID if form.errors else 200)
+
+
+def _changed(request: HttpRequest, user: User, is_on: bool, form: FactorForm) -> HttpResponse:
+    if not is_on:
+        codes = second_factor.turn_on(user=user, secret=_secret(request), code=form.cleaned_data["code"])
+        request.session.pop(SECRET, None)
+        update_session_auth_hash(request, user)
+        show_next(request, CODES, {"codes": " ".join(codes)})
+        messages.success(request, _("The second factor is on. All other sessions have been signed out."))
+    elif "codes" in request.POST:
+        show_next(request, CODES, {"codes": " ".join(second_factor.new_recovery_codes(user=user))})
+    else:
+        second_factor.turn_off(user=user)
+        messages.success(request, _("The second factor is off."))
+    return redirect("accounts:factor")
+
+
+def _secret(request: HttpRequest) -> str:
+    """The secret that this session offers, until it is in use."""
+    if SECRET not in request.session:
+        request.session[SECRET] = seal(generate_totp_secret(), SECRET)
+    return unseal(request.session[SECRET], SECRET)
