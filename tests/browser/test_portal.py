@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow(reason="drives a browser")
 
 PHRASE = "hey compass"
 TRAINING_MS = 400_000
+DETECTOR = re.compile(r"/detectors/\d+/\d+$")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_label("trial", exact=False).check()
     page.get_by_role("button", name="Show the plan").click()
     page.get_by_role("button", name="Start training").wait_for(timeout=TRAINING_MS)
+    page.locator("summary", has_text="Clips, samples and voices").click()
     assert page.get_by_role("row", name=re.compile("Your phrase")).get_by_text("60", exact=True).count() == 2
     problems += axe(page)
 
@@ -72,6 +74,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     with page.expect_navigation():
         page.get_by_role("button", name="Plan again").click()
     page.get_by_role("button", name="Start training").wait_for(timeout=TRAINING_MS)
+    page.locator("summary", has_text="Clips, samples and voices").click()
     voices = page.get_by_role("region", name="Voices")
     assert voices.get_by_text("espeak", exact=True).count() and not voices.get_by_text("splice", exact=True).count()
 
@@ -81,7 +84,8 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     job = page.url
     page.reload()  # closing and opening again changes nothing
     page.locator(".log li").first.wait_for()
-    page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
+    page.wait_for_url(DETECTOR, timeout=TRAINING_MS)  # who watched it is taken there
+    page.goto(job)
     comes_true(page, "document.querySelectorAll('[data-stage].past').length === 7")
     assert page.locator("[data-stage=calibrate]").count() and not page.locator(".curve").count(), "nothing is trained"
     problems += axe(page)
@@ -141,8 +145,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     page.get_by_text("in the library").wait_for()
     page.goto(detector)
     page.get_by_role("button", name="Retrain").click()
-    page.get_by_role("link", name="See the detector").wait_for(timeout=TRAINING_MS)
-    page.get_by_role("link", name="See the detector").click()
+    page.wait_for_url(DETECTOR, timeout=TRAINING_MS)
     page.get_by_role("row", name=re.compile("fires on marked false alarms, of 1")).wait_for()
     problems += axe(page)
     page.get_by_role("link", name="Compare", exact=True).click()

@@ -118,6 +118,9 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
         "form": RunForm(engines=_choices(request, job.spec["language"])),
         "megabytes": sum(found.get("to_install_mb", {}).values()),
+        "clips": sum(row["target"] for row in found.get("buckets", {}).values()),
+        "to_speak": sum(row["generate"] for row in found.get("buckets", {}).values()),
+        "voices": sum(found.get("engines", {}).values()),
     }
     return render(request, "trainer/plan.html", context)
 

@@ -5,7 +5,15 @@ const page = document.getElementById("job");
 let last = 0;
 let failures = 0;
 let ended = page.dataset.going !== "true";
+const title = document.title;
 const series = {};
+
+// Whoever watched the job to its end is taken to what it made.
+const result = page.querySelector("[data-result]");
+if (location.hash === "#over") {
+  history.replaceState(null, "", location.pathname);
+  if (result) location.replace(result.href);
+}
 
 function clock(seconds) {
   const whole = Math.max(0, Math.round(seconds));
@@ -27,7 +35,8 @@ function show(news) {
   const left = job.eta_s !== null && job.eta_s >= 1 ? `${clock(job.eta_s)} ${page.dataset.left}` : "";
   page.querySelector("[data-eta]").textContent = job.going ? [left, whole].filter(Boolean).join(", ") : "";
   mark(job);
-  if (!job.going && !ended) { ended = true; location.reload(); }
+  document.title = job.going && job.total > 0 ? `${Math.floor(100 * job.done / job.total)} % ${title}` : title;
+  if (!job.going && !ended) { ended = true; location.hash = "over"; location.reload(); }
 }
 
 const begun = {};
