@@ -17,7 +17,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.color import no_style
-from django.db import DatabaseError, connection, connections, models, transaction
+from django.db import DatabaseError, DataError, connection, connections, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from core.backup import PORTAL_DATABASE
@@ -104,9 +104,12 @@ def _said(what: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
         what_to_do = "End every Hark that uses the database, check its disk, then run the same command again."
-        raise HarkError(what, f"{said}.", what_to_do) from error
+        raise HarkError(what, f"{_first_line(error)}.", what_to_do) from error
+
+
+def _first_line(error: DatabaseError) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
 
 
 def _refuse_newer() -> None:
@@ -153,7 +156,14 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
         for rows in _batches(given.of(_rows(model, source))):
             # As a field stores it, without what it would set when a row is saved (auto_now_add).
             values = [[field.get_db_prep_save(value, to) for field, value in zip(fields, row)] for row in rows]
-            cursor.executemany(insert, values)
+            try:
+                cursor.executemany(insert, values)
+            except DataError as error:  # SQLite takes texts of any length
+                raise HarkError(
+                    "The database cannot be filled: the backup was not restored.",
+                    f"A row of the table {model._meta.db_table} does not fit: {_first_line(error)}.",
+                    "Restore it without DATABASE_URL, shorten what is too long there, and make another backup.",
+                ) from error
     arrived = _Digest(fields)
     for _row in arrived.of(_rows(model, target)):
         pass

@@ -199,5 +199,9 @@ def test_from_sqlite_under_use_to_postgresql_and_back(tmp_path: Path) -> None:
         )
         newer.hark("backup", str(tmp_path / "newer.zip"))
         assert "The backup is of a newer Hark." in second.refused("restore", str(tmp_path / "newer.zip"), "--replace")
+        third.python(f"{BEGIN}Job.objects.filter(title='meanwhile').update(title='long' * 1000)")
+        third.hark("backup", str(tmp_path / "long.zip"))
+        said = second.refused("restore", str(tmp_path / "long.zip"), "--replace")
+        assert "A row of the table jobs_job does not fit: value too long" in said
         assert json.loads(second.python(ROWS)) == rows
-        assert files_of(second.data) == files_of(first.data)
+        assert files_of(second.data) == files_of(first.data) and not list(tmp_path.glob(".second*"))
