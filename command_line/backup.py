@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command, folder
 from command_line.program import PROGRAM
 from core.data_folder import data_folder
+from core.earlier_settings import taken
+from core.settings_file import NAME, values_of
 
 if TYPE_CHECKING:
     from command_line.console import Screen
-    from core.backup import Backup
+    from core.backup import Backup, Server
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -39,14 +42,12 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
         return _check(options.file, screen)
     target = options.file.absolute()
     with screen.reporter() as reporter:
-        made = back_up(data_folder(), target, reporter)
+        made = back_up(data_folder(), target, reporter, _server())
     screen.result({"file": str(target), "ok": True, **_summary(made)})
     if made.left_out:
         screen.note("Left out, as they vanished meanwhile or have no proper name:", *made.left_out)
     if made.secrets:
         screen.note(f"It holds secrets ({', '.join(made.secrets)}): keep it where nobody else can read it.")
-    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        screen.note("Accounts and jobs are in the database of DATABASE_URL, not in this file: pg_dump keeps them.")
     screen.show(_in_words(made))
     screen.show_line(short_path(target))
     return 0
@@ -59,15 +60,40 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
     if options.verify:
         return _check(options.file, screen)
     with screen.reporter() as reporter:
-        restored, aside = restore(options.file, data_folder(), reporter, options.replace)
+        restored, aside = restore(options.file, data_folder(), reporter, options.replace, _server())
     before = None if aside is None else str(aside)
     screen.result({"folder": str(data_folder()), "before": before, "ok": True, **_summary(restored)})
     screen.show(f"Restored: {_in_words(restored)}")
     screen.show_line(str(data_folder()))
+    named = [taken("DATABASE_URL", _settings_of(folder)) for folder in (data_folder(), aside)]
+    if any(named) and named[0] != taken("DATABASE_URL"):
+        screen.note(
+            f"The restored settings file ({NAME}) does not name the database that was filled, or names another one: "
+            "check DATABASE_URL before you start Hark."
+        )
     if before:
         screen.show("What was there before, engines and voices among it, is now here:")
         screen.show_line(before)
     return 0
+
+
+def _server() -> Server | None:
+    """The databases that DATABASE_URL has; None without it."""
+    if not taken("DATABASE_URL"):
+        return None
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
+    os.environ.setdefault("HARK_SECRET_KEY", token_hex())  # else loading Django makes one in the data folder
+    import django
+
+    django.setup()
+    from webui.moving import PortalServer
+
+    return PortalServer()
+
+
+def _settings_of(folder: Path | None) -> dict[str, str]:
+    file = None if folder is None else folder / NAME
+    return values_of(file) if file is not None and file.is_file() else {}
 
 
 def _check(file: Path, screen: Screen) -> int:

@@ -2,6 +2,8 @@
 
 Databases are copied first, with SQLite's own backup, so the portal and commands may go on; files follow. A clip's file
 is written before its row (``db/db_api.py``), so every row of the copy has its file, unless it was deleted meanwhile.
+A database that is on a server is in the zip as the SQLite file that would hold it without one; so a backup made with
+either is restored with either.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
 from core.errors import HarkError
@@ -37,6 +40,7 @@ FORMAT = 1
 LARGEST_MANIFEST = 1 << 28  # bytes: about a million files
 BLOCK = 1 << 20
 BUSY_S = 60.0  # how long a database that somebody has locked is waited for
+PORTAL_DATABASE = "portal/portal.sqlite3"
 SERVING_LOCK = "portal/serving.lock"  # below the data folder: the portal shares it, restoring has it alone
 SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
@@ -78,6 +82,26 @@ class Backup:
         return tuple(file.path for file in self.files if file.path in SECRETS)
 
 
+class Server(Protocol):
+    """A database server with what would be SQLite files of the data folder without it (``webui.moving``).
+
+    Its methods raise HarkError where it does not answer, and for what it refuses.
+    """
+
+    def names(self, data: Path) -> list[str]:
+        """Those files: their paths below the data folder."""
+
+    def is_used(self) -> bool:
+        """Whether it has accounts, which restoring would replace."""
+
+    def save(self, name: str, copy: Path) -> None:
+        """Write one of these files, as its database is at one moment, to a new place."""
+
+    def replaced_by(self, staged: Path, reporter: Reporter) -> AbstractContextManager[None]:
+        """Fill it from the files of an unpacked backup, which are taken away. Where the block raises, it stays as it
+        was."""
+
+
 def hark_version() -> str:
     """The version of this Hark."""
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
@@ -103,8 +127,11 @@ def is_kept(path: PurePosixPath) -> bool:
 # Making one.
 
 
-def back_up(data: Path, target: Path, reporter: Reporter) -> Backup:
+def back_up(data: Path, target: Path, reporter: Reporter, server: Server | None = None) -> Backup:
     """Write a backup of a data folder, which may be in use; an earlier file of that name is replaced at the end.
+
+    Args:
+        server: the databases that are not in the folder.
 
     Raises:
         HarkError: nothing to back up, a target inside of the data folder, a file that cannot be read, a full disk.
@@ -115,14 +142,14 @@ def back_up(data: Path, target: Path, reporter: Reporter) -> Backup:
         _refuse_bad_place(data, target)
         unnamed: set[str] = set()
         names = set(_files(data, unnamed))
-        if not names:
+        if not names and not (server is not None and server.is_used()):
             raise _nothing(data)
         with (
             atomic_path(target, 0o600) as temporary,  # it holds the key and the sessions of the portal
             tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as copies,
             zipfile.ZipFile(temporary, "w") as archive,
         ):
-            return _Writer(data, archive, Path(copies), reporter).write(names, unnamed)
+            return _Writer(data, archive, Path(copies), reporter, server).write(names, unnamed)
     except OSError as error:
         raise _write_error(error, "the backup was not written") from error
 
@@ -159,18 +186,24 @@ def _is_backup(path: Path) -> bool:
 
 
 class _Writer:
-    def __init__(self, data: Path, archive: zipfile.ZipFile, copies: Path, reporter: Reporter) -> None:
-        self.data, self.archive, self.copies, self.reporter = data, archive, copies, reporter
+    def __init__(
+        self, data: Path, archive: zipfile.ZipFile, copies: Path, reporter: Reporter, server: Server | None
+    ) -> None:
+        self.data, self.archive, self.copies, self.reporter, self.server = data, archive, copies, reporter, server
         self.written: dict[str, Entry] = {}
         self.vanished: set[str] = set()
 
     def write(self, names: set[str], unnamed: set[str]) -> Backup:
         """Args: the files that are there before, and those whose names are no text."""
         self.reporter.stage("databases", "Copying the databases")
-        first = [self.data / "portal" / "portal.sqlite3", self.data / "library.sqlite3"]
+        if self.server is not None:
+            for name in self.server.names(self.data):
+                self._add_copy(name, partial(self.server.save, name), time.time())
+        first = [self.data / PORTAL_DATABASE, self.data / "library.sqlite3"]
         for path in [*first, *sorted(self.data.glob("users/*/library.sqlite3"))]:
-            if path.is_file():
-                self._add(path.relative_to(self.data).as_posix())
+            name = path.relative_to(self.data).as_posix()
+            if path.is_file() and name not in self.written:
+                self._add(name)
         names = names | set(_files(self.data, unnamed))  # so what was deleted since the databases is missed
         self.reporter.stage("files", "Copying the files")
         progress = Progress(self.reporter, len(names))
@@ -188,17 +221,19 @@ class _Writer:
         path = self.data / name
         try:
             if name.endswith(DATABASE):
-                modified = path.stat().st_mtime
-                copy = self.copies / "copy.sqlite3"
-                _copy_database(path, copy)
-                with copy.open("rb") as file:
-                    self._pack(name, file, modified)
-                copy.unlink()
+                self._add_copy(name, partial(_copy_database, path), path.stat().st_mtime)
             else:
                 with _opened(path) as file:
                     self._pack(name, file, os.fstat(file.fileno()).st_mtime)
         except FileNotFoundError:
             self.vanished.add(name)
+
+    def _add_copy(self, name: str, write: Callable[[Path], object], modified: float) -> None:
+        copy = self.copies / "copy.sqlite3"
+        write(copy)
+        with copy.open("rb") as file:
+            self._pack(name, file, modified)
+        copy.unlink()
 
     def _pack(self, name: str, source: IO[bytes], modified: float) -> None:
         digest, size = hashlib.sha256(), 0
@@ -323,20 +358,30 @@ def check(archive: Path, reporter: Reporter) -> Backup:
     return _read_backup(archive, None, reporter)
 
 
-def restore(archive: Path, data: Path, reporter: Reporter, replace: bool = False) -> tuple[Backup, Path | None]:
+def restore(
+    archive: Path, data: Path, reporter: Reporter, replace: bool = False, server: Server | None = None
+) -> tuple[Backup, Path | None]:
     """Put a backup into a data folder that is empty or not there; all of it is checked before.
 
     Args:
-        replace: move a data folder that holds something aside. Returned is what it is called then.
+        replace: move a data folder that holds something aside. Returned is what it is called then. What a server had
+            lies in it as an SQLite file.
+        server: what takes the databases of the backup.
 
     Raises:
-        HarkError: what :func:`check` raises, a data folder that holds something or whose portal is running, a full
-            disk. The data folder is as it was then.
+        HarkError: what :func:`check` raises, a data folder that holds something or whose portal is running, a server
+            that is used, a full disk. The data folder and the server are as they were then.
     """
     try:
         occupied = data.exists() and (not data.is_dir() or any(data.iterdir()))
         if occupied and not replace:
             raise _holds_something(data)
+        if server is not None and not replace and server.is_used():
+            raise HarkError(
+                "The database is not empty.",
+                "It has accounts, which restoring would replace.",
+                "Name an empty one (DATABASE_URL), or give --replace, which first saves what it has as an SQLite file.",
+            )
         if data.is_mount():
             raise HarkError(
                 "The data folder cannot be replaced.",
@@ -346,6 +391,8 @@ def restore(archive: Path, data: Path, reporter: Reporter, replace: bool = False
         data.parent.mkdir(parents=True, exist_ok=True)
         with _without_portal(data), _folder_beside(data) as staged:
             backup = _read_backup(archive, staged, reporter)
+            if server is not None:
+                return backup, _put_on_server(server, staged, data, occupied, reporter)
             os.sync()
             return backup, _put_in_place(staged, data, occupied)
     except OSError as error:
@@ -377,6 +424,33 @@ def _put_in_place(staged: Path, data: Path, occupied: bool) -> Path | None:
             raise _holds_something(data) from None
         raise
     return aside
+
+
+def _put_on_server(server: Server, staged: Path, data: Path, occupied: bool, reporter: Reporter) -> Path | None:
+    """The same with the databases on a server, all or nothing."""
+    with _folder_beside(data) as before:
+        saved = before / PurePosixPath(PORTAL_DATABASE).name
+        if used := server.is_used():
+            server.save(PORTAL_DATABASE, saved)
+        placed, aside = False, None
+        try:
+            with server.replaced_by(staged, reporter):
+                os.sync()
+                aside = _put_in_place(staged, data, occupied)
+                placed = True
+        except BaseException:
+            if placed:
+                data.rename(staged)
+                if aside is not None:
+                    aside.rename(data)
+            raise
+        if used:
+            aside = aside or _free_name(data)
+            place = aside / PORTAL_DATABASE
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A file of that name is from before the server was used.
+            saved.rename(place.with_name("from-server.sqlite3") if place.exists() else place)
+        return aside
 
 
 def _free_name(data: Path) -> Path:

@@ -57,15 +57,15 @@ def _read() -> list[Path]:
             raise HarkError(
                 "The settings file is not there.", f"{CHOSEN} names {path}.", f"Change {CHOSEN}, or make the file."
             )
-        _take(_values(path))
+        _take(values_of(path))
         return [path]
     beside_code = REPOSITORY / NAME
-    later = _values(beside_code) if beside_code.is_file() else {}
+    later = values_of(beside_code) if beside_code.is_file() else {}
     _take({PLACE: later[PLACE]} if PLACE in later else {})
     in_data = data_folder() / NAME
     read = []
     if in_data.is_file() and in_data != beside_code:
-        _take(_values(in_data))
+        _take(values_of(in_data))
         read.append(in_data)
     if later:
         _take(later)
@@ -73,7 +73,7 @@ def _read() -> list[Path]:
     return read
 
 
-def _values(path: Path) -> dict[str, str]:
+def values_of(path: Path) -> dict[str, str]:
     """The settings of one file. ``$`` is a character like others there: keys hold it."""
     from dotenv import dotenv_values
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DATABASE, REDIS = "DATABASE_URL", "REDIS_URL"
 # After an even number of backslashes: \u0000, and a surrogate without its other half.
 _REFUSED_IN_JSON = re.compile(
-    rb"(?<!\\)((?:\\\\)*)\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
+    r"(?<!\\)((?:\\\\)*)\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
 )
 EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
 CONNECT_S, ANSWER_S = 5, 5  # until a server has taken a connection, and until it has answered
@@ -66,10 +66,15 @@ def _take_any_text() -> None:
 
     class AnyJson(JsonbDumper):
         def dump(self, obj: Any) -> Any:
-            return _REFUSED_IN_JSON.sub(rb"\1\\ufffd", bytes(super().dump(obj) or b""))
+            return as_postgresql_takes_it(bytes(super().dump(obj) or b"").decode()).encode()
 
     psycopg.adapters.register_dumper(str, AnyText)
     psycopg.adapters.register_dumper(Jsonb, AnyJson)
+
+
+def as_postgresql_takes_it(document: str) -> str:
+    """JSON without the character 0 and half surrogates: U+FFFD stands in for them."""
+    return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
 
 
 def uses_redis() -> bool:

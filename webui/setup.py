@@ -34,7 +34,7 @@ def ready() -> None:
         if connection.vendor == "sqlite":
             _prepare_file(Path(str(settings.DATABASES["default"]["NAME"])))
         else:
-            _prepare_server()
+            prepare_server()
     finally:
         connection.close()
     if settings.REDIS:
@@ -49,7 +49,7 @@ def _prepare_file(database: Path) -> None:
         os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions: for its owner only
         with database.with_name("setup.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _migrate()
+            migrate()
     except OSError as error:
         raise storage_error(error, "preparing the portal's database") from error
     except (DatabaseError, sqlite3.Error) as error:
@@ -60,7 +60,8 @@ def _prepare_file(database: Path) -> None:
         ) from error
 
 
-def _prepare_server() -> None:
+def prepare_server() -> None:
+    """Bring the database of DATABASE_URL up to date. Raises HarkError where it does not answer or cannot be used."""
     from django.db import DatabaseError, OperationalError, connection
 
     from webui.servers import DATABASE, no_answer
@@ -77,7 +78,7 @@ def _prepare_server() -> None:
                 )
             cursor.execute("SET lock_timeout = 0")  # another process may take a while; the connection is closed then
             cursor.execute("SELECT pg_advisory_lock(%s, 0)", [KEY])  # until it is
-            _migrate()
+            migrate()
     except OperationalError as error:
         raise no_answer("PostgreSQL", DATABASE, error) from None
     except DatabaseError as error:
@@ -88,11 +89,12 @@ def _prepare_server() -> None:
         ) from None
 
 
-def _migrate() -> None:
+def migrate(database: str = "default") -> None:
+    """Bring one of Django's databases up to date."""
     from django.core.management import call_command
-    from django.db import connection
+    from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 
-    executor = MigrationExecutor(connection)
+    executor = MigrationExecutor(connections[database])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", verbosity=0, interactive=False)
+        call_command("migrate", database=database, verbosity=0, interactive=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from webui.audio.models import Passage, Recording
 MOST_WORDS = 32  # of a query
 LONGEST_QUERY = 400  # letters
 BEGIN, END = "\x02", "\x03"  # around what matched; no text has them
+PASSAGES = 2000  # at a time
 LONGEST_WORD = 200  # letters; of a longer one the beginning counts
 _WORD = re.compile(r"[^\W_]+")
 _PHRASE = re.compile(r'"([^"]*)"|(\w+)')
@@ -48,11 +49,21 @@ def index(recording: Recording, transcript: Transcript) -> None:
         )
         for number, segment in enumerate(transcript.segments)
     )  # fmt: skip
-    if made and connection.vendor == "postgresql":
+    _set_words(made)
+
+
+def index_all() -> None:
+    """Make all passages findable that are in the table without having been indexed (PostgreSQL)."""
+    while made := list(Passage.objects.extra(where=["audio_passage.words IS NULL"])[:PASSAGES]):
+        _set_words(made)
+
+
+def _set_words(passages: Sequence[Passage]) -> None:
+    if passages and connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.executemany(
                 "UPDATE audio_passage SET words = %s::tsvector WHERE id = %s",
-                [(_vector(passage.text), passage.pk) for passage in made],
+                [(_vector(passage.text), passage.pk) for passage in passages],
             )
 
 

@@ -1,0 +1,232 @@
+"""The portal's database on PostgreSQL as an SQLite file, and back: so a backup is the same whatever database there is.
+
+Rows go from one database to the other through the models' fields, in one transaction of each, and are then compared:
+their number, and a digest of what they hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.core.management.color import no_style
+from django.db import DatabaseError, DataError, connection, connections, models, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from core.backup import PORTAL_DATABASE
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from webui.audio.search import index_all
+from webui.servers import as_postgresql_takes_it
+from webui.setup import migrate, prepare_server
+
+SERVER, FILE = "default", "file"  # of Django's databases
+ROWS = 2000  # at a time
+# What the queue notes of tasks that it has done: jobs have results of their own, and these are pickled.
+NOT_KEPT = {"django_q.task"}
+
+Digests = dict[str, tuple[int, int]]  # of each table: rows, and the sum of their digests
+
+
+class PortalServer:
+    """The database of DATABASE_URL, for ``core.backup``. Raises HarkError where the server does not answer."""
+
+    def __init__(self) -> None:
+        prepare_server()
+        connection.close()  # and with it the lock on migrations
+
+    def names(self, data: Path) -> list[str]:
+        """The SQLite files that a backup has of it."""
+        return [PORTAL_DATABASE]
+
+    def is_used(self) -> bool:
+        """Whether anybody has an account in it."""
+        from webui.accounts.models import User
+
+        return User.objects.exists()
+
+    def save(self, name: str, copy: Path) -> None:
+        """Write the database, as it is at one moment, into a new SQLite file."""
+        os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with _said("The database cannot be copied."), _opened(copy):
+            migrate(FILE)
+            with transaction.atomic(using=SERVER):
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                with transaction.atomic(using=FILE):
+                    _copy(SERVER, FILE)
+
+    @contextmanager
+    def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
+        """Put the rows of an unpacked backup's SQLite file into the database in place of its own, and take the file
+        away. They are there for others when the block has ended; where it raises, the database is as it was."""
+        reporter.stage("database", "Filling the database")
+        file = staged / PORTAL_DATABASE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        filling = _said("The database cannot be filled: the backup was not restored.")
+        with filling, _opened(file), transaction.atomic(using=SERVER):
+            _refuse_newer()
+            migrate(FILE)
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            _copy(FILE, SERVER, Progress(reporter, len(_tables())))
+            index_all()
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            connections[FILE].close()
+            for path in file.parent.glob(f"{file.name}*"):
+                path.unlink()
+            yield
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[None]:
+    """An SQLite file as Django's database :data:`FILE`."""
+    options = {"ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
+    connections.settings[FILE] = connections.configure_settings({SERVER: {}, FILE: options})[FILE]
+    try:
+        yield
+    finally:
+        connections[FILE].close()
+        del connections[FILE]
+        del connections.settings[FILE]
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        what_to_do = "End every Hark that uses the database, check its disk, then run the same command again."
+        raise HarkError(what, f"{_first_line(error)}.", what_to_do) from error
+
+
+def _first_line(error: DatabaseError) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+
+
+def _refuse_newer() -> None:
+    loader = MigrationExecutor(connections[FILE]).loader
+    ours = {app.label for app in apps.get_app_configs() if app.name.startswith("webui.")}
+    if any(app in ours and (app, name) not in loader.disk_migrations for app, name in loader.applied_migrations):
+        raise HarkError(
+            "The backup is of a newer Hark.",
+            "Its database has tables or columns that this one does not know.",
+            "Update Hark, then run the same command again.",
+        )
+
+
+def _tables() -> list[type[models.Model]]:
+    """The models of all tables, those of many-to-many relations too."""
+    found = apps.get_models(include_auto_created=True)
+    return [model for model in found if model._meta.managed and not model._meta.proxy]
+
+
+def _copy(source: str, target: str, progress: Progress | None = None) -> None:
+    """Replace all rows of one database by those of the other, within a transaction of each, and compare them."""
+    names = [str(model._meta.db_table) for model in _tables()]
+    to = connections[target]
+    with to.cursor() as cursor:
+        for statement in to.ops.sql_flush(no_style(), names, reset_sequences=True):
+            cursor.execute(statement)
+        for model in _tables():
+            if model._meta.label_lower not in NOT_KEPT:
+                _copy_table(model, source, target)
+            if progress is not None:
+                progress.advance()
+        for statement in to.ops.sequence_reset_sql(no_style(), _tables()):
+            cursor.execute(statement)
+
+
+def _copy_table(model: type[models.Model], source: str, target: str) -> None:
+    to, fields = connections[target], model._meta.concrete_fields
+    quote = to.ops.quote_name
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    insert = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})"
+    given = _Digest(fields)
+    with to.cursor() as cursor:
+        for rows in _batches(given.of(_rows(model, source))):
+            # As a field stores it, without what it would set when a row is saved (auto_now_add).
+            values = [[field.get_db_prep_save(value, to) for field, value in zip(fields, row)] for row in rows]
+            try:
+                cursor.executemany(insert, values)
+            except DataError as error:  # SQLite takes texts of any length
+                raise HarkError(
+                    "The database cannot be filled: the backup was not restored.",
+                    f"A row of the table {model._meta.db_table} does not fit: {_first_line(error)}.",
+                    "Restore it without DATABASE_URL, shorten what is too long there, and make another backup.",
+                ) from error
+    arrived = _Digest(fields)
+    for _row in arrived.of(_rows(model, target)):
+        pass
+    if (given.count, given.sum) != (arrived.count, arrived.sum):
+        raise HarkError(
+            "The copy of the database differs from what was copied.",
+            f"The table {model._meta.db_table} had {given.count:,} rows and has {arrived.count:,}, or other contents.",
+            "Nothing was changed. Check the disk, then run the same command again.",
+        )
+
+
+def _rows(model: type[models.Model], database: str) -> Iterable[tuple[Any, ...]]:
+    names = [field.attname for field in model._meta.concrete_fields]
+    return model._base_manager.using(database).order_by().values_list(*names).iterator(chunk_size=ROWS)
+
+
+def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    batch: list[tuple[Any, ...]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _Digest:
+    """The number of rows, and the sum of their digests, which does not depend on their order."""
+
+    def __init__(self, fields: Iterable[models.Field]) -> None:
+        self._json = [isinstance(field, models.JSONField) for field in fields]
+        self.count = self.sum = 0
+
+    def of(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The same rows, counted."""
+        for row in rows:
+            plain = repr([_plain(value, is_json) for value, is_json in zip(row, self._json)])
+            digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).digest()
+            self.count, self.sum = self.count + 1, (self.sum + int.from_bytes(digest)) % (1 << 256)
+            yield row
+
+
+def _plain(value: Any, is_json: bool) -> Any:
+    """A value as both databases give it back."""
+    if is_json and value is not None:
+        return as_postgresql_takes_it(json.dumps(_numbers(value), sort_keys=True))
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
+def _numbers(value: Any) -> Any:
+    """JSON's value with all numbers as floats: 1 and 1.0, 1e300 and its digits are the same number."""
+    if isinstance(value, dict):
+        return {name: _numbers(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_numbers(one) for one in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return str(value)
+    return value
