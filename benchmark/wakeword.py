@@ -58,6 +58,7 @@ from phrase_augmentation.normalize import base_language
 from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
 from pipeline.training.advice import advise
+from pipeline.training.verdict import expected_of_people
 
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",
@@ -529,12 +530,13 @@ def _report(bundle: Bundle) -> Mapping[str, Any]:
 
 
 def _predicted(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """The miss rates at the shipped threshold that a bundle's report tells, with intervals, by this benchmark's
-    conditions."""
+    """The miss rates of people at the shipped threshold that a bundle's report says to expect, with intervals, by this
+    benchmark's conditions."""
     results = report.get("results", {})
     for row in results.get("at_rates", ()):
         if row["threshold"] == results.get("default_threshold"):
-            return {"clean": row["miss_rate"]["clean"], "kitchen": row["miss_rate"]["noisy"]}
+            missed = row["miss_rate"]
+            return {"clean": expected_of_people(missed["clean"]), "kitchen": expected_of_people(missed["noisy"])}
     return {}
 
 

@@ -16,7 +16,7 @@ from pipeline.training.config import BUCKETS
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, ROBOT_ENGINES
 from pipeline.training.plan import Plan
 from pipeline.training.synthesis import GenerationReport
-from pipeline.training.verdict import predicts_people, verdict_of
+from pipeline.training.verdict import expected_of_people, predicts_people, verdict_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,9 +147,10 @@ def _misses(report: Mapping[str, Any]) -> str:
         )  # fmt: skip
     return worded(
         "Of real people who say “%(phrase)s”, expect the detector to miss %(people_quiet)s close and quiet, and "
-        "%(people_noisy)s in noise at 10 dB SNR. Those are the 95 %% intervals of what it missed of %(said)d test "
-        "utterances alone: %(quiet)s in quiet and %(noisy)s in noise%(far)s.",
-        phrase=report["phrase"], people_quiet=_range(quiet), people_noisy=_range(noisy), said=results["utterances"],
+        "%(people_noisy)s in noise at 10 dB SNR. Of %(said)d test utterances alone the detector missed %(quiet)s in "
+        "quiet and %(noisy)s in noise%(far)s; the ranges hold chance, and how far such tests were from real people.",
+        phrase=report["phrase"], said=results["utterances"],
+        people_quiet=_range(expected_of_people(quiet)), people_noisy=_range(expected_of_people(noisy)),
         quiet=_percent(quiet["value"]), noisy=_percent(noisy["value"]), far=_far(results),
     )  # fmt: skip
 
@@ -462,12 +463,14 @@ def html_report(report: Mapping[str, Any]) -> str:
     """The report as one self-contained page."""
     summary, results = report["summary"], report["results"]
     verdict = verdict_of(report)
-    missed = "expected misses of real people" if predicts_people(report) else "missed of test voices"
+    predicts = predicts_people(report)
+    missed = "expected misses of real people" if predicts else "missed of test voices"
+    quiet, noisy = (summary[f"miss_rate_{name}"] for name in ("clean", "noisy"))
     svg = det_plot(report, "svg").decode()
     svg = svg[svg.index("<svg") :]
     boxes = [
-        (_range(summary["miss_rate_clean"]), f"{missed} close and quiet (95 % interval)"),
-        (_range(summary["miss_rate_noisy"]), f"{missed} in noise at 10 dB (95 % interval)"),
+        (_range(expected_of_people(quiet) if predicts else quiet), f"{missed} close and quiet (95 % interval)"),
+        (_range(expected_of_people(noisy) if predicts else noisy), f"{missed} in noise at 10 dB (95 % interval)"),
         (f"{summary['fa_per_hour']['value']:.2f}", f"false alarms an hour in {results['hours']:.1f} h"),
         (_percent(summary["confusers_accepted"]["value"]), "of near-phrases accepted"),
     ]

@@ -165,8 +165,8 @@ def test_only_detectors_whose_tests_predict_people_promise_that() -> None:
     report["model"]["kind"] = "encoder"
     report["results"]["by_engine"] = [{**row, "engine": "hibari"} for row in report["results"]["by_engine"]]
     said = words(report)
-    assert "expect the detector to miss 5 to 25 % close and quiet, and 0 to 100 % in noise at 10 dB SNR." in said
-    assert "what it missed of 40 test utterances alone: 12.5 % in quiet and 25.0 % in noise; across a room" in said
+    assert "expect the detector to miss 2 to 49 % close and quiet, and 0 to 100 % in noise at 10 dB SNR." in said
+    assert "Of 40 test utterances alone the detector missed 12.5 % in quiet and 25.0 % in noise; across a room" in said
 
 
 def test_real_results_are_called_real() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.training.verdict import misses_most, predicts_people, verdict_of
+from model.metrics import wilson_interval
+from pipeline.training.verdict import expected_of_people, misses_most, predicts_people, verdict_of
 from tests.support.detector_versions import a_share, make_report
 
 
@@ -67,3 +68,16 @@ def test_one_state_says_what_to_do_next(effort: str, people: int, summary: dict[
     verdict = verdict_of({**a_report(people, **summary), "effort": effort})
     assert verdict.state == state and verdict.advice
     assert (state == "useless") == misses_most({**a_report(people, **summary)["summary"]})
+
+
+def test_what_to_expect_of_people_holds_chance_and_how_far_tests_were_from_people() -> None:
+    few, many = (expected_of_people(wilson_interval(n / 5, n).as_dict()) for n in (20, 100_000))
+    assert few["value"] == many["value"] == 0.2
+    # Of very many utterances, the error alone: 1.96 x 0.8 logits.
+    assert (many["low"], many["high"]) == pytest.approx((0.0495, 0.5453), abs=2e-3)
+    assert few["low"] < many["low"] and many["high"] < few["high"]
+    nothing, everything = (expected_of_people(wilson_interval(n, 60).as_dict()) for n in (0, 60))
+    assert nothing["low"] == 0.0 and 0.06 < nothing["high"] < 0.2
+    assert everything["high"] == 1.0 and everything["low"] == pytest.approx(1.0 - nothing["high"])
+    unknown = {"value": None, "low": 0.0, "high": 1.0}
+    assert expected_of_people(unknown) == unknown
