@@ -51,6 +51,7 @@ BENCHMARKS = {
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
     "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
     "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
+    "loop": "bundles in a simulated household: misses and false alarms before and after devices sent what they heard",
     "portal": "the portal's pages with many clips, jobs and detectors",
 }
 
