@@ -36,11 +36,8 @@ class BenchOptions:
     pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
 
 
-TABLES = {
-    "wakeword": "wakeword_summary",
-    "confusables": "confusables",
-    "loop": "loop",
-}  # modules with a table of their own for people
+# Modules with a table of their own for people.
+TABLES = {"wakeword": "wakeword_summary", "confusables": "confusables", "loop": "loop"}
 
 # Name: what it measures, for the command line's help. Each is a module of this package.
 BENCHMARKS = {

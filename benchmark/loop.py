@@ -7,6 +7,7 @@ test; a person is simulated who confirms truly. Retraining is its part for Engli
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -196,10 +197,7 @@ def _detector(content: bytes) -> HMMDetector:
     from model.checkpoint import load_checkpoint
     from model.keyword_hmm import HMMDetector
 
-    with tempfile.NamedTemporaryFile(suffix=".pt") as file:
-        file.write(content)
-        file.flush()
-        detector = load_checkpoint(file.name)[0]
+    detector = load_checkpoint(io.BytesIO(content))[0]
     if not isinstance(detector, HMMDetector):
         raise HarkError("This detector has no keyword HMM.", "It was trained from nothing.", "Name another bundle.")
     return detector
