@@ -36,7 +36,8 @@ class BenchOptions:
     pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
 
 
-TABLES = {"wakeword": "wakeword_summary", "confusables": "confusables"}  # modules with a table of their own for people
+# Modules with a table of their own for people.
+TABLES = {"wakeword": "wakeword_summary", "confusables": "confusables", "loop": "loop"}
 
 # Name: what it measures, for the command line's help. Each is a module of this package.
 BENCHMARKS = {
@@ -51,6 +52,7 @@ BENCHMARKS = {
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
     "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
     "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
+    "loop": "bundles in a simulated household: misses and false alarms before and after devices sent what they heard",
     "portal": "the portal's pages with many clips, jobs and detectors",
 }
 

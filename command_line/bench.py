@@ -28,7 +28,7 @@ def register(commands: Commands[Parser]) -> None:
     listed = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
     parser.add_argument("name", choices=list(BENCHMARKS), metavar="NAME", help=listed)
     parser.add_argument(
-        "bundles", nargs="*", type=Path, metavar="BUNDLE", help="wakeword, confusables: those to measure"
+        "bundles", nargs="*", type=Path, metavar="BUNDLE", help="wakeword, confusables, loop: those to measure"
     )
     parser.add_argument("--phrase", default=BenchOptions.phrase, help=f'training: default "{BenchOptions.phrase}"')
     parser.add_argument("--effort", choices=list(EFFORTS), default=BenchOptions.effort, help="training: default quick")
@@ -54,7 +54,7 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
 
     if options.bundles and options.name not in TABLES:
         raise HarkError(
-            f"The benchmark {options.name} takes no bundles.", "wakeword and confusables do.", "Leave them out."
+            f"The benchmark {options.name} takes no bundles.", "wakeword, confusables and loop do.", "Leave them out."
         )
     taken = options.name == "wakeword" and options.engines == ALL
     if options.engines and not taken and options.name not in ("engines", "training"):

@@ -9,7 +9,7 @@ chosen on the validation split, so that the phrase itself is hardly ever lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,13 +98,26 @@ def marked_audio(library: Library, phrase: str, language: str) -> Marked:
 def find_anti_keywords(
     detector: HMMDetector, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore
 ) -> AntiKeywords:
-    """Anti-keywords of marked audio [samples], with the smallest margin at which the phrase is not lost to them.
-
-    ``threshold`` is the one from which on an utterance counts as heard.
+    """Anti-keywords of marked audio [samples], with the smallest margin at which the phrase is not lost to them in the
+    validation split. ``threshold`` is the one from which on an utterance counts as heard.
     """
     if not marked:
         return AntiKeywords()
+    table = store.where(split="validation", label=1).reset_index(drop=True)
+    return anti_keywords_of(detector, threshold, marked, lambda with_them: _best_scores(with_them, store, table))
+
+
+def anti_keywords_of(
+    detector: HMMDetector,
+    threshold: float,
+    marked: Sequence[np.ndarray],
+    best_scores: Callable[[HMMDetector], np.ndarray],
+) -> AntiKeywords:
+    """The same, with ``best_scores`` [utterances], which a detector gives the utterances that may not be lost."""
+    if not marked:
+        return AntiKeywords()
     ways = detector.config.pronunciations
+    marked = sorted(marked, key=lambda audio: not _fires(detector, audio, threshold))  # near-misses only after those
     as_heard = [_as_heard(detector, audio) for audio in marked]
     alike = sum(phones in ways for phones in as_heard)
     phones = tuple(dict.fromkeys(p for p in as_heard if len(p) >= SHORTEST_ANTI_KEYWORD and p not in ways))[
@@ -113,10 +126,9 @@ def find_anti_keywords(
     told = AntiKeywords(marked=len(marked), alike=alike)
     if not phones:
         return told
-    table = store.where(split="validation", label=1).reset_index(drop=True)
-    heard_before = _best_scores(detector, store, table) >= threshold
+    heard_before = best_scores(detector) >= threshold
     for margin in MARGINS:
-        after = _best_scores(detector.with_anti_keywords(phones, margin), store, table)
+        after = best_scores(detector.with_anti_keywords(phones, margin))
         if (heard_before & (after < threshold)).sum() <= ALLOWED_LOSS * heard_before.sum():
             return replace(told, phones=phones, margin=margin)
     return told

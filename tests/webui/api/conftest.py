@@ -24,7 +24,7 @@ from webui.api.models import Webhook
 from webui.audio.models import Recording
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
-from webui.listening.services import keep_sample
+from webui.listening.services import allow_wakes, keep_sample
 from webui.trainer.models import Version
 
 Call = Callable[..., Any]
@@ -69,6 +69,7 @@ class World:
 def world(owner: User, portal: Path) -> World:
     """One of everything, of the owner's."""
     version = make_version(owner, portal)
+    allow_wakes(detector=version.detector, allowed=True)
     make_version(owner, portal, 2)  # so that there is something to compare
     assert version.job is not None
     Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from pipeline.serving.sorting import Sorted
 from tests.webui.api.conftest import Call, World, a_pair, a_token, bearer, problem_of
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import SCOPES, create_token, revoke_token
@@ -43,6 +44,7 @@ def named(entries: list[Any]) -> Any:
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detectors of this world hear at once."""
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
+    monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))
 
 
 def send(call: Call, world: World, recording: Path, path: str, method: str, operation: Any, headers: Any) -> Any:
