@@ -12,7 +12,7 @@ HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
 HARK_JOBS_WAITING, HARK_JOBS_WAITING_PER_USER      jobs that wait (200), of one user (50)
 HARK_AUDIT_DAYS     how long the audit log keeps what was done (365)
-HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take (50000000000)
+HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take, unless a quota says otherwise (50000000000)
 HARK_REQUESTS_PER_USER, HARK_REQUESTS_PER_TOKEN, HARK_REQUESTS_PER_ADDRESS    requests a minute of a user (1200), of one
                     of their tokens (600), of an address that sends neither token nor session (600); 0: any number
 HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)

@@ -182,7 +182,6 @@ class AuditEntry(models.Model):
         FACTOR_FAILED = "factor_failed", _("the code of the second factor was wrong")
         RECOVERY_CODE = "recovery_code", _("used a recovery code")
         RECOVERY_CODES = "recovery_codes", _("made new recovery codes")
-        SECRETS_ROTATED = "secrets_rotated", _("replaced the secret key")
 
     MACHINE = "machine"  # in the place of an address: a command on the server
 

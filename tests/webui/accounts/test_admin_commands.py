@@ -119,6 +119,12 @@ def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
     dump = "\n".join(sqlite3.connect(database).iterdump())
     assert "argon2$argon2id$" in dump and token not in dump and PASSWORD not in dump
 
+    with sqlite3.connect(database) as opened:  # as if olga had turned the second factor on, and lost it
+        row = "INSERT INTO mfa_authenticator (user_id, type, data, created_at) VALUES (?, 'totp', '{}', '2026-01-01')"
+        opened.execute(row, opened.execute("SELECT id FROM accounts_user WHERE username = 'olga'").fetchone())
+    assert result(hark("factor-off", "--json")) == {"user": "olga"}
+    assert not sqlite3.connect(database).execute("SELECT 1 FROM mfa_authenticator").fetchall()
+
 
 @pytest.mark.slow(reason="starts Django in a process")
 @pytest.mark.parametrize(
