@@ -16,8 +16,8 @@ MOST = 0.5
 MOST_SIMILAR = 0.2  # share of similar phrases that may wake it
 MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
 OF = 20  # people, of whom it is said how many are heard
-# Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: of 14 words
-# and phrases in quiet and in noise (docs/results.md).
+# Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: of 14
+# words and phrases in quiet and in noise (docs/results.md).
 PREDICTION_ERROR = 0.8
 
 
@@ -52,7 +52,8 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
 
 def expected_of_people(rate: Mapping[str, float | None]) -> dict[str, float | None]:
     """What may be missed of real people, by a miss rate of test voices with its Wilson interval (``value``, ``low``,
-    ``high``): the interval is widened by :data:`PREDICTION_ERROR`, in logits, as Zou and Donner (2008) add intervals."""
+    ``high``): the interval is widened by :data:`PREDICTION_ERROR`, as Zou and Donner (2008) add intervals, in logits.
+    """
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
         return dict(rate)
     centre = _logit((rate["low"] + rate["high"]) / 2)  # of a Wilson interval
