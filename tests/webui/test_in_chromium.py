@@ -362,8 +362,10 @@ def test_a_correction_begins_with_the_first_words_and_buttons_keep_their_distanc
     words = reverse("audio:words", args=[recording.pk])
     with in_chromium(owners, {path: path, words: words}, viewport=PHONE) as page:
         page.goto(ADDRESS + path)
+        page.get_by_role("tab", name="Share").click()
         copy, days = page.locator("[data-copy=new-link]").bounding_box(), page.locator("label[for=days]").bounding_box()
         assert copy and days and days["y"] - copy["y"] - copy["height"] >= 8
+        page.get_by_role("tab", name="Transcript").click()
         page.get_by_role("button", name=re.compile("^Correct")).first.click()
         field = page.get_by_label("What is said")
         assert field.evaluate("field => [field.scrollTop, field.selectionStart]") == [0, 0]

@@ -35,9 +35,9 @@ def refused(token: str) -> TokenRefused:
 
 def test_a_pair(owner: User, other: User) -> None:
     pair = issue_pair(user=other)
-    assert user_of_token(f"Bearer {pair.access}") == (other, {"read", "train", "audio"})
+    assert user_of_token(f"Bearer {pair.access}") == (other, {"read", "train", "audio", "wakes"})
     assert pair.expires_in == 15 * 60
-    assert user_of_token(f"Bearer {issue_pair(user=owner).access}")[1] == {"read", "train", "audio", "admin"}
+    assert user_of_token(f"Bearer {issue_pair(user=owner).access}")[1] == {"read", "train", "audio", "wakes", "admin"}
     assert user_of_token(f"Bearer {issue_pair(user=owner, scopes=['read']).access}")[1] == {"read"}
     access, refresh = claims_of(pair.access), claims_of(pair.refresh)
     assert access["exp"] - access["iat"] == 15 * 60

@@ -231,7 +231,7 @@ def test_the_portal_s_database_is_asked_a_constant_number_of_times(
 ) -> None:
     ids = library.add_clips(make(f"sentence {index}", index, 0.1) for index in range(number))
     for address in ("/library/", "/library/?q=sentence", f"/library/{ids[0]}", "/library/space"):
-        with django_assert_max_num_queries(3):
+        with django_assert_max_num_queries(4):
             assert owners.get(address).status_code == 200
 
 
