@@ -455,7 +455,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     bundle = short_path(result["bundle"])
     fooled_by = ", ".join(f'"{text}"' for text in metrics.get("fooled_by", ()))
     files = [
-        *([("fooled most by", fooled_by)] if fooled_by else []),
+        *([("fooled by, for example", fooled_by)] if fooled_by else []),
         *(
             (
                 f"for {device['title']}",
@@ -476,7 +476,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         headline(result["phrase"], metrics),
         *([verdict["sentence"], verdict["advice"]] if (verdict := result.get("verdict")) else []),
         "",
-        table(["on held-out voices", "", "95 % interval"], measured, right=[1]),
+        table(["of the test's voices", "", "95 % interval"], measured, right=[1]),
         "",
         facts([*files, ("bundle, and its model.pt", "")]),
     )

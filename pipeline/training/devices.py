@@ -116,7 +116,7 @@ def make_for_device(
         detector = _within_8_bits(small, store)
     validation = score_split(detector, store, "validation")
     thresholds = calibrate(validation)
-    results = measure(score_split(detector, store, "test"), thresholds, validation)
+    results = measure(score_split(detector, store, "test"), thresholds, validation, config.language)
     name = re.sub(r"[^a-z0-9]+", "_", config.phrase.encode("ascii", "ignore").decode().lower()).strip("_") or "phrase"
     cutoff = results["default_threshold"]
     if isinstance(detector, MicroDetector):

@@ -10,6 +10,7 @@ import numpy as np
 
 from model import metrics
 from model.metrics import ScoredStream
+from phrase_augmentation.vocabulary import zipf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordin
 # Formant and diphone synthesis: detectors miss such voices more often than people, so their figures stand apart.
 ROBOT_ENGINES = ("espeak", "flite", "festival")
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
+REAL_WORD = 2.0  # zipf of a word from which on people say it
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,9 @@ def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
     }
 
 
-def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit) -> dict[str, Any]:
+def measure(
+    test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit, language: str = "en"
+) -> dict[str, Any]:
     """Results on the test split, which neither training nor the choice of checkpoint and thresholds has seen."""
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
@@ -172,7 +176,7 @@ def measure(test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation:
         "by_engine": _misses_by(test, ["engine", "condition"], threshold),
         "by_speaker": _misses_by(test, ["engine", "speaker"], threshold),
         "false_alarms_by": _alarms_by(test, threshold),
-        "confusers": accepted_confusers(test, threshold),
+        "confusers": accepted_confusers(test, threshold, language),
         "det": {
             name: metrics.det_curve(test.pick(test.headline & mask), negatives) for name, mask in _conditions(condition)
         },
@@ -209,9 +213,9 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
     return rows
 
 
-def accepted_confusers(split: ScoredSplit, threshold: float) -> dict[str, Any]:
-    """How many confusers were taken for the phrase, and which ones most often, those with the highest scores first; the
-    interval counts utterances."""
+def accepted_confusers(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
+    """How many confusers were taken for the phrase, and which: first what people say, phrases of real words, then
+    invented ones and sentences, each most often accepted first and by score; the interval counts utterances."""
     indices = np.flatnonzero(split.confusers)
     fired = {int(i): len(metrics.detections(split.streams[i].scores, threshold)) > 0 for i in indices}
     by_text: dict[str, list[bool]] = {}
@@ -221,7 +225,12 @@ def accepted_confusers(split: ScoredSplit, threshold: float) -> dict[str, Any]:
         by_text.setdefault(text, []).append(accepted)
         best[text] = max(best.get(text, 0.0), float(split.streams[index].scores.max(initial=0.0)))
     utterances = split.utterances(split.confusers)
-    order = sorted(by_text, key=lambda text: (-sum(by_text[text]), -best[text], text))
+    phrases = set(split.table["text"][split.table["bucket"] == "confuser"])
+
+    def said_by_people(text: str) -> bool:
+        return text in phrases and all(zipf(word, language) >= REAL_WORD for word in text.split())
+
+    order = sorted(by_text, key=lambda text: (not said_by_people(text), -sum(by_text[text]), -best[text], text))
     worst = [(sum(by_text[text]), len(by_text[text]), text) for text in order if any(by_text[text])][:20]
     return {
         "said": len(fired),

@@ -157,7 +157,7 @@ def _misses(report: Mapping[str, Any]) -> str:
 
 def _fooled_by(summary: Mapping[str, Any]) -> str:
     texts = ", ".join(f"“{text}”" for text in summary["fooled_by"])
-    return worded(", most often %(texts)s", texts=texts) if texts else ""
+    return worded(", for example %(texts)s", texts=texts) if texts else ""
 
 
 def in_words(report: Mapping[str, Any]) -> list[str]:

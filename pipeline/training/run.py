@@ -231,7 +231,7 @@ def _run(
             detector, thresholds, validation = _calibrate(detector, store, reporter)
     with clock.stage("report"):
         reporter.stage("report", worded("Measuring on voices that were held out"))
-        results = measure(score_split(detector, store, "test"), thresholds, validation)
+        results = measure(score_split(detector, store, "test"), thresholds, validation, config.language)
         foundation = _foundation(config, detector)
         if before is not None:
             compared = compare(before.detector, before.thresholds, detector, thresholds, store, before.marked)

@@ -113,8 +113,8 @@ def _heard(report: Mapping[str, Any]) -> Worded:
     quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
     if predicts_people(report) and quiet["value"] is not None and noisy["value"] is not None:
         return worded(
-            "Expect it to hear about %(quiet)d of %(of)d people in quiet and %(noisy)d in noise",
-            quiet=OF - _times(quiet, OF), noisy=OF - _times(noisy, OF), of=OF,
+            "Expect it to hear %(quiet)s of %(of)d people in quiet and %(noisy)s in noise",
+            quiet=_heard_of(quiet), noisy=_heard_of(noisy), of=OF,
         )  # fmt: skip
     said = int(results.get("utterances", results["positives"]))
     return worded(
@@ -122,6 +122,13 @@ def _heard(report: Mapping[str, Any]) -> Worded:
         "measured",
         heard=said - _times(summary["miss_rate"], said), said=said,
     )  # fmt: skip
+
+
+def _heard_of(missed: Mapping[str, float | None]) -> str:
+    """Of :data:`OF` people: "18 to 20"."""
+    expected = expected_of_people(missed)
+    least, most = (OF - round((expected[name] or 0.0) * OF) for name in ("high", "low"))
+    return str(most) if least == most else worded("%(least)d to %(most)d", least=least, most=most)
 
 
 def _similar(report: Mapping[str, Any]) -> Worded:

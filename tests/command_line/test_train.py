@@ -184,7 +184,7 @@ def test_what_people_see_of_a_run(
     assert "3.1 %" in shown.out and "1.5 % to 6.0 %" in shown.out and "0.10 to 1.20" in shown.out
     assert "2 min 41 s (synthesize 1 min 1 s, train 1 min 40 s)" in shown.out
     assert "✓ hey compass has its detector\nIt heard 9 of 10 people.\nIt is ready.\n" in shown.out
-    assert re.search('fooled most by +"hey campus", "a compass"', shown.out)
+    assert re.search('fooled by, for example +"hey campus", "a compass"', shown.out)
     lines = shown.out.splitlines()
     assert str(data_dir / "models" / "run" / "run.zip") in lines
     assert str(data_dir / "models" / "run" / "model.pt") in lines

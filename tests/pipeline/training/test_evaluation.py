@@ -15,6 +15,7 @@ from pipeline.training.evaluation import (
     FA_PER_DAY,
     REPORTED_FA_PER_HOUR,
     ScoredSplit,
+    accepted_confusers,
     calibrate,
     measure,
     threshold_at,
@@ -184,6 +185,19 @@ def test_tables_add_up(results: dict[str, Any]) -> None:
     for name in ("all", "clean", "noisy"):
         curve = results["det"][name]
         assert np.all(np.diff(curve["miss_rate"]) >= 0) and np.all(np.diff(curve["fa_per_hour"]) <= 0)
+
+
+def test_what_people_say_comes_first_of_what_fooled_it(test: ScoredSplit) -> None:
+    table = test.table.copy()
+    confusers = np.flatnonzero(test.confusers)
+    table.loc[confusers[::2], "text"] = "hey clompass"  # no word
+    found = accepted_confusers(ScoredSplit(table, test.streams), 0.0)
+    assert [row["text"] for row in found["worst"]][-1] == "hey clompass"
+    table.loc[confusers, "bucket"] = "inbetween"
+    table.loc[confusers[1::2], "text"] = "hey compost good night"
+    table.loc[confusers[0], ["text", "bucket"]] = ["hey compost", "confuser"]
+    found = accepted_confusers(ScoredSplit(table, test.streams), 0.0)
+    assert found["worst"][0] == {"text": "hey compost", "accepted": 1, "said": 1}, "a phrase before any sentence"
 
 
 def test_no_confusers_and_no_noisy_positives_are_no_numbers(

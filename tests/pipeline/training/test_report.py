@@ -204,7 +204,7 @@ def test_what_the_people_of_the_unit_inventory_were_used_for_is_told() -> None:
 def test_what_fooled_it_is_named() -> None:
     report = report_of()
     assert report["summary"]["fooled_by"] == ["<script>alert(1)</script>"]
-    assert "to 100.0 %), most often “<script>alert(1)</script>”." in words(report)
+    assert "to 100.0 %), for example “<script>alert(1)</script>”." in words(report)
     report["summary"]["fooled_by"] = []
     assert "most often" not in words(report)
 
