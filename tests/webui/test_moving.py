@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import zipfile
@@ -20,7 +19,7 @@ from tests.support.servers import postgresql
 pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL and Hark's commands")]
 
 BEGIN = """
-import json, sys
+import json, sys, time
 from webui.setup import ready; ready()
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
@@ -59,6 +58,7 @@ while True:
         job = Job.objects.create(user=user, kind="plan", lane="audio", title="meanwhile", state="done")
         JobEvent.objects.create(job=job, event={{}})
     print("wrote", flush=True)
+    time.sleep(0.05)
 """
 
 ROWS = f"""{BEGIN}
@@ -148,7 +148,7 @@ def test_from_sqlite_under_use_to_postgresql_and_back(tmp_path: Path) -> None:
             assert writer.stdout is not None and writer.stdout.readline() == "wrote\n"
             made = first.hark("backup", str(tmp_path / "used.zip"))
         finally:
-            writer.send_signal(signal.SIGTERM)
+            writer.kill()  # SIGTERM may be ignored where tests have run before
             writer.communicate()
         assert made["ok"] and not made["left_out"]
         before = first.visit(recording)
