@@ -42,6 +42,10 @@ if found:
 STAMP = "installed.txt"  # digest of the requirements that are in the environment; written last, when all was imported
 
 
+class BadPackageError(HarkError):
+    """A package was installed and cannot be used: the trouble is its own, not the network's or the disk's."""
+
+
 def requirements(name: str) -> Path:
     """The requirements file of an engine; it exists only where the engine can have its own environment."""
     speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
@@ -105,7 +109,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         _run([python, "-c", WITHOUT_CUDA], name, report)
         _import(python, name)
         if why := damaged(name):
-            raise HarkError(
+            raise BadPackageError(
                 f"The environment of {name} was made, but cannot be used.",
                 f"{why}.",
                 f"Run ./hark engines enable {name} again; if it stays, the package index delivers another file.",
@@ -157,7 +161,7 @@ def _import(python: str, name: str) -> None:
         told = subprocess.run([python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, text=True)
         if told.returncode:
             said = (told.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise HarkError(
+            raise BadPackageError(
                 f"The environment of {name} was made, but cannot be used.",
                 f"{module} cannot be imported: {said[:300]}",
                 "Where a build of torch for another machine came with it, name an index with the right one in "

@@ -42,13 +42,15 @@ def voices_to_install(config: RunConfig) -> dict[str, int]:
 
 
 def install_voices(names: Iterable[str], reporter: Reporter) -> None:
-    """Enable engines one after the other. A run goes on without one that fails, and without those after it."""
+    """Enable engines one after the other. A run goes on without one that fails, and without those after it where the
+    network or the disk is the reason, so that it is not waited for again and again."""
     for name in names:
         try:
             enable_engine(name, reporter)
         except HarkError as error:
             reporter.log(worded("Going on without %(engine)s: %(why)s", engine=name, why=error.why), "warning")
-            return
+            if not isinstance(error, environments.BadPackageError):
+                return
 
 
 def enable_engine(name: str, reporter: Reporter) -> Path:

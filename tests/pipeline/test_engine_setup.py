@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from core.environments import BadPackageError
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline.engine_setup import NEURAL_VOICES, PULLED_MODELS, pull_model
+from pipeline.engine_setup import NEURAL_VOICES, PULLED_MODELS, install_voices, pull_model
 from pipeline.jobs import KINDS
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -108,3 +109,22 @@ def test_a_portal_s_run_installs_the_voices_that_it_was_told_to(
     for installs in (False, True):
         KINDS["train"].run({"phrase": "hey compass", "install_voices": installs}, data_dir, silent_reporter())
     assert done == ["run", *NEURAL_VOICES, "run"]
+
+
+@pytest.mark.parametrize("error", [BadPackageError, HarkError])
+def test_a_package_that_was_altered_loses_no_other_engine_and_a_missing_network_is_waited_for_once(
+    error: type[HarkError], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def enable(name: str, report: object) -> None:
+        tried.append(name)
+        raise error("It failed.", f"{name} cannot be had", "Try again.")
+
+    monkeypatch.setattr("core.environments.enable", enable)
+    said: list[str] = []
+    reporter = silent_reporter()
+    monkeypatch.setattr(reporter, "log", lambda message, *level: said.append(str(message)))
+    install_voices(NEURAL_VOICES, reporter)
+    expected = list(NEURAL_VOICES) if error is BadPackageError else list(NEURAL_VOICES)[:1]
+    assert tried == expected and said == [f"Going on without {name}: {name} cannot be had" for name in expected]
