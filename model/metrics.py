@@ -20,6 +20,7 @@ REFRACTORY_S = 2.5
 HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
 HIT_AFTER_S = 1.0  # ... and this long after it
 CONFIDENCE = 0.95
+QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)  # of the normal distribution: half of an interval
 DET_POINTS = 120
 TAIL_PEAKS = 50  # highest false-alarm peaks that the tail is fitted to
 TAIL_PRIOR = 0.1  # what is added to the shape of a tail: half of its standard error (docs/experiments.md)
@@ -63,7 +64,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
     """
     if trials == 0:
         return Interval(float("nan"), 0.0, 1.0)
-    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    z = QUANTILE
     p = successes / trials
     denominator = 1 + z * z / trials
     centre = (p + z * z / (2 * trials)) / denominator

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import resolve_url
 from django.utils.functional import SimpleLazyObject
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
+
+from webui.accounts.views import safe_address
 
 THEMES = ("light", "dark")  # any other: the system's
 THEME_S = 365 * 24 * 3600
@@ -35,9 +35,9 @@ def _waiting(request: HttpRequest) -> dict[str, int]:
 @require_POST
 def choose_theme(request: HttpRequest) -> HttpResponse:
     """``theme`` is light, dark or anything else for the system's; back to the page ``next``."""
-    then, theme = request.POST.get("next", ""), request.POST.get("theme", "")
-    allowed = url_has_allowed_host_and_scheme(then, {request.get_host()}, request.is_secure())
-    response = HttpResponse(status=303, headers={"Location": then if allowed else resolve_url("trainer:home")})
+    theme = request.POST.get("theme", "")
+    then = safe_address(request, request.POST.get("next", ""))
+    response = HttpResponse(status=303, headers={"Location": then})
     if theme in THEMES:
         response.set_cookie("theme", theme, max_age=THEME_S, samesite="Lax", secure=request.is_secure(), httponly=True)
     else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 from core.worded import Worded, worded
-from model.metrics import CONFIDENCE
+from model.metrics import QUANTILE
+from model.runtime.detector import logit
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ROBOT_ENGINES
 
 MOST = 0.5
@@ -56,19 +56,15 @@ def expected_of_people(rate: Mapping[str, float | None]) -> dict[str, float | No
     """
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
         return dict(rate)
-    centre = _logit((rate["low"] + rate["high"]) / 2)  # of a Wilson interval
+    centre = float(logit((rate["low"] + rate["high"]) / 2))  # of a Wilson interval
 
     def widened(bound: float, side: int) -> float:
         if not 1e-9 < bound < 1.0 - 1e-9:
             return round(bound)
-        away = math.hypot(_logit(bound) - centre, NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * PREDICTION_ERROR)
+        away = math.hypot(float(logit(bound)) - centre, QUANTILE * PREDICTION_ERROR)
         return 1.0 / (1.0 + math.exp(-centre - side * away))
 
     return {"value": rate["value"], "low": widened(rate["low"], -1), "high": widened(rate["high"], 1)}
-
-
-def _logit(share: float) -> float:
-    return math.log(share / (1.0 - share))
 
 
 def verdict_of(report: Mapping[str, Any]) -> Verdict:

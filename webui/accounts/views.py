@@ -52,7 +52,7 @@ TOKEN, HOOK = "token", "secret of a webhook"  # that are shown once
 
 
 def safe_address(request: HttpRequest, wanted: str) -> str:
-    """Where to go after signing in: what was wanted if it is a page of this portal, else the start."""
+    """Where to go on: what was wanted if it is a page of this portal, else the start."""
     if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
         return wanted
     return resolve_url(settings.LOGIN_REDIRECT_URL)
