@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from benchmark.streams import CONDITIONS
-from model.metrics import wilson_interval
+from model.metrics import QUANTILE, wilson_interval
+from model.runtime.detector import logit
+from pipeline.training.verdict import expected_of_people
 
 RATES = (0.1, 0.5, 2.0)  # false alarms an hour
 REAL, SYNTHESIZED = "real recordings", "synthesized"  # clips of the phrase
@@ -97,31 +99,79 @@ def average(phrases: Mapping[str, Any]) -> Figures:
 def predictions(bundles: Mapping[str, Any]) -> Figures:
     """How well the reports of bundles predict the miss rates of real people, at the shipped thresholds.
 
-    For each condition ``words`` {bundle: {predicted, missed, inside, warnings}}, ``inside``, of how many what is missed
-    lies within the predicted interval, ``mean_error`` (of absolute differences), ``rank_correlation`` (Spearman's; None
-    below three bundles, or where all are alike), and that of the adviser's ``warnings`` with the miss rates.
+    For each condition ``words`` {bundle: {tested, predicted, missed, inside, inside_by_others, warnings}}; of how many
+    what is missed lies within the interval that a report predicts (``inside``), and within what it would predict by the
+    error of the other bundles' tests alone (``inside_by_others``; None below four bundles); ``mean_error`` (of
+    absolute differences), ``rank_correlation`` (Spearman's; None below three bundles, or where all are alike), and that
+    of the adviser's ``warnings`` with the miss rates. ``error``: see :func:`prediction_error`.
     """
-    result: Figures = {}
+    held = {
+        name: {condition: (one["tested"][condition], shipped_misses(one, condition)) for condition in CONDITIONS}
+        for name, one in bundles.items()
+        if one["positives"] == REAL and all(one["tested"].get(c, {}).get("value") is not None for c in CONDITIONS)
+    }
+    pairs = {name: list(of.values()) for name, of in held.items()}
+    result: Figures = {"error": prediction_error([pair for of in pairs.values() for pair in of])}
     for condition in CONDITIONS:
         words: Figures = {}
-        for name, one in bundles.items():
-            told = one["predicted"].get(condition, {})
-            if one["positives"] != REAL or told.get("value") is None:
-                continue
-            missed = one["conditions"][condition]["as_shipped"]["miss_rate"]["value"]
-            # A report says whole per cents.
-            inside = round(told["low"], 2) <= round(missed, 2) <= round(told["high"], 2)
-            words[name] = {"predicted": told, "missed": missed, "inside": inside, "warnings": one["warnings"]}
-        values = [word["predicted"]["value"] for word in words.values()]
-        missed_of, warnings = ([word[name] for word in words.values()] for name in ("missed", "warnings"))
+        for name, of in held.items():
+            tested, missed = of[condition]
+            others = prediction_error([pair for other in pairs if other != name for pair in pairs[other]])
+            told = expected_of_people(tested)
+            words[name] = {
+                "tested": tested, "predicted": told, "missed": missed["value"], "inside": _within(missed, told),
+                "inside_by_others": None if others is None else _within(missed, expected_of_people(tested, others)),
+                "warnings": bundles[name]["warnings"],
+            }  # fmt: skip
+        values, missed_of, warnings = (
+            [word[name] for word in words.values()] for name in ("tested", "missed", "warnings")
+        )
+        rates = [tested["value"] for tested in values]
+        by_others = [word["inside_by_others"] for word in words.values()]
         result[condition] = {
             "words": words,
             "inside": sum(word["inside"] for word in words.values()),
-            "mean_error": float(np.abs(np.subtract(values, missed_of)).mean()) if words else None,
-            "rank_correlation": _rank_correlation(values, missed_of),
+            "inside_by_others": None if None in by_others else sum(by_others),
+            "mean_error": float(np.abs(np.subtract(rates, missed_of)).mean()) if words else None,
+            "rank_correlation": _rank_correlation(rates, missed_of),
             "rank_correlation_of_warnings": _rank_correlation(warnings, missed_of),
         }
     return result
+
+
+def shipped_misses(one: Mapping[str, Any], condition: str) -> Mapping[str, float]:
+    """What a bundle misses at its own threshold, with its interval."""
+    missed: Mapping[str, float] = one["conditions"][condition]["as_shipped"]["miss_rate"]
+    return missed
+
+
+def _within(missed: Mapping[str, float], told: Mapping[str, float | None]) -> bool:
+    """A report says whole per cents."""
+    return round(told["low"] or 0.0, 2) <= round(missed["value"], 2) <= round(told["high"] or 0.0, 2)
+
+
+def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> float | None:
+    """Standard deviation, in logits, of miss rates of people around those of test voices, beyond what their intervals
+    explain: the one with which squared differences are as large as they should be (a moment estimate, DerSimonian and
+    Laird 1986). None for fewer than six pairs, those of three bundles."""
+    if len(pairs) < 6:
+        return None
+    found = [[_logit_with_deviation(rate) for rate in pair] for pair in pairs]
+    differences = np.array([(one - other) ** 2 for (one, _), (other, _) in found])
+    chance = np.array([one**2 + other**2 for (_, one), (_, other) in found])
+
+    def excess(error: float) -> float:
+        return float((differences / (chance + error**2)).mean()) - 1.0
+
+    return 0.0 if excess(0.0) <= 0.0 else float(optimize.brentq(excess, 0.0, 20.0))
+
+
+def _logit_with_deviation(rate: Mapping[str, float]) -> tuple[float, float]:
+    """Logit of the centre of a Wilson interval, which is never 0 or 1, and its standard deviation by the bound on the
+    side of one half, which is neither."""
+    centre = (rate["low"] + rate["high"]) / 2
+    bound = rate["high"] if centre < 0.5 else rate["low"]
+    return float(logit(centre)), abs(float(logit(bound)) - float(logit(centre))) / QUANTILE
 
 
 def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -170,7 +220,8 @@ def table(figures: Mapping[str, Any]) -> str:
     lines = aligned([HEADER, *rows])
     lines += ["", "Missed at the threshold with that many false alarms an hour on the same stream, per cent."]
     lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
-    for condition, told in figures["predictions"].items():
+    for condition in CONDITIONS:
+        told = figures["predictions"][condition]
         words = ", ".join(
             f"{name} {with_interval(word['predicted'])} / {percent(word['missed'])}"
             for name, word in told["words"].items()
@@ -178,7 +229,8 @@ def table(figures: Mapping[str, Any]) -> str:
         if words:
             lines.append(
                 f"Predicted by the report / missed of real people, {condition}: {words}. Inside the interval "
-                f"{told['inside']} of {len(told['words'])}; mean error {percent(told['mean_error'])} points, rank "
+                f"{told['inside']} of {len(told['words'])}, by the error of the other words' tests "
+                f"{told['inside_by_others'] or '?'}; mean error {percent(told['mean_error'])} points, rank "
                 f"correlation {_correlation(told['rank_correlation'])}; that of the adviser's warnings "
                 f"{_correlation(told['rank_correlation_of_warnings'])}."
             )

@@ -50,9 +50,12 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
     return report.get("model", {}).get("kind") == "encoder" and bool(engines - set(ROBOT_ENGINES))
 
 
-def expected_of_people(rate: Mapping[str, float | None]) -> dict[str, float | None]:
+def expected_of_people(
+    rate: Mapping[str, float | None], error: float = PREDICTION_ERROR
+) -> dict[str, float | None]:
     """What may be missed of real people, by a miss rate of test voices with its Wilson interval (``value``, ``low``,
-    ``high``): the interval is widened by :data:`PREDICTION_ERROR`, as Zou and Donner (2008) add intervals, in logits.
+    ``high``): the interval is widened by ``error``, a standard deviation in logits, as Zou and Donner (2008) add
+    intervals.
     """
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
         return dict(rate)
@@ -61,7 +64,7 @@ def expected_of_people(rate: Mapping[str, float | None]) -> dict[str, float | No
     def widened(bound: float, side: int) -> float:
         if not 1e-9 < bound < 1.0 - 1e-9:
             return round(bound)
-        away = math.hypot(float(logit(bound)) - centre, QUANTILE * PREDICTION_ERROR)
+        away = math.hypot(float(logit(bound)) - centre, QUANTILE * error)
         return 1.0 / (1.0 + math.exp(-centre - side * away))
 
     return {"value": rate["value"], "low": widened(rate["low"], -1), "high": widened(rate["high"], 1)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -148,28 +149,25 @@ def test_a_word_is_said_by_those_whom_no_weights_have_heard(tmp_path: Path) -> N
 
 def test_what_reports_predict_is_held_against_people() -> None:
     def bundle(told: float | None, missed: float, positives: str = REAL) -> dict[str, Any]:
-        conditions = {name: {"as_shipped": {"miss_rate": {"value": missed}}} for name in ("clean", "kitchen")}
-        interval = {"value": told, "low": told and told - 0.1, "high": told and told + 0.05}
-        predicted = {"clean": interval, "kitchen": interval}
-        return {"positives": positives, "conditions": conditions, "predicted": predicted, "warnings": int(missed > 0)}
+        interval = asdict(wilson_interval(round(400 * missed), 400))
+        conditions = {name: {"as_shipped": {"miss_rate": interval}} for name in ("clean", "kitchen")}
+        of_voices = {} if told is None else asdict(wilson_interval(round(100 * told), 100))
+        tested = {"clean": of_voices, "kitchen": of_voices}
+        return {"positives": positives, "conditions": conditions, "tested": tested, "warnings": int(missed > 0)}
 
-    found = predictions(
-        {"a": bundle(0.1, 0.0), "b": bundle(0.2, 0.1), "c": bundle(0.5, 0.6), "d": bundle(None, 0.5),
-         "e": bundle(0.9, 0.0, SYNTHESIZED)}
-    )["clean"]  # fmt: skip
-    assert found["words"]["c"] == {
-        "predicted": {"value": 0.5, "low": 0.4, "high": 0.55}, "missed": 0.6, "inside": False, "warnings": 1,
-    }  # fmt: skip
-    assert found["inside"] == 2 and set(found["words"]) == {
-        "a",
-        "b",
-        "c",
-    }
-    assert found["mean_error"] == pytest.approx(0.1) and found["rank_correlation"] == pytest.approx(1.0)
+    words = {"a": bundle(0.1, 0.0), "b": bundle(0.2, 0.15), "c": bundle(0.3, 0.99), "f": bundle(0.1, 0.1),
+             "d": bundle(None, 0.5), "e": bundle(0.9, 0.0, SYNTHESIZED)}  # fmt: skip
+    found = predictions(words)["clean"]
+    assert list(found["words"]) == ["a", "b", "c", "f"]
+    assert [word["inside"] for word in found["words"].values()] == [False, True, False, True]
+    # The error of "c" is so large that "a" lies within it; without "c" there is hardly any.
+    assert [word["inside_by_others"] for word in found["words"].values()] == [True, True, False, True]
+    assert (found["inside"], found["inside_by_others"]) == (2, 3)
+    assert found["mean_error"] == pytest.approx(0.21) and found["rank_correlation"] == pytest.approx(0.9487, abs=1e-3)
+    assert found["rank_correlation_of_warnings"] == pytest.approx(0.7746, abs=1e-3)
     alike = predictions({"a": bundle(0.1, 0.0), "b": bundle(0.2, 0.0)})["kitchen"]
     assert alike["rank_correlation"] is None and alike["mean_error"] == pytest.approx(0.15)
     assert predictions({})["clean"]["mean_error"] is None
-    assert found["rank_correlation_of_warnings"] == pytest.approx(0.866, abs=1e-3)
 
 
 @pytest.mark.parametrize(

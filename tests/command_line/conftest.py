@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,11 @@ def hark(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Callable[..., int]]:
+def main(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Callable[..., int]:
     """The command line inside the test's own process, with the test's own data folder, for stubs and for speed."""
-    import signal
-
     from command_line import application
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield lambda *arguments: application.main(arguments)
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return lambda *arguments: application.main(arguments)
 
 
 @pytest.fixture(scope="session")
