@@ -37,7 +37,9 @@ class BenchOptions:
 
 
 # Modules with a table of their own for people.
-TABLES = {"wakeword": "wakeword_summary", "confusables": "confusables", "loop": "loop"}
+TABLES = {"wakeword": "wakeword_summary", "confusables": "confusables", "loop": "loop", "hostile": "hostile"}
+
+TAKE_BUNDLES = ("wakeword", "confusables", "loop")
 
 # Name: what it measures, for the command line's help. Each is a module of this package.
 BENCHMARKS = {
@@ -54,6 +56,7 @@ BENCHMARKS = {
     "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
     "loop": "bundles in a simulated household: misses and false alarms before and after devices sent what they heard",
     "portal": "the portal's pages with many clips, jobs and detectors",
+    "hostile": "a thousand files that are damaged or mean harm: refused in words or used, and what is left of them",
 }
 
 

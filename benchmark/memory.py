@@ -11,6 +11,19 @@ LOOK_EVERY_S = 0.1
 
 def resident_kib(process: int) -> int:
     """Resident memory [KiB] of a process and its descendants; 0 where there is no /proc."""
+    return sum(_tree(process).values())
+
+
+def descendants(process: int) -> list[int]:
+    """Processes that a process has started, and those that these have; none that has ended and is not yet waited for.
+
+    Empty where there is no /proc.
+    """
+    return [number for number, size in _tree(process).items() if size and number != process]
+
+
+def _tree(process: int) -> dict[int, int]:
+    """Resident memory [KiB] of a process and each of its descendants; those that have ended have 0."""
     parents: dict[int, int] = {}
     sizes: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
@@ -21,12 +34,13 @@ def resident_kib(process: int) -> int:
         number = int(status.parent.name)
         parents[number] = int(fields["PPid"])
         sizes[number] = int(fields.get("VmRSS", "0 kB").split()[0])
-    total, wanted = 0, [process]
+    found: dict[int, int] = {}
+    wanted = [process]
     while wanted:
         parent = wanted.pop()
-        total += sizes.get(parent, 0)
+        found[parent] = sizes.get(parent, 0)
         wanted += [number for number, of in parents.items() if of == parent]
-    return total
+    return found
 
 
 def resident_mib() -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import BENCHMARKS, TABLES, BenchOptions
+from benchmark import BENCHMARKS, TABLES, TAKE_BUNDLES, BenchOptions
 from command_line.options import Commands, Parser, add_command, count_or_none, folder, names, seed
 from command_line.program import PROGRAM
 from core.errors import HarkError
@@ -52,7 +52,7 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     from benchmark import commit, machine, measure
     from command_line.console import facts
 
-    if options.bundles and options.name not in TABLES:
+    if options.bundles and options.name not in TAKE_BUNDLES:
         raise HarkError(
             f"The benchmark {options.name} takes no bundles.", "wakeword, confusables and loop do.", "Leave them out."
         )

@@ -7,6 +7,7 @@ import importlib.util
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from command_line.options import Commands, Parser, add_command
 from command_line.program import PROGRAM
 from core import earlier_settings
+from core.confined import confined, not_held
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.processors import usable_cores
@@ -115,6 +117,7 @@ def _findings() -> Iterator[Finding]:
     yield from _mining_methods()
     yield from _recording_tools()
     yield _program("ffmpeg", "reads M4A, WebM and other formats")
+    yield _confinement()
     yield _microphone()
     yield _library()
     yield from _earlier_settings()
@@ -254,6 +257,21 @@ def _program(name: str, use: str) -> Finding:
     if path:
         return Finding(name, OK, path)
     return Finding(name, OPTIONAL, f"not installed; it {use}", f"apt-get install {name}")
+
+
+def _confinement() -> Finding:
+    """Whether what opens files of strangers can do nothing else here."""
+    name = "files of strangers"
+    if missing := not_held():
+        to_do = "use Linux 5.13 or newer, with Landlock; docs/security.md says what it keeps from them"
+        return Finding(name, OPTIONAL, f"not wholly confined: {missing}", to_do)
+    ended = subprocess.run(confined([sys.executable, "-I", "-c", "pass"]), capture_output=True, text=True, timeout=60)
+    if ended.returncode:
+        said = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return Finding(
+            name, BROKEN, f"what opens them cannot be started: {said}", "report this, with your system's name"
+        )
+    return Finding(name, OK, "opened without network, without other files and without rights")
 
 
 def _microphone() -> Finding:

@@ -1,13 +1,17 @@
-"""The ffmpeg programs on files of strangers: they open that file alone, in limited memory and time."""
+"""What decodes files of strangers: the ffmpeg programs, or libsndfile in a process of its own. They are confined, and
+open that file alone, in limited memory and time.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,15 +21,15 @@ from typing import IO, Any
 
 import numpy as np
 
+from core.confined import CPU_S, confined
+
 # What ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
 FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,asf,avi,flac,mp3,ogg,wav,w64,amr,amrnb,amrwb,caf,aiff,au,"
     "flv,mpeg,mpegts,mpegvideo,ape,wv,tta,dts,gsm,voc,nistsphere"
 )
-MEMORY_BYTES = 2**30  # address space of the ffmpeg programs; they need about 200 MB
-CPU_S = 900  # that one of them may work; an hour of sound takes some 10 s
-LARGEST_LOG = 1 << 20  # bytes of what one of them says, and of any file but the one that it is to write
 BLOCK_BYTES = 1 << 22
+MOST_CHANNELS = 1024  # libsndfile's limit; ffmpeg's is lower
 AU_HEADER = struct.Struct(">4s5I")  # ".snd", offset of the sound, its size, encoding, sample rate, channels
 
 
@@ -40,37 +44,23 @@ def input_of(path: Path) -> list[str]:
     return ["-protocol_whitelist", "file,pipe", "-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path.resolve()}"]
 
 
-def _limits(largest_file: int | None) -> list[str]:
-    """What stands before an ffmpeg command: limited memory, time and files, no core file, and an end with this process.
-
-    A shell sets them, not ``preexec_fn``: that would copy the page tables of this process, which may hold gigabytes.
-    """
-    limits = {"c": 0, "t": CPU_S, "v": MEMORY_BYTES // 1024}
-    if largest_file is not None:
-        limits["f"] = largest_file // 512
-    # A limit that cannot be set is below ours already.
-    script = "".join(f"ulimit -{letter} {most} 2>/dev/null; " for letter, most in limits.items()) + 'exec "$@"'
-    # setpriv is Linux's; elsewhere nothing ends with its parent.
-    ends = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-    return ["/bin/sh", "-c", script, "sh", *ends]
-
-
 @contextmanager
-def limited(
-    command: Sequence[str], timeout_s: float | None = None, text: bool = True, largest_file: int | None = LARGEST_LOG
+def listened_to(
+    command: Sequence[str], source: Path, timeout_s: float | None = None, text: bool = True
 ) -> Iterator[tuple[subprocess.Popen[Any], IO[bytes]]]:
-    """A running ffmpeg program and what it says (a file); killed at the end of the block or of its time."""
+    """A program that opens ``source``, confined, and what it says (a file); killed at the end of the block or of its
+    time."""
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
     with (
         tempfile.TemporaryFile() as said,  # a pipe could fill up and stop ffmpeg
         subprocess.Popen(
-            [*_limits(largest_file), *command],
+            confined(command, reads=[source, Path(__file__).parent]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
             text=text,
             errors="replace" if text else None,
-            env=environment,
+            env={**environment, "OPENBLAS_NUM_THREADS": "1"},  # which takes memory for each
         ) as process,
     ):
         timer = threading.Timer(timeout_s or CPU_S, process.kill)
@@ -101,21 +91,20 @@ def decoded(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The first stream of sound of a file, or a part of it: its sample rate and float32 [frames, channels], in blocks.
 
-    Nothing comes from a part that begins after the end.
+    ffmpeg decodes it, where that is installed, else libsndfile. Nothing comes from a part that begins after the end.
 
     Raises:
         NotDecoded: no sound, or, after the blocks that could be decoded, it was stopped.
     """
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *(["-ss", f"{start_s:.6f}"] if start_s else [])]
-    command += [*input_of(path), "-map", "0:a:0", "-map_metadata", "-1", "-vn", "-sn", "-dn"]
-    command += [*(["-t", f"{seconds:.6f}"] if seconds is not None else []), "-threads", "1"]
-    # Sun's format has the simplest header that tells rate and channels.
-    command += ["-c:a", "pcm_f32be", "-f", "au", "-"]
-    with limited(command, timeout_s, text=False) as (process, said):
+    by_ffmpeg = have_ffmpeg()
+    command = _by_ffmpeg(path, start_s, seconds) if by_ffmpeg else by_libsndfile("decode", path, start_s, seconds)
+    with listened_to(command, path, timeout_s, text=False) as (process, said):
         assert process.stdout is not None
         header = process.stdout.read(AU_HEADER.size)
         if len(header) == AU_HEADER.size:
             _, offset, _, _, rate, channels = AU_HEADER.unpack(header)
+            if not 1 <= channels <= MOST_CHANNELS or not AU_HEADER.size <= offset <= BLOCK_BYTES:
+                raise NotDecoded("The decoder answered nonsense")  # it may do what the file wants
             process.stdout.read(offset - AU_HEADER.size)
             frame = 4 * channels
             while raw := process.stdout.read(max(1, BLOCK_BYTES // frame) * frame):
@@ -124,4 +113,18 @@ def decoded(
         code = process.wait()
         if code != 0:
             stopped = f"it was stopped ({signal.Signals(-code).name})" if code < 0 else "it said nothing"
-            raise NotDecoded(f"ffmpeg: {last_words(said) or stopped}")
+            raise NotDecoded(f"{'ffmpeg' if by_ffmpeg else 'libsndfile'}: {last_words(said) or stopped}")
+
+
+def _by_ffmpeg(path: Path, start_s: float, seconds: float | None) -> list[str]:
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *(["-ss", f"{start_s:.6f}"] if start_s else [])]
+    command += [*input_of(path), "-map", "0:a:0", "-map_metadata", "-1", "-vn", "-sn", "-dn"]
+    command += [*(["-t", f"{seconds:.6f}"] if seconds is not None else []), "-threads", "1"]
+    # Sun's format has the simplest header that tells rate and channels.
+    return [*command, "-c:a", "pcm_f32be", "-f", "au", "-"]
+
+
+def by_libsndfile(what: str, path: Path, start_s: float = 0.0, seconds: float | None = None) -> list[str]:
+    """The command for a machine without ffmpeg; ``what``: "decode", or "info"."""
+    program = str(Path(__file__).with_name("sndfile_program.py"))
+    return [sys.executable, "-I", "-B", program, what, str(path.resolve()), str(start_s), json.dumps(seconds)]

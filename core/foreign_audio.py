@@ -1,22 +1,19 @@
 """Audio that a stranger made: no decoder works in this process, and no header is trusted.
 
-The limited ffmpeg decodes it, and its messages go nowhere. Without ffmpeg libsndfile reads what it reads quietly, which
-MP3 is not. Hark's own files are read by :mod:`core.audio_file`, which is faster.
+A confined ffmpeg or libsndfile decodes it, and its messages go nowhere. Hark's own files are read by
+:mod:`core.audio_file`, which is faster.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from core.audio_file import SAMPLE_RATE, check_file, joined, mono_blocks, not_audio, read_audio_blocks
+from core.audio_file import SAMPLE_RATE, check_file, joined, mono_blocks
 from core.errors import HarkError
-from core.ffmpeg import decoded, have_ffmpeg
-
-QUIET_FORMATS = re.compile(rb"RIFF|RIFX|fLaC|OggS|FORM|\.snd|caff|riff|NIST")
+from core.ffmpeg import decoded
 
 
 def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
@@ -37,13 +34,7 @@ def foreign_audio_blocks(
     """
     path = Path(path)
     check_file(path)
-    if have_ffmpeg():
-        yield from mono_blocks(path, decoded(path, start_s, max_seconds), start_s, max_seconds)
-        return
-    with path.open("rb") as file:
-        if not QUIET_FORMATS.match(file.read(4)):
-            raise not_audio(path, "Only WAV, FLAC, Ogg, AIFF and the like are read without ffmpeg.")
-    yield from read_audio_blocks(path, start_s=start_s)
+    yield from mono_blocks(path, decoded(path, start_s, max_seconds), start_s, max_seconds)
 
 
 def seconds_of(path: Path) -> float:

@@ -54,6 +54,11 @@ class WorkerProcess:
             self.kill()
             raise
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.poll() is None

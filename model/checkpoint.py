@@ -7,6 +7,7 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from core.errors import HarkError
 from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import Detector, DetectorConfig
@@ -62,9 +63,22 @@ def save_checkpoint(detector: Detector, path: str, extra: dict[str, Any] | None 
 
 
 def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
-    """The detector (in evaluation mode, on the CPU) and everything else in a file of :func:`save_checkpoint`."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    config = config_from_dict(content.pop("config"))
-    detector: Any = KINDS[config.as_dict()["kind"]][1](config)
-    detector.load_state_dict(with_current_names(content.pop("weights")))
+    """The detector (in evaluation mode, on the CPU) and everything else in a file of :func:`save_checkpoint`.
+
+    Raises:
+        HarkError: it is damaged, or none.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        config = config_from_dict(content.pop("config"))
+        detector: Any = KINDS[config.as_dict()["kind"]][1](config)
+        detector.load_state_dict(with_current_names(content.pop("weights")))
+    except Exception as error:  # damage shows anywhere: in the zip, its pickled values, names and shapes
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = "".join(character if character.isprintable() else " " for character in said)[:300].rstrip(".")
+        raise HarkError(
+            "The detector's checkpoint cannot be loaded.",
+            f"It is damaged: {said}.",
+            "Restore it from a backup, or train the phrase anew.",
+        ) from error
     return detector.eval(), content

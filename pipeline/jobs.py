@@ -71,7 +71,7 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded."""
     from db.db_api import Library
-    from pipeline.corpora.archive import unpack
+    from pipeline.corpora.archive import unpack_confined
     from pipeline.corpora.importing import import_corpus
 
     archive = data / spec["archive"] if spec.get("archive") else None
@@ -84,7 +84,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
                 raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
             shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # what a killed one left
-            unpack(archive, folder)
+            unpack_confined(archive, folder)
             # Most archives hold one folder with everything in it; macOS adds another with nothing of use.
             while len(inside := [path for path in folder.iterdir() if path.name != "__MACOSX"]) == 1 and (
                 inside[0].is_dir()

@@ -22,7 +22,7 @@ from model.examples import SoundSources
 from model.phones import outputs_of
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import corpus_utterances
-from pipeline.corpora.importing import licence_of
+from pipeline.corpora.licences import licence_of
 from pipeline.training.config import NEGATIVE_SET
 from pipeline.training.negative_set import build_negative_set, seconds_of
 

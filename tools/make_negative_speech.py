@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.errors import HarkError
 from pipeline.acoustic.data import corpus_utterances
-from pipeline.corpora.importing import licence_of
+from pipeline.corpora.licences import licence_of
 from pipeline.training.negative_speech import BITRATE, NEGATIVE_SPEECH, chosen_utterances, write_negative_speech
 
 

@@ -47,8 +47,8 @@ from model.asr.emissions import Aligner
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import Alignment, align
-from pipeline.corpora.importing import licence_of
 from pipeline.corpora.layouts import layout_of
+from pipeline.corpora.licences import licence_of
 from pipeline.training.keyword_scoring import TAIL_S, best_score, intelligible, ways_to_say
 
 PEOPLE = 9

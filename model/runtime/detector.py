@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 and later tell Microsoft how they are used
+
 SCHEMA = 1
 REARM = 1.0  # logits by which a score must have risen since its lowest after a detection, to be another one
 WINDOW_FRAMES = (

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from core.data_folder import storage_error
+from core.confined_call import called
+from core.data_folder import storage_error, storing
 from core.errors import HarkError
 
 LARGEST_TOTAL = 2_000_000_000  # bytes, unpacked
@@ -73,6 +74,18 @@ def unpack(archive: Path, folder: Path, most_bytes: int = LARGEST_TOTAL, most_fi
             raise refused(f"It is damaged: {error}.") from error  # what gzip and bz2 say of damaged data
         raise storage_error(error, "unpacking the archive") from error
     return count
+
+
+def unpack_confined(archive: Path, folder: Path) -> int:
+    """:func:`unpack`, in a process that can do nothing else."""
+    with storing("unpacking the archive"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (count,) = called("pipeline.corpora.archive:_unpack", [str(archive), str(folder)], [archive], [folder])
+    return int(count)
+
+
+def _unpack(archive: str, folder: str) -> int:
+    return unpack(Path(archive), Path(folder))
 
 
 def refused(why: str) -> HarkError:

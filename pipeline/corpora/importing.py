@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,8 +30,9 @@ from db.clip_files import digest_of, to_samples
 from db.db_api import Library, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.corpora.layouts import layout_of
-from pipeline.corpora.layouts.utterance import Utterance, is_file_of
+from pipeline.corpora.layouts.utterance import Utterance
+from pipeline.corpora.licences import UNKNOWN_LICENCE
+from pipeline.corpora.listing import listed_corpus
 
 ENGINE = "corpus"  # the engine of all imported clips
 SHORTEST_S = 0.2  # a shorter one holds no word
@@ -40,27 +40,6 @@ LONGEST_S = 60.0  # a longer one with a transcript is too long to align at once
 PIECE_S = 30.0  # recordings without a transcript are cut into pieces of this length
 CHUNK = 64  # utterances looked up, and clips stored, at a time
 SPREAD = 64  # with a limit, the corpus is taken in so many interleaved parts, so that all its speakers are in
-
-LICENCE_FILES = re.compile(r"(source|licen[cs]e|copying|readme)[^/]*(\.txt|\.md|)$", re.IGNORECASE)
-LICENCES: tuple[tuple[str, str], ...] = (
-    (r"\bCC[- ]?0\b|creativecommons\.org/publicdomain/zero", "CC0-1.0"),
-    (r"\bCC[- ]BY[- ]NC[- ]SA\b|licenses/by-nc-sa/|attribution[- ]noncommercial[- ]sharealike", "CC-BY-NC-SA"),
-    (r"\bCC[- ]BY[- ]NC[- ]ND\b|licenses/by-nc-nd/|attribution[- ]noncommercial[- ]noderiv", "CC-BY-NC-ND"),
-    (
-        r"\bCC[- ]BY[- ]NC\b(?![- ](?:SA|ND))|licenses/by-nc/|attribution[- ]noncommercial\b(?![- ](?:share|no))",
-        "CC-BY-NC",
-    ),
-    (r"\bCC[- ]BY[- ]ND\b|licenses/by-nd/|attribution[- ]noderiv", "CC-BY-ND"),
-    (r"\bCC[- ]BY[- ]SA\b|licenses/by-sa/|attribution[- ]sharealike", "CC-BY-SA"),
-    (r"\bCC[- ]BY\b(?![- ](?:SA|NC|ND))|licenses/by/|commons attribution\b(?![- ](?:non|share|no))", "CC-BY"),
-    (r"\bapache[- ](?:license,? )?(?:version )?2(?:\.0)?\b", "Apache-2.0"),
-    (r"\bMIT\b(?: licen[cs]e)?", "MIT"),
-    (r"\b(?:GNU )?GPL\b|GNU general public licen[cs]e", "GPL"),
-    (r"\bpublic[- ]domain\b", "public domain"),
-    # CMU ARCTIC, Festvox and others, in their own words.
-    (r"\bfree licen[cs]e\b|granted, free of charge, to use and distribute", "free (see the corpus)"),
-)
-UNKNOWN_LICENCE = "unknown"
 
 
 @dataclass
@@ -127,11 +106,11 @@ def import_corpus(
         HarkError: no such folder, no corpus in it, or the library cannot be written.
     """
     folder = Path(folder).resolve()
-    layout = layout_of(folder)
+    listing = listed_corpus(folder, own)
     corpus = corpus_name(folder)
-    said, said_by = (licence, "the command") if licence else licence_of(folder)
-    report = ImportReport(corpus=corpus, layout=layout.name, licence=said, licence_from=said_by)
-    reporter.stage("import", f"{folder.name}: {layout.name}")
+    said, said_by = (licence, "the command") if licence else (listing.licence, listing.licence_from)
+    report = ImportReport(corpus=corpus, layout=listing.layout, licence=said, licence_from=said_by)
+    reporter.stage("import", f"{folder.name}: {listing.layout}")
     if said == UNKNOWN_LICENCE:
         reporter.log(
             worded(
@@ -144,7 +123,7 @@ def import_corpus(
     lengths: dict[Path, float] = {}
 
     def listed() -> Iterator[tuple[str, Utterance]]:
-        for utterance in layout.utterances(folder):
+        for utterance in listing.utterances():
             for piece in _pieces(utterance, lengths, own):
                 yield source_id(corpus, _place(folder, piece)), piece
 
@@ -416,25 +395,3 @@ def corpus_name(folder: Path) -> str:
     """
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
     return f"{folder.resolve().name.replace(':', '-')}-{digest}"
-
-
-def licence_of(folder: Path) -> tuple[str, str]:
-    """The licence that a corpus's own files name, and in which file; ("unknown", "") where none does.
-
-    Where a file names several they are joined by " AND ": whoever uses a clip has to heed them all.
-    """
-    order = {"source": 0, "licen": 1, "copyi": 2, "readm": 3}
-    named = (path for path in folder.iterdir() if LICENCE_FILES.fullmatch(path.name))
-    files = [path for path in named if is_file_of(folder, path)]
-    for path in sorted(files, key=lambda path: (order.get(path.name.lower()[:5], 0), path.name)):
-        with path.open(encoding="utf-8", errors="replace") as file:
-            text = " ".join(file.read(100_000).split())
-        names = []
-        for pattern, name in LICENCES:
-            # "MIT" is also a German word and a university; elsewhere capitals do not matter.
-            if found := re.search(pattern, text, 0 if name == "MIT" else re.IGNORECASE):
-                version = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :]) if name.startswith("CC-") else None
-                names.append(f"{name}-{version[1]}" if version else name)
-        if names:
-            return " AND ".join(names), path.name
-    return UNKNOWN_LICENCE, ""

@@ -1,13 +1,12 @@
 """Uploaded recordings: what they are, made into 16 kHz FLAC, joined, drawn.
 
 An upload is hostile until it has been decoded. No header is believed: what counts is what comes out of the decoder
-(``core.ffmpeg``; without the ffmpeg programs, libsndfile), which is stopped where a limit is reached.
+(``core.ffmpeg``), which is stopped where a limit is reached.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import soundfile
@@ -25,8 +24,9 @@ from core.audio_file import SAMPLE_RATE, in_range, missing_seconds
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from core.ffmpeg import NotDecoded, decoded, have_ffmpeg, input_of, last_words, limited
+from core.ffmpeg import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, listened_to
 from core.settings_file import positive_number
+from core.untrusted_json import untrusted_json
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
 MOST_CHANNELS = 64  # what ffmpeg can mix
@@ -200,15 +200,10 @@ def _write_normalized(
 
 def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
     """The sample rate and float32 [frames, channels] of a foreign file, in blocks."""
-    if have_ffmpeg():
-        try:
-            yield from decoded(source, timeout_s=DECODE_TIMEOUT_S)
-        except NotDecoded as error:
-            raise _damaged(str(error)) from error
-        return
-    with soundfile.SoundFile(str(source)) as recording:
-        for block in read_blocks(recording, max(1, BLOCK_FRAMES // recording.channels)):
-            yield recording.samplerate, block
+    try:
+        yield from decoded(source, timeout_s=DECODE_TIMEOUT_S)
+    except NotDecoded as error:
+        raise _damaged(str(error)) from error
 
 
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> list[float]:
@@ -343,15 +338,8 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
         "format=format_name,duration:stream=codec_type,sample_rate,channels,duration:stream_disposition=attached_pic"
     )
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *input_of(path)]
-    with limited(command, PROBE_TIMEOUT_S) as (process, said):
-        assert process.stdout is not None
-        text = process.stdout.read(1_000_000)
-        code = process.wait()
-        why = last_words(said)
-    try:
-        content = json.loads(text) if code == 0 else {}
-    except ValueError:
-        content = {}
+    content, why = _told(command, path)
+    content = content if isinstance(content, dict) else {}
     streams = content.get("streams", [])
     if not streams:
         raise _not_audio(f"ffmpeg: {why}." if why else "ffmpeg finds no sound in it.")
@@ -379,16 +367,29 @@ def _number(text: object) -> float:
     return value if 0 <= value < 1e12 else 0.0
 
 
-def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
+def _told(command: list[str], path: Path) -> tuple[Any, str]:
+    """What a program prints of a file as JSON, None where it is none; and the last that it said beside."""
+    with listened_to(command, path, PROBE_TIMEOUT_S) as (process, said):
+        assert process.stdout is not None
+        text = process.stdout.read(1_000_000)
+        code = process.wait()
+        why = last_words(said)
     try:
-        found = soundfile.info(str(path))
-    except soundfile.LibsndfileError as error:
+        return untrusted_json(text) if code == 0 else None, why
+    except ValueError:
+        return None, why
+
+
+def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
+    found, why = _told(by_libsndfile("info", path), path)
+    if found is None:
         raise _not_audio(
-            f"libsndfile: {str(error.error_string).rstrip('.')}.",
+            f"libsndfile: {why}.",
             "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more.",
-        ) from error
+        )
     # What libsndfile says of the length is corrected by what is there.
-    return MediaFacts(found.duration, found.samplerate, found.channels), frozenset()
+    seconds, rate, channels = map(_number, found)
+    return MediaFacts(seconds, int(rate), int(channels)), frozenset()
 
 
 class _Sink:

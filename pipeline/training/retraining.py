@@ -63,7 +63,7 @@ class Marked:
 
 
 def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
-    """The detector of a finished run and its bundle's manifest. Raises HarkError where it is gone."""
+    """The detector of a finished run and its bundle's manifest. Raises HarkError where it is gone or damaged."""
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
@@ -72,6 +72,10 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
             "There is nothing to start from.", f"{path.name} of the run {run} is gone.", "Train the phrase anew."
         )
     detector, about = load_checkpoint(str(path))
+    if not isinstance(about.get("manifest"), dict):
+        raise HarkError(
+            "There is nothing to start from.", f"{path.name} of the run {run} is damaged.", "Train the phrase anew."
+        )
     return detector, about["manifest"]
 
 

@@ -7,46 +7,20 @@ import random
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmark.hostile_files import PACKERS, as_tar, as_zip, tar_with
 from core.errors import HarkError
 from pipeline.corpora.archive import unpack
 
 FILES = {"corpus/a.wav": b"sound", "corpus/deep/b.txt": "grüß dich".encode(), "ünïcode.txt": b"x"}
 
 
-def as_zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("corpus/", b"")
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def as_tar(mode: str) -> Callable[[Path, dict[str, bytes]], Path]:
-    def make(path: Path, files: dict[str, bytes]) -> Path:
-        with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-            folder = tarfile.TarInfo("corpus")
-            folder.type = tarfile.DIRTYPE
-            archive.addfile(folder)
-            for name, content in files.items():
-                member = tarfile.TarInfo(name)
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-        return path
-
-    return make
-
-
-KINDS = {"zip": as_zip, "tar": as_tar("w"), "gz": as_tar("w:gz"), "bz2": as_tar("w:bz2")}
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PACKERS)
 def test_what_goes_in_comes_out(tmp_path: Path, kind: str) -> None:
-    archive = KINDS[kind](tmp_path / "a", FILES)
+    archive = PACKERS[kind](tmp_path / "a", FILES)
     assert unpack(archive, tmp_path / "out") == 3
     assert {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*.*")} == FILES
     assert all(not path.stat().st_mode & 0o111 for path in (tmp_path / "out").rglob("*.*"))
@@ -77,19 +51,12 @@ def refused(archive: Path, tmp_path: Path, **limits: int) -> HarkError:
     ],
 )
 def test_a_name_that_leads_elsewhere(tmp_path: Path, kind: str, name: str) -> None:
-    refused(KINDS[kind](tmp_path / "a", {name: b"x"}), tmp_path)
+    refused(PACKERS[kind](tmp_path / "a", {name: b"x"}), tmp_path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_special_files_of_a_tar(tmp_path: Path, kind: bytes) -> None:
-    path = tmp_path / "a.tar"
-    with tarfile.open(path, "w") as archive:
-        member = tarfile.TarInfo("corpus")
-        member.type, member.linkname = kind, "/etc"
-        archive.addfile(member)
-        inside = tarfile.TarInfo("corpus/passwd")
-        archive.addfile(inside)
-    assert "link or a special file" in refused(path, tmp_path).why
+    assert "link or a special file" in refused(tar_with(kind, tmp_path / "a.tar"), tmp_path).why
 
 
 def test_a_link_in_a_zip(tmp_path: Path) -> None:
@@ -101,11 +68,11 @@ def test_a_link_in_a_zip(tmp_path: Path) -> None:
     assert "link" in refused(path, tmp_path).why
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PACKERS)
 def test_more_than_there_may_be(tmp_path: Path, kind: str) -> None:
-    bomb = KINDS[kind](tmp_path / "a", {"zeros.wav": bytes(3_000_000)})
+    bomb = PACKERS[kind](tmp_path / "a", {"zeros.wav": bytes(3_000_000)})
     assert "holds more than" in refused(bomb, tmp_path, most_bytes=1_000_000).why
-    many = KINDS[kind](tmp_path / "b", {f"{n}.txt": b"" for n in range(30)})
+    many = PACKERS[kind](tmp_path / "b", {f"{n}.txt": b"" for n in range(30)})
     assert "holds more than 20 files" in refused(many, tmp_path / "second", most_files=20).why
 
 
@@ -142,9 +109,9 @@ def test_names_that_are_one_on_other_disks_and_files_that_are_folders(tmp_path: 
     assert "folder" in refused(as_tar("w")(tmp_path / "b", {"x": b"1", "x/y": b"2"}), tmp_path).why
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PACKERS)
 def test_what_is_damaged_is_refused_in_words(tmp_path: Path, kind: str) -> None:
-    whole = KINDS[kind](tmp_path / "whole", FILES | {"noise": random.Random(0).randbytes(50_000)}).read_bytes()
+    whole = PACKERS[kind](tmp_path / "whole", FILES | {"noise": random.Random(0).randbytes(50_000)}).read_bytes()
     draw = random.Random(1)
     for number in range(60):
         content = bytearray(whole[: draw.randrange(4, len(whole))] if number % 2 else whole)

@@ -22,8 +22,9 @@ from core.events import Reporter
 from db.db_api import Library
 from db.records import Clip, NewClip, Where
 from pipeline.corpora import importing as corpus_module
-from pipeline.corpora.importing import ImportReport, corpus_name, import_corpus, import_peoples_speech, licence_of
+from pipeline.corpora.importing import ImportReport, corpus_name, import_corpus, import_peoples_speech
 from pipeline.corpora.layouts import LAYOUTS, layout_of
+from pipeline.corpora.licences import licence_of
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmark.hostile_files import PLAYLISTS, flac_that_lies, noise, wav_that_lies
 from core.errors import HarkError
 from pipeline.recordings import media
 from pipeline.recordings.media import MediaLimits, normalize
@@ -28,28 +29,6 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp
     if request.param == "libsndfile":
         monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     return str(request.param)
-
-
-def noise(seconds: float, rate: int = 16_000, channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-0.3, 0.3, (int(seconds * rate), channels)).squeeze()
-
-
-def wav(path: Path, **more: int) -> bytes:
-    """A WAV of 2 s with fields of its header overwritten: channels, rate."""
-    soundfile.write(path, noise(2), 16_000, format="WAV")
-    content = bytearray(path.read_bytes())
-    struct.pack_into("<H", content, 22, more.get("channels", 1))
-    struct.pack_into("<I", content, 24, more.get("rate", 16_000))
-    return bytes(content)
-
-
-def flac_that_lies(path: Path, seconds: int, claimed_s: int) -> bytes:
-    """Silence in a FLAC whose header claims another length."""
-    soundfile.write(path, np.zeros(seconds * 8000, np.int16), 8000, format="FLAC", subtype="PCM_16")
-    content = bytearray(path.read_bytes())
-    numbers = int.from_bytes(content[18:26], "big")  # rate, channels, bits, and 36 bits of samples
-    content[18:26] = ((numbers >> 36 << 36) | claimed_s * 8000).to_bytes(8, "big")
-    return bytes(content)
 
 
 def zipped(path: Path) -> bytes:
@@ -72,18 +51,18 @@ HALF_AN_HOUR = MediaLimits(max_seconds=1800)
 # name of the upload, what it holds, what the error says
 ZOO: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("empty.wav", lambda path: b"", "empty"),
-    ("header.wav", lambda path: wav(path)[:44], "no sound|not a recording|breaks off"),
-    ("truncated.wav", lambda path: half(wav(path)), "breaks off after"),
+    ("header.wav", lambda path: wav_that_lies()[:44], "no sound|not a recording|breaks off"),
+    ("truncated.wav", lambda path: half(wav_that_lies()), "breaks off after"),
     ("truncated.flac", lambda path: half(flac(path)), "breaks off after|damaged"),
     ("zip.wav", zipped, "ZIP archive"),
-    ("bomb.mp3", lambda path: flac_that_lies(path, 31 * 60, 0), "too long"),
-    ("promise.flac", lambda path: flac_that_lies(path, 2, 60), "breaks off after|damaged"),
-    ("endless.flac", lambda path: flac_that_lies(path, 2, 8_000_000), "too long|breaks off|damaged"),
-    ("31min.flac", lambda path: flac_that_lies(path, 31 * 60, 31 * 60), "too long"),
-    ("none.wav", lambda path: wav(path, channels=0), "not a recording"),
-    ("crowd.wav", lambda path: wav(path, channels=65_535), "not a recording|no sound"),
-    ("400Hz.wav", lambda path: wav(path, rate=400), "400 Hz"),
-    ("fast.wav", lambda path: wav(path, rate=400_000), "400000 Hz"),
+    ("bomb.mp3", lambda path: flac_that_lies(31 * 60, 0), "too long"),
+    ("promise.flac", lambda path: flac_that_lies(2, 60), "breaks off after|damaged"),
+    ("endless.flac", lambda path: flac_that_lies(2, 8_000_000), "too long|breaks off|damaged"),
+    ("31min.flac", lambda path: flac_that_lies(31 * 60, 31 * 60), "too long"),
+    ("none.wav", lambda path: wav_that_lies(channels=0), "not a recording"),
+    ("crowd.wav", lambda path: wav_that_lies(channels=65_535), "not a recording|no sound"),
+    ("400Hz.wav", lambda path: wav_that_lies(rate=400), "400 Hz"),
+    ("fast.wav", lambda path: wav_that_lies(rate=400_000), "400000 Hz"),
     ("noise.mp3", lambda path: np.random.default_rng(1).bytes(50_000), "not a recording|damaged|no sound"),
     ("paper.wav", lambda path: b"%PDF-1.7\n" + bytes(1000), "PDF"),
     ("page.mp3", lambda path: b"<!doctype html><title>404</title>", "markup"),
@@ -111,16 +90,6 @@ def test_bad_uploads_are_refused(
     assert not target.parent.exists() or not list(target.parent.iterdir())
 
 
-PLAYLISTS = {
-    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{there}\n#EXT-X-ENDLIST\n",
-    "list.mp3": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{there}\n#EXT-X-ENDLIST\n",
-    "list.wav": "ffconcat version 1.0\nfile '{there}'\n",
-    "dash.mp4": '<?xml version="1.0"?><MPD><Period><BaseURL>{there}</BaseURL></Period></MPD>',
-    "list.pls": "[playlist]\nFile1={there}\n",
-    "late.mp3": "# a comment\nffconcat version 1.0\nfile '{there}'\n",
-}
-
-
 @pytest.mark.parametrize("looked_at", [True, False], ids=["by its beginning", "by the programs alone"])
 @pytest.mark.parametrize("where", ["path", "url"])
 @pytest.mark.parametrize("name", list(PLAYLISTS))
@@ -143,7 +112,7 @@ def test_playlists_open_nothing(
 
 
 def test_a_flac_that_holds_more_than_it_says(decoder: str, tmp_path: Path) -> None:
-    (tmp_path / "bomb.flac").write_bytes(flac_that_lies(tmp_path / "made", 31 * 60, 1))
+    (tmp_path / "bomb.flac").write_bytes(flac_that_lies(31 * 60, 1))
     if decoder == "ffmpeg":  # goes on, and is stopped at the limit
         with pytest.raises(HarkError, match="too long"):
             normalize(tmp_path / "bomb.flac", tmp_path / "a.flac", HALF_AN_HOUR)
@@ -175,7 +144,7 @@ def test_good_ones_that_look_odd(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "wrong.pdf", noise(1), 16_000, format="FLAC")
     soundfile.write(tmp_path / "seven.wav", noise(1, channels=7), 16_000)
     soundfile.write(tmp_path / "-i concat:x.wav", noise(1), 16_000, format="WAV")
-    (tmp_path / "piped.wav").write_bytes(wav(tmp_path / "w").replace(struct.pack("<I", 64_000), b"\xff\xff\xff\xff", 1))
+    (tmp_path / "piped.wav").write_bytes(wav_that_lies().replace(struct.pack("<I", 64_000), b"\xff\xff\xff\xff", 1))
     expected = {"wrong.pdf": 1, "seven.wav": 1, "-i concat:x.wav": 1, "piped.wav": 2}
     for name, seconds in expected.items():
         facts = normalize(tmp_path / name, tmp_path / "a.flac", HALF_AN_HOUR)

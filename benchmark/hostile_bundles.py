@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ def slow_bundle(folder: Path, when: str) -> Path:
         "first": np.asarray([0], np.int64),
     }
     return _bundle(folder, nodes, constants)
+
+
+def resealed(files: Mapping[str, bytes], manifest: dict[str, Any] | None = None) -> dict[str, bytes]:
+    """The files of a bundle with the digests that they have now: whoever means harm computes them."""
+    content = dict(manifest or json.loads(files["manifest.json"]))
+    if isinstance(content.get("files"), dict):
+        content["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in content["files"]}
+    content.pop("digest", None)
+    content["digest"] = manifest_digest(content)
+    return {**files, "manifest.json": json.dumps(content).encode()}
 
 
 def _value(name: str, kind: int = TensorProto.FLOAT, shape: list[Any] | None = None) -> onnx.ValueInfoProto:

@@ -1,0 +1,104 @@
+"""A process that opens files of strangers as Hark does, and says how that ended: what ``hostile.py`` asks."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.audio_file import write_audio
+from core.errors import HarkError
+from core.events import silent_reporter
+from core.worker_protocol import serve
+
+LONGEST_S = 1800.0  # of a recording that is taken
+RUN = "a-run"
+
+
+def _sound(path: Path, data: Path) -> None:
+    """As a recording that is uploaded, and as one that a detector is tried on; used where one of them takes it."""
+    from core.foreign_audio import read_foreign_audio
+    from pipeline.recordings.media import MediaLimits, normalize
+
+    target = data / "audio" / "1" / "audio.flac"
+    refusals = []
+    for take in (
+        lambda: normalize(path, target, MediaLimits(max_seconds=LONGEST_S)),
+        lambda: read_foreign_audio(path, max_seconds=60.0),
+    ):
+        try:
+            take()
+        except HarkError as error:
+            refusals.append(error)
+    target.unlink(missing_ok=True)
+    if len(refusals) == 2:
+        raise refusals[0]
+
+
+def _corpus(path: Path, data: Path) -> None:
+    """As an archive that is uploaded to be imported."""
+    from pipeline.jobs import KINDS
+
+    upload = data / "uploads" / "1" / path.name
+    upload.parent.mkdir(parents=True)
+    shutil.copyfile(path, upload)
+    report = KINDS["import"].run({"archive": f"uploads/1/{path.name}", "language": "en"}, data, silent_reporter())
+    if not report["added"] + report["already_there"]:
+        raise HarkError("Nothing was taken in.", f"{report['skipped']}", "Look at what it says of each reason.")
+
+
+def _bundle(path: Path, data: Path) -> None:
+    """As a detector that somebody sent."""
+    from pipeline.serving.detection import listen, open_detector
+
+    quiet = data / "quiet.wav"
+    write_audio(quiet, np.full(16_000, 0.01, np.float32))
+    try:
+        heard = listen(open_detector(path), quiet, silent_reporter())
+    finally:
+        quiet.unlink()
+    if heard.failure is not None:
+        raise heard.failure
+
+
+def _checkpoint(path: Path, data: Path) -> None:
+    """As the version that is trained on."""
+    from pipeline.training.retraining import version_before
+
+    place = data / "models" / RUN / "model.pt"
+    place.parent.mkdir(parents=True)
+    try:
+        shutil.copyfile(path, place)
+        version_before(data, RUN)
+    finally:
+        shutil.rmtree(place.parent.parent)
+
+
+def _weights(path: Path, data: Path) -> None:
+    from model.shipped_weights import load_weights
+
+    load_weights(path)
+
+
+DOORS: Mapping[str, Callable[[Path, Path], None]] = {
+    "sound": _sound, "corpus": _corpus, "bundle": _bundle, "checkpoint": _checkpoint, "weights": _weights,
+}  # fmt: skip
+
+
+def _open(request: dict[str, Any]) -> dict[str, Any]:
+    """A request has ``door``, ``path`` and ``data``; the answer says what was refused, in three sentences."""
+    try:
+        DOORS[request["door"]](Path(request["path"]), Path(request["data"]))
+    except HarkError as error:
+        return {"refused": error.as_dict()}
+    finally:
+        gc.collect()
+    return {}
+
+
+if __name__ == "__main__":
+    serve(lambda: ({}, _open))

@@ -1,0 +1,229 @@
+"""What opens a stranger's file runs confined: no network, no file but those it is given, no other process's memory.
+
+A command of :func:`confined` starts this file, which gives rights up and then becomes the program itself. Linux holds
+it to that: Landlock the files, a seccomp filter the system calls, for root, too. Elsewhere, and where the kernel has
+neither, limits of memory, time and size are all that is left; :func:`not_held` says so. The standard library only: it
+is started for every file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import struct
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+MEMORY_BYTES = 2**30  # address space; ffmpeg needs about 200 MB
+CPU_S = 900  # that the program may work; an hour of sound takes ffmpeg some 10 s
+LARGEST_FILE = 1 << 20  # bytes of what it says, and of any file that it writes
+SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/nix/store", "/gnu/store")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+NOT_CONFINED = 125  # exit code: the kernel knows the rules, and refuses them
+
+# linux/prctl.h, linux/landlock.h, linux/seccomp.h, linux/audit.h, linux/capability.h
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446  # on every architecture
+ABI_WITH_REFER, ABI_WITH_TRUNCATE, ABI_WITH_NETWORK, ABI_WITH_IOCTL, ABI_WITH_SCOPES = 2, 3, 4, 5, 6
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_FILE = 1 << 4, 1 << 5, 1 << 7, 1 << 8
+REFER, TRUNCATE, IOCTL = 1 << 13, 1 << 14, 1 << 15
+ALL_OF_FIRST_ABI = (1 << 13) - 1
+READ = EXECUTE | READ_FILE | READ_DIR
+WRITE = READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_FILE | REFER | TRUNCATE
+OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL  # what a rule of a file, not of a folder, may name
+CAP_DAC_READ_SEARCH = 2  # the only one that root keeps: to read a file of somebody else that it was given
+SECCOMP_SET_MODE_FILTER, SECCOMP_GET_ACTION_AVAIL, RET_ALLOW, RET_ERRNO, RET_KILL = 1, 2, 0x7FFF0000, 0x50000, 1 << 31
+X32_CALLS = 1 << 30
+# Calls by which the rules could be got round, by architecture; what Landlock of older kernels does not look at, too.
+CALLS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {  # machine: number of the architecture, of seccomp(), calls
+    "x86_64": (0xC000003E, 317, {
+        "socket": 41, "io_uring_setup": 425, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+        "pidfd_getfd": 438, "bpf": 321, "unshare": 272, "setns": 308, "truncate": 76,
+        "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452,
+        "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
+    }),
+    "aarch64": (0xC00000B7, 277, {
+        "socket": 198, "io_uring_setup": 425, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+        "pidfd_getfd": 438, "bpf": 280, "unshare": 97, "setns": 268, "truncate": 45,
+        "fchmod": 52, "fchmodat": 53, "fchmodat2": 452,
+        "fchownat": 54, "fchown": 55, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7,
+    }),
+}  # fmt: skip
+
+
+def confined(
+    program: Sequence[str | os.PathLike[str]],
+    reads: Sequence[str | os.PathLike[str]] = (),
+    writes: Sequence[str | os.PathLike[str]] = (),
+    largest_file: int | None = LARGEST_FILE,
+) -> list[str]:
+    """The command that runs a program confined; it ends when who starts it does.
+
+    Args:
+        reads: files and folders that it may read beside programs, libraries and Python's packages.
+        writes: folders in which it may do as it likes.
+        largest_file: bytes of a file that it writes; None: as many as it likes.
+    """
+    not_held()  # says so in the log, once
+    first = shutil.which(program[0]) or program[0]
+    rules = {
+        "parent": os.getpid(),
+        "reads": [os.path.realpath(path) for path in (*_programs_of(first), *reads)],
+        "writes": [os.path.realpath(path) for path in writes],
+        "largest_file": largest_file,
+    }
+    # Isolated and without the packages: nothing of the user's is imported, and it starts in 20 ms.
+    return [sys.executable, "-I", "-S", __file__, json.dumps(rules), *map(os.fspath, (first, *program[1:]))]
+
+
+def _programs_of(first: str | os.PathLike[str]) -> Iterator[str]:
+    yield from SYSTEM
+    real = os.path.realpath(first)
+    yield real
+    yield f"{real}/../../lib"  # of one that is not the system's
+    yield from (sys.prefix, sys.base_prefix)
+
+
+@cache
+def not_held() -> str:
+    """Which of the rules the kernel does not hold here, in words; "" where it holds all. Logged the first time."""
+    missing = []
+    if _landlock_version() < 1:
+        missing.append("files are not kept from it (the kernel has no Landlock)")
+    if not _can_filter():
+        missing.append("the network is not kept from it (the kernel has no seccomp filters)")
+    said = "; ".join(missing)
+    if said:
+        import logging
+
+        logging.getLogger(__name__).warning("What opens files of strangers is not wholly confined: %s.", said)
+    return said
+
+
+def _landlock_version() -> int:
+    return _call(LANDLOCK_CREATE_RULESET, None, 0, 1) if sys.platform == "linux" else 0
+
+
+def _can_filter() -> bool:
+    if sys.platform != "linux" or os.uname().machine not in CALLS:
+        return False
+    action = ctypes.c_uint32(RET_ERRNO)
+    return _call(CALLS[os.uname().machine][1], SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(action)) == 0
+
+
+def _call(number: int, *arguments: object) -> int:
+    """A system call; -1 where the kernel refuses it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    given = (ctypes.c_long(one) if isinstance(one, int) else one for one in arguments)
+    return int(libc.syscall(ctypes.c_long(number), *given))
+
+
+def _needed(number: int, *arguments: object) -> int:
+    """A system call that must not fail. Raises OSError."""
+    if (result := _call(number, *arguments)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _limit(largest_file: int | None) -> None:
+    for what, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, largest_file),
+    ):
+        if most is not None:
+            try:
+                resource.setrlimit(what, (most, most))
+            except (ValueError, OSError):
+                pass  # it is below ours already, or macOS does not know it
+
+
+def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> None:
+    """From now on this process opens files below these paths only."""
+    handled = ALL_OF_FIRST_ABI
+    for first, right in ((ABI_WITH_REFER, REFER), (ABI_WITH_TRUNCATE, TRUNCATE), (ABI_WITH_IOCTL, IOCTL)):
+        handled |= right if version >= first else 0
+    network = 3 if version >= ABI_WITH_NETWORK else 0  # to bind and to connect
+    scopes = 3 if version >= ABI_WITH_SCOPES else 0  # sockets without a name in the file system, and signals
+    attributes = struct.pack("QQQ", handled, network, scopes)
+    size = 24 if scopes else 16 if network else 8
+    ruleset = _needed(LANDLOCK_CREATE_RULESET, attributes, size, 0)
+    for paths, rights in ((reads, READ), (writes, WRITE), (DEVICES, READ_FILE | WRITE_FILE)):
+        for path in paths:
+            try:
+                opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            except OSError:
+                continue  # not here
+            allowed = rights & handled & (-1 if stat.S_ISDIR(os.fstat(opened).st_mode) else OF_A_FILE)
+            _needed(LANDLOCK_ADD_RULE, ruleset, 1, struct.pack("=Qi", allowed, opened), 0)
+            os.close(opened)
+    _needed(LANDLOCK_RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+
+
+def _refuse_calls(machine: str) -> None:
+    """From now on the calls of :data:`CALLS` fail with "not permitted"."""
+    architecture, seccomp, calls = CALLS[machine]
+
+    def instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+        return struct.pack("HBBI", code, if_true, if_false, value)
+
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+    lines = [
+        instruction(load, 4),  # the architecture
+        instruction(equal, architecture, 1, 0),
+        instruction(give, RET_KILL),
+        instruction(load, 0),  # the number of the call
+        instruction(at_least, X32_CALLS, 0, 1),
+        instruction(give, RET_ERRNO | errno.EPERM),
+    ]
+    for number in calls.values():
+        lines += [instruction(equal, number, 0, 1), instruction(give, RET_ERRNO | errno.EPERM)]
+    lines.append(instruction(give, RET_ALLOW))
+    filled = ctypes.create_string_buffer(b"".join(lines))
+    program = struct.pack("HxxxxxxP", len(lines), ctypes.addressof(filled))
+    _needed(seccomp, SECCOMP_SET_MODE_FILTER, 0, program)
+
+
+def _give_up_rights(reads: Sequence[str], writes: Sequence[str]) -> None:
+    """Confine this process, as far as the kernel can. Raises OSError where it could and does not."""
+    prctl = ctypes.CDLL(None).prctl
+    for capability in range(64):  # of root; nobody else has any
+        if capability != CAP_DAC_READ_SEARCH:
+            prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if (version := _landlock_version()) >= 1:
+        _keep_files(version, reads, writes)
+    if _can_filter():
+        _refuse_calls(os.uname().machine)
+
+
+def main() -> None:
+    """Become the program that the arguments name."""
+    rules, program = json.loads(sys.argv[1]), sys.argv[2:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != rules["parent"]:
+            sys.exit(NOT_CONFINED)
+    _limit(rules["largest_file"])
+    if sys.platform == "linux":
+        try:
+            _give_up_rights(rules["reads"], rules["writes"])
+        except OSError as error:
+            sys.stderr.write(f"It could not be confined: {error.strerror}\n")
+            sys.exit(NOT_CONFINED)
+    os.execv(program[0], program)
+
+
+if __name__ == "__main__":
+    main()

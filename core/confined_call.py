@@ -1,0 +1,106 @@
+"""A function on a stranger's files, called in a confined process; what it gives comes back as JSON, line by line."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+if __name__ != "__main__":
+    from core.confined import confined
+    from core.errors import HarkError
+    from core.untrusted_json import untrusted_json
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CODE = ("core", "pipeline")  # packages that it may read: the data folder may lie beside them
+LONGEST_LINE = 1 << 20  # bytes of an answer
+LOG_TAIL = 4000
+
+
+def called(
+    place: str, arguments: Sequence[Any], reads: Sequence[Path] = (), writes: Sequence[Path] = ()
+) -> Iterator[Any]:
+    """What the function "module:name" gives: the values of its iterator, or the one that it returns.
+
+    Args:
+        arguments: plain values.
+        reads, writes: the files and folders that it may read, and the folders in which it may write.
+
+    Raises:
+        HarkError: what the function raised, or it was stopped, as it took too much memory or time.
+        OSError: what the function raised.
+        RuntimeError: a bug; with the end of what it wrote.
+    """
+    program = [sys.executable, "-I", "-B", __file__, place, json.dumps(arguments)]
+    command = confined(program, [*(REPOSITORY / name for name in CODE), *reads], writes, largest_file=None)
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            while line := process.stdout.readline(LONGEST_LINE):
+                message = untrusted_json(line)
+                if "os_error" in message:
+                    raise OSError(*message["os_error"])
+                if "error" in message:
+                    raise HarkError(*(str(message["error"][name]) for name in ("what", "why", "what_to_do")))
+                yield message["value"]
+            code = process.wait()
+        finally:
+            process.kill()
+        if code < 0 or code == os.EX_OSERR:
+            how = signal.Signals(-code).name if code < 0 else "no memory was left to it"
+            raise HarkError(
+                "What was sent could not be read.",
+                f"What reads it was stopped, as it took too much memory or time ({how}).",
+                "Send it in parts, or pack it again.",
+            )
+        if code:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - LOG_TAIL))
+            raise RuntimeError(f"{place} ended with code {code}: {said.read().decode(errors='replace')}")
+
+
+def _main() -> int:
+    """The confined process itself: it may read the packages, not the folder that they lie in."""
+    for name in CODE:
+        folder = REPOSITORY / name
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    errors = import_module("core.errors")
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # what libraries print is no answer
+    place, arguments = sys.argv[1], json.loads(sys.argv[2])
+    module, _, function = place.partition(":")
+    try:
+        result = getattr(import_module(module), function)(*arguments)
+        for value in result if isinstance(result, Iterator) else [result]:
+            answers.write(json.dumps({"value": value}) + "\n")
+    except errors.HarkError as error:
+        answers.write(json.dumps({"error": error.as_dict()}) + "\n")
+    except OSError as error:
+        name = None if error.filename is None else os.fsdecode(error.filename)
+        answers.write(json.dumps({"os_error": [error.errno, error.strerror, name]}) + "\n")
+    except MemoryError:
+        return os.EX_OSERR
+    answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,81 @@
+"""What a corpus says of itself: layout, licence and utterances. A stranger's is read in a confined process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from core.confined_call import called
+from pipeline.corpora.layouts import layout_of
+from pipeline.corpora.layouts.utterance import OUTSIDE, Utterance, lies_below
+from pipeline.corpora.licences import licence_of
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A corpus, listed; ``utterances`` reads it anew each time, without any audio."""
+
+    layout: str
+    licence: str
+    licence_from: str
+    utterances: Callable[[], Iterator[Utterance]]
+
+
+def listed_corpus(folder: Path, own: bool) -> Listing:
+    """The corpus in a folder.
+
+    Args:
+        own: nobody else sent it: it is read in this process.
+
+    Raises:
+        HarkError: no such folder, no corpus in it; what read it was stopped.
+        OSError: it cannot be read.
+    """
+    if own:
+        layout = layout_of(folder)
+        return Listing(layout.name, *licence_of(folder), lambda: layout.utterances(folder))
+
+    def lines() -> Iterator[Any]:
+        return called("pipeline.corpora.listing:told", [str(folder)], reads=[folder])
+
+    first = next(lines())
+    return Listing(*map(str, first), lambda: (_utterance(folder, line) for line in islice(lines(), 1, None)))
+
+
+def told(folder: str) -> Iterator[Any]:
+    """What :func:`listed_corpus` hears from the confined process: layout, licence and its file, then utterances."""
+    layout = layout_of(Path(folder))
+    yield [layout.name, *licence_of(Path(folder))]
+    for utterance in layout.utterances(Path(folder)):
+        told_of = replace(utterance, offset_s=None, duration_s=None) if utterance.problem else utterance
+        yield {**asdict(told_of), "audio": str(utterance.audio)}  # a time that is none may be the problem
+
+
+def _utterance(folder: Path, values: Any) -> Utterance:
+    """Who reads a corpus may do what the corpus wants: nothing that comes from there is believed.
+
+    Raises:
+        ValueError: it is no utterance.
+    """
+    if not isinstance(values, dict) or set(values) != {field.name for field in fields(Utterance)}:
+        raise ValueError("what reads the corpus answered nonsense")
+    times = {name: _time(values[name]) for name in ("offset_s", "duration_s")}
+    words = {name: _word(values[name]) for name in ("text", "language", "licence")}
+    audio = Path(str(values["audio"]))
+    utterance = Utterance(audio, speaker=str(values["speaker"]), problem=str(values["problem"]), **words, **times)
+    return utterance if utterance.problem or lies_below(folder, audio) else replace(utterance, problem=OUTSIDE)
+
+
+def _word(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _time(value: Any) -> float | None:
+    seconds = None if value is None else float(value)
+    if seconds is not None and not math.isfinite(seconds):
+        raise ValueError("what reads the corpus answered nonsense")
+    return seconds

@@ -1,0 +1,102 @@
+"""Functions that are called on a stranger's files: what they give, and what they cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import confined_call
+from core.confined import not_held
+from core.confined_call import called
+from core.errors import HarkError
+
+PROGRAM = """
+import os, signal
+from core.errors import HarkError
+
+def counts(most):
+    yield from range(most)
+
+def refuses():
+    yield 1
+    raise HarkError("What.", "Why.", "What to do.")
+
+def lacks():
+    open("/nowhere/at/all")
+
+def reads(path):
+    return open(path).read()
+
+def writes(path):
+    open(path, "w").write("mine")
+
+def connects():
+    import socket
+    socket.create_connection(("127.0.0.1", 9))
+
+def fails():
+    raise KeyError("a bug")
+
+def takes_all():
+    return len(bytearray(8 << 30))
+
+def ends():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does not confine: {not_held()}")
+
+
+@pytest.fixture(autouse=True)
+def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package "stranger" beside the real ones, as which the confined process runs its own copy."""
+    for name in ("core", "stranger"):
+        (tmp_path / name).mkdir()
+    for path in Path(confined_call.__file__).parent.glob("*.py"):
+        (tmp_path / "core" / path.name).write_bytes(path.read_bytes())
+    copy = tmp_path / "core" / "confined_call.py"
+    copy.write_text(copy.read_text().replace('"pipeline")', '"stranger")'))
+    (tmp_path / "stranger" / "__init__.py").write_text(PROGRAM)
+    monkeypatch.setattr(confined_call, "__file__", str(copy))
+    monkeypatch.setattr(confined_call, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(confined_call, "CODE", ("core", "stranger"))
+
+
+def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:
+    assert list(called("stranger:counts", [3])) == [0, 1, 2]
+    values = called("stranger:refuses", [])
+    assert next(values) == 1
+    with pytest.raises(HarkError) as refused:
+        next(values)
+    assert refused.value.as_dict() == {"what": "What.", "why": "Why.", "what_to_do": "What to do."}
+    with pytest.raises(RuntimeError, match="KeyError: 'a bug'"):
+        list(called("stranger:fails", []))
+
+
+def test_who_stops_listening_stops_it() -> None:
+    values = called("stranger:counts", [10**12])
+    assert next(values) == 0
+    values.close()
+
+
+@pytest.mark.parametrize("function", ["takes_all", "ends"])
+def test_one_that_is_stopped_is_explained(function: str) -> None:
+    with pytest.raises(HarkError, match="too much memory or time"):
+        list(called(f"stranger:{function}", []))
+
+
+@needs_kernel
+def test_it_has_what_it_is_given_and_nothing_else(tmp_path: Path) -> None:
+    given, other, folder = tmp_path / "given", tmp_path / "other", tmp_path / "folder"
+    folder.mkdir()
+    for path in (given, other):
+        path.write_text("words")
+    assert list(called("stranger:reads", [str(given)], reads=[given])) == ["words"]
+    list(called("stranger:writes", [str(folder / "new")], writes=[folder]))
+    assert (folder / "new").read_text() == "mine"
+    for function, path in (("reads", other), ("writes", other), ("writes", given)):
+        with pytest.raises(PermissionError):
+            list(called(f"stranger:{function}", [str(path)], reads=[given], writes=[folder]))
+    with pytest.raises(PermissionError):
+        list(called("stranger:connects", []))
+    assert given.read_text() == other.read_text() == "words"
