@@ -23,8 +23,8 @@ from django.db.migrations.executor import MigrationExecutor
 from core.backup import PORTAL_DATABASE
 from core.errors import HarkError
 from core.events import Progress, Reporter
+from core.postgresql import as_postgresql_takes_it, first_line
 from webui.audio.search import index_all
-from webui.servers import as_postgresql_takes_it
 from webui.setup import migrate, prepare_server
 
 SERVER, FILE = "default", "file"  # of Django's databases
@@ -105,11 +105,7 @@ def _said(what: str) -> Iterator[None]:
         yield
     except DatabaseError as error:
         what_to_do = "End every Hark that uses the database, check its disk, then run the same command again."
-        raise HarkError(what, f"{_first_line(error)}.", what_to_do) from error
-
-
-def _first_line(error: DatabaseError) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+        raise HarkError(what, f"{first_line(error)}.", what_to_do) from error
 
 
 def _refuse_newer() -> None:
@@ -161,7 +157,7 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
             except DataError as error:  # SQLite takes texts of any length
                 raise HarkError(
                     "The database cannot be filled: the backup was not restored.",
-                    f"A row of the table {model._meta.db_table} does not fit: {_first_line(error)}.",
+                    f"A row of the table {model._meta.db_table} does not fit: {first_line(error)}.",
                     "Restore it without DATABASE_URL, shorten what is too long there, and make another backup.",
                 ) from error
     arrived = _Digest(fields)
