@@ -1,5 +1,4 @@
-"""What the library asks of its database. Its SQL is SQLite's; on PostgreSQL, ``db/postgresql.py`` rewrites the few words
-that differ."""
+"""What the library asks of its database, in SQLite's SQL: ``db/postgresql.py`` rewrites the few words that differ."""
 
 from __future__ import annotations
 
@@ -7,9 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import HarkError
+from core.postgresql import DATABASE, need
+
+if TYPE_CHECKING:
+    from db.postgresql import PostgresqlDatabase
 
 SCHEMA = Path(__file__).with_name("db.sql")
 SCHEMA_VERSION = 1
@@ -48,6 +51,9 @@ class Connection(Protocol):
 
     def index(self, texts: Mapping[int, str]) -> None:
         """Put clips' normalized texts, which were just stored, into the full-text index: {clip id: text}."""
+
+    def number(self) -> None:
+        """Let new clips be numbered from the highest number on, where rows came with numbers of their own."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """A transaction beside which no other one of this library runs. Readers do not wait."""
@@ -91,6 +97,14 @@ class Database(Protocol):
 
     def explained(self, error: Exception, doing: str) -> Exception:
         """The HarkError for what the driver met; what is an error in Hark itself comes back as it is."""
+
+
+def on_postgresql(folder: Path) -> PostgresqlDatabase:
+    """The library of a folder on PostgreSQL. Raises HarkError where the driver is not installed."""
+    need("psycopg", "psycopg[binary]", DATABASE)
+    from db.postgresql import PostgresqlDatabase
+
+    return PostgresqlDatabase(folder)
 
 
 def newer(where: str, version: int) -> HarkError:

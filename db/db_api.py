@@ -36,7 +36,7 @@ from core.errors import HarkError
 from core.postgresql import DATABASE, as_postgresql_takes_it
 from core.processors import usable_cores
 from db import clip_files
-from db.database import DATABASE_NAME, MARKER, Connection, Database
+from db.database import DATABASE_NAME, MARKER, Connection, Database, on_postgresql
 from db.records import (
     AlignedUnit,
     CheckReport,
@@ -88,18 +88,13 @@ def remove_rows(data_dir: Path) -> None:
         HarkError: the server does not answer.
     """
     if (data_dir / MARKER).is_file():
-        from db.postgresql import PostgresqlDatabase
-
-        PostgresqlDatabase(data_dir).remove()
+        on_postgresql(data_dir).remove()
 
 
 def _database_of(data_dir: Path) -> Database:
     file = data_dir / DATABASE_NAME
-    if file.is_file() or not ((data_dir / MARKER).is_file() or taken(DATABASE)):
-        return SqliteDatabase(file)
-    from db.postgresql import PostgresqlDatabase  # its driver need not be installed
-
-    return PostgresqlDatabase(data_dir)
+    served = not file.is_file() and ((data_dir / MARKER).is_file() or taken(DATABASE))
+    return on_postgresql(data_dir) if served else SqliteDatabase(file)
 
 
 class Library:
@@ -416,7 +411,8 @@ class Library:
         """Counts and hours, over all clips."""
         ((clips, seconds, files, unknown, rejected, slices),) = self._rows(
             "SELECT COUNT(*), COALESCE(SUM(duration_s), 0), COUNT(DISTINCT sha256), "
-            "COUNT(*) FILTER (WHERE text_known = 0), COUNT(*) FILTER (WHERE state = 'rejected'), COUNT(parent_id) FROM clip"
+            "COUNT(*) FILTER (WHERE text_known = 0), COUNT(*) FILTER (WHERE state = 'rejected'), COUNT(parent_id) "
+            "FROM clip"
         )
         ((texts,),) = self._rows(
             "SELECT COUNT(*) FROM (SELECT DISTINCT language, text_normalized FROM clip WHERE text_known = 1) AS known"

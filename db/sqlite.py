@@ -45,6 +45,9 @@ class SqliteConnection:
     def index(self, texts: Mapping[int, str]) -> None:
         """Nothing is left to do: triggers have done it."""
 
+    def number(self) -> None:
+        """Nothing is left to do."""
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """With SQLite's write lock from its beginning."""
