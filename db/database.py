@@ -43,7 +43,7 @@ class Connection(Protocol):
     def execute(self, query: str, values: Sequence[Any] = ()) -> Cursor:
         """Run one statement."""
 
-    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> object:
+    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
 
     def insert(self, table: str, row: Mapping[str, Any]) -> int:

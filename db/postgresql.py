@@ -116,9 +116,9 @@ class PostgresqlConnection:
         self._raw = self._opened()
         return self._raw.execute(_translated(query), values)
 
-    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> object:
+    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
-        return self._raw.cursor().executemany(_translated(query), rows)
+        self._raw.cursor().executemany(_translated(query), rows)
 
     def insert(self, table: str, row: Mapping[str, Any]) -> int:
         """Add a row; its id."""
@@ -289,13 +289,14 @@ def _differing(connection: PostgresqlConnection) -> Iterator[dict[int, str]]:
     """The clips whose words are not those of their text, some at a time: {clip id: text}."""
     after = 0
     while rows := connection.execute(
-        "SELECT id, text_normalized, words FROM clip LEFT JOIN clip_fts ON rowid = id WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT id, text_normalized, array_to_string(words, ' ') FROM clip LEFT JOIN clip_fts ON rowid = id "
+        "WHERE id > ? ORDER BY id LIMIT ?",
         (after, PAGE_ROWS),
     ).fetchall():
         after = rows[-1][0]
         words = words_of([text for _, text, _ in rows])
-        if differing := {clip_id: text for (clip_id, text, kept), new in zip(rows, words) if kept != new}:
-            yield differing
+        if wrong := {clip_id: text for (clip_id, text, kept), new in zip(rows, words) if kept != " ".join(new)}:
+            yield wrong
 
 
 def _full_text_differs(connection: PostgresqlConnection) -> list[str]:

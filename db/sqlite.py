@@ -29,9 +29,9 @@ class SqliteConnection:
         """Run one statement."""
         return self._raw.execute(query, [json.dumps(one) if isinstance(one, list) else one for one in values])
 
-    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> object:
+    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
-        return self._raw.executemany(query, rows)
+        self._raw.executemany(query, rows)
 
     def executescript(self, script: str) -> None:
         """Run several statements."""

@@ -11,35 +11,8 @@ import pytest
 
 from db.database import DATABASE_NAME, MARKER
 from db.db_api import Library
-from tests.support.servers import postgresql
 
-ENGINES = (
-    "sqlite",
-    pytest.param("postgresql", marks=[pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]),
-)
 Run = Callable[..., list[Any]]
-
-
-@pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database of PostgreSQL; each test's library has a schema of its own in it."""
-    with postgresql(tmp_path_factory.mktemp("server") / "postgresql") as url:
-        yield url
-
-
-@pytest.fixture
-def on_postgresql(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """New libraries are on PostgreSQL; its URL."""
-    monkeypatch.setenv("DATABASE_URL", postgresql_url)
-    return postgresql_url
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    """Where new libraries are."""
-    if request.param == "postgresql":
-        request.getfixturevalue("on_postgresql")
-    return str(request.param)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def start(folder: Path, worker: int, count: int) -> subprocess.Popen[str]:
 
 
 def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path, engine: str) -> None:
-    count = 150
+    count = 150 if engine == "sqlite" else 100
     writers = [start(tmp_path, worker, count) for worker in range(4)]
     stored: set[str] = set()
     victim = writers[0]
@@ -79,7 +79,7 @@ def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path, engine: str) -> No
 
 
 def test_writers_and_a_mending_check_at_once(tmp_path: Path, engine: str) -> None:
-    count = 100
+    count = 100 if engine == "sqlite" else 50
     writers = [start(tmp_path, worker, count) for worker in range(2)]
     with Library(tmp_path) as library:
         while any(writer.poll() is None for writer in writers):
