@@ -114,14 +114,14 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
     """``asr recognize AUDIO...``; a recording that cannot be read does not stop the others."""
-    from db.db_api import DATABASE_NAME, Library
+    from db.db_api import Library, library_exists
     from model.asr.recognition import decoder_for
     from pipeline.acoustic.recognize import recognize
 
     with screen.reporter() as reporter:
         reporter.stage("words", "Loading the vocabulary")
         transcripts: list[str] = []
-        if (data_folder() / DATABASE_NAME).is_file():
+        if library_exists(data_folder()):
             with Library(data_folder()) as library:
                 transcripts = library.transcripts(options.language, TRANSCRIPTS, 0)
         decoder = decoder_for(options.language, transcripts)

@@ -37,12 +37,13 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
     """``backup FILE [--check]``."""
     from command_line.console import short_path
     from core.backup import back_up
+    from db.moving import Libraries
 
     if options.check:
         return _check(options.file, screen)
     target = options.file.absolute()
     with screen.reporter() as reporter:
-        made = back_up(data_folder(), target, reporter, _server())
+        made = back_up(data_folder(), target, reporter, _server() or Libraries(data_folder()))
     screen.result({"file": str(target), "ok": True, **_summary(made)})
     if made.left_out:
         screen.note("Left out, as they vanished meanwhile or have no proper name:", *made.left_out)
@@ -88,7 +89,7 @@ def _server() -> Server | None:
     django.setup()
     from webui.moving import PortalServer
 
-    return PortalServer()
+    return PortalServer(data_folder())
 
 
 def _settings_of(folder: Path | None) -> dict[str, str]:

@@ -43,7 +43,7 @@ def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
     """``confusers PHRASE``: exit code 0 whatever is found."""
     from audio_generation.registry import close_engines
     from command_line.console import table
-    from db.db_api import DATABASE_NAME, Library
+    from db.db_api import Library, library_exists
     from phrase_augmentation.confusers import confusers
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.keyword_scoring import ranked_confusers
@@ -58,7 +58,7 @@ def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
     finally:
         close_engines()
     found: list[dict[str, Any]] = []
-    if options.hours and (data_folder() / DATABASE_NAME).is_file():
+    if options.hours and library_exists(data_folder()):
         with Library(data_folder()) as library, screen.reporter() as reporter:
             clips = _recordings(library, keyphrase, options.hours)
             if clips:

@@ -284,10 +284,10 @@ def _microphone() -> Finding:
 
 
 def _library() -> Finding:
-    from db.db_api import DATABASE_NAME, Library
+    from db.db_api import Library, library_exists
 
     folder = data_folder()
-    if not (folder / DATABASE_NAME).is_file():
+    if not library_exists(folder):
         return Finding("library", OK, "none yet: training makes it")
     try:
         with Library(folder) as library:

@@ -46,7 +46,11 @@ SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
 
 # What can be had again, of every user's folder and of the models in it; and the portal's counts of requests.
-NOT_KEPT = {"cache", "engines", "voices", "exports", "logs", "log", "tmp", "portal/requests.sqlite3", MANIFEST}
+# Nor what names a place on a server, whose rows are in the backup as a database.
+NOT_KEPT = {
+    "cache", "engines", "voices", "exports", "logs", "log", "tmp", "portal/requests.sqlite3", "library.postgresql",
+    MANIFEST,
+}  # fmt: skip
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
 _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
@@ -100,6 +104,9 @@ class Server(Protocol):
     def replaced_by(self, staged: Path, reporter: Reporter) -> AbstractContextManager[None]:
         """Fill it from the files of an unpacked backup, which are taken away. Where the block raises, it stays as it
         was."""
+
+    def forget(self, data: Path) -> None:
+        """Remove what it still has of a folder that was moved aside, where the files of :meth:`names` now lie in it."""
 
 
 def hark_version() -> str:
@@ -429,9 +436,11 @@ def _put_in_place(staged: Path, data: Path, occupied: bool) -> Path | None:
 def _put_on_server(server: Server, staged: Path, data: Path, occupied: bool, reporter: Reporter) -> Path | None:
     """The same with the databases on a server, all or nothing."""
     with _folder_beside(data) as before:
-        saved = before / PurePosixPath(PORTAL_DATABASE).name
-        if used := server.is_used():
-            server.save(PORTAL_DATABASE, saved)
+        saved: dict[str, Path] = {}
+        for name in server.names(data):
+            if name != PORTAL_DATABASE or server.is_used():
+                saved[name] = before / f"{len(saved)}{DATABASE}"
+                server.save(name, saved[name])
         placed, aside = False, None
         try:
             with server.replaced_by(staged, reporter):
@@ -444,12 +453,14 @@ def _put_on_server(server: Server, staged: Path, data: Path, occupied: bool, rep
                 if aside is not None:
                     aside.rename(data)
             raise
-        if used:
+        if saved:
             aside = aside or _free_name(data)
-            place = aside / PORTAL_DATABASE
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A file of that name is from before the server was used.
-            saved.rename(place.with_name("from-server.sqlite3") if place.exists() else place)
+            for name, copy in saved.items():
+                place = aside / name
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # A file of that name is from before the server was used.
+                copy.rename(place.with_name(f"from-server{DATABASE}") if place.exists() else place)
+            server.forget(aside)
         return aside
 
 

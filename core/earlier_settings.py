@@ -101,7 +101,7 @@ def _one_client(text: str) -> str:
 
 
 def _no_file(text: str) -> str:
-    """What it names is checked by ``webui.servers``."""
+    """What it names is checked by ``core.postgresql``."""
     if text.startswith("sqlite"):
         raise ValueError("an SQLite file needs no name: it is in the data folder")
     return text
@@ -140,7 +140,7 @@ _RULES = {
         "Set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.", "GOOGLE_CLIENT_ID",
         ("GOOGLE_CLIENT_SECRET",),
     ),
-    "DATABASE_URL": _Rule("accounts and jobs are in this database", _no_file, "Take it out."),
+    "DATABASE_URL": _Rule("accounts, jobs and new clip libraries are in this database", _no_file, "Take it out."),
     **{f"{QUEUE}{end}": _AT_WORK for end in ("RUNNING", "CONCURRENT", "WORKERS")},
     **{f"{QUEUE}{end}": _OF_A_USER for end in ("PER_USER", "RUNNING_PER_USER")},
     **{f"{QUEUE}{end}": _WAITING for end in ("SIZE", "WAITING", "PENDING", "QUEUED")},

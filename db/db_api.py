@@ -1,21 +1,22 @@
-"""The clip library: every SQL statement of Hark is in this file.
+"""The clip library: every SQL statement of Hark that asks for clips or changes them is in this file.
+
+Its rows are in an SQLite file (``sqlite.py``), or on PostgreSQL (``postgresql.py``) where DATABASE_URL says so and the
+library has no such file. The statements are SQLite's.
 
 Order of writing: a clip's file first (synced, then named), its row after it, a batch of rows in one transaction. A kill
 in the middle leaves at worst files that no row names; ``Library.check`` finds and removes them. A writer holds
-SQLite's write lock while looking whether the file is there, so writers and a mending check never lose a clip to each
-other.
+the library's write lock while looking whether the file is there, so writers and a mending check never lose a clip to
+each other.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
 import random
 import re
 import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,9 +31,12 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error, storing
+from core.earlier_settings import taken
 from core.errors import HarkError
+from core.postgresql import DATABASE, as_postgresql_takes_it
 from core.processors import usable_cores
 from db import clip_files
+from db.database import DATABASE_NAME, MARKER, Connection, Database, on_postgresql
 from db.records import (
     AlignedUnit,
     CheckReport,
@@ -44,13 +48,10 @@ from db.records import (
     Problem,
     Where,
 )
+from db.sqlite import SqliteDatabase
 
-SCHEMA = Path(__file__).with_name("db.sql")
-SCHEMA_VERSION = 1
-DATABASE_NAME = "library.sqlite3"
 EMISSIONS_FOLDER = "emissions"
-BUSY_TIMEOUT_S = 30.0
-CHECKING = "checking the clip library"  # in messages
+CHECKING, MENDING = "checking the clip library", "mending the clip library"  # in messages
 
 BATCH_CLIPS = 256  # rows a transaction
 BATCH_SAMPLES = 600 * SAMPLE_RATE  # or so much audio, so that memory stays constant
@@ -77,7 +78,23 @@ def source_id(corpus: str, relative: str) -> str:
 
 def library_exists(data_dir: Path) -> bool:
     """Whether anything was put into a library under this data folder yet; looking at it makes none."""
-    return (data_dir / DATABASE_NAME).is_file()
+    return (data_dir / DATABASE_NAME).is_file() or (data_dir / MARKER).is_file()
+
+
+def remove_rows(data_dir: Path) -> None:
+    """Take a library's rows away from PostgreSQL, for good, before its folder is deleted. An SQLite file stays.
+
+    Raises:
+        HarkError: the server does not answer.
+    """
+    if (data_dir / MARKER).is_file():
+        on_postgresql(data_dir).remove()
+
+
+def _database_of(data_dir: Path) -> Database:
+    file = data_dir / DATABASE_NAME
+    served = not file.is_file() and ((data_dir / MARKER).is_file() or taken(DATABASE))
+    return on_postgresql(data_dir) if served else SqliteDatabase(file)
 
 
 class Library:
@@ -92,7 +109,7 @@ class Library:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = Path(data_dir)
-        self.database = self.data_dir / DATABASE_NAME
+        self._database = _database_of(self.data_dir)
         self._local = threading.local()
         with storing("opening the clip library"):
             self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -160,7 +177,10 @@ class Library:
             with ThreadPoolExecutor(WRITE_THREADS) as pool:
                 list(pool.map(write, files))
             with self._writing("storing clips") as connection:
-                return [self._insert(connection, clip, digest, samples) for clip, digest, samples in batch]
+                texts: dict[int, str] = {}
+                ids = [self._insert(connection, clip, digest, samples, texts) for clip, digest, samples in batch]
+                connection.index(texts)
+                return ids
         except OSError as error:
             self._forget_files(written)
             raise storage_error(error, "storing clips") from error
@@ -168,7 +188,10 @@ class Library:
             self._forget_files(written)
             raise
 
-    def _insert(self, connection: sqlite3.Connection, clip: NewClip, digest: str, samples: np.ndarray) -> int:
+    def _insert(
+        self, connection: Connection, clip: NewClip, digest: str, samples: np.ndarray, texts: dict[int, str]
+    ) -> int:
+        """The clip's id; a new one's normalized text is put into ``texts``."""
         there = connection.execute(
             "SELECT id FROM clip WHERE request_id = ? UNION ALL SELECT id FROM clip WHERE source = ? LIMIT 1",
             (_plain_or_none(clip.request_id), _plain_or_none(clip.source)),
@@ -187,15 +210,14 @@ class Library:
             "text_original": clip.text,
             "text_normalized": clip.text_normalized,
             "text_known": int(clip.text_known),
-            "settings": json.dumps(dict(clip.settings), sort_keys=True),
+            "settings": _settings(clip.settings),
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "state": "ready",
         }
-        cursor = connection.execute(
-            f"INSERT INTO clip ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
-            [_plain(value) if isinstance(value, str) else value for value in row.values()],
-        )
-        return int(cursor.lastrowid or 0)
+        plain = {name: _plain(value) if isinstance(value, str) else value for name, value in row.items()}
+        clip_id = connection.insert("clip", plain)
+        texts[clip_id] = _plain(clip.text_normalized)
+        return clip_id
 
     def _forget_files(self, digests: Collection[str]) -> None:
         """Remove files that a failed batch wrote and no row names; what cannot be removed is left to ``check``."""
@@ -222,6 +244,7 @@ class Library:
                 "UPDATE clip SET text_original = ?, text_normalized = ?, text_known = 1 WHERE id = ?",
                 [(_plain(text), _plain(normalized), clip_id) for clip_id, (text, normalized) in texts.items()],
             )
+            connection.index({clip_id: _plain(normalized) for clip_id, (_, normalized) in texts.items()})
 
     def set_state(self, ids: Collection[int], state: str) -> None:
         """Mark clips "ready" or "rejected" (kept, but not used any more)."""
@@ -230,10 +253,16 @@ class Library:
 
     def change_settings(self, ids: Collection[int], changes: Mapping[str, Any]) -> None:
         """Give clips these settings besides those that they have; a setting of None is taken away."""
-        patch = json.dumps(dict(changes), sort_keys=True)
         with self._writing("marking clips") as connection:
+            query = "SELECT id, settings FROM clip WHERE id IN (SELECT value FROM json_each(?))"
+            rows = connection.execute(query, [list(ids)]).fetchall()
+            changed = [(clip_id, {**json.loads(settings), **changes}) for clip_id, settings in rows]
             connection.executemany(
-                "UPDATE clip SET settings = json_patch(settings, ?) WHERE id = ?", [(patch, clip_id) for clip_id in ids]
+                "UPDATE clip SET settings = ? WHERE id = ?",
+                [
+                    (_settings({name: value for name, value in settings.items() if value is not None}), clip_id)
+                    for clip_id, settings in changed
+                ],
             )
 
     def delete_clips(self, ids: Collection[int]) -> int:
@@ -243,17 +272,16 @@ class Library:
         names: a kill in the middle leaves files that ``check`` removes.
         """
         # Cuts too: a request id of theirs has the parent's id in it, and SQLite gives that id to another clip some day.
-        wanted = (
-            "(SELECT value FROM json_each(:ids) UNION SELECT id FROM clip WHERE parent_id IN "
-            "(SELECT value FROM json_each(:ids)) AND json_extract(settings, '$.trimmed') IS NULL)"
-        )
-        values = {"ids": json.dumps(sorted(ids))}
+        cuts = "parent_id IN (SELECT value FROM json_each(?)) AND json_extract(settings, '$.trimmed') IS NULL"
+        among = "IN (SELECT value FROM json_each(?))"
         with self._writing("deleting clips") as connection:
-            clips = connection.execute(f"SELECT DISTINCT path FROM clip WHERE id IN {wanted}", values).fetchall()
+            query = f"SELECT id FROM clip WHERE id {among} UNION SELECT id FROM clip WHERE {cuts}"
+            wanted = [[clip_id for (clip_id,) in connection.execute(query, [list(ids), list(ids)]).fetchall()]]
+            clips = connection.execute(f"SELECT DISTINCT path FROM clip WHERE id {among}", wanted).fetchall()
             emissions = connection.execute(
-                f"SELECT DISTINCT file FROM emission WHERE clip_id IN {wanted}", values
+                f"SELECT DISTINCT file FROM emission WHERE clip_id {among}", wanted
             ).fetchall()
-            count = connection.execute(f"DELETE FROM clip WHERE id IN {wanted}", values).rowcount
+            count = connection.execute(f"DELETE FROM clip WHERE id {among}", wanted).rowcount
         named = [(path, "SELECT 1 FROM clip WHERE path = ?") for (path,) in clips]
         named += [(file, "SELECT 1 FROM emission WHERE file = ?") for (file,) in emissions]
         for relative, query in named:
@@ -264,12 +292,12 @@ class Library:
 
     def clips(self, ids: Collection[int]) -> list[Clip]:
         """The clips with these ids, in order of id; unknown ids are left out."""
-        return self._select("id IN (SELECT value FROM json_each(?))", [json.dumps(sorted(ids))])
+        return self._select("id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def clips_with_texts(self, texts: Collection[str], language: str, where: Where | None = None) -> list[Clip]:
         """Clips whose whole normalized text is one of ``texts``, in order of id."""
         where = where or Where(language=language, text_known=True)
-        return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_json(texts)], where)
+        return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_plain_list(texts)], where)
 
     def search(self, phrase: str, limit: int, where: Where | None = None) -> list[Clip]:
         """Clips in whose normalized text ``phrase`` occurs as whole words, in order of id.
@@ -277,12 +305,12 @@ class Library:
         The phrase is text and nothing else: quotes, ``*`` or ``NEAR`` in it have no meaning. Scripts without spaces
         between words are searched letter by letter.
         """
-        condition, values = _phrase_condition(phrase)
+        condition, values = self._phrase_condition(phrase)
         return self._select(condition, values, where or Where(), limit) if condition else []
 
     def search_ids(self, phrase: str, where: Where | None = None) -> list[int]:
         """The ids of all clips that :meth:`search` would find, in order; cheap for a hundred thousand of them."""
-        condition, values = _phrase_condition(phrase)
+        condition, values = self._phrase_condition(phrase)
         if not condition:
             return []
         more, more_values = _condition(where or Where())
@@ -295,7 +323,7 @@ class Library:
 
         It reads no more than it returns where there are many matches, so the last page is as fast as the first.
         """
-        source, condition, values = _filter_condition(filters)
+        source, condition, values = self._filter_condition(filters)
         number = "clip_fts.rowid" if "clip_fts" in source else "clip.id"
         for sign, bound in (("<", before_id), (">", after_id)):
             if bound is not None:
@@ -311,8 +339,8 @@ class Library:
 
     def count(self, filters: Filters, most: int) -> int:
         """How many clips a person looks for; it does not count beyond ``most``."""
-        source, condition, values = _filter_condition(filters)
-        query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?)"
+        source, condition, values = self._filter_condition(filters)
+        query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?) AS found"
         return int(self._rows(query, [*values, most])[0][0])
 
     def engines_and_languages(self) -> tuple[list[str], list[str]]:
@@ -327,7 +355,7 @@ class Library:
 
     def cuts_of(self, ids: Collection[int]) -> list[Clip]:
         """All clips, rejected ones too, that were cut out of these."""
-        return self._select("parent_id IN (SELECT value FROM json_each(?))", [json.dumps(sorted(ids))])
+        return self._select("parent_id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def iter_clips(self, where: Where | None = None) -> Iterator[Clip]:
         """All clips that ``where`` means, in order of id, in constant memory and without holding a lock."""
@@ -347,22 +375,22 @@ class Library:
 
     def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
         """The ready clips of request ids, by request id."""
-        found = self._select("request_id IN (SELECT value FROM json_each(?))", [_json(ids)], Where())
+        found = self._select("request_id IN (SELECT value FROM json_each(?))", [_plain_list(ids)], Where())
         return {clip.request_id or "": clip for clip in found}
 
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
         """Those of the request ids that have a clip."""
         query = "SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))"
-        return self._column(query, [_json(ids)])
+        return self._column(query, [_plain_list(ids)])
 
     def of_sources(self, sources: Collection[str]) -> list[Clip]:
         """All clips, rejected ones too, of these sources."""
-        return self._select("source IN (SELECT value FROM json_each(?))", [_json(sources)])
+        return self._select("source IN (SELECT value FROM json_each(?))", [_plain_list(sources)])
 
     def digests_present(self, digests: Collection[str]) -> set[str]:
         """Those of the audio digests (``clip_files.audio_digest``) that have a clip."""
         query = "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))"
-        return self._column(query, [_json(digests)])
+        return self._column(query, [_plain_list(digests)])
 
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
         """Up to ``limit`` different normalized transcripts of imported speech, drawn by ``seed``.
@@ -383,10 +411,11 @@ class Library:
         """Counts and hours, over all clips."""
         ((clips, seconds, files, unknown, rejected, slices),) = self._rows(
             "SELECT COUNT(*), COALESCE(SUM(duration_s), 0), COUNT(DISTINCT sha256), "
-            "COALESCE(SUM(text_known = 0), 0), COALESCE(SUM(state = 'rejected'), 0), COUNT(parent_id) FROM clip"
+            "COUNT(*) FILTER (WHERE text_known = 0), COUNT(*) FILTER (WHERE state = 'rejected'), COUNT(parent_id) "
+            "FROM clip"
         )
         ((texts,),) = self._rows(
-            "SELECT COUNT(*) FROM (SELECT DISTINCT language, text_normalized FROM clip WHERE text_known = 1)"
+            "SELECT COUNT(*) FROM (SELECT DISTINCT language, text_normalized FROM clip WHERE text_known = 1) AS known"
         )
         engines = self._rows("SELECT engine, COUNT(*), SUM(duration_s) FROM clip GROUP BY engine ORDER BY engine")
         languages = self._rows("SELECT language, COUNT(*) FROM clip GROUP BY language ORDER BY 1")
@@ -447,7 +476,9 @@ class Library:
                 rows.append((clip_id, aligner, len(matrix), relative))
         with self._writing("storing emissions") as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO emission (clip_id, aligner, frames, file) VALUES (?, ?, ?, ?)", rows
+                "INSERT INTO emission (clip_id, aligner, frames, file) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (clip_id, aligner) DO UPDATE SET frames = excluded.frames, file = excluded.file",
+                rows,
             )
 
     def emission(self, clip_id: int, aligner: str) -> np.ndarray | None:
@@ -464,7 +495,7 @@ class Library:
         """Those of the clip ids that have an emission of the aligner."""
         return self._column(
             "SELECT clip_id FROM emission WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
-            (aligner, json.dumps(sorted(ids))),
+            (aligner, list(ids)),
         )
 
     def set_alignments(self, aligner: str, alignments: Mapping[int, Sequence[AlignedUnit]]) -> None:
@@ -495,7 +526,7 @@ class Library:
         """Those of the clip ids that the aligner has aligned."""
         return self._column(
             "SELECT DISTINCT clip_id FROM alignment WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
-            (aligner, json.dumps(sorted(ids))),
+            (aligner, list(ids)),
         )
 
     # -- export ------------------------------------------------------------------------------------------------
@@ -568,31 +599,17 @@ class Library:
 
     def _check_database(self, mend: bool) -> list[Problem]:
         problems: list[Problem] = []
-        integrity = "PRAGMA integrity_check(20)"
-        said = self._rows(integrity, doing=CHECKING)
-        if said != [("ok",)]:
-            if mend:
-                with self._writing("building the indices anew") as connection:
-                    connection.execute("REINDEX")
-            mended = self._rows(integrity, doing=CHECKING) == [("ok",)]
-            problems += [Problem("database", line, mended) for (line,) in said]
-        if not self._full_text_index_agrees():
-            if mend:
-                with self._writing("building the full-text index anew") as connection:
-                    connection.execute("INSERT INTO clip_fts (clip_fts) VALUES ('rebuild')")
-            what = "the full-text index does not agree with the clips"
-            problems.append(Problem("full-text index", what, mend and self._full_text_index_agrees()))
+        for check in self._database.checks:
+            with self._asking(CHECKING) as connection:
+                found = check.find(connection)
+            left = found
+            if found and mend:
+                with self._writing(MENDING) as connection:
+                    check.mend(connection)
+                with self._asking(CHECKING) as connection:
+                    left = check.find(connection)
+            problems += [Problem(check.kind, line, not left) for line in found]
         return problems
-
-    def _full_text_index_agrees(self) -> bool:
-        try:
-            with self._transaction() as connection:
-                connection.execute("INSERT INTO clip_fts (clip_fts, rank) VALUES ('integrity-check', 1)")
-        except sqlite3.DatabaseError as error:
-            if _primary_code(error) == sqlite3.SQLITE_CORRUPT:
-                return False
-            raise self._translated(error, "checking the full-text index") from error
-        return True
 
     def _check_references(self, mend: bool) -> list[Problem]:
         # The pragma names rows by rowid, which tables without one lack; so each table is asked.
@@ -665,14 +682,14 @@ class Library:
 
     def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
         """Remove the rows of a digest and their file; looks again first, while no other process can write."""
-        with self._writing("mending the clip library") as connection:
+        with self._writing(MENDING) as connection:
             if not (only_if_missing and path.is_file()):
                 connection.execute("DELETE FROM clip WHERE sha256 = ?", (digest,))
                 _unlink(path)
         return True
 
     def _remove_file_without_row(self, path: Path, query: str) -> bool:
-        with self._writing("mending the clip library") as connection:
+        with self._writing(MENDING) as connection:
             if connection.execute(query, (path.relative_to(self.data_dir).as_posix(),)).fetchone() is None:
                 _unlink(path)
         return True
@@ -684,7 +701,7 @@ class Library:
         for relative in rows:
             if not (self.data_dir / relative).is_file():
                 if mend:
-                    with self._writing("mending the clip library") as connection:
+                    with self._writing(MENDING) as connection:
                         connection.execute("DELETE FROM emission WHERE file = ?", (relative,))
                 problems.append(Problem("emission without file", relative, mend))
         expected = {self.data_dir / relative for relative in rows}
@@ -698,133 +715,78 @@ class Library:
         self, condition: str, values: Sequence[Any], where: Where | None = None, limit: int | None = None
     ) -> list[Clip]:
         more, more_values = _condition(where or Where(state=None))
-        query = f"SELECT {_COLUMNS} FROM clip WHERE {condition} AND {more} ORDER BY id LIMIT ?"
-        rows = self._rows(query, [*values, *more_values, -1 if limit is None else limit])
-        return [_clip(row) for row in rows]
+        query = f"SELECT {_COLUMNS} FROM clip WHERE {condition} AND {more} ORDER BY id"
+        values = [*values, *more_values]
+        if limit is not None:
+            query, values = f"{query} LIMIT ?", [*values, limit]
+        return [_clip(row) for row in self._rows(query, values)]
 
     def _column(self, query: str, values: Sequence[Any]) -> set[Any]:
         return {value for (value,) in self._rows(query, values)}
 
-    def _rows(
-        self, query: str, values: Sequence[Any] | dict[str, Any] = (), doing: str = "reading the clip library"
-    ) -> list[Any]:
-        try:
-            return self._connection().execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._translated(error, doing) from error
+    def _filter_condition(self, filters: Filters) -> tuple[str, str, list[Any]]:
+        """The tables to be read, the SQL condition and its values."""
+        source = "clip"
+        parts = ["TRUE"]
+        values: list[Any] = []
+        if filters.phrase.strip():
+            condition, values = self._phrase_condition(filters.phrase)
+            if condition.startswith("id IN"):
+                # The full-text index gives its rows in order, so a page of many matches is read and no more. CROSS JOIN
+                # keeps SQLite from turning that around.
+                source = "clip_fts CROSS JOIN clip ON clip.id = clip_fts.rowid"
+                condition, values = self._database.phrase(_plain(filters.phrase).strip())
+            parts.append(condition or "FALSE")
+        for column, value in (("engine", filters.engine), ("language", filters.language), ("state", filters.state)):
+            if value:
+                parts.append(f"+clip.{column} = ?")  # "+": in order of id, not by an index that would have to be sorted
+                values.append(_plain(value))
+        if filters.voice.strip():
+            parts.append("(instr(lower(clip.voice), lower(?)) > 0 OR instr(lower(clip.speaker), lower(?)) > 0)")
+            values += [_plain(filters.voice.strip())] * 2
+        if filters.origin in _ORIGIN_CONDITIONS:
+            parts.append(_ORIGIN_CONDITIONS[filters.origin])
+        return source, " AND ".join(parts), values
+
+    def _phrase_condition(self, phrase: str) -> tuple[str, list[Any]]:
+        """The SQL condition, and its values, that a phrase occurs in a clip's text; "" for an empty phrase."""
+        phrase = _plain(phrase).strip()
+        if not phrase:
+            return "", []
+        if _UNSPACED.search(phrase):
+            return r"text_normalized LIKE ? ESCAPE '\'", ["%" + re.sub(r"([\\%_])", r"\\\1", phrase) + "%"]
+        condition, values = self._database.phrase(phrase)
+        return f"id IN (SELECT rowid FROM clip_fts WHERE {condition})", values
+
+    def _rows(self, query: str, values: Sequence[Any] = (), doing: str = "reading the clip library") -> list[Any]:
+        with self._asking(doing) as connection:
+            return connection.execute(query, values).fetchall()
 
     @contextmanager
-    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+    def _asking(self, doing: str) -> Iterator[Connection]:
         try:
-            with self._transaction() as connection:
-                yield connection
-        except sqlite3.IntegrityError as error:
-            # Not the user's: a caller gave an id or a value that the schema refuses.
-            raise ValueError(f"{doing}: {error}") from error
-        except sqlite3.Error as error:
-            raise self._translated(error, doing) from error
+            yield self._connection()
+        except self._database.errors as error:
+            raise self._database.explained(error, doing) from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    def _writing(self, doing: str) -> Iterator[Connection]:
+        with self._asking(doing) as connection:
+            try:
+                with connection.transaction():
+                    yield connection
+            except self._database.refused as error:
+                # Not the user's: a caller gave an id or a value that the schema refuses.
+                raise ValueError(f"{doing}: {error}") from error
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self) -> Connection:
         """This thread's connection; a forked child opens its own."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None or self._local.pid != os.getpid():
-            connection = self._open()
+            connection = self._database.connect()
             self._local.connection = connection
             self._local.pid = os.getpid()
         return connection
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(str(self.database), timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        try:
-            connection.execute("PRAGMA foreign_keys = ON")
-            version, tables = connection.execute(
-                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT COUNT(*) FROM sqlite_master)"
-            ).fetchone()
-            if version > SCHEMA_VERSION:
-                raise HarkError(
-                    "This clip library was written by a newer Hark.",
-                    f"{self.database} has schema version {version}; this Hark knows {SCHEMA_VERSION}.",
-                    "Update Hark, or point HARK_DATA (or --data) at another folder.",
-                )
-            if version == 0 and tables:
-                raise HarkError(
-                    "This is not a clip library of Hark.",
-                    f"{self.database} is an SQLite database with other tables.",
-                    "Move that file away, or point HARK_DATA (or --data) at another folder.",
-                )
-            _use_write_ahead_log(connection)
-            connection.execute("PRAGMA synchronous = FULL")
-            if version == 0:
-                # "IF NOT EXISTS" throughout: another process may have been first.
-                schema = SCHEMA.read_text(encoding="utf-8")
-                connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _translated(self, error: sqlite3.Error, doing: str) -> Exception:
-        """The HarkError for what SQLite met; what is an error in Hark itself comes back as it is."""
-        code = _primary_code(error)
-        full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._free_bytes() < 1 << 16)
-        if full:
-            return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.database)), doing)
-        if code == sqlite3.SQLITE_READONLY or (
-            code == sqlite3.SQLITE_CANTOPEN and not os.access(self.database.parent, os.W_OK)
-        ):
-            return storage_error(OSError(errno.EACCES, "The clip library is read-only", str(self.database)), doing)
-        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-            return storage_error(OSError(errno.EIO, str(error), str(self.database)), doing)
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return HarkError(
-                f"The clip library is damaged: {doing} stopped.",
-                f"{self.database}: {error}.",
-                "Put back a copy of the data folder, or move that file away and Hark begins a new library; "
-                "./hark library import brings corpora back.",
-            )
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return HarkError(
-                f"The clip library is in use: {doing} stopped.",
-                f"Another process kept {self.database} locked for more than {BUSY_TIMEOUT_S:.0f} s.",
-                "Wait for the other run or end it, then run the same command again; what was finished is kept.",
-            )
-        return error
-
-    def _free_bytes(self) -> int:
-        try:
-            return shutil.disk_usage(self.database.parent).free
-        except OSError:
-            return 1 << 62
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. Where several processes open a new database at once, SQLite says "locked" without waiting."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def _primary_code(error: sqlite3.Error) -> int | None:
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
 
 
 def _clip(row: Sequence[Any]) -> Clip:
@@ -840,7 +802,7 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
     values: list[Any] = []
     for condition, value in (
         ("language = ?", where.language),
-        ("text_known = ?", where.text_known),
+        ("text_known = ?", None if where.text_known is None else int(where.text_known)),
         ("state = ?", where.state),
         ("(source IS NOT NULL) = ?", where.imported),
         ("(parent_id IS NOT NULL AND json_extract(settings, '$.trimmed') IS NULL) = ?", where.slices),
@@ -850,7 +812,7 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
             values.append(value)
     if where.engines is not None:
         parts.append("engine IN (SELECT value FROM json_each(?))")
-        values.append(_json(where.engines))
+        values.append(_plain_list(where.engines))
     return " AND ".join(parts), values
 
 
@@ -862,43 +824,8 @@ _ORIGIN_CONDITIONS = {
 }
 
 
-def _filter_condition(filters: Filters) -> tuple[str, str, list[Any]]:
-    """The tables to be read, the SQL condition and its values."""
-    source = "clip"
-    parts = ["TRUE"]
-    values: list[Any] = []
-    if filters.phrase.strip():
-        condition, values = _phrase_condition(filters.phrase)
-        if condition.startswith("id IN"):
-            # The full-text index gives its rows in order, so a page of many matches is read and no more. CROSS JOIN
-            # keeps SQLite from turning that around.
-            source, condition = "clip_fts CROSS JOIN clip ON clip.id = clip_fts.rowid", "clip_fts MATCH ?"
-        parts.append(condition or "FALSE")
-    for column, value in (("engine", filters.engine), ("language", filters.language), ("state", filters.state)):
-        if value:
-            parts.append(f"+clip.{column} = ?")  # "+": in order of id, not by an index that would have to be sorted
-            values.append(_plain(value))
-    if filters.voice.strip():
-        parts.append("(instr(lower(clip.voice), lower(?)) OR instr(lower(clip.speaker), lower(?)))")
-        values += [_plain(filters.voice.strip())] * 2
-    if filters.origin in _ORIGIN_CONDITIONS:
-        parts.append(_ORIGIN_CONDITIONS[filters.origin])
-    return source, " AND ".join(parts), values
-
-
-def _phrase_condition(phrase: str) -> tuple[str, list[Any]]:
-    """The SQL condition, and its values, that a phrase occurs in a clip's text; "" for an empty phrase."""
-    phrase = _plain(phrase).strip()
-    if not phrase:
-        return "", []
-    if _UNSPACED.search(phrase):
-        return r"text_normalized LIKE ? ESCAPE '\'", ["%" + re.sub(r"([\\%_])", r"\\\1", phrase) + "%"]
-    quoted = '"' + phrase.replace('"', '""') + '"'
-    return "id IN (SELECT rowid FROM clip_fts WHERE clip_fts MATCH ?)", [quoted]
-
-
 def _plain(text: str) -> str:
-    """Text as SQLite stores it: no NUL, and lone surrogates (undecodable file names) written out."""
+    """Text as the library stores it: no NUL, and lone surrogates (undecodable file names) written out."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -906,9 +833,14 @@ def _plain_or_none(text: str | None) -> str | None:
     return None if text is None else _plain(text)
 
 
-def _json(texts: Collection[str]) -> str:
-    """A list for json_each, which takes any number of values where "?" marks are limited."""
-    return json.dumps([_plain(text) for text in texts])
+def _plain_list(texts: Collection[str]) -> list[str]:
+    """Many texts as one value of a statement."""
+    return [_plain(text) for text in texts]
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """Settings as they are stored."""
+    return as_postgresql_takes_it(json.dumps(dict(settings), sort_keys=True))
 
 
 def _check_name(aligner: str) -> None:
@@ -925,7 +857,7 @@ def _no_such_clip(clip_id: int) -> HarkError:
 
 
 def _unlink(path: Path) -> None:
-    with storing("mending the clip library"):
+    with storing(MENDING):
         path.unlink(missing_ok=True)
 
 

@@ -131,10 +131,11 @@ def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """All files of a user, as a backup of their data folder alone."""
     from core.backup import back_up
+    from db.moving import Libraries
 
     target = installation_folder() / EXPORTS / f"{spec['user']}.zip"
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    made = back_up(data, target, reporter)
+    made = back_up(data, target, reporter, Libraries(data))
     return {"bytes": target.stat().st_size, "files": len(made.files)}
 
 

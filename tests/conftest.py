@@ -14,6 +14,7 @@ import pytest
 
 from db.db_api import Library
 from tests.support.mounting import mount
+from tests.support.servers import postgresql
 
 # As the speech service has it: with threads of torch that spin while they wait, a test took 172 s on two busy cores
 # instead of 8.
@@ -25,6 +26,12 @@ MEMORY = Path("/dev/shm")
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
+
+# Where a clip library may be.
+ENGINES = (
+    "sqlite",
+    pytest.param("postgresql", marks=[pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]),
+)
 
 # What takes the tests of a file their time, where they are not quick: `./hark test -m quick` leaves them out.
 NOT_QUICK = {
@@ -140,6 +147,28 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder of this test's own, the one that ``core.data_folder`` gives."""
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database of PostgreSQL; each test's library has a schema of its own in it."""
+    with postgresql(tmp_path_factory.mktemp("server") / "postgresql") as url:
+        yield url
+
+
+@pytest.fixture
+def on_postgresql(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """New libraries are on PostgreSQL; its URL."""
+    monkeypatch.setenv("DATABASE_URL", postgresql_url)
+    return postgresql_url
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Where new libraries are."""
+    if request.param == "postgresql":
+        request.getfixturevalue("on_postgresql")
+    return str(request.param)
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from django.db.migrations.executor import MigrationExecutor
 from core.backup import PORTAL_DATABASE
 from core.errors import HarkError
 from core.events import Progress, Reporter
+from core.postgresql import as_postgresql_takes_it, first_line
+from db.moving import Libraries
 from webui.audio.search import index_all
-from webui.servers import as_postgresql_takes_it
 from webui.setup import migrate, prepare_server
 
 SERVER, FILE = "default", "file"  # of Django's databases
@@ -35,16 +36,20 @@ NOT_KEPT = {"django_q.task"}
 Digests = dict[str, tuple[int, int]]  # of each table: rows, and the sum of their digests
 
 
-class PortalServer:
-    """The database of DATABASE_URL, for ``core.backup``. Raises HarkError where the server does not answer."""
+class PortalServer(Libraries):
+    """The database of DATABASE_URL, for ``core.backup``: the portal's tables, and the clip libraries that are there.
 
-    def __init__(self) -> None:
+    Raises HarkError where the server does not answer.
+    """
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(data)
         prepare_server()
         connection.close()  # and with it the lock on migrations
 
     def names(self, data: Path) -> list[str]:
         """The SQLite files that a backup has of it."""
-        return [PORTAL_DATABASE]
+        return [PORTAL_DATABASE, *super().names(data)]
 
     def is_used(self) -> bool:
         """Whether anybody has an account in it."""
@@ -53,7 +58,10 @@ class PortalServer:
         return User.objects.exists()
 
     def save(self, name: str, copy: Path) -> None:
-        """Write the database, as it is at one moment, into a new SQLite file."""
+        """Write the portal's database or a library, as it is at one moment, into a new SQLite file."""
+        if name != PORTAL_DATABASE:
+            super().save(name, copy)
+            return
         os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         with _said("The database cannot be copied."), _opened(copy):
             migrate(FILE)
@@ -71,7 +79,7 @@ class PortalServer:
         file = staged / PORTAL_DATABASE
         file.parent.mkdir(parents=True, exist_ok=True)
         filling = _said("The database cannot be filled: the backup was not restored.")
-        with filling, _opened(file), transaction.atomic(using=SERVER):
+        with super().replaced_by(staged, reporter), filling, _opened(file), transaction.atomic(using=SERVER):
             _refuse_newer()
             migrate(FILE)
             with connection.cursor() as cursor:
@@ -105,11 +113,7 @@ def _said(what: str) -> Iterator[None]:
         yield
     except DatabaseError as error:
         what_to_do = "End every Hark that uses the database, check its disk, then run the same command again."
-        raise HarkError(what, f"{_first_line(error)}.", what_to_do) from error
-
-
-def _first_line(error: DatabaseError) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+        raise HarkError(what, f"{first_line(error)}.", what_to_do) from error
 
 
 def _refuse_newer() -> None:
@@ -161,7 +165,7 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
             except DataError as error:  # SQLite takes texts of any length
                 raise HarkError(
                     "The database cannot be filled: the backup was not restored.",
-                    f"A row of the table {model._meta.db_table} does not fit: {_first_line(error)}.",
+                    f"A row of the table {model._meta.db_table} does not fit: {first_line(error)}.",
                     "Restore it without DATABASE_URL, shorten what is too long there, and make another backup.",
                 ) from error
     arrived = _Digest(fields)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.data_folder import keep_private, storage_error, storing
 from core.errors import HarkError
+from core.postgresql import DATABASE, check_encoding, no_answer
 
 
 def ready() -> None:
@@ -64,18 +65,12 @@ def prepare_server() -> None:
     """Bring the database of DATABASE_URL up to date. Raises HarkError where it does not answer or cannot be used."""
     from django.db import DatabaseError, OperationalError, connection
 
-    from webui.servers import DATABASE, no_answer
     from webui.transactions import KEY
 
     try:
         with connection.cursor() as cursor:
             cursor.execute("SHOW server_encoding")
-            if cursor.fetchone()[0] != "UTF8":
-                raise HarkError(
-                    "The portal's database cannot be used.",
-                    "Its encoding is not UTF-8.",
-                    "Make one that is: CREATE DATABASE hark ENCODING 'UTF8' TEMPLATE template0.",
-                )
+            check_encoding(cursor.fetchone()[0])
             cursor.execute("SET lock_timeout = 0")  # another process may take a while; the connection is closed then
             cursor.execute("SELECT pg_advisory_lock(%s, 0)", [KEY])  # until it is
             migrate()

@@ -26,7 +26,7 @@ from audio_generation.splice_side.units import Recording, UnitTable, unit_table
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from db.db_api import DATABASE_NAME, EMISSIONS_FOLDER, Library
+from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import AlignedUnit, Clip, Where
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
@@ -82,7 +82,7 @@ def library_people(data: Path) -> list[Person]:
 
     Empty where there is no library, or where it cannot be read: splice has other voices then.
     """
-    if not (data / DATABASE_NAME).is_file():
+    if not library_exists(data):
         return []
     try:
         with Library(data) as library:

@@ -6,8 +6,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from core.errors import HarkError
 from db import clip_files
+from db.database import DATABASE_NAME
 from db.db_api import Library, source_id
 from db.records import AlignedUnit, NewClip, Where
+from tests.db.conftest import Run
 
 
 def tone(seed: int, seconds: float = 0.1) -> np.ndarray:
@@ -240,14 +242,16 @@ def test_emissions_and_alignments(library: Library) -> None:
     assert library.with_alignment("ctc-1", [first, second]) == {first, second}
 
 
-def test_a_library_with_the_table_of_an_earlier_version_is_used(library: Library) -> None:
-    (clip_id,) = library.add_clips([new_clip("hey compass", 1)])
-    with closing(sqlite3.connect(library.database)) as raw, raw:
+def test_a_library_with_the_table_of_an_earlier_version_is_used(tmp_path: Path) -> None:
+    with Library(tmp_path) as library:
+        (clip_id,) = library.add_clips([new_clip("hey compass", 1)])
+    database = tmp_path / DATABASE_NAME
+    with closing(sqlite3.connect(database)) as raw, raw:
         raw.execute("CREATE TABLE occurrence (clip_id INTEGER NOT NULL REFERENCES clip (id) ON DELETE CASCADE)")
         raw.execute("INSERT INTO occurrence VALUES (?)", [clip_id])
-    with Library(library.data_dir) as again:
+    with Library(tmp_path) as again:
         assert again.delete_clips([clip_id]) == 1
-    with closing(sqlite3.connect(library.database)) as raw:
+    with closing(sqlite3.connect(database)) as raw:
         assert raw.execute("SELECT * FROM occurrence").fetchall() == []
 
 
@@ -284,14 +288,16 @@ def age(path: Path) -> None:
     os.utime(path, (1, 1))
 
 
-def test_check_finds_and_mends_each_kind(library: Library) -> None:
+def test_check_finds_and_mends_each_kind(
+    library: Library, engine: str, behind: Callable[[Path], AbstractContextManager[Run]]
+) -> None:
     ids = library.add_clips([new_clip(f"t{n}", n, request_id=f"r{n}") for n in range(6)])
     lost, empty, swapped, _, child_of_lost, fine = library.clips(ids)
-    with sqlite3.connect(library.database) as raw:
-        raw.execute("UPDATE clip SET parent_id = ? WHERE id = ?", (lost.id, child_of_lost.id))
-        raw.execute("UPDATE clip SET parent_id = 4711 WHERE id = ?", (fine.id,))
-        raw.execute("INSERT INTO alignment VALUES (4711, 'a', 'word', 0, 'hey', 0, 1, 1)")
-        raw.execute("DELETE FROM clip_fts_data WHERE id > 10")
+    with behind(library.data_dir) as run:
+        run("UPDATE clip SET parent_id = ? WHERE id = ?", (lost.id, child_of_lost.id))
+        run("UPDATE clip SET parent_id = 4711 WHERE id = ?", (fine.id,))
+        run("INSERT INTO alignment VALUES (4711, 'a', 'word', 0, 'hey', 0, 1, 1)")
+        run("DELETE FROM clip_fts_data WHERE id > 10" if engine == "sqlite" else "DELETE FROM clip_fts")
     library.add_emissions("a", [(fine.id, np.zeros((5, 3))), (lost.id, np.zeros((5, 3)))])
     emissions = sorted((library.data_dir / "emissions").rglob("*.npy"))
     next(path for path in emissions if fine.sha256 in path.name).unlink()

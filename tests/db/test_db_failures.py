@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.errors import HarkError
-from db.db_api import SCHEMA_VERSION, Library
+from db.database import SCHEMA_VERSION
+from db.db_api import Library
 from db.records import NewClip
 from tests.support.mounting import mount
 
@@ -113,16 +116,16 @@ def test_the_data_folder_is_a_file(tmp_path: Path) -> None:
         Library(tmp_path / "data")
 
 
-def test_a_library_that_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_stays_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: Callable[[Path], AbstractContextManager[None]]
+) -> None:
     Library(tmp_path).close()
-    monkeypatch.setattr("db.db_api.BUSY_TIMEOUT_S", 0.1)
-    other = sqlite3.connect(tmp_path / "library.sqlite3", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("db.database.BUSY_TIMEOUT_S", 0.1)
     with Library(tmp_path) as library:
-        with pytest.raises(HarkError) as raised:
-            library.add_clips([noise_clip(1)])
-        assert "in use" in raised.value.what
-        other.execute("ROLLBACK")
+        with locked(tmp_path):
+            with pytest.raises(HarkError) as raised:
+                library.add_clips([noise_clip(1)])
+            assert "in use" in raised.value.what
+            assert library.stats().clips == 0, "who reads need not wait"
         library.add_clips([noise_clip(1)])
         assert library.check(left_over_after_s=0).problems == ()
-    other.close()

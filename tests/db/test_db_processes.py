@@ -44,8 +44,8 @@ def start(folder: Path, worker: int, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path) -> None:
-    count = 150
+def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path, engine: str) -> None:
+    count = 150 if engine == "sqlite" else 100
     writers = [start(tmp_path, worker, count) for worker in range(4)]
     stored: set[str] = set()
     victim = writers[0]
@@ -78,8 +78,8 @@ def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path) -> None:
         assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_writers_and_a_mending_check_at_once(tmp_path: Path) -> None:
-    count = 100
+def test_writers_and_a_mending_check_at_once(tmp_path: Path, engine: str) -> None:
+    count = 100 if engine == "sqlite" else 50
     writers = [start(tmp_path, worker, count) for worker in range(2)]
     with Library(tmp_path) as library:
         while any(writer.poll() is None for writer in writers):

@@ -15,7 +15,7 @@ def clip(text: str, number: int) -> NewClip:
     return NewClip(audio, text, text, "en", "corpus", source=f"c:{number}")
 
 
-def test_packed_emissions_come_back_as_they_are(tmp_path: Path) -> None:
+def test_packed_emissions_come_back_as_they_are(tmp_path: Path, engine: str) -> None:
     with Library(tmp_path) as library:
         (one,) = library.add_clips([clip("a", 0)])
         packed = np.arange(32, dtype=np.uint8).reshape(2, 16)
@@ -24,7 +24,7 @@ def test_packed_emissions_come_back_as_they_are(tmp_path: Path) -> None:
         assert found is not None and found.dtype == np.uint8 and (found == packed).all()
 
 
-def test_ids_of_a_search_are_those_of_the_clips(tmp_path: Path) -> None:
+def test_ids_of_a_search_are_those_of_the_clips(tmp_path: Path, engine: str) -> None:
     with Library(tmp_path) as library:
         library.add_clips(
             clip(text, n) for n, text in enumerate(["hey compass", "compass hey", "say hey compass", "x"])

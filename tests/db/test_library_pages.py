@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,11 +136,12 @@ library.delete_clips({ids[:3]})
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_a_failure_while_deleting_deletes_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_deleting_deletes_nothing(
+    library: Library, monkeypatch: pytest.MonkeyPatch, locked: Callable[[Path], AbstractContextManager[None]]
+) -> None:
     ids = library.add_clips([new_clip("a", 1, request_id="r1")])
-    with sqlite3.connect(library.database, timeout=0.1) as locking:
-        locking.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("db.db_api.BUSY_TIMEOUT_S", 0.1)
+    with locked(library.data_dir):
+        monkeypatch.setattr("db.database.BUSY_TIMEOUT_S", 0.1)
         with Library(library.data_dir) as second, pytest.raises(HarkError) as raised:
             second.delete_clips(ids)
     assert "in use" in raised.value.what and library.file(library.clips(ids)[0]).is_file()

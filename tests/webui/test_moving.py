@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from core.data_folder import REPOSITORY
+from db.database import DATABASE_NAME, MARKER
 from tests.support.servers import postgresql
 
 pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL and Hark's commands")]
@@ -167,6 +168,7 @@ def test_from_sqlite_under_use_to_postgresql_and_back(tmp_path: Path) -> None:
         assert aside.python(f"{BEGIN}print(User.objects.count())") == "1", "what the database had is an SQLite file"
 
         assert not (second.data / "portal" / "portal.sqlite3").exists()
+        assert (second.data / MARKER).is_file() and not (second.data / DATABASE_NAME).exists()
         after = second.visit(recording)
         assert after.pop("vendor") == "postgresql" and before.pop("vendor") == "sqlite"
         for name in ("bundle", "original", "clips"):
@@ -182,7 +184,10 @@ def test_from_sqlite_under_use_to_postgresql_and_back(tmp_path: Path) -> None:
         rows = json.loads(second.python(ROWS))
         assert sum(map(len, rows)) > 2500
         assert json.loads(third.python(ROWS)) == rows
-        assert third.visit(recording)["bundle"] == before["bundle"]
+        assert third.visit(recording)["bundle"] == before["bundle"] and (third.data / DATABASE_NAME).is_file()
+        counts = [one.hark("library", "stats")["by_engine"] for one in (first, second, third)]
+        assert counts[0] and counts[0] == counts[1] == counts[2]
+        assert second.hark("library", "check")["ok"]
 
         # A backup that cannot be put there changes nothing.
         damaged = tmp_path / "damaged.zip"

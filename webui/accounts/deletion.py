@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from db.db_api import remove_rows
 from webui.accounts.audit import Action, record
 from webui.accounts.exporting import export_file
 from webui.accounts.models import ApiToken, OneTimeLink, User
@@ -76,9 +77,10 @@ def finish_deletions() -> int:
         folder = jobs.user_data(user)
         try:
             if folder.exists():
+                remove_rows(folder)
                 shutil.rmtree(folder)
             export_file(user).unlink(missing_ok=True)
-        except OSError as error:
+        except (OSError, HarkError) as error:
             log.warning("the data of a deleted account is not removed yet: %s", error)
             continue
         with alone():

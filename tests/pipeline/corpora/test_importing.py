@@ -52,7 +52,7 @@ def by_place(library: Library) -> dict[str, Clip]:
     return {(clip.source or "").partition(":")[2]: clip for clip in library.iter_clips()}
 
 
-def test_librispeech(folder: Path, library: Library) -> None:
+def test_librispeech(engine: str, folder: Path, library: Library) -> None:
     chapter = folder / "dev-clean" / "1272" / "128104"
     put(chapter / "1272-128104-0000.flac", 1)
     put(chapter / "1272-128104-0001.flac", 2)
@@ -73,7 +73,7 @@ def test_librispeech(folder: Path, library: Library) -> None:
 
 @pytest.mark.parametrize("limit_hours", [None, 1.0])
 def test_a_corpus_that_disappears_half_way_is_said_and_gone_on_with(
-    folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, limit_hours: float | None
+    engine: str, folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, limit_hours: float | None
 ) -> None:
     monkeypatch.setattr(corpus_module, "CHUNK", 4)
     monkeypatch.setattr(corpus_module, "usable_cores", lambda: 1)  # the more there are, the later it stores

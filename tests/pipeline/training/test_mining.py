@@ -97,7 +97,7 @@ def test_a_method_that_is_not_there_is_said_at_once(library: Library, monkeypatc
             prepare(RunConfig("big window", mining_method=method))
 
 
-def test_the_phrase_is_cut_out(library: Library) -> None:
+def test_the_phrase_is_cut_out(engine: str, library: Library) -> None:
     (parent,) = library.add_clips([recording(SENTENCE)])
     library.add_clips([recording("open another window")])
     found = mine(Keyphrase.of("Big Window!"), library, silent_reporter())

@@ -11,6 +11,8 @@ from django.http import Http404
 from django.test import Client
 from django.utils import timezone
 
+from db.database import MARKER
+from db.db_api import Library
 from tests.support.detector_versions import make_version
 from tests.support.portal_password import PASSWORD
 from webui.accounts.deletion import delete_account, finish_deletions
@@ -76,6 +78,25 @@ def test_what_ends_at_once_and_what_is_gone_then(client: Client, owner: User, ot
         assert not model.objects.exists()
     assert AuditEntry.objects.filter(action="user_deleted", about_name="oscar", by_name="oscar").exists()
     assert finish_deletions() == 0
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL")
+def test_rows_of_a_library_on_postgresql_go_too(
+    owner: User, other: User, folder: Path, on_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    Library(folder).close()
+    schema = (folder / MARKER).read_text().strip()
+    delete_account(user=other)
+    wait_over()
+    monkeypatch.setenv("DATABASE_URL", "postgresql://hark@127.0.0.1:1/hark")
+    assert finish_deletions() == 0 and folder.exists(), "tried again when the server is back"
+    monkeypatch.setenv("DATABASE_URL", on_postgresql)
+    assert finish_deletions() == 1 and not folder.exists()
+    with psycopg.connect(on_postgresql) as raw:
+        assert raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]).fetchall() == []
 
 
 def test_a_running_job_ends_first(owner: User, other: User, folder: Path) -> None:

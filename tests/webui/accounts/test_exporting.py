@@ -11,11 +11,16 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import pytest
 from django.test import Client
 
 from core.backup import check
 from core.data_folder import REPOSITORY
 from core.events import silent_reporter
+from db.database import MARKER
+from db.db_api import Library
+from db.records import NewClip
 from webui.accounts.exporting import KEPT_S, export_file, remove_old_exports
 from webui.accounts.models import User
 from webui.accounts.services import create_token
@@ -74,6 +79,25 @@ def test_all_that_is_one_s_own(client: Client, owner: User, other: User, portal:
     os.utime(export_file(other), (old, old))
     remove_old_exports()
     assert client.get("/account/export.zip").status_code == 404
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL")
+def test_a_library_on_postgresql_is_in_it_as_an_sqlite_file(
+    client: Client, other: User, portal: Path, on_postgresql: str
+) -> None:
+    folder = portal / "users" / str(other.pk)
+    with Library(folder) as library:
+        library.add_clips([NewClip(np.full(160, 0.1), "hey compass", "hey compass", "en", "fake")])
+    client.force_login(other)
+    client.post("/account/export")
+    run_as_a_worker(Job.objects.get(kind="export"), folder, portal)
+    with zipfile.ZipFile(export_file(other)) as opened:
+        opened.extractall(portal / "unpacked")
+    assert not (portal / "unpacked" / MARKER).exists()
+    with Library(portal / "unpacked") as library:
+        assert [clip.text_original for clip in library.search("hey compass", 9)] == ["hey compass"]
+        assert library.check(left_over_after_s=0).problems == ()
 
 
 def test_the_owner_is_told_to_make_a_backup(owners: Client) -> None:

@@ -29,7 +29,7 @@ def test_the_empty_page_teaches_and_makes_nothing(owners: Client, portal: Path) 
     assert not (portal / "library.sqlite3").exists()
 
 
-def test_search_and_filters(owners: Client, library: Library, make: Make) -> None:
+def test_search_and_filters(engine: str, owners: Client, library: Library, make: Make) -> None:
     library.add_clips(
         [
             make("hey compass", 1, licence="CC0-1.0"),
@@ -57,7 +57,9 @@ def test_search_and_filters(owners: Client, library: Library, make: Make) -> Non
         assert found in page and not_found not in page.split("<table")[-1], query
 
 
-def test_pages_follow_each_other_and_huge_numbers_are_no_pages(owners: Client, library: Library, make: Make) -> None:
+def test_pages_follow_each_other_and_huge_numbers_are_no_pages(
+    engine: str, owners: Client, library: Library, make: Make
+) -> None:
     import re
 
     ids = library.add_clips(make(f"sentence {number}", number, 0.1) for number in range(120))
@@ -109,7 +111,7 @@ def test_another_user_s_library_is_another_library(
     assert "secret" not in text_of(client.get("/library/"))
 
 
-def test_putting_aside_and_back_and_deleting_several(owners: Client, library: Library, make: Make) -> None:
+def test_putting_aside_and_back_and_deleting_several(engine: str, owners: Client, library: Library, make: Make) -> None:
     ids = library.add_clips(make(f"sentence {number}", number) for number in range(5))
 
     def ready() -> list[int]:
@@ -154,7 +156,7 @@ def test_deleting_leaves_audio_that_another_clip_has_too(owners: Client, library
     assert not file.exists()
 
 
-def test_a_part_takes_the_place_of_the_whole(owners: Client, library: Library, make: Make) -> None:
+def test_a_part_takes_the_place_of_the_whole(engine: str, owners: Client, library: Library, make: Make) -> None:
     (clip_id,) = library.add_clips(
         [make("hey compass", 1, 1.0, engine="corpus", voice="", speaker="reader", source="c:1.wav", licence="CC0-1.0")]
     )
@@ -201,7 +203,7 @@ def test_a_part_of_a_cut_is_a_cut_of_the_recording(owners: Client, library: Libr
     assert (part.settings["phrase_start_s"], part.settings["phrase_end_s"]) == (0.05, 0.75)
 
 
-def test_other_words(owners: Client, library: Library, make: Make) -> None:
+def test_other_words(engine: str, owners: Client, library: Library, make: Make) -> None:
     (clip_id,) = library.add_clips([make("hey compass", 1, engine="corpus", source="c:1")])
     library.add_clips([make("hey compass", 2, engine="mined", parent_id=clip_id)])
     for _ in range(2):

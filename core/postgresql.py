@@ -1,0 +1,88 @@
+"""DATABASE_URL: the PostgreSQL database that takes the place of Hark's SQLite files.
+
+A URL holds a password, so nothing that is said about one repeats it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from typing import Any
+
+from core.errors import HarkError
+
+DATABASE = "DATABASE_URL"
+EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
+CONNECT_S = 5  # until a server has taken a connection
+# As long as SQLite waits for another's transaction; one whose process vanished in the middle keeps nobody longer.
+WAITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
+# After an even number of backslashes: \u0000, and a surrogate without its other half.
+_REFUSED_IN_JSON = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
+)
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """DATABASE_URL as what psycopg connects with; ``dbname`` is always there.
+
+    Raises:
+        HarkError: it is no URL of a PostgreSQL database, or the driver is missing.
+    """
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise unusable(DATABASE, "Hark knows PostgreSQL, and SQLite without a URL", EXAMPLE)
+    need("psycopg", "psycopg[binary]", DATABASE)
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        said: dict[str, Any] = dict(conninfo_to_dict(url))
+    except (Error, UnicodeError):
+        said = {}
+    if not said.get("dbname"):
+        raise unusable(DATABASE, "It is malformed, or names no database", EXAMPLE)
+    return {"connect_timeout": CONNECT_S, "application_name": "hark", "options": WAITS, **said}
+
+
+def as_postgresql_takes_it(document: str) -> str:
+    """JSON without the character 0 and half surrogates: U+FFFD stands in for them."""
+    return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
+
+
+def check_encoding(encoding: str) -> None:
+    """Raises HarkError where the ``server_encoding`` of the database is not UTF8."""
+    if encoding != "UTF8":
+        raise HarkError(
+            "The database cannot be used.",
+            "Its encoding is not UTF-8.",
+            "Make one that is: CREATE DATABASE hark ENCODING 'UTF8' TEMPLATE template0.",
+        )
+
+
+def no_answer(server: str, name: str, error: Exception) -> HarkError:
+    """What is said of a server that refuses or does not answer; ``error`` is its driver's."""
+    return HarkError(
+        f"{server} does not answer.",
+        f"{first_line(error)}.",
+        f"Check that the server runs and that {name} has its address, name and password.",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What a driver's error says, without a full stop."""
+    lines = str(error).strip().splitlines()
+    return (lines[0][:300] if lines else type(error).__name__).rstrip(".")
+
+
+def need(module: str, package: str, name: str) -> None:
+    """Raises HarkError where the driver that the setting ``name`` asks for is not installed."""
+    if importlib.util.find_spec(module) is None:
+        raise HarkError(
+            f"{name} cannot be used.",
+            f"The package {module} is not installed.",
+            f".venv/bin/python -m pip install '{package}' -c constraints.txt",
+        )
+
+
+def unusable(name: str, why: str, example: str) -> HarkError:
+    """What is said of a setting that is no URL of such a server."""
+    return HarkError(f"{name} cannot be used.", f"{why}.", f"Write it as {example}, or take it out.")

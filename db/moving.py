@@ -1,0 +1,145 @@
+"""Libraries on PostgreSQL as SQLite files, and back: so a backup is the same wherever the rows are.
+
+Rows go from one database to the other some clips at a time, in one transaction of each, and are then read back and
+compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import HarkError
+from core.events import Reporter
+from core.postgresql import as_postgresql_takes_it, first_line
+from db.database import DATABASE_NAME, MARKER, Connection, Database, on_postgresql
+from db.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from db.postgresql import PostgresqlDatabase
+
+CLIPS = 200  # at a time; one of a long recording may have thousands of phones
+TABLES = {
+    "clip": (
+        "id, path, sha256, duration_s, sample_rate, text_original, text_normalized, text_known, language, engine, "
+        "model, voice, speaker, licence, request_id, source, parent_id, start_s, end_s, created_at, state, settings",
+        "id",
+    ),
+    "emission": ("clip_id, aligner, frames, file", "clip_id, aligner"),
+    "alignment": (
+        "clip_id, aligner, level, position, label, start_s, end_s, confidence",
+        "clip_id, aligner, level, position",
+    ),
+}  # of each its columns, and their order
+
+
+class Libraries:
+    """The clip libraries of a data folder and of its users that are on PostgreSQL, for ``core.backup``."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def names(self, data: Path) -> list[str]:
+        """The SQLite files that a backup has of them."""
+        markers = [data / MARKER, *sorted(data.glob(f"users/*/{MARKER}"))]
+        files = [marker.with_name(DATABASE_NAME) for marker in markers if marker.is_file()]
+        return [file.relative_to(data).as_posix() for file in files if not file.exists()]
+
+    def is_used(self) -> bool:
+        """Nothing of a library is replaced."""
+        return False
+
+    def save(self, name: str, copy: Path) -> None:
+        """Write a library, as it is at one moment, into a new SQLite file."""
+        source = on_postgresql((self._data / name).parent)
+        saying = _said(source, "The clip library cannot be copied.")
+        with saying, closing(source.connect()) as connection, connection.snapshot():
+            _fill(SqliteDatabase(copy), connection)
+
+    @contextmanager
+    def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
+        """Put the rows of an unpacked backup's libraries into new schemas, and take its SQLite files away. Where the
+        block raises, the schemas go again."""
+        files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
+        made: list[PostgresqlDatabase] = []
+        try:
+            for file in files:
+                if not file.is_file():
+                    continue
+                reporter.stage("library", "Filling the clip library")
+                made.append(on_postgresql(file.parent))
+                saying = _said(made[-1], "The clip library cannot be filled: the backup was not restored.")
+                with saying, closing(SqliteDatabase(file).connect()) as source, source.transaction():
+                    _fill(made[-1], source)
+                for path in file.parent.glob(f"{file.name}*"):
+                    path.unlink()
+            yield
+        except BaseException:
+            for library in made:
+                with suppress(HarkError):
+                    library.remove()
+            raise
+
+    def forget(self, data: Path) -> None:
+        """Remove the rows of libraries whose SQLite file lies in their folder by now."""
+        for marker in (data / MARKER, *data.glob(f"users/*/{MARKER}")):
+            if marker.with_name(DATABASE_NAME).is_file():
+                with suppress(HarkError):  # a schema that nobody uses harms nobody
+                    on_postgresql(marker.parent).remove()
+
+
+@contextmanager
+def _said(database: Database, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (database.errors, SqliteDatabase.errors) as error:
+        explained = database.explained(error, "copying the clip library")
+        if isinstance(explained, HarkError):
+            raise explained from error
+        raise HarkError(
+            what, f"{first_line(error)}.", "Run ./hark library check --mend where it came from, then try again."
+        ) from error
+
+
+def _fill(database: Database, source: Connection) -> None:
+    """Copy all rows into a library without any, and compare them."""
+    with closing(database.connect()) as target, target.transaction():
+        given = hashlib.sha256()
+        for table, rows in _rows(source):
+            given.update(repr((table, rows)).encode())
+            columns = TABLES[table][0]
+            marks = ", ".join("?" * len(columns.split(", ")))
+            target.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+            if table == "clip":
+                target.index({row[0]: row[6] for row in rows})
+        target.number()
+        arrived = hashlib.sha256()
+        for table, rows in _rows(target):
+            arrived.update(repr((table, rows)).encode())
+        if given.digest() != arrived.digest():
+            raise HarkError(
+                "The copy of the clip library differs from what was copied.",
+                "Rows are missing in it, or have other contents.",
+                "Nothing was changed. Check the disk, then run the same command again.",
+            )
+
+
+def _rows(connection: Connection) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """The rows of all tables in their order, those of some clips at a time."""
+    last = 0
+    query = "SELECT id FROM clip WHERE id > ? ORDER BY id LIMIT ?"
+    while ids := [clip_id for (clip_id,) in connection.execute(query, (last, CLIPS)).fetchall()]:
+        for table, (columns, order) in TABLES.items():
+            number = order.split(", ")[0]
+            condition = f"{number} > ? AND {number} <= ?"
+            found = connection.execute(
+                f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order}", (last, ids[-1])
+            )
+            rows = found.fetchall()
+            if table == "clip":
+                rows = [(*row[:-1], as_postgresql_takes_it(row[-1])) for row in rows]
+            yield table, rows
+        last = ids[-1]

@@ -1,0 +1,181 @@
+"""The clip library in an SQLite file, with its full-text index (FTS5)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.data_folder import storage_error
+from core.errors import HarkError
+from db import database
+from db.database import FULL_TEXT_DIFFERS, SCHEMA, SCHEMA_VERSION, Check, in_use, newer
+
+
+class SqliteConnection:
+    """A ``db.database.Connection``."""
+
+    def __init__(self, file: Path) -> None:
+        self._raw = sqlite3.connect(str(file), timeout=database.BUSY_TIMEOUT_S, isolation_level=None)
+
+    def execute(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._raw.execute(query, [json.dumps(one) if isinstance(one, list) else one for one in values])
+
+    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row of values."""
+        self._raw.executemany(query, rows)
+
+    def executescript(self, script: str) -> None:
+        """Run several statements."""
+        self._raw.executescript(script)
+
+    def insert(self, table: str, row: Mapping[str, Any]) -> int:
+        """Add a row; its id."""
+        query = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+        return int(self._raw.execute(query, list(row.values())).lastrowid or 0)
+
+    def index(self, texts: Mapping[int, str]) -> None:
+        """Nothing is left to do: triggers have done it."""
+
+    def number(self) -> None:
+        """Nothing is left to do."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """With SQLite's write lock from its beginning."""
+        self._raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._raw.execute("COMMIT")
+        except BaseException:
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Give it back."""
+        self._raw.close()
+
+
+class SqliteDatabase:
+    """A ``db.database.Database``."""
+
+    errors = sqlite3.Error
+    refused = sqlite3.IntegrityError
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.checks = (
+            Check("database", _damage, _build_indices),
+            Check("full-text index", _full_text_differs, _build_full_text_index),
+        )
+
+    def connect(self) -> SqliteConnection:
+        """A new connection; the first one makes the tables."""
+        connection = SqliteConnection(self.file)
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            version, tables = connection.execute(
+                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT COUNT(*) FROM sqlite_master)"
+            ).fetchone()
+            if version > SCHEMA_VERSION:
+                raise newer(str(self.file), version)
+            if version == 0 and tables:
+                raise HarkError(
+                    "This is not a clip library of Hark.",
+                    f"{self.file} is an SQLite database with other tables.",
+                    "Move that file away, or point HARK_DATA (or --data) at another folder.",
+                )
+            _use_write_ahead_log(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            if version == 0:
+                # "IF NOT EXISTS" throughout: another process may have been first.
+                schema = SCHEMA.read_text(encoding="utf-8")
+                connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def phrase(self, phrase: str) -> tuple[str, list[Any]]:
+        """Within quotes nothing has a meaning to FTS5."""
+        return "clip_fts MATCH ?", ['"' + phrase.replace('"', '""') + '"']
+
+    def explained(self, error: Exception, doing: str) -> Exception:
+        """The HarkError for what SQLite met; what is an error in Hark itself comes back as it is."""
+        code = _primary_code(error)
+        full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._free_bytes() < 1 << 16)
+        if full:
+            return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.file)), doing)
+        if code == sqlite3.SQLITE_READONLY or (
+            code == sqlite3.SQLITE_CANTOPEN and not os.access(self.file.parent, os.W_OK)
+        ):
+            return storage_error(OSError(errno.EACCES, "The clip library is read-only", str(self.file)), doing)
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return storage_error(OSError(errno.EIO, str(error), str(self.file)), doing)
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return HarkError(
+                f"The clip library is damaged: {doing} stopped.",
+                f"{self.file}: {error}.",
+                "Put back a copy of the data folder, or move that file away and Hark begins a new library; "
+                "./hark library import brings corpora back.",
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return in_use(str(self.file), doing)
+        return error
+
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self.file.parent).free
+        except OSError:
+            return 1 << 62
+
+
+def _use_write_ahead_log(connection: SqliteConnection) -> None:
+    """Switch to WAL. Where several processes open a new database at once, SQLite says "locked" without waiting."""
+    deadline = time.monotonic() + database.BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _primary_code(error: Exception) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _damage(connection: SqliteConnection) -> list[str]:
+    said = [line for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall()]
+    return [] if said == ["ok"] else said
+
+
+def _build_indices(connection: SqliteConnection) -> None:
+    connection.execute("REINDEX")
+
+
+def _full_text_differs(connection: SqliteConnection) -> list[str]:
+    try:
+        with connection.transaction():
+            connection.execute("INSERT INTO clip_fts (clip_fts, rank) VALUES ('integrity-check', 1)")
+    except sqlite3.DatabaseError as error:
+        if _primary_code(error) == sqlite3.SQLITE_CORRUPT:
+            return [FULL_TEXT_DIFFERS]
+        raise
+    return []
+
+
+def _build_full_text_index(connection: SqliteConnection) -> None:
+    connection.execute("INSERT INTO clip_fts (clip_fts) VALUES ('rebuild')")

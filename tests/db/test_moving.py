@@ -1,0 +1,134 @@
+"""A backup carries libraries from SQLite to PostgreSQL and back: every row, found by the same words, or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import psycopg
+import pytest
+
+from core.backup import back_up, restore
+from core.errors import HarkError
+from core.events import silent_reporter
+from db.database import DATABASE_NAME, MARKER
+from db.db_api import Library, remove_rows
+from db.moving import Libraries
+from db.records import AlignedUnit, Clip, Filters, NewClip
+
+pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]
+QUIET = silent_reporter()
+TEXTS = ("hey compass", "don't go", "Über uns — 東京", "今日は天気")
+
+
+@pytest.fixture(autouse=True)
+def some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few clips are copied in several goes."""
+    monkeypatch.setattr("db.moving.CLIPS", 7)
+
+
+def fill(folder: Path, first: int) -> None:
+    with Library(folder) as library:
+        ids = library.add_clips(
+            NewClip(
+                (0.1 * np.random.default_rng(first + n).standard_normal(1600)).astype(np.float32),
+                text.upper(), text, "en", "corpus", source=f"c:{n}", settings={"said": "a\0b", "n": n / 3},
+            )
+            for n, text in enumerate(TEXTS * 12)
+        )  # fmt: skip
+        library.delete_clips(ids[5:20])
+        library.add_clips(
+            [NewClip(np.full(160, 0.1), "go", "go", "en", "mined", parent_id=ids[1], start_s=0.0, end_s=0.01)]
+        )
+        library.add_emissions("ctc", [(ids[0], np.zeros((3, 4)))])
+        library.set_alignments("ctc", {ids[40]: [AlignedUnit("word", "hey", 0.1, 1 / 3, 0.9)]})
+
+
+def content(folder: Path) -> list[object]:
+    with Library(folder) as library:
+        assert library.check(left_over_after_s=0).problems == ()
+        clips: list[Clip] = list(library.iter_clips())
+        ids = [clip.id for clip in clips]
+        found = [library.search_ids(text) for text in (*TEXTS, "hey", "über", "天気")]
+        assert all(found)
+        aligned = {clip_id: library.alignment(clip_id, "ctc", "word") for clip_id in library.with_alignment("ctc", ids)}
+        return [clips, found, aligned, library.with_emission("ctc", ids), library.page(Filters(phrase="compass"), 9)]
+
+
+def schemas(url: str) -> set[str]:
+    with psycopg.connect(url) as raw:
+        return {name for (name,) in raw.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'hark%'")}
+
+
+def test_libraries_go_to_postgresql_and_back(
+    tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "first"
+    for number, folder in enumerate((first, first / "users" / "2")):
+        fill(folder, 1000 * number)
+    made = back_up(first, tmp_path / "a.zip", QUIET, Libraries(first))
+    before = [content(first), content(first / "users" / "2")]
+
+    with pytest.raises(HarkError, match="DATABASE_URL is not set"), Libraries(first).replaced_by(first, QUIET):
+        pass
+    monkeypatch.setenv("DATABASE_URL", postgresql_url)
+    others = schemas(postgresql_url)
+    assert content(first) == before[0], "a library that has its SQLite file goes on with it"
+    assert schemas(postgresql_url) == others
+    second = tmp_path / "second"
+    restore(tmp_path / "a.zip", second, QUIET, server=Libraries(second))
+    for folder, expected in zip((second, second / "users" / "2"), before):
+        assert not (folder / DATABASE_NAME).exists() and (folder / MARKER).is_file()
+        assert content(folder) == expected
+    with Library(second) as library:
+        (new,) = library.add_clips([NewClip(np.full(160, 0.2), "new", "new", "en", "corpus", source="c:new")])
+        assert new > max(clip.id for clip in before[0][0]), "numbers go on where they ended"  # type: ignore[attr-defined]
+        library.delete_clips([new])
+
+    again = back_up(second, tmp_path / "b.zip", QUIET, Libraries(second))
+    assert {file.path for file in again.files} == {file.path for file in made.files}
+    monkeypatch.delenv("DATABASE_URL")
+    third = tmp_path / "third"
+    restore(tmp_path / "b.zip", third, QUIET)
+    assert [content(third), content(third / "users" / "2")] == before
+    with pytest.raises(HarkError, match="DATABASE_URL is not set"):
+        back_up(second, tmp_path / "c.zip", QUIET, Libraries(second))
+    assert not (tmp_path / "c.zip").exists(), "no backup without its library"
+
+
+def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
+    tmp_path: Path, on_postgresql: str
+) -> None:
+    data, others = tmp_path / "data", schemas(on_postgresql)
+    fill(data, 0)
+    before = content(data)
+    back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
+    with Library(data) as library:
+        library.set_texts({1: ("Later.", "later")})
+    assert len(schemas(on_postgresql) - others) == 1
+    _, aside = restore(tmp_path / "a.zip", data, QUIET, replace=True, server=Libraries(data))
+    assert aside is not None and content(data) == before
+    assert len(schemas(on_postgresql) - others) == 1 and not (aside / MARKER).exists()
+    with closing(sqlite3.connect(aside / DATABASE_NAME)) as raw:
+        assert raw.execute("SELECT text_original FROM clip WHERE id = 1").fetchall() == [("Later.",)]
+    remove_rows(data)
+    assert schemas(on_postgresql) == others
+
+
+def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_postgresql: str) -> None:
+    data, others = tmp_path / "data", schemas(on_postgresql)
+    fill(data, 0)
+    before = content(data)
+    back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
+    with ZipFile(tmp_path / "a.zip") as archive:
+        archive.extract(DATABASE_NAME, tmp_path / "staged" / "users" / "1")
+        archive.extract(DATABASE_NAME, tmp_path / "staged" / "users" / "2")
+    with closing(sqlite3.connect(tmp_path / "staged" / "users" / "2" / DATABASE_NAME)) as raw, raw:
+        raw.execute("UPDATE clip SET parent_id = 4711 WHERE id = 3")
+    with pytest.raises(HarkError) as raised, Libraries(data).replaced_by(tmp_path / "staged", QUIET):
+        raise AssertionError("it was filled")
+    assert "library check --mend" in raised.value.what_to_do
+    assert len(schemas(on_postgresql) - others) == 1 and content(data) == before

@@ -1,0 +1,180 @@
+"""What is PostgreSQL's own: a schema for each library, the same words as SQLite finds, a server that goes away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from db.database import DATABASE_NAME, MARKER, SCHEMA_VERSION
+from db.db_api import Library, library_exists, remove_rows
+from db.records import NewClip
+from tests.support.servers import PASSWORD, free_port
+
+pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]
+
+
+def clip(text: str, **fields: Any) -> NewClip:
+    return NewClip(np.full(160, 0.1, np.float32), text, text, "en", "fake", **fields)
+
+
+def schema_of(folder: Path) -> str:
+    return (folder / MARKER).read_text().strip()
+
+
+def run(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as raw:
+        raw.execute(statement)
+
+
+def test_libraries_are_apart_and_one_with_a_file_keeps_it(
+    tmp_path: Path, postgresql_url: str, monkeypatch: Any
+) -> None:
+    with Library(tmp_path / "old") as old:
+        old.add_clips([clip("of old")])
+    monkeypatch.setenv("DATABASE_URL", postgresql_url)
+    assert not library_exists(tmp_path / "a")
+    with Library(tmp_path / "a") as a, Library(tmp_path / "b") as b, Library(tmp_path / "old") as old:
+        assert a.add_clips([clip("a"), clip("again")]) == [1, 2] and b.add_clips([clip("b")]) == [1]
+        assert [c.text_normalized for c in a.iter_clips()] == ["a", "again"]
+        assert [c.text_normalized for c in b.iter_clips()] == ["b"]
+        assert [c.text_normalized for c in old.iter_clips()] == ["of old"]
+    assert schema_of(tmp_path / "a") != schema_of(tmp_path / "b") and library_exists(tmp_path / "a")
+    assert not (tmp_path / "a" / DATABASE_NAME).exists() and not (tmp_path / "old" / MARKER).exists()
+    (tmp_path / "a").rename(tmp_path / "moved")
+    with Library(tmp_path / "moved") as moved:
+        assert moved.stats().clips == 2
+
+
+TEXTS = st.text(alphabet=st.sampled_from("aA bBé'’-.ßİıΣς ⅷ²9_\u0301\u200d\ufeff😀한あ東กk\u212a"), max_size=12)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(TEXTS, min_size=1, max_size=8), phrases=st.lists(TEXTS, min_size=1, max_size=8))
+def test_it_finds_what_sqlite_finds(two: tuple[Library, Library], texts: list[str], phrases: list[str]) -> None:
+    for library in two:
+        library.delete_clips([c.id for c in library.iter_clips()])
+        library.add_clips([clip(text) for text in texts])
+    found = [
+        [[c.text_normalized for c in library.search(phrase, 99)] for phrase in (*phrases, *texts)] for library in two
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.fixture
+def two(tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A library in an SQLite file and one on PostgreSQL."""
+    with Library(tmp_path / "file") as file:
+        monkeypatch.setenv("DATABASE_URL", postgresql_url)
+        with Library(tmp_path / "server") as server:
+            yield file, server
+
+
+def test_texts_of_any_length_are_found(two: tuple[Library, Library]) -> None:
+    words = " ".join(f"word{number}" for number in range(30_000))
+    for library in two:
+        library.add_clips(
+            [clip(f"{words} hey compass {'the ' * 500} end"), clip(f"{'x' * 5000} y"), clip("hey the end")]
+        )
+        assert [c.id for c in library.search("hey compass", 9)] == [1]
+        assert [c.id for c in library.search("the end", 9)] == [1, 3]
+        assert [c.id for c in library.search(f"{'x' * 5000} y", 9)] == [2]
+        assert library.search("word29999 compass", 9) == [] and library.check(left_over_after_s=0).ok
+
+
+FIRST = """
+import sys
+from pathlib import Path
+import numpy as np
+from db.db_api import Library
+from db.records import NewClip
+sys.stdin.readline()
+with Library(Path(sys.argv[1])) as library:
+    library.add_clips([NewClip(np.full(160, 0.1), "t", "t", "en", "fake", request_id=sys.argv[2])])
+"""
+
+
+def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path, on_postgresql: str) -> None:
+    command = [sys.executable, "-c", FIRST, str(tmp_path / "data")]
+    processes = [
+        subprocess.Popen([*command, str(number)], cwd=REPOSITORY, stdin=subprocess.PIPE, text=True)
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    with Library(tmp_path / "data") as library:
+        assert library.request_ids_present("0123") == set("0123")
+
+
+def test_a_connection_that_the_server_has_ended_is_made_anew(tmp_path: Path, on_postgresql: str) -> None:
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hark'"
+    with Library(tmp_path) as library:
+        run(on_postgresql, end)
+        assert library.add_clips([clip("a")]) == [1]
+        run(on_postgresql, end)
+        assert library.stats().clips == 1
+
+        with pytest.raises(HarkError, match="PostgreSQL does not answer"), library._writing("writing") as connection:
+            connection.execute("UPDATE clip SET state = 'rejected'")
+            run(on_postgresql, end)
+            connection.execute("SELECT 1")
+        assert library.stats().rejected == 0, "half a transaction is none"
+        assert library.add_clips([clip("c")]) and library.check(left_over_after_s=0).problems == ()
+
+
+def refused(folder: Path) -> HarkError:
+    with pytest.raises(HarkError) as raised:
+        Library(folder)
+    assert PASSWORD not in str(raised.value) and PASSWORD.replace(" ", "%20") not in str(raised.value)
+    return raised.value
+
+
+def test_what_is_said_of_a_library_that_cannot_be_opened(
+    tmp_path: Path, on_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Library(tmp_path).close()
+    schema = schema_of(tmp_path)
+    run(on_postgresql, f"UPDATE {schema}.library SET version = {SCHEMA_VERSION + 1}")
+    assert "newer Hark" in refused(tmp_path).what
+    run(on_postgresql, f"DROP SCHEMA {schema} CASCADE")
+    missing = refused(tmp_path)
+    assert "does not have this clip library" in missing.what and schema in missing.why
+    assert schema_of(tmp_path) == schema, "no empty library takes its place"
+    (tmp_path / MARKER).write_text("public; DROP TABLE clip")
+    assert "does not hold the name" in refused(tmp_path).why
+    (tmp_path / MARKER).write_text(schema)
+    monkeypatch.setenv("DATABASE_URL", on_postgresql.replace("@", "x@"))
+    assert "password" in refused(tmp_path).why
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://hark@127.0.0.1:{free_port()}/hark")
+    assert "PostgreSQL does not answer" in refused(tmp_path).what
+    monkeypatch.setenv("DATABASE_URL", "mysql://hark@db/hark")
+    assert "cannot be used" in refused(tmp_path).what
+    monkeypatch.delenv("DATABASE_URL")
+    assert "DATABASE_URL is not set" in refused(tmp_path).why
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "psycopg is not installed" in refused(tmp_path).why
+
+
+def test_rows_are_removed_for_good(tmp_path: Path, on_postgresql: str) -> None:
+    with Library(tmp_path) as library:
+        library.add_clips([clip("a")])
+    schema = schema_of(tmp_path)
+    remove_rows(tmp_path)
+    remove_rows(tmp_path)
+    with psycopg.connect(on_postgresql) as raw:
+        assert raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]).fetchall() == []
+    assert not library_exists(tmp_path)
