@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import shutil
+import statistics
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "session": None,  # what an earlier system called the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
+PACED, LEAST_PACED_S = 50, 10.0  # recordings that say how fast recognizers are here, and their least length
 LONGEST_NAME, LONGEST_TEXT = 100, 5000  # letters of a speaker's name, of a passage
 SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
@@ -333,6 +335,18 @@ def delete(*, recording: Recording) -> None:
         job.refresh_from_db()
         if not job.is_going:
             _remove_leftovers(job)  # of one that is going, when it has ended
+
+
+def seconds_a_minute() -> dict[str, float]:
+    """How long a minute of audio took on this machine, speakers and summary included, by recognizer: the median over
+    the newest recordings."""
+    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
+    found: dict[str, list[float]] = {}
+    newest = done.values_list("engine", "duration_s", "job__started_at", "job__finished_at").order_by("-created_at")
+    for engine, seconds, began, ended in newest[:PACED]:
+        if began and ended:
+            found.setdefault(engine, []).append(60 * (ended - began).total_seconds() / seconds)
+    return {engine: statistics.median(times) for engine, times in found.items()}
 
 
 # ---- transcripts

@@ -64,14 +64,18 @@ def form_context() -> dict[str, Any]:
     """What a form that transcribes offers."""
     from pipeline.recordings.media import MediaLimits
     from pipeline.recordings.transcription.engine import described
+    from pipeline.recordings.transcription.measured import facts, source
     from pipeline.recordings.transcription.registry import choose, engines
 
     limits = MediaLimits.from_environment()
-    chosen, why = choose("auto", None)
+    chosen, _why = choose("auto", None)
+    took = services.seconds_a_minute()
+    ready = [(engine.name, described(engine)) for engine in engines() if engine.available().ok]
     return {
-        "engines": [(engine.name, described(engine)) for engine in engines() if engine.available().ok],
+        "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in ready],
+        "engines_source": source(),
         "auto": described(chosen),
-        "auto_why": why,
+        "auto_why": chosen.why,
         "most_speakers": range(1, services.MOST_SPEAKERS + 1),
         "most_mb": limits.max_bytes // 1_000_000,
         "most_bytes": limits.max_bytes,

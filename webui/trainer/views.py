@@ -190,6 +190,7 @@ def engines(request: HttpRequest) -> HttpResponse:
     """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
     from core.environments import is_enabled, requirements
     from pipeline.recordings.tools import tools
+    from pipeline.recordings.transcription.measured import source
 
     rows = [
         {
@@ -205,7 +206,8 @@ def engines(request: HttpRequest) -> HttpResponse:
         for engine, readiness, voices in services.all_engines("en")
     ]
     rows.sort(key=lambda row: ("ready", "add", "experts").index(str(row["group"])))
-    return render(request, "trainer/engines.html", {"rows": rows, "tools": list(tools())})
+    context = {"rows": rows, "tools": list(tools()), "engines_source": source()}
+    return render(request, "trainer/engines.html", context)
 
 
 @require_POST

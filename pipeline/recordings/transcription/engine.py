@@ -24,7 +24,7 @@ class RecognitionEngine:
 
     Attributes:
         name: its name in the registry, in transcripts and on the command line.
-        why: why ``auto`` takes it, where it does.
+        why: why ``auto`` takes it, where it does; worded, without its full stop.
         licence: SPDX identifier (or short name) of the program.
         hosted: sends audio to another machine; it is used only where its owner has configured that.
     """

@@ -36,7 +36,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
     """Reads CTranslate2's form of Whisper."""
 
     name = "faster-whisper"
-    why = "the most accurate engine that runs here"
+    why = worded("the most accurate engine that runs here")
     licence = "MIT"
 
     def found(self) -> dict[str, Path]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
+from core.worded import worded
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import segment_of
@@ -36,7 +37,7 @@ class HarkCtc(RecognitionEngine):
     """
 
     name = "hark"
-    why = "neither a Whisper model nor Moonshine is on this machine; Hark's own recognizer misses four words of ten"
+    why = worded("neither a Whisper model nor Moonshine is on this machine")
     licence = "Apache-2.0"
     model = SHIPPED
 

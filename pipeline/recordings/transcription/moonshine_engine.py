@@ -72,7 +72,7 @@ class Moonshine(RecognitionEngine):
     """It knows English only, and takes every other language for English."""
 
     name = "moonshine"
-    why = "no Whisper model is on this machine; this one comes with Hark, and gets six words of a hundred wrong"
+    why = worded("no Whisper model is on this machine; this one comes with Hark")
     licence = "MIT"
     model = "tiny-en"
 

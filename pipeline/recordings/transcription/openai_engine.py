@@ -43,7 +43,7 @@ class OpenAiEndpoint(RecognitionEngine):
     """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and times of words."""
 
     name = "openai"
-    why = "no Whisper model is on this machine, and an endpoint is configured"
+    why = worded("no Whisper model is on this machine, and an endpoint is configured")
     licence: str = worded("of the endpoint")
     hosted = True
     translates = True
