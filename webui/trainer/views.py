@@ -72,7 +72,7 @@ def advice(request: HttpRequest) -> HttpResponse:
 
     phrase, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
     if not phrase:
-        return HttpResponse("")
+        return render(request, "trainer/advice.html")
     try:
         found = advise(phrase, language)
     except HarkError as error:
