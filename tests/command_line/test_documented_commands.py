@@ -1,4 +1,4 @@
-"""Every ``./hark`` line that the documents show to be typed is taken by the parser; those that take a second are run."""
+"""Every ``./hark`` line of the documents is taken by the parser; those that take a second are run."""
 
 from __future__ import annotations
 
