@@ -135,6 +135,14 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Expect a word of the user's corrections no longer: ``word``."""
+    found = recording_of(request, recording_id)
+    services.forget_word(user=found.user, word=request.POST.get("word", ""))
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
+
+
+@require_POST
 def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Another name for the recording."""
     name = clean_name(request.POST.get("name", ""))

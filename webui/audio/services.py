@@ -154,6 +154,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
+        "words": expected_words(recording.user, recording.options.get("language")),
         **({} if even_if_full else {"most_s": seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
@@ -494,7 +495,8 @@ def update_segment(
             raise _changed(recording, segments[number].text if number < len(segments) else "")
         if not 0 <= number < len(segments):
             raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
-        changed = corrected(segments[number], text) if text else None
+        before = segments[number]
+        changed = corrected(before, text) if text else None
         segments[number : number + 1] = [changed] if changed is not None else []
         summary = summary_of(recording) if changed is None else None
         _keep(
@@ -502,7 +504,40 @@ def update_segment(
             transcript.with_segments(tuple(segments)),
             None if summary is None else without_segment(summary, number),
         )
+    _learn(recording, before, text)
     return changed, recording.version
+
+
+def _learn(recording: Recording, before: Segment, text: str) -> None:
+    """Keep the names and rare words of a correction for the user's next transcripts; the correction stands anyway."""
+    from pipeline.recordings import vocabulary
+
+    language = before.language or recording.language
+    if text and (words := vocabulary.corrected_words(before.text, text, language)):
+        try:
+            vocabulary.learn(_words(recording.user), words, language)
+        except HarkError as error:
+            log.warning("words of a correction are not kept: %s", error)
+
+
+def expected_words(user: User, language: str | None) -> list[str]:
+    """Words of a user's corrections that the next transcript in a language expects (None: in any), newest first."""
+    from pipeline.recordings import vocabulary
+
+    return list(vocabulary.expected(_words(user), language))
+
+
+def forget_word(*, user: User, word: str) -> None:
+    """Expect a word no longer; nothing where it was not expected."""
+    from pipeline.recordings import vocabulary
+
+    vocabulary.forget(_words(user), word)
+
+
+def _words(user: User) -> Path:
+    from pipeline.recordings.vocabulary import FILE
+
+    return user_data(user) / FILE
 
 
 def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:

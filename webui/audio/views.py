@@ -108,6 +108,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
         "may_change": True,
+        "expected_words": services.expected_words(found.user, found.language or None),
         **_made_beside(found),
         "problem": found.error,
         "speaks": asking.voice_for(found.user, found.language or "en") is not None,

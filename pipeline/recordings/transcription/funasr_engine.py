@@ -31,6 +31,7 @@ class FunAsr(WorkerEngine):
     """Paraformer: characters with times; it gives no confidences, so each is the same."""
 
     name = "funasr"
+    expects = False
     why = worded("it was made for this language")
     licence = "MIT (program); FunASR Model License (weights)"
     module = "funasr_worker"
