@@ -123,6 +123,8 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
         voices = data_folder() / voiceprints.FILE
         found = diarize(audio, speakers=options.speakers or None, voices=voices, reporter=reporter)
         transcript = assign(transcript, found)
+        for speaker, name in transcript.sounds_like.items():
+            reporter.log(f"{transcript.speaker_name(speaker)} sounds like {name}")
     shutil.rmtree(work, ignore_errors=True)
     return transcript
 

@@ -125,7 +125,7 @@ def _with_speakers(
     transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[str]
 ) -> Transcript:
     """The transcript with who speaks; without, and with a warning, where that cannot be found out."""
-    from pipeline.recordings.diarization import channels, voiceprints
+    from pipeline.recordings.diarization import voiceprints
     from pipeline.recordings.diarization.speakers import assign, diarize
 
     voices = data / voiceprints.FILE
@@ -135,9 +135,9 @@ def _with_speakers(
         # One person on each channel: recognition has said who. Somebody may know the voices.
         if not voiceprints.names(voices):
             return transcript
-        found = diarize(audio, voices=voices, reporter=reporter).names
-        known = {side: name for side, name in found.items() if name != channels.NAMES.get(side)}
-        return replace(transcript, speakers={**transcript.speakers, **known})
+        found = diarize(audio, voices=voices, reporter=reporter).sounds_like
+        known = {side: name for side, name in found.items() if side in transcript.speakers}
+        return replace(transcript, sounds_like=known)
     except HarkError as error:
         warnings.append(str(error))
         reporter.log(f"No speakers: {error.what} {error.why}", "warning")
@@ -160,7 +160,7 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
     found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
         "turns": [asdict(turn) for turn in found.turns], "method": found.method, "names": dict(found.names),
-        "versions": dict(found.versions),
+        "versions": dict(found.versions), "sounds_like": dict(found.sounds_like),
     }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         services.remember_voice(recording=found, speaker=who, name=name)
         messages.success(
             request,
-            _("%(name)s is named in later recordings where the voice is recognized.") % {"name": name},
+            _("The name %(name)s is offered in later recordings where the voice is recognized.") % {"name": name},
             extra_tags="near-speakers",
         )
     else:

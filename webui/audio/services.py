@@ -546,7 +546,9 @@ def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
     with alone():
         recording, transcript = _to_change(recording)
         _check_speaker(transcript, speaker)
-        _keep(recording, replace(transcript, speakers={**transcript.speakers, speaker: name or speaker}))
+        like = {who: known for who, known in transcript.sounds_like.items() if who != speaker}
+        speakers = {**transcript.speakers, speaker: name or speaker}
+        _keep(recording, replace(transcript, speakers=speakers, sounds_like=like))
 
 
 def _check_speaker(transcript: Transcript, speaker: str) -> None:
@@ -629,7 +631,10 @@ def _speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
         return  # the new transcript will have its own
     before = transcript_of(recording)
     turns = tuple(Turn(**turn) for turn in found["turns"])
-    after = assign_again(before, Diarization(turns, found["method"], found["names"], found["versions"]))
+    detected = Diarization(
+        turns, found["method"], found["names"], found["versions"], sounds_like=found.get("sounds_like", {})
+    )
+    after = assign_again(before, detected)
     summary = summary_of(recording)
     recording.speakers = len(after.speakers)
     _keep(recording, after, None if summary is None else with_other_segments(summary, before.segments, after.segments))
@@ -696,7 +701,7 @@ def _changed(recording: Recording, text: str) -> Changed:
 
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
-    """Remember a speaker's voice under a name, so that later recordings name it. Only with that person's consent.
+    """Remember a speaker's voice under a name, to be offered in later recordings. Only with that person's consent.
 
     Raises:
         HarkError: no such speaker, or too little speech of theirs.

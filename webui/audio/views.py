@@ -144,7 +144,13 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         )
     total = sum(said.values()) or 1.0
     speakers = [
-        {"id": speaker, "name": name, "colour": colours[speaker], "share": round(100 * said.get(speaker, 0.0) / total)}
+        {
+            "id": speaker,
+            "name": name,
+            "colour": colours[speaker],
+            "share": round(100 * said.get(speaker, 0.0) / total),
+            "sounds_like": transcript.sounds_like.get(speaker, ""),
+        }
         for speaker, name in transcript.speakers.items()
         if speaker in said  # whose passages were all given to others is not shown, but can be given them back
     ]
