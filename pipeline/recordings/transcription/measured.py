@@ -46,7 +46,7 @@ def facts(name: str, took_s: float | None = None) -> list[Worded]:
     if wrong := known.get("wrong"):
         found.append(
             worded(
-                "%(easy)d of 100 words wrong in clearly read English, %(hard)d where reading is hard to understand",
+                "%(easy)d of 100 words wrong in clearly read English, %(hard)d in difficult recordings",
                 easy=round(100 * wrong[EASY]),
                 hard=round(100 * wrong[HARD]),
             )

@@ -15,7 +15,7 @@ def test_size_time_and_errors_are_told() -> None:
     assert facts("moonshine tiny-en") == [
         "42 MB",
         "a minute of audio takes about 4 s",
-        "6 of 100 words wrong in clearly read English, 16 where reading is hard to understand",
+        "6 of 100 words wrong in clearly read English, 16 in difficult recordings",
     ]
     assert facts("moonshine tiny-en", 7.4)[1] == "a minute of audio took 7 s here"
     assert facts("moonshine tiny-en", 0.54)[1] == "a minute of audio took 0.5 s here"
