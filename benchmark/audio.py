@@ -27,11 +27,21 @@ from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from model.asr.decoding import error_rate
 from phrase_augmentation.normalize import normalize
+from phrase_augmentation.vocabulary import zipf
 from pipeline.recordings.model_client import PATIENT_THREADS
+from pipeline.recordings.transcription.engine import RecognitionEngine
+from pipeline.recordings.vocabulary import COMMON
 
 PIECES = 4  # of about half a minute, for the speed
 UTTERANCES = 40  # of each corpus, for the word errors
 LONG_S = 1800.0  # the longest upload
+
+# Names that nobody says, expected beside those that somebody does.
+UNSAID = (
+    "Katie", "Chromecast", "Olivia", "Kubernetes", "Grafana", "Siobhan", "Nguyen", "Vasquez", "Heidelberg", "Tanaka",
+    "Wojciech", "Redis", "Django", "Leicester", "Postgres", "Zurich", "Ingrid", "Matteo", "Yusuf", "Annika", "Fatima",
+    "Bjorn", "Lucia", "Moonshine", "Raspberry", "Wyoming", "Hannover", "Xavier", "Petronella", "Quentin",
+)  # fmt: skip
 
 Row = tuple[Path, str]  # a recording and its transcript
 
@@ -134,18 +144,36 @@ def _measured(name: str, audios: Sequence[np.ndarray], corpora: dict[str, list[R
             "memory_of_model_mib": round((memory.peak_kib - before) / 1024),
         }
     for corpus, rows in corpora.items():
-        figures[corpus] = _errors(lambda audio: engine.recognize(audio, "en"), rows)
+        figures[corpus] = _errors(engine, rows)
     engine.close()
     return figures
 
 
-def _errors(recognize: Callable[[np.ndarray], list[Any]], rows: Sequence[Row]) -> dict[str, float]:
-    references, texts = [], []
-    for path, text in rows:
-        references.append(normalize(text, "en").split())
-        found = " ".join(segment.text for segment in recognize(read_audio(path)))
-        texts.append(normalize(found, "en").split() if found else [])
-    return {"utterances": len(rows), "wer": round(error_rate(references, texts), 3)}
+def _errors(engine: RecognitionEngine, rows: Sequence[Row]) -> dict[str, Any]:
+    """``wer``; and where the engine can expect words, the same (``expecting``) when it expects the rare words that it
+    missed, as after corrections, and :data:`UNSAID`: ``found`` of so many ``missed``, and ``unsaid`` that it wrote.
+    """
+    references = [normalize(text, "en").split() for _, text in rows]
+    texts = _texts(engine, rows)
+    figures: dict[str, Any] = {"utterances": len(rows), "wer": round(error_rate(references, texts), 3)}
+    if engine.expects:
+        rare = [{word for word in said if zipf(word) < COMMON} - set(text) for said, text in zip(references, texts)]
+        again = _texts(engine, rows, (*UNSAID, *sorted(set().union(*rare))))
+        unsaid = [set(map(str.lower, UNSAID)) & (set(text) - set(said)) for said, text in zip(references, again)]
+        figures["expecting"] = {
+            "wer": round(error_rate(references, again), 3),
+            "missed": sum(map(len, rare)),
+            "found": sum(len(words & set(text)) for words, text in zip(rare, again)),
+            "unsaid": sum(map(len, unsaid)),
+        }
+    return figures
+
+
+def _texts(engine: RecognitionEngine, rows: Sequence[Row], words: Sequence[str] = ()) -> list[list[str]]:
+    found = [
+        " ".join(segment.text for segment in engine.recognize(read_audio(path), "en", words=words)) for path, _ in rows
+    ]
+    return [normalize(text, "en").split() if text else [] for text in found]
 
 
 def _half_an_hour(name: str, audio: np.ndarray, long_file: Path) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -38,10 +40,12 @@ SUMMARY = {
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Milliseconds of each page (p50, p95) and its bytes, answered in this process, without a network between.
+    """Milliseconds of each page (p50, p95) and its bytes, answered in this process, without a network between; and the
+    other machines that this process asked for anything meanwhile (``asked_elsewhere``).
 
     It must be the first thing in its process that touches Django: it has a data folder of its own.
     """
+    elsewhere = _asked_elsewhere()
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
         os.environ.update(HARK_DATA=folder, HARK_REQUESTS_PER_USER="0")
         from webui.setup import ready
@@ -67,7 +71,26 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
             "training_s": round(time.monotonic() - started, 1),
             "largest_ratio": ratios[slowest],
             "largest_ratio_of": slowest,
+            "asked_elsewhere": sorted(elsewhere),
         }
+
+
+def _asked_elsewhere() -> set[str]:
+    """The other machines that this process looks up or connects to from now on."""
+    found: set[str] = set()
+
+    def watch(event: str, values: tuple[Any, ...]) -> None:
+        if event == "socket.getaddrinfo":
+            host = values[0]
+        elif event == "socket.connect" and values[0].family != socket.AF_UNIX:
+            host = values[1][0]
+        else:
+            return
+        if host and str(host) not in ("localhost", "127.0.0.1", "::1"):
+            found.add(str(host))
+
+    sys.addaudithook(watch)
+    return found
 
 
 def _counted(progress: Progress, turn: int) -> bool:

@@ -37,7 +37,7 @@ def register(commands: Commands[Parser]) -> None:
         type=names,
         default=(),
         metavar="A,B",
-        help='engines, training: only these; wakeword: "all" measures other projects\' detectors too',
+        help='engines, training, audio: only these; wakeword: "all" measures other projects\' detectors too',
     )
     parser.add_argument(
         "--anchors", type=count_or_none, default=BenchOptions.anchors, metavar="N",
@@ -57,10 +57,10 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
             f"The benchmark {options.name} takes no bundles.", "wakeword, confusables and loop do.", "Leave them out."
         )
     taken = options.name == "wakeword" and options.engines == ALL
-    if options.engines and not taken and options.name not in ("engines", "training"):
+    if options.engines and not taken and options.name not in ("engines", "training", "audio"):
         raise HarkError(
             f"The benchmark {options.name} takes no --engines {','.join(options.engines)}.",
-            "engines and training take engines, wakeword takes all.",
+            "engines, training and audio take engines, wakeword takes all.",
             "Leave it out.",
         )
     chosen = BenchOptions(

@@ -93,6 +93,7 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
 
 def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
     """The transcript of one file. What is done lies in the data folder until the whole is, so that it can go on."""
+    from pipeline.recordings import vocabulary
     from pipeline.recordings.media import MediaLimits, normalize
     from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
 
@@ -112,7 +113,8 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
             with contextlib.suppress(OSError):
                 work.rmdir()
             raise
-    wanted = TranscribeOptions(options.engine, options.language, data=data_folder())
+    words = vocabulary.expected(data_folder() / vocabulary.FILE, options.language)
+    wanted = TranscribeOptions(options.engine, options.language, data=data_folder(), words=words)
     transcript = transcribe(audio, wanted, work, reporter)
     if options.speakers is not None and transcript.diarization != "channels" and transcript.segments:
         from pipeline.recordings.diarization import voiceprints
@@ -121,6 +123,8 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
         voices = data_folder() / voiceprints.FILE
         found = diarize(audio, speakers=options.speakers or None, voices=voices, reporter=reporter)
         transcript = assign(transcript, found)
+        for speaker, name in transcript.sounds_like.items():
+            reporter.log(f"{transcript.speaker_name(speaker)} sounds like {name}")
     shutil.rmtree(work, ignore_errors=True)
     return transcript
 

@@ -190,7 +190,7 @@ COMPARISON_STAGES = (
     ("gather", worded("Find held-out recordings")),
     ("listen", worded("Score all versions")),
 )
-IMPORT_STAGES = ("unpack", worded("Unpack")), ("import", worded("Take in the recordings"))
+IMPORT_STAGES = ("unpack", worded("Unpack")), ("import", worded("Import the recordings"))
 EXPORT_STAGES = ("databases", worded("Copy the databases")), ("files", worded("Copy the files"))
 RECOGNIZER_STAGES = (
     ("collect", worded("Collect what is transcribed")),

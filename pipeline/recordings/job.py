@@ -43,8 +43,9 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     Args:
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in their order), and
-            ``options``: engine, language, speakers, diarize, summarize; ``owner``: it is the owner's, who can raise
-            limits; ``most_s``: that the user has left of a quota [s], none unless given.
+            ``options``: engine, language, speakers, diarize, summarize; ``words``: that are likely to be said;
+            ``owner``: it is the owner's, who can raise limits; ``most_s``: that the user has left of a quota [s], none
+            unless given.
 
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
@@ -59,7 +60,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     if not (folder / WAVEFORM).is_file():
         with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
-    transcript = _transcript(audio, folder, data, options, reporter)
+    transcript = _transcript(audio, folder, data, options, tuple(spec.get("words") or ()), reporter)
     warnings: list[str] = []
     if options.get("diarize", True) and transcript.segments:
         transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
@@ -104,7 +105,9 @@ def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | No
         part.unlink()
 
 
-def _transcript(audio: Path, folder: Path, data: Path, options: Mapping[str, Any], reporter: Reporter) -> Transcript:
+def _transcript(
+    audio: Path, folder: Path, data: Path, options: Mapping[str, Any], words: tuple[str, ...], reporter: Reporter
+) -> Transcript:
     from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
 
     wanted = TranscribeOptions(
@@ -113,6 +116,7 @@ def _transcript(audio: Path, folder: Path, data: Path, options: Mapping[str, Any
         channels=bool(options.get("diarize", True)) and options.get("speakers") in (None, 2),
         data=data,
         translate=bool(options.get("translate")),
+        words=words,
     )
     return transcribe(audio, wanted, folder, reporter)
 
@@ -121,7 +125,7 @@ def _with_speakers(
     transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[str]
 ) -> Transcript:
     """The transcript with who speaks; without, and with a warning, where that cannot be found out."""
-    from pipeline.recordings.diarization import channels, voiceprints
+    from pipeline.recordings.diarization import voiceprints
     from pipeline.recordings.diarization.speakers import assign, diarize
 
     voices = data / voiceprints.FILE
@@ -131,9 +135,9 @@ def _with_speakers(
         # One person on each channel: recognition has said who. Somebody may know the voices.
         if not voiceprints.names(voices):
             return transcript
-        found = diarize(audio, voices=voices, reporter=reporter).names
-        known = {side: name for side, name in found.items() if name != channels.NAMES.get(side)}
-        return replace(transcript, speakers={**transcript.speakers, **known})
+        found = diarize(audio, voices=voices, reporter=reporter).sounds_like
+        known = {side: name for side, name in found.items() if side in transcript.speakers}
+        return replace(transcript, sounds_like=known)
     except HarkError as error:
         warnings.append(str(error))
         reporter.log(f"No speakers: {error.what} {error.why}", "warning")
@@ -156,7 +160,7 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
     found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
         "turns": [asdict(turn) for turn in found.turns], "method": found.method, "names": dict(found.names),
-        "versions": dict(found.versions),
+        "versions": dict(found.versions), "sounds_like": dict(found.sounds_like),
     }  # fmt: skip
 
 

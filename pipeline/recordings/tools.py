@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from audio_generation.tps_side import peoples_speech
 from core.environments import is_enabled, requirements
 from core.readiness import Readiness
+from core.worded import Worded
 
 RECOGNITION, SPEAKERS, QUESTIONS, SUMMARIES = "recognition", "speakers", "questions", "summaries"
 CORPORA = "corpora"
@@ -21,6 +22,7 @@ class Tool:
         enabled: the name by which ``pipeline.engine_setup.enable_engine`` makes its environment, or "".
         pulled: the name by which ``pipeline.engine_setup.pull_model`` downloads it; "" where it cannot.
         sizes: of which one has to be chosen.
+        facts: of a recognizer: its size, time and word errors.
     """
 
     use: str
@@ -30,6 +32,14 @@ class Tool:
     enabled: str = ""
     pulled: str = ""
     sizes: tuple[str, ...] = ()
+    facts: tuple[Worded, ...] = ()
+
+    @property
+    def downloads(self) -> list[tuple[str, Worded | None]]:
+        """The ``sizes``, each with how much it is to download."""
+        from pipeline.recordings.transcription.measured import size_of
+
+        return [(size, size_of(f"{self.pulled} {size}")) for size in self.sizes]
 
 
 def tools() -> Iterator[Tool]:
@@ -37,13 +47,16 @@ def tools() -> Iterator[Tool]:
     from pipeline.recordings import question_answering, summarization, text_similarity
     from pipeline.recordings.diarization import acoustic, pyannote_engine
     from pipeline.recordings.transcription.engine import described
+    from pipeline.recordings.transcription.measured import facts
     from pipeline.recordings.transcription.registry import engines
 
     for engine in engines():
         enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
         sizes = SIZES if engine.name == "faster-whisper" else ()
         pulled = engine.name if engine.name in PULLED else ""
-        yield Tool(RECOGNITION, described(engine), engine.licence, engine.available(), enabled, pulled, sizes)
+        name, ready = described(engine), engine.available()
+        known = tuple(facts(name)) if ready.ok else ()
+        yield Tool(RECOGNITION, name, engine.licence, ready, enabled, pulled, sizes, known)
     enabled = "" if is_enabled(pyannote_engine.NAME) else pyannote_engine.NAME
     pulled = pyannote_engine.NAME if pyannote_engine.pipeline_path() is None else ""
     licence = "MIT (program); CC-BY-4.0 (pipeline)"

@@ -58,6 +58,7 @@ class Transcript:
         engine: which engine of recognition wrote it, with its model ("faster-whisper small").
         diarization: how speakers were told apart: "channels", "acoustic", "pyannote"; "" where nobody asked.
         speakers: what each speaker's id is shown as; ids in the order of their first words.
+        sounds_like: by a speaker's id, whose remembered voice it is near, until the speaker has a name.
         versions: of the models that took part, for provenance.
     """
 
@@ -68,6 +69,7 @@ class Transcript:
     speakers: Mapping[str, str] = field(default_factory=dict)
     diarization: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    sounds_like: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""``bench asr`` and ``bench mining``: they run, on a corner of the shared audio."""
+"""``bench asr``, ``bench mining`` and ``bench audio``: they run, on a corner of the shared audio."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import BenchOptions, asr, measure, mining
+from benchmark import BenchOptions, asr, audio, measure, mining
+from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import silent_reporter
+from tests.support.scripted_engine import Scripted, said
 
 
 @pytest.mark.parametrize("name", ["asr", "mining"])
@@ -41,3 +43,17 @@ def test_a_corner_of_each(shared_data: Path, data_dir: Path, monkeypatch: pytest
     assert figures["emissions"]["times_real_time_a_core"] > 10
     assert figures["boundaries"]["viterbi"]["start_median_ms"] < 40
     assert figures["queries"]["cuts"] > 0 and figures["queries"]["recordings_with_it"] > 5
+
+
+def test_what_expected_words_mend_and_spoil_is_counted(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", np.full(SAMPLE_RATE, 0.1, np.float32))
+    engine = Scripted()
+    engine.write = lambda audio: [
+        said("ask Siobhan and Katie" if "siobhan" in engine.expected[-1] else "ask Chevon and me", 0.0, 1.0)
+    ]
+    figures = audio._errors(engine, [(tmp_path / "a.wav", "ASK SIOBHAN AND ME")])  # type: ignore[arg-type]
+    assert figures == {
+        "utterances": 1, "wer": 0.25, "expecting": {"wer": 0.25, "missed": 1, "found": 1, "unsaid": 1},
+    }  # fmt: skip
+    engine.expects = False
+    assert set(audio._errors(engine, [(tmp_path / "a.wav", "ask")])) == {"utterances", "wer"}  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,12 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
 from tests.support.portal_driver import axe
+from tests.support.untrained_bundle import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +41,7 @@ IN_DOCS = {
     "start": ("narrow", "dark"),
     "recording": ("wide", "light"),
 }
+COLOURS = 96  # of the documents' pictures
 PORT = 8193
 ANSWER_MS = 60_000
 STARTING_S = 90
@@ -177,6 +183,22 @@ def _ask(page: Page) -> None:
     page.locator("#answer .answer").wait_for(timeout=ANSWER_MS)
 
 
+def _detect_in_file(page: Page) -> None:
+    """The phrase, spoken twice."""
+    phrase = re.findall("“(.*)”", page.locator("h1").inner_text())[0]
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said.wav"
+        write_audio(said, np.concatenate([spoken(phrase, 1.0, 1.0), spoken(phrase, 1.5, 1.0)]))
+        page.set_input_files("#audio", said)
+        page.get_by_role("button", name="Detect in file").click()
+        page.locator("[data-wave]").wait_for(timeout=ANSWER_MS)
+        page.wait_for_load_state("networkidle")
+
+
+def _show_clips(page: Page) -> None:
+    page.locator("main details summary").first.click()
+
+
 def _correct(page: Page) -> None:
     page.locator("[data-words] .word").first.wait_for()
     page.locator("[data-edit]").first.click()
@@ -189,6 +211,8 @@ def _ask_in_workspace(page: Page) -> None:
 
 
 BEFORE: dict[str, Callable[[Page], None]] = {  # what is done on a page before its picture is taken
+    "plan": _show_clips,
+    "try": _detect_in_file,
     "recording-answer": _ask,
     "recording-correcting": _correct,
     "search": _ask,
@@ -213,12 +237,15 @@ def _take(pages: dict[str, str], session: str, folder: Path, docs: bool, check: 
                     if docs and IN_DOCS.get(name) != (size, scheme):
                         continue
                     page = (stranger if name == "shared" else context).new_page()
+                    page.set_default_timeout(2 * ANSWER_MS)  # on a busy machine
                     page.goto(f"http://localhost:{PORT}{address}", wait_until="networkidle")
                     if name in BEFORE:
                         BEFORE[name](page)
                     page.evaluate("document.activeElement.blur(), window.scrollTo(0, 0)")  # what sticks is in its place
                     path = folder / (f"{name}.png" if docs else f"{name}-{size}-{scheme}.png")
                     page.screenshot(path=path, full_page=not docs)
+                    if docs:
+                        _make_small(path)
                     problems += [f"{name}, {size}, {scheme}: {said}" for said in (axe(page) if check else [])]
                     wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                     if wider > 0:
@@ -228,6 +255,15 @@ def _take(pages: dict[str, str], session: str, folder: Path, docs: bool, check: 
                 stranger.close()
         browser.close()
     return problems
+
+
+def _make_small(path: Path) -> None:
+    """The documents' pictures stay in the repository's history: few colours."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 def _wait() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
-from tests.support.portal_driver import Portal, make_owner, served, watched
+from tests.support.portal_driver import Portal, is_elsewhere, make_owner, served, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -63,3 +63,8 @@ def test_what_is_too_long_is_said_before_it_is_sent(page: Page, portal: Portal, 
     page.get_by_role("button", name="Transcribe").click()
     page.wait_for_url(re.compile(r"/recordings/[0-9a-f-]{36}$"))
     assert sent
+
+
+def test_another_machine_is_told_from_this_one() -> None:
+    assert is_elsewhere("https://cdn.example.org/a.js") and is_elsewhere("wss://example.org/ws")
+    assert not any(map(is_elsewhere, ("http://localhost:8000/", "ws://127.0.0.1:1/ws", "data:,x", "blob:http://x/y")))

@@ -119,7 +119,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     # tried on a recording in the page, and a hit marked as a false alarm
     page.get_by_role("link", name="Try a recording").click()
     page.set_input_files("#audio", recording)
-    page.get_by_role("button", name="Hear it").click()
+    page.get_by_role("button", name="Detect in file").click()
     mark = page.get_by_role("button", name="That was a false alarm")
     mark.first.wait_for(timeout=90_000)
     problems += axe(page)

@@ -128,7 +128,7 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
             assert content.replace(b"\r\n", b"\n").startswith(begins.replace(b"\r\n", b"\n")), content[:40]
             assert format != "SRT" or b"Pomegranates" in content
 
-        # shared with somebody who has no account, and taken back
+        # shared with somebody who has no account, and revoked
         page.goto(address)
         page.get_by_role("tab", name="Share").click()
         page.get_by_role("button", name="Make a link").click()
@@ -140,8 +140,8 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
             stranger.locator("[data-words] .word", has_text="Pomegranates").wait_for()
             problems += axe(stranger)
             assert stranger.get_by_role("button", name=re.compile("^Correct")).count() == 0
-            page.get_by_role("button", name="Take it back").click()
-            page.get_by_text("taken back").wait_for()
+            page.get_by_role("button", name="Revoke").click()
+            page.get_by_text("revoked").wait_for()
             assert stranger.reload().status == 410
         # and the live page
         page.goto(portal.address + "/recordings/live")

@@ -59,6 +59,13 @@ def test_quick_benchmarks_run(main: Main, capsys: Shown, monkeypatch: pytest.Mon
         assert 0 < peer.get("share_of_core", 0) < 1 or "not_measured" in peer
 
 
+def test_recognizers_to_measure_are_chosen(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.audio.run", lambda options, reporter: {"chosen": list(options.engines)})
+    result = as_json(main, capsys, "bench", "audio", "--engines", "moonshine,hark")
+    assert result["figures"] == {"chosen": ["moonshine", "hark"]}
+    assert result["command"] == "./hark bench audio --engines moonshine,hark"
+
+
 def test_memory_of_a_process() -> None:
     if not Path("/proc/self/status").is_file():
         pytest.skip("there is no /proc here")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -82,16 +83,23 @@ def _answers(port: int) -> bool:
 
 @contextmanager
 def watched(browser: Browser, **options: Any) -> Iterator[Page]:
-    """A page that remembers what went wrong in its scripts, and against the content-security policy."""
+    """A page that remembers what went wrong in its scripts, and against the content-security policy; nothing that it
+    asks for may come from another machine."""
     context = browser.new_context(accept_downloads=True, **options)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
+    context.on("request", lambda request: wrong.append(f"asked {request.url}") if is_elsewhere(request.url) else None)
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     yield page
     context.close()
     wrong = [said for said in wrong if "410 (Gone)" not in said]  # of links that work no more
     assert not wrong, "\n".join(wrong)
+
+
+def is_elsewhere(address: str) -> bool:
+    """Whether an address is on another machine; what a page makes itself (``data:``, ``blob:``) is not."""
+    return urlsplit(address).hostname not in (None, "localhost", "127.0.0.1")
 
 
 def comes_true(page: Page, condition: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,11 +29,13 @@ class Scripted:
     why = "the test has it"
     licence = "CC0-1.0"
     hosted = False
+    expects = True
     translates = False
 
     def __init__(self, name: str = "scripted", model: str = "a", languages: tuple[str, ...] | None = None) -> None:
         self.name, self.model = name, model
         self._languages = languages
+        self.expected: list[Sequence[str]] = []  # words, a piece
         self.heard: list[tuple[float, float, str | None]] = []  # seconds, loudness, language
         self.fails_at = 0
         self.ready = Readiness(True)
@@ -55,7 +57,10 @@ class Scripted:
     def versions(self) -> dict[str, str]:
         return {self.name: "1"}
 
-    def recognize(self, audio: np.ndarray, language: str | None, translate: bool = False) -> list[Segment]:
+    def recognize(
+        self, audio: np.ndarray, language: str | None, translate: bool = False, words: Sequence[str] = ()
+    ) -> list[Segment]:
+        self.expected.append(words)
         self.heard.append((len(audio) / SAMPLE_RATE, float(np.abs(audio).max()), language))
         if self.fails_at and len(self.heard) == self.fails_at:
             raise HarkError("It failed.", "The test wanted it.", "Again.")

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -292,7 +293,7 @@ def test_a_bad_file_leaves_nothing_of_the_one_before(owners: Client, version: Ve
         page.goto(ADDRESS + path)
         for wave, words, kind in ((True, "Not detected", ""), (False, "That is no sound.", "error"), (True, "Not", "")):
             page.set_input_files("#audio", said)
-            page.get_by_role("button", name="Hear it").click()
+            page.get_by_role("button", name="Detect in file").click()
             page.locator("[data-words]", has_text=words).wait_for()
             assert page.locator("[data-wave]").is_visible() == page.locator("[data-player]").is_visible() == wave
             assert page.locator("[data-words]").get_attribute("class") == kind
@@ -389,3 +390,24 @@ def test_a_recorded_utterance_is_sent_whole(owners: Client, portal: Path) -> Non
     wav.write_bytes(sent[0][sent[0].index(b"RIFF") :])
     said = read_audio(wav)
     assert len(said) == pytest.approx(seconds * SAMPLE_RATE, rel=0.1) and np.abs(said).max() > 0.01
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["wide", "phone"])
+def test_advice_does_not_move_the_form(owners: Client, viewport: dict[str, int]) -> None:
+    new, advice = reverse("trainer:new"), reverse("trainer:advice")
+    answers = {phrase: owners.get(advice, {"phrase": phrase}).content.decode() for phrase in ("", "hey compass")}
+
+    def advise(route: Route) -> None:
+        phrase = parse_qs(urlsplit(route.request.url).query).get("phrase", [""])[0]
+        route.fulfill(body=answers[phrase], content_type="text/html; charset=utf-8")
+
+    with in_chromium(owners, {new: new}, viewport=viewport) as page:
+        page.route(f"**{advice}?**", advise)
+        page.goto(ADDRESS + new)
+        field = page.locator("#id_language")
+        page.get_by_text("Here you see how the phrase sounds").wait_for()
+        before = field.bounding_box()
+        page.locator("#id_phrase").fill("hey compass")
+        page.locator("#advice").get_by_text("3 syllables", exact=False).first.wait_for()
+        after = field.bounding_box()
+    assert before and after and abs(after["y"] - before["y"]) < 2

@@ -125,7 +125,7 @@ class ChangePasswordForm(NewPasswordForm):
     """
 
     old_password = forms.CharField(
-        label=_("Password until now"),
+        label=_("Current password"),
         strip=False,
         max_length=4096,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
@@ -251,7 +251,7 @@ class WebhookForm(forms.Form):
         widget=forms.URLInput(attrs={"placeholder": "https://example.org/hark", "autocomplete": "off"}),
     )
     events = forms.MultipleChoiceField(
-        label=_("It is told when"),
+        label=_("Notify when"),
         choices=list(EVENT_WORDS.items()),
         initial=["job.done", "job.failed"],
         widget=forms.CheckboxSelectMultiple,

@@ -54,6 +54,9 @@ class TranscriptOut(Schema):
     engine: str = Field(examples=["faster-whisper small"])
     diarization: str = Field(description="channels, acoustic, pyannote, or nothing.", examples=["acoustic"])
     speakers: dict[str, str] = Field(description="What each speaker is called.", examples=[{"S1": "Paula"}])
+    sounds_like: dict[str, str] = Field(
+        {}, description="Whose remembered voice an unnamed speaker's is near.", examples=[{"S2": "Anna"}]
+    )
     versions: dict[str, str] = Field(examples=[{"faster-whisper": "1.2.1"}])
     segments: list[dict[str, Any]] = Field(
         examples=[

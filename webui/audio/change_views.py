@@ -78,7 +78,7 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         services.remember_voice(recording=found, speaker=who, name=name)
         messages.success(
             request,
-            _("%(name)s is named in later recordings where the voice is recognized.") % {"name": name},
+            _("The name %(name)s is offered in later recordings where the voice is recognized.") % {"name": name},
             extra_tags="near-speakers",
         )
     else:
@@ -132,6 +132,14 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
     services.forget_voice(user=signed_in(request), name=request.POST.get("name", ""))
     messages.success(request, _("The voice is forgotten."))
     return redirect("audio:index")
+
+
+@require_POST
+def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Expect a word of the user's corrections no longer: ``word``."""
+    found = recording_of(request, recording_id)
+    services.forget_word(user=found.user, word=request.POST.get("word", ""))
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
 
 
 @require_POST

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import shutil
+import statistics
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "session": None,  # what an earlier system called the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
+PACED, LEAST_PACED_S = 50, 10.0  # recordings that say how fast recognizers are here, and their least length
 LONGEST_NAME, LONGEST_TEXT = 100, 5000  # letters of a speaker's name, of a passage
 SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
@@ -152,6 +154,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
+        "words": expected_words(recording.user, recording.options.get("language")),
         **({} if even_if_full else {"most_s": seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
@@ -335,6 +338,18 @@ def delete(*, recording: Recording) -> None:
             _remove_leftovers(job)  # of one that is going, when it has ended
 
 
+def seconds_a_minute() -> dict[str, float]:
+    """How long a minute of audio took on this machine, speakers and summary included, by recognizer: the median over
+    the newest recordings."""
+    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
+    found: dict[str, list[float]] = {}
+    newest = done.values_list("engine", "duration_s", "job__started_at", "job__finished_at").order_by("-created_at")
+    for engine, seconds, began, ended in newest[:PACED]:
+        if began and ended:
+            found.setdefault(engine, []).append(60 * (ended - began).total_seconds() / seconds)
+    return {engine: statistics.median(times) for engine, times in found.items()}
+
+
 # ---- transcripts
 
 
@@ -480,7 +495,8 @@ def update_segment(
             raise _changed(recording, segments[number].text if number < len(segments) else "")
         if not 0 <= number < len(segments):
             raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
-        changed = corrected(segments[number], text) if text else None
+        before = segments[number]
+        changed = corrected(before, text) if text else None
         segments[number : number + 1] = [changed] if changed is not None else []
         summary = summary_of(recording) if changed is None else None
         _keep(
@@ -488,7 +504,40 @@ def update_segment(
             transcript.with_segments(tuple(segments)),
             None if summary is None else without_segment(summary, number),
         )
+    _learn(recording, before, text)
     return changed, recording.version
+
+
+def _learn(recording: Recording, before: Segment, text: str) -> None:
+    """Keep the names and rare words of a correction for the user's next transcripts; the correction stands anyway."""
+    from pipeline.recordings import vocabulary
+
+    language = before.language or recording.language
+    if text and (words := vocabulary.corrected_words(before.text, text, language)):
+        try:
+            vocabulary.learn(_words(recording.user), words, language)
+        except HarkError as error:
+            log.warning("words of a correction are not kept: %s", error)
+
+
+def expected_words(user: User, language: str | None) -> list[str]:
+    """Words of a user's corrections that the next transcript in a language expects (None: in any), newest first."""
+    from pipeline.recordings import vocabulary
+
+    return list(vocabulary.expected(_words(user), language))
+
+
+def forget_word(*, user: User, word: str) -> None:
+    """Expect a word no longer; nothing where it was not expected."""
+    from pipeline.recordings import vocabulary
+
+    vocabulary.forget(_words(user), word)
+
+
+def _words(user: User) -> Path:
+    from pipeline.recordings.vocabulary import FILE
+
+    return user_data(user) / FILE
 
 
 def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
@@ -497,7 +546,9 @@ def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
     with alone():
         recording, transcript = _to_change(recording)
         _check_speaker(transcript, speaker)
-        _keep(recording, replace(transcript, speakers={**transcript.speakers, speaker: name or speaker}))
+        like = {who: known for who, known in transcript.sounds_like.items() if who != speaker}
+        speakers = {**transcript.speakers, speaker: name or speaker}
+        _keep(recording, replace(transcript, speakers=speakers, sounds_like=like))
 
 
 def _check_speaker(transcript: Transcript, speaker: str) -> None:
@@ -580,7 +631,10 @@ def _speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
         return  # the new transcript will have its own
     before = transcript_of(recording)
     turns = tuple(Turn(**turn) for turn in found["turns"])
-    after = assign_again(before, Diarization(turns, found["method"], found["names"], found["versions"]))
+    detected = Diarization(
+        turns, found["method"], found["names"], found["versions"], sounds_like=found.get("sounds_like", {})
+    )
+    after = assign_again(before, detected)
     summary = summary_of(recording)
     recording.speakers = len(after.speakers)
     _keep(recording, after, None if summary is None else with_other_segments(summary, before.segments, after.segments))
@@ -647,7 +701,7 @@ def _changed(recording: Recording, text: str) -> Changed:
 
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
-    """Remember a speaker's voice under a name, so that later recordings name it. Only with that person's consent.
+    """Remember a speaker's voice under a name, to be offered in later recordings. Only with that person's consent.
 
     Raises:
         HarkError: no such speaker, or too little speech of theirs.

@@ -40,6 +40,7 @@ urlpatterns = [
     path("<uuid:recording_id>/speakers", change_views.speaker, name="speaker"),
     path("<uuid:recording_id>/speakers/detect", change_views.detect_speakers, name="detect_speakers"),
     path("<uuid:recording_id>/rename", change_views.rename, name="rename"),
+    path("<uuid:recording_id>/words/forget", change_views.forget_word, name="forget_word"),
     path("<uuid:recording_id>/minable", change_views.minable, name="minable"),
     path("<uuid:recording_id>/share", change_views.share, name="share"),
     path("<uuid:recording_id>/share/<int:share_id>/revoke", change_views.revoke, name="revoke"),

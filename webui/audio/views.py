@@ -64,14 +64,18 @@ def form_context() -> dict[str, Any]:
     """What a form that transcribes offers."""
     from pipeline.recordings.media import MediaLimits
     from pipeline.recordings.transcription.engine import described
+    from pipeline.recordings.transcription.measured import facts, source
     from pipeline.recordings.transcription.registry import choose, engines
 
     limits = MediaLimits.from_environment()
-    chosen, why = choose("auto", None)
+    chosen, _why = choose("auto", None)
+    took = services.seconds_a_minute()
+    ready = [(engine.name, described(engine)) for engine in engines() if engine.available().ok]
     return {
-        "engines": [(engine.name, described(engine)) for engine in engines() if engine.available().ok],
+        "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in ready],
+        "engines_source": source(),
         "auto": described(chosen),
-        "auto_why": why,
+        "auto_why": chosen.why,
         "most_speakers": range(1, services.MOST_SPEAKERS + 1),
         "most_mb": limits.max_bytes // 1_000_000,
         "most_bytes": limits.max_bytes,
@@ -104,6 +108,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
         "may_change": True,
+        "expected_words": services.expected_words(found.user, found.language or None),
         **_made_beside(found),
         "problem": found.error,
         "speaks": asking.voice_for(found.user, found.language or "en") is not None,
@@ -139,7 +144,13 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         )
     total = sum(said.values()) or 1.0
     speakers = [
-        {"id": speaker, "name": name, "colour": colours[speaker], "share": round(100 * said.get(speaker, 0.0) / total)}
+        {
+            "id": speaker,
+            "name": name,
+            "colour": colours[speaker],
+            "share": round(100 * said.get(speaker, 0.0) / total),
+            "sounds_like": transcript.sounds_like.get(speaker, ""),
+        }
         for speaker, name in transcript.speakers.items()
         if speaker in said  # whose passages were all given to others is not shown, but can be given them back
     ]

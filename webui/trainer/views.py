@@ -72,7 +72,7 @@ def advice(request: HttpRequest) -> HttpResponse:
 
     phrase, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
     if not phrase:
-        return HttpResponse("")
+        return render(request, "trainer/advice.html")
     try:
         found = advise(phrase, language)
     except HarkError as error:
@@ -190,6 +190,7 @@ def engines(request: HttpRequest) -> HttpResponse:
     """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
     from core.environments import is_enabled, requirements
     from pipeline.recordings.tools import tools
+    from pipeline.recordings.transcription.measured import source
 
     rows = [
         {
@@ -205,7 +206,8 @@ def engines(request: HttpRequest) -> HttpResponse:
         for engine, readiness, voices in services.all_engines("en")
     ]
     rows.sort(key=lambda row: ("ready", "add", "experts").index(str(row["group"])))
-    return render(request, "trainer/engines.html", {"rows": rows, "tools": list(tools())})
+    context = {"rows": rows, "tools": list(tools()), "engines_source": source()}
+    return render(request, "trainer/engines.html", context)
 
 
 @require_POST

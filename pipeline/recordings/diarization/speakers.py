@@ -32,7 +32,7 @@ def diarize(
 
     Args:
         speakers: how many there are, where that is known.
-        voices: the file of remembered voices: speakers who are known get their names.
+        voices: the file of remembered voices, which speakers are compared with.
 
     Raises:
         HarkError: the recording cannot be read, or there is no way to tell speakers apart here.
@@ -52,11 +52,11 @@ def diarize(
     if found is None:
         found = acoustic.diarize_audio(read_audio(audio_file), speakers, reporter)
     if voices is not None and found.turns and voiceprints.names(voices):
-        found = _named(found, audio_file, voices)
+        found = _compared(found, audio_file, voices)
     return found
 
 
-def _named(found: Diarization, audio_file: Path, voices: Path) -> Diarization:
+def _compared(found: Diarization, audio_file: Path, voices: Path) -> Diarization:
     embeddings = dict(found.embeddings)
     for speaker in found.speakers:
         if speaker not in embeddings:
@@ -64,10 +64,10 @@ def _named(found: Diarization, audio_file: Path, voices: Path) -> Diarization:
             side = list(channels.NAMES).index(speaker) if found.method == "channels" else None
             try:
                 voice = acoustic.embed(voiceprints.voice_of(audio_file, spans, side))
-            except HarkError:  # too little of it, or no encoder: nobody is named
+            except HarkError:  # too little of it, or no encoder
                 continue
             embeddings[speaker] = tuple(float(value) for value in voice)
-    return replace(found, embeddings=embeddings, names={**found.names, **voiceprints.match_all(voices, embeddings)})
+    return replace(found, embeddings=embeddings, sounds_like=voiceprints.match_all(voices, embeddings))
 
 
 def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
@@ -81,6 +81,7 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
         return replace(
             transcript,
             speakers={**speakers, **transcript.speakers},
+            sounds_like={who: name for who, name in diarization.sounds_like.items() if who in speakers},
             diarization=transcript.diarization or diarization.method,
         )
     parts = [part for segment in transcript.segments for part in _split(segment, diarization.turns)]
@@ -90,6 +91,7 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
         transcript,
         segments=tuple(replace(part, speaker=ids.get(part.speaker, "")) for part in parts),
         speakers=names,
+        sounds_like={ids[who]: name for who, name in diarization.sounds_like.items() if who in ids},
         diarization=diarization.method,
         versions={**transcript.versions, **diarization.versions},
     )
@@ -118,7 +120,8 @@ def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript
         called.add(now)
         if name != before and not UNNAMED.fullmatch(name):
             names[now] = name
-    return replace(found, speakers=names)
+    new = {who: name for who, name in found.sounds_like.items() if name not in names.values()}
+    return replace(found, speakers=names, sounds_like=new)
 
 
 def _in_order(segments: Iterable[Segment]) -> list[str]:

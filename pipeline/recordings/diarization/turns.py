@@ -23,9 +23,10 @@ class Diarization:
 
     Attributes:
         method: how they were found: "channels", "acoustic" or "pyannote".
-        names: what a speaker is called where a remembered voice matches or a channel names it.
+        names: what a speaker is called where a channel names it.
         versions: of the models that took part.
         embeddings: a speaker's voice, where it was computed (256 numbers of length 1).
+        sounds_like: whose remembered voice a speaker's is near; whether it is theirs, a person decides.
     """
 
     turns: tuple[Turn, ...]
@@ -33,6 +34,7 @@ class Diarization:
     names: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     embeddings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sounds_like: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ class RecognitionEngine:
 
     Attributes:
         name: its name in the registry, in transcripts and on the command line.
-        why: why ``auto`` takes it, where it does.
+        why: why ``auto`` takes it, where it does; worded, without its full stop.
         licence: SPDX identifier (or short name) of the program.
         hosted: sends audio to another machine; it is used only where its owner has configured that.
+        expects: can be told words that are likely to be said; others pass over them.
     """
 
     name: str
     why: str
     licence: str
     hosted = False
+    expects = True
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,7 +67,9 @@ class RecognitionEngine:
         """The model, where the engine is available. Raises HarkError where it cannot be loaded."""
         raise NotImplementedError
 
-    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+    def run(
+        self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
+    ) -> list[Segment]:
         """``recognize`` with the loaded model."""
         raise NotImplementedError
 
@@ -77,13 +82,16 @@ class RecognitionEngine:
         if not ready.ok:
             raise HarkError(f"The engine {self.name} cannot be used here.", ready.why, ready.how_to_enable)
 
-    def recognize(self, audio: np.ndarray, language: str | None, translate: bool = False) -> list[Segment]:
+    def recognize(
+        self, audio: np.ndarray, language: str | None, translate: bool = False, words: Sequence[str] = ()
+    ) -> list[Segment]:
         """What is said in one piece.
 
         Args:
             audio: mono float32 [samples] at 16 kHz, at most ``PIECE_S`` seconds.
             language: what is spoken; None: the engine decides, and says so in ``Segment.language``.
             translate: write it in English; for an engine that ``translates``.
+            words: names and others that are likely to be said, as they are written; see ``expects``.
 
         Returns:
             Segments in order, times in seconds from the start of the piece, words with times and confidences. Nothing
@@ -99,7 +107,7 @@ class RecognitionEngine:
             if self._loaded is None:
                 self.check()
                 self._loaded = self.load()
-            return self.run(self._loaded, audio, language, translate)
+            return self.run(self._loaded, audio, language, translate, words)
 
     def close(self) -> None:
         """Let the model go. The engine may be used again afterwards."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
     """Reads CTranslate2's form of Whisper."""
 
     name = "faster-whisper"
-    why = "the most accurate engine that runs here"
+    why = worded("the most accurate engine that runs here")
     licence = "MIT"
 
     def found(self) -> dict[str, Path]:
@@ -103,7 +104,9 @@ class FasterWhisper(whisper_models.WhisperEngine):
                 f"Remove {folder} and pull it again.",
             ) from error
 
-    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+    def run(
+        self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
+    ) -> list[Segment]:
         # Pieces are cut at pauses already, so its own detection of speech is off.
         wanted = base_language(language) if language else None
         if wanted is not None and wanted not in model.supported_languages:
@@ -117,6 +120,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
             audio, language=wanted, task=task, beam_size=BEAM, temperature=TEMPERATURES, word_timestamps=True,
             vad_filter=False, condition_on_previous_text=False, no_speech_threshold=NO_SPEECH,
             log_prob_threshold=LEAST_LOG_P, compression_ratio_threshold=MOST_COMPRESSION,
+            hotwords=", ".join(words) or None,
         )  # fmt: skip
         written = "en" if translate else info.language
         found = []

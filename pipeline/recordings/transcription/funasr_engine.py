@@ -31,7 +31,8 @@ class FunAsr(WorkerEngine):
     """Paraformer: characters with times; it gives no confidences, so each is the same."""
 
     name = "funasr"
-    why = "it was made for this language"
+    expects = False
+    why = worded("it was made for this language")
     licence = "MIT (program); FunASR Model License (weights)"
     module = "funasr_worker"
     packages = ("funasr", "torch")

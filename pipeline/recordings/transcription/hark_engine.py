@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
+from core.worded import worded
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import segment_of
@@ -18,6 +21,7 @@ from pipeline.recordings.transcription.whisper_text import segment_of
 SHIPPED = "ctc"  # the model's name, where it is not a path
 OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights that were fitted to their recordings
 OWN_WEIGHTS = "own-*.safetensors"
+SAID_BEFORE = 20  # times that an expected word counts as heard in earlier transcripts
 
 
 def own_model(data: Path) -> str:
@@ -36,7 +40,7 @@ class HarkCtc(RecognitionEngine):
     """
 
     name = "hark"
-    why = "neither a Whisper model nor Moonshine is on this machine; Hark's own recognizer misses four words of ten"
+    why = worded("neither a Whisper model nor Moonshine is on this machine")
     licence = "Apache-2.0"
     model = SHIPPED
 
@@ -63,10 +67,14 @@ class HarkCtc(RecognitionEngine):
         recognizer = None if self.model == SHIPPED else load_weights(Path(self.model))[0]
         return Aligner(recognizer), decoder_for("en")
 
-    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+    def run(
+        self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
+    ) -> list[Segment]:
         from pipeline.corpora.alignment import NotAligned, align
 
         aligner, decoder = model
+        if words:
+            decoder = _decoder_expecting(tuple(words))
         emission = aligner.log_probabilities(audio)
         text = " ".join(decoder.words(emission))
         if not text:
@@ -83,3 +91,12 @@ class HarkCtc(RecognitionEngine):
         )
         found = segment_of(words, "en")
         return [] if found is None else [replace(found, confidence=aligned.confidence)]
+
+
+@lru_cache(maxsize=1)
+def _decoder_expecting(words: tuple[str, ...]) -> Any:
+    """The decoder for English with these words in its vocabulary, too. Takes some seconds."""
+    from model.asr.recognition import decoder_for
+    from phrase_augmentation.normalize import normalize
+
+    return decoder_for("en", [normalized for word in words if (normalized := normalize(word, "en"))] * SAID_BEFORE)

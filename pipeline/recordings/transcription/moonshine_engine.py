@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,7 @@ from core.readiness import Readiness
 from core.worded import worded
 from db.records import AlignedUnit
 from model.encoder_backbone import ASSETS, PACKAGE
-from model.rescoring import BEGIN, END, FIRST_TEXT, NO_TEXT, SPACE, token_texts
+from model.rescoring import BEGIN, END, FIRST_TEXT, NEXT_WORD, NO_TEXT, SPACE, spellings, token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
@@ -49,6 +50,7 @@ TOKENS_A_SECOND, SPARE_TOKENS = 6.5, 6
 LONGEST_CIRCLE = 20  # tokens
 ROUNDS, ROUNDS_OF_ONE = 4, 8
 LEAST_HALF_S = 4.0
+EXPECTED_NATS = 4.0  # by which an expected word may be less probable than what would be written in its place
 # Words count as said where decoder and Hark's recognizer together are sure enough of them: the mean logarithm of the
 # tokens' probabilities, plus half that of the confidence of their alignment. Less than this had 13 of 147 single words,
 # all of them misheard; 4 of 32 pieces of meetings and calls, the longest of 3 s; none of 300 read sentences; all of 21
@@ -68,11 +70,60 @@ class _Written:
     probabilities: tuple[float, ...]
 
 
+@dataclass
+class _Place:
+    """A place in the tree of the tokens of expected words; ``whole``: a word may end here."""
+
+    following: dict[int, _Place] = field(default_factory=dict)
+    whole: bool = False
+
+
+@lru_cache(maxsize=4)
+def _expected(words: tuple[str, ...]) -> _Place:
+    root = _Place()
+    for word in words:
+        for sequence in spellings(word):
+            place = root
+            for token in sequence:
+                place = place.following.setdefault(token, _Place())
+            place.whole = True
+    return root
+
+
+class _Attempt:
+    """To write an expected word, token by token, although others are somewhat more probable.
+
+    Attributes:
+        begun: the number of tokens before it.
+        fed: the last one of them and the decoder's inputs then, to go back to.
+        costs: nats by which its tokens so far were less probable than the most probable ones.
+    """
+
+    def __init__(self, expected: _Place, begun: int, fed: tuple[int, dict[str, np.ndarray]]) -> None:
+        self.begun, self.fed = begun, fed
+        self.costs = 0.0
+        self._place = expected
+
+    @property
+    def whole(self) -> bool:
+        """Whether what was written so far is an expected word."""
+        return self._place.whole
+
+    def next(self, row: np.ndarray) -> int | None:
+        """The word's next token, out of the logits [tokens]; None where none fits."""
+        token = max(self._place.following, key=lambda one: float(row[one]), default=None)
+        if token is None or self.costs + row.max() - row[token] > EXPECTED_NATS:
+            return None
+        self.costs += float(row.max() - row[token])
+        self._place = self._place.following[token]
+        return token
+
+
 class Moonshine(RecognitionEngine):
     """It knows English only, and takes every other language for English."""
 
     name = "moonshine"
-    why = "no Whisper model is on this machine; this one comes with Hark, and gets six words of a hundred wrong"
+    why = worded("no Whisper model is on this machine; this one comes with Hark")
     licence = "MIT"
     model = "tiny-en"
 
@@ -116,11 +167,13 @@ class Moonshine(RecognitionEngine):
             ) from error
         return moonshine, Aligner()
 
-    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+    def run(
+        self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
+    ) -> list[Segment]:
         from pipeline.corpora.alignment import NotAligned, align
 
         moonshine, aligner = model
-        written = _words(moonshine, audio)
+        written = _words(moonshine, audio, _expected(tuple(words)))
         spoken = [normalize(word.text, "en").split() for word in written]
         if not any(spoken):
             return []
@@ -153,19 +206,19 @@ class _Model:
         self._caches = [each.name for each in self._decoder.get_inputs() if each.name.startswith("past_key_values")]
         self._texts = token_texts((folder / TOKENIZER).read_bytes())
 
-    def write(self, audio: np.ndarray) -> tuple[list[_Written], bool]:
+    def write(self, audio: np.ndarray, expected: _Place) -> tuple[list[_Written], bool]:
         """The words of some audio, and whether they were cut because they ran in circles."""
         heard = np.pad(audio, (0, max(0, int(LEAST_S * SAMPLE_RATE) - len(audio))))
         most = math.ceil(TOKENS_A_SECOND * len(audio) / SAMPLE_RATE) + SPARE_TOKENS
-        tokens, probabilities = self._tokens(heard, most)
+        tokens, probabilities = self._tokens(heard, most, expected)
         # A decoder that always takes the most probable token can fall into a circle that it never leaves. What it wrote
         # in the first round is kept.
         surplus = _surplus(tokens)
         kept = len(tokens) - surplus
         return self._split(tokens[:kept], probabilities[:kept]), bool(surplus)
 
-    def _tokens(self, audio: np.ndarray, most: int) -> tuple[list[int], list[float]]:
-        """At most so many tokens, each the most probable one, and how probable it was."""
+    def _tokens(self, audio: np.ndarray, most: int, expected: _Place) -> tuple[list[int], list[float]]:
+        """At most so many tokens, each the most probable one or one of an expected word, and how probable it was."""
         mask = np.ones((1, len(audio)), np.int64)
         (heard,) = self._encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
         inputs = {"encoder_hidden_states": heard, "encoder_attention_mask": mask}
@@ -175,13 +228,32 @@ class _Model:
         tokens: list[int] = []
         probabilities: list[float] = []
         token = BEGIN
+        attempt: _Attempt | None = None
+        tried: set[int] = set()  # numbers of tokens before which an expected word was tried, and did not fit
         while len(tokens) < most:
+            fed = (token, dict(inputs))
             caches = growing if tokens else self._caches
             inputs |= {"input_ids": np.array([[token]], np.int64), "use_cache_branch": np.array([bool(tokens)])}
             logits, *after = self._decoder.run(["logits", *(name.replace(*PRESENT) for name in caches)], inputs)
             inputs |= dict(zip(caches, after, strict=True))
             row = logits[0, -1].astype(np.float64)
             token = int(row.argmax())
+            if attempt is not None and attempt.whole and (token == END or self._texts[token].startswith(NEXT_WORD)):
+                attempt = None  # it is written
+            if attempt is None and len(tokens) not in tried:
+                attempt = _Attempt(expected, len(tokens), fed)
+            if attempt is not None:
+                wanted = attempt.next(row)
+                if wanted is None and attempt.costs:
+                    tried.add(attempt.begun)
+                    token, inputs = attempt.fed
+                    del tokens[attempt.begun :], probabilities[attempt.begun :]
+                    attempt = None
+                    continue
+                if wanted is None:
+                    attempt = None
+                else:
+                    token = wanted
             if token == END:
                 break
             tokens.append(token)
@@ -216,13 +288,13 @@ def _surplus(tokens: Sequence[int]) -> int:
     return 0
 
 
-def _words(model: _Model, audio: np.ndarray) -> list[_Written]:
+def _words(model: _Model, audio: np.ndarray, expected: _Place) -> list[_Written]:
     """The words of a piece. Where they ran in circles, its halves are heard by themselves, and no speech is lost."""
-    written, cut = model.write(audio)
+    written, cut = model.write(audio, expected)
     if not cut or len(audio) < 2 * LEAST_HALF_S * SAMPLE_RATE:
         return written
     middle = _quietest(audio)
-    return [*_words(model, audio[:middle]), *_words(model, audio[middle:])]
+    return [*_words(model, audio[:middle], expected), *_words(model, audio[middle:], expected)]
 
 
 def _quietest(audio: np.ndarray) -> int:

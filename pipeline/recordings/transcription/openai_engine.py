@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,7 +44,7 @@ class OpenAiEndpoint(RecognitionEngine):
     """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and times of words."""
 
     name = "openai"
-    why = "no Whisper model is on this machine, and an endpoint is configured"
+    why = worded("no Whisper model is on this machine, and an endpoint is configured")
     licence: str = worded("of the endpoint")
     hosted = True
     translates = True
@@ -76,8 +77,10 @@ class OpenAiEndpoint(RecognitionEngine):
         """Nothing is held; the address is read anew for each piece."""
         return True
 
-    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
-        more: dict[str, str | list[str]] = {}
+    def run(
+        self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
+    ) -> list[Segment]:
+        more: dict[str, str | list[str]] = {"prompt": ", ".join(words)} if words else {}
         if not translate:
             more["timestamp_granularities[]"] = ["word", "segment"]
             if language:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,11 @@ TIMEOUT_S = 900.0  # for a piece: a large model on a slow processor, and its loa
 
 
 def recognize(
-    engine: RecognitionEngine, audio: np.ndarray, language: str | None, translate: bool = False
+    engine: RecognitionEngine,
+    audio: np.ndarray,
+    language: str | None,
+    translate: bool = False,
+    words: Sequence[str] = (),
 ) -> list[Segment]:
     """What is said in one piece: ``engine.recognize``, done where the model is loaded.
 
@@ -26,15 +30,18 @@ def recognize(
         HarkError: the engine's.
     """
     if engine.hosted:  # there is no model to share, and its key stays in this process
-        return engine.recognize(audio, language, translate)
-    request = {"engine": engine.name, "model": engine.model, "language": language, "translate": translate}
+        return engine.recognize(audio, language, translate, words)
+    request = {
+        "engine": engine.name, "model": engine.model, "language": language, "translate": translate,
+        "words": list(words),
+    }  # fmt: skip
     segments: list[Segment] = model_client.call("recognize", request, audio, TIMEOUT_S)["segments"]
     return segments
 
 
 def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
-    """The speech service's ``recognize``: ``engine``, ``model`` ("" or the engine's own), ``language`` or null, and
-    ``translate`` where it is to be written in English.
+    """The speech service's ``recognize``: ``engine``, ``model`` ("" or the engine's own), ``language`` or null,
+    ``translate`` where it is to be written in English, and ``words`` that are likely to be said.
 
     Returns ``segments`` and the ``engine`` and ``model`` that wrote them.
     """
@@ -46,5 +53,5 @@ def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str,
         )
     language = request.get("language")
     engine = registry.with_model(str(request.get("engine") or registry.AUTO), str(request.get("model") or ""), language)
-    segments = engine.recognize(audio, language, bool(request.get("translate")))
+    segments = engine.recognize(audio, language, bool(request.get("translate")), request.get("words") or ())
     return {"segments": segments, "engine": engine.name, "model": engine.model}

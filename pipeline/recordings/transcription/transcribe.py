@@ -50,6 +50,7 @@ class TranscribeOptions:
         channels: hear the two channels of a file with one person each by themselves; False: always together.
         data: the data folder of the user for whom it is; see ``pipeline.recordings.transcription.registry.choose``.
         translate: write it in English, whatever is spoken.
+        words: that are likely to be said; see ``RecognitionEngine.recognize``.
     """
 
     engine: str = registry.AUTO
@@ -57,6 +58,7 @@ class TranscribeOptions:
     channels: bool = True
     data: Path | None = None
     translate: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ def _recognized(
         if segments is None:
             segments = [
                 shifted(segment, piece.stretch.start / SAMPLE_RATE, piece.speaker)
-                for segment in recognize(engine, _audio(recording, piece), options.language, options.translate)
+                for segment in recognize(
+                    engine, _audio(recording, piece), options.language, options.translate, options.words
+                )
             ]
             done.add(piece, segments)
             fresh += piece.stretch.seconds
@@ -200,6 +204,7 @@ def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptio
         "sides": sides,
         "audio": digest,
         **({"translate": True} if options.translate else {}),
+        **({"words": list(options.words)} if options.words else {}),
     }
 
 

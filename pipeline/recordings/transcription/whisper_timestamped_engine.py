@@ -15,7 +15,7 @@ class WhisperTimestamped(whisper_models.WhisperEngine, WorkerEngine):
     """Reads openai-whisper's form of Whisper, ``.pt`` files."""
 
     name = "whisper-timestamped"
-    why = "the most accurate engine that runs here"
+    why = worded("the most accurate engine that runs here")
     licence = "GPL-3.0-or-later"
     module = "whisper_timestamped_worker"
     packages = ("whisper_timestamped", "whisper", "torch")

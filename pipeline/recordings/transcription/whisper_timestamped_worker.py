@@ -29,25 +29,22 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         """Write the answer to one piece to the request's ``path``."""
         audio, _ = soundfile.read(request["audio"], dtype="float32")
         language = (request["language"] or "").partition("-")[0] or None
-        answer = transcribed(whisper_timestamped, model, audio, language)
+        answer = transcribed(whisper_timestamped, model, audio, language, ", ".join(request["words"]) or None)
         Path(request["path"]).write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
 
     return {}, hear
 
 
-def transcribed(library: Any, model: Any, audio: Any, language: str | None) -> dict[str, Any]:
+def transcribed(library: Any, model: Any, audio: Any, language: str | None, prompt: str | None) -> dict[str, Any]:
     """A piece's language, and its segments with words, as ``worker_engine.segments_of`` reads them."""
+    how = {"language": language, "condition_on_previous_text": False, "temperature": 0.0, "verbose": None}
     try:
-        found = library.transcribe(
-            model, audio, language=language, condition_on_previous_text=False, temperature=0.0, verbose=None, vad=False
-        )
+        found = library.transcribe(model, audio, vad=False, initial_prompt=prompt, **how)
     except (ValueError, AssertionError, IndexError, RuntimeError):
         # The path through the attention can fail on odd audio (dtw: "No warping path found"). The words are then
         # placed by Whisper's own times of segments.
         traceback.print_exc()
-        found = model.transcribe(
-            audio, language=language, condition_on_previous_text=False, temperature=0.0, verbose=None
-        )
+        found = model.transcribe(audio, initial_prompt=prompt, **how)
     return {"language": found.get("language") or language or "", "segments": [_segment(s) for s in found["segments"]]}
 
 

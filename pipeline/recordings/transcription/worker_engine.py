@@ -6,7 +6,7 @@ The worker is started once and recognizes many pieces. What it says is the proto
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,13 +67,17 @@ class WorkerEngine(RecognitionEngine):
         """End the worker."""
         model.kill()
 
-    def run(self, model: Any, audio: np.ndarray, language: str | None, translate: bool) -> list[Segment]:
+    def run(
+        self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
+    ) -> list[Segment]:
         """See ``RecognitionEngine.run``. A worker that dies is started again once, for the same piece."""
         for attempt in (1, 2):
             try:
                 if self._loaded is None:
                     self._loaded = self.load()
-                answer = worker_audio.ask(self._loaded, audio, PIECE_TIMEOUT_S, "transcription", language=language)
+                answer = worker_audio.ask(
+                    self._loaded, audio, PIECE_TIMEOUT_S, "transcription", language=language, words=list(words)
+                )
                 return segments_of(answer, len(audio) / SAMPLE_RATE)
             except (WorkerGone, ValueError, KeyError, TypeError) as error:
                 self._loaded.kill()

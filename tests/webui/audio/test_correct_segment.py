@@ -8,6 +8,7 @@ from tests.webui.audio.conftest import transcript_of_words
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording
+from webui.jobs.services import user_data
 
 
 def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Recording, owner: User) -> None:
@@ -43,3 +44,29 @@ def test_empty_text_removes_the_segment_and_renumbers_the_summary(
     assert summary["action_items"][0]["segments"] == [1] and summary["segments"] == [0, 1]
     assert [hit.number for hit in services.search(user=owner, query="map")] == [1]
     assert owners.post(f"/recordings/{recording.pk}/segments/7", {"text": "x"}).status_code == 422
+
+
+def test_names_of_corrections_are_expected_by_the_next_transcript(
+    owners: Client, client: Client, other: User, recording: Recording
+) -> None:
+    address = f"/recordings/{recording.pk}"
+    assert b"Words from your corrections" not in owners.get(address).content
+    owners.post(f"{address}/segments/2", {"text": "Siobhan brings the lantern and the Grafana map", "version": "1"})
+    page = owners.get(address).content.decode()
+    assert "Words from your corrections" in page and "Remove Siobhan" in page and "Remove Grafana" in page
+    assert owners.post(f"{address}/words/forget", {"word": "Grafana"})["Location"] == f"{address}#expected-words"
+    assert "Remove Grafana" not in owners.get(address).content.decode()
+    owners.post(f"{address}/again", {"engine": "auto", "language": "en"})
+    job = Recording.objects.get(pk=recording.pk).job
+    assert job is not None and job.spec["words"] == ["Siobhan"]
+    assert services.expected_words(other, None) == []
+    client.force_login(other)
+    assert client.post(f"{address}/words/forget", {"word": "Siobhan"}).status_code == 404
+    assert services.expected_words(recording.user, "en") == ["Siobhan"]
+
+
+def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, recording: Recording) -> None:
+    (user_data(recording.user) / "words.json").write_text("{")
+    answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet Siobhan", "version": "1"})
+    assert answer.status_code == 200
+    assert services.transcript_of(Recording.objects.get(pk=recording.pk)).segments[0].text == "We meet Siobhan"

@@ -40,7 +40,7 @@ def test_transcript_is_polished_where_a_language_model_is_set_up(
     assert f'action="{address}"' in owners.get(page).content.decode()
     assert owners.get(address).status_code == 404
     assert owners.post(address).status_code == 302
-    assert "It is being polished." in owners.get(page).content.decode()
+    assert "The transcript is being polished." in owners.get(page).content.decode()
     second = owners.post(address)
     assert second.status_code == 409 and b"The recording is being polished." in second.content
     job = Job.objects.get(kind="polish")

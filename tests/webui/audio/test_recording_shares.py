@@ -66,7 +66,7 @@ def test_a_link_that_is_taken_back_works_no_more(owners: Client, recording: Reco
     for rest in ("", "/audio", "/words", "/waveform"):
         answer = Client().get(link + rest)
         assert answer.status_code == 410 and b"harbour" not in answer.content
-    assert b"taken back" in owners.get(f"/recordings/{recording.pk}").content
+    assert b"revoked" in owners.get(f"/recordings/{recording.pk}").content
 
 
 def test_a_link_runs_out(recording: Recording, link: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from tests.webui.audio.conftest import ready_recording
 from webui.accounts.models import User
@@ -39,7 +41,7 @@ def test_number_of_queries_is_constant(
     for _ in range(number):
         services.share(recording=one)
     for address in ("/recordings/", "/recordings/search?q=lantern", f"/recordings/{one.pk}"):
-        with django_assert_max_num_queries(7):  # type: ignore[operator]
+        with django_assert_max_num_queries(8):  # type: ignore[operator]
             assert owners.get(address).status_code == 200
 
 
@@ -47,3 +49,17 @@ def test_menu_marks_the_current_page(owners: Client, recording: Recording) -> No
     for address, mark in (("", "page"), ("live", "true"), (str(recording.pk), "true")):
         page = owners.get(f"/recordings/{address}").content.decode()
         assert re.search(rf'<a href="/recordings/" aria-current="{mark}">', page)
+
+
+def test_who_chooses_a_recognizer_sees_its_size_time_and_errors(owners: Client, owner: User) -> None:
+    page = owners.get("/recordings/").content.decode()
+    assert "<b>moonshine tiny-en</b> · 42 MB · a minute of audio takes about 4 s · 6 of 100 words wrong" in page
+    assert "749 words of LibriSpeech dev-clean" in page
+    for seconds in (30, 50, 90):
+        made = ready_recording(owner)
+        began = timezone.now()
+        made.engine, made.duration_s = "moonshine tiny-en", 300.0
+        made.save()
+        Job.objects.filter(pk=made.job_id).update(started_at=began, finished_at=began + timedelta(seconds=seconds))
+    page = owners.get("/recordings/").content.decode()
+    assert "<b>moonshine tiny-en</b> · 42 MB · a minute of audio took 10 s here" in page

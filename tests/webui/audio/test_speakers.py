@@ -109,10 +109,13 @@ def test_unknown_speaker_or_segment_changes_nothing(
     assert owners.get(f"/recordings/{recording.pk}/segments/7/speaker").status_code == 404
 
 
-def found(job: Job, *turns: tuple[float, float, str]) -> None:
+def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str] | None = None) -> None:
     """The job "speakers" ends as a worker ends it."""
     rows = [{"start_s": start, "end_s": end, "speaker": who, "overlap": False} for start, end, who in turns]
-    result = {"turns": rows, "method": "acoustic", "names": {}, "versions": {"resemblyzer": "1"}}
+    result = {
+        "turns": rows, "method": "acoustic", "names": {}, "versions": {"resemblyzer": "1"},
+        "sounds_like": sounds_like or {},
+    }  # fmt: skip
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
     job.refresh_from_db()
     job_ended.send(sender=Job, job=job)
@@ -155,6 +158,27 @@ def test_who_renames_in_place_is_told_the_name_that_is_shown(owners: Client, rec
     assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json() == {"name": "Ben"}
     assert owners.post(place, {"speaker": "S2", "name": ""}, headers=headers).json() == {"name": "S2"}
     assert owners.post(place, {"speaker": "S9", "name": "x"}, headers=headers).status_code == 422
+
+
+def test_a_voice_that_is_known_is_offered_and_one_click_names_it(
+    owners: Client, owner: User, recording: Recording
+) -> None:
+    place = f"/recordings/{recording.pk}"
+    owners.post(f"{place}/speakers/detect", {"speakers": "2"})
+    job = services.newest_job(recording, "speakers")
+    assert job is not None
+    found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.9, "x"), sounds_like={"x": "Anna", "y": "Ben"})
+    said = services.transcript_of(Recording.objects.get())
+    assert said.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"} and said.sounds_like == {"S1": "Anna", "S2": "Ben"}
+    page = owners.get(place).content.decode()
+    assert "Speaker 1 sounds like Anna." in page and "Yes, name them Anna" in page and "like Ben." in page
+    _, token = services.share(recording=recording)
+    assert "sounds like" not in owners.get(f"/recordings/shared/{token}").content.decode()
+    owners.post(f"{place}/speakers", {"speaker": "S1", "name": "Anna"})
+    said = services.transcript_of(Recording.objects.get())
+    assert said.speakers == {"S1": "Anna", "S2": "Speaker 2"} and said.sounds_like == {"S2": "Ben"}
+    page = owners.get(place).content.decode()
+    assert "like Anna." not in page and "Speaker 2 sounds like Ben." in page
 
 
 def test_voice_is_remembered_with_consent_only(owners: Client, recording: Recording) -> None:

@@ -55,7 +55,9 @@ def test_nobody_else_changes_the_installation(client: Client, owner: User, other
 
 
 def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Client) -> None:
-    assert b"For recordings" in owners.get("/engines").content
+    page = owners.get("/engines").content.decode()
+    assert "For recordings" in page and '<option value="small">small · 486 MB</option>' in page
+    assert "42 MB · a minute of audio takes about 4 s · 6 of 100 words wrong in clearly read English" in page
     owners.post("/engines/models/faster-whisper/pull", {"size": "base"})
     owners.post("/engines/models/reader/pull")
     specs = list(Job.objects.filter(kind="pull").order_by("created_at").values_list("spec", flat=True))

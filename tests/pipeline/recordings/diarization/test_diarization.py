@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from pipeline.recordings.diarization.acoustic import diarize_audio, speech_regio
 from pipeline.recordings.diarization.channels import _delay, compare, turns_of, two_speakers
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.errors import DiarizationErrors, diarization_errors, overlap_found, read_rttm
-from pipeline.recordings.diarization.speakers import assign, diarize
+from pipeline.recordings.diarization.speakers import assign, assign_again, diarize
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 from pipeline.recordings.transcript import Segment, Transcript, Word
 
@@ -404,14 +405,18 @@ def test_two_channels_go_before_everything(doubles: None, pyannote: Path, tmp_pa
     assert diarize(tmp_path / "b.flac").method == "pyannote"
 
 
-def test_remembered_voices_are_named(doubles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_voices_are_offered_and_not_applied(
+    doubles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(speakers.voiceprints, "names", lambda file: ["Ann"])
     monkeypatch.setattr(speakers.voiceprints, "match_all", lambda file, embeddings: {sorted(embeddings)[-1]: "Ann"})
     soundfile.write(tmp_path / "a.flac", np.concatenate([hum(6, 700), silence(1), hum(5, 2500)]), RATE)
-    assert diarize(tmp_path / "a.flac", voices=tmp_path / "voices.json").names == {"S2": "Ann"}
+    found = diarize(tmp_path / "a.flac", voices=tmp_path / "voices.json")
+    assert found.sounds_like == {"S2": "Ann"} and found.names == {}
     soundfile.write(tmp_path / "b.flac", np.stack([ONE, OTHER], axis=1), RATE)
     found = diarize(tmp_path / "b.flac", voices=tmp_path / "voices.json")
-    assert found.names == {"L": "Left speaker", "R": "Ann"} and set(found.embeddings) == {"L", "R"}
+    assert found.names == {"L": "Left speaker", "R": "Right speaker"} and set(found.embeddings) == {"L", "R"}
+    assert found.sounds_like == {"R": "Ann"}
 
 
 # ---- whose words they are
@@ -491,6 +496,18 @@ def test_names_follow_their_speakers() -> None:
     turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
     found = assign(transcript(said("a b c d", 0)), Diarization(turns, "acoustic", names={"S1": "Ann"}))
     assert found.speakers == {"S1": "Speaker 1", "S2": "Ann"}
+
+
+def test_whom_a_voice_sounds_like_follows_the_speaker_until_named() -> None:
+    turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
+    words = transcript(said("a b c d", 0))
+    found = assign(words, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S7": "Eve"}))
+    assert found.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"} and found.sounds_like == {"S2": "Ann"}
+    sides = transcript(said("hello", 0, speaker="R"), said("hi", 1, speaker="L"))
+    assert assign(sides, Diarization((), "channels", sounds_like={"R": "Ann"})).sounds_like == {"R": "Ann"}
+    named = replace(found, speakers={**found.speakers, "S2": "Ann"})
+    again = assign_again(named, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S2": "Eve"}))
+    assert again.speakers["S2"] == "Ann" and again.sounds_like == {"S1": "Eve"}
 
 
 # ---- real recordings

@@ -108,6 +108,15 @@ def test_it_sends_a_piece_and_understands_the_answer(endpoint: Endpoint) -> None
     assert first.confidence == pytest.approx(0.9048, abs=1e-3)
 
 
+def test_it_is_told_which_words_to_expect(endpoint: Endpoint) -> None:
+    for _ in range(2):
+        endpoint.says({"text": "Ask Siobhan.", "language": "english"})
+    OpenAiEndpoint().recognize(AUDIO, "en", words=("Siobhan", "Grafana"))
+    assert endpoint.fields()["prompt"] == [b"Siobhan, Grafana"]
+    OpenAiEndpoint().recognize(AUDIO, "en")
+    assert "prompt" not in endpoint.fields()
+
+
 def test_it_says_which_language_was_heard(endpoint: Endpoint) -> None:
     endpoint.says({**GOOD, "language": "german"})
     assert {segment.language for segment in OpenAiEndpoint().recognize(AUDIO, None)} == {"de"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +20,13 @@ from pipeline.recordings.transcription import moonshine_engine, registry
 from pipeline.recordings.transcription.engine import PIECE_S
 from pipeline.recordings.transcription.moonshine_engine import (
     BEGIN,
+    END,
+    EXPECTED_NATS,
     LEAST_SURE,
     Moonshine,
+    _expected,
     _Model,
+    _Place,
     _placed,
     _said,
     _surplus,
@@ -183,7 +188,7 @@ class Scripted(_Model):
         self._texts = [b"<unk>", b"<s>", b"</s>", *(f"\N{LOWER ONE EIGHTH BLOCK}w{n}".encode() for n in range(50))]
         self.says = says
 
-    def _tokens(self, audio: np.ndarray, most: int) -> tuple[list[int], list[float]]:
+    def _tokens(self, audio: np.ndarray, most: int, expected: _Place) -> tuple[list[int], list[float]]:
         tokens = self.says[round(len(audio) / SAMPLE_RATE)]
         return tokens, [0.5] * len(tokens)
 
@@ -192,9 +197,79 @@ def test_what_runs_in_circles_is_heard_in_halves() -> None:
     audio = np.ones(20 * SAMPLE_RATE, np.float32)
     audio[9 * SAMPLE_RATE : 10 * SAMPLE_RATE] = 0  # where it is parted
     model = Scripted({20: [7, *[8, 9] * 4], 9: [10, 11], 11: [12, 13]})
-    assert [word.text for word in _words(model, audio)] == ["w7", "w8", "w9", "w10"]
+    assert [word.text for word in _words(model, audio, _Place())] == ["w7", "w8", "w9", "w10"]
     short = Scripted({3: [7, *[8, 9] * 4]})
-    assert [word.text for word in _words(short, audio[: 3 * SAMPLE_RATE])] == ["w4", "w5", "w6"]
+    assert [word.text for word in _words(short, audio[: 3 * SAMPLE_RATE], _Place())] == ["w4", "w5", "w6"]
+
+
+class Decoder:
+    """Logits by what was written so far, which its cache holds as the real one's does."""
+
+    def __init__(self, logits: dict[tuple[str, ...], dict[str, float]], texts: list[bytes]) -> None:
+        self.logits, self.texts = logits, texts
+
+    def run(self, names: Sequence[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        before = inputs["past_key_values.0.decoder.key"]
+        cache = np.concatenate(
+            [before, np.full((*before.shape[:2], 1, before.shape[3]), inputs["input_ids"][0, 0])], axis=2
+        )
+        written = tuple(self.texts[int(token)].decode() for token in cache[0, 0, 1:, 0])
+        row = np.full(len(self.texts), -20.0)
+        for text, logit in self.logits[written].items():
+            row[self.texts.index(text.encode())] = logit
+        return [row[None, None], cache]
+
+
+@pytest.mark.parametrize(
+    ("costs", "words", "written"),
+    [
+        ((1.0, 1.0), (), "_call _cat ie"),  # greedily
+        ((1.0, 1.0), ("_kat ie",), "_call _kat ie"),
+        ((1.0, EXPECTED_NATS), ("_kat ie",), "_call _cat ie"),  # both together cost too much: it goes back
+        ((1.0, 1.0), ("_kat ie x",), "_call _cat ie"),  # it does not end so: it goes back
+        ((1.0, 1.0), ("_zoe", "_kat"), "_call _cat ie"),  # "kat" would be a part of a word
+        ((EXPECTED_NATS + 0.1, 0.0), ("_kat ie",), "_call _cat ie"),
+    ],
+)
+def test_an_expected_word_is_written_where_it_is_nearly_as_probable(
+    costs: tuple[float, float], words: tuple[str, ...], written: str
+) -> None:
+    space = "\N{LOWER ONE EIGHTH BLOCK}"
+    texts = [b"<unk>", b"<s>", b"</s>", *(f"{text}".replace("_", space).encode() for text in
+             ("_call", "_cat", "_kat", "ie", "y", "x", "_zoe"))]  # fmt: skip
+    call, cat, kat = (f"{space}{word}" for word in ("call", "cat", "kat"))
+    logits = {
+        (): {call: 10.0},
+        (call,): {cat: 10.0, kat: 10.0 - costs[0]},
+        (call, cat): {"ie": 10.0, "y": 5.0},
+        (call, cat, "ie"): {"</s>": 10.0},
+        (call, kat): {"y": 10.0, "ie": 10.0 - costs[1]},
+        (call, kat, "ie"): {"</s>": 10.0},
+    }
+    model = object.__new__(_Model)
+    model._texts = texts
+    model._caches = ["past_key_values.0.decoder.key"]
+    model._encoder = SimpleNamespace(run=lambda names, inputs: [np.zeros((1, 1, 1), np.float32)])
+    model._decoder = Decoder(logits, texts)
+    expected = _Place()
+    for word in words:
+        place = expected
+        for text in word.replace("_", space).split():
+            place = place.following.setdefault(texts.index(text.encode()), _Place())
+        place.whole = True
+    tokens, probabilities = model._tokens(np.zeros(SAMPLE_RATE, np.float32), 8, expected)
+    assert " ".join(texts[token].decode() for token in tokens).replace(space, "_") == written
+    assert len(probabilities) == len(tokens) and probabilities[0] > 0.9 and END not in tokens
+
+
+def test_expected_words_are_written_by_tokens_of_the_package(engine: Moonshine) -> None:
+    place = _expected(("Siobhan", "Anna"))
+    assert len(place.following) >= 2 and not place.whole
+
+    def ends(at: _Place) -> int:
+        return at.whole + sum(map(ends, at.following.values()))
+
+    assert ends(place) >= 2
 
 
 def test_words_of_tokens() -> None:

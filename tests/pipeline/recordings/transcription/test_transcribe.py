@@ -131,10 +131,12 @@ def test_another_engine_model_language_or_recording_starts_anew(
 ) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     heard(path, work)
-    for change in ("model", "name", "language", "audio"):
+    for change in ("words", "model", "name", "language", "audio"):
         before = len(engine.heard)
         options: dict[str, Any] = {}
-        if change == "model":
+        if change == "words":
+            options["words"] = ("Siobhan",)
+        elif change == "model":
             engine.model = "b"
         elif change == "name":
             engine.name = "renamed"
@@ -145,6 +147,7 @@ def test_another_engine_model_language_or_recording_starts_anew(
             flac(path, three_sentences() * np.float32(0.9))
         heard(path, work, **options)
         assert len(engine.heard) == before + 3, change
+        assert engine.expected[-1] == options.get("words", []), change
 
 
 def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,22 @@ def test_auto_takes_the_best_one_that_is_ready(
     assert engine.name == chosen and why == f"{chosen} m: {engine.why}"
 
 
+@pytest.mark.slow(reason="loads Hark's vocabulary, twice")
+def test_harks_own_recognizer_writes_a_word_that_it_expects() -> None:
+    from model.asr.recognition import decoder_for
+    from model.phones import PHONES, phone_indices
+    from phrase_augmentation.phonemes import phonemes_of_words
+    from pipeline.recordings.transcription.hark_engine import _decoder_expecting
+
+    heard = [0]
+    for phone in phone_indices(phonemes_of_words(["zelbrooks"], "en")[0]):
+        heard += [phone, 0]
+    emission = np.full((len(heard), len(PHONES) + 1), np.log(0.03 / len(PHONES)), np.float32)
+    emission[np.arange(len(heard)), heard] = np.log(0.97)
+    assert _decoder_expecting(("Zelbrooks", "!")).words(emission) == ["zelbrooks"]
+    assert decoder_for("en").words(emission) != ["zelbrooks"]
+
+
 @pytest.mark.slow(reason="loads Hark's recognizer and its vocabulary")
 def test_harks_own_engine_hears_words_with_times() -> None:
     engine = registry.engine("hark")

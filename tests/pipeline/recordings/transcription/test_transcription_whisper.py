@@ -80,6 +80,35 @@ def test_faster_whisper_translates(converted: Path, monkeypatch: pytest.MonkeyPa
             registry.choose(name, None, translate=True)
 
 
+def test_whisper_is_told_which_words_to_expect(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted))
+    engine = registry.engine("faster-whisper")
+    model = engine.load()
+    prompts: list[list[int]] = []
+    writes = model.get_prompt
+
+    def watched(*given: Any, **how: Any) -> Any:
+        prompts.append(writes(*given, **how))
+        return prompts[-1]
+
+    monkeypatch.setattr(model, "get_prompt", watched)
+    monkeypatch.setattr(engine, "_loaded", model)
+    assert recognizing.recognize(engine, NOISE, "en")[0].text == SAYS
+    recognizing.recognize(engine, NOISE, "en", words=("Siobhan", "Grafana"))  # after which this one says other things
+    without, told = (model.hf_tokenizer.decode(prompt) for prompt in (prompts[0], prompts[-1]))
+    assert "Siobhan, Grafana" in told and "Siobhan" not in without
+    asked: list[str | None] = []
+
+    class Library:
+        @staticmethod
+        def transcribe(model: object, audio: object, **options: Any) -> dict[str, object]:
+            asked.append(options["initial_prompt"])
+            return {"language": "en", "segments": []}
+
+    transcribed(Library, None, NOISE, "en", "Siobhan, Grafana")
+    assert asked == ["Siobhan, Grafana"]
+
+
 def test_faster_whisper_hears_with_word_times(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted))
     engine = FasterWhisper()
@@ -239,7 +268,7 @@ def test_where_the_words_cannot_be_placed_whispers_segments_do() -> None:
                        "compression_ratio": 1.0}  # fmt: skip
             return {"language": "en", "segments": [segment]}
 
-    answer = transcribed(Library, Model, NOISE, None)
+    answer = transcribed(Library, Model, NOISE, None, None)
     (segment,) = segments_of(json.loads(json.dumps(answer)), 4.0)
     assert segment.text == "two words" and segment.start_s == 1.0 and segment.end_s == pytest.approx(2.0)
     assert segment.confidence == pytest.approx(0.905, abs=0.01)

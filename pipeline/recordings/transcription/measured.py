@@ -1,0 +1,70 @@
+"""How large, fast and accurate recognizers are: ``measured.json``, which names the command that measured it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from core.worded import Worded, worded
+
+FILE = Path(__file__).with_name("measured.json")
+EASY, HARD = "dev-clean", "test-other"
+
+
+@cache
+def measured() -> dict[str, Any]:
+    """The whole file: ``models`` by the name that ``engine.described`` gives, ``corpora``, ``command``, ``commits``."""
+    content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return content
+
+
+def size_of(name: str) -> Worded | None:
+    """How much there is to download, or lies here; None where that is not known."""
+    megabytes = measured()["models"].get(name, {}).get("megabytes")
+    if megabytes is None:
+        return None
+    if megabytes < 1000:
+        return worded("%(megabytes)d MB", megabytes=megabytes)
+    return worded("%(gigabytes)s GB", gigabytes=round(megabytes / 1000, 1))
+
+
+def facts(name: str, took_s: float | None = None) -> list[Worded]:
+    """What helps to choose a recognizer: its size, its time and its word errors, each a sentence without its full stop.
+
+    Args:
+        name: as ``engine.described`` gives it.
+        took_s: seconds that a minute of audio took on this machine; None: what was measured on two cores is said.
+    """
+    known = measured()["models"].get(name, {})
+    found = [size] if (size := size_of(name)) is not None else []
+    if took_s is not None:
+        found.append(worded("a minute of audio took %(seconds)s s here", seconds=_rounded(took_s)))
+    elif times := known.get("times_real_time"):
+        found.append(worded("a minute of audio takes about %(seconds)s s", seconds=_rounded(60 / times)))
+    if wrong := known.get("wrong"):
+        found.append(
+            worded(
+                "%(easy)d of 100 words wrong in clearly read English, %(hard)d in difficult recordings",
+                easy=round(100 * wrong[EASY]),
+                hard=round(100 * wrong[HARD]),
+            )
+        )
+    else:
+        found.append(worded("word errors not measured"))
+    return found
+
+
+def source() -> Worded:
+    """On how many words of what the word errors were measured."""
+    easy, hard = (measured()["corpora"][name] for name in (EASY, HARD))
+    return worded(
+        "Word errors were measured on %(words)d words of %(easy)s and %(others)d of %(hard)s. Meetings and telephone "
+        "calls have more.",
+        words=easy["words"], easy=easy["name"], others=hard["words"], hard=hard["name"],
+    )  # fmt: skip
+
+
+def _rounded(seconds: float) -> int | float:
+    return round(seconds, 1) if seconds < 2 else round(seconds)

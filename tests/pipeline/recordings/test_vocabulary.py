@@ -1,0 +1,56 @@
+"""Which words of corrections the next transcript expects, and where they are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import HarkError
+from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected, forget, learn
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "language", "words"),
+    [
+        ("hello cattie how are you", "hello Katie, how are you?", "en", ["Katie"]),
+        ("he said cooper netties is down", "he said Kubernetes is down", "en", ["Kubernetes"]),
+        ("they called nasa", "they called NASA", "en", []),  # the same word, otherwise written
+        ("anna's car is read", "Anna's car is red", "en", []),  # common
+        ("ask sharon tomorrow", "ask Siobhan's sister tomorrow", "en", ["Siobhan"]),
+        ("thomas agrees we meet", "Thomas agrees. Then we meet", "en", []),  # a capital that begins a sentence
+        ("der spiegel liegt da", "der Tisch liegt da", "de", []),  # every noun has a capital
+        ("frau müller kommt", "Frau Ximenez kommt", "de", ["Ximenez"]),
+        ("四十", "四百", "zh", []),
+    ],
+)
+def test_names_and_rare_words_are_kept(before: str, after: str, language: str, words: list[str]) -> None:
+    assert corrected_words(before, after, language) == words
+
+
+def test_words_are_kept_by_language_the_newest_first(tmp_path: Path) -> None:
+    file = tmp_path / "user" / FILE
+    learn(file, ["Katie", "Kubernetes"], "en-us")
+    learn(file, ["Ximenez"], "de")
+    learn(file, ["Katie"], "en")
+    assert expected(file, "en") == ("Katie", "Kubernetes") and expected(file, "de-at") == ("Ximenez",)
+    assert expected(file, None) == ("Katie", "Ximenez", "Kubernetes") and expected(file, "fr") == ()
+    forget(file, "Katie")
+    assert expected(file, "en") == ("Kubernetes",)
+    forget(file, "Kubernetes")
+    forget(file, "Ximenez")
+    assert not file.exists() and expected(file, None) == ()
+
+
+def test_the_oldest_of_a_language_go(tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    learn(file, ["Ximenez"], "de")
+    learn(file, [f"word{number}" for number in range(MOST + 5)], "en")
+    assert len(expected(file, "en")) == MOST and expected(file, "en")[-1] == "word5"
+    assert expected(file, "de") == ("Ximenez",)
+
+
+def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(HarkError, match="cannot be read"):
+        expected(tmp_path / FILE, "en")
