@@ -141,7 +141,7 @@ def _check_hold_out(config: RunConfig) -> None:
 
     if config.hold_out in ("", "none"):
         return
-    ready, _ = ready_engines(config.engines, config.language, config.hold_out)
+    ready, _ = ready_engines(config.engines, config.language)
     if config.hold_out not in ready:
         raise HarkError(
             f"The engine {config.hold_out!r} cannot be held out.",

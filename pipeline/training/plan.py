@@ -34,7 +34,6 @@ from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.splits import (
     SPLITS,
     VoiceSplits,
-    held_out_engine,
     split_voices,
     splits_of_takes,
 )
@@ -144,19 +143,17 @@ class Plan:
         }
 
 
-def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> tuple[dict[str, Engine], dict[str, str]]:
-    """The engines that will speak, and for each other one why not. Unless named, :data:`SPLICE` speaks in tests alone.
+def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engine], dict[str, str]]:
+    """The engines that will speak, and for each other one why not.
 
     Args:
         wanted: names; empty for those that are used by default.
         language: which they must speak.
-        hold_out: as in :func:`pipeline.training.splits.split_voices`.
 
     Raises:
         HarkError: an engine that was asked for by name is not there or not ready, or none is.
     """
     ready: dict[str, Engine] = {}
-    voices: dict[str, list[Voice]] = {}
     missing: dict[str, str] = {}
     known = all_engines()
     for name in wanted:
@@ -172,8 +169,8 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
         if not wanted and not engine.by_default:
             continue
         readiness = engine.available()
-        if readiness.ok and (its_voices := engine.voices(language)):
-            ready[name], voices[name] = engine, its_voices
+        if readiness.ok and engine.voices(language):
+            ready[name] = engine
         elif wanted:
             raise HarkError(
                 f"The speech engine {name} cannot be used.",
@@ -182,9 +179,6 @@ def ready_engines(wanted: Sequence[str], language: str, hold_out: str = "") -> t
             )
         else:
             missing[name] = readiness.why or f"no voice for {language}"
-    if not wanted and SPLICE in ready and held_out_engine(voices, hold_out) != SPLICE:
-        missing[SPLICE] = "unless it is named it speaks in tests alone, which another engine does here"
-        del ready[SPLICE]
     if not ready:
         raise HarkError(
             f"No speech engine has a voice for the language {language!r}.",
@@ -289,7 +283,7 @@ def draw_requests(
 def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
     """Decide everything. Reads the library and adds nothing to it; engines that are not always understood say the
     phrase. ``texts_of``: see :func:`run_texts`."""
-    engines, missing = ready_engines(config.engines, config.language, config.hold_out)
+    engines, missing = ready_engines(config.engines, config.language)
     missing |= cannot_say(config.keyphrase, engines, library.data_dir)
     engines = {name: engine for name, engine in engines.items() if name not in missing}
     if not engines:

@@ -383,7 +383,7 @@ def _about_splice(report: Mapping[str, Any], trained: bool) -> str:
         "%(n)d clips%(in_test)s are joined from pieces of real recordings (the engine splice)", n=clips, in_test=in_test
     )
     missed = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
-    if not in_test or not missed:
+    if not missed:
         return worded("%(what)s.", what=what)
     known = worded(" The phone model was trained on these speakers, among others.") if report.get("backbone") else ""
     return worded(

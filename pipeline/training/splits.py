@@ -93,15 +93,14 @@ class VoiceSplits:
 
 
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
-    """The engine kept for the test: the wanted one, else :data:`SPLICE`, which is nearest to real people, else with
-    three or more engines the one with the fewest speakers of its own; empty for none."""
+    """The engine kept for the test: the wanted one, else none where :data:`SPLICE` speaks (its people in the test are
+    nearest to people whom nothing has heard), else with three or more engines the one with the fewest speakers of its
+    own; empty for none."""
     if wanted == "none":
         return ""
     if wanted:
         return wanted if wanted in voices else ""
-    if len(voices) > 1 and any(map(_can_be_kept, voices.get(SPLICE, ()))):
-        return SPLICE
-    if len(voices) < HELD_OUT_FROM:
+    if voices.get(SPLICE) or len(voices) < HELD_OUT_FROM:
         return ""
     engines_of: dict[str, set[str]] = {}
     for name, its_voices in voices.items():

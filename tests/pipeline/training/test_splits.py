@@ -126,18 +126,22 @@ def test_an_engine_without_voices_of_its_own_is_not_held_out() -> None:
     assert held_out_engine(voices_of({"a": ["1"], "b": ["1"], "c": ["1"]}), "") == ""
 
 
-def test_pieces_of_real_people_are_kept_for_the_test_and_people_of_the_library_are_not() -> None:
-    def person(name: str, model: str) -> Voice:
+def test_people_whose_pieces_are_joined_are_in_training_and_in_the_test() -> None:
+    def person(name: str, model: str = "splice units-en arctic") -> Voice:
         return Voice("splice", name, "en-us", name, "CC0-1.0", model)
 
-    shipped, own = person("kathleen", "splice units-en arctic"), person("me", LIBRARY_MODEL)
-    others = voices_of({"espeak": [f"e{n}" for n in range(20)]})
-    splits = split_voices({**others, "splice": [own, shipped]})
-    assert splits.held_out == "splice" and splits.voices["test"]["splice"] == [[shipped]]
-    assert "splice" not in splits.voices["train"] and splits.split_of_speaker("me") == split_of("me")
-    assert held_out_engine({**others, "splice": [own]}, "") == "", "nobody ships: it is an engine as others"
-    assert held_out_engine({**others, "splice": [own, shipped]}, "none") == ""
-    assert held_out_engine({"splice": [own, shipped]}, "") == "", "somebody must be trained on"
+    others = voices_of({name: [f"{name} {n}" for n in range(20)] for name in ("espeak", "flite", "hibari")})
+    people = [person(f"reader {n}") for n in range(9)]
+    splits = split_voices({**others, "splice": people})
+    assert splits.held_out == "" and {s: len(splits.voices[s]["splice"]) for s in SPLITS} == {
+        "train": 6, "validation": 1, "test": 2,
+    }  # fmt: skip
+    assert held_out_engine(others, "") == "espeak", "without them a whole engine is kept for the test"
+    # Where splice is to be held out, the people of the library are trained on all the same.
+    shipped, own = person("kathleen"), person("me", LIBRARY_MODEL)
+    splits = split_voices({**others, "splice": [own, shipped]}, "splice")
+    assert splits.voices["test"]["splice"] == [[shipped]] and "splice" not in splits.voices["train"]
+    assert splits.split_of_speaker("me") == split_of("me")
 
 
 def test_names_are_split_by_their_share() -> None:
