@@ -128,6 +128,7 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
     # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
     half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
     monkeypatch.setattr(devices, "calibrate", lambda validation: half)
+    monkeypatch.setitem(devices.STEP_SHARES, "esphome", 0.6)  # enough for melodies
     job = tmp_path / "job"
     job.mkdir()
     made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())
