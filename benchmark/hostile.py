@@ -168,7 +168,7 @@ def _judged(count: Count, said: dict[str, Any]) -> Iterator[str]:
     refused = said.get("refused")
     if said.get("event") == "done" and refused is None:
         count.used += 1
-    elif said.get("event") == "done" and all(_is_sentence(refused[name]) for name in SENTENCES):
+    elif said.get("event") == "done" and refused and all(_is_sentence(refused[name]) for name in SENTENCES):
         count.refused += 1
     else:
         count.tracebacks += 1

@@ -81,7 +81,7 @@ def confined(
         "largest_file": largest_file,
     }
     # Isolated and without the packages: nothing of the user's is imported, and it starts in 20 ms.
-    return [sys.executable, "-I", "-S", __file__, json.dumps(rules), *map(os.fspath, (first, *program[1:]))]
+    return [sys.executable, "-I", "-S", __file__, json.dumps(rules), *(os.fspath(one) for one in (first, *program[1:]))]
 
 
 def _programs_of(first: str | os.PathLike[str]) -> Iterator[str]:

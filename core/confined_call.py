@@ -94,8 +94,8 @@ def _main() -> int:
     except errors.HarkError as error:
         answers.write(json.dumps({"error": error.as_dict()}) + "\n")
     except OSError as error:
-        name = None if error.filename is None else os.fsdecode(error.filename)
-        answers.write(json.dumps({"os_error": [error.errno, error.strerror, name]}) + "\n")
+        file = None if error.filename is None else os.fsdecode(error.filename)
+        answers.write(json.dumps({"os_error": [error.errno, error.strerror, file]}) + "\n")
     except MemoryError:
         return os.EX_OSERR
     answers.flush()

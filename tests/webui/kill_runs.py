@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmark.kills import Server, kill_process, parent_of, without_a_child
+from benchmark.kills import Server, kill_process, kill_supervisor, without_a_child
 
 PHRASES = ("hey compass", "okay garden", "night lantern", "silver anchor", "hello harbour")
 KILLS = ("child", "worker", "idle", "server", "cancel")
@@ -74,9 +74,10 @@ def main() -> int:
                     server.kill()
                 elif how == "idle":
                     kill_process(rng.choice(without_a_child(server.process.pid) or [2**22]))
+                elif how == "child":
+                    kill_process(job.process_group)
                 else:
-                    pid = job.process_group if how == "child" else parent_of(job.process_group)
-                    kill_process(pid)
+                    kill_supervisor(job.process_group)
             for job in Job.objects.filter(state=Job.State.INTERRUPTED):  # killed twice, by its own and another's kill
                 services.retry(job=job)
             time.sleep(0.3)
