@@ -45,6 +45,7 @@ SHARES = {"import": 6, "transcribe": 5, "minable": 3, "summarize": 3, "train-rec
 CLIPS = 3  # of an import
 KILLS = {"job": 5, "worker": 4, "waiting worker": 3, "web": 2, "serve": 1, "cancel": 1}  # how often, about
 PAUSE_S = (1.0, 5.0)  # between two of them
+JOBS_A_KILL = 2  # as many must have ended before the next
 SAID = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.")
 LEASE_S = 6
 LONGEST_S = 3600.0
@@ -290,7 +291,9 @@ def _kill_until_all_have_ended(
         for job in interrupted:  # killed twice
             services.retry(job=job)
             retried[str(job.id)] += 1
-        if time.monotonic() >= next_kill and killed.total() < len(made) // 2:
+        ended = len(made) - len(going) - len(interrupted)
+        # A slow machine would do nothing but start again what was killed.
+        if time.monotonic() >= next_kill and killed.total() <= ended // JOBS_A_KILL:
             next_kill = time.monotonic() + rng.uniform(*PAUSE_S)
             how = rng.choices(list(KILLS), list(KILLS.values()))[0]
             killed[how] += _kill(how, server, [job for job in going if job.process_group is not None], rng)
