@@ -87,6 +87,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
                     openers[DOOR_OF.get(name, SOUND)].open(path, counts[name], LONGEST_S)
                     path.unlink()
                     progress.advance()
+                reporter.log(f"{name}: {counts[name].refused} refused, {counts[name].used} used", _level(counts[name]))
         if harmful:
             reporter.stage("hostile", f"Opening: {HARMFUL}")
             counts[HARMFUL] = Count()
@@ -94,6 +95,10 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
                 with _Opener(place / "work", "bundle", keep) as opener:
                     opener.open(path, counts[HARMFUL], HARMFUL_S)
         return {name: vars(count) for name, count in counts.items()}
+
+
+def _level(count: Count) -> str:
+    return "warning" if count.defects else "info"
 
 
 class _Opener:
