@@ -37,7 +37,13 @@ class BenchOptions:
 
 
 # Modules with a table of their own for people.
-TABLES = {"wakeword": "wakeword_summary", "confusables": "confusables", "loop": "loop", "hostile": "hostile"}
+TABLES = {
+    "wakeword": "wakeword_summary",
+    "confusables": "confusables",
+    "loop": "loop",
+    "hostile": "hostile",
+    "kills": "kills",
+}
 
 TAKE_BUNDLES = ("wakeword", "confusables", "loop")
 
@@ -57,6 +63,7 @@ BENCHMARKS = {
     "loop": "bundles in a simulated household: misses and false alarms before and after devices sent what they heard",
     "portal": "the portal's pages with many clips, jobs and detectors",
     "hostile": "a thousand files that are damaged or mean harm: refused in words or used, and what is left of them",
+    "kills": "200 jobs of a portal whose processes are killed at random: what is lost, doubled and left",
 }
 
 

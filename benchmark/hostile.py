@@ -6,13 +6,12 @@ people, a process that dies or hangs, files and processes that are left, memory 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -21,6 +20,7 @@ from typing import Any
 from benchmark import BenchOptions, Figures
 from benchmark.hostile_files import Source, harmful_bundles
 from benchmark.memory import descendants, resident_kib
+from benchmark.orphans import orphans_become_children
 from benchmark.wakeword_summary import aligned
 from core.events import Progress, Reporter
 from core.worker_process import WorkerGone, WorkerProcess
@@ -29,7 +29,6 @@ FILES = 1000
 LONGEST_S = 120.0  # that opening one may take, on an idle machine
 HARMFUL_S = 240.0  # that a model may take to be stopped: a minute to load and a minute to run, each with its end
 WARM_UP = 5  # files of each kind before memory is looked at: libraries are loaded with the first
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h: what a dead worker leaves becomes a child of this process
 SENTENCES = ("what", "why", "what_to_do")
 LONGEST_SENTENCE = 2000
 DOOR_OF = {
@@ -70,7 +69,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
         harmful: also models that never end, of which each takes minutes.
         keep: a folder for those that went wrong.
     """
-    with tempfile.TemporaryDirectory(prefix="hark-hostile-") as folder, _orphans_become_children():
+    with tempfile.TemporaryDirectory(prefix="hark-hostile-") as folder, orphans_become_children():
         place = Path(folder)
         kinds = Source(place / "made", seed).kinds()
         share = max(1, files // len(kinds))
@@ -88,6 +87,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
                     openers[DOOR_OF.get(name, SOUND)].open(path, counts[name], LONGEST_S)
                     path.unlink()
                     progress.advance()
+                reporter.log(f"{name}: {counts[name].refused} refused, {counts[name].used} used", _level(counts[name]))
         if harmful:
             reporter.stage("hostile", f"Opening: {HARMFUL}")
             counts[HARMFUL] = Count()
@@ -95,6 +95,10 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
                 with _Opener(place / "work", "bundle", keep) as opener:
                     opener.open(path, counts[HARMFUL], HARMFUL_S)
         return {name: vars(count) for name, count in counts.items()}
+
+
+def _level(count: Count) -> str:
+    return "warning" if count.defects else "info"
 
 
 class _Opener:
@@ -169,7 +173,7 @@ def _judged(count: Count, said: dict[str, Any]) -> Iterator[str]:
     refused = said.get("refused")
     if said.get("event") == "done" and refused is None:
         count.used += 1
-    elif said.get("event") == "done" and all(_is_sentence(refused[name]) for name in SENTENCES):
+    elif said.get("event") == "done" and refused and all(_is_sentence(refused[name]) for name in SENTENCES):
         count.refused += 1
     else:
         count.tracebacks += 1
@@ -179,19 +183,6 @@ def _judged(count: Count, said: dict[str, Any]) -> Iterator[str]:
 def _is_sentence(text: str) -> bool:
     """Something that can be shown to people."""
     return 0 < len(text) <= LONGEST_SENTENCE and text.isprintable() and "Traceback" not in text
-
-
-@contextmanager
-def _orphans_become_children() -> Iterator[None]:
-    """What a process leaves when it ends is found among the descendants of this one (Linux)."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        yield
-    finally:
-        if prctl is not None:
-            prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def table(figures: Figures) -> str:

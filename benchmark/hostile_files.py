@@ -204,7 +204,7 @@ CORPORA = (_manifest, _common_voice, _ljspeech, _librispeech, _texts_beside)
 
 
 class Source:
-    """Makes the files of every kind, the same for a seed but for times in archives; ``folder`` is its own, to work in."""
+    """Makes the files of every kind, the same for a seed but for times in archives; ``folder`` is to work in."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed

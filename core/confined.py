@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import resource
-import shutil
 import signal
 import stat
 import struct
@@ -72,16 +70,16 @@ def confined(
         writes: folders in which it may do as it likes.
         largest_file: bytes of a file that it writes; None: as many as it likes.
     """
+    import shutil  # not by the process that becomes the program: it takes longer than all the others
+
     not_held()  # says so in the log, once
     first = shutil.which(program[0]) or program[0]
-    rules = {
-        "parent": os.getpid(),
-        "reads": [os.path.realpath(path) for path in (*_programs_of(first), *reads)],
-        "writes": [os.path.realpath(path) for path in writes],
-        "largest_file": largest_file,
-    }
+    given = [os.path.realpath(path) for path in (*_programs_of(first), *reads)]
+    own = [os.path.realpath(path) for path in writes]
+    rules = map(str, (os.getpid(), largest_file or 0, len(given), len(own)))
     # Isolated and without the packages: nothing of the user's is imported, and it starts in 20 ms.
-    return [sys.executable, "-I", "-S", __file__, json.dumps(rules), *map(os.fspath, (first, *program[1:]))]
+    launcher = [sys.executable, "-I", "-S", __file__]
+    return [*launcher, *rules, *given, *own, *(os.fspath(one) for one in (first, *program[1:]))]
 
 
 def _programs_of(first: str | os.PathLike[str]) -> Iterator[str]:
@@ -209,16 +207,17 @@ def _give_up_rights(reads: Sequence[str], writes: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Become the program that the arguments name."""
-    rules, program = json.loads(sys.argv[1]), sys.argv[2:]
+    """Become the program that the arguments name, after what :func:`confined` puts before it."""
+    parent, largest_file, reads, writes = map(int, sys.argv[1:5])
+    paths, program = sys.argv[5 : 5 + reads + writes], sys.argv[5 + reads + writes :]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != rules["parent"]:
+        if os.getppid() != parent:
             sys.exit(NOT_CONFINED)
-    _limit(rules["largest_file"])
+    _limit(largest_file or None)
     if sys.platform == "linux":
         try:
-            _give_up_rights(rules["reads"], rules["writes"])
+            _give_up_rights(paths[:reads], paths[reads:])
         except OSError as error:
             sys.stderr.write(f"It could not be confined: {error.strerror}\n")
             sys.exit(NOT_CONFINED)

@@ -51,12 +51,7 @@ def called(
         assert process.stdout is not None
         try:
             while line := process.stdout.readline(LONGEST_LINE):
-                message = untrusted_json(line)
-                if "os_error" in message:
-                    raise OSError(*message["os_error"])
-                if "error" in message:
-                    raise HarkError(*(str(message["error"][name]) for name in ("what", "why", "what_to_do")))
-                yield message["value"]
+                yield _value(line)
             code = process.wait()
         finally:
             process.kill()
@@ -70,6 +65,28 @@ def called(
         if code:
             said.seek(max(0, said.seek(0, os.SEEK_END) - LOG_TAIL))
             raise RuntimeError(f"{place} ended with code {code}: {said.read().decode(errors='replace')}")
+
+
+def nonsense() -> HarkError:
+    """What reads a stranger's file may come to do what the file wants."""
+    return HarkError(
+        "What was sent could not be read.", "What reads it answered nonsense.", "Send it only if you know who made it."
+    )
+
+
+def _value(line: bytes) -> Any:
+    try:
+        message = untrusted_json(line)
+        if "os_error" in message:
+            number, text, file = message["os_error"]
+            raised: Exception = OSError(number, text, file)
+        elif "error" in message:
+            raised = HarkError(*(str(message["error"][name]) for name in ("what", "why", "what_to_do")))
+        else:
+            return message["value"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise nonsense() from error
+    raise raised
 
 
 def _main() -> int:
@@ -94,8 +111,8 @@ def _main() -> int:
     except errors.HarkError as error:
         answers.write(json.dumps({"error": error.as_dict()}) + "\n")
     except OSError as error:
-        name = None if error.filename is None else os.fsdecode(error.filename)
-        answers.write(json.dumps({"os_error": [error.errno, error.strerror, name]}) + "\n")
+        file = None if error.filename is None else os.fsdecode(error.filename)
+        answers.write(json.dumps({"os_error": [error.errno, error.strerror, file]}) + "\n")
     except MemoryError:
         return os.EX_OSERR
     answers.flush()

@@ -42,8 +42,8 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
     def lines() -> Iterator[Any]:
         return called("pipeline.corpora.listing:told", [str(folder)], reads=[folder])
 
-    first = next(lines())
-    return Listing(*map(str, first), lambda: (_utterance(folder, line) for line in islice(lines(), 1, None)))
+    layout_name, said, said_by = map(str, next(lines()))
+    return Listing(layout_name, said, said_by, lambda: (_utterance(folder, line) for line in islice(lines(), 1, None)))
 
 
 def told(folder: str) -> Iterator[Any]:
@@ -63,10 +63,11 @@ def _utterance(folder: Path, values: Any) -> Utterance:
     """
     if not isinstance(values, dict) or set(values) != {field.name for field in fields(Utterance)}:
         raise ValueError("what reads the corpus answered nonsense")
-    times = {name: _time(values[name]) for name in ("offset_s", "duration_s")}
-    words = {name: _word(values[name]) for name in ("text", "language", "licence")}
     audio = Path(str(values["audio"]))
-    utterance = Utterance(audio, speaker=str(values["speaker"]), problem=str(values["problem"]), **words, **times)
+    utterance = Utterance(
+        audio, _word(values["text"]), str(values["speaker"]), _word(values["language"]), _word(values["licence"]),
+        _time(values["offset_s"]), _time(values["duration_s"]), str(values["problem"]),
+    )  # fmt: skip
     return utterance if utterance.problem or lies_below(folder, audio) else replace(utterance, problem=OUTSIDE)
 
 

@@ -73,7 +73,7 @@ def test_what_must_not_happen_is_counted(
     monkeypatch.setattr(hostile, "WORKER", (sys.executable, "-c", DOOR))
     monkeypatch.setattr("core.worker_process.crowding", lambda: 1.0)
     count = hostile.Count()
-    with hostile._orphans_become_children(), hostile._Opener(tmp_path, "any", None) as opener:
+    with hostile.orphans_become_children(), hostile._Opener(tmp_path, "any", None) as opener:
         for path in (tmp_path / name, tmp_path / "harmless"):
             opener.open(path, count, 3.0)
     assert vars(count)[counted] == 1 and count.used >= 1 and len(count.defects) == 1, count

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from command_line.doctor import pinned
+from command_line.doctor import _confinement, pinned
+from core.confined import not_held
 from core.data_folder import REPOSITORY
 
 Main = Callable[..., int]
@@ -30,6 +31,20 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.M
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
     main("doctor")
     assert capsys.readouterr().out.startswith("Hark can"), "the verdict comes first"
+
+
+def test_doctor_says_whether_files_of_strangers_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = _confinement()
+    assert (finding.status == "ok") == (not_held() == "")
+    monkeypatch.setattr("command_line.doctor.not_held", lambda: "the network is not kept from it (x)")
+    finding = _confinement()
+    assert finding.status == "optional" and "the network" in finding.found and finding.what_to_do
+    monkeypatch.setattr("command_line.doctor.not_held", lambda: "")
+    monkeypatch.setattr(
+        "command_line.doctor.confined", lambda program: [sys.executable, "-c", "raise SystemExit('no')"]
+    )
+    finding = _confinement()
+    assert finding.status == "broken" and "no" in finding.found
 
 
 def test_doctor_names_what_could_be_added_and_explains_it_with_all(main: Main, capsys: Shown) -> None:

@@ -73,6 +73,12 @@ def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:
         list(called("stranger:fails", []))
 
 
+def test_an_answer_that_is_none_is_explained() -> None:
+    for line in (b"no JSON\n", b"[1]\n", b'{"value": NaN}\n', b'{"error": {}}\n', b'{"os_error": 7}\n', b"[" * 9_999):
+        with pytest.raises(HarkError, match="answered nonsense"):
+            confined_call._value(line)
+
+
 def test_who_stops_listening_stops_it() -> None:
     values = called("stranger:counts", [10**12])
     assert next(values) == 0

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.errors import HarkError
 from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
@@ -97,3 +98,27 @@ def test_a_checkpoint_holds_what_belongs_to_it(tmp_path: Path, make_model: Calla
     features = torch.randn(2, model.config.receptive_frames, 40)
     with torch.no_grad():
         assert torch.equal(loaded(features), model(features))
+
+
+@pytest.mark.parametrize("injury", ["cut off", "other bytes", "no zip", "other values", "no configuration"])
+def test_a_damaged_checkpoint_is_refused_in_words(
+    tmp_path: Path, make_model: Callable[..., TinyCRNN], injury: str
+) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(make_model(), str(path))
+    content = path.read_bytes()
+    if injury == "no configuration":
+        torch.save({"weights": {}}, path)
+    elif injury == "other values":
+        torch.save({"config": {"kind": "crnn", "window_s": "x"}, "weights": {}}, path)
+    else:
+        damaged = {
+            "cut off": content[:5000],
+            "other bytes": content[:700] + bytes(300) + content[1000:],
+            "no zip": b"x",
+        }
+        path.write_bytes(damaged[injury])
+    with pytest.raises(HarkError) as refused:
+        load_checkpoint(str(path))
+    assert refused.value.what.startswith("The detector's checkpoint") and str(refused.value).isprintable()
+    assert len(refused.value.why) < 400

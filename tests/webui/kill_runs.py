@@ -13,46 +13,18 @@ import argparse
 import json
 import os
 import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from core.data_folder import REPOSITORY
+from benchmark.kills import Server, kill_process, kill_supervisor, without_a_child
 
 PHRASES = ("hey compass", "okay garden", "night lantern", "silver anchor", "hello harbour")
 KILLS = ("child", "worker", "idle", "server", "cancel")
 WEIGHTS = (4, 4, 3, 2, 1)
 MOMENT_S = (0.5, 45.0)  # after its start, in which a run is killed
-
-
-class Server:
-    """``serve``, which may be killed and started again."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.log = (data / "serve.log").open("a")
-        self.start()
-
-    def start(self) -> None:
-        """On a port of its own each time: the killed one's may not be free yet."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        environment = {**os.environ, "HARK_DATA": str(self.data), "HARK_JOBS_LEASE_S": "6"}
-        command = [sys.executable, "main.py", "serve", "--port", port]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=self.log, stderr=self.log)
-
-    def kill(self) -> None:
-        """With SIGKILL; then again from the start."""
-        self.process.kill()
-        self.process.wait()
-        time.sleep(1.0)
-        self.start()
 
 
 def main() -> int:
@@ -101,16 +73,16 @@ def main() -> int:
                 elif how == "server":
                     server.kill()
                 elif how == "idle":
-                    _kill(rng.choice(_without_a_child(server.process.pid) or [2**22]))
+                    kill_process(rng.choice(without_a_child(server.process.pid) or [2**22]))
+                elif how == "child":
+                    kill_process(job.process_group)
                 else:
-                    pid = job.process_group if how == "child" else _parent(job.process_group)
-                    _kill(pid)
+                    kill_supervisor(job.process_group)
             for job in Job.objects.filter(state=Job.State.INTERRUPTED):  # killed twice, by its own and another's kill
                 services.retry(job=job)
             time.sleep(0.3)
     finally:
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(60)
+        server.stop()
     states = Counter(Job.objects.values_list("state", flat=True))
     done = Job.objects.filter(state=Job.State.DONE)
     wrong = [f"{job.title} {job.spec['seed']}: {said}" for job in done for said in _wrong(data, job)]
@@ -122,37 +94,6 @@ def main() -> int:
     }))  # fmt: skip
     good = set(states) <= {"done", "cancelled"} and versions == done.count() and not wrong and not check["problems"]
     return 0 if good else 1
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it was faster
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 2**22  # no process has it
-
-
-def _without_a_child(server: int) -> list[int]:
-    """The processes of the workers below ``serve`` that supervise nothing: waiting workers, pusher, monitor."""
-    parents = {int(entry.name): _parent(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-    below = {server}
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    having = set(parents.values())
-    return [pid for pid in sorted(below - having) if b"webui.jobs.cluster" in _command(pid)]
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def _wrong(data: Path, job: object) -> list[str]:

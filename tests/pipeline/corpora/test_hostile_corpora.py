@@ -7,6 +7,7 @@ import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.errors import HarkError
 from core.events import Reporter
 from db.db_api import Library
 from pipeline.acoustic.data import corpus_utterances
+from pipeline.corpora import listing
 from pipeline.corpora.importing import ImportReport, import_corpus
+from pipeline.corpora.layouts.utterance import Utterance
 
 OUTSIDE = "outside of the corpus"
 UNREADABLE_TEXT = "text unreadable or too long"
@@ -233,6 +237,35 @@ def test_an_import_of_a_flac_that_does_not_know_its_length_ends(
     path.write_bytes(content)
     report = run(folder, library, own)
     assert (report.added, report.skipped) == (2, {}) and report.hours * 3600 == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        [["a layout"]],
+        [["a", "b", "c"], {}],
+        [["a", "b", "c"], {"offset_s": "1"}],
+        [["a", "b", "c"], {"duration_s": [1]}],
+    ],
+)
+def test_who_reads_a_corpus_is_not_believed(
+    folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    """As if a text of the corpus had taken over the process that reads it."""
+    whole = {**asdict(Utterance(put(folder / "a.wav", 1), "x")), "audio": str(folder / "a.wav")}
+    lines = [{**whole, **line} if isinstance(line, dict) and line else line for line in told]
+    monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter(lines))
+    with pytest.raises(HarkError, match="answered nonsense"):
+        run(folder, library)
+
+
+def test_a_file_beyond_the_corpus_is_not_opened_whoever_names_it(
+    folder: Path, library: Library, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = {**asdict(Utterance(secret, "x")), "audio": str(secret)}
+    monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter([["a", "b", "c"], line]))
+    assert run(folder, library).skipped == {OUTSIDE: 1}
 
 
 def test_files_of_ones_own_are_opened_without_a_process_for_each(

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.confined import MEMORY_BYTES
 from core.errors import HarkError
 from core.events import Reporter
-from core.ffmpeg import MEMORY_BYTES
 from pipeline.recordings import media
 from pipeline.recordings.media import (
     MediaFacts,

@@ -1,0 +1,445 @@
+"""``./hark bench kills``: 200 jobs of a portal, whose processes are killed at random until all have ended.
+
+A real ``serve`` with its workers does them, in a data folder of its own; the process of a job, the worker that
+supervises it, one that waits, the web server or ``serve`` itself (which is then started again) is killed with SIGKILL,
+and some jobs are cancelled. At the end each job is done, cancelled, or failed in words, and what it made is there once.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+
+from benchmark import BenchOptions, Figures
+from benchmark.memory import descendants
+from benchmark.orphans import orphans_become_children
+from benchmark.wakeword_summary import aligned
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from core.events import Reporter
+
+if TYPE_CHECKING:
+    from webui.accounts.models import User
+    from webui.jobs.models import Job
+
+JOBS = 200
+SHARES = {"import": 6, "transcribe": 5, "minable": 3, "summarize": 3, "train-recognizer": 3}
+CLIPS = 3  # of an import
+KILLS = {"job": 5, "worker": 4, "waiting worker": 3, "web": 2, "serve": 1, "cancel": 1}  # how often, about
+PAUSE_S = (1.0, 5.0)  # between two of them
+JOBS_A_KILL = 2  # as many must have ended before the next
+SAID = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.")
+LEASE_S = 6
+LONGEST_S = 3600.0
+WAIT_S = 60.0  # for processes to end
+
+
+@dataclass
+class Count:
+    """What became of the jobs of a kind; ``wrong`` says what is lost, doubled or left of each."""
+
+    jobs: int = 0
+    done: int = 0
+    cancelled: int = 0
+    refused: int = 0
+    retried: int = 0
+    lost: int = 0
+    doubled: int = 0
+    left: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+class Server:
+    """``serve``, which may be killed and started again."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.log = (data / "serve.log").open("a")
+        self.start()
+
+    def start(self) -> None:
+        """On a port of its own each time: the killed one's may not be free yet."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        environment = {**os.environ, "HARK_DATA": str(self.data), "HARK_JOBS_LEASE_S": str(LEASE_S)}
+        command = [sys.executable, "main.py", "serve", "--port", port]
+        self.process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=self.log, stderr=self.log)
+
+    def kill(self) -> None:
+        """With SIGKILL; then again from the start."""
+        self.process.kill()
+        self.process.wait()
+        time.sleep(1.0)
+        self.start()
+
+    def stop(self) -> None:
+        """In order."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(WAIT_S)
+        self.log.close()
+
+
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """Counts by kind of job, and of kills. It must be the first thing in its process that touches Django."""
+    with tempfile.TemporaryDirectory(prefix="hark-kills-") as folder:
+        return killed(Path(folder), options.seed, JOBS, reporter)
+
+
+def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
+    """Have about ``jobs`` jobs done in a new data folder, with kills.
+
+    Raises:
+        HarkError: they have not ended in an hour.
+    """
+    most = str(10 * jobs)
+    os.environ.update(HARK_DATA=str(data), HARK_JOBS_WAITING=most, HARK_JOBS_WAITING_PER_USER=most)
+    from webui.setup import ready
+
+    ready()
+    rng = random.Random(seed)
+    reporter.stage("kills", "Queueing jobs")
+    made = list(_submitted(jobs, seed))
+    killed: Counter[str] = Counter()
+    started = time.monotonic()
+    with orphans_become_children():
+        server = Server(data)
+        try:
+            reporter.stage("kills", "Killing what does them")
+            retried = _kill_until_all_have_ended(server, made, rng, killed, reporter)
+        finally:
+            server.stop()
+        _wait_for_ends()
+        counts = _counts(made, retried)
+        left = len(descendants(os.getpid()))
+    return {
+        "kinds": {kind: vars(count) for kind, count in counts.items()},
+        "kills": dict(killed),
+        "library_problems": sum(len(_library_problems(path)) for path in _data_folders(data)),
+        "processes_left": left,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _submitted(jobs: int, seed: int) -> Iterator[Made]:
+    from webui.accounts.models import User
+
+    owner = User.objects.create_user("owner", password="a-good-long-password", is_owner=True)
+    other = User.objects.create_user("other", password="a-good-long-password")
+    makers: dict[str, Callable[[User, int], Made]] = {
+        "import": _import, "transcribe": _transcribe, "minable": _minable, "summarize": _summarize,
+        "train-recognizer": _train_recognizer,
+    }  # fmt: skip
+    kinds = [kind for kind, share in SHARES.items() for _ in range(max(1, jobs * share // sum(SHARES.values())))]
+    random.Random(seed).shuffle(kinds)
+    for number, kind in enumerate(kinds):
+        # Of a user who has no transcripts: it fails in words, and no kill may change that.
+        user = other if kind == "train-recognizer" else (owner, other)[number % 2]
+        yield makers[kind](user, number)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A queued job, and what shall be there once where it is done: counts by name, of which each must be one."""
+
+    job: str
+    kind: str
+    results: Callable[[], dict[str, int]]
+    may_fail: bool = False
+
+
+def _noise(seed: int, seconds: float = 0.6) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.2, 0.2, round(seconds * SAMPLE_RATE)).astype(np.float32)
+
+
+def _import(user: User, number: int) -> Made:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    from webui.jobs.services import user_data
+    from webui.library.import_views import import_archive
+
+    packed = io.BytesIO()
+    texts = [f"take {number} part {part}" for part in range(CLIPS)]
+    with zipfile.ZipFile(packed, "w") as archive:
+        for part, text in enumerate(texts):
+            sound = io.BytesIO()
+            soundfile.write(sound, _noise(CLIPS * number + part), SAMPLE_RATE, format="FLAC")
+            archive.writestr(f"corpus/{part}.flac", sound.getvalue())
+            archive.writestr(f"corpus/{part}.txt", text)
+    name = f"corpus-{number}.zip"
+    sent = SimpleUploadedFile(name, packed.getvalue())
+    job = import_archive(user=user, sent=sent, name=name, said={"language": "en", "licence": "CC0-1.0"})
+
+    def results() -> dict[str, int]:
+        there = Counter(_texts(user_data(user)))
+        return {text: there[text] for text in texts}
+
+    return Made(str(job.pk), "import", results)
+
+
+def _texts(data: Path) -> list[str]:
+    from db.db_api import Library
+
+    with Library(data) as library:
+        return [clip.text_original for clip in library.iter_clips()]
+
+
+def _transcribe(user: User, number: int) -> Made:
+    from pipeline.recordings.transcript import load_transcript
+    from webui.audio.models import Recording
+    from webui.audio.services import create_recording
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / f"{number}.wav"
+        write_audio(source, 0.01 * _noise(number))
+        recording = create_recording(user=user, name=source.name, source=source)
+
+    def results() -> dict[str, int]:
+        found = Recording.objects.filter(name=recording.name, user=user, state=Recording.State.READY)
+        transcripts = [load_transcript(one.path / "transcript.json") for one in found]
+        return {"recording": found.count(), "transcript": len(transcripts)}
+
+    return Made(str(recording.job_id), "transcribe", results)
+
+
+def _minable(user: User, number: int) -> Made:
+    from webui.audio.services import set_minable
+    from webui.jobs.services import user_data
+
+    recording = _ready_recording(user, number)
+    job = set_minable(recording=recording, minable=True)
+    assert job is not None
+
+    def results() -> dict[str, int]:
+        from db.db_api import Library
+
+        with Library(user_data(user)) as library:
+            clips = list(library.with_source(f"recording-{recording.pk}"))
+        there = Counter(clip.text_original for clip in clips)
+        return {text: there[text] for text in SAID}
+
+    return Made(str(job.pk), "minable", results)
+
+
+def _summarize(user: User, number: int) -> Made:
+    from webui.audio.services import summarize_again, summary_of
+
+    recording = _ready_recording(user, number)
+    job = summarize_again(recording=recording)
+    return Made(str(job.pk), "summarize", lambda: {"summary": int(summary_of(recording) is not None)})
+
+
+def _train_recognizer(user: User, number: int) -> Made:
+    from webui.jobs.services import submit
+
+    spec = {"epochs": 1, "batch_size": 0, "subset": 100, "all": True, "number": number}
+    job = submit(user=user, kind="train-recognizer", title=f"Recognizer {number}", spec=spec)
+    return Made(str(job.pk), "train-recognizer", dict, may_fail=True)
+
+
+def _ready_recording(user: User, number: int) -> Any:
+    """A recording with its transcript, as its job leaves it."""
+    from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, TRANSCRIPT
+    from pipeline.recordings.transcript import Segment, Transcript, save_transcript
+    from webui.audio.models import Recording
+
+    seconds = float(2 * len(SAID))
+    segments = tuple(Segment(2.0 * n, 2.0 * n + 1.5, text, 0.9, language="en") for n, text in enumerate(SAID))
+    recording = Recording(user=user, name=f"talk-{number}.wav", state=Recording.State.READY, duration_s=seconds)
+    recording.version = 1
+    recording.folder = f"{RECORDINGS}/{recording.pk}"
+    recording.path.mkdir(parents=True)
+    write_audio(recording.path / AUDIO, _noise(number, seconds))
+    save_transcript(Transcript(seconds, "en", "none", segments), recording.path / TRANSCRIPT)
+    recording.save(force_insert=True)
+    return recording
+
+
+def _kill_until_all_have_ended(
+    server: Server, made: list[Made], rng: random.Random, killed: Counter[str], reporter: Reporter
+) -> Counter[str]:
+    """How often each job was asked to go on, as people do with one that was interrupted."""
+    from webui.jobs import services
+    from webui.jobs.models import Job
+
+    retried: Counter[str] = Counter()
+    began = next_kill = time.monotonic()
+    while True:
+        going = list(Job.objects.filter(state__in=Job.GOING))
+        interrupted = list(Job.objects.filter(state=Job.State.INTERRUPTED))
+        reporter.progress(len(made) - len(going), len(made))
+        if not going and not interrupted:
+            return retried
+        for job in interrupted:  # killed twice
+            services.retry(job=job)
+            retried[str(job.id)] += 1
+        ended = len(made) - len(going) - len(interrupted)
+        # A slow machine would do nothing but start again what was killed.
+        if time.monotonic() >= next_kill and killed.total() <= ended // JOBS_A_KILL:
+            next_kill = time.monotonic() + rng.uniform(*PAUSE_S)
+            how = rng.choices(list(KILLS), list(KILLS.values()))[0]
+            killed[how] += _kill(how, server, [job for job in going if job.process_group is not None], rng)
+        if time.monotonic() - began > LONGEST_S:
+            raise HarkError(
+                "The jobs do not end.", f"{len(going)} are still queued or at work.", "See what their logs say."
+            )
+        time.sleep(0.3)
+
+
+def _kill(how: str, server: Server, at_work: list[Job], rng: random.Random) -> int:
+    """Kill something of that kind; 0 where there is none just now."""
+    from webui.jobs import services
+
+    if how == "serve":
+        server.kill()
+        return 1
+    if how in ("waiting worker", "web"):
+        found = web_server(server.process.pid) if how == "web" else without_a_child(server.process.pid)
+        return kill_process(rng.choice(found)) if found else 0
+    if not at_work:
+        return 0
+    job = rng.choice(at_work)
+    if how == "cancel":
+        services.cancel(job=job)
+        return 1
+    assert job.process_group is not None
+    return kill_process(job.process_group) if how == "job" else kill_supervisor(job.process_group)
+
+
+def kill_process(pid: int) -> int:
+    """Kill a process; 0 where it was faster."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return 0
+    return 1
+
+
+def kill_supervisor(pid: int) -> int:
+    """Kill the worker that supervises a job's process; 0 where it is dead already, and the process somebody else's."""
+    parent = parent_of(pid)
+    return kill_process(parent) if b"webui.jobs.cluster" in _command(parent) else 0
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process; where it has ended, a number that no process has."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 2**22
+
+
+def without_a_child(server: int) -> list[int]:
+    """The processes of the workers below ``serve`` that supervise nothing: waiting workers, pusher, monitor."""
+    below = descendants(server)
+    having = {parent_of(pid) for pid in below}
+    return [pid for pid in below if pid not in having and b"webui.jobs.cluster" in _command(pid)]
+
+
+def web_server(server: int) -> list[int]:
+    """The web server below ``serve``."""
+    return [pid for pid in descendants(server) if b"webui.asgi" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _wait_for_ends() -> None:
+    """Workers whose ``serve`` was killed end by themselves, after the time of a lease."""
+    until = time.monotonic() + WAIT_S
+    while descendants(os.getpid()) and time.monotonic() < until:
+        time.sleep(0.5)
+
+
+def _counts(made: list[Made], retried: Counter[str]) -> dict[str, Count]:
+    from webui.jobs.models import Job
+
+    counts = {kind: Count() for kind in SHARES}
+    for one in made:
+        count = counts[one.kind]
+        count.jobs += 1
+        count.retried += retried[one.job]
+        job = Job.objects.select_related("user").get(pk=one.job)
+        count.done += job.state == Job.State.DONE
+        count.cancelled += job.state == Job.State.CANCELLED
+        count.refused += job.state == Job.State.FAILED
+        if job.state not in (Job.State.DONE, Job.State.CANCELLED, Job.State.FAILED):
+            count.lost += 1
+            count.wrong.append(f"{job.title} is {job.state}")
+            continue
+        if job.state == Job.State.FAILED and not (one.may_fail and job.error and "bug" not in job.error["what"]):
+            count.lost += 1
+            count.wrong.append(f"{job.title}: {json.dumps(job.error)}")
+        found = one.results()
+        lost = [name for name, there in found.items() if there == 0] if job.state == Job.State.DONE else []
+        doubled = [name for name, there in found.items() if there > 1]
+        left = _left(job)
+        count.lost, count.doubled, count.left = (
+            count.lost + len(lost), count.doubled + len(doubled), count.left + len(left)
+        )  # fmt: skip
+        for what, names in (("lost", lost), ("doubled", doubled), ("left", left)):
+            if names:
+                count.wrong.append(f"{job.title}, {job.state}, {what}: {', '.join(names)}")
+    return counts
+
+
+def _left(job: Job) -> list[str]:
+    """Files of a job that has ended which nobody will look for: its upload, its result, what was half written."""
+    from pipeline.jobs import finished_file
+    from webui.jobs.services import user_data
+
+    data = user_data(job.user)
+    places = [finished_file(data, str(job.pk))]
+    if job.spec.get("archive"):
+        places.append((data / job.spec["archive"]).parent)
+    if job.spec.get("folder"):
+        places += (data / job.spec["folder"]).glob(".*")
+    return [str(path.relative_to(data)) for path in places if path.exists()]
+
+
+def _data_folders(data: Path) -> list[Path]:
+    return [data, *(data / "users").glob("*")]
+
+
+def _library_problems(data: Path) -> list[Any]:
+    from db.db_api import Library
+
+    with Library(data) as library:
+        return list(library.check().problems)
+
+
+def table(figures: Figures) -> str:
+    """The figures of :func:`run` for people, and what went wrong."""
+    columns = ("jobs", "done", "cancelled", "refused", "retried", "lost", "doubled", "left")
+    rows: list[tuple[str, ...]] = [("", *columns)]
+    kinds = figures["kinds"]
+    rows += [(kind, *(str(one[column]) for column in columns)) for kind, one in kinds.items()]
+    rows.append(("all", *(str(sum(one[column] for one in kinds.values())) for column in columns)))
+    kills = ", ".join(f"{how} {count}" for how, count in figures["kills"].items())
+    told = [
+        f"killed: {kills}", f"problems of the libraries: {figures['library_problems']}",
+        f"processes left: {figures['processes_left']}", f"seconds: {figures['seconds']}",
+    ]  # fmt: skip
+    return "\n".join([*aligned(rows), *told, *(wrong for one in kinds.values() for wrong in one["wrong"])])

@@ -1,0 +1,84 @@
+"""A portal whose processes are killed at random: a share of the benchmark's jobs, and what it counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import kills
+from core.data_folder import REPOSITORY
+from webui.accounts.models import User
+from webui.jobs.models import Job
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from benchmark import kills
+from core.events import silent_reporter
+kills.SHARES = {"import": 2, "minable": 1, "summarize": 1}
+kills.KILLS = {"job": 2, "worker": 2, "web": 1}
+kills.PAUSE_S = (1.0, 2.0)
+print(json.dumps(kills.killed(Path(sys.argv[1]), 1, 6, silent_reporter())))
+"""
+
+
+@pytest.mark.slow(reason="starts a portal and kills its processes")
+def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=540,
+        env={**os.environ, "HARK_DATA": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    said = kills.table(figures)
+    assert sum(figures["kills"].values()) >= 1, said
+    assert all(one["jobs"] == one["done"] >= 1 and one["wrong"] == [] for one in figures["kinds"].values()), said
+    assert figures["library_problems"] == figures["processes_left"] == 0, said
+
+
+@pytest.fixture
+def owner(db: None, tmp_path: Path, settings: Any) -> User:
+    """The owner of a portal in that folder."""
+    settings.DATA = tmp_path
+    return User.objects.create_user("olivia", password="a-good-long-password", is_owner=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "found", "counted"),
+    [
+        (Job.State.DONE, None, {"a": 1, "b": 1}, {}),
+        (Job.State.DONE, None, {"a": 1, "b": 0}, {"lost": 1}),
+        (Job.State.DONE, None, {"a": 2, "b": 3}, {"doubled": 2}),
+        (Job.State.CANCELLED, None, {"a": 0, "b": 1}, {}),
+        (Job.State.CANCELLED, None, {"a": 2}, {"doubled": 1}),
+        (Job.State.RUNNING, None, {"a": 1}, {"lost": 1}),
+        (Job.State.FAILED, {"what": "A.", "why": "B.", "what_to_do": "C."}, {}, {}),
+        (Job.State.FAILED, {"what": "The job stopped because of a bug in Hark.", "why": "", "what_to_do": ""}, {},
+         {"lost": 1}),
+    ],
+)  # fmt: skip
+def test_what_is_lost_or_doubled_is_counted(
+    owner: User, state: Job.State, error: dict[str, str] | None, found: dict[str, int], counted: dict[str, int]
+) -> None:
+    job = Job.objects.create(user=owner, kind="import", lane="audio", title="x", state=state, error=error)
+    counts = kills._counts([kills.Made(str(job.pk), "import", lambda: found, may_fail=True)], Counter())
+    count = vars(counts["import"])
+    assert {name: count[name] for name in ("lost", "doubled", "left") if count[name]} == counted
+    assert bool(count["wrong"]) == bool(counted)
+
+
+def test_files_that_nobody_will_look_for_are_counted(owner: User, tmp_path: Path) -> None:
+    spec = {"archive": "uploads/imports/1/a.zip", "folder": "audio/1"}
+    job = Job.objects.create(user=owner, kind="import", lane="audio", title="x", state=Job.State.DONE, spec=spec)
+    assert kills._left(job) == []
+    for name in (f"jobs/finished-{job.pk}.json", "uploads/imports/1/a.zip", "audio/1/.audio-half.flac"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("x")
+    assert len(kills._left(job)) == 3
