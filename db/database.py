@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from core.errors import HarkError
-from core.postgresql import DATABASE, need
-
-if TYPE_CHECKING:
-    from db.postgresql import PostgresqlDatabase
 
 SCHEMA = Path(__file__).with_name("db.sql")
 SCHEMA_VERSION = 1
@@ -97,14 +93,6 @@ class Database(Protocol):
 
     def explained(self, error: Exception, doing: str) -> Exception:
         """The HarkError for what the driver met; what is an error in Hark itself comes back as it is."""
-
-
-def on_postgresql(folder: Path) -> PostgresqlDatabase:
-    """The library of a folder on PostgreSQL. Raises HarkError where the driver is not installed."""
-    need("psycopg", "psycopg[binary]", DATABASE)
-    from db.postgresql import PostgresqlDatabase
-
-    return PostgresqlDatabase(folder)
 
 
 def newer(where: str, version: int) -> HarkError:

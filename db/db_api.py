@@ -31,12 +31,12 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error, storing
-from core.earlier_settings import taken
 from core.errors import HarkError
-from core.postgresql import DATABASE, as_postgresql_takes_it
+from core.postgresql import as_postgresql_takes_it
 from core.processors import usable_cores
 from db import clip_files
-from db.database import DATABASE_NAME, MARKER, Connection, Database, on_postgresql
+from db.choice import database_of, on_postgresql
+from db.database import DATABASE_NAME, MARKER, Connection
 from db.records import (
     AlignedUnit,
     CheckReport,
@@ -48,7 +48,6 @@ from db.records import (
     Problem,
     Where,
 )
-from db.sqlite import SqliteDatabase
 
 EMISSIONS_FOLDER = "emissions"
 CHECKING, MENDING = "checking the clip library", "mending the clip library"  # in messages
@@ -91,12 +90,6 @@ def remove_rows(data_dir: Path) -> None:
         on_postgresql(data_dir).remove()
 
 
-def _database_of(data_dir: Path) -> Database:
-    file = data_dir / DATABASE_NAME
-    served = not file.is_file() and ((data_dir / MARKER).is_file() or taken(DATABASE))
-    return on_postgresql(data_dir) if served else SqliteDatabase(file)
-
-
 class Library:
     """The clips under one data folder. Any number of processes and threads may use one at once.
 
@@ -109,7 +102,7 @@ class Library:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = Path(data_dir)
-        self._database = _database_of(self.data_dir)
+        self._database = database_of(self.data_dir)
         self._local = threading.local()
         with storing("opening the clip library"):
             self.data_dir.mkdir(parents=True, exist_ok=True)

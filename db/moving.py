@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import HarkError
 from core.events import Reporter
 from core.postgresql import as_postgresql_takes_it, first_line
-from db.database import DATABASE_NAME, MARKER, Connection, Database, on_postgresql
+from db.choice import on_postgresql
+from db.database import DATABASE_NAME, MARKER, Connection, Database
 from db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ KEY = 0x4841524C  # "HARL": of the advisory locks; each library's writers have o
 MAKING = 0  # of the lock under which a library is made
 PAGE_ROWS = 1000  # whose words are compared at a time
 LONGEST_WORD = 500  # letters: an entry of PostgreSQL's index has at most 2.7 kB
+NO_ANSWER = {"08", "28", "3D", "53", "57"}  # SQLSTATE: connection, who signs in, which database, too much, ended
 _SCHEMA_NAME = re.compile(r"hark_library_[0-9a-f]{16}")
 # What PostgreSQL says differently in the statements of db_api.py.
 _DIALECT = {
@@ -231,7 +232,9 @@ class PostgresqlDatabase:
             what_to_do = "Restore a backup, or mend the database by PostgreSQL's own means."
             return HarkError(f"The clip library is damaged: {doing} stopped.", said, what_to_do)
         gone = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
-        return no_answer("PostgreSQL", DATABASE, error) if gone else error
+        if gone and (getattr(error, "sqlstate", None) or "08")[:2] in NO_ANSWER:
+            return no_answer("PostgreSQL", DATABASE, error)
+        return error
 
     def remove(self) -> None:
         """Drop the schema with all rows, and forget it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,18 @@ def test_a_connection_that_the_server_has_ended_is_made_anew(tmp_path: Path, on_
             connection.execute("SELECT 1")
         assert library.stats().rejected == 0, "half a transaction is none"
         assert library.add_clips([clip("c")]) and library.check(left_over_after_s=0).problems == ()
+
+
+def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path, on_postgresql: str) -> None:
+    with Library(tmp_path) as library:
+        library.add_clips([clip("a")])
+        with library._writing("writing") as connection:
+            connection.execute("UPDATE clip SET state = 'rejected'")
+            child = os.fork()
+            if not child:
+                os._exit(42 if library.stats().rejected == 0 else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42, "it does not see half a transaction"
+        assert library.stats().rejected == 1
 
 
 def refused(folder: Path) -> HarkError:
