@@ -4,7 +4,7 @@ code (``core.settings_file``; HARK_SETTINGS_FILE names another); without any of 
 HARK_DATA           the data folder (default: data/ beside the code)
 HARK_SECRET_KEY     else one is made in the data folder at the first start
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
-DATABASE_URL        a PostgreSQL database for accounts, jobs and clip libraries (default: files in the data folder)
+DATABASE_URL        a PostgreSQL database of accounts, jobs and clip libraries (default: files in the data folder)
 REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
 HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
