@@ -81,6 +81,10 @@ def _word(value: Any) -> str | None:
 def _time(value: Any) -> float | None:
     if value is None:
         return None
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
         raise nonsense()
-    return float(value)
+    return seconds
