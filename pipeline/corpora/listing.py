@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from core.confined_call import called
+from core.confined_call import called, nonsense
 from pipeline.corpora.layouts import layout_of
 from pipeline.corpora.layouts.utterance import OUTSIDE, Utterance, lies_below
 from pipeline.corpora.licences import licence_of
@@ -42,7 +42,10 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
     def lines() -> Iterator[Any]:
         return called("pipeline.corpora.listing:told", [str(folder)], reads=[folder])
 
-    layout_name, said, said_by = map(str, next(lines()))
+    first = next(lines(), None)
+    if not isinstance(first, list) or len(first) != 3:
+        raise nonsense()
+    layout_name, said, said_by = map(str, first)
     return Listing(layout_name, said, said_by, lambda: (_utterance(folder, line) for line in islice(lines(), 1, None)))
 
 
@@ -59,10 +62,10 @@ def _utterance(folder: Path, values: Any) -> Utterance:
     """Who reads a corpus may do what the corpus wants: nothing that comes from there is believed.
 
     Raises:
-        ValueError: it is no utterance.
+        HarkError: it is no utterance.
     """
     if not isinstance(values, dict) or set(values) != {field.name for field in fields(Utterance)}:
-        raise ValueError("what reads the corpus answered nonsense")
+        raise nonsense()
     audio = Path(str(values["audio"]))
     utterance = Utterance(
         audio, _word(values["text"]), str(values["speaker"]), _word(values["language"]), _word(values["licence"]),
@@ -76,7 +79,12 @@ def _word(value: Any) -> str | None:
 
 
 def _time(value: Any) -> float | None:
-    seconds = None if value is None else float(value)
-    if seconds is not None and not math.isfinite(seconds):
-        raise ValueError("what reads the corpus answered nonsense")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise nonsense()
     return seconds

@@ -245,7 +245,7 @@ def test_an_import_of_a_flac_that_does_not_know_its_length_ends(
         [],
         [["a layout"]],
         [["a", "b", "c"], {}],
-        [["a", "b", "c"], {"offset_s": "1"}],
+        [["a", "b", "c"], {"offset_s": "now"}],
         [["a", "b", "c"], {"duration_s": [1]}],
     ],
 )
