@@ -177,6 +177,8 @@ def _of_recordings(user: Any) -> dict[str, str]:
 
 def _ask(page: Page) -> None:
     """A question in the words of the longest passage, answered."""
+    if page.get_by_role("tab", name="Ask").count():
+        page.get_by_role("tab", name="Ask").click()
     said = max(page.locator("[data-words], .hits p").all_inner_texts(), key=len)
     page.get_by_label("Your question").fill(f"Who said {' '.join(said.split()[:12])}?")
     page.get_by_role("button", name="Ask", exact=True).click()
@@ -210,9 +212,15 @@ def _ask_in_workspace(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
+def _show_engines(page: Page) -> None:
+    for summary in (".options > summary", ".about-engines > summary"):
+        page.locator(summary).click()
+
+
 BEFORE: dict[str, Callable[[Page], None]] = {  # what is done on a page before its picture is taken
     "plan": _show_clips,
     "try": _detect_in_file,
+    "recordings": _show_engines,
     "recording-answer": _ask,
     "recording-correcting": _correct,
     "search": _ask,

@@ -345,7 +345,7 @@ def seconds_a_minute() -> dict[str, float]:
     found: dict[str, list[float]] = {}
     newest = done.values_list("engine", "duration_s", "job__started_at", "job__finished_at").order_by("-created_at")
     for engine, seconds, began, ended in newest[:PACED]:
-        if began and ended:
+        if seconds and began and ended:
             found.setdefault(engine, []).append(60 * (ended - began).total_seconds() / seconds)
     return {engine: statistics.median(times) for engine, times in found.items()}
 

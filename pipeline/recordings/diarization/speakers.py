@@ -120,8 +120,12 @@ def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript
         called.add(now)
         if name != before and not UNNAMED.fullmatch(name):
             names[now] = name
-    new = {who: name for who, name in found.sounds_like.items() if name not in names.values()}
-    return replace(found, speakers=names, sounds_like=new)
+    unnamed = {
+        who: name
+        for who, name in found.sounds_like.items()
+        if names[who] == found.speakers[who] and name not in names.values()
+    }
+    return replace(found, speakers=names, sounds_like=unnamed)
 
 
 def _in_order(segments: Iterable[Segment]) -> list[str]:

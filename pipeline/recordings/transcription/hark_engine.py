@@ -84,12 +84,12 @@ class HarkCtc(RecognitionEngine):
         except NotAligned:
             return []  # words were guessed where there is no speech
         end = len(audio) / SAMPLE_RATE
-        words = tuple(
+        placed = tuple(
             Word(unit.label, unit.start_s, min(unit.end_s, end), unit.confidence)
             for unit in aligned.words
             if unit.end_s > unit.start_s
         )
-        found = segment_of(words, "en")
+        found = segment_of(placed, "en")
         return [] if found is None else [replace(found, confidence=aligned.confidence)]
 
 

@@ -508,6 +508,8 @@ def test_whom_a_voice_sounds_like_follows_the_speaker_until_named() -> None:
     named = replace(found, speakers={**found.speakers, "S2": "Ann"})
     again = assign_again(named, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S2": "Eve"}))
     assert again.speakers["S2"] == "Ann" and again.sounds_like == {"S1": "Eve"}
+    other = assign_again(named, Diarization(turns, "acoustic", sounds_like={"S1": "Eve"}))
+    assert other.speakers["S2"] == "Ann" and other.sounds_like == {}, "who has a name is not asked about"
 
 
 # ---- real recordings

@@ -147,7 +147,7 @@ def test_another_engine_model_language_or_recording_starts_anew(
             flac(path, three_sentences() * np.float32(0.9))
         heard(path, work, **options)
         assert len(engine.heard) == before + 3, change
-        assert engine.expected[-1] == options.get("words", []), change
+        assert list(engine.expected[-1]) == list(options.get("words", [])), change
 
 
 def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
