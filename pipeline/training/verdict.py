@@ -50,9 +50,7 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
     return report.get("model", {}).get("kind") == "encoder" and bool(engines - set(ROBOT_ENGINES))
 
 
-def expected_of_people(
-    rate: Mapping[str, float | None], error: float = PREDICTION_ERROR
-) -> dict[str, float | None]:
+def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
     """What may be missed of real people, by a miss rate of test voices with its Wilson interval (``value``, ``low``,
     ``high``): the interval is widened by ``error``, a standard deviation in logits, as Zou and Donner (2008) add
     intervals.
