@@ -220,7 +220,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
         if mined
         else worded("No clip comes from recordings of your library.")
     )
-    sentences.append(_about_splice(report, trained))
+    sentences.append(_about_splice(report))
     if not real_test:
         sentences.append(
             worded(
@@ -373,12 +373,13 @@ def _about_voices(results: Mapping[str, Any], engines: Sequence[str]) -> str:
     )  # fmt: skip
 
 
-def _about_splice(report: Mapping[str, Any], trained: bool) -> str:
+def _about_splice(report: Mapping[str, Any]) -> str:
     """What the concatenative voices were used for."""
-    clips = sum(row["clips"] for row in report["clips"] if row["engine"] == SPLICE)
+    joined = [row for row in report["clips"] if row["engine"] == SPLICE]
+    clips = sum(row["clips"] for row in joined)
     if not clips:
         return worded("No clip was joined from pieces of real recordings (the engine splice).")
-    in_test = worded(" of the test") if not trained or report["held_out_engine"] == SPLICE else ""
+    in_test = worded(" of the test") if all(row["split"] == "test" for row in joined) else ""
     what = worded(
         "%(n)d clips%(in_test)s are joined from pieces of real recordings (the engine splice)", n=clips, in_test=in_test
     )

@@ -15,6 +15,7 @@ from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ROBOT_ENGINES
 MOST = 0.5
 MOST_SIMILAR = 0.2  # share of similar phrases that may wake it
 MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
+EXAMPLES = 3  # similar phrases that wake it, which are named
 OF = 20  # people, of whom it is said how many are heard
 # Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: of 14
 # words and phrases in quiet and in noise (docs/results.md).
@@ -134,10 +135,14 @@ def _similar(report: Mapping[str, Any]) -> Worded:
         return worded("similar phrases were not tested")
     if not (woken := _times(report["summary"]["confusers_accepted"], similar["said"])):
         return worded("none of %(said)d similar phrases wakes it", said=similar["said"])
-    return worded(
+    wake = worded(
         "%(n)d of %(said)d similar phrases wakes it", "%(n)d of %(said)d similar phrases wake it",
         n=woken, said=similar["said"],
     )  # fmt: skip
+    texts = report["summary"].get("fooled_by", ())[:EXAMPLES]
+    if not texts:
+        return wake
+    return worded("%(wake)s (for example %(texts)s)", wake=wake, texts=", ".join(f"“{text}”" for text in texts))
 
 
 def _alarms(report: Mapping[str, Any]) -> Worded:

@@ -188,9 +188,9 @@ def test_a_held_out_engine_and_unknown_transcripts_are_told() -> None:
 def test_what_the_people_of_the_unit_inventory_were_used_for_is_told() -> None:
     assert "No clip was joined from pieces of real recordings" in words(report_of())
     report = report_of()
-    report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 30})
+    report["clips"].append({"bucket": "positive", "engine": "splice", "split": "train", "clips": 30})
     assert "30 clips are joined from pieces of real recordings (the engine splice)." in words(report), "trained on"
-    report["held_out_engine"] = "splice"
+    report["clips"][-1]["split"] = "test"
     assert "30 clips of the test are joined" in words(report), "and none of them is the phrase"
     for condition, rate in (("clean", 0.02), ("noisy", 0.11)):
         row = {"engine": "splice", "condition": condition, "clips": 30, "utterances": 30, "miss_rate": interval(rate)}

@@ -45,6 +45,12 @@ def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
     assert "not measured" in verdict_of(report).sentence
 
 
+def test_some_of_what_wakes_it_is_named() -> None:
+    report = a_report(fooled_by=["hay campus", "hey come past", "eh compass", "okay compass"])
+    wakes = "; 1 of 10 similar phrases wakes it (for example “hay campus”, “hey come past”, “eh compass”); "
+    assert wakes in verdict_of(report).sentence
+
+
 def test_none_and_not_tested_are_told_apart() -> None:
     nothing = {"value": 0.0, "low": 0.0, "high": 1.0}
     report = a_report(confusers_accepted=nothing, fa_per_hour=nothing)
