@@ -94,5 +94,5 @@ def test_the_same_seed_makes_the_same_files(tmp_path: Path) -> None:
         make: Callable[[Random, int], object] = Source(tmp_path / folder, 0).kinds()[kind]
         return [make(Random(f"{seed} {number}"), number).content for number in range(8)]  # type: ignore[attr-defined]
 
-    for kind in ("wav", "playlist", "tar"):
+    for kind in ("wav", "flac", "playlist"):
         assert made("a", kind, 1) == made("b", kind, 1) != made("c", kind, 2)
