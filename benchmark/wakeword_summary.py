@@ -242,8 +242,8 @@ def table(figures: Mapping[str, Any]) -> str:
                 f"Thresholds, {condition}: {told['kept']} of {len(told['bundles'])} give the false alarms that were "
                 "wanted, within a factor of 2 or the interval; missed beyond the best one: "
                 + (
-                    f"at most {percent(MOST_LOST)} points by {sum(share <= MOST_LOST for share in lost)} of {len(lost)}, "
-                    f"mean {percent(float(np.mean(lost)))}, most {percent(max(lost))} points."
+                    f"at most {percent(MOST_LOST)} points by {sum(share <= MOST_LOST for share in lost)} of "
+                    f"{len(lost)}, mean {percent(float(np.mean(lost)))}, most {percent(max(lost))} points."
                     if lost
                     else "?"
                 )

@@ -150,9 +150,9 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_url() -> Iterator[str]:
     """A database of PostgreSQL; each test's library has a schema of its own in it."""
-    with postgresql(tmp_path_factory.mktemp("server") / "postgresql") as url:
+    with postgresql() as url:
         yield url
 
 

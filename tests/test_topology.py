@@ -118,7 +118,7 @@ def test_a_run_whose_worker_is_killed_ends_done(tmp_path: Path) -> None:
     data = tmp_path / "data"
     web = [free_port(), free_port()]
     with ExitStack() as stack:
-        database = stack.enter_context(postgresql(tmp_path / "postgresql"))
+        database = stack.enter_context(postgresql())
         redis = stack.enter_context(redis_server(tmp_path / "redis"))
         settings = {
             "DATABASE_URL": database, "REDIS_URL": redis, "HARK_DATA": str(data), "HARK_ALLOWED_HOSTS": HOST,

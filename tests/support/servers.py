@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,20 +68,27 @@ def running(command: list[str], port: int, folder: Path, user: str | None = None
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of an empty database, whose user must say a password and may make others."""
     initdb, postgres = program("initdb"), program("postgres")
+    # Not below pytest's folders, which each start of pytest closes to others than their owner.
+    root = os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    with (
+        tempfile.TemporaryDirectory(prefix="hark-postgresql-", dir=root) as folder,
+        _postgresql(initdb, postgres, Path(folder)) as url,
+    ):
+        yield url
+
+
+@contextmanager
+def _postgresql(initdb: str, postgres: str, folder: Path) -> Iterator[str]:
     user = USER if os.getuid() == 0 else None
     data, port = folder / "data", free_port()
-    folder.mkdir()
     secret = folder / "password"
     secret.write_text(PASSWORD)
     if user:
         shutil.chown(folder, user)
         shutil.chown(secret, user)
-        for above in folder.parents:  # pytest's own folders are for their owner only
-            if above.stat().st_uid == 0 and not above.stat().st_mode & 0o001:
-                above.chmod(above.stat().st_mode | 0o011)
     made = [initdb, "-D", str(data), "-U", "hark", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8"]
     subprocess.run([*made, "--locale=C", "--no-sync"], check=True, capture_output=True, user=user, cwd=folder)
     settings = {"fsync": "off", "listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder)}

@@ -138,7 +138,7 @@ def test_from_sqlite_under_use_to_postgresql_and_back(tmp_path: Path) -> None:
     first = Installation(tmp_path / "first")
     with zipfile.ZipFile(REPOSITORY / "tests" / "fixtures" / "earlier-data.zip") as archive:
         archive.extractall(first.data)
-    with postgresql(tmp_path / "postgresql") as database:
+    with postgresql() as database:
         # Restored as it is, by an earlier version's tables: they are brought up to date on the way.
         first.hark("backup", str(tmp_path / "old.zip"))
         recording = first.python(FILL)

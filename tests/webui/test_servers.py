@@ -123,7 +123,7 @@ refused
 @pytest.mark.topology
 @pytest.mark.slow(reason="starts PostgreSQL")
 def test_postgresql_takes_any_text_and_finds_words(tmp_path: Path) -> None:
-    with postgresql(tmp_path / "postgresql") as database:
+    with postgresql() as database:
         done = on_postgresql(tmp_path, database, SAYS)
     assert done.stdout.replace('"', "'") == SAID.replace('"', "'"), done.stderr
 
@@ -148,7 +148,7 @@ print("jobs:", Job.objects.count())
 @pytest.mark.topology
 @pytest.mark.slow(reason="starts PostgreSQL")
 def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path) -> None:
-    with postgresql(tmp_path / "postgresql") as database:
+    with postgresql() as database:
         done = on_postgresql(tmp_path, database, AT_ONCE)
     assert "jobs: 5" in done.stdout, done.stdout + done.stderr
 
@@ -156,7 +156,7 @@ def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path) -> None
 @pytest.mark.topology
 @pytest.mark.slow(reason="starts PostgreSQL and Redis")
 def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path) -> None:
-    with postgresql(tmp_path / "postgresql") as database, redis_server(tmp_path / "redis") as redis:
+    with postgresql() as database, redis_server(tmp_path / "redis") as redis:
         data = tmp_path / "data"
         assert prepared(data, DATABASE_URL=database, REDIS_URL=redis) == "ready\n"
         assert not (data / "portal" / "portal.sqlite3").exists()

@@ -263,6 +263,7 @@ def test_who_reads_a_corpus_is_not_believed(
 def test_a_file_beyond_the_corpus_is_not_opened_whoever_names_it(
     folder: Path, library: Library, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put(folder / "own.wav")
     line = {**asdict(Utterance(secret, "x")), "audio": str(secret)}
     monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter([["a", "b", "c"], line]))
     assert run(folder, library).skipped == {OUTSIDE: 1}
