@@ -232,6 +232,7 @@ def slow_marks_without_a_reason(source: str) -> list[int]:
         node.func
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "pytest.mark.slow"
         and any(one.arg == "reason" and ast.literal_eval(one.value) for one in node.keywords)
     }
     marks = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "slow"]
