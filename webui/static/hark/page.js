@@ -25,10 +25,10 @@ document.addEventListener("click", (event) => {
   player.play();
 });
 
-// A menu closes on a click elsewhere, and on Escape.
+// A menu closes when one of its links is followed, on a click elsewhere, and on Escape.
 function closeMenus(event) {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
-    if (event.type === "click" && menu.contains(event.target)) continue;
+    if (event.type === "click" && menu.contains(event.target) && !event.target.closest("a")) continue;
     if (event.type === "keydown" && menu.contains(document.activeElement)) menu.querySelector("summary").focus();
     menu.open = false;
   }
