@@ -50,7 +50,6 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
         page.get_by_role("button", name="Transcribe").click()
         page.wait_for_url(re.compile(r"/recordings/[0-9a-f-]{36}$"))
         page.locator("[data-words] .word").first.wait_for(timeout=WORK_MS)
-        address = page.url
         problems += axe(page)
 
         # a word is corrected; it stays corrected

@@ -6,9 +6,7 @@ personal data all the same: nothing is kept without consent, and forgetting dele
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
-from core.data_folder import atomic_path, storing
 from core.errors import HarkError
-from core.lock import held
+from core.kept_file import KeptFile
 from pipeline.recordings.diarization.clustering import unit
 from pipeline.recordings.media import open_normalized, read_part
 
-SCHEMA = 1  # of the file
 FILE = "voices.json"  # in a user's data folder
 DIMENSIONS = 256
 # The cosine from which two voices are one. Of 18 people of LibriSpeech, each heard three times for 12 s, the same
@@ -30,6 +26,18 @@ DIMENSIONS = 256
 SAME_PERSON = 0.82
 LEAST_SPEECH_S = 4.0  # that a voice is remembered by
 MOST_SPEECH_S = 60.0  # more does not make it better known
+
+Voices = dict[str, dict[str, Any]]  # by their names
+
+
+def _checked(content: Any) -> Voices:
+    for voice in content.values():
+        if len(voice["embedding"]) != DIMENSIONS or int(voice["times"]) < 1:
+            raise ValueError("a voice of another kind")
+    return dict(content)
+
+
+_VOICES: KeptFile[Voices] = KeptFile("voices", "The remembered voices", "remembering the voice", _checked, dict)
 
 
 def voice_of(
@@ -82,7 +90,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
     from pipeline.recordings import model_client
 
     embedding = np.array(model_client.call("embed", {}, audio)["embedding"], np.float64)
-    with _to_change(file) as kept:
+    with _VOICES.to_change(file) as kept:
         before = kept.get(name)
         times = 0
         if before is not None:
@@ -98,7 +106,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
 
 def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
     """The names of speakers of one recording, by their ids; a name goes to one of them, the one who fits best."""
-    kept = _load(file)
+    kept = _VOICES.load(file)
     cosines = [
         (float(unit(np.asarray(embedding, np.float64)) @ unit(np.array(voice["embedding"]))), speaker, name)
         for speaker, embedding in embeddings.items()
@@ -113,58 +121,10 @@ def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]
 
 def names(file: Path) -> list[str]:
     """The names of all voices that are remembered."""
-    return sorted(_load(file))
+    return sorted(_VOICES.load(file))
 
 
 def forget(file: Path, name: str) -> bool:
     """Delete a voice; whether it was there. The file goes with the last one."""
-    with _to_change(file) as kept:
+    with _VOICES.to_change(file) as kept:
         return kept.pop(name, None) is not None
-
-
-@contextmanager
-def _to_change(file: Path) -> Iterator[dict[str, dict[str, Any]]]:
-    """The voices, written back at the end of the block; of two processes (or threads) one waits for the other."""
-    with storing("remembering the voice"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with held(file.with_suffix(".lock"), _being_changed):
-            kept = _load(file)
-            yield kept
-            _save(file, kept)
-
-
-def _being_changed(process: str) -> HarkError:
-    return HarkError(
-        "The remembered voices are being changed.", f"Process {process} is at it, and does not end.", "Try again."
-    )
-
-
-def _load(file: Path) -> dict[str, dict[str, Any]]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}")
-        kept: dict[str, dict[str, Any]] = content["voices"]
-        for voice in kept.values():
-            if len(voice["embedding"]) != DIMENSIONS or int(voice["times"]) < 1:
-                raise ValueError("a voice of another kind")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HarkError(
-            "The remembered voices cannot be read.",
-            f"{file.name}: {error}.",
-            f"Restore {file} from a backup, or delete it and remember the voices again.",
-        ) from error
-    return kept
-
-
-def _save(file: Path, kept: Mapping[str, Any]) -> None:
-    """Raises OSError."""
-    if not kept:
-        file.unlink(missing_ok=True)
-        return
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps({"schema": SCHEMA, "voices": kept}, ensure_ascii=False), encoding="utf-8")
-        temporary.chmod(0o600)
-    file.chmod(0o600)

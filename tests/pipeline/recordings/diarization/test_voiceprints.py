@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from core.errors import HarkError
+from core.kept_file import KeptFile
 from pipeline.recordings import model_client
 from pipeline.recordings.diarization import voiceprints
 from pipeline.recordings.diarization.voiceprints import forget, match_all, names, remember, voice_of
@@ -94,15 +95,15 @@ def test_hearing_somebody_again_makes_the_mean(tmp_path: Path, heard: list[np.nd
 def test_voices_remembered_at_once_are_all_kept(
     tmp_path: Path, heard: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, real = tmp_path / "voices.json", voiceprints._load
+    file, real = tmp_path / "voices.json", KeptFile.load
 
-    def slowly(path: Path) -> dict[str, Any]:
-        kept = real(path)
+    def slowly(kind: KeptFile[Any], path: Path) -> dict[str, Any]:
+        kept = real(kind, path)
         time.sleep(0.05)
         return kept
 
     heard += [ANN, BOB, EVE]
-    monkeypatch.setattr(voiceprints, "_load", slowly)
+    monkeypatch.setattr(KeptFile, "load", slowly)
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda name: remember(file, name, AUDIO, consent=True), ("Ann", "Bob", "Eve")))
     assert names(file) == ["Ann", "Bob", "Eve"]
