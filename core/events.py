@@ -74,15 +74,15 @@ class Progress:
         self._started = time.monotonic()
         self._last = 0.0
 
-    def advance(self, count: int = 1) -> None:
-        """``count`` more are done."""
+    def advance(self, count: int = 1, left_s: float | None = None) -> None:
+        """``count`` more are done; ``left_s`` where the caller knows the time left better than by the pace so far."""
         self.done += count
         now = time.monotonic()
         if now - self._last >= self.every_s or self.done >= self.total:
             self._last = now
-            elapsed = now - self._started
-            eta = elapsed / self.done * (self.total - self.done) if self.done else None
-            self.reporter.progress(self.done, self.total, eta)
+            if left_s is None and self.done:
+                left_s = (now - self._started) / self.done * (self.total - self.done)
+            self.reporter.progress(self.done, self.total, left_s)
 
 
 def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,6 @@ REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordin
 # Formant and diphone synthesis: detectors miss such voices more often than people, so their figures stand apart.
 ROBOT_ENGINES = ("espeak", "flite", "festival")
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
-REAL_WORD = 2.0  # zipf of a word from which on people say it
 
 
 @dataclass(frozen=True)
@@ -214,24 +214,21 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
 
 
 def accepted_confusers(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
-    """How many confusers were taken for the phrase, and which: first what people say, phrases of real words, then
-    invented ones and sentences, each most often accepted first and by score; the interval counts utterances."""
+    """How many confusers were taken for the phrase, and which: first what is most likely to be said and accepted,
+    by how common its words are and how often it was accepted; the interval counts utterances."""
     indices = np.flatnonzero(split.confusers)
     fired = {int(i): len(metrics.detections(split.streams[i].scores, threshold)) > 0 for i in indices}
     by_text: dict[str, list[bool]] = {}
-    best: dict[str, float] = {}
     for index, accepted in fired.items():
-        text = str(split.table.loc[index, "text"])
-        by_text.setdefault(text, []).append(accepted)
-        best[text] = max(best.get(text, 0.0), float(split.streams[index].scores.max(initial=0.0)))
+        by_text.setdefault(str(split.table.loc[index, "text"]), []).append(accepted)
     utterances = split.utterances(split.confusers)
-    phrases = set(split.table["text"][split.table["bucket"] == "confuser"])
 
-    def said_by_people(text: str) -> bool:
-        return text in phrases and all(zipf(word, language) >= REAL_WORD for word in text.split())
+    def likelihood(text: str) -> float:
+        """log10 of how often it is said, as if words were independent, times the share that was accepted."""
+        return sum(zipf(word, language) - 9.0 for word in text.split()) + math.log10(np.mean(by_text[text]))
 
-    order = sorted(by_text, key=lambda text: (not said_by_people(text), -sum(by_text[text]), -best[text], text))
-    worst = [(sum(by_text[text]), len(by_text[text]), text) for text in order if any(by_text[text])][:20]
+    order = sorted((text for text in by_text if any(by_text[text])), key=lambda text: (-likelihood(text), text))
+    worst = [(sum(by_text[text]), len(by_text[text]), text) for text in order[:20]]
     return {
         "said": len(fired),
         "accepted": sum(fired.values()),

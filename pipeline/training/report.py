@@ -472,7 +472,12 @@ def html_report(report: Mapping[str, Any]) -> str:
     boxes = [
         (_range(expected_of_people(quiet) if predicts else quiet), f"{missed} close and quiet (95 % interval)"),
         (_range(expected_of_people(noisy) if predicts else noisy), f"{missed} in noise at 10 dB (95 % interval)"),
-        (f"{summary['fa_per_hour']['value']:.2f}", f"false alarms an hour in {results['hours']:.1f} h"),
+        (
+            f"{summary['fa_per_hour']['value']:.2f}",
+            "false alarms an hour in {:.1f} h (95 % interval {low:.2f} to {high:.2f})".format(
+                results["hours"], **summary["fa_per_hour"]
+            ),
+        ),
         (_percent(summary["confusers_accepted"]["value"]), "of near-phrases accepted"),
     ]
     rates = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import shutil
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -142,17 +143,29 @@ def _speak(
     for thread in threads:
         thread.start()
     done: set[str] = set()
+    left = {name: len(own) for name, own in by_engine.items()}
+    begun = time.monotonic()
+
+    def left_s() -> float:
+        """By the pace of the engine that takes longest."""
+        elapsed = time.monotonic() - begun
+        answered = {name: len(by_engine[name]) - n for name, n in left.items()}
+        return max(elapsed / answered[name] * n for name, n in left.items() if answered[name])
 
     def arriving() -> Iterator[NewClip]:
-        speaking = len(threads)
-        while speaking:
+        while left:
             try:
                 name, item = results.get(timeout=0.5)
             except queue.Empty:
                 continue
             if item is None:
-                speaking -= 1
-            elif isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno in STORAGE_ERRORS):
+                del left[name]
+                if left:
+                    others = ", ".join(worded("%(engine)s (%(n)d left)", engine=e, n=n) for e, n in left.items())
+                    reporter.log(worded("%(engine)s is done; still speaking: %(others)s.", engine=name, others=others))
+                continue
+            left[name] -= 1
+            if isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno in STORAGE_ERRORS):
                 raise item
             elif isinstance(item, BaseException):
                 report.failed[name][f"the engine stopped: {type(item).__name__}: {item}"] += 1
@@ -164,7 +177,7 @@ def _speak(
                 done.add(item.request_id)
                 report.generated[by_id[item.request_id].bucket] += 1
                 report.seconds_of_audio += len(item.audio) / 16_000
-                progress.advance()
+                progress.advance(left_s=left_s())
                 yield item
 
     try:

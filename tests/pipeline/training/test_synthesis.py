@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,6 +83,17 @@ def test_all_engines_speak_and_the_library_knows_who(library: Library, make_choi
     assert not any((library.data_dir / "tmp").iterdir()), "no temporary files stay"
     again, _ = speak(requests, engines, library)
     assert again.generated == {} and len(engines["alpha"].spoken) == 10
+
+
+def test_who_is_waited_for_is_said(library: Library, make_choir: type) -> None:
+    engines = {"quick": make_choir("quick"), "slow": make_choir("slow")}
+    engines["slow"].fails = lambda r: time.sleep(0.3)
+    requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["quick", "slow"] * 4)]
+    _, reporter = speak(requests, engines, library)
+    messages = [event["message"] for event in reporter.events if event["event"] == "log"]
+    assert len(messages) == 1 and re.fullmatch(r"quick is done; still speaking: slow \([34] left\)\.", messages[0])
+    left_s = [event["eta_s"] for event in reporter.events if event["event"] == "progress"]
+    assert left_s[-1] == 0 and max(left_s) > 0.5, "by the slow one's pace"
 
 
 def test_other_engines_speak_what_one_could_not(library: Library, make_choir: type) -> None:
