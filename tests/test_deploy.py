@@ -17,13 +17,14 @@ import yaml
 
 from command_line.application import build_parser
 from core.data_folder import REPOSITORY
+from tests.support.portal_driver import HOST
 from webui.jobs.services import LANES
 
 DEPLOY = REPOSITORY / "deploy"
 COMPOSES = ("compose.yaml", "compose.production.yaml", "compose.cuda.yaml")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.?\d*[\w.-]*")
 FILLED_IN = {
-    "HARK_HOST": "hark.example.org",
+    "HARK_HOST": HOST,
     **dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_PASSWORD", "HARK_METRICS_TOKEN", "GRAFANA_PASSWORD"), "0123abcd"),
 }
 
@@ -119,10 +120,10 @@ def nginx_settings(folder: Path, upstream: str) -> Path:
     key, certificate = folder / "privkey.pem", folder / "fullchain.pem"
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2"]
-        + ["-subj", "/CN=hark.example.org"],
+        + ["-subj", "/CN=" + HOST],
         check=True, capture_output=True,
     )  # fmt: skip
-    text = (DEPLOY / "nginx" / "hark.conf.template").read_text().replace("${HARK_HOST}", FILLED_IN["HARK_HOST"])
+    text = (DEPLOY / "nginx" / "hark.conf.template").read_text().replace("${HARK_HOST}", HOST)
     text = text.replace("server web:8000;", upstream).replace("/etc/nginx/certificates", str(folder))
     text = text.replace("/var/log/nginx", str(folder))
     temporary = "".join(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import REPOSITORY
-from tests.support.portal_driver import axe, chromium_running, comes_true, make_owner, served, watched
+from tests.support.portal_driver import Portal, axe, chromium_running, comes_true, make_owner, served, watched
 from tests.support.untrained_bundle import spoken
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow(reason="drives a browser")
 
@@ -19,28 +23,33 @@ REAL = REPOSITORY.parent / "shared" / "data" / "conversation" / "google" / "comm
 WORK_MS = 180_000
 
 
-def _conversation(path: Path) -> None:
-    """A telephone call of two people; without the shared recordings two voices that take turns."""
-    if REAL.is_file():
-        write_audio(path, read_audio(REAL))
-        return
+def conversation_and_question(folder: Path) -> tuple[Path, Path]:
+    """A telephone call of two people, without the shared recordings two voices that take turns; and a question on
+    it."""
+    conversation, question = folder / "a call.wav", folder / "question.wav"
     turns = [
         spoken("the garden gate is open today", 0.3, 0.5),
         spoken("please close the window in the kitchen", 0.3, 0.5),
     ]
-    write_audio(path, np.concatenate(turns * 2))
-
-
-def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
-    conversation, question = tmp_path / "a call.wav", tmp_path / "question.wav"
-    _conversation(conversation)
+    write_audio(conversation, read_audio(REAL) if REAL.is_file() else np.concatenate(turns * 2))
     write_audio(
         question, np.concatenate([np.zeros(SAMPLE_RATE // 2, np.float32), spoken("what about the morning", 0.2, 0.5)])
     )
+    return conversation, question
+
+
+def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
+    conversation, question = conversation_and_question(tmp_path)
     data = tmp_path / "data"
     data.mkdir()
+    with served(data) as portal, chromium_running(question) as browser:
+        journey_of_a_recording(browser, portal, conversation)
+
+
+def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path) -> None:
+    """From the owner's account to a shared link."""
     problems: list[str] = []
-    with served(data) as portal, chromium_running(question) as browser, watched(browser) as page:
+    with watched(browser) as page:
         make_owner(page, portal)
 
         # the upload, watched to its end

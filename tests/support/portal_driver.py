@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PASSWORD = "a-good-long-password"
+HOST = "hark.example.org"  # of a deployment, in tests
 COMES_TRUE_S = 30
 
 
@@ -38,13 +39,14 @@ class Portal:
 
 
 @contextmanager
-def chromium_running(microphone: Path | None = None) -> Iterator[Browser]:
-    """Headless Chromium; its microphone plays a tone, or that WAV over and over. Skips where there is no browser."""
+def chromium_running(microphone: Path | None = None, *more: str) -> Iterator[Browser]:
+    """Headless Chromium; its microphone plays a tone, or that WAV over and over. ``more`` are arguments of it. Skips
+    where there is no browser."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (requirements-dev.txt)")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("needs chromium (apt-get install chromium)")
-    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", *more]
     if microphone is not None:
         arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
     with playwright.sync_playwright() as driver:
@@ -99,7 +101,7 @@ def watched(browser: Browser, **options: Any) -> Iterator[Page]:
 
 def is_elsewhere(address: str) -> bool:
     """Whether an address is on another machine; what a page makes itself (``data:``, ``blob:``) is not."""
-    return urlsplit(address).hostname not in (None, "localhost", "127.0.0.1")
+    return urlsplit(address).hostname not in (None, "localhost", "127.0.0.1", HOST)
 
 
 def comes_true(page: Page, condition: str) -> None:

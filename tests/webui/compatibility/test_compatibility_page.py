@@ -27,14 +27,19 @@ def filled(address: str) -> str:
     )  # fmt: skip
 
 
+def expected_of_nobody(method: str, scopes: str) -> int:
+    """The status of an answer to somebody without an account, who sends nothing."""
+    open_to_all = 200 if method == "GET" else 400
+    return open_to_all if scopes == "-" else 401
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(("method", "address", "scopes"), ROWS)
 def test_it_answers_whom_it_says(client: Client, method: str, address: str, scopes: str) -> None:
     for lane in LANES:
         beat(lane)  # or it is not ready
     answer = getattr(client, method.lower())(filled(address))
-    open_to_all = 200 if method == "GET" else 400  # nothing was sent
-    assert answer.status_code == (open_to_all if scopes == "-" else 401)
+    assert answer.status_code == expected_of_nobody(method, scopes)
 
 
 def test_what_takes_recordings_may_be_as_large_as_one() -> None:

@@ -1,0 +1,135 @@
+"""Hark as deploy/ has it, natively: Nginx before two web servers, a worker for each lane, PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.data_folder import REPOSITORY
+from tests.support.portal_driver import HOST, Portal
+from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
+from tests.test_deploy import nginx_settings
+from webui.jobs.services import LANES
+
+if TYPE_CHECKING:
+    import httpx2
+
+STARTS_S = 300.0  # on two busy cores
+
+
+@dataclass
+class Topology(Portal):
+    """A running one. Its address has the host of its certificate.
+
+    Attributes:
+        port: of Nginx, on 127.0.0.1.
+        database: its URL.
+        folder: of Nginx: its log, and the certificate.
+    """
+
+    port: int
+    database: str
+    folder: Path
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """What accepts the certificate, whatever the host is called."""
+        context = ssl.create_default_context(cafile=str(self.folder / "fullchain.pem"))
+        context.check_hostname = False
+        return context
+
+    @property
+    def chromium(self) -> tuple[str, ...]:
+        """Arguments with which Chromium finds the host, and accepts its certificate."""
+        return f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{self.port}", "--ignore-certificate-errors"
+
+
+@contextmanager
+def started(log: Path, *command: str, **settings: str) -> Iterator[None]:
+    """A process of Hark, ended in order afterwards; nothing in its log may be a traceback."""
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "main.py", *command],
+            cwd=REPOSITORY, env={**os.environ, **settings}, stdout=said, stderr=said,
+        )  # fmt: skip
+    try:
+        yield
+        assert process.poll() is None, log.read_text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+@contextmanager
+def nginx(folder: Path, *servers: int) -> Iterator[int]:
+    """The port on which Nginx answers, with the settings of deploy/."""
+    folder.mkdir()
+    port, plain = free_port(), free_port()
+    settings = nginx_settings(folder, " ".join(f"server 127.0.0.1:{server};" for server in servers))
+    text = settings.read_text().replace("listen 443 ", f"listen 127.0.0.1:{port} ")
+    text = text.replace("listen 80;", f"listen 127.0.0.1:{plain};")
+    settings.write_text(("user root;\n" if os.getuid() == 0 else "") + text)
+    with running([program("nginx"), "-c", str(settings)], port, folder):
+        yield port
+
+
+def asking(portal: Topology) -> httpx2.Client:
+    """A client through Nginx, as the host of its certificate."""
+    import httpx2
+
+    base = f"https://127.0.0.1:{portal.port}"
+    return httpx2.Client(base_url=base, verify=portal.trust, headers={"Host": HOST}, timeout=120)
+
+
+@contextmanager
+def topology(folder: Path) -> Iterator[Topology]:
+    """All of it, started in ``folder`` and ended afterwards. Skips where a server is not installed."""
+    program("nginx")
+    data = folder / "data"
+    web = [free_port(), free_port()]
+    with ExitStack() as stack:
+        database = stack.enter_context(postgresql())
+        redis = stack.enter_context(redis_server(folder / "redis"))
+        settings = {
+            "DATABASE_URL": database, "REDIS_URL": redis, "HARK_DATA": str(data), "HARK_ALLOWED_HOSTS": HOST,
+            "HARK_HTTPS": "1", "HARK_JOBS_LEASE_S": "15", "HARK_SPEECH_SOCKET": str(folder / "speech.sock"),
+        }  # fmt: skip
+        made = subprocess.run(  # and with it the tables, before several processes want to make them
+            [sys.executable, "main.py", "admin", "link", "--url", f"https://{HOST}", "--json"],
+            cwd=REPOSITORY, env={**os.environ, **settings}, capture_output=True, text=True, timeout=STARTS_S,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        for lane in LANES:
+            command = ("worker", "--lane", lane, "--workers", "1")
+            stack.enter_context(started(folder / f"{lane}.log", *command, **settings))
+        for port in web:
+            command = ("serve", "--no-workers", "--port", str(port))
+            stack.enter_context(started(folder / f"web-{port}.log", *command, **settings))
+        for port in web:
+            wait_for(lambda port=port: answers(port), STARTS_S)
+        port = stack.enter_context(nginx(folder / "nginx", *web))
+        address = f"https://{HOST}"
+        running_one = Topology(address, "", data, port, database, folder / "nginx")
+        with asking(running_one) as client:
+            # Starting, the web servers have made a newer link each; the last one made counts.
+            said = "".join(log.read_text() for log in folder.glob("web-*.log"))
+            paths = re.findall(r"http://[^/\s]+(/account/setup/\S+)", said)
+            works = [path for path in paths if client.get(path).status_code == 200]
+            assert works, "no web server has said how the owner is made"
+            running_one.link = address + works[-1]
+            wait_for(lambda: all(client.get("/ready").json()["checks"][f"workers_{lane}"] for lane in LANES), STARTS_S)
+        yield running_one
