@@ -1,4 +1,4 @@
-"""What opens a stranger's file runs confined: no network, no file but those it is given, no other process's memory.
+"""What opens a stranger's file runs confined: no network, no file but those it is given, no other process.
 
 A command of :func:`confined` starts this file, which gives rights up and then becomes the program itself. Linux holds
 it to that: Landlock the files, a seccomp filter the system calls, for root, too. Elsewhere, and where the kernel has
@@ -47,14 +47,22 @@ CALLS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {  # machine: number o
         "pidfd_getfd": 438, "bpf": 321, "unshare": 272, "setns": 308, "truncate": 76,
         "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452,
         "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
+        "fork": 57, "vfork": 58, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
+        "pidfd_send_signal": 424,
     }),
     "aarch64": (0xC00000B7, 277, {
         "socket": 198, "io_uring_setup": 425, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
         "pidfd_getfd": 438, "bpf": 280, "unshare": 97, "setns": 268, "truncate": 45,
         "fchmod": 52, "fchmodat": 53, "fchmodat2": 452,
         "fchownat": 54, "fchown": 55, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7,
+        "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424,
     }),
 }  # fmt: skip
+# Calls that are refused unless their first argument says that they stay within this process.
+CLONE = {"x86_64": 56, "aarch64": 220}
+SIGNALS = {"x86_64": {"kill": 62, "tgkill": 234}, "aarch64": {"kill": 129, "tgkill": 131}}
+CLONE3 = 435  # its arguments lie in memory, where a filter cannot look; without it libraries take clone()
+CLONE_THREAD = 0x10000
 
 
 def confined(
@@ -170,23 +178,32 @@ def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> No
 
 
 def _refuse_calls(machine: str) -> None:
-    """From now on the calls of :data:`CALLS` fail with "not permitted"."""
+    """From now on the calls of :data:`CALLS` fail with "not permitted", and so do new processes and signals to others:
+    limits and what ends this process would not hold for another.
+    """
     architecture, seccomp, calls = CALLS[machine]
 
     def instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
         return struct.pack("HBBI", code, if_true, if_false, value)
 
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+    load, equal, at_least, has_bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    first_argument = 16  # its lower half
+    refused = instruction(give, RET_ERRNO | errno.EPERM)
     lines = [
         instruction(load, 4),  # the architecture
         instruction(equal, architecture, 1, 0),
         instruction(give, RET_KILL),
         instruction(load, 0),  # the number of the call
         instruction(at_least, X32_CALLS, 0, 1),
-        instruction(give, RET_ERRNO | errno.EPERM),
+        refused,
     ]
     for number in calls.values():
-        lines += [instruction(equal, number, 0, 1), instruction(give, RET_ERRNO | errno.EPERM)]
+        lines += [instruction(equal, number, 0, 1), refused]
+    lines += [instruction(equal, CLONE3, 0, 1), instruction(give, RET_ERRNO | errno.ENOSYS)]
+    own = {number: instruction(equal, os.getpid(), 1, 0) for number in SIGNALS[machine].values()}
+    for number, test in {CLONE[machine]: instruction(has_bits, CLONE_THREAD, 1, 0), **own}.items():
+        lines += [instruction(equal, number, 0, 4), instruction(load, first_argument), test, refused]
+        lines.append(instruction(give, RET_ALLOW))
     lines.append(instruction(give, RET_ALLOW))
     filled = ctypes.create_string_buffer(b"".join(lines))
     program = struct.pack("HxxxxxxP", len(lines), ctypes.addressof(filled))

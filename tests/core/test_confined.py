@@ -161,14 +161,30 @@ def test_it_sees_no_other_process(run: Run) -> None:
 
 
 @needs_kernel
-@pytest.mark.skipif(module._landlock_version() < module.ABI_WITH_SCOPES, reason="this kernel keeps no signals back")
 def test_it_ends_no_other_process(run: Run) -> None:
     with subprocess.Popen(["sleep", "60"]) as other:
         try:
             assert "PermissionError" in run(f"os.kill({other.pid}, 9)")
+            code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+            tgkill = module.SIGNALS[os.uname().machine]["tgkill"]
+            assert run(f"{code}print(libc.syscall({tgkill}, {other.pid}, {other.pid}, 9))") == "-1"
             assert other.poll() is None
         finally:
             other.kill()
+
+
+@needs_kernel
+@pytest.mark.parametrize("act", ["os.fork()", "os.posix_spawn('/bin/true', ['true'], {})", "os.forkpty()"])
+def test_it_starts_no_process_which_no_limit_and_no_end_would_reach(run: Run, act: str) -> None:
+    said = run(f"print({act})")
+    assert "PermissionError" in said or "OSError" in said, said
+
+
+@needs_kernel
+def test_it_starts_threads_and_ends_itself(run: Run) -> None:
+    code = "import threading\nthread = threading.Thread(target=lambda: print('here'))\nthread.start()\nthread.join()"
+    assert run(code) == "here"
+    assert run(f"{code}\nprint('ends', flush=True)\nos.abort()").splitlines()[:2] == ["here", "ends"]
 
 
 @needs_kernel

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -178,8 +179,9 @@ def test_ffmpeg_that_hangs(tmp_path: Path, fake_ffmpeg: Callable[[str], None], m
 @needs_ffmpeg
 def test_ffmpeg_has_little_memory(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
     soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
-    fake_ffmpeg('echo "x: Cannot allocate, of $(ulimit -v) and $(ulimit -c)" >&2; exit 1')
-    with pytest.raises(HarkError, match=f"Cannot allocate, of {MEMORY_BYTES // 1024} and 0"):
+    limits = "resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_CORE)[0]"
+    fake_ffmpeg(f"exec {sys.executable} -I -c 'import resource, sys; sys.exit(f\"Cannot allocate, of {{{limits}}}\")'")
+    with pytest.raises(HarkError, match=rf"Cannot allocate, of \({MEMORY_BYTES}, 0\)"):
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
 
 
