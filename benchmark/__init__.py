@@ -18,7 +18,9 @@ from typing import Any
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Reporter
+from core.postgresql import DATABASE
 from core.processors import usable_cores
+from core.settings_file import CHOSEN
 
 Figures = dict[str, Any]
 
@@ -78,6 +80,13 @@ def on_one_core() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def without_servers() -> None:
+    """Forget this machine's database and queue: a benchmark's libraries and portals are its own, in folders that go."""
+    os.environ[CHOSEN] = ""  # or the portal's settings would read them from the file again
+    for server in (DATABASE, "REDIS_URL"):
+        os.environ.pop(server, None)
 
 
 def measure(name: str, options: BenchOptions, reporter: Reporter) -> Figures:

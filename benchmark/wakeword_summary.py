@@ -228,10 +228,11 @@ def table(figures: Mapping[str, Any]) -> str:
             for name, word in told["words"].items()
         )
         if words:
+            by_others = "?" if told["inside_by_others"] is None else told["inside_by_others"]
             lines.append(
                 f"Predicted by the report / missed of real people, {condition}: {words}. Inside the interval "
                 f"{told['inside']} of {len(told['words'])}, by the error of the other words' tests "
-                f"{told['inside_by_others'] or '?'}; mean error {percent(told['mean_error'])} points, rank "
+                f"{by_others}; mean error {percent(told['mean_error'])} points, rank "
                 f"correlation {_correlation(told['rank_correlation'])}; that of the adviser's warnings "
                 f"{_correlation(told['rank_correlation_of_warnings'])}."
             )

@@ -49,7 +49,7 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_bench(options: argparse.Namespace, screen: Screen) -> int:
     """``bench NAME``."""
-    from benchmark import commit, machine, measure
+    from benchmark import commit, machine, measure, without_servers
     from command_line.console import facts
 
     if options.bundles and options.name not in TAKE_BUNDLES:
@@ -67,6 +67,7 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
         options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.anchors,
         options.pairs,
     )  # fmt: skip
+    without_servers()
     with screen.reporter() as reporter:
         figures = measure(options.name, chosen, reporter)
     result = {

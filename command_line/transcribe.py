@@ -113,7 +113,11 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
             with contextlib.suppress(OSError):
                 work.rmdir()
             raise
-    words = vocabulary.expected(data_folder() / vocabulary.FILE, options.language)
+    words: tuple[str, ...] = ()
+    try:
+        words = vocabulary.expected(data_folder() / vocabulary.FILE, options.language)
+    except HarkError as error:
+        reporter.log(str(error), "warning")
     wanted = TranscribeOptions(options.engine, options.language, data=data_folder(), words=words)
     transcript = transcribe(audio, wanted, work, reporter)
     if options.speakers is not None and transcript.diarization != "channels" and transcript.segments:

@@ -21,7 +21,7 @@ import time
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -87,7 +87,7 @@ class Backup:
 
 
 class Server(Protocol):
-    """A database server with what would be SQLite files of the data folder without it (``webui.moving``).
+    """A database server with what would be SQLite files of the data folder without it: ``db.moving``, ``webui.moving``.
 
     Its methods raise HarkError where it does not answer, and for what it refuses.
     """
@@ -96,17 +96,18 @@ class Server(Protocol):
         """Those files: their paths below the data folder."""
 
     def is_used(self) -> bool:
-        """Whether it has accounts, which restoring would replace."""
+        """Whether restoring would replace something: accounts."""
 
     def save(self, name: str, copy: Path) -> None:
-        """Write one of these files, as its database is at one moment, to a new place."""
+        """Write one of these files, as its database is at one moment, to a new place. Raises FileNotFoundError where it
+        is gone."""
 
     def replaced_by(self, staged: Path, reporter: Reporter) -> AbstractContextManager[None]:
         """Fill it from the files of an unpacked backup, which are taken away. Where the block raises, it stays as it
         was."""
 
-    def forget(self, data: Path) -> None:
-        """Remove what it still has of a folder that was moved aside, where the files of :meth:`names` now lie in it."""
+    def forget(self, data: Path, names: Iterable[str]) -> None:
+        """Remove what it still has of a folder that was moved aside, with these files of it, which were saved."""
 
 
 def hark_version() -> str:
@@ -205,7 +206,10 @@ class _Writer:
         self.reporter.stage("databases", "Copying the databases")
         if self.server is not None:
             for name in self.server.names(self.data):
-                self._add_copy(name, partial(self.server.save, name), time.time())
+                try:
+                    self._add_copy(name, partial(self.server.save, name), time.time())
+                except FileNotFoundError:
+                    self.vanished.add(name)
         first = [self.data / PORTAL_DATABASE, self.data / "library.sqlite3"]
         for path in [*first, *sorted(self.data.glob("users/*/library.sqlite3"))]:
             name = path.relative_to(self.data).as_posix()
@@ -460,7 +464,7 @@ def _put_on_server(server: Server, staged: Path, data: Path, occupied: bool, rep
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 # A file of that name is from before the server was used.
                 copy.rename(place.with_name(f"from-server{DATABASE}") if place.exists() else place)
-            server.forget(aside)
+            server.forget(aside, saved)
         return aside
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ != "__main__":
-    from core.confined import confined
+    from core.confined import LARGEST_FILE, confined
     from core.errors import HarkError
     from core.untrusted_json import untrusted_json
 
@@ -40,7 +40,9 @@ def called(
         RuntimeError: a bug; with the end of what it wrote.
     """
     program = [sys.executable, "-I", "-B", __file__, place, json.dumps(arguments)]
-    command = confined(program, [*(REPOSITORY / name for name in CODE), *reads], writes, largest_file=None)
+    command = confined(
+        program, [*(REPOSITORY / name for name in CODE), *reads], writes, None if writes else LARGEST_FILE
+    )
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
     with (
         tempfile.TemporaryFile() as said,

@@ -55,7 +55,7 @@ class KeptFile(Generic[Kept]):
             raise HarkError(
                 f"{self.called} cannot be read.",
                 f"{file.name}: {error}.",
-                f"Restore {file} from a backup, or delete it.",
+                f"Restore {file.name} from a backup, or delete it.",
             ) from error
 
     @contextmanager

@@ -1,7 +1,7 @@
 """A file of a stranger, opened by libsndfile in a process of its own, where ffmpeg is not installed.
 
 ``python -I sndfile_program.py decode FILE START SECONDS`` writes sound as Sun's format, as ``core.ffmpeg`` reads it;
-``info FILE`` writes JSON. SECONDS may be null.
+``info FILE START SECONDS`` writes JSON. SECONDS may be null.
 """
 
 from __future__ import annotations

@@ -22,6 +22,10 @@ class Cursor(Protocol):
     """What a statement has given."""
 
     @property
+    def description(self) -> Sequence[Sequence[Any]] | None:
+        """The columns of what it gives, their names first."""
+
+    @property
     def rowcount(self) -> int:
         """Rows that were changed."""
 
@@ -42,8 +46,8 @@ class Connection(Protocol):
     def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
 
-    def insert(self, table: str, row: Mapping[str, Any]) -> int:
-        """Add a row; its id."""
+    def insert(self, clip: Mapping[str, Any]) -> int:
+        """Add a clip; its id."""
 
     def index(self, texts: Mapping[int, str]) -> None:
         """Put clips' normalized texts, which were just stored, into the full-text index: {clip id: text}."""

@@ -208,7 +208,7 @@ class Library:
             "state": "ready",
         }
         plain = {name: _plain(value) if isinstance(value, str) else value for name, value in row.items()}
-        clip_id = connection.insert("clip", plain)
+        clip_id = connection.insert(plain)
         texts[clip_id] = _plain(clip.text_normalized)
         return clip_id
 
@@ -723,13 +723,14 @@ class Library:
         parts = ["TRUE"]
         values: list[Any] = []
         if filters.phrase.strip():
-            condition, values = self._phrase_condition(filters.phrase)
-            if condition.startswith("id IN"):
+            if _UNSPACED.search(filters.phrase):
+                condition, values = self._phrase_condition(filters.phrase)
+            else:
                 # The full-text index gives its rows in order, so a page of many matches is read and no more. CROSS JOIN
                 # keeps SQLite from turning that around.
                 source = "clip_fts CROSS JOIN clip ON clip.id = clip_fts.rowid"
                 condition, values = self._database.phrase(_plain(filters.phrase).strip())
-            parts.append(condition or "FALSE")
+            parts.append(condition)
         for column, value in (("engine", filters.engine), ("language", filters.language), ("state", filters.state)):
             if value:
                 parts.append(f"+clip.{column} = ?")  # "+": in order of id, not by an index that would have to be sorted

@@ -7,7 +7,7 @@ compared.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +23,11 @@ if TYPE_CHECKING:
     from db.postgresql import PostgresqlDatabase
 
 CLIPS = 200  # at a time; one of a long recording may have thousands of phones
-TABLES = {
-    "clip": (
-        "id, path, sha256, duration_s, sample_rate, text_original, text_normalized, text_known, language, engine, "
-        "model, voice, speaker, licence, request_id, source, parent_id, start_s, end_s, created_at, state, settings",
-        "id",
-    ),
-    "emission": ("clip_id, aligner, frames, file", "clip_id, aligner"),
-    "alignment": (
-        "clip_id, aligner, level, position, label, start_s, end_s, confidence",
-        "clip_id, aligner, level, position",
-    ),
-}  # of each its columns, and their order
+ORDER = {  # of each table's rows: first the number of their clip
+    "clip": "id",
+    "emission": "clip_id, aligner",
+    "alignment": "clip_id, aligner, level, position",
+}
 
 
 class Libraries:
@@ -54,8 +47,12 @@ class Libraries:
         return False
 
     def save(self, name: str, copy: Path) -> None:
-        """Write a library, as it is at one moment, into a new SQLite file."""
-        source = on_postgresql((self._data / name).parent)
+        """Write a library, as it is at one moment, into a new SQLite file. Raises FileNotFoundError where it is
+        gone."""
+        folder = (self._data / name).parent
+        if not (folder / MARKER).is_file():  # its user was deleted; connecting would make it again
+            raise FileNotFoundError(folder / MARKER)
+        source = on_postgresql(folder)
         saying = _said(source, "The clip library cannot be copied.")
         with saying, closing(source.connect()) as connection, connection.snapshot():
             _fill(SqliteDatabase(copy), connection)
@@ -65,31 +62,32 @@ class Libraries:
         """Put the rows of an unpacked backup's libraries into new schemas, and take its SQLite files away. Where the
         block raises, the schemas go again."""
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
-        made: list[PostgresqlDatabase] = []
+        made: dict[str, PostgresqlDatabase] = {}  # by schema: the folder may be moved before that is dropped
         try:
             for file in files:
                 if not file.is_file():
                     continue
                 reporter.stage("library", "Filling the clip library")
-                made.append(on_postgresql(file.parent))
-                saying = _said(made[-1], "The clip library cannot be filled: the backup was not restored.")
+                library = on_postgresql(file.parent)
+                saying = _said(library, "The clip library cannot be filled: the backup was not restored.")
                 with saying, closing(SqliteDatabase(file).connect()) as source, source.transaction():
-                    _fill(made[-1], source)
+                    made[library.made()] = library
+                    _fill(library, source)
                 for path in file.parent.glob(f"{file.name}*"):
                     path.unlink()
             yield
         except BaseException:
-            for library in made:
+            for schema, library in made.items():
                 with suppress(HarkError):
-                    library.remove()
+                    library.drop(schema)
             raise
 
-    def forget(self, data: Path) -> None:
-        """Remove the rows of libraries whose SQLite file lies in their folder by now."""
-        for marker in (data / MARKER, *data.glob(f"users/*/{MARKER}")):
-            if marker.with_name(DATABASE_NAME).is_file():
+    def forget(self, data: Path, names: Iterable[str]) -> None:
+        """Remove the rows of libraries that were saved as these files."""
+        for name in names:
+            if (data / name).with_name(MARKER).is_file():  # it is none of the portal's
                 with suppress(HarkError):  # a schema that nobody uses harms nobody
-                    on_postgresql(marker.parent).remove()
+                    on_postgresql((data / name).parent).remove()
 
 
 @contextmanager
@@ -109,17 +107,17 @@ def _fill(database: Database, source: Connection) -> None:
     """Copy all rows into a library without any, and compare them."""
     with closing(database.connect()) as target, target.transaction():
         given = hashlib.sha256()
-        for table, rows in _rows(source):
-            given.update(repr((table, rows)).encode())
-            columns = TABLES[table][0]
-            marks = ", ".join("?" * len(columns.split(", ")))
-            target.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+        for table, columns, rows in _rows(source):
+            given.update(repr((table, columns, rows)).encode())
+            marks = ", ".join("?" * len(columns))
+            target.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
             if table == "clip":
-                target.index({row[0]: row[6] for row in rows})
+                number, text = columns.index("id"), columns.index("text_normalized")
+                target.index({row[number]: row[text] for row in rows})
         target.number()
         arrived = hashlib.sha256()
-        for table, rows in _rows(target):
-            arrived.update(repr((table, rows)).encode())
+        for table, columns, rows in _rows(target):
+            arrived.update(repr((table, columns, rows)).encode())
         if given.digest() != arrived.digest():
             raise HarkError(
                 "The copy of the clip library differs from what was copied.",
@@ -128,19 +126,20 @@ def _fill(database: Database, source: Connection) -> None:
             )
 
 
-def _rows(connection: Connection) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    """The rows of all tables in their order, those of some clips at a time."""
+def _rows(connection: Connection) -> Iterator[tuple[str, list[str], list[tuple[Any, ...]]]]:
+    """Each table, its columns, and its rows in their order, those of some clips at a time."""
     last = 0
     query = "SELECT id FROM clip WHERE id > ? ORDER BY id LIMIT ?"
     while ids := [clip_id for (clip_id,) in connection.execute(query, (last, CLIPS)).fetchall()]:
-        for table, (columns, order) in TABLES.items():
-            number = order.split(", ")[0]
-            condition = f"{number} > ? AND {number} <= ?"
+        for table, order in ORDER.items():
+            number = order.partition(",")[0]
             found = connection.execute(
-                f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order}", (last, ids[-1])
+                f"SELECT * FROM {table} WHERE {number} > ? AND {number} <= ? ORDER BY {order}", (last, ids[-1])
             )
+            columns = [column[0] for column in found.description or ()]
             rows = found.fetchall()
             if table == "clip":
-                rows = [(*row[:-1], as_postgresql_takes_it(row[-1])) for row in rows]
-            yield table, rows
+                settings = columns.index("settings")
+                rows = [(*row[:settings], as_postgresql_takes_it(row[settings]), *row[settings + 1 :]) for row in rows]
+            yield table, columns, rows
         last = ids[-1]

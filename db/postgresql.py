@@ -88,7 +88,7 @@ def _connected() -> psycopg.Connection:
             f"The file {MARKER} in the data folder says so, but {DATABASE} is not set.",
             f"Set {DATABASE} as it was when the library was made.",
         )
-    return psycopg.connect(**parameters(url), autocommit=True, client_encoding="utf8")
+    return psycopg.connect(**{**parameters(url), "client_encoding": "utf8"}, autocommit=True)
 
 
 class PostgresqlConnection:
@@ -121,10 +121,10 @@ class PostgresqlConnection:
         """Run one statement for each row of values."""
         self._raw.cursor().executemany(_translated(query), rows)
 
-    def insert(self, table: str, row: Mapping[str, Any]) -> int:
-        """Add a row; its id."""
-        query = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) RETURNING id"
-        return int(self.execute(query, list(row.values())).fetchone()[0])  # type: ignore[index]
+    def insert(self, clip: Mapping[str, Any]) -> int:
+        """Add a clip; its id."""
+        query = f"INSERT INTO clip ({', '.join(clip)}) VALUES ({', '.join('?' * len(clip))}) RETURNING id"
+        return int(self.execute(query, list(clip.values())).fetchone()[0])  # type: ignore[index]
 
     def index(self, texts: Mapping[int, str]) -> None:
         """Keep the words of texts: {clip id: text}; clips that are not there are left out."""
@@ -188,7 +188,7 @@ class PostgresqlDatabase:
 
     def connect(self) -> PostgresqlConnection:
         """A new connection; the first one makes the schema and its tables."""
-        schema = self._schema() or self._made()
+        schema = self.schema() or self.made()
         connection = PostgresqlConnection(schema)
         try:
             (version,) = connection.execute("SELECT version FROM library").fetchone() or (0,)
@@ -238,19 +238,20 @@ class PostgresqlDatabase:
 
     def remove(self) -> None:
         """Drop the schema with all rows, and forget it."""
-        schema = self._schema()
-        if schema is None:
-            return
-        doing = "removing the clip library"
+        if (schema := self.schema()) is not None:
+            self.drop(schema)
+            with storing("removing the clip library"):
+                self._marker.unlink(missing_ok=True)
+
+    def drop(self, schema: str) -> None:
+        """Drop a schema of Hark's with all rows, whatever the folder's file names."""
         try:
             with closing(_connected()) as raw:
                 raw.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")  # type: ignore[call-overload]
         except psycopg.Error as error:
-            raise self.explained(error, doing) from error
-        with storing(doing):
-            self._marker.unlink(missing_ok=True)
+            raise self.explained(error, "removing the clip library") from error
 
-    def _schema(self) -> str | None:
+    def schema(self) -> str | None:
         """The name that the folder has; None before a library was made."""
         with storing("opening the clip library"):
             try:
@@ -265,12 +266,12 @@ class PostgresqlDatabase:
             )
         return name
 
-    def _made(self) -> str:
+    def made(self) -> str:
         """Make the schema, then the file that names it: a kill in between leaves an empty schema that nobody uses."""
         with closing(_connected()) as raw:
             check_encoding(raw.execute("SHOW server_encoding").fetchone()[0])  # type: ignore[index]
             raw.execute("SELECT pg_advisory_lock(%s, %s)", (KEY, MAKING))  # until it is closed
-            schema = self._schema()  # another process may have been first
+            schema = self.schema()  # another process may have been first
             if schema is None:
                 schema = f"hark_library_{token_hex(8)}"  # never used before, as the rows of a folder that was deleted
                 with raw.transaction():

@@ -37,10 +37,10 @@ class SqliteConnection:
         """Run several statements."""
         self._raw.executescript(script)
 
-    def insert(self, table: str, row: Mapping[str, Any]) -> int:
-        """Add a row; its id."""
-        query = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
-        return int(self._raw.execute(query, list(row.values())).lastrowid or 0)
+    def insert(self, clip: Mapping[str, Any]) -> int:
+        """Add a clip; its id."""
+        query = f"INSERT INTO clip ({', '.join(clip)}) VALUES ({', '.join('?' * len(clip))})"
+        return int(self._raw.execute(query, list(clip.values())).lastrowid or 0)
 
     def index(self, texts: Mapping[int, str]) -> None:
         """Nothing is left to do: triggers have done it."""

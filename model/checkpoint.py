@@ -67,12 +67,15 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
 
     Raises:
         HarkError: it is damaged, or none.
+        FileNotFoundError, PermissionError: as they are.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         config = config_from_dict(content.pop("config"))
         detector: Any = KINDS[config.as_dict()["kind"]][1](config)
         detector.load_state_dict(with_current_names(content.pop("weights")))
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
     except Exception as error:  # damage shows anywhere: in the zip, its pickled values, names and shapes
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         said = "".join(character if character.isprintable() else " " for character in said)[:300].rstrip(".")

@@ -58,7 +58,8 @@ class PortalServer(Libraries):
         return User.objects.exists()
 
     def save(self, name: str, copy: Path) -> None:
-        """Write the portal's database or a library, as it is at one moment, into a new SQLite file."""
+        """Write the portal's database or a library, as it is at one moment, into a new SQLite file. Raises
+        FileNotFoundError where it is gone."""
         if name != PORTAL_DATABASE:
             super().save(name, copy)
             return

@@ -100,7 +100,7 @@ def import_corpus(
         licence: of the clips; else what the folder's SOURCE, LICENSE or README file says, else "unknown".
         limit_hours: at most so many hours of this corpus in the library, counting those of earlier imports; they
             are spread over the whole corpus. None: all of it.
-        own: nobody else sent these files: libsndfile opens them in this process, which takes a twentieth of the time.
+        own: nobody else sent these files: this process reads them itself, which takes a twentieth of the time.
 
     Raises:
         HarkError: no such folder, no corpus in it, or the library cannot be written.

@@ -21,6 +21,7 @@ import soundfile
 import soxr
 
 from core.audio_file import SAMPLE_RATE, in_range, missing_seconds
+from core.confined_call import nonsense
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
@@ -321,7 +322,10 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
     for magic, kind in _OTHER_KINDS:
         if start.startswith(magic):
             raise _not_audio(f"It is {kind}, not sound, whatever its name says.")
-    facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
+    try:
+        facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise nonsense() from error
     if not 1 <= facts.channels <= MOST_CHANNELS:
         raise _not_audio(f"Its header gives {facts.channels} channels.")
     if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
@@ -339,8 +343,7 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
     )
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *input_of(path)]
     content, why = _told(command, path)
-    content = content if isinstance(content, dict) else {}
-    streams = content.get("streams", [])
+    streams = content.get("streams") if content is not None else None
     if not streams:
         raise _not_audio(f"ffmpeg: {why}." if why else "ffmpeg finds no sound in it.")
     sound = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)

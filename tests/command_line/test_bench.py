@@ -18,7 +18,15 @@ Shown = pytest.CaptureFixture[str]
 
 
 def test_bench_says_what_was_measured_where(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.measure", lambda name, options, reporter: {"standard": {"bytes": 1234567}})
+    servers = ("DATABASE_URL", "REDIS_URL")
+    for name in servers:
+        monkeypatch.setenv(name, "elsewhere")
+
+    def measured(name: str, options: object, reporter: object) -> dict[str, object]:
+        assert not any(server in os.environ for server in servers), "what is measured is not this machine's portal"
+        return {"standard": {"bytes": 1234567}}
+
+    monkeypatch.setattr("benchmark.measure", measured)
     result = as_json(main, capsys, "bench", "training", "--phrase", "smart mirror", "--engines", "espeak,flite")
     assert set(result) == {"name", "command", "commit", "machine", "figures"}
     assert result["command"] == "./hark bench training --phrase 'smart mirror' --engines espeak,flite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -132,3 +133,46 @@ def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_pos
         raise AssertionError("it was filled")
     assert "library check --mend" in raised.value.what_to_do
     assert len(schemas(on_postgresql) - others) == 1 and content(data) == before
+
+
+def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(tmp_path: Path, on_postgresql: str) -> None:
+    data, others = tmp_path / "data", schemas(on_postgresql)
+    fill(data, 0)
+    back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
+    with ZipFile(tmp_path / "a.zip") as archive:
+        archive.extract(DATABASE_NAME, tmp_path / "staged")
+    with (
+        pytest.raises(RuntimeError, match="it could not be committed"),
+        Libraries(data).replaced_by(tmp_path / "staged", QUIET),
+    ):
+        assert len(schemas(on_postgresql) - others) == 2
+        (tmp_path / "staged").rename(tmp_path / "placed")
+        raise RuntimeError("it could not be committed")
+    assert len(schemas(on_postgresql) - others) == 1 and content(data)
+
+
+def test_a_library_that_goes_while_it_is_backed_up_is_left_out(
+    tmp_path: Path, on_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    for folder in (data, data / "users" / "2"):
+        fill(folder, 0)
+    others = schemas(on_postgresql)
+    save = Libraries.save
+
+    def slowly(libraries: Libraries, name: str, copy: Path) -> None:
+        save(libraries, name, copy)
+        remove_rows(data / "users" / "2")
+        shutil.rmtree(data / "users" / "2", ignore_errors=True)
+
+    monkeypatch.setattr(Libraries, "save", slowly)
+    made = back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
+    assert f"users/2/{DATABASE_NAME}" in made.left_out and DATABASE_NAME in {file.path for file in made.files}
+    assert len(others - schemas(on_postgresql)) == 1 and schemas(on_postgresql) <= others, "and none is made again"
+    assert not (data / "users" / "2").exists()
+
+
+def test_a_url_may_say_the_encoding(tmp_path: Path, on_postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{on_postgresql}?client_encoding=latin1")
+    fill(tmp_path, 0)
+    assert content(tmp_path)

@@ -521,10 +521,15 @@ def _learn(recording: Recording, before: Segment, text: str) -> None:
 
 
 def expected_words(user: User, language: str | None) -> list[str]:
-    """Words of a user's corrections that the next transcript in a language expects (None: in any), newest first."""
+    """Words of a user's corrections that the next transcript in a language expects (None: in any), newest first; none
+    where they cannot be read."""
     from pipeline.recordings import vocabulary
 
-    return list(vocabulary.expected(_words(user), language))
+    try:
+        return list(vocabulary.expected(_words(user), language))
+    except HarkError as error:
+        log.warning("words of corrections are not expected: %s", error)
+        return []
 
 
 def forget_word(*, user: User, word: str) -> None:

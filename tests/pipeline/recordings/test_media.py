@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -174,6 +175,18 @@ def test_ffmpeg_that_hangs(tmp_path: Path, fake_ffmpeg: Callable[[str], None], m
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
     assert time.monotonic() - started < 10
     assert files_in(tmp_path) == ["in.wav"]
+
+
+@pytest.mark.parametrize(
+    "says", ['{"streams": [1]}', '{"streams": [{"codec_type": "audio"}], "format": []}', "5", "[1]"]
+)
+def test_what_looks_into_a_file_may_say_anything(
+    decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
+    monkeypatch.setattr(media, "_told", lambda command, path: (json.loads(says), ""))
+    with pytest.raises(HarkError, match="answered nonsense"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
 
 
 @needs_ffmpeg

@@ -70,3 +70,7 @@ def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, r
     answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet Siobhan", "version": "1"})
     assert answer.status_code == 200
     assert services.transcript_of(Recording.objects.get(pk=recording.pk)).segments[0].text == "We meet Siobhan"
+    assert owners.get(f"/recordings/{recording.pk}").status_code == 200
+    owners.post(f"/recordings/{recording.pk}/again", {"engine": "auto", "language": "en"})
+    job = Recording.objects.get(pk=recording.pk).job
+    assert job is not None and job.spec["words"] == []
