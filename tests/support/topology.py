@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,13 +115,13 @@ def topology(folder: Path) -> Iterator[Topology]:
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         for lane in LANES:
-            command = ("worker", "--lane", lane, "--workers", "1")
-            stack.enter_context(started(folder / f"{lane}.log", *command, **settings))
+            work = ("worker", "--lane", lane, "--workers", "1")
+            stack.enter_context(started(folder / f"{lane}.log", *work, **settings))
         for port in web:
-            command = ("serve", "--no-workers", "--port", str(port))
-            stack.enter_context(started(folder / f"web-{port}.log", *command, **settings))
+            serve = ("serve", "--no-workers", "--port", str(port))
+            stack.enter_context(started(folder / f"web-{port}.log", *serve, **settings))
         for port in web:
-            wait_for(lambda port=port: answers(port), STARTS_S)
+            wait_for(partial(answers, port), STARTS_S)
         port = stack.enter_context(nginx(folder / "nginx", *web))
         address = f"https://{HOST}"
         running_one = Topology(address, "", data, port, database, folder / "nginx")
