@@ -16,7 +16,7 @@ from command_line.options import Commands, Parser, add_command, language, names,
 from command_line.program import PROGRAM
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES, TARGETS, RunConfig
+from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES, TARGETS, RunConfig
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -97,8 +97,9 @@ def run_options(parser: Parser) -> None:
         choices=TARGETS,
         default=[],
         help="where it shall run; the closing screen says which file to take and what to type. For esphome (Voice PE, "
-        "ESP32-S3: micro_wake_word) and openwakeword (Home Assistant's add-on) a detector of their own is trained too; "
-        "browser, pi and python take the usual one. May be given several times",
+        "ESP32-S3: micro_wake_word), openwakeword (Home Assistant's add-on) and small (one of size standard beside a "
+        "large one) a detector of their own is trained too; browser, pi and python take the usual one. May be given "
+        "several times",
     )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped backbone and negative set")
     parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
@@ -125,7 +126,7 @@ def wanted_run(options: argparse.Namespace) -> RunConfig:
         mining_method=options.mining_method,
         from_scratch=options.from_scratch,
         engines=options.engines,
-        devices=tuple(sorted({target for target in options.targets if target in DEVICES})),
+        devices=tuple(sorted({target for target in options.targets if target in OWN})),
         hold_out=getattr(options, "hold_out", ""),
     )
 

@@ -180,7 +180,7 @@ def _pack(manifest: dict[str, Any], contents: Mapping[str, bytes], out: IO[bytes
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(files.items()):
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
-            entry.external_attr = (0o755 if name == "detect.py" else 0o644) << 16
+            entry.external_attr = (0o755 if name.endswith("detect.py") else 0o644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
 

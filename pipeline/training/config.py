@@ -100,8 +100,10 @@ EFFORTS = {
     )
 }  # fmt: skip
 
-DEVICES = ("esphome", "openwakeword")  # devices with a detector of their own, in the file that they load
-TARGETS = (*DEVICES, "browser", "pi", "python")  # where a detector may run: the others take the run's own
+DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
+SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard
+OWN = (*DEVICES, SMALL)  # what a detector of its own is trained for, beside the run's
+TARGETS = (*OWN, "browser", "pi", "python")  # where a detector may run
 SIZES = ("large", "standard", "micro")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
@@ -126,7 +128,7 @@ class RunConfig:
     engines: tuple[str, ...] = ()  # empty: every free engine that is ready
     hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
     growth_constant: int = GROWTH_CONSTANT
-    devices: tuple[str, ...] = ()  # of DEVICES: those that detectors are trained for beside this one
+    devices: tuple[str, ...] = ()  # of OWN: those that detectors are trained for beside this one
     start_from: str = ""  # the finished run whose detector this one makes better (./hark retrain)
 
     @property

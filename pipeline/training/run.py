@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -33,10 +34,12 @@ from pipeline.training.config import (
     EFFORTS,
     NOISE_FOLDER,
     SIZES,
+    SMALL,
     RunConfig,
     job_folder,
     size_for,
 )
+from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
 from pipeline.training.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.plan import (
@@ -52,6 +55,7 @@ from pipeline.training.plan import (
 from pipeline.training.retraining import AntiKeywords, Marked, compare, find_anti_keywords, marked_audio, version_before
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
+from pipeline.training.targets import TITLES
 from pipeline.training.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -106,6 +110,8 @@ def prepare(config: RunConfig) -> RunConfig:
         )
     if config.size == "large":
         check_package()
+    else:  # it is small itself
+        config = replace(config, devices=tuple(device for device in config.devices if device != SMALL))
     check_method(config.mining_method)
     return replace(config, phrase=Keyphrase.of(config.phrase, config.language).text)
 
@@ -189,7 +195,6 @@ def _run(
 ) -> dict[str, Any]:
     from model.dataset import store_is_complete
     from pipeline.training.bundle import write_bundle
-    from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
     from pipeline.training.report import build_report
 
     clock = StageClock(folder / "seconds.json")
@@ -242,7 +247,10 @@ def _run(
     for device in config.devices:
         with clock.stage(device):
             try:
-                devices[device] = make_for_device(device, config, clips, data, folder, reporter)
+                if device == SMALL:
+                    devices[device] = _small(config, data, reporter)
+                else:
+                    devices[device] = make_for_device(device, config, clips, data, folder, reporter)
             except NoRuntimeError as error:
                 reporter.log(str(error), "warning")
                 report["in_words"].append(str(error))
@@ -280,6 +288,25 @@ def _run(
     reporter.artifact("bundle", result["bundle"])
     reporter.artifact("report", result["report"])
     return result
+
+
+def _small(config: RunConfig, data: Path, reporter: Reporter) -> DeviceDetector:
+    """The bundle of a run of size standard, as files in a folder of a large one's."""
+    result = run_training(replace(config, size="standard", devices=(), start_from=""), data, reporter)
+    with zipfile.ZipFile(result["bundle"]) as archive:
+        files = {f"{SMALL}/{name}": archive.read(name) for name in archive.namelist()}
+    report = json.loads(files[f"{SMALL}/report.json"])
+    summary = report["summary"]
+    about = {name: summary[name] for name in ("parameters", "threshold", "miss_rate_clean", "miss_rate_noisy",
+             "fa_per_hour", "confusers_accepted", "test_hours")}  # fmt: skip
+    return DeviceDetector(
+        files,
+        about | {
+            "title": TITLES[SMALL], "bytes": {f"{SMALL}/{name}": size for name, size in report["bytes"].items()},
+            "thresholds": report["thresholds"], "utterances": report["results"]["utterances"],
+            "difference": report["parity"]["pt_against_onnx"],
+        },
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.worded import Worded, worded
-from pipeline.training.config import DEVICES, TARGETS
+from pipeline.training.config import DEVICES, SMALL, TARGETS
 
 TITLES = {
     "esphome": "ESPHome: Voice PE, ESP32-S3",
     "openwakeword": "Home Assistant: openWakeWord",
+    SMALL: "Small computers, slow networks",
     "browser": "Browser",
     "pi": "Raspberry Pi, Wyoming",
     "python": "Python",
 }
 PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # without which there are no files
 NEEDED = {
+    SMALL: tuple(
+        f"{SMALL}/{name}" for name in ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")
+    ),
     "browser": ("detect.html", "detect.js", "model.onnx"),
     "pi": ("detect.py", "model.onnx"),
     "python": ("detect.py", "model.onnx"),
@@ -105,6 +109,12 @@ def _missing(target: str, left_out: bool) -> Worded:
             "-c constraints.txt), then train the phrase again for this device (--for %(target)s).",
             package=PACKAGES[target], target=target,
         )  # fmt: skip
+    if target == SMALL:
+        return worded(
+            "A detector of size standard runs there: this bundle's own, if it is one. Else train the phrase again "
+            "with one beside it (--for %(target)s).",
+            target=target,
+        )
     if target in DEVICES:
         return worded(
             "It has a detector of its own, which this bundle lacks. Train the phrase again for it (--for %(target)s).",
@@ -116,6 +126,8 @@ def _missing(target: str, left_out: bool) -> Worded:
 def _size(target: str) -> Worded:
     if target in DEVICES:
         return worded("It has a detector of its own, whatever the size of the usual one.")
+    if target == SMALL:
+        return worded("Size standard (3 MB): a fifth of the work of size large. It misses more people.")
     if target == "browser":
         return worded("Size large: 34 MB, loaded once. Size standard (3 MB) suits slow networks and misses more.")
     if target == "pi":
@@ -157,6 +169,14 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
             ),
             f"mkdir -p {SHARE}",
             f"wget -O {place} {address}{model}" if address else f"cp {model} {place}",
+        )
+    elif target == SMALL:
+        yield _step(
+            worded("The folder %(folder)s of the bundle is a whole bundle of its own, for a page, too.", folder=SMALL),
+            *_unpacked(path),
+            f"cd {SMALL}",
+            "pip install numpy onnxruntime soundfile sounddevice",
+            "python detect.py --mic",
         )
     elif target == "browser":
         yield _step(

@@ -10,7 +10,7 @@ from ninja import Field, Schema
 from pydantic import AliasChoices, ConfigDict
 
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
-from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES
+from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES
 from webui.accounts.services import SCOPES
 from webui.api.webhooks import EVENTS
 from webui.jobs.models import Job
@@ -131,7 +131,7 @@ class RunIn(Wish):
         VITERBI, description="By which words are placed in those recordings.", examples=["viterbi"]
     )
     from_scratch: bool = Field(False, description="Without the shipped backbone.", examples=[False])
-    devices: list[Literal[*DEVICES]] = Field(  # type: ignore[valid-type]
+    devices: list[Literal[*OWN]] = Field(  # type: ignore[valid-type]
         [], description="Devices that get a detector of their own, in the bundle.", examples=[[]]
     )
 

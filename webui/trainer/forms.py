@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
-from pipeline.training.config import AUTO_SIZE, DEVICES, EFFORTS, SIZES, TARGETS, RunConfig
+from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES, TARGETS, RunConfig
 from pipeline.training.targets import TITLES
 from webui.trainer.services import configuration
 
@@ -76,7 +76,7 @@ class RunForm(forms.Form):
             try:
                 chosen = {name: value for name, value in values.items() if value not in (None, "", [])}
                 chosen["engines"] = sorted(values.get("engines") or ())
-                chosen["devices"] = sorted(set(DEVICES) & set(values.get("targets") or ()))
+                chosen["devices"] = sorted(set(OWN) & set(values.get("targets") or ()))
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)

@@ -428,7 +428,9 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
     pieces = negative_set.negative_pieces
     for module in (negative_set, negatives):
         monkeypatch.setattr(module, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest))
-    result = run_training(replace(CONFIG, size="large", engines=engines), tmp_path, silent_reporter())
+    monkeypatch.setitem(EFFORTS, "tiny", replace(EFFORTS["tiny"], network_steps=0))
+    wanted = replace(CONFIG, size="large", engines=engines, devices=("small",))
+    result = run_training(wanted, tmp_path, silent_reporter())
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
     assert max(report["parity"]["pt_against_onnx"], report["parity"]["pt_against_streaming"]) < 1e-3
     detector = Detector(result["bundle"])
@@ -440,6 +442,15 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
         detector.reset()
         heard += any(detector.detections(scores) for scores in detector.score_recording([np.pad(audio, 16_000)]))
     assert len(said) == 8 and heard >= 5
+    # The detector of size standard beside it is a bundle of its own.
+    with zipfile.ZipFile(result["bundle"]) as archive:
+        archive.extractall(tmp_path / "all")
+    small = Detector(tmp_path / "all" / "small")
+    assert small.phrase == "hey compass" and list(small.score_recording([np.zeros(32_000, np.float32)]))
+    about = report["devices"]["small"]
+    assert about["bytes"]["small/model.onnx"] == (tmp_path / "all" / "small" / "model.onnx").stat().st_size
+    assert any("Small computers" in sentence for sentence in report["in_words"])
+    assert prepare(replace(wanted, size="standard")).devices == (), "a small one needs none beside it"
 
 
 def test_a_decoder_of_another_version_is_said_before_anything_slow(

@@ -8,10 +8,11 @@ import pytest
 
 from command_line.application import build_parser
 from pipeline.training.config import DEVICES, TARGETS
-from pipeline.training.targets import PACKAGES, Target, readme, targets_of
+from pipeline.training.targets import NEEDED, PACKAGES, Target, readme, targets_of
 
 USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
 OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")
+SMALL = NEEDED["small"]
 ADDRESS = "https://hark.example.org/models/1/1/token/"
 
 
@@ -20,7 +21,7 @@ def found(*names: str, **more: object) -> dict[str, Target]:
 
 
 def test_a_whole_bundle_runs_everywhere() -> None:
-    targets = found(*USUAL, *OF_DEVICES)
+    targets = found(*USUAL, *OF_DEVICES, *SMALL)
     assert tuple(targets) == TARGETS
     for target in targets.values():
         assert target.files and target.steps and not target.missing
@@ -44,6 +45,7 @@ def test_what_is_missing_is_said_with_the_way_to_it() -> None:
         assert not target.files and not target.steps and f"--for {device}" in str(target.missing)
         target = found(*USUAL, left_out=[device])[device]
         assert f"pip install {PACKAGES[device]}" in str(target.missing) and f"--for {device}" in str(target.missing)
+    assert "--for small" in str(found(*USUAL)["small"].missing)
     assert "earlier version" in str(found("model.onnx", "detect.py")["browser"].missing)
 
 
@@ -51,7 +53,7 @@ def test_what_is_missing_is_said_with_the_way_to_it() -> None:
 def test_what_is_typed_is_there(target: str) -> None:
     """The commands of Hark that a step names are parsed as they stand."""
     parser = build_parser()
-    code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES)[target].steps)
+    code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES, *SMALL)[target].steps)
     named = re.findall(r"^\./hark (.*)", code, re.MULTILINE)
     for line in named:
         parser.parse_args(line.split())
@@ -67,5 +69,5 @@ def test_the_readme_has_every_device() -> None:
     text = readme("hey compass", "hey-compass.zip", USUAL, ["esphome"])
     for target in found(*USUAL).values():
         assert f"## {target.title}" in text
-    assert text.count("not in this bundle") == 2 and "pip install pymicro-wakeword" in text
+    assert text.count("not in this bundle") == 3 and "pip install pymicro-wakeword" in text
     assert "python detect.py --mic" in text and "```\n\n##" in text
