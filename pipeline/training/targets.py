@@ -15,7 +15,7 @@ from pipeline.training.config import DEVICES, SMALL, TARGETS
 TITLES = {
     "esphome": "ESPHome: Voice PE, ESP32-S3",
     "openwakeword": "Home Assistant: openWakeWord",
-    SMALL: "Small computers, slow networks",
+    SMALL: worded("Small computers, slow networks"),
     "browser": "Browser",
     "pi": "Raspberry Pi, Wyoming",
     "python": "Python",
@@ -127,7 +127,7 @@ def _size(target: str) -> Worded:
     if target in DEVICES:
         return worded("It has a detector of its own, whatever the size of the usual one.")
     if target == SMALL:
-        return worded("Size standard (3 MB): a fifth of the work of size large. It misses more people.")
+        return worded("Size standard (3 MB): a sixth of the work of size large. It misses more people.")
     if target == "browser":
         return worded("Size large: 34 MB, loaded once. Size standard (3 MB) suits slow networks and misses more.")
     if target == "pi":
