@@ -56,6 +56,15 @@ class Reporter:
         """The run stopped for a reason that the user can mend."""
         self._emit("error", **error.as_dict())
 
+    def within(self, stage: str) -> Reporter:
+        """A reporter of a part of this run: its stages are of the name ``stage``, and it estimates nothing."""
+
+        def sink(event: Event) -> None:
+            if event["event"] != "estimate":
+                self._sink({**event, "name": stage} if event["event"] == "stage" else event)
+
+        return Reporter(sink)
+
     def repeat(self, event: Event) -> None:
         """An event that another process's reporter has emitted."""
         self._sink(event)
@@ -66,7 +75,10 @@ def _said(message: str) -> dict[str, Any]:
 
 
 class Progress:
-    """Progress of a stage of known length, with the time left from the pace so far, at most a few events a second."""
+    """Progress of a stage of known length, at most a few events a second, and the time left from the pace so far, as
+    soon as that is steady."""
+
+    steady_after_s = 3.0
 
     def __init__(self, reporter: Reporter, total: int, every_s: float = 0.3) -> None:
         self.reporter, self.total, self.every_s = reporter, total, every_s
@@ -80,9 +92,11 @@ class Progress:
         now = time.monotonic()
         if now - self._last >= self.every_s or self.done >= self.total:
             self._last = now
+            elapsed = now - self._started
             if left_s is None and self.done:
-                left_s = (now - self._started) / self.done * (self.total - self.done)
-            self.reporter.progress(self.done, self.total, left_s)
+                left_s = elapsed / self.done * (self.total - self.done)
+            steady = elapsed >= self.steady_after_s or self.done >= self.total
+            self.reporter.progress(self.done, self.total, left_s if steady else None)
 
 
 def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:

@@ -177,6 +177,7 @@ TRAINING_STAGES = (
     ("train", worded("Train")),
     ("calibrate", worded("Calibrate")),
     ("report", worded("Measure on held-out voices")),
+    ("devices", worded("Detectors for devices")),
     ("bundle", worded("Pack and check")),
 )
 TRANSCRIPTION_STAGES = (

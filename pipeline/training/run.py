@@ -244,13 +244,21 @@ def _run(
         report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
     devices: dict[str, DeviceDetector] = {}
     report["devices_left_out"] = []
-    for device in config.devices:
+    for number, device in enumerate(config.devices, 1):
+        reporter.stage(
+            "devices",
+            worded(
+                "The detector is measured. Detector %(number)s of %(all)s for devices: %(device)s",
+                number=str(number), all=str(len(config.devices)), device=TITLES[device],
+            ),
+        )  # fmt: skip
+        within = reporter.within("devices")
         with clock.stage(device):
             try:
                 if device == SMALL:
-                    devices[device] = _small(config, data, reporter)
+                    devices[device] = _small(config, data, within)
                 else:
-                    devices[device] = make_for_device(device, config, clips, data, folder, reporter)
+                    devices[device] = make_for_device(device, config, clips, data, folder, within)
             except NoRuntimeError as error:
                 reporter.log(str(error), "warning")
                 report["in_words"].append(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -250,15 +251,16 @@ def test_times_are_those_of_the_reader(owners: Client, owner: User) -> None:
 
 def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner: User) -> None:
     loss = [{"event": "metric", "name": "loss", "value": value} for value in (0.058, 0.05)]
-    going = a_job(
-        owner, "cancelling", {"event": "estimate", "seconds": 200}, {"event": "stage", "name": "train", "message": "T"},
-        *loss, stage="train", message="Training for 60 steps", done=30, total=60, eta_s=34.0,
-    )  # fmt: skip
+    told = {"event": "estimate", "seconds": 200}
+    stage = {"event": "stage", "name": "train", "message": "T"}
+    at = {"stage": "train", "message": "Training for 60 steps", "done": 30, "total": 60, "eta_s": 34.0}
+    going = a_job(owner, "cancelling", {**told, "time": time.time()}, stage, *loss, **at)
+    outlived = a_job(owner, "running", told, stage, **at)
     ended = {
         state: a_job(owner, state, stage="bundle", message="Exporting and checking that all forms agree")
         for state in ("done", "cancelled", "failed")
     }
-    jobs = [going, *ended.values()]
+    jobs = [going, outlived, *ended.values()]
     paths = {reverse(f"jobs:{name}", args=[job.pk]): "" for job in jobs for name in ("detail", "events")}
     paths = {path: path for path in paths}
     with in_chromium(owners, paths) as page:
@@ -268,11 +270,13 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.get_by_text("34 s left of this stage, about 3 min in all").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
-        assert page.locator("nav [aria-current]").text_content() == "Jobs1"
+        assert page.locator("nav [aria-current]").text_content() == "Jobs2"
         figure = page.locator("figure:visible")
         assert figure.count() == 1 and figure.bounding_box()["width"] < 520  # type: ignore[index]
         most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()
         assert most and axis and most["x"] >= 0 and most["x"] + most["width"] < axis["x"]
+        page.goto(ADDRESS + reverse("jobs:detail", args=[outlived.pk]))
+        page.get_by_text("34 s left of this stage", exact=True).wait_for()
         for state, job in ended.items():
             page.goto(ADDRESS + reverse("jobs:detail", args=[job.pk]))
             page.locator("li.past").first.wait_for()

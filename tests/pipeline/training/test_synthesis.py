@@ -23,7 +23,7 @@ from audio_generation.espeak_side.espeak import Espeak
 from audio_generation.fake_side.fake import Fake
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from core.events import Event, Reporter
+from core.events import Event, Progress, Reporter
 from db.db_api import Library
 from pipeline.training.config import RunConfig
 from pipeline.training.plan import Plan, PlannedRequest, remaining, run_splits
@@ -85,7 +85,8 @@ def test_all_engines_speak_and_the_library_knows_who(library: Library, make_choi
     assert again.generated == {} and len(engines["alpha"].spoken) == 10
 
 
-def test_who_is_waited_for_is_said(library: Library, make_choir: type) -> None:
+def test_who_is_waited_for_is_said(library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Progress, "steady_after_s", 0.0)
     engines = {"quick": make_choir("quick"), "slow": make_choir("slow")}
     engines["slow"].fails = lambda r: time.sleep(0.3)
     requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["quick", "slow"] * 4)]

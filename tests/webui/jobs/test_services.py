@@ -25,11 +25,11 @@ def submit(user: User, number: int = 0) -> Job:
 @pytest.mark.parametrize(
     ("kind", "spec", "missing"),
     [
-        ("train", {"phrase": "p", "size": "large"}, {"train", "enable"}),
-        ("train", {"phrase": "p", "size": "large", "devices": ["esphome"]}, {"enable"}),
-        ("train", {"phrase": "p", "size": "standard"}, {"enable"}),
-        ("train", {"phrase": "p", "from_scratch": True, "install_voices": True}, {"calibrate"}),
-        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"calibrate", "enable"}),
+        ("train", {"phrase": "p", "size": "large"}, {"train", "enable", "devices"}),
+        ("train", {"phrase": "p", "size": "large", "devices": ["esphome"]}, {"enable", "train"}),
+        ("train", {"phrase": "p", "size": "standard"}, {"enable", "devices"}),
+        ("train", {"phrase": "p", "from_scratch": True, "install_voices": True}, {"calibrate", "devices"}),
+        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"calibrate", "enable", "devices"}),
         ("train", None, set()),
     ],
 )

@@ -217,20 +217,26 @@ if (passages) part("unsure-next").addEventListener("click", () => {
 
 let peaks = [];
 
+// What a colour of the style sheet is in this theme: a canvas knows neither variables nor light-dark().
+function colour(name) {
+  canvas.style.color = `var(--${name})`;
+  return getComputedStyle(canvas).color;
+}
+
 function draw() {
   const context = canvas.getContext("2d");
-  const style = getComputedStyle(canvas);
+  const [accent, faint, second] = ["accent", "faint", "second"].map(colour);
   const { width, height } = canvas;
   const at = duration ? sound.currentTime / duration : 0;
   context.clearRect(0, 0, width, height);
   const highest = Math.max(0.02, ...peaks);
   const step = width / Math.max(1, peaks.length);
   peaks.forEach((peak, index) => {
-    context.fillStyle = index / peaks.length < at ? style.getPropertyValue("--accent") : style.getPropertyValue("--faint");
+    context.fillStyle = index / peaks.length < at ? accent : faint;
     const half = 1 + (height / 2 - 3) * peak / highest;
     context.fillRect(index * step, height / 2 - half, Math.max(0.6, step * 0.8), 2 * half);
   });
-  context.fillStyle = style.getPropertyValue("--second");
+  context.fillStyle = second;
   context.fillRect(at * width - 1, 0, 3, height);
 }
 
@@ -318,6 +324,7 @@ function correct(item) {
   field.value = segments[number].text;
   field.rows = Math.max(2, Math.ceil(field.value.length / 60));
   field.maxLength = 5000;
+  field.dataset.before = field.value;
   field.setAttribute("aria-label", said.wordField);
   note.className = "help";
   note.textContent = said.wordEmpty;
@@ -354,6 +361,7 @@ function correct(item) {
         note.className = "error";
         note.textContent = `${content.what} ${content.why} ${content.what_to_do}`;
       } else if (content.segment === null) {
+        field.dataset.before = field.value;
         location.reload(); // the numbers of all later passages are others now
       } else {
         version = content.version;
@@ -372,6 +380,10 @@ function correct(item) {
     save.disabled = false;
   });
 }
+// What was typed and not saved is asked about.
+addEventListener("beforeunload", (event) => {
+  for (const field of page.querySelectorAll("textarea[data-before]")) if (field.value !== field.dataset.before) event.preventDefault();
+});
 if (passages) passages.addEventListener("click", (event) => {
   const edit = event.target.closest("[data-edit]");
   if (edit) correct(edit.closest(".passage"));

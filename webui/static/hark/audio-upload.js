@@ -275,6 +275,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
 document.documentElement.classList.add("scripted");
 const record = form.querySelector("[data-record]"), recorded = form.querySelector("[data-recording]");
 const PUT_TOGETHER = 750; // messages of 80 ms: older ones are put together in blobs, which need no memory
+const takes = new WeakSet(); // files that exist nowhere else
 let microphone = null, heard = [], bytes = 0;
 
 function stopRecording() {
@@ -285,7 +286,10 @@ function stopRecording() {
   recorded.textContent = "";
   const now = new Date();
   const name = `${words.wordRecording} ${dayOf(now)} ${clockOf(now).replace(":", ".")}.wav`;
-  if (bytes) add([asWav(heard, name)]);
+  if (!bytes) return;
+  const take = asWav(heard, name);
+  takes.add(take);
+  add([take]);
 }
 record.addEventListener("click", async () => {
   if (microphone) return stopRecording();
@@ -307,4 +311,6 @@ record.addEventListener("click", async () => {
   }
 });
 addEventListener("pagehide", () => { if (microphone) microphone.close(); });
-addEventListener("beforeunload", (event) => { if (microphone || sending) event.preventDefault(); });
+addEventListener("beforeunload", (event) => {
+  if (microphone || sending || chosen.some((row) => takes.has(row.file) && !row.sent)) event.preventDefault();
+});

@@ -33,7 +33,9 @@ function show(news) {
   bar.hidden = !job.going;
   if (job.total > 0) { bar.max = job.total; bar.value = job.done; } else bar.removeAttribute("value");
   const left = job.eta_s !== null && job.eta_s >= 1 ? `${clock(job.eta_s)} ${page.dataset.left}` : "";
-  page.querySelector("[data-eta]").textContent = job.going ? [left, whole].filter(Boolean).join(", ") : "";
+  // The estimate of the whole run is a guess from before it began; what it has outlived says nothing any more.
+  const outlived = Date.now() / 1000 - first + (job.eta_s || 0) > wholeSeconds;
+  page.querySelector("[data-eta]").textContent = job.going ? [left, outlived ? "" : whole].filter(Boolean).join(", ") : "";
   mark(job);
   document.title = job.going && job.total > 0 ? `${Math.floor(100 * job.done / job.total)} % ${title}` : title;
   if (!job.going && !ended) { ended = true; location.hash = "over"; location.reload(); }
@@ -41,7 +43,7 @@ function show(news) {
 
 const begun = {};
 let latest = 0;
-let whole = ""; // how long the run takes in all
+let whole = "", wholeSeconds = 0, first = 0; // how long the run takes in all, and when that was told
 
 function mark(job) {
   const items = [...page.querySelectorAll("[data-stage]")];
@@ -66,6 +68,8 @@ function hear(event) {
   } else if (event.event === "log") write(event.message, event.level, event.time);
   else if (event.event === "error") write(event.what + " " + event.why, "warning", event.time);
   else if (event.event === "estimate") {
+    wholeSeconds = event.seconds;
+    first = event.time;
     whole = page.dataset.whole.replace("#", event.seconds < 90 ? clock(event.seconds) : `${Math.round(event.seconds / 60)} min`);
   } else if (event.event === "metric") {
     (series[event.name] = series[event.name] || []).push(event.value);

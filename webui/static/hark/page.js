@@ -25,9 +25,9 @@ document.addEventListener("click", (event) => {
   player.play();
 });
 
-// A menu closes when one of its links is followed, on a click elsewhere, and on Escape.
+// A menu closes when one of its links is followed, on a click elsewhere, and on Escape; a form of a passage on Escape.
 function closeMenus(event) {
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
+  for (const menu of document.querySelectorAll(event.type === "click" ? "details.menu[open]" : "details.menu[open], .passage details[open]")) {
     if (event.type === "click" && menu.contains(event.target) && !event.target.closest("a")) continue;
     if (event.type === "keydown" && menu.contains(document.activeElement)) menu.querySelector("summary").focus();
     menu.open = false;
