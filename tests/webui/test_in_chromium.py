@@ -70,6 +70,26 @@ CUT_OFF = """() => {
 }"""
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_recording_s_outline_is_to_be_seen(owners: Client, owner: User, theme: str) -> None:
+    recording = ready_recording(owner)
+    path = reverse("audio:recording", args=[recording.pk])
+    with open_recording(owners, recording, color_scheme=theme) as page:
+        page.route(
+            f"**{reverse('audio:waveform', args=[recording.pk])}",
+            lambda route: route.fulfill(json={"peaks": [0.5] * 90}),
+        )
+        with page.expect_response("**/waveform"):
+            page.goto(ADDRESS + path)
+        levels = """() => {
+          const canvas = document.querySelector("canvas"), pixels = canvas.getContext("2d");
+          const [red, green, blue, seen] = pixels.getImageData(canvas.width - 4, canvas.height / 2, 1, 1).data;
+          return seen ? (red + green + blue) / 3 : null;
+        }"""
+        comes_true(page, f"({levels})() !== null")
+        assert (page.evaluate(levels) > 128) == (theme == "dark")
+
+
 def test_nothing_to_press_is_cut_off_on_a_phone(owners: Client, owner: User, other: User, portal: Path) -> None:
     with Library(portal) as library:
         library.add_clips(
@@ -99,6 +119,10 @@ def test_nothing_to_press_is_cut_off_on_a_phone(owners: Client, owner: User, oth
         for name, path in pages.items():
             page.goto(ADDRESS + path)
             found[name] = page.evaluate(CUT_OFF)
+        page.locator("summary", has_text="Export").click()
+        menu = page.locator("details.menu[open] ul").bounding_box()
+        assert menu and menu["x"] >= 0 and menu["x"] + menu["width"] <= PHONE["width"]
+        assert menu["y"] >= 0 and menu["y"] + menu["height"] <= PHONE["height"]
     assert found == {name: [] for name in pages}
 
 
@@ -218,6 +242,8 @@ def test_files_are_listed_ordered_and_recorded_before_they_are_sent(
         page.locator("[data-recording]", has_text="0:00:01").wait_for()
         page.get_by_role("button", name="Stop recording").click()
         assert re.fullmatch(r"Recording \d{4}-\d\d-\d\d \d\d\.\d\d\.wav", names.nth(2).inner_text())
+        leaves = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+        assert not page.evaluate(leaves), "the recording is nowhere else"
         page.get_by_label("These belong together").check()
         page.get_by_role("button", name="Transcribe").click()
         page.locator(".uploads .error", has_text="No room.").wait_for()
@@ -375,6 +401,12 @@ def test_a_correction_begins_with_the_first_words_and_buttons_keep_their_distanc
         field = page.get_by_label("What is said")
         assert field.evaluate("field => [field.scrollTop, field.selectionStart]") == [0, 0]
         assert field.evaluate("field => field.scrollHeight > field.clientHeight")
+        leaves = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"  # false: it is asked about
+        assert page.evaluate(leaves)
+        field.fill("what was typed")
+        assert not page.evaluate(leaves)
+        field.press("Escape")
+        assert page.evaluate(leaves)
 
 
 def test_a_recorded_utterance_is_sent_whole(owners: Client, portal: Path) -> None:
