@@ -143,7 +143,7 @@ def _submitted(jobs: int, seed: int) -> Iterator[Made]:
     from webui.accounts.models import User
 
     owner = User.objects.create_user("owner", password="a-good-long-password", is_owner=True)
-    other = User.objects.create_user("other", password="a-good-long-password")
+    other, silent = (User.objects.create_user(name, password="a-good-long-password") for name in ("other", "silent"))
     makers: dict[str, Callable[[User, int], Made]] = {
         "import": _import, "transcribe": _transcribe, "minable": _minable, "summarize": _summarize,
         "train-recognizer": _train_recognizer,
@@ -151,8 +151,8 @@ def _submitted(jobs: int, seed: int) -> Iterator[Made]:
     kinds = [kind for kind, share in SHARES.items() for _ in range(max(1, jobs * share // sum(SHARES.values())))]
     random.Random(seed).shuffle(kinds)
     for number, kind in enumerate(kinds):
-        # Of a user who has no transcripts: it fails in words, and no kill may change that.
-        user = other if kind == "train-recognizer" else (owner, other)[number % 2]
+        # A user without transcripts trains no recognizer: the job fails in words, and no kill may change that.
+        user = silent if kind == "train-recognizer" else (owner, other)[number % 2]
         yield makers[kind](user, number)
 
 
