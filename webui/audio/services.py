@@ -37,7 +37,7 @@ from webui.audio.editing import corrected, divided, with_divided_segment, with_o
 from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
-from webui.jobs.models import Job
+from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import check_minutes, seconds_left, take_minutes
 from webui.jobs.services import user_data
 from webui.transactions import alone
@@ -339,14 +339,22 @@ def delete(*, recording: Recording) -> None:
 
 
 def seconds_a_minute() -> dict[str, float]:
-    """How long a minute of audio took on this machine, speakers and summary included, by recognizer: the median over
-    the newest recordings."""
+    """How long the recognition of a minute of audio took on this machine, by recognizer: the median over the newest
+    recordings."""
     done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
+    newest = {
+        job: (engine, seconds)
+        for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
+    }
+    stages: dict[uuid.UUID, list[dict[str, Any]]] = {}
+    for job, event in JobEvent.objects.filter(job__in=newest, event__event="stage").values_list("job_id", "event"):
+        stages.setdefault(job, []).append(event)
     found: dict[str, list[float]] = {}
-    newest = done.values_list("engine", "duration_s", "job__started_at", "job__finished_at").order_by("-created_at")
-    for engine, seconds, began, ended in newest[:PACED]:
-        if seconds and began and ended:
-            found.setdefault(engine, []).append(60 * (ended - began).total_seconds() / seconds)
+    for job, events in stages.items():
+        engine, seconds = newest[job]
+        for event, following in itertools.pairwise(events):
+            if event["name"] == "transcribe":
+                found.setdefault(engine, []).append(60 * (following["time"] - event["time"]) / seconds)
     return {engine: statistics.median(times) for engine, times in found.items()}
 
 
