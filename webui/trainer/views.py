@@ -117,6 +117,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
         "form": RunForm(engines=_choices(request, job.spec["language"])),
+        "to_install": sorted(found.get("to_install_mb", {})),
         "megabytes": sum(found.get("to_install_mb", {}).values()),
         "clips": sum(row["target"] for row in found.get("buckets", {}).values()),
         "to_speak": sum(row["generate"] for row in found.get("buckets", {}).values()),

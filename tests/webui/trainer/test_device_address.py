@@ -201,4 +201,4 @@ def test_what_was_chosen_comes_first(owners: Client, version: Version) -> None:
     version.job.save()
     page = owners.get(address("version", version)).content.decode()
     order = re.findall(r'<h3 id="target-(\w+)"', page)
-    assert order == ["python", "esphome", "openwakeword", "browser", "pi"]
+    assert order == ["python", "esphome", "openwakeword", "small", "browser", "pi"]
