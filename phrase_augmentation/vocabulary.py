@@ -135,7 +135,7 @@ def has_words(language: str) -> bool:
     return _wordfreq_name(language) is not None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)  # the page on which a language is chosen asks for more than a hundred
 def _wordfreq_name(language: str) -> str | None:
     from wordfreq import available_languages
 
