@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,9 @@ def storing(doing: str) -> Iterator[None]:
         raise storage_error(error, doing) from error
 
 
+_UNFINISHED = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")  # tempfile's names for it
+
+
 @contextmanager
 def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; it is synced and renamed to ``target`` only when the block succeeds.
@@ -105,3 +109,13 @@ def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what :func:`atomic_path` has left in a folder because its process was killed. Nobody may be writing there.
+
+    Raises OSError as the file system gives it.
+    """
+    for path in folder.glob(".*"):
+        if _UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)

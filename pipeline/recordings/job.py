@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data_folder import atomic_path, storing
+from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
@@ -56,6 +56,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
+    with storing("preparing the recording"):
+        remove_unfinished(folder)  # of a worker that was killed
     _prepare(folder, list(spec["originals"]), bool(spec.get("owner", True)), spec.get("most_s"), reporter)
     if not (folder / WAVEFORM).is_file():
         with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import read_audio, write_audio
-from core.data_folder import REPOSITORY, atomic_path, data_folder, storage_error, storing
+from core.data_folder import REPOSITORY, atomic_path, data_folder, remove_unfinished, storage_error, storing
 from core.errors import HarkError
 
 
@@ -125,3 +126,16 @@ def test_what_a_disk_refuses_is_said(number: int) -> None:
     with pytest.raises(HarkError) as caught, storing("saving clips"):
         raise OSError(number, os.strerror(number))
     assert caught.value.as_dict() == storage_error(OSError(number, os.strerror(number)), "saving clips").as_dict()
+
+
+def test_only_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("audio.flac", ".hidden", "a-85cdnc0o.flac", ".audio-85CDNC0O.flac")]
+    with atomic_path(tmp_path / "audio.flac") as temporary:
+        temporary.write_bytes(b"x")
+        left = temporary.with_name(temporary.name)
+        shutil.copy(temporary, tmp_path / "copy")
+    shutil.move(tmp_path / "copy", left)
+    for path in kept:
+        path.write_bytes(b"x")
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in kept}

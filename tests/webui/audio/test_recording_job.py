@@ -54,7 +54,10 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
     events: list[Event] = []
     spec["options"] = {**spec["options"], "engine": "hark", "language": "en"}
+    killed = tmp_path / spec["folder"] / ".audio-85cdnc0o.flac"  # while it was written
+    killed.write_bytes(b"fLaC")
     result = recording_job.transcribe_recording(spec, tmp_path, Reporter(events.append))
+    assert not killed.exists()
     folder = tmp_path / "audio" / "r"
     assert len(read_audio(folder / "audio.flac")) == 3 * SAMPLE_RATE
     assert 1 < len(json.loads((folder / "waveform.json").read_text())) <= 1600
