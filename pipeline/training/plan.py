@@ -30,7 +30,7 @@ from phrase_augmentation.positives import positives
 from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
 from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
-from pipeline.training.evaluation import REAL_ENGINES
+from pipeline.training.evaluation import REAL_ENGINES, ROBOT_ENGINES
 from pipeline.training.splits import (
     SPLITS,
     VoiceSplits,
@@ -50,12 +50,13 @@ SECONDS_PER_CLIP = {
     SPLICE: 0.1,
     "piper": 0.3,
     "kokoro": 2.0,
-    "kokoro_int8": 1.5,
+    "kokoro_int8": 0.6,
     "hibari": 0.1,
     "suno": 30.0,
     "elevenlabs": 1.5,
 }
-SLOW_CLIP_S = 0.25  # an engine that takes longer speaks accordingly fewer clips
+SLOW_CLIP_S = 0.6  # an engine that takes longer speaks accordingly fewer clips
+ROBOT_SHARE = 0.5  # of what an engine like people would speak with as many voices
 # On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
 # in training; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
@@ -242,13 +243,21 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
 
 
 def draw_voice(by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator) -> tuple[str, Voice]:
-    """An engine (slow ones less often), one of its speakers (all alike), one of that speaker's voices."""
+    """An engine, one of its speakers (all alike), one of that speaker's voices.
+
+    An engine speaks the more often the more people it is, by the root of their number; robots and slow ones less often.
+    """
     names = sorted(by_engine)
-    shares = np.array([min(1.0, SLOW_CLIP_S / SECONDS_PER_CLIP.get(name, SLOW_CLIP_S)) for name in names])
+    shares = np.array([_share(name, len(by_engine[name])) for name in names])
     engine = names[rng.choice(len(names), p=shares / shares.sum())]
     speakers = by_engine[engine]
     voices = speakers[rng.integers(len(speakers))]
     return engine, voices[rng.integers(len(voices))]
+
+
+def _share(engine: str, people: int) -> float:
+    share = people**0.5 * min(1.0, SLOW_CLIP_S / SECONDS_PER_CLIP.get(engine, SLOW_CLIP_S))
+    return share * ROBOT_SHARE if engine in ROBOT_ENGINES else share
 
 
 def draw_requests(
