@@ -158,9 +158,8 @@ def training_of(device: str, steps: int, seed: int) -> TrainConfig:
     from model.train import TrainConfig
 
     recipe = BatchRecipe(aligned_negative=0.05)
-    if device == "openwakeword":
-        return TrainConfig(steps, 128, 1e-3, weight_decay=0.3, recipe=recipe, seed=seed)
-    return TrainConfig(steps, 96, 3e-3, recipe=recipe, seed=seed)
+    size, rate = (128, 1e-3) if device == "openwakeword" else (96, 3e-3)
+    return TrainConfig(steps, size, rate, weight_decay=0.3, recipe=recipe, seed=seed)
 
 
 def _train(
