@@ -18,6 +18,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, at_threshold, score_split, threshold_at
@@ -69,12 +70,16 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     path = data / "models" / run / "model.pt"
     if not path.is_file():
         raise HarkError(
-            "There is nothing to start from.", f"{path.name} of the run {run} is gone.", "Train the phrase anew."
+            worded("There is nothing to start from."),
+            worded("%(name)s of the run %(run)s is gone.", name=path.name, run=run),
+            worded("Train the phrase anew."),
         )
     detector, about = load_checkpoint(str(path))
     if not isinstance(about.get("manifest"), dict):
         raise HarkError(
-            "There is nothing to start from.", f"{path.name} of the run {run} is damaged.", "Train the phrase anew."
+            worded("There is nothing to start from."),
+            worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run),
+            worded("Train the phrase anew."),
         )
     return detector, about["manifest"]
 
