@@ -39,7 +39,7 @@ class Worded(str):
 def number(value: float) -> float:
     """A number of at most two decimals, as a value of a sentence: 30, not 30.0."""
     rounded = round(value, 2)
-    return int(rounded) if rounded == int(rounded) else rounded
+    return int(rounded) if rounded % 1 == 0 else rounded  # which neither NaN nor an infinity is
 
 
 def listed(items: Iterable[object]) -> str:

@@ -21,7 +21,7 @@ from typing import IO, Any, cast
 from core.confined_call import called
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
-from core.worded import worded
+from core.worded import number, worded
 
 LARGEST_TOTAL = 2_000_000_000  # bytes, unpacked
 MOST_FILES = 20_000
@@ -49,8 +49,8 @@ def unpack(
         folder.mkdir(parents=True, exist_ok=True)
         count = total = 0
         seen: set[str] = set()
-        for number, (name, content) in enumerate(_members(archive), 1):
-            if number > most_files:
+        for members, (name, content) in enumerate(_members(archive), 1):
+            if members > most_files:
                 raise refused(worded("It holds more than %(most_files)s files.", most_files=most_files))
             if content is None:
                 continue

@@ -267,7 +267,7 @@ def _run(
                     devices[device] = make_for_device(device, config, clips, data, folder, within)
             except NoRuntimeError as error:
                 reporter.log(str(error), "warning")
-                report["in_words"].append(str(error))
+                report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
                 report["devices_left_out"].append(device)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from django.utils.translation.template import templatize
@@ -184,14 +183,14 @@ def test_errors_that_the_portal_shows_are_worded() -> None:
     for path in paths:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "HarkError":
-                said = [arg for arg in call.args if isinstance(arg, ast.Constant) and arg.value]
+                said: list[ast.expr] = [arg for arg in call.args if isinstance(arg, ast.Constant) and arg.value]
                 said += [arg for arg in (call.args[:1] + call.args[2:]) if isinstance(arg, ast.JoinedStr)]
                 plain += [f"{path.name}:{arg.lineno}" for arg in said]
     assert not plain
 
 
 def test_an_error_from_below_is_german_too(owners: Client, owner: User) -> None:
-    def words(answer: HttpResponse) -> str:
+    def words(answer: Any) -> str:
         return unescape(answer.content.decode())
 
     page = words(owners.get("/new/advice", {"phrase": "你好"}, headers=GERMAN))
@@ -199,9 +198,7 @@ def test_an_error_from_below_is_german_too(owners: Client, owner: User) -> None:
     assert '"你好" is not written' in words(owners.get("/new/advice", {"phrase": "你好"}))
     plan = {"phrase": "x", "language": "en", "effort": "quick"}
     assert "„x“ ist zu kurz. Es ist ein einzelner Buchstabe." in words(owners.post("/new", plan, headers=GERMAN))
-    answer = owners.post(
-        "/library/record/check", {"audio": SimpleUploadedFile("no.wav", b"no sound")}, headers=GERMAN
-    )
+    answer = owners.post("/library/record/check", {"audio": SimpleUploadedFile("no.wav", b"no sound")}, headers=GERMAN)
     assert answer.status_code == 422 and "no.wav ist kein Audio, das Hark lesen kann." in words(answer)
 
 
