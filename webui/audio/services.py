@@ -767,6 +767,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     from pipeline.recordings.diarization import channels, voiceprints
 
     transcript = transcript_of(recording)
+    _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
     audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
@@ -780,11 +781,11 @@ def voices_of(user: User) -> list[str]:
     return voiceprints.names(_voices(user))
 
 
-def forget_voice(*, user: User, name: str) -> None:
-    """Delete a remembered voice; nothing where there is none of that name."""
+def forget_voice(*, user: User, name: str) -> bool:
+    """Delete a remembered voice; whether there was one of that name."""
     from pipeline.recordings.diarization import voiceprints
 
-    voiceprints.forget(_voices(user), name)
+    return voiceprints.forget(_voices(user), name)
 
 
 def _voices(user: User) -> Path:
