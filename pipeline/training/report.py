@@ -594,9 +594,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
         heading(worded("False alarms by kind of sound")),
         _table(say, [worded("source"), condition, worded("hours"), worded("false alarms"), alarms_an_hour], alarms),
         heading(worded("Near-phrases accepted")),
-        _table(say, [text, worded("accepted"), worded("said")], fooled)
-        if fooled
-        else f"<p>{escape(say(none))}</p>",
+        _table(say, [text, worded("accepted"), worded("said")], fooled) if fooled else f"<p>{escape(say(none))}</p>",
         heading(worded("Thresholds")),
         _table(say, [a_day, threshold, worded("how")], thresholds),
         heading(worded("What it was made of")),
