@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import statistics
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,8 @@ DEFAULTS: dict[str, Any] = {
     "session": None,  # what an earlier system called the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
+LANGUAGE_MODEL = "llm"  # the engine of summaries that may cost something
+FOLLOWS_AFTER_S = 20.0  # without corrections, after which the summary follows them
 PACED, LEAST_PACED_S = 50, 10.0  # recordings that say how fast recognizers are here, and their least length
 LONGEST_NAME, LONGEST_TEXT = 100, 5000  # letters of a speaker's name, of a passage
 SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
@@ -423,6 +426,48 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
         return _submit_alone(current, "summarize", _("The recording is being summarized."), engine=engine)
 
 
+def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str:
+    """The engine by which an outdated summary is made again unasked: the one that made it; "" where none may.
+
+    A language model that costs something, or is elsewhere, writes again only where the user has chosen it by name. What
+    has been tried since the last correction is not tried again.
+    """
+    from pipeline.recordings.summarization import engines
+
+    last = newest_job(recording, "summarize")
+    if last is not None and (last.is_going or last.created_at.timestamp() > _changed_at(recording)):
+        return ""
+    made_by = str(summary.get("engine", ""))
+    name = next((known.name for known in engines() if made_by.startswith(known.name)), LANGUAGE_MODEL)
+    if name == LANGUAGE_MODEL and (last is None or last.spec.get("engine") != LANGUAGE_MODEL):
+        return ""
+    return name
+
+
+def seconds_of_rest(recording: Recording) -> int:
+    """How long a summary still waits for more corrections, before it follows them."""
+    return max(1, round(FOLLOWS_AFTER_S - (time.time() - _changed_at(recording))))
+
+
+def follow_corrections(*, recording: Recording) -> Job | None:
+    """Queue another summary where words were corrected since, and :func:`engine_that_follows`. None where it waits."""
+    summary = summary_of(recording)
+    if summary is None or not summary_is_outdated(summary, transcript_of(recording)):
+        return None
+    engine = engine_that_follows(recording, summary)
+    try:
+        return summarize_again(recording=recording, engine=engine) if engine else None
+    except HarkError:
+        return None  # the page offers it still
+
+
+def _changed_at(recording: Recording) -> float:
+    try:
+        return (recording.path / TRANSCRIPT).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _check_summary_engine(engine: str) -> None:
     from pipeline.recordings.summarization import AUTO, engines
 
@@ -722,6 +767,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     from pipeline.recordings.diarization import channels, voiceprints
 
     transcript = transcript_of(recording)
+    _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
     audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
@@ -735,11 +781,11 @@ def voices_of(user: User) -> list[str]:
     return voiceprints.names(_voices(user))
 
 
-def forget_voice(*, user: User, name: str) -> None:
-    """Delete a remembered voice; nothing where there is none of that name."""
+def forget_voice(*, user: User, name: str) -> bool:
+    """Delete a remembered voice; whether there was one of that name."""
     from pipeline.recordings.diarization import voiceprints
 
-    voiceprints.forget(_voices(user), name)
+    return voiceprints.forget(_voices(user), name)
 
 
 def _voices(user: User) -> Path:

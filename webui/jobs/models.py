@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from webui.translation import shown
+from webui.translation import explained, shown
 
 
 class Job(models.Model):
@@ -61,7 +61,7 @@ class Job(models.Model):
     total = models.FloatField(default=0.0)
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
-    error = models.JSONField(null=True)  # what, why, what_to_do
+    error = models.JSONField(null=True)  # what, why, what_to_do; said, where they can be translated
 
     class Meta:
         ordering = ("-created_at",)
@@ -106,7 +106,7 @@ class Job(models.Model):
             "total": self.total,
             "eta_s": self.eta_s,
             "seconds": self.seconds,
-            "error": self.error,
+            "error": explained(self.error) if self.error else None,
             "going": self.is_going,
         }
 

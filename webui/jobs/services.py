@@ -219,7 +219,7 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             fields.update(stage=event["name"], message=event["message"][:400], said=event.get("said"))
             fields.update(done=0.0, total=0.0, eta_s=None)
         elif kind == "error":
-            fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do")}
+            fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do", "said") if name in event}
         kept.append(JobEvent(job=job, event=event))
     with transaction.atomic():  # of this job alone: nobody has to wait for it
         if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
@@ -232,7 +232,7 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
     with alone():
         fields: dict[str, Any] = {"state": state, "finished_at": timezone.now(), "eta_s": None, "process_group": None}
         if error is not None:
-            fields["error"] = error.as_dict()
+            fields["error"] = error.parts()
         if not Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING).update(**fields):
             return
         job.refresh_from_db()
@@ -318,7 +318,7 @@ def recover() -> int:
                 worded("The process that did it was killed, twice (out of memory, or the machine was restarted)."),
                 worded("Retry goes on from where it was."),
             )
-            change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.as_dict()}
+            change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.parts()}
         with alone():
             if not mine.update(lease="", lease_until=None, process_group=None, **change):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ class World:
             "user_id": self.guest.pk,
             "recording_id": self.recording.pk,
             "speaker": "S1",
+            "person": "Anna",
         }
         return str(places[name])
 
@@ -93,6 +95,13 @@ def world(owner: User, portal: Path) -> World:
     hook, _secret = webhooks.add(user=owner, url="https://example.org/hark", events=["job.done"])
     guest = User.objects.create_user("greta", "", None)
     recording = ready_recording(owner)
+    voice = {
+        "embedding": [1.0] + 255 * [0.0],
+        "times": 1,
+        "consent": True,
+        "remembered_at": "2026-01-02T03:04:05+00:00",
+    }
+    (portal / "voices.json").write_text(json.dumps({"schema": 1, "voices": {"Anna": voice}}))
     return World(owner, version, plan, other, sample, clip_id, token.pk, text, hook, guest, recording)
 
 
