@@ -164,13 +164,7 @@ def headline(report: Report) -> list[dict[str, Any]]:
             "figure": share(summary["miss_rate_noisy"]),
             "of": _("of %(n)d utterances at 10 dB signal-to-noise") % {"n": said["noisy"]},
         },
-        {
-            "what": _("missed of real people"),
-            "figure": share(people["miss_rate"]) if people["utterances"] else _expected(summary),
-            "of": _("of %(n)d utterances") % {"n": people["utterances"]}
-            if people["utterances"]
-            else _("expected, close and quiet; no recording of a person saying it was at hand"),
-        },
+        _of_people(report),
         {
             "what": _("confusable phrases accepted"),
             "figure": share(summary["confusers_accepted"]),
@@ -184,13 +178,22 @@ def headline(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _expected(summary: Mapping[str, Any]) -> Figure:
-    """What to expect of real people: the interval of what was missed of the voices nearest to them."""
-    missed = summary["miss_rate_clean"]
-    if missed["value"] is None:
-        return Figure(_("not measured"), "")
-    low, high = (_number(100 * (missed[name] or 0.0), 0) for name in ("low", "high"))
-    return Figure(_("%(low)s to %(high)s %%") % {"low": low, "high": high}, "")
+def _of_people(report: Report) -> dict[str, Any]:
+    """What was missed of real people, or what the verdict expects of them, or that neither is known."""
+    from pipeline.training.verdict import expected_of_people, predicts_people
+
+    what = _("missed of real people")
+    people, quiet, noisy = report["results"]["people"], *(report["summary"][f"miss_rate_{at}"] for at in CONDITIONS[1:])
+    if people["utterances"]:
+        of = _("of %(n)d utterances") % {"n": people["utterances"]}
+        return {"what": what, "figure": share(people["miss_rate"]), "of": of}
+    if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
+        none = _("no recording of a person saying it was at hand")
+        return {"what": what, "figure": Figure(_("not measured"), ""), "of": none}
+    expected = expected_of_people(quiet)
+    low, high = (_number(100 * (expected[name] or 0.0), 0) for name in ("low", "high"))
+    of = _("expected, close and quiet; no recording of a person saying it was at hand")
+    return {"what": what, "figure": Figure(_("%(low)s to %(high)s %%") % {"low": low, "high": high}, ""), "of": of}
 
 
 def _trials(report: Report) -> dict[str, int]:
@@ -244,10 +247,13 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
 
 def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """The point whose threshold is the bundle's default."""
+    """The point whose threshold is the bundle's default; of equal ones, that of the default rate."""
+    from pipeline.training.evaluation import DEFAULT_FA_PER_DAY
+
     rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
     default = float(report["summary"]["threshold"])
-    return points[min(range(len(rows)), key=lambda place: abs(rows[place]["threshold"] - default))]
+    away = [(abs(row["threshold"] - default), row["fa_per_day"] != DEFAULT_FA_PER_DAY) for row in rows]
+    return points[away.index(min(away))]
 
 
 def _missed_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float | None:

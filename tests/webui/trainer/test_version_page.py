@@ -25,7 +25,8 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     page = owners.get(address("version", version)).content.decode()
     assert "15.0 %" in page and "7.1 to 29.1 %" in page, "the miss rate with Wilson's interval"
     assert "of 40 utterances by 12 voices, all synthetic" in page and "of 20 utterances at 10 dB" in page
-    assert "1 to 24 %" in page and "expected, close and quiet; no recording of a person" in page
+    assert "not measured" in page and ">no recording of a person saying it was at hand" in page
+    assert "expected, close and quiet" not in page, "the verdict says that it is not measured"
     assert "0.50" in page and "0.01 to 2.79" in page and "in 2.00 h of test speech and noise" in page
     assert "of 10 utterances of confusable phrases" in page
     assert "It was measured, and how." in page and "festival" in page and "(not heard in training)" in page
@@ -34,6 +35,15 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     assert "quick, 3, en" in page and "7.5 s" in page
     assert reverse("jobs:detail", args=[version.job_id]) in page
     assert "4 more voices with fewer misses" in page
+
+
+def test_the_tile_expects_of_people_what_the_verdict_does(owners: Client, version: Version) -> None:
+    report = make_report() | {"model": {"kind": "encoder"}}
+    report["results"]["by_engine"][0]["engine"] = "piper"  # not only voices of robots
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert "Expect it to hear 11 to 20 of 20 people in quiet" in page
+    assert "1 to 45 %" in page and "1 to 24 %" not in page and "expected, close and quiet" in page
 
 
 def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
