@@ -24,7 +24,7 @@ from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import files_for, targets_of
-from webui.trainer.models import Version
+from webui.trainer.models import Version, in_use_of
 from webui.translation import shown
 
 Report = Mapping[str, Any]
@@ -120,9 +120,9 @@ def rate(interval: Interval) -> Figure:
     return Figure(_number(interval["value"]), _("%(low)s to %(high)s") % between)
 
 
-def verdict(version: Version, report: Report) -> dict[str, str]:
+def verdict(version: Version, report: Report, winner: Version | None = None) -> dict[str, str]:
     """What to expect of a version: ``sentence``, ``advice``, ``colour``, and the ``next`` step: its address and
-    words."""
+    words. Of one that lost to ``winner`` that comes first, and ``own`` is what its own test found."""
     from pipeline.training.verdict import verdict_of
 
     found, detector = verdict_of(report), version.detector
@@ -135,8 +135,38 @@ def verdict(version: Version, report: Report) -> dict[str, str]:
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
         "good": ("good", "#where", _("Put it on a device")),
     }[found.state]
-    said = {"sentence": shown(found.sentence), "advice": shown(found.advice)}
+    said = {"sentence": shown(found.sentence), "advice": shown(found.advice), "own": ""}
+    if winner is not None:
+        number = {"number": winner.number}
+        said["own"] = said["sentence"]
+        said["sentence"] = _("On the same streams it is no better than version %(number)d.") % number
+        said["advice"] = _("Use version %(number)d.") % number
+        colour = "bad" if colour == "bad" else "warning"
+        address = reverse("trainer:version", args=[detector.pk, winner.number])
+        words = _("Open version %(number)d") % number
     return {**said, "state": found.state, "colour": colour, "next": address, "next_words": words}
+
+
+def winner_over(
+    version: Version, report: Report, versions: Sequence[Version], together: Sequence[Mapping[str, Any]]
+) -> Version | None:
+    """The version that this one lost to on the same streams; None where it did not lose.
+
+    Of the figures ``together`` (:func:`same_stream`) the one in use counts, which this one must be better than; to the
+    one in use itself, any that is better. Without them its own run says whether it is better than what it was made of.
+    """
+    from pipeline.training.retraining import is_better
+
+    figures = {row["version"]: row["found"] for row in together}
+    in_use = in_use_of(versions)
+    if version in figures and in_use in figures and in_use != version:
+        return None if is_better(figures[version], figures[in_use]) else in_use
+    if version == in_use and len(figures) > 1:
+        return next((other for other in figures if is_better(figures[other], figures[version])), None)
+    compared = report.get("compared")
+    if not compared or compared["better"]:
+        return None
+    return next((other for other in versions if other.path.name == compared.get("run")), None)
 
 
 def headline(report: Report) -> list[dict[str, Any]]:
