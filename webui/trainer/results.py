@@ -324,9 +324,9 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
         else _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.") % names,
         "download": ngettext(
             "The bundle with %(rate)s false alarm a day as its default: it fires from a score of %(threshold)s on. "
-            "Its other thresholds stay in it (--fa-per-day).",
+            "Its other thresholds stay in it.",
             "The bundle with %(rate)s false alarms a day as its default: it fires from a score of %(threshold)s on. "
-            "Its other thresholds stay in it (--fa-per-day).",
+            "Its other thresholds stay in it.",
             many,
         )
         % names,
