@@ -30,6 +30,7 @@ from webui.listening.models import Sample
 from webui.trainer.models import Version
 from webui.trainer.services import as_spec, configuration
 
+ERROR = {"what": "It stopped.", "why": "The disk is full.", "what_to_do": "Retry."}
 PLAN: dict[str, Any] = {
     "phrase": "hey compass", "effort": "trial", "estimate_s": 60, "real_negative_hours": 0, "held_out_engine": "flite",
     "buckets": {
@@ -68,7 +69,7 @@ def every_page(user: User) -> dict[str, str]:
         Job.objects.create(user=user, kind=kind, lane="audio", title="hey compass", spec=each, state=state, **more)
         for kind, each, state, more in (
             ("plan", spec, "done", {"result": PLAN}),
-            ("train", spec, "failed", {"error": {"what": "It stopped.", "why": "The disk is full.", "what_to_do": "Retry."}}),
+            ("train", spec, "failed", {"error": ERROR}),
             ("train", spec, "running", {}),
             ("import", {}, "done", {"result": {"added": 3}}),
         )
@@ -129,14 +130,13 @@ def every_page(user: User) -> dict[str, str]:
 
 def fragments(client: Client, pages: dict[str, str]) -> dict[str, str]:
     """What those pages fetch as soon as they are opened: the address asked for, by its path."""
+    asks = re.compile(r'hx-get="([^"]+)" hx-trigger="load|data-words-address="([^"]+)"')
     found = {}
     for page in pages.values():
         text = client.get(page).content.decode()
-        for asked in re.findall(
-            r'(?:hx-get="|data-words-address=")([^"]+)"(?: hx-trigger="load|[^>]*data-waveform)', text
-        ):
+        for asked in ("".join(groups) for groups in asks.findall(text)):
             found[unescape(asked).split("?")[0]] = unescape(asked)
-    return found
+    return {**found, "/new/advice": "/new/advice?phrase=hey+compass&language=en"}  # with what is in the form
 
 
 def pages_of_strangers(owner: User, other: User) -> dict[str, HttpResponse]:

@@ -16,8 +16,8 @@ from webui.accounts.models import User
 
 # Options, settings, Hark's own commands, its documents and environment, paths of the server.
 NOT_FOR_USERS = re.compile(
-    r"(?<![\w-])--[a-z][\w-]*|\b(?:HARK|HF)_[A-Z_]*|OPENAI_BASE_URL|\./hark\b|\bpip install\b|apt-get|\.venv|constraints\.txt"
-    r"|\b[\w-]+\.md\b|(?<![\w.…:/*])/(?:bin|etc|home|mnt|opt|root|srv|tmp|usr|var|work|dev)/\S*"
+    r"(?<![\w-])--[a-z][\w-]*|\b(?:HARK|HF)_[A-Z_]*|OPENAI_BASE_URL|\./hark\b|\bpip install\b|apt-get|\.venv"
+    r"|constraints\.txt|\b[\w-]+\.md\b|(?<![\w.…:/*])/(?:bin|etc|home|mnt|opt|root|srv|tmp|usr|var|work|dev)/\S*"
 )
 TO_COPY = ("pre", "code", "textarea", "script", "style")
 FILES = {"README.md", "MODEL_CARD.md"}  # of a bundle
