@@ -280,7 +280,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
     told = {"event": "estimate", "seconds": 200}
     stage = {"event": "stage", "name": "train", "message": "T"}
     at = {"stage": "train", "message": "Training for 60 steps", "done": 30, "total": 60, "eta_s": 34.0}
-    going = a_job(owner, "cancelling", {**told, "time": time.time()}, stage, *loss, **at)
+    going = a_job(owner, "cancelling", {**told, "time": time.time() - 50}, stage, *loss, **at)
     outlived = a_job(owner, "running", told, stage, **at)
     ended = {
         state: a_job(owner, state, stage="bundle", message="Exporting and checking that all forms agree")
@@ -296,7 +296,9 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.get_by_text("34 s left of this stage, about 3 min in all").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
-        assert page.locator("nav [aria-current]").text_content() == "Jobs2"
+        assert page.locator("nav li [aria-current]").text_content() == "Jobs2"
+        assert 0.25 <= page.locator("progress").evaluate("bar => bar.value / bar.max") < 0.5, "50 s of 200, not 30 of 60"
+        assert 25 <= int(page.title().split(" %")[0]) < 50
         figure = page.locator("figure:visible")
         assert figure.count() == 1 and figure.bounding_box()["width"] < 520  # type: ignore[index]
         most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()
