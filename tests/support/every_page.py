@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -139,8 +138,8 @@ def fragments(client: Client, pages: dict[str, str]) -> dict[str, str]:
     return {**found, "/new/advice": "/new/advice?phrase=hey+compass&language=en"}  # with what is in the form
 
 
-def pages_of_strangers(owner: User, other: User) -> dict[str, HttpResponse]:
-    """Pages that are seen without being signed in, by name; ``other`` has a second factor then."""
+def pages_of_strangers(owner: User, other: User) -> dict[str, Any]:
+    """Answers to those who are not signed in, by name; ``other`` has a second factor then."""
     from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 
     link = services.password_link(user=owner, base_url="http://localhost")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PASSWORD = "a-good-long-password"
+SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}  # of windows
 HOST = "hark.example.org"  # of a deployment, in tests
 COMES_TRUE_S = 30
 
@@ -121,6 +122,15 @@ def make_owner(page: Page, portal: Portal) -> None:
     page.goto(portal.link)
     fill_in_owner(page)
     page.get_by_role("button", name="Create the account").click()
+    page.get_by_label("Which phrase should it detect?").wait_for()
+
+
+def sign_in(page: Page, portal: Portal) -> None:
+    """The owner, whose account is there."""
+    page.goto(portal.address + "/account/login")
+    page.fill("[name=name]", "olivia")
+    page.fill("[name=password]", PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
     page.get_by_label("Which phrase should it detect?").wait_for()
 
 

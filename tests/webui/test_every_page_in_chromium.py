@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -13,9 +14,13 @@ from tests.support.portal_driver import axe, comes_true
 from tests.support.rendered_pages import ADDRESS, in_chromium
 from webui.accounts.models import User
 
+if TYPE_CHECKING:
+    from playwright.sync_api import ViewportSize
+
 pytestmark = pytest.mark.slow(reason="drives a browser")
 
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 OF_COLOURS = ("color-contrast", "link-in-text-block")  # what axe finds in one theme and not in another
 
 FILLED = """() => {
@@ -43,10 +48,10 @@ def test_every_page_fits_can_be_read_and_has_one_filled_button(
     owners: Client, owner: User, other: User, portal: Path
 ) -> None:
     pages = every_page(owner)
-    shown = {f"/en/{name.replace(' ', '-')}": path for name, path in pages.items()}
+    shown: dict[str, Any] = {f"/en/{name.replace(' ', '-')}": path for name, path in pages.items()}
     for name, answer in pages_of_strangers(owner, other).items():
         shown[f"/en/{name.replace(' ', '-')}"] = answer
-    german = {}
+    german: dict[str, Any] = {}
     for name, path in pages.items():
         german[f"/de/{name.replace(' ', '-')}"] = owners.get(path, headers={"Accept-Language": "de"})
     found: dict[str, dict[str, list[str]]] = defaultdict(dict)
