@@ -91,7 +91,7 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
         raise HarkError(
             _("The recording is too long for this page."),
             _("The limit is %(most)d minutes.") % {"most": LONGEST_FILE_S / 60},
-            _("Use ./hark detect, which has no limit."),
+            _("Cut it, and try the parts."),
         )
     detector = runtime_of(version, fa_per_day)
     found = listen(detector, path, silent_reporter(), keep_scores=True)

@@ -65,6 +65,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     versions = list(_versions(shown.detector))
     of_phrase = urlencode({"phrase": shown.detector.phrase, "language": shown.detector.language})
     comparison, _outdated = services.comparison_of(versions)
+    together = _together(shown, comparison, versions)
     context = {
         "version": shown,
         "detector": shown.detector,
@@ -72,10 +73,10 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "versions": versions,
         "in_use": in_use_of(versions),
         "before": before_in_use(versions),
-        "together": _together(shown, comparison, versions),
+        "together": together,
         "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
         "headline": results.headline(report),
-        "verdict": results.verdict(shown, report),
+        "verdict": results.verdict(shown, report, results.winner_over(shown, report, versions, together)),
         "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}",
         "default_rate": default.words["rate"],
         "points": points,
