@@ -155,7 +155,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
-        **({} if even_if_full else {"most_s": seconds_left(recording.user)}),
+        **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full

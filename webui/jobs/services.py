@@ -27,8 +27,10 @@ from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
     bytes_used,
     check_jobs,
+    check_minutes,
     jobs_today,
     limits_of,
+    seconds_left,
     seconds_this_month,
     take_job,
     take_room,
@@ -39,6 +41,7 @@ from webui.translation import shown
 WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS
 WAIT_FOR = "wait_for"
+MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
 
 job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
 
@@ -283,14 +286,18 @@ def retry(*, job: Job) -> None:
 
     Raises:
         LimitReached: too many are waiting.
-        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of this month that it would take.
     """
+    spec = job.spec
     if job.can_be_retried:
         check_jobs(job.user)
+        if MOST_S in spec:  # more or less may be left than when it was queued
+            check_minutes(job.user)
+            spec = {**spec, MOST_S: seconds_left(job.user)}
         _check_queue(job.user)
     again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
-        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None,
+        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec,
     )  # fmt: skip
     if again:
         take_job(job.user)
