@@ -101,6 +101,12 @@ def asking(portal: Topology) -> httpx2.Client:
     return httpx2.Client(base_url=base, verify=portal.trust, headers={"Host": HOST}, timeout=120)
 
 
+def _links(folder: Path) -> list[str]:
+    """Paths of the owner's link that the web servers have told."""
+    said = "".join(log.read_text() for log in folder.glob("web-*.log"))
+    return re.findall(r"http://[^/\s]+(/account/setup/\S+)\s", said)
+
+
 @contextmanager
 def topology(folder: Path) -> Iterator[Topology]:
     """All of it, started in ``folder`` and ended afterwards. Fails where a server is not installed."""
@@ -140,10 +146,9 @@ def topology(folder: Path) -> Iterator[Topology]:
         training = [process for (lane, _number), process in processes.items() if lane == TRAINING]
         running_one = Topology(address, "", data, port, database, folder / "nginx", training)
         with asking(running_one) as client:
-            # Starting, the web servers have made a newer link each; the last one made counts.
-            said = "".join(log.read_text() for log in folder.glob("web-*.log"))
-            paths = re.findall(r"http://[^/\s]+(/account/setup/\S+)", said)
-            works = [path for path in paths if client.get(path).status_code == 200]
+            # Starting, each web server makes a newer link, maybe after it has answered; the last one made counts.
+            wait_for(lambda: len(_links(folder)) == len(web), STARTS_S)
+            works = [path for path in _links(folder) if client.get(path).status_code == 200]
             assert works, "no web server has said how the owner is made"
             running_one.link = address + works[-1]
             wait_for(lambda: all(client.get("/ready").json()["checks"][f"workers_{lane}"] for lane in LANES), STARTS_S)
