@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -311,6 +311,9 @@ def recover() -> int:
     ``./hark serve``, and safe to be called by several at once.
     """
     now = timezone.now()
+    lease = timedelta(seconds=settings.JOBS_LEASE_S)
+    # A lease of longer than that is of before the clock was set back: who lives renews it.
+    Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
     lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now))
     taken = 0
     for job in lost:
@@ -336,9 +339,10 @@ def recover() -> int:
                 job_ended.send(Job, job=Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))
-    # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began.
-    unseen = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=now - timedelta(seconds=4 * settings.JOBS_LEASE_S))
-    unseen.update(sent_at=None)
+    # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began. Which it is
+    # of what was sent later than now, before the clock was set back, nobody can say.
+    unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
+    Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
     return taken
 

@@ -93,6 +93,30 @@ def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path:
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
+def test_a_worker_that_is_told_to_end_gives_its_job_back(job: Job, child: Child, tmp_path: Path) -> None:
+    child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
+
+    def tell() -> None:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=tell)
+    thread.start()
+    run(job)
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (job.state, job.sent_at, job.lease, job.process_group) == (Job.State.QUEUED, None, "", None)
+    assert job.takeovers == 0, "that was no accident"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    services.send_waiting()
+    child("say('result', result={})")
+    assert run(job).state == Job.State.DONE
+
+
 def test_what_was_finished_before_the_worker_was_killed_is_not_done_again(job: Job, portal: Path) -> None:
     from pipeline.jobs import finished_file
 
