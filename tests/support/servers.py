@@ -77,7 +77,7 @@ class Server:
         """At once: whoever is connected loses the connection."""
         self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(10)
+            self._process.wait(STARTS_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

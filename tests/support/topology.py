@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import httpx2
 
 STARTS_S = 600.0  # on two busy cores
+ENDS_S = 180.0  # an idle machine needs eight
 TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other lanes have one
 
 
@@ -73,7 +74,7 @@ def started(log: Path, *command: str, **settings: str) -> Iterator[subprocess.Po
     finally:
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(ENDS_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise

@@ -64,7 +64,7 @@ class Portal:
     def stop(self) -> int:
         """By SIGTERM; its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(180)
 
     def submit(self, *jobs: dict[str, Any]) -> list[str]:
         """Ids of new jobs."""
