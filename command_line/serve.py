@@ -199,6 +199,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
 
     from webui.accounts.deletion import finish_deletions
     from webui.accounts.exporting import remove_old_exports
+    from webui.accounts.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
     from webui.trainer.services import adopt_runs
@@ -218,6 +219,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     adopt_runs()
                     finish_deletions()
                     remove_old_exports()
+                    delete_what_is_old()
                 # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:

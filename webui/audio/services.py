@@ -241,7 +241,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         recording.save(update_fields=["job"])
         _submit(recording)
         if old is not None and old.pk != recording.job_id:
-            _forget_job(old)
+            jobs.forget(old)
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
 
 
@@ -302,13 +302,7 @@ def _remove_leftovers(job: Job) -> None:
 
     remove_from_library(user_data(job.user), job.spec["recording"])
     shutil.rmtree(user_data(job.user) / job.spec["folder"], ignore_errors=True)
-    _forget_job(job)
-
-
-def _forget_job(job: Job) -> None:
-    """A job's title and log say what was in the recording."""
-    (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
-    Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
+    jobs.forget(job)  # its title and log say what was in the recording
 
 
 def delete(*, recording: Recording) -> None:

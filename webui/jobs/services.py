@@ -281,6 +281,12 @@ def cancel(*, job: Job) -> None:
     Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
 
 
+def forget(job: Job) -> None:
+    """Delete a job that has ended, with its log."""
+    (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
+    Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
+
+
 def retry(*, job: Job) -> None:
     """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was.
 
