@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from core.data_folder import REPOSITORY
+from tests.support.servers import missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -43,10 +42,13 @@ class Portal:
 def chromium_running(microphone: Path | None = None, *more: str) -> Iterator[Browser]:
     """Headless Chromium; its microphone plays a tone, or that WAV over and over. ``more`` are arguments of it. Skips
     where there is no browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (requirements-dev.txt)")
+    try:
+        from playwright import sync_api as playwright
+    except ImportError:
+        missing("needs playwright (requirements-dev.txt)")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
-        pytest.skip("needs chromium (apt-get install chromium)")
+        missing("needs chromium (apt-get install chromium)")
     arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", *more]
     if microphone is not None:
         arguments.append(f"--use-file-for-fake-audio-capture={microphone}")

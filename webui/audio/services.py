@@ -158,7 +158,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
-        **({} if even_if_full else {"most_s": seconds_left(recording.user)}),
+        **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full
@@ -244,7 +244,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         recording.save(update_fields=["job"])
         _submit(recording)
         if old is not None and old.pk != recording.job_id:
-            _forget_job(old)
+            jobs.forget(old)
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
 
 
@@ -305,13 +305,7 @@ def _remove_leftovers(job: Job) -> None:
 
     remove_from_library(user_data(job.user), job.spec["recording"])
     shutil.rmtree(user_data(job.user) / job.spec["folder"], ignore_errors=True)
-    _forget_job(job)
-
-
-def _forget_job(job: Job) -> None:
-    """A job's title and log say what was in the recording."""
-    (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
-    Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
+    jobs.forget(job)  # its title and log say what was in the recording
 
 
 def delete(*, recording: Recording) -> None:
