@@ -22,8 +22,8 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 # Each module has ``register(commands)``. They import what is slow when they run.
 COMMANDS = (
     "train", "detect", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase", "confusers",
-    "library", "backup", "transcribe", "speakers", "watch", "asr", "summarizer", "engines", "bench", "doctor", "release",
-    "test",
+    "library", "backup", "transcribe", "speakers", "watch", "asr", "summarizer", "engines", "bench", "doctor",
+    "release", "test",
 )  # fmt: skip
 
 # How --help shows the commands.
