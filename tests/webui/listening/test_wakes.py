@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import soundfile
 from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
+from core.data_folder import REPOSITORY
 from db.db_api import Library
 from pipeline.serving.sorting import Sorted
 from pipeline.training.retraining import marked_audio
@@ -179,3 +183,58 @@ def test_what_was_confirmed_can_be_trained_with_right_there(
     send(owner, version)
     owners.post(f"/inbox/{Sample.objects.latest('id').pk}", {"decision": "phrase"})
     assert "1 recording is new" in owners.get("/inbox").content.decode()
+
+
+AROUND = """
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+std::string heard;
+bool listening = true;
+struct Format {{ int get_bits_per_sample() {{ return 32; }} int get_channels() {{ return 2; }} }};
+struct Microphone {{ Format get_audio_stream_info() {{ return {{}}; }} }} i2s_mics;
+void on_data(const std::vector<uint8_t> &x) {{
+{on_data}
+}}
+std::string body() {{
+{body}
+}}
+int main() {{
+  for (int block = 0; block < 200; block++) {{
+    std::vector<uint8_t> x;
+    for (int n = 0; n < 512; n++) {{
+      int32_t both[2] = {{((block * 512 + n) % 30000) << 16, -7}};
+      x.insert(x.end(), (uint8_t *) both, (uint8_t *) (both + 2));
+    }}
+    on_data(x);
+  }}
+  std::string made = body();
+  fwrite(made.data(), 1, made.size(), stdout);
+}}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no g++")
+def test_what_the_documents_have_an_esphome_device_send_is_taken(owner: User, version: Version, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "esphome.md").read_text(encoding="utf-8")
+    (yaml,) = (block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "http_request" in block)
+    on_data = re.findall(r"- lambda: \|-\n(.*?)\n\n", yaml, re.DOTALL)[0]
+    body = re.findall(r"body: !lambda \|-\n(.*?)\n    - globals", yaml, re.DOTALL)[0]
+    program = AROUND.format(on_data=on_data, body=body)
+    (tmp_path / "device.cpp").write_text(re.sub(r"\bid\((\w+)\)", r"\1", program))
+    built = ["g++", "-std=c++20", "-o", str(tmp_path / "device"), str(tmp_path / "device.cpp")]
+    subprocess.run(built, check=True, timeout=120)
+    sent = subprocess.run([str(tmp_path / "device")], check=True, capture_output=True, timeout=30).stdout
+    (url,) = re.findall(r"url: https://[^/]*(/.*)", yaml)
+    (kind,) = re.findall(r"Content-Type: (.*)", yaml)
+    token = create_token(user=owner, name="device", scopes=["wakes"])[1]
+    address = url.replace("/1/", f"/{version.detector_id}/")
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = Client().post(address, sent, content_type=kind, headers=headers)
+    assert answer.status_code == 201, answer.content
+    sample = Sample.objects.get()
+    assert (sample.kind, sample.device, sample.seconds) == ("wake", "kitchen", 2.5)
+    heard, last = soundfile.read(sample.path, dtype="int16")[0], (200 * 512 - 1) % 30_000
+    assert len(heard) == 40_000 and heard[-1] == last, "the first channel, to the end"
