@@ -92,6 +92,11 @@ class Server:
         time.sleep(1.0)
         self.start()
 
+    def look(self) -> None:
+        """Start it again, as systemd does, where it has ended: a web server that is killed before it was up ends it."""
+        if self.process.poll() is not None:
+            self.start()
+
     def stop(self) -> None:
         """In order."""
         self.process.send_signal(signal.SIGTERM)
@@ -299,6 +304,7 @@ def _kill_until_all_have_ended(
     retried: Counter[str] = Counter()
     began = next_kill = time.monotonic()
     while True:
+        server.look()
         going = list(Job.objects.filter(state__in=Job.GOING))
         interrupted = list(Job.objects.filter(state=Job.State.INTERRUPTED))
         reporter.progress(len(made) - len(going), len(made))
