@@ -33,7 +33,20 @@ def usage_of(organization: Organization) -> dict[str, Any]:
 def by_week(organization: Organization) -> list[dict[str, Any]]:
     """Of the last weeks in which anything was done, newest first: ``week`` (its Monday), ``hours``, ``speakers`` and
     ``jobs`` of all, and ``people``: the same of each."""
-    return weeks(usage_in(organization, first_week()))
+    return weeks((row.user.username, row) for row in usage_in(organization, first_week()))
+
+
+def of_all_users() -> list[dict[str, Any]]:
+    """The same of all users of the installation, its owner too."""
+    rows = Usage.objects.filter(day__gte=first_week()).select_related("user")
+    return weeks((row.user.username, row) for row in rows)
+
+
+def of_all_organizations() -> list[dict[str, Any]]:
+    """The same by organization; whoever is in two counts in both."""
+    since = first_week()
+    everything = [(each.name, row) for each in Organization.objects.all() for row in usage_in(each, since)]
+    return weeks(everything)
 
 
 def first_week() -> date:
@@ -42,11 +55,11 @@ def first_week() -> date:
     return today - timedelta(days=today.weekday(), weeks=WEEKS - 1)
 
 
-def weeks(rows: Iterable[Usage]) -> list[dict[str, Any]]:
-    """What was used by day, by week and person."""
+def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
+    """What was used by day, by week and by the name that stands before it."""
     found: dict[date, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
-    for row in rows:
-        person = found[row.day - timedelta(days=row.day.weekday())][row.user.username]
+    for name, row in rows:
+        person = found[row.day - timedelta(days=row.day.weekday())][name]
         person["hours"] += row.seconds / 3600
         person["speakers"] += row.speakers
         person["jobs"] += row.jobs

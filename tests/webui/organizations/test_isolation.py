@@ -134,7 +134,8 @@ def test_who_is_in_it_reads(house: House, who: str) -> None:
             answer = ask(client, house, "get", route)
             assert answer.status_code == 200 or name == "trainer:detector", (name, answer.status_code)
     assert state(house) == before
-    assert b"hey compass" in client.get("/").content and b"Harbour" in client.get("/").content
+    home = client.get("/").content.decode()
+    assert f'href="/detectors/{house.version.detector_id}"' in home and "Harbour" in home
     assert b"meeting.wav" in client.get("/recordings/").content and b"Harbour" in client.get("/recordings/").content
     assert b"lantern" in client.get("/recordings/search?q=lantern").content
 
